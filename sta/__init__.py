@@ -1,0 +1,40 @@
+"""STA: video transformers that drop tokens seen before in time and poor in meaning.
+
+Semantic-aware Temporal Accumulation (ICCV 2023) prunes the tokens of a trained video transformer
+without further training. This package holds the score, the models and their checkpoints, and needs
+torch alone: no Ray, no video files, no cloud.
+"""
+
+from sta.architectures import ARCHITECTURES, architecture_config, create_model, default_pruning
+from sta.checkpoints import (
+    DEMO_CHECKPOINT,
+    CheckpointError,
+    load_model,
+    read_labels,
+    save_checkpoint,
+)
+from sta.flops import count_flops, estimate_flops
+from sta.pickles import UnsafePickle
+from sta.pruning import Pruning, Stage, largest_r
+from sta.vit import ModelOutput, VisionTransformer, ViTConfig
+
+__all__ = [
+    "ARCHITECTURES",
+    "DEMO_CHECKPOINT",
+    "CheckpointError",
+    "ModelOutput",
+    "Pruning",
+    "Stage",
+    "UnsafePickle",
+    "ViTConfig",
+    "VisionTransformer",
+    "architecture_config",
+    "count_flops",
+    "create_model",
+    "default_pruning",
+    "estimate_flops",
+    "largest_r",
+    "load_model",
+    "read_labels",
+    "save_checkpoint",
+]

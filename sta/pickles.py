@@ -1,0 +1,56 @@
+"""Old .pth files without running what they say.
+
+A pickle is a program. torch's restricted unpickler (`weights_only=True`) builds tensors and plain
+containers; VideoMAE's and other old training files also hold an `argparse.Namespace` of settings
+and NumPy scalars of the training state, which are inert. Everything else is refused by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.serialization import safe_globals
+
+_NUMPY_SCALAR: Callable[..., Any] = np.float64(0).__reduce__()[0]  # type: ignore[assignment]
+
+# (object, name in old files): NumPy moved its scalar constructor, old pickles keep the old address.
+_INERT: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    argparse.Namespace,
+    np.dtype,
+    *{type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32", "bool")},
+    _NUMPY_SCALAR,
+    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
+]
+
+_REFUSED = re.compile(r"(?:GLOBAL|class|Unsupported global:)\s*(?:GLOBAL\s*)?`?([\w.]+)`?")
+
+
+class UnsafePickle(ValueError):  # noqa: N818
+    """A pickle that asks for more than tensors and inert settings."""
+
+
+def load_pickle(path: Path) -> object:
+    """Unpickles tensors and inert settings, on the CPU.
+
+    Raises:
+        UnsafePickle: the file names a global that is not allowed, or is no pickle at all; the
+            message names what was refused, and nothing of it was run.
+    """
+    try:
+        with safe_globals(_INERT):
+            loaded: object = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        match = _REFUSED.search(str(error))
+        what = f"it names {match[1]}, which could run code" if match else "it is no torch file"
+        raise UnsafePickle(f"{path} was not loaded: {what}") from error
+    except (RuntimeError, EOFError, OSError, UnicodeDecodeError) as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnsafePickle(f"{path} was not loaded: it is no torch file ({line})") from error
+    return loaded
