@@ -60,7 +60,8 @@ def load_model(
     Hugging Face's VideoMAE (safetensors or .bin), or a file that `save_checkpoint` wrote.
 
     Args:
-        source: a file, a directory in Hugging Face's layout, or a hub id "owner/name[@revision]".
+        source: a file, a directory in Hugging Face's layout, a hub id "owner/name[@revision]", or
+            "demo" for the demonstration model that comes with this package.
         pruning: None or r = 0 for the unpruned model.
         architecture: expected architecture; told from the shapes if not given.
         labels: file with class names, one per line or a JSON list; replaces the checkpoint's own.
@@ -135,7 +136,7 @@ def read_weights(source: str | Path) -> Weights:
 
 def _locate(source: str) -> tuple[Path, Path | None]:
     """The weight file of a source, and the config.json beside it where there is one."""
-    path = Path(source).expanduser()
+    path = DEMO_CHECKPOINT if source == "demo" else Path(source).expanduser()
     if path.is_file():
         return path, None
     if path.is_dir():
@@ -318,6 +319,11 @@ def _labels(path: Path | None, own: tuple[str, ...], num_classes: int) -> tuple[
             f"{path} names {len(names)} labels and the checkpoint has {num_classes} classes"
         )
     return names
+
+
+def labels_fingerprint(labels: tuple[str, ...]) -> str:
+    """Identity of a list of class names: "sha256:" and a digest."""
+    return f"sha256:{hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()}"
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

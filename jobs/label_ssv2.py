@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Label videos by the Something-Something V2 protocol (2 clips x 3 crops)."""
+
+import sys
+
+from pipeline.label_command import main
+
+if __name__ == "__main__":
+    sys.exit(main("ssv2"))

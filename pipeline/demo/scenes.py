@@ -1,0 +1,276 @@
+"""The scenes of the demo archive: what they show, and their pixels.
+
+A scene is one small object that moves over a textured, slightly shaking background with resting
+objects of other kinds. Its label is what moves and how: four kinds times five motions. Neither
+half can be read from one frame: the kind has to be that of the object that moves.
+
+Everything random is drawn from a generator of (seed, split, index), so the same three numbers
+give the same pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+KINDS = ("ball", "box", "star", "ring")
+MOTIONS = ("slides left", "slides right", "rises", "falls", "circles")
+LABELS = tuple(f"{kind} {motion}" for kind in KINDS for motion in MOTIONS)
+SPLITS = ("train", "test")
+
+WIDTH, HEIGHT = 320, 240
+"""Frame size in pixels. Every square crop along the long side shows the columns 80 to 239."""
+
+_SHAKE = 6
+"""The camera's largest offset from rest, in pixels, along each axis."""
+
+_HUES = {"ball": 0.02, "box": 0.58, "star": 0.15, "ring": 0.80}
+"""Mean hue of each kind, in turns. The spread around it lets neighbours come close."""
+
+_HUE_SPREAD = 0.05
+
+
+@dataclass(frozen=True)
+class Item:
+    """One object: its kind, radius in pixels, two RGB colours (0..255), and its angle in turns."""
+
+    kind: str
+    radius: float
+    colour: tuple[float, float, float]
+    second: tuple[float, float, float]
+    angle: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All parameters of one video; ``render`` turns them into pixels.
+
+    Attributes:
+        label_id: index into ``LABELS``.
+        fps: frames per second.
+        frames: length of the video in frames.
+        mover: the object that moves.
+        spin: the mover's rotation, in turns per frame.
+        speed: pixels per frame along the path.
+        origin: where the path starts (slides, rises, falls), or its centre (circles), in pixels.
+        path_radius: radius of the circle in pixels; 0 for the straight motions.
+        wobble: amplitude in pixels of the slow sway across a straight path.
+        phase: where on its way the mover is at frame 0, in turns; negative sense for a circle
+            that runs counter-clockwise is carried by the sign of ``speed``.
+        resting: the objects that do not move, each with its centre.
+        noise: standard deviation of the sensor noise, in grey levels.
+        pixel_seed: seed of the background, of the shake and of the noise.
+    """
+
+    label_id: int
+    fps: int
+    frames: int
+    mover: Item
+    spin: float
+    speed: float
+    origin: tuple[float, float]
+    path_radius: float
+    wobble: float
+    phase: float
+    resting: tuple[tuple[Item, float, float], ...]
+    noise: float
+    pixel_seed: int
+
+    @property
+    def label(self) -> str:
+        """The scene's label, one of ``LABELS``."""
+        return LABELS[self.label_id]
+
+    @property
+    def motion(self) -> str:
+        """How the mover moves, one of ``MOTIONS``."""
+        return MOTIONS[self.label_id % len(MOTIONS)]
+
+
+def draw_scene(*, seed: int, split: str, index: int) -> Scene:
+    """Draw the parameters of video ``index`` of a split; labels go round in order.
+
+    Raises:
+        ValueError: unknown split, or a negative seed or index.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
+    if seed < 0 or index < 0:
+        raise ValueError(f"seed and index must not be negative, got {seed} and {index}")
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    label_id = index % len(LABELS)
+    kind, motion = KINDS[label_id // len(MOTIONS)], MOTIONS[label_id % len(MOTIONS)]
+    fps = int(rng.choice([25, 30]))
+    mover = _draw_item(rng, kind)
+    circles = motion == "circles"
+    path_radius = float(rng.uniform(38, 56)) if circles else 0.0
+    speed = (
+        2 * math.pi * path_radius / rng.uniform(46, 62) * rng.choice([-1, 1])
+        if circles
+        else rng.uniform(3.4, 6.0)
+    )
+    return Scene(
+        label_id=label_id,
+        fps=fps,
+        frames=int(fps * rng.uniform(8, 10)),
+        mover=mover,
+        spin=float(rng.uniform(-0.01, 0.01)),
+        speed=float(speed),
+        origin=_draw_origin(rng, path_radius + mover.radius),
+        path_radius=path_radius,
+        wobble=0.0 if circles else float(rng.uniform(0, 8)),
+        phase=float(rng.uniform()),
+        resting=_draw_resting(rng, kind),
+        noise=float(rng.uniform(1, 5)),
+        pixel_seed=int(rng.integers(2**63)),
+    )
+
+
+def _draw_origin(rng: np.random.Generator, margin: float) -> tuple[float, float]:
+    """A point from which the whole path stays inside every square crop."""
+    low, high = (WIDTH - HEIGHT) + margin, HEIGHT - margin
+    centre = WIDTH / 2
+    x = rng.uniform(min(low, centre), max(high, centre))
+    return float(x), float(rng.uniform(margin + _SHAKE, HEIGHT - margin - _SHAKE))
+
+
+def _draw_item(rng: np.random.Generator, kind: str) -> Item:
+    hue = _HUES[kind] + rng.normal(0, _HUE_SPREAD)
+    saturation, value = rng.uniform(0.65, 1.0), rng.uniform(0.75, 1.0)
+    return Item(
+        kind=kind,
+        radius=float(rng.uniform(14, 21)),
+        colour=_rgb(hue, saturation, value),
+        second=_rgb(hue, saturation * 0.5, value * rng.uniform(0.25, 0.5)),
+        angle=float(rng.uniform()),
+    )
+
+
+def _draw_resting(rng: np.random.Generator, kind: str) -> tuple[tuple[Item, float, float], ...]:
+    others = [other for other in KINDS if other != kind]
+    return tuple(
+        (
+            _draw_item(rng, others[int(rng.integers(len(others)))]),
+            float(rng.uniform(0, WIDTH)),
+            float(rng.uniform(0, HEIGHT)),
+        )
+        for _ in range(int(rng.integers(1, 5)))
+    )
+
+
+def _rgb(hue: float, saturation: float, value: float) -> tuple[float, float, float]:
+    """HSV to RGB in 0..255; the hue is in turns and wraps."""
+    red, green, blue = (
+        255 * value * (1 - saturation * max(0.0, min(1.0, k, 4 - k)))
+        for k in ((n + 6 * hue) % 6 for n in (5, 3, 1))
+    )
+    return red, green, blue
+
+
+def position(scene: Scene, frame: int) -> tuple[float, float]:
+    """Centre of the mover in pixels (x, y) at a frame, before the camera's shake.
+
+    Straight paths leave the picture on one side and come back on the other, so that the
+    direction never turns; circles run inside what every square crop shows.
+    """
+    x, y = scene.origin
+    if scene.motion == "circles":
+        turn = 2 * math.pi * scene.phase + scene.speed / scene.path_radius * frame
+        return x + scene.path_radius * math.cos(turn), y + scene.path_radius * math.sin(turn)
+    sway = scene.wobble * math.sin(2 * math.pi * (scene.phase + frame / 90))
+    horizontal = scene.motion in ("slides left", "slides right")
+    margin = scene.mover.radius + _SHAKE
+    span = (WIDTH if horizontal else HEIGHT) + 2 * margin
+    way = (scene.phase * span + scene.speed * frame) % span
+    along = way - margin if scene.motion in ("slides right", "falls") else span - margin - way
+    return (along, y + sway) if horizontal else (x + sway, along)
+
+
+def render(scene: Scene, *, step: int = 1) -> Iterator[NDArray[np.uint8]]:
+    """The frames 0, step, 2*step, ... of a scene, each (HEIGHT, WIDTH, 3) uint8 RGB.
+
+    A frame does not depend on ``step``: rendering every fourth one gives the same pixels.
+    """
+    rng = np.random.default_rng(scene.pixel_seed)
+    backdrop = _backdrop(rng, scene)
+    shake = _shake(rng, scene.frames)
+    grain = np.rint(rng.normal(0, scene.noise, (HEIGHT + 64, WIDTH + 64, 1))).astype(np.int16)
+    corners = rng.integers(0, 64, (scene.frames, 2))
+    for frame in range(0, scene.frames, step):
+        dx, dy = (int(v) for v in shake[frame])
+        top, left = _SHAKE + dy, _SHAKE + dx
+        picture = backdrop[top : top + HEIGHT, left : left + WIDTH].copy()
+        x, y = position(scene, frame)
+        _paint(picture, scene.mover, x - dx, y - dy, scene.mover.angle + scene.spin * frame)
+        row, column = (int(v) for v in corners[frame])
+        picture += grain[row : row + HEIGHT, column : column + WIDTH]
+        yield np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def _shake(rng: np.random.Generator, frames: int) -> NDArray[np.int64]:
+    """Offsets (frames, 2) of the camera: a random walk that is drawn back to rest."""
+    steps = rng.normal(0, rng.uniform(0.2, 0.8), (frames, 2))
+    offsets = np.zeros((frames, 2))
+    for frame in range(1, frames):
+        offsets[frame] = 0.95 * offsets[frame - 1] + steps[frame]
+    return np.clip(np.rint(offsets), -_SHAKE, _SHAKE).astype(np.int64)
+
+
+def _backdrop(rng: np.random.Generator, scene: Scene) -> NDArray[np.int16]:
+    """Texture of three octaves with the resting objects, larger than a frame by the shake."""
+    height, width = HEIGHT + 2 * _SHAKE, WIDTH + 2 * _SHAKE
+    picture = np.tile(rng.uniform(40, 110) + rng.uniform(-15, 15, 3), (height, width, 1))
+    contrast = rng.uniform(0.5, 1.0)
+    for cell, strength in ((80, 30.0), (28, 20.0), (10, 12.0)):
+        rows, columns = height // cell + 2, width // cell + 2
+        grey = rng.normal(0, 0.8, (rows, columns, 1)) + rng.normal(0, 0.25, (rows, columns, 3))
+        down, across = _stretch(height, rows, cell), _stretch(width, columns, cell)
+        smooth = np.einsum("hr,rcd->hcd", down, grey, optimize=True)
+        picture += contrast * strength * np.einsum("wc,hcd->hwd", across, smooth, optimize=True)
+    canvas = np.clip(picture, 0, 255).astype(np.int16)
+    for item, x, y in scene.resting:
+        _paint(canvas, item, x + _SHAKE, y + _SHAKE, item.angle)
+    return canvas
+
+
+def _stretch(size: int, nodes: int, cell: int) -> NDArray[np.float64]:
+    """Linear interpolation from nodes ``cell`` pixels apart to pixels, as a (size, nodes) matrix."""
+    places = np.arange(size)[:, None] / cell
+    return np.maximum(0.0, 1.0 - np.abs(places - np.arange(nodes)[None, :]))
+
+
+def _paint(canvas: NDArray[np.int16], item: Item, x: float, y: float, angle: float) -> None:
+    """Draw an item onto a canvas in place, anti-aliased; what lies outside is cut off."""
+    reach = item.radius + 2
+    top, bottom = max(0, math.floor(y - reach)), min(canvas.shape[0], math.ceil(y + reach))
+    left, right = max(0, math.floor(x - reach)), min(canvas.shape[1], math.ceil(x + reach))
+    if top >= bottom or left >= right:
+        return
+    down = (np.arange(top, bottom)[:, None] - y) / item.radius
+    across = (np.arange(left, right)[None, :] - x) / item.radius
+    cos, sin = math.cos(2 * math.pi * angle), math.sin(2 * math.pi * angle)
+    u, v = cos * across + sin * down, cos * down - sin * across
+    inside, marked = _shape(item.kind, u, v)
+    alpha = np.clip(0.5 + inside * item.radius, 0, 1)[..., None]
+    colour = np.where(marked[..., None], np.array(item.second), np.array(item.colour))
+    patch = canvas[top:bottom, left:right]
+    patch[...] = np.rint(patch + alpha * (colour - patch)).astype(np.int16)
+
+
+def _shape(
+    kind: str, u: NDArray[np.float64], v: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Signed depth below the outline (> 0 inside, in radii), and where the second colour goes."""
+    distance = np.sqrt(u * u + v * v)
+    if kind == "ball":
+        return 1 - distance, np.abs(v) < 0.28
+    if kind == "box":
+        return 0.86 - np.maximum(np.abs(u), np.abs(v)), (u > 0) == (v > 0)
+    if kind == "star":
+        lobe = np.cos(5 * np.arctan2(v, u))
+        return 0.68 + 0.34 * lobe - distance, distance < 0.28
+    return 0.32 - np.abs(distance - 0.68), distance < 0

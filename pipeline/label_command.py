@@ -1,0 +1,169 @@
+"""The command line that the labelling jobs share; they differ in their protocol alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import sta
+from pipeline.demo.archive import make_demo_archive
+from pipeline.errors import RunError, UsageError
+from pipeline.label_run import LabelOptions, execute, prepare
+from pipeline.resources import parse_decoders
+from pipeline.summary import summary
+from sta.pruning import Grouping
+from workers.decoding import DECODERS
+from workers.sampling import parse_views
+
+_DEMO = Path("demo")
+_DEMO_VIDEOS = 48
+
+_EPILOG = """\
+Without INPUT a small archive is generated and labelled with the demonstration model.
+Running the same command again resumes: finished videos are not done again.
+Exit code: 0, every video has its row (failed ones are named); 2, the command was wrong; 1, the run
+could not finish and the same command resumes it."""
+
+
+def main(task: str, argv: Sequence[str] | None = None) -> int:
+    """Runs a labelling job and returns its exit code.
+
+    Args:
+        task: "k400" or "ssv2".
+        argv: arguments, None for those of the process.
+    """
+    arguments = parser(task).parse_args(argv)
+    try:
+        options = _options(task, arguments)
+        prepared = prepare(options)
+        content = prepared.content
+        if prepared.finished:
+            print(f"{prepared.run.root.uri} is complete; nothing to do.", file=sys.stderr)
+        else:
+            content = execute(prepared, options)
+    except RunError as error:
+        print(f"error: {error}\nRun the same command again to resume.", file=sys.stderr)
+        return 1
+    except (UsageError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(summary(prepared.run, content))
+    return 0
+
+
+def parser(task: str) -> argparse.ArgumentParser:
+    """The flags of a labelling job."""
+    published = {"k400": "5x3", "ssv2": "2x3"}[task]
+    made = argparse.ArgumentParser(
+        description=f"Label videos by the {task} protocol with a token-pruned video transformer.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "input",
+        nargs="?",
+        metavar="INPUT",
+        help="directory (searched through), s3://bucket/prefix, one video, or a manifest "
+        "(.parquet, .csv or .jsonl with uri and optionally video_id and label)",
+    )
+    made.add_argument(
+        "output", nargs="?", metavar="OUTPUT", help="directory or s3://bucket/prefix of the run"
+    )
+    model = made.add_argument_group("model")
+    model.add_argument(
+        "--checkpoint",
+        metavar="C",
+        help="fine-tuned weights: a file (.safetensors, .pth), a Hugging Face directory or hub id "
+        "such as MCG-NJU/videomae-base-finetuned-kinetics, or demo",
+    )
+    model.add_argument(
+        "--arch",
+        metavar="A",
+        help=f"refuse a checkpoint that is not this: {', '.join(sorted(sta.ARCHITECTURES))}",
+    )
+    model.add_argument(
+        "--labels",
+        type=Path,
+        metavar="F",
+        help="class names for a checkpoint without them: one per line, CSV (index,name) or JSON",
+    )
+    model.add_argument(
+        "--r",
+        type=int,
+        help="tokens dropped per frame at the first stage; 0 for the unpruned model; by default "
+        "what halves the FLOPs (64 for a ViT at 224 pixels)",
+    )
+    model.add_argument(
+        "--pruning",
+        choices=get_args(Grouping),
+        default="released",
+        help="grouping of frames: as in the authors' released code or as in the paper's text "
+        "(default: %(default)s)",
+    )
+    work = made.add_argument_group("work")
+    work.add_argument(
+        "--views",
+        type=str,
+        metavar="CxS",
+        help=f"clips x spatial crops of each video (default: {published})",
+    )
+    work.add_argument("--limit", type=int, metavar="N", help="label the first N videos only")
+    work.add_argument(
+        "--decoder", choices=DECODERS, default=DECODERS[0], help="default: %(default)s"
+    )
+    work.add_argument(
+        "--decoders", metavar="N|MIN:MAX", help="decode actors (default: what the cores allow)"
+    )
+    work.add_argument(
+        "--labelers",
+        type=int,
+        metavar="N",
+        help="label actors (default: one per GPU, or one per machine without GPUs)",
+    )
+    work.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="views per forward pass (default: 32 on a GPU, 8 on a CPU)",
+    )
+    return made
+
+
+def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
+    source, output, checkpoint = arguments.input, arguments.output, arguments.checkpoint
+    if source is None:
+        checkpoint = checkpoint or "demo"
+        source = str(make_demo_archive(_DEMO / "videos", videos=_DEMO_VIDEOS))
+        output = str(_DEMO / _demo_output(task, arguments))
+    if output is None:
+        raise UsageError("OUTPUT is missing: name a directory or s3://bucket/prefix for the labels")
+    if checkpoint is None:
+        raise UsageError(
+            "--checkpoint is missing: name fine-tuned weights, such as "
+            "MCG-NJU/videomae-base-finetuned-kinetics (licence CC-BY-NC-4.0), a file, or demo"
+        )
+    return LabelOptions(
+        task=task,
+        source=source,
+        output=output,
+        checkpoint=checkpoint,
+        architecture=arguments.arch,
+        labels=arguments.labels,
+        pruning=sta.Pruning(grouping=arguments.pruning),
+        r=arguments.r,
+        views=parse_views(arguments.views) if arguments.views else None,
+        limit=arguments.limit,
+        decoder=arguments.decoder,
+        decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
+        labellers=arguments.labelers,
+        batch_size=arguments.batch_size,
+    )
+
+
+def _demo_output(task: str, arguments: argparse.Namespace) -> str:
+    """A folder per setting, so that pruned and unpruned runs of the demo stand side by side."""
+    r = "default" if arguments.r is None else arguments.r
+    return f"{task}-{arguments.pruning}-r-{r}"

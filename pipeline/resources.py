@@ -1,0 +1,109 @@
+"""How many actors of each pool, and what each reserves, so that the graph can always move.
+
+Besides the pools the graph needs cores for its own steps. Resuming runs the checkpoint filter in an
+actor that reserves one core for as long as it lives, and splitting the manifest into commits runs
+in tasks of one core. Actors that held every other core would starve these steps, and the job would
+hang without a word; so the pools share what is left over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.errors import UsageError
+
+FILTER_CPUS = 1.0
+TASK_CPUS = 1.0
+OVERHEAD_CPUS = FILTER_CPUS + TASK_CPUS
+
+# Reading the manifest and writing results are light; one core each would idle a decoder.
+IO_CPUS = 0.1
+
+# More actors than this only take turns on a core and fill memory.
+_ACTORS_PER_CPU = 2
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Sizes and reservations of the two pools.
+
+    Attributes:
+        decoders: (min, max) decode actors.
+        decoder_cpus: cores that each reserves.
+        labellers: label actors.
+        labeller_cpus: cores that each reserves.
+        labeller_gpus: GPUs that each reserves.
+        labeller_threads: CPU threads of each labeller; None on a GPU.
+    """
+
+    decoders: tuple[int, int]
+    decoder_cpus: float
+    labellers: int
+    labeller_cpus: float
+    labeller_gpus: float
+    labeller_threads: int | None
+
+
+def parse_decoders(text: str) -> tuple[int, int]:
+    """(min, max) of "N" or "MIN:MAX"."""
+    low, _, high = text.partition(":")
+    try:
+        sizes = int(low), int(high or low)
+    except ValueError:
+        sizes = 0, 0
+    if not 1 <= sizes[0] <= sizes[1]:
+        raise UsageError(f"--decoders takes N or MIN:MAX with 1 <= MIN <= MAX; got {text!r}")
+    return sizes
+
+
+def plan_pools(
+    *,
+    cpus: float,
+    gpus: float,
+    nodes: int = 1,
+    decoders: tuple[int, int] | None = None,
+    labellers: int | None = None,
+) -> Pools:
+    """Pools that fit a cluster.
+
+    Args:
+        cpus: cores that Ray may hand out.
+        gpus: GPUs that Ray may hand out; labellers run on CPUs where there are none.
+        nodes: machines in the cluster.
+        decoders: (min, max) if the user chose.
+        labellers: number if the user chose.
+
+    Raises:
+        UsageError: no such pools fit; the message holds the arithmetic.
+    """
+    if labellers is None:
+        labellers = max(1, int(gpus) if gpus >= 1 else nodes)
+    if gpus >= 1 and labellers > gpus:
+        raise UsageError(f"{labellers} labellers need {labellers} GPUs; the cluster has {gpus:g}")
+    on_cpu = 0 if gpus >= 1 else labellers
+    spare = cpus - OVERHEAD_CPUS
+    if spare < 0:
+        raise UsageError(
+            f"the graph's own steps need {OVERHEAD_CPUS:g} cores ({FILTER_CPUS:g} for the "
+            f"checkpoint filter, {TASK_CPUS:g} for tasks) and the cluster has {cpus:g}"
+        )
+    if decoders is None:
+        # Labelling on a CPU takes most of the work; on GPUs the decoders do.
+        most = spare / 2 if on_cpu else spare
+        decoders = (max(1, int(most)),) * 2
+    actors = decoders[1] + on_cpu
+    if actors > _ACTORS_PER_CPU * cpus:
+        raise UsageError(
+            f"{decoders[1]} decoders and {on_cpu} labellers on CPUs are {actors} actors; with "
+            f"{cpus:g} cores there can be {int(_ACTORS_PER_CPU * cpus)} at most"
+        )
+    share = round(min(1.0, int(100 * spare / actors) / 100), 2)
+    threads = max(1, int(cpus) // labellers) if on_cpu else None
+    return Pools(
+        decoders=decoders,
+        decoder_cpus=share,
+        labellers=labellers,
+        labeller_cpus=share if on_cpu else 0.0,
+        labeller_gpus=0.0 if on_cpu else 1.0,
+        labeller_threads=threads,
+    )

@@ -1,0 +1,157 @@
+"""The run directory: what a run leaves, what binds it to one model and one configuration."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UsageError
+from pipeline.storage import Location
+
+RUN_VERSION = 1
+
+_PACKAGES = ("ray", "torch", "av", "decord", "pyarrow", "numpy", "opencv-python-headless", "boto3")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Names within an output folder, and its run.json.
+
+    Attributes:
+        root: the folder.
+    """
+
+    root: Location
+
+    @property
+    def manifest(self) -> Location:
+        """One row per unit of work."""
+        return self.root.child("manifest")
+
+    @property
+    def units(self) -> Location:
+        """One row per unit, written once; what resuming reads."""
+        return self.root.child("units")
+
+    @property
+    def clips(self) -> Location:
+        """One row per view."""
+        return self.root.child("clips")
+
+    @property
+    def videos(self) -> Location:
+        """One row per video."""
+        return self.root.child("videos")
+
+    @property
+    def checkpoint(self) -> Location:
+        """Ids of committed units; the underscore keeps readers of the folder away from it."""
+        return self.root.child("_checkpoint")
+
+    @property
+    def run_json(self) -> Location:
+        """Configuration, versions and totals."""
+        return self.root.child("run.json")
+
+    @property
+    def success(self) -> Location:
+        """Written last."""
+        return self.root.child("_SUCCESS")
+
+    def exists(self) -> bool:
+        """Whether a run was begun here: run.json is written when the manifest is whole."""
+        return self.run_json.exists()
+
+    def load(self) -> dict[str, Any]:
+        """The content of run.json.
+
+        Raises:
+            UsageError: it is not one of ours.
+        """
+        try:
+            loaded = json.loads(self.run_json.read_bytes())
+            if not isinstance(loaded["identity"], dict):
+                raise TypeError
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{self.run_json.uri} is not a run.json of this program") from error
+        return dict(loaded)
+
+    def save(self, content: dict[str, Any]) -> None:
+        """Writes run.json whole."""
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        self.run_json.write_bytes(text.encode() + b"\n")
+
+    def schema_metadata(self) -> dict[str, str]:
+        """What the tables say of the run in their schemas."""
+        run = self.load()
+        return {
+            "kept_grid": json.dumps(run["model"]["kept_grid"]),
+            "identity": json.dumps(run["identity"], ensure_ascii=False),
+        }
+
+
+def check_same(recorded: dict[str, Any], asked: dict[str, Any], where: str) -> None:
+    """Refuses to add to a run of another identity.
+
+    Raises:
+        UsageError: the message lists everything that differs.
+    """
+    names = sorted(recorded.keys() | asked.keys())
+    differing = [
+        f"{name} is {_shown(recorded.get(name))} there and {_shown(asked.get(name))} here"
+        for name in names
+        if recorded.get(name) != asked.get(name)
+    ]
+    if differing:
+        raise UsageError(
+            f"{where} belongs to another configuration: {'; '.join(differing)}. "
+            f"Choose another output, or the same settings to resume"
+        )
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else str(value)
+
+
+def environment() -> dict[str, Any]:
+    """Code and package versions and the machine, for run.json."""
+    return {
+        "code": code_version(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def code_version() -> str:
+    """Version of this program: the git commit where there is one, else the package's version."""
+    root = Path(__file__).parent.parent
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        return commit.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return _version("sta-video-labelling") or "unknown"
+
+
+def now() -> str:
+    """The time, in UTC, for run.json."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,122 @@
+"""A directory on local disk or under an s3:// prefix, read and written in the same words."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.fs as pafs
+
+from pipeline.errors import UsageError
+
+S3_SCHEME = "s3://"
+
+
+@dataclass(frozen=True)
+class Location:
+    """A folder: an absolute local path, or s3://bucket/prefix without a slash at the end.
+
+    Credentials, region and endpoint come from the usual AWS_* environment and profile.
+    """
+
+    uri: str
+
+    @classmethod
+    def of(cls, text: str) -> Location:
+        """The location that a user named.
+
+        Raises:
+            UsageError: an s3:// address without a bucket, or another scheme.
+        """
+        if text.startswith(S3_SCHEME):
+            cleaned = text.rstrip("/")
+            if len(cleaned) <= len(S3_SCHEME):
+                raise UsageError(f"{text} names no bucket; write s3://bucket/prefix")
+            return cls(cleaned)
+        if "://" in text:
+            scheme = text.split("://", 1)[0]
+            raise UsageError(f"{text}: {scheme}:// is not supported; use a directory or s3://")
+        return cls(str(Path(text).expanduser().absolute()))
+
+    @property
+    def is_s3(self) -> bool:
+        """Whether this is object storage."""
+        return self.uri.startswith(S3_SCHEME)
+
+    def child(self, name: str) -> Location:
+        """A folder or file below this one."""
+        return Location(posixpath.join(self.uri, name))
+
+    def filesystem(self) -> tuple[pafs.FileSystem, str]:
+        """The Arrow file system and the path within it."""
+        if not self.is_s3:
+            return pafs.LocalFileSystem(), self.uri
+        filesystem, path = pafs.FileSystem.from_uri(self.uri)
+        return filesystem, path
+
+    def exists(self) -> bool:
+        """Whether there is a file or folder here."""
+        filesystem, path = self.filesystem()
+        return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
+
+    def files(self, suffix: str) -> list[Location]:
+        """Files directly below whose name ends in `suffix`, sorted; none if there is no folder."""
+        filesystem, path = self.filesystem()
+        infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        names = (info.base_name for info in infos if info.type == pafs.FileType.File)
+        return [self.child(name) for name in sorted(names) if name.endswith(suffix)]
+
+    def read_bytes(self) -> bytes:
+        """Content of the file here."""
+        filesystem, path = self.filesystem()
+        with filesystem.open_input_stream(path) as stream:
+            content: bytes = stream.read()
+        return content
+
+    def write_bytes(self, content: bytes) -> None:
+        """Writes the file here whole or not at all."""
+        if self.is_s3:
+            filesystem, path = self.filesystem()
+            with filesystem.open_output_stream(path) as stream:
+                stream.write(content)
+            return
+        folder = os.path.dirname(self.uri)
+        os.makedirs(folder, exist_ok=True)
+        handle, aside = tempfile.mkstemp(dir=folder, prefix=".writing-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(aside, 0o644)
+            os.replace(aside, self.uri)
+        except BaseException:
+            os.unlink(aside)
+            raise
+
+    def delete_folder(self) -> None:
+        """Deletes the folder here with all below it, if there is one."""
+        filesystem, path = self.filesystem()
+        if filesystem.get_file_info(path).type == pafs.FileType.Directory:
+            filesystem.delete_dir(path)
+
+    def check_writable(self) -> None:
+        """Makes the folder and proves that a file can be written to it.
+
+        Raises:
+            UsageError: it cannot.
+        """
+        probe = self.child(".writable")
+        try:
+            if not self.is_s3:
+                os.makedirs(self.uri, exist_ok=True)
+            probe.write_bytes(b"")
+            filesystem, path = probe.filesystem()
+            filesystem.delete_file(path)
+        except OSError as error:
+            raise UsageError(f"cannot write to {self.uri}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error).strip().splitlines()[0]

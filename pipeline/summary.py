@@ -1,0 +1,79 @@
+"""What the job says at its end."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.progress import clock
+from pipeline.run_directory import RunDirectory
+
+_SHOWN = 5
+
+
+def summary(run: RunDirectory, content: dict[str, Any]) -> str:
+    """A short account of a finished run, from its run.json and its tables."""
+    totals, model = content["totals"], content["model"]
+    lines = [_counts(totals)]
+    for reason, count in sorted(totals["failures"].items(), key=lambda item: -item[1]):
+        video, error = totals["examples"][reason][0]
+        lines.append(f"  {reason:<18}{count:>7,}  such as {video}: {error}")
+    if totals["damaged"]:
+        lines.append(f"  {totals['damaged']:,} labelled videos lost frames to damage (lost_frames)")
+    lines.append(_flops(model, totals))
+    if totals["judged"]:
+        share = 100 * totals["right"] / totals["judged"]
+        lines.append(f"Right:     {share:.1f} % of {totals['judged']:,} videos with a true label")
+    skipped = content["listing"]["skipped"]
+    if skipped:
+        kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(skipped.items()))
+        lines.append(f"Left out:  files that are no videos by their name: {kinds}")
+    lines += [*_examples(run), f"Output:    {_short(run.root.uri)}", f"Open it:   {_opener(run)}"]
+    return "\n".join(lines)
+
+
+def _counts(totals: dict[str, Any]) -> str:
+    failed = totals["videos"] - totals["ok"]
+    length = clock(totals["video_seconds"])
+    return f"Videos:    {totals['ok']:,} labelled ({length} of video), {failed:,} failed"
+
+
+def _flops(model: dict[str, Any], totals: dict[str, Any]) -> str:
+    pruned, dense = model["flops_per_view"], model["flops_per_view_unpruned"]
+    text = f"FLOPs:     {pruned / 1e9:.4g} G per view"
+    if pruned != dense:
+        text += f", {100 * pruned / dense:.1f} % of the unpruned model's {dense / 1e9:.4g} G"
+    return f"{text}; {totals['flops'] / 1e12:.4g} T in {totals['clips']:,} views"
+
+
+def _examples(run: RunDirectory) -> list[str]:
+    """A few labelled videos, so that the first look needs no tool."""
+    filesystem, path = run.videos.filesystem()
+    names = ["video_id", "status", "label", "score", "truth"]
+    first = run.videos.files(".parquet")[0]
+    path = first.filesystem()[1]
+    with pq.ParquetFile(path, filesystem=filesystem) as file:
+        batch = next(file.iter_batches(batch_size=64, columns=names), None)
+    rows = [row for row in (batch.to_pylist() if batch else []) if row["status"] == "ok"]
+    lines = []
+    for row in rows[:_SHOWN]:
+        truth = f"  (truly {row['truth']})" if row["truth"] not in (None, row["label"]) else ""
+        lines.append(f"  {row['video_id']:<28.28} {row['score']:6.1%}  {row['label']}{truth}")
+    return [f"Labels:    the first {len(lines)} of {_short(run.videos.uri)}", *lines] if lines else []
+
+
+def _short(uri: str) -> str:
+    """A local path relative to the working directory where that is shorter."""
+    if "://" in uri:
+        return uri
+    relative = os.path.relpath(uri)
+    return relative if len(relative) < len(uri) else uri
+
+
+def _opener(run: RunDirectory) -> str:
+    where = _short(run.videos.uri)
+    return (
+        f"python -c \"import pyarrow.parquet as pq; print(pq.read_table('{where}').to_pandas())\""
+    )

@@ -1,0 +1,212 @@
+"""From units/ to the flat tables clips/ and videos/, and the totals of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import RunError
+from pipeline.manifest import count_rows
+from pipeline.run_directory import RunDirectory
+from pipeline.storage import Location
+from workers.schema import OUTCOME, PREDICTION, VIEW, column
+
+_OF_VIDEO = ("attempts", "decode_ms", "bytes_read", "frame_count", "lost_frames", "duration_s")
+
+CLIPS_SCHEMA = pa.schema(
+    [
+        column("video_id", pa.string(), "identity of the video"),
+        column("unit_id", pa.string(), "identity of the unit"),
+        *VIEW,
+    ]
+)
+
+VIDEOS_SCHEMA = pa.schema(
+    [
+        column("video_id", pa.string(), "identity of the video"),
+        column("uri", pa.string(), "where the video lies"),
+        *[part for part in OUTCOME if part.name in ("status", "error_type", "error")],
+        *PREDICTION,
+        column("clips", pa.int32(), "rows of this video in clips/ (views)"),
+        column("flops", pa.int64(), "sum of flops over those rows"),
+        column("gpu_ms", pa.float64(), "sum of gpu_ms over those rows"),
+        *[part for part in OUTCOME if part.name in _OF_VIDEO],
+        column("truth", pa.string(), "label given in the input, null if none was"),
+    ]
+)
+
+# Rows after which a new file begins: readers want few files, of some 100 MB at most.
+_CLIPS_PER_FILE = 500_000
+_VIDEOS_PER_FILE = 500_000
+
+_EXAMPLES = 3
+
+
+@dataclass
+class Totals:
+    """What a finished run adds up to.
+
+    Attributes:
+        videos: rows of videos/.
+        ok: those with labels.
+        failures: number of failed videos by reason.
+        examples: (video_id, error) of a few failures by reason.
+        clips: rows of clips/.
+        flops: multiply-accumulates of all views.
+        gpu_ms: device time of all views, milliseconds.
+        decode_ms: CPU time of fetching and decoding, milliseconds.
+        bytes_read: bytes read from storage.
+        video_seconds: length of the labelled videos.
+        damaged: labelled videos that lost frames to damage.
+        judged: labelled videos with a true label.
+        right: those labelled truly.
+    """
+
+    videos: int = 0
+    ok: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    clips: int = 0
+    flops: int = 0
+    gpu_ms: float = 0.0
+    decode_ms: float = 0.0
+    bytes_read: int = 0
+    video_seconds: float = 0.0
+    damaged: int = 0
+    judged: int = 0
+    right: int = 0
+
+    def add(self, videos: pa.Table) -> None:
+        """Adds a part of videos/."""
+        ok = videos.filter(pc.equal(videos["status"], "ok"))
+        self.videos += videos.num_rows
+        self.ok += ok.num_rows
+        for row in videos.filter(pc.equal(videos["status"], "failed")).to_pylist():
+            reason = row["error_type"]
+            self.failures[reason] = self.failures.get(reason, 0) + 1
+            examples = self.examples.setdefault(reason, [])
+            if len(examples) < _EXAMPLES:
+                examples.append((row["video_id"], row["error"]))
+        self.clips += _sum(ok["clips"])
+        self.flops += _sum(ok["flops"])
+        self.gpu_ms += _sum(ok["gpu_ms"])
+        self.decode_ms += _sum(videos["decode_ms"])
+        self.bytes_read += _sum(videos["bytes_read"])
+        self.video_seconds += _sum(ok["duration_s"])
+        self.damaged += _sum(pc.greater(ok["lost_frames"], 0))
+        judged = ok.filter(pc.is_valid(ok["truth"]))
+        self.judged += judged.num_rows
+        self.right += _sum(pc.equal(judged["truth"], judged["label"]))
+
+
+def _sum(values: pa.ChunkedArray) -> Any:
+    return pc.sum(values, min_count=0).as_py()
+
+
+def build_tables(run: RunDirectory) -> Totals:
+    """Writes clips/ and videos/ anew from units/ and adds them up.
+
+    Raises:
+        RunError: units/ does not hold every unit of the manifest exactly once.
+    """
+    _check_complete(run)
+    metadata = run.schema_metadata()
+    clips = _Writer(run.clips, CLIPS_SCHEMA.with_metadata(metadata), _CLIPS_PER_FILE)
+    videos = _Writer(run.videos, VIDEOS_SCHEMA.with_metadata(metadata), _VIDEOS_PER_FILE)
+    totals = Totals()
+    for units in _unit_tables(run.units):
+        part = _videos(units)
+        totals.add(part)
+        videos.write(part)
+        clips.write(_clips(units))
+    clips.close()
+    videos.close()
+    return totals
+
+
+def _unit_tables(units: Location) -> Iterator[pa.Table]:
+    for file in units.files(".parquet"):
+        filesystem, path = file.filesystem()
+        yield pq.read_table(path, filesystem=filesystem, partitioning=None)
+
+
+def _check_complete(run: RunDirectory) -> None:
+    expected = count_rows(run.manifest)
+    seen: set[str] = set()
+    rows = 0
+    for file in run.units.files(".parquet"):
+        filesystem, path = file.filesystem()
+        ids = pq.read_table(path, columns=["unit_id"], filesystem=filesystem, partitioning=None)
+        rows += ids.num_rows
+        seen.update(ids["unit_id"].to_pylist())
+    if not rows == len(seen) == expected:
+        raise RunError(
+            f"units/ holds {rows} rows of {len(seen)} units and the manifest has {expected}; "
+            f"the same command resumes"
+        )
+
+
+def _clips(units: pa.Table) -> pa.Table:
+    """One row per view, every view under its video and unit."""
+    units = units.combine_chunks()
+    views = units["views"].combine_chunks()
+    parents = pc.list_parent_indices(views)
+    flat = pc.list_flatten(views)
+    columns = dict(zip([part.name for part in VIEW], flat.flatten(), strict=True))
+    columns["video_id"] = units["video_id"].take(parents)
+    columns["unit_id"] = units["unit_id"].take(parents)
+    arrays = [_cast(columns[name], CLIPS_SCHEMA.field(name).type) for name in CLIPS_SCHEMA.names]
+    return pa.Table.from_arrays(arrays, schema=CLIPS_SCHEMA)
+
+
+def _videos(units: pa.Table) -> pa.Table:
+    """One row per video, from units that are whole videos."""
+    counts = pc.fill_null(pc.list_value_length(units["views"]), 0)
+    columns = {name: units[name] for name in VIDEOS_SCHEMA.names if name != "clips"}
+    columns["clips"] = counts
+    arrays = [_cast(columns[name], VIDEOS_SCHEMA.field(name).type) for name in VIDEOS_SCHEMA.names]
+    return pa.Table.from_arrays(arrays, schema=VIDEOS_SCHEMA)
+
+
+def _cast(values: Any, kind: pa.DataType) -> Any:
+    return values.cast(kind)
+
+
+class _Writer:
+    """Writes a table as numbered files of bounded size into a fresh folder."""
+
+    def __init__(self, folder: Location, schema: pa.Schema, rows_per_file: int) -> None:
+        folder.delete_folder()
+        self._filesystem, self._path = folder.filesystem()
+        self._filesystem.create_dir(self._path, recursive=True)
+        self._schema = schema
+        self._rows_per_file = rows_per_file
+        self._files = 0
+        self._rows = 0
+        self._file: pq.ParquetWriter | None = None
+
+    def write(self, table: pa.Table) -> None:
+        if self._file is None:
+            path = f"{self._path}/part-{self._files:05d}.parquet"
+            self._file = pq.ParquetWriter(
+                path, self._schema, filesystem=self._filesystem, compression="zstd"
+            )
+            self._files += 1
+            self._rows = 0
+        self._file.write_table(table.replace_schema_metadata(self._schema.metadata))
+        self._rows += table.num_rows
+        if self._rows >= self._rows_per_file:
+            self._file.close()
+            self._file = None
+
+    def close(self) -> None:
+        """Ends the last file; an empty table still leaves one file with its schema."""
+        if self._files == 0:
+            self.write(self._schema.empty_table())
+        if self._file is not None:
+            self._file.close()

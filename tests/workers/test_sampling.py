@@ -1,0 +1,136 @@
+"""Frames, sizes and crops agree with the published evaluation protocols, number by number."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from workers.sampling import PROTOCOLS, Protocol, parse_views, protocol
+
+
+def test_k400_takes_five_clips_of_every_fourth_frame() -> None:
+    indices = protocol("videomae-k400").clip_indices(300)
+    assert indices.shape == (5, 16) and indices.dtype == np.int64
+    assert (indices[:, 0] // 4).tolist() == [0, 14, 29, 44, 59]
+    assert (np.diff(indices, axis=1) == 4).all()
+    assert indices.max() == 296
+
+
+def test_k400_clips_of_a_video_that_is_one_clip_long_are_all_the_same() -> None:
+    indices = protocol("videomae-k400").clip_indices(64)
+    assert (indices == np.arange(0, 64, 4)).all()
+
+
+def test_k400_repeats_the_last_frame_of_a_short_video() -> None:
+    indices = protocol("videomae-k400").clip_indices(10)
+    assert (indices == [0, 4] + [8] * 14).all()
+
+
+def test_one_k400_clip_is_the_centre() -> None:
+    indices = protocol("videomae-k400", views=(1, 1)).clip_indices(300)
+    assert indices.shape == (1, 16)
+    assert indices[0, 0] == 4 * int((75 - 16) / 2)
+
+
+def test_ten_k400_clips_reach_from_the_start_to_the_end() -> None:
+    indices = protocol("videomae-k400", views=(10, 1)).clip_indices(300)
+    assert (indices[:, 0] // 4).tolist() == [int(c * 59 / 9) for c in range(10)]
+
+
+def test_ssv2_clips_are_the_even_and_the_odd_places_of_two_grids() -> None:
+    indices = protocol("videomae-ssv2").clip_indices(48)
+    starts, middles = np.arange(0, 48, 3), np.arange(16) * 3 + 1
+    both = np.sort(np.concatenate([starts, middles]))
+    assert indices.tolist() == [both[0::2].tolist(), both[1::2].tolist()]
+
+
+def test_one_ssv2_clip_is_the_middle_of_each_segment() -> None:
+    indices = protocol("videomae-ssv2", views=(1, 3)).clip_indices(160)
+    assert indices.tolist() == [list(range(5, 160, 10))]
+
+
+def test_ssv2_refuses_other_numbers_of_clips_and_says_which_it_knows() -> None:
+    with pytest.raises(ValueError, match="1 or 2 clips, not for 5"):
+        protocol("videomae-ssv2", views=(5, 3))
+
+
+def test_swin_k400_starts_in_the_middle_of_each_part() -> None:
+    indices = protocol("videoswin-k400").clip_indices(300)
+    assert indices[:, 0].tolist() == [29, 88, 148, 207]
+    assert (np.diff(indices, axis=1) == 2).all()
+
+
+def test_swin_k400_loops_a_short_video() -> None:
+    indices = protocol("videoswin-k400").clip_indices(40)
+    assert (indices == np.arange(0, 64, 2) % 40).all()
+
+
+def test_swin_ssv2_takes_the_middle_of_each_segment() -> None:
+    assert protocol("videoswin-ssv2").clip_indices(65).tolist() == [list(range(1, 65, 2))]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("frame_count", [1, 2, 15, 16, 17, 31, 63, 64, 65, 301])
+def test_every_protocol_stays_within_every_video(name: str, frame_count: int) -> None:
+    chosen = protocol(name)
+    indices = chosen.clip_indices(frame_count)
+    assert indices.shape == (chosen.clips, chosen.frames)
+    assert indices.min() >= 0 and indices.max() < frame_count
+
+
+def test_a_video_without_frames_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 frame"):
+        protocol("videomae-k400").clip_indices(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("videomae-k400", (224, 297)), ("videoswin-k400", (224, 298))]
+)
+def test_the_long_side_is_truncated_or_rounded(name: str, expected: tuple[int, int]) -> None:
+    chosen = protocol(name)
+    assert chosen.resized(256, 340) == expected
+    assert chosen.resized(340, 256) == expected[::-1]
+
+
+def test_three_crops_run_along_the_long_side() -> None:
+    chosen = protocol("videomae-k400")
+    assert chosen.crop_origins(224, 297).tolist() == [[0, 0], [0, 36], [0, 73]]
+    assert chosen.crop_origins(297, 224).tolist() == [[0, 0], [36, 0], [73, 0]]
+
+
+def test_swin_crops_are_both_edges_and_then_the_middle() -> None:
+    assert protocol("videoswin-k400").crop_origins(224, 298).tolist() == [[0, 0], [0, 74], [0, 37]]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_one_crop_is_the_centre(name: str) -> None:
+    chosen = dataclasses.replace(protocol(name), crops=1)
+    assert chosen.crop_origins(224, 300).tolist() == [[0, 38]]
+
+
+def test_crops_of_another_size_fit() -> None:
+    chosen = protocol("videomae-k400", size=112)
+    height, width = chosen.resized(240, 320)
+    assert (height, width) == (112, 149)
+    assert (chosen.crop_origins(height, width)[:, 1] + 112 <= width).all()
+
+
+def test_views_are_read_from_text() -> None:
+    assert parse_views("5x3") == (5, 3)
+    assert parse_views(" 10X1 ") == (10, 1)
+
+
+@pytest.mark.parametrize("text", ["", "5", "5x", "0x3", "5x3x2", "-1x3", "a x b"])
+def test_other_texts_are_no_views(text: str) -> None:
+    with pytest.raises(ValueError, match="such as 5x3"):
+        parse_views(text)
+
+
+def test_an_unknown_protocol_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="videomae-k400, videomae-ssv2"):
+        protocol("k400")
+
+
+def test_a_protocol_of_no_views_is_refused() -> None:
+    with pytest.raises(ValueError, match="crops must be at least 1"):
+        Protocol("videomae-k400", clips=5, crops=0)

@@ -1,0 +1,1 @@
+"""What an actor does, as plain classes that run without Ray."""

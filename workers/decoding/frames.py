@@ -1,0 +1,74 @@
+"""Resized frames on their way into memory that the child shares with its parent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from workers.failures import ErrorType, UnitFailure
+from workers.sampling import Protocol
+
+Pixels = npt.NDArray[np.uint8]
+Allocate = Callable[[tuple[int, int, int, int]], Pixels]
+
+cv2.setNumThreads(1)
+
+
+class FrameStore:
+    """Room for ``count`` frames, made when the first one shows how large they are.
+
+    ``allocate`` gives an uint8 array of the shape (frames, height, width, 3).
+    """
+
+    def __init__(
+        self, count: int, protocol: Protocol, allocate: Allocate, *, output_bytes: int
+    ) -> None:
+        self._count = count
+        self._protocol = protocol
+        self._allocate = allocate
+        self._output_bytes = output_bytes
+        self._pixels: Pixels | None = None
+        self._filled: set[int] = set()
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(frames, height, width, 3) of what was allocated."""
+        if self._pixels is None:
+            raise ValueError("no frame was placed yet")
+        count, height, width, _ = self._pixels.shape
+        return count, height, width, 3
+
+    @property
+    def complete(self) -> bool:
+        """Whether every frame came."""
+        return len(self._filled) == self._count
+
+    def place(self, row: int, rgb: Pixels) -> None:
+        """Resize ``rgb`` (height, width, 3), full size, into place ``row``.
+
+        All frames take the target of the first, whatever size the stream changes to: bilinear
+        without antialiasing, as the published evaluations resize (OpenCV's INTER_LINEAR).
+        """
+        if self._pixels is None:
+            self._pixels = self._make_room(rgb.shape[0], rgb.shape[1])
+        target = self._pixels[row]
+        if target.shape == rgb.shape:
+            target[...] = rgb
+        else:
+            size = (target.shape[1], target.shape[0])
+            cv2.resize(rgb, size, dst=target, interpolation=cv2.INTER_LINEAR)
+        self._filled.add(row)
+
+    def _make_room(self, height: int, width: int) -> Pixels:
+        height_out, width_out = self._protocol.resized(height, width)
+        shape = (self._count, height_out, width_out, 3)
+        if self._count * height_out * width_out * 3 > self._output_bytes:
+            raise UnitFailure(
+                ErrorType.too_large,
+                f"{self._count} frames of {width} x {height} become {width_out} x {height_out}, "
+                f"more than {self._output_bytes >> 20} MiB",
+            )
+        return self._allocate(shape)

@@ -1,0 +1,177 @@
+"""One decoder child process as its parent sees it: start, ask, name its death, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import workers
+from workers.decoding import wire
+from workers.decoding.units import DecodeLimits, Unit
+from workers.failures import one_line
+from workers.fetching import anonymous_file
+from workers.sampling import Protocol
+
+_START_SECONDS = 120.0
+_KEPT_BYTES = 64 << 20  # shared memory above this goes back to the system after each unit
+_STDERR_BYTES = 1 << 20
+
+
+class Died(Exception):
+    """The child ended by itself; ``signal_number`` is 0 where it was no signal."""
+
+    def __init__(self, words: str, *, signal_number: int, stderr: str) -> None:
+        super().__init__(words)
+        self.signal_number = signal_number
+        self.stderr = stderr
+
+
+class ChildProcess:
+    """A running child. Not for use by several threads at once.
+
+    Raises RuntimeError, with the child's own words, where it cannot start: that is a broken
+    installation, never a broken video.
+    """
+
+    def __init__(self, decoder: str, protocol: Protocol, limits: DecodeLimits) -> None:
+        self.served = 0
+        self.rss_bytes = 0
+        self._memory = anonymous_file(in_memory=True)
+        self._stderr = anonymous_file(in_memory=True)
+        self._replies, replies_out = os.pipe()
+        settings = {
+            "decoder": decoder,
+            "protocol": asdict(protocol),
+            "limits": asdict(limits),
+            "memory": self._memory,
+            "replies": replies_out,
+        }
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "workers.decoding.child", json.dumps(settings)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                pass_fds=(self._memory, replies_out),
+                env=_environment(),
+            )
+        except BaseException:
+            for descriptor in (self._memory, self._stderr, self._replies):
+                os.close(descriptor)
+            raise
+        finally:
+            os.close(replies_out)
+        self._wait_until_ready()
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def ask(self, unit: Unit, *, seconds: float) -> wire.Message:
+        """The child's answer; raises wire.Late, or Died."""
+        assert self._process.stdin is not None
+        self.served += 1
+        if os.fstat(self._stderr).st_size > _STDERR_BYTES:
+            os.ftruncate(self._stderr, 0)
+        try:
+            wire.send(self._process.stdin.fileno(), asdict(unit))
+            answer = wire.receive(self._replies, seconds=seconds)
+        except (BrokenPipeError, EOFError, ValueError):
+            raise self._death() from None
+        self.rss_bytes = int(answer["rss_bytes"])
+        return answer
+
+    def frames(self, shape: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
+        """A copy of the frames that the last answer announced: uint8 of ``shape``."""
+        frames = np.empty(shape, dtype=np.uint8)
+        target = memoryview(frames.reshape(-1))
+        at = 0
+        while at < len(target):
+            count = os.preadv(self._memory, [target[at:]], at)
+            if not count:
+                raise RuntimeError("the shared memory is shorter than announced")
+            at += count
+        if len(target) > _KEPT_BYTES:
+            os.ftruncate(self._memory, 0)
+        return frames
+
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        """Kill the process, wait for it, close everything; may be called again."""
+        if self._replies < 0:
+            return
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        for descriptor in (self._memory, self._stderr, self._replies):
+            os.close(descriptor)
+        self._replies = -1
+
+    def _wait_until_ready(self) -> None:
+        try:
+            answer = wire.receive(self._replies, seconds=_START_SECONDS)
+            problem = answer.get("error")
+        except wire.Late:
+            problem = f"no sign of life within {_START_SECONDS:.0f} s"
+        except (EOFError, ValueError):
+            problem = str(self._death())
+        except BaseException:
+            self.end()
+            raise
+        if problem:
+            self.end()
+            raise RuntimeError(f"the decoder process could not start: {problem}")
+
+    def _death(self) -> Died:
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        stderr = self._last_words()
+        if code >= 0:
+            words = f"decoder process ended with exit code {code}"
+        else:
+            words = f"decoder process died by {_signal_name(-code)}"
+        said = f" ({stderr})" if stderr else ""
+        return Died(words + said, signal_number=max(-code, 0), stderr=stderr)
+
+    def _last_words(self) -> str:
+        size = os.fstat(self._stderr).st_size
+        tail = os.pread(self._stderr, 2000, max(0, size - 2000)).decode(errors="replace")
+        lines = [line for line in tail.splitlines() if line.strip()]
+        return one_line(lines[-1], limit=160) if lines else ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _environment() -> dict[str, str]:
+    """The parent's, with this package importable whatever the working directory, on one thread."""
+    root = str(Path(workers.__file__).resolve().parent.parent)
+    inherited = os.environ.get("PYTHONPATH")
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([root, inherited] if inherited else [root]),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }

@@ -1,0 +1,167 @@
+"""Decoding that cannot hurt: every unit gives frames or a failure row, whatever the file does."""
+
+from __future__ import annotations
+
+import signal
+from types import TracebackType
+
+import numpy as np
+
+from workers.decoding import wire
+from workers.decoding.process import ChildProcess, Died
+from workers.decoding.units import DECODERS, DecodedUnit, DecodeLimits, Unit
+from workers.failures import ErrorType, UnitFailure
+from workers.sampling import Protocol
+
+_NO_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory")
+
+
+class SandboxedDecoder:
+    """Fetches, decodes, samples and resizes units in a persistent child process.
+
+    ``decoder``: "pyav" (the default; right on every file it was measured on) or "decord".
+    Raises ValueError for another one and RuntimeError where the child cannot start, such as when
+    decord is not installed. Use one per thread; ``close`` it, or use it as a context manager.
+
+    A child that dies gets one more try, in a fresh child and always on PyAV: a crash may be the late
+    effect of an earlier file, or of the system's lack of memory; and decord gives wrong frames for
+    some files, which nobody who chose PyAV must get. A time-out gets none, as it would double the
+    longest wait there is; nor does a unit that needed too much memory, as it would again.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        *,
+        decoder: str = "pyav",
+        limits: DecodeLimits = DecodeLimits(),  # noqa: B008 - frozen
+    ) -> None:
+        self._child: ChildProcess | None = None
+        if decoder not in DECODERS:
+            raise ValueError(f"no decoder {decoder!r}; there are: {', '.join(DECODERS)}")
+        self._protocol = protocol
+        self._decoder = decoder
+        self._limits = limits
+        self._closed = False
+        self._child = self._start(decoder)
+
+    @property
+    def child_pid(self) -> int | None:
+        """Process id of the present child."""
+        return None if self._child is None else self._child.pid
+
+    def decode(self, unit: Unit) -> DecodedUnit | UnitFailure:
+        """The unit's frames, or why there are none; raises for no video, however broken."""
+        if self._closed:
+            raise ValueError("this decoder was closed")
+        result = self._attempt(unit, self._decoder)
+        if isinstance(result, UnitFailure) and self._deserves_another(result):
+            second = self._attempt(unit, "pyav")
+            if self._decoder != "pyav":
+                self._end_child()
+            second.attempts = 2
+            return second
+        return result
+
+    def _deserves_another(self, failure: UnitFailure) -> bool:
+        if failure.error_type is ErrorType.out_of_memory:
+            return self._decoder != "pyav"  # decord reserves what a lying header announces
+        return failure.error_type is ErrorType.crashed
+
+    def close(self) -> None:
+        """End the child process; may be called again."""
+        self._closed = True
+        self._end_child()
+
+    def __enter__(self) -> SandboxedDecoder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_child", None) is not None:
+            self.close()
+
+    def _start(self, decoder: str) -> ChildProcess:
+        return ChildProcess(decoder, self._protocol, self._limits)
+
+    def _attempt(self, unit: Unit, decoder: str) -> DecodedUnit | UnitFailure:
+        try:
+            child = self._ready_child(decoder)
+        except (RuntimeError, OSError) as error:
+            return UnitFailure(ErrorType.internal, str(error))
+        try:
+            answer = child.ask(unit, seconds=self._limits.seconds)
+            return self._result(unit, child, answer)
+        except wire.Late:
+            self._end_child()
+            return UnitFailure(
+                ErrorType.timeout,
+                f"fetching and decoding took longer than {self._limits.seconds:g} s",
+            )
+        except Died as death:
+            self._end_child()
+            return _failure_of(death)
+        except BaseException:
+            self._end_child()  # what it would answer next belongs to this unit
+            raise
+
+    def _result(
+        self, unit: Unit, child: ChildProcess, answer: wire.Message
+    ) -> DecodedUnit | UnitFailure:
+        failure, decoded = answer.get("failure"), answer.get("decoded")
+        if failure is not None:
+            if failure["type"] == ErrorType.out_of_memory:
+                self._end_child()
+            return UnitFailure(
+                ErrorType(failure["type"]),
+                failure["message"],
+                bytes_read=answer["bytes_read"],
+                decode_ms=answer["decode_ms"],
+            )
+        assert decoded is not None
+        return DecodedUnit(
+            unit=unit,
+            frames=child.frames(tuple(decoded["shape"])),
+            clip_frames=np.array(decoded["clip_frames"], dtype=np.int32),
+            clip_times=np.array(decoded["clip_times"], dtype=np.float64),
+            frame_count=decoded["frame_count"],
+            duration_s=decoded["duration_s"],
+            lost_frames=decoded["lost_frames"],
+            decode_ms=answer["decode_ms"],
+            bytes_read=answer["bytes_read"],
+            attempts=1,
+        )
+
+    def _ready_child(self, decoder: str) -> ChildProcess:
+        """A living child that has not served its time; one that died idle counts for no unit."""
+        child = self._child
+        if child is not None and (
+            not child.is_alive()
+            or child.served >= self._limits.videos_per_child
+            or child.rss_bytes > self._limits.rss_bytes
+        ):
+            self._end_child()
+        if self._child is None:
+            self._child = self._start(decoder)
+        return self._child
+
+    def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
+
+
+def _failure_of(death: Died) -> UnitFailure:
+    if any(words in death.stderr for words in _NO_MEMORY):
+        return UnitFailure(ErrorType.out_of_memory, "decoding needed more memory than the limit")
+    hint = ""
+    if death.signal_number == signal.SIGKILL:
+        hint = "; was the system short of memory?"
+    return UnitFailure(ErrorType.crashed, f"{death}{hint}")

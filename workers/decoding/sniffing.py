@@ -1,0 +1,136 @@
+"""What a file seems to be, from its first bytes: for messages that a person understands.
+
+Decoders answer a text file, a picture and a cut video alike with "invalid data"; and some formats
+that a video library opens gladly (playlists, scripts, animated pictures) are not the video that
+the row promises.
+"""
+
+from __future__ import annotations
+
+_OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\xff\xd8\xff", "a JPEG picture"),
+    (0, b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+    (0, b"GIF8", "a GIF picture"),
+    (0, b"BM", "a BMP picture"),
+    (0, b"II*\0", "a TIFF picture"),
+    (0, b"MM\0*", "a TIFF picture"),
+    (8, b"WEBP", "a WebP picture"),
+    (8, b"WAVE", "a WAV sound file"),
+    (4, b"ftypavif", "an AVIF picture"),
+    (4, b"ftypavis", "an AVIF picture"),
+    (4, b"ftypheic", "a HEIC picture"),
+    (4, b"ftypmif1", "a HEIF picture"),
+    (0, b"ID3", "an MP3 sound file"),
+    (0, b"fLaC", "a FLAC sound file"),
+    (0, b"%PDF", "a PDF document"),
+    (0, b"PK\x03\x04", "a ZIP archive"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"BZh", "a bzip2 archive"),
+    (0, b"\xfd7zXZ\0", "an xz archive"),
+    (0, b"(\xb5/\xfd", "a zstd archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (0, b"Rar!", "a RAR archive"),
+    (257, b"ustar", "a tar archive"),
+    (0, b"\x7fELF", "a program"),
+    (0, b"PAR1", "a Parquet table"),
+)
+_TEXTS: tuple[tuple[bytes, str], ...] = (
+    (b"#EXTM3U", "an HLS playlist, which names video files but holds none"),
+    (b"ffconcat", "an ffconcat script, which names video files but holds none"),
+    (b"version https://git-lfs", "a Git LFS pointer; the video itself was never fetched"),
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"<mpd", "a DASH playlist, which names video files but holds none"),
+    (b"<?xml", "an XML document"),
+)
+_VIDEOS: tuple[tuple[int, bytes, str], ...] = (
+    (4, b"ftyp", "MP4"),
+    (4, b"moov", "MP4"),
+    (4, b"mdat", "MP4"),
+    (4, b"moof", "MP4"),
+    (0, b"\x1aE\xdf\xa3", "Matroska or WebM"),
+    (8, b"AVI ", "AVI"),
+    (0, b"FLV", "FLV"),
+    (0, b"OggS", "Ogg"),
+    (0, b"\x30\x26\xb2\x75", "Windows Media"),
+    (0, b"\0\0\x01\xba", "MPEG program stream"),
+    (0, b"\0\0\x01\xb3", "MPEG video"),
+)
+
+
+def other_format(head: bytes) -> str | None:
+    """What a file that is no video is, in words; None if it may be a video.
+
+    ``head``: its first bytes, 512 or more where there are so many.
+    """
+    for offset, magic, words in _OTHER_FORMATS:
+        if head[offset : offset + len(magic)] == magic:
+            return words
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:64].lower()
+    for magic, words in _TEXTS:
+        if start.startswith(magic.lower()):
+            return words
+    if head and not any(head):
+        return "nothing but zero bytes, as a broken copy leaves them"
+    if _is_text(head):
+        return "text"
+    return None
+
+
+def video_format(head: bytes) -> str | None:
+    """The name of the video container that ``head`` begins, None if it begins none."""
+    for offset, magic, name in _VIDEOS:
+        if head[offset : offset + len(magic)] == magic:
+            return name
+    if len(head) > 376 and head[0] == head[188] == head[376] == 0x47:
+        return "MPEG transport stream"
+    return None
+
+
+def declared_size(head: bytes) -> int | None:
+    """The bytes that an AVI or Matroska file says it has; None for others and for live recordings.
+
+    These two hold no table that names every frame, so this is the one sign that an end is missing.
+    """
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        size = int.from_bytes(head[4:8], "little")
+        return size + 8 if 0 < size < 0xFFFFFFF0 else None
+    if head[:4] == b"\x1aE\xdf\xa3":
+        return _segment_end(head)
+    return None
+
+
+def _segment_end(head: bytes) -> int | None:
+    """End of the first Segment element (RFC 8794, sections 4 and 6; RFC 9559, section 5.1)."""
+    header = _element_size(head, 4)
+    if header is None:
+        return None
+    segment = header[0] + header[1]
+    if head[segment : segment + 4] != b"\x18\x53\x80\x67":
+        return None
+    size = _element_size(head, segment + 4)
+    return None if size is None else size[0] + size[1]
+
+
+def _element_size(head: bytes, at: int) -> tuple[int, int] | None:
+    """(where the data starts, how long it is) of the EBML size at ``at``; None if unknown."""
+    if at >= len(head) or not head[at]:
+        return None
+    length = 9 - head[at].bit_length()
+    field = head[at : at + length]
+    value = int.from_bytes(field, "big") & ((1 << 7 * length) - 1)
+    if len(field) < length or value == (1 << 7 * length) - 1:
+        return None
+    return at + length, value
+
+
+def _is_text(head: bytes) -> bool:
+    if not head or b"\0" in head:
+        return False
+    try:
+        text = head[:-4].decode() if len(head) > 64 else head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 8:
+            return False
+        text = head[: error.start].decode()
+    return sum(c.isprintable() or c.isspace() for c in text) > 0.97 * len(text)

@@ -1,0 +1,75 @@
+"""What goes into decoding and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+MIB = 1024**2
+GIB = 1024**3
+DECODERS = ("pyav", "decord")
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """What one unit may cost before it becomes a failure row.
+
+    ``seconds``: wall clock for one attempt, fetching included.
+    ``memory_bytes``: address space that decoding may take on top of the idle child's.
+    ``videos_per_child`` and ``rss_bytes``: when a child has served so many units, or holds so much
+    resident memory after one, a fresh one takes its place.
+    ``max_pixels``: width x height of a frame; the default is the largest 8K format.
+    ``output_bytes``: the resized frames of one unit; only extreme aspect ratios come near it.
+    ``source_bytes``: the size of a file or object.
+    """
+
+    seconds: float = 60.0
+    memory_bytes: int = 4 * GIB
+    videos_per_child: int = 1000
+    rss_bytes: int = 1536 * MIB
+    max_pixels: int = 8192 * 4320
+    output_bytes: int = GIB
+    source_bytes: int = 64 * GIB
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One row of the manifest: a video, or the stretch [start_s, end_s) of it in seconds."""
+
+    unit_id: str
+    video_id: str
+    uri: str
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+@dataclass
+class DecodedUnit:
+    """The frames of one unit.
+
+    ``frames``: uint8 (n, height, width, 3), RGB, resized as the protocol says; every distinct
+    wanted frame once, in ascending order. ``clip_frames``: int32 (clips, T), rows of ``frames``.
+    ``clip_times``: float64 (clips, 2), seconds from the video's first frame to the clip's first and
+    to its last frame. ``frame_count`` and ``duration_s`` are those of the whole video, counted and
+    taken from timestamps. ``lost_frames``: frames that damage cost or that the decoder had to patch
+    up; 0 for a sound file, an estimate where a file was cut off. ``decode_ms``: CPU milliseconds of
+    the child. ``attempts``: 2 where a first decoder died.
+    """
+
+    unit: Unit
+    frames: npt.NDArray[np.uint8]
+    clip_frames: npt.NDArray[np.int32]
+    clip_times: npt.NDArray[np.float64]
+    frame_count: int
+    duration_s: float
+    lost_frames: int
+    decode_ms: float
+    bytes_read: int
+    attempts: int

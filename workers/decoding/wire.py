@@ -1,0 +1,59 @@
+"""Messages between a decoder's child process and its parent: a length, then JSON.
+
+JSON and not pickle: what a broken file made of the child's memory must not become code here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import time
+from typing import Any
+
+_LENGTH = struct.Struct(">I")
+_LONGEST = 64 << 20
+
+Message = dict[str, Any]
+
+
+class Late(Exception):
+    """The other side did not answer in time."""
+
+
+def send(descriptor: int, message: Message) -> None:
+    """Write one message; raises OSError where nobody reads any more."""
+    data = json.dumps(message).encode()
+    view = memoryview(_LENGTH.pack(len(data)) + data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def receive(descriptor: int, *, seconds: float | None = None) -> Message:
+    """Read one message; raises EOFError where nobody writes any more, Late after ``seconds``."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    (length,) = _LENGTH.unpack(_read(descriptor, _LENGTH.size, deadline))
+    if length > _LONGEST:
+        raise EOFError("not a message")
+    message: Message = json.loads(_read(descriptor, length, deadline))
+    return message
+
+
+def _read(descriptor: int, count: int, deadline: float | None) -> bytes:
+    data = b""
+    while len(data) < count:
+        if deadline is not None:
+            _wait(descriptor, deadline)
+        chunk = os.read(descriptor, count - len(data))
+        if not chunk:
+            raise EOFError("the other side is gone")
+        data += chunk
+    return data
+
+
+def _wait(descriptor: int, deadline: float) -> None:
+    poll = select.poll()  # select.select refuses descriptors above 1023
+    poll.register(descriptor, select.POLLIN)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        raise Late

@@ -1,0 +1,112 @@
+"""What the labeller pool runs: decoded rows in, labelled rows out, one for each.
+
+It knows nothing of Ray and can be called, timed and tested by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from workers.labelling import (
+    Frames,
+    IdMismatch,
+    Labeller,
+    LabellerConfig,
+    View,
+    pack_mask,
+    top_classes,
+)
+from workers.sampling import Protocol
+from workers.schema import IDENTITY, OUTCOME, UNITS_SCHEMA
+
+Progress = Callable[[int, int, float], None]
+
+_COMMON = [field.name for field in (*IDENTITY, *OUTCOME)]
+
+
+class LabelActor:
+    """Decoded rows to labelled rows, through one model.
+
+    Args:
+        config: model, pruning and batch size.
+        protocol: how videos become views.
+        progress: called with (units, failed units, video-seconds) after each batch.
+    """
+
+    def __init__(
+        self, config: LabellerConfig, protocol: Protocol, progress: Progress | None = None
+    ) -> None:
+        self._labeller = Labeller(config, protocol)
+        self._progress = progress
+
+    def __call__(self, decoded: pa.Table) -> pa.Table:
+        """A table of UNITS_SCHEMA with the same units in the same order.
+
+        Raises:
+            IdMismatch: the labels are not those of the units that were asked for.
+        """
+        decoded = decoded.combine_chunks()
+        rows = decoded.select(_COMMON).to_pylist()
+        good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
+        frames = [_frames(decoded, index) for index in good]
+        for index, views in zip(good, self._labeller.label(frames), strict=True):
+            times = np.array(decoded["clip_times"][index].as_py()).reshape(-1, 2)
+            rows[index] |= self._labelled(views, times)
+        table = pa.Table.from_pylist(rows, schema=UNITS_SCHEMA)
+        if table["unit_id"].to_pylist() != decoded["unit_id"].to_pylist():
+            raise IdMismatch("the labelled units are not the decoded ones")
+        if self._progress is not None:
+            seconds = sum(row["duration_s"] or 0.0 for row in rows)
+            self._progress(len(rows), len(rows) - len(good), seconds)
+        return table
+
+    def _labelled(self, views: list[View], times: np.ndarray) -> dict[str, Any]:
+        entries = []
+        for view in views:
+            entries.append(
+                self._prediction(view.probabilities)
+                | {
+                    "clip": view.clip,
+                    "crop": view.crop,
+                    "start_s": float(times[view.clip, 0]),
+                    "end_s": float(times[view.clip, 1]),
+                    "flops": self._labeller.flops,
+                    "tokens_kept": [int(mask.sum()) for mask in view.kept],
+                    "kept_maps": [pack_mask(mask) for mask in view.kept],
+                    "gpu_ms": view.device_ms,
+                }
+            )
+        mean = np.mean([view.probabilities for view in views], axis=0, dtype=np.float64)
+        return self._prediction(mean) | {
+            "scores": mean.tolist(),
+            "flops": sum(entry["flops"] for entry in entries),
+            "gpu_ms": sum(entry["gpu_ms"] for entry in entries),
+            "views": entries,
+        }
+
+    def _prediction(self, probabilities: np.ndarray) -> dict[str, object]:
+        ids, scores = top_classes(probabilities)
+        return {
+            "label": self._labeller.model.labels[ids[0]],
+            "label_id": ids[0],
+            "score": scores[0],
+            "top_ids": ids,
+            "top_scores": scores,
+        }
+
+
+def _frames(decoded: pa.Table, index: int) -> Frames:
+    """The pixels of one row, on the table's own memory."""
+    shape = decoded["frames_shape"][index].as_py()
+    pixels = np.frombuffer(decoded["frames"][index].as_buffer(), dtype=np.uint8).reshape(shape)
+    clip_times = decoded["clip_times"][index].as_py()
+    clip_frames = np.array(decoded["clip_frames"][index].as_py(), dtype=np.int32)
+    return Frames(
+        unit_id=decoded["unit_id"][index].as_py(),
+        pixels=pixels,
+        clip_frames=clip_frames.reshape(len(clip_times) // 2, -1),
+    )

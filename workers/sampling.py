@@ -1,0 +1,201 @@
+"""How a video becomes views: which frames, at what size, under which crops.
+
+Pure functions of frame counts and sizes; numpy only. Each recipe is the test-time protocol with
+which the published accuracies of its checkpoints were measured (the K400 and SSv2 evaluation
+settings of VideoMAE and of Video Swin Transformer), so that labels agree with those numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The parts in which published protocols differ.
+
+    ``clip_indices(frame_count, clips, frames)`` gives the (clips, frames) frame indices;
+    ``long_side(size, long, short)`` the resized long side; ``offsets(slack, crops)`` the places of
+    the crops along it, ``slack`` being the pixels by which the frame is longer than the crop.
+    ``allowed_clips`` and ``allowed_crops`` are None where every positive number makes sense.
+    """
+
+    clips: int
+    crops: int
+    frames: int
+    clip_indices: Callable[[int, int, int], IntArray]
+    long_side: Callable[[int, int, int], int]
+    offsets: Callable[[int, int], list[int]]
+    allowed_clips: tuple[int, ...] | None = None
+    allowed_crops: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a video becomes views: ``clips`` clips of ``frames`` frames, each under ``crops`` crops.
+
+    ``name`` is a key of PROTOCOLS, ``size`` the side of the square crop in pixels. Raises
+    ValueError, naming what is allowed, for a combination that the recipe does not define.
+    """
+
+    name: str
+    clips: int
+    crops: int
+    frames: int = 16
+    size: int = 224
+
+    def __post_init__(self) -> None:
+        recipe = _recipe(self.name)
+        for what in ("clips", "crops", "frames", "size"):
+            if getattr(self, what) < 1:
+                raise ValueError(f"{what} must be at least 1, not {getattr(self, what)}")
+        if recipe.allowed_clips is not None and self.clips not in recipe.allowed_clips:
+            raise ValueError(_refusal(self.name, "clips", self.clips, recipe.allowed_clips))
+        if recipe.allowed_crops is not None and self.crops not in recipe.allowed_crops:
+            raise ValueError(_refusal(self.name, "crops", self.crops, recipe.allowed_crops))
+
+    @property
+    def views(self) -> int:
+        """Views of one video: clips times crops."""
+        return self.clips * self.crops
+
+    def clip_indices(self, frame_count: int) -> IntArray:
+        """Frames of each clip: (clips, frames) int64 indices into a video of ``frame_count``.
+
+        Works from one frame up; a video shorter than a clip repeats frames as its recipe says.
+        """
+        if frame_count < 1:
+            raise ValueError(f"a video to be sampled has at least 1 frame, not {frame_count}")
+        return _recipe(self.name).clip_indices(frame_count, self.clips, self.frames)
+
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the resized frame: the short side becomes ``size``."""
+        if height < 1 or width < 1:
+            raise ValueError(f"a frame has at least 1 x 1 pixels, not {height} x {width}")
+        long_side = _recipe(self.name).long_side
+        if width < height:
+            return long_side(self.size, height, width), self.size
+        return self.size, long_side(self.size, width, height)
+
+    def crop_origins(self, height: int, width: int) -> IntArray:
+        """(crops, 2) int64 (top, left) of each crop within a frame of ``resized`` size."""
+        if min(height, width) < self.size:
+            raise ValueError(f"a {self.size} pixel crop does not fit into {height} x {width}")
+        offsets = _recipe(self.name).offsets
+        if height > width:
+            places = [(top, (width - self.size) // 2) for top in offsets(height - self.size, self.crops)]
+        else:
+            places = [((height - self.size) // 2, left) for left in offsets(width - self.size, self.crops)]
+        return np.array(places, dtype=np.int64)
+
+
+def protocol(name: str, *, size: int = 224, views: tuple[int, int] | None = None) -> Protocol:
+    """The protocol called ``name``, with its published views unless ``views`` gives (clips, crops)."""
+    recipe = _recipe(name)
+    clips, crops = (recipe.clips, recipe.crops) if views is None else views
+    return Protocol(name, clips, crops, recipe.frames, size)
+
+
+def parse_views(text: str) -> tuple[int, int]:
+    """(clips, crops) of a text such as "5x3"; ValueError for anything else."""
+    match = re.fullmatch(r"\s*(\d{1,4})\s*[xX]\s*(\d{1,4})\s*", text)
+    if match is None or not int(match[1]) or not int(match[2]):
+        raise ValueError(
+            f"views are written CLIPSxCROPS, both at least 1, such as 5x3 or 1x1; not {text!r}"
+        )
+    return int(match[1]), int(match[2])
+
+
+def _recipe(name: str) -> Recipe:
+    try:
+        return PROTOCOLS[name]
+    except KeyError:
+        raise ValueError(f"no protocol {name!r}; there are: {', '.join(PROTOCOLS)}") from None
+
+
+def _refusal(name: str, what: str, value: int, allowed: tuple[int, ...]) -> str:
+    return f"{name} is defined for {' or '.join(map(str, allowed))} {what}, not for {value}"
+
+
+def _every_fourth(frame_count: int, clips: int, frames: int) -> IntArray:
+    """VideoMAE on K400: every 4th frame of the whole video, clips spread evenly over that list."""
+    strided = np.arange(0, frame_count, 4, dtype=np.int64)
+    padding = np.full(max(frames - len(strided), 0), strided[-1], dtype=np.int64)
+    strided = np.concatenate([strided, padding])
+    slack = len(strided) - frames
+    starts = [int(slack / 2)] if clips == 1 else [int(c * (slack / (clips - 1))) for c in range(clips)]
+    return strided[np.array(starts)[:, None] + np.arange(frames)]
+
+
+def _two_grids(frame_count: int, clips: int, frames: int) -> IntArray:
+    """VideoMAE on SSv2: two grids of one frame per segment, half a segment apart.
+
+    Two clips are the even and the odd places of both grids together; one clip is the grid of the
+    segments' middles, with which the model was also trained.
+    """
+    tick = frame_count / frames
+    middles = [int(tick / 2 + tick * x) for x in range(frames)]
+    if clips == 1:
+        return np.array([middles], dtype=np.int64)
+    both = np.array(sorted(middles + [int(tick * x) for x in range(frames)]), dtype=np.int64)
+    return np.stack([both[0::2], both[1::2]])
+
+
+def _every_second_looped(frame_count: int, clips: int, frames: int) -> IntArray:
+    """VideoSwin on K400: runs at interval 2, one in the middle of each part, looped at the end."""
+    span = 2 * (frames - 1) + 1
+    part = (frame_count - span) / clips
+    long_enough = frame_count > span
+    starts = [int(i * part + part / 2) if long_enough else 0 for i in range(clips)]
+    runs = np.array(starts, dtype=np.int64)[:, None] + 2 * np.arange(frames, dtype=np.int64)
+    return runs % frame_count
+
+
+def _segment_middles(frame_count: int, clips: int, frames: int) -> IntArray:
+    """VideoSwin on SSv2: the middle of each of ``frames`` segments."""
+    segment = (frame_count - 1) / frames
+    edges = [round(segment * i) for i in range(frames + 1)]
+    middles = [(a + b) // 2 for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return np.array([middles] * clips, dtype=np.int64)
+
+
+def _truncated(size: int, long: int, short: int) -> int:
+    return int(size * long / short)
+
+
+def _rounded(size: int, long: int, short: int) -> int:
+    return int(long * (size / short) + 0.5)
+
+
+def _spread(slack: int, crops: int) -> list[int]:
+    """Crops from edge to edge; a single one is the centre."""
+    if crops == 1:
+        return [slack // 2]
+    return [int(i * (slack / (crops - 1))) for i in range(crops)]
+
+
+def _edge_edge_middle(slack: int, crops: int) -> list[int]:
+    """Three crops in the order first edge, last edge, middle, as VideoSwin's test pipeline."""
+    return [slack // 2] if crops == 1 else [0, 2 * (slack // 2), slack // 2]
+
+
+PROTOCOLS: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "videomae-k400": Recipe(5, 3, 16, _every_fourth, _truncated, _spread),
+        "videomae-ssv2": Recipe(2, 3, 16, _two_grids, _truncated, _spread, allowed_clips=(1, 2)),
+        "videoswin-k400": Recipe(
+            4, 3, 32, _every_second_looped, _rounded, _edge_edge_middle, allowed_crops=(1, 3)
+        ),
+        "videoswin-ssv2": Recipe(
+            1, 3, 32, _segment_middles, _rounded, _edge_edge_middle, (1,), (1, 3)
+        ),
+    }
+)

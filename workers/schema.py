@@ -1,0 +1,89 @@
+"""Arrow schemas of a unit's way through the pipeline: decoded, then labelled.
+
+Every column's meaning and unit stand in its field metadata under `about`, and travel into the
+Parquet files.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+UNIT_SCHEMA_VERSION = 1
+
+KEPT_MAPS_ABOUT = (
+    "one bit map per pruning stage, 1 = token kept; bits run over (time slot, row, column), the "
+    "first token in the most significant bit of the first byte, zero bits fill up the last byte "
+    "(numpy.unpackbits reads it); the grid (n_t, n_s) stands in the schema metadata as kept_grid"
+)
+
+
+def column(name: str, kind: pa.DataType, about: str, *, nullable: bool = True) -> pa.Field:
+    """A field that says what it holds."""
+    return pa.field(name, kind, nullable=nullable, metadata={"about": about})
+
+
+IDENTITY = (
+    column("unit_id", pa.string(), "identity of the unit of work, unique in the run"),
+    column("video_id", pa.string(), "identity of the video, unique in the archive"),
+    column("uri", pa.string(), "where the video lies"),
+    column(
+        "start_s", pa.float64(), "start of the unit in the video, seconds; null: the start"
+    ),
+    column("end_s", pa.float64(), "end of the unit in the video, seconds; null: the end"),
+    column("truth", pa.string(), "label given in the input, null if none was"),
+)
+
+OUTCOME = (
+    column("status", pa.string(), "ok or failed"),
+    column("error_type", pa.string(), "kind of failure, from a closed list; null if ok"),
+    column("error", pa.string(), "what went wrong, in one line; null if ok"),
+    column("attempts", pa.int32(), "decoders that tried"),
+    column("decode_ms", pa.float64(), "CPU time of fetching, decoding and resizing, milliseconds"),
+    column("bytes_read", pa.int64(), "bytes read from storage"),
+    column("frame_count", pa.int64(), "frames in the video; null if it could not be decoded"),
+    column("lost_frames", pa.int64(), "frames that damage cost, 0 for a sound file"),
+    column("duration_s", pa.float64(), "length of the video by its timestamps, seconds"),
+)
+
+PREDICTION = (
+    column("label", pa.string(), "name of the most probable class"),
+    column("label_id", pa.int32(), "its index"),
+    column("score", pa.float32(), "its probability"),
+    column("top_ids", pa.list_(pa.int32()), "most probable classes, best first"),
+    column("top_scores", pa.list_(pa.float32()), "their probabilities"),
+)
+
+VIEW = (
+    column("clip", pa.int32(), "number of the clip in its unit, from 0"),
+    column("crop", pa.int32(), "number of the spatial crop, from 0"),
+    column("start_s", pa.float64(), "time of the clip's first frame in the video, seconds"),
+    column("end_s", pa.float64(), "time of the clip's last frame in the video, seconds"),
+    *PREDICTION,
+    column("flops", pa.int64(), "multiply-accumulates of this view, fvcore's convention"),
+    column("tokens_kept", pa.list_(pa.int32()), "tokens kept, per pruning stage"),
+    column("kept_maps", pa.list_(pa.binary()), KEPT_MAPS_ABOUT),
+    column("gpu_ms", pa.float64(), "device time of the view's batch over its views, milliseconds"),
+)
+
+DECODED_SCHEMA = pa.schema(
+    [
+        *IDENTITY,
+        *OUTCOME,
+        column("frames", pa.large_binary(), "uint8 RGB frames, row-major"),
+        column("frames_shape", pa.list_(pa.int32()), "(n, height, width, 3)"),
+        column("clip_frames", pa.list_(pa.int32()), "(clips, T) rows of frames, row-major"),
+        column("clip_times", pa.list_(pa.float64()), "(clips, 2) seconds, row-major"),
+    ]
+)
+
+UNITS_SCHEMA = pa.schema(
+    [
+        *IDENTITY,
+        *OUTCOME,
+        *PREDICTION,
+        column("scores", pa.list_(pa.float32()), "mean probability of every class over the views"),
+        column("flops", pa.int64(), "sum of the views' flops"),
+        column("gpu_ms", pa.float64(), "sum of the views' gpu_ms"),
+        column("views", pa.list_(pa.struct(list(VIEW))), "one entry per view"),
+    ]
+)
