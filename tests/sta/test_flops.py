@@ -1,0 +1,86 @@
+"""FLOPs: counted and computed are the same number, and it is the paper's."""
+
+import pytest
+import torch
+
+import sta
+
+# Paper, Table 2, GFLOPs per view at r = 0, 32, 48, 64.
+TABLE_2 = {
+    "vit_small": (57, 42, 35, 29),
+    "vit_base": (180, 136, 116, 96),
+    "vit_large": (597, 446, 376, 308),
+    "vit_huge": (1192, 890, 748, 611),
+}
+
+
+@pytest.mark.parametrize("architecture", TABLE_2)
+@pytest.mark.parametrize("grouping", ["released", "paper"])
+def test_flops_are_within_0_8_of_table_2(architecture, grouping):
+    for r, paper in zip((0, 32, 48, 64), TABLE_2[architecture], strict=True):
+        flops = sta.estimate_flops(architecture, pruning=sta.Pruning(r=r, grouping=grouping))
+        assert flops / 1e9 == pytest.approx(paper, abs=0.8)
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"r": 0},
+        {"r": 22},
+        {"r": 7, "grouping": "paper"},
+        {"r": 16, "similarity": "ffn"},
+        {"r": 16, "similarity": "q"},
+        {"r": 16, "score": "semantics"},
+        {"r": 16, "score": "redundancy"},
+        {"r": 16, "score": "random"},
+        {"r": 16, "first_frame": "grid"},
+        {"r": 3, "schedule": "increasing"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("convention", ["fvcore", "macs"])
+def test_the_closed_form_equals_the_count_on_the_model(switches, convention):
+    pruning = sta.Pruning(**switches)
+    model = sta.create_model("vit_demo", num_classes=20, pruning=pruning)
+    closed = sta.estimate_flops(
+        "vit_demo", num_classes=20, pruning=pruning, convention=convention
+    )
+    assert sta.count_flops(model, convention=convention) == closed
+
+
+def test_the_closed_form_equals_the_count_on_vit_small():
+    pruning = sta.Pruning(r=64)
+    model = sta.create_model("vit_small", pruning=pruning)
+    assert sta.count_flops(model) == sta.estimate_flops("vit_small", pruning=pruning)
+
+
+def test_the_closed_form_follows_other_lengths_and_sizes():
+    shape = {"frames": 32, "image_size": 64}
+    pruning = sta.Pruning(r=4)
+    model = sta.create_model("vit_demo", pruning=pruning, **shape)
+    assert sta.count_flops(model) == sta.estimate_flops("vit_demo", pruning=pruning, **shape)
+
+
+def test_attention_is_counted():
+    model = sta.create_model("vit_demo")
+    tokens, width, depth = 392, 192, 6
+    attention = 2 * tokens * tokens * width * depth
+    linear = sum(
+        module.weight.numel() * tokens
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and name != "head"
+    )
+    embedding = tokens * width * 3 * 2 * 16 * 16
+    counted = sta.count_flops(model, convention="macs")
+    assert counted == attention + linear + embedding + width * 400
+
+
+def test_the_demo_default_saves_about_half():
+    pruning = sta.default_pruning("vit_demo")
+    ratio = sta.estimate_flops("vit_demo", pruning=pruning) / sta.estimate_flops("vit_demo")
+    assert ratio == pytest.approx(0.5, abs=0.03)
+
+
+def test_an_unknown_convention_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="one of fvcore, macs; got 'torch'"):
+        sta.estimate_flops("vit_demo", convention="torch")
