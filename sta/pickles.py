@@ -50,7 +50,7 @@ def load_pickle(path: Path) -> object:
         match = _REFUSED.search(str(error))
         what = f"it names {match[1]}, which could run code" if match else "it is no torch file"
         raise UnsafePickle(f"{path} was not loaded: {what}") from error
-    except (RuntimeError, EOFError, OSError, UnicodeDecodeError) as error:
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnsafePickle(f"{path} was not loaded: it is no torch file ({line})") from error
+    except Exception as error:
+        # Foreign bytes lead an unpickler into errors of any type.
+        raise UnsafePickle(f"{path} was not loaded: it is no torch file") from error
     return loaded
