@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +29,6 @@ _DECODER_MEMORY = 600 * 1024**2
 
 # A commit is what a kill can cost: small enough to redo, large enough to make files worth having.
 MAX_COMMIT_ROWS = 32
-
-# Finished label blocks wait for few writers: each starts a process, and writing is light.
-_WRITERS = 2
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class GraphConfig:
 
 def commit_rows(units: int, pools: Pools) -> int:
     """Units per commit: small runs are cut fine enough that every decoder has several to do."""
-    per_decoder = units // (4 * pools.decoders[1])
+    per_decoder = units // (8 * pools.decoders[1])
     return max(1, min(MAX_COMMIT_ROWS, per_decoder))
 
 
@@ -61,20 +62,46 @@ def start_ray() -> None:
     RAY_ADDRESS alone tells: `ray job submit` sets it, and a cluster that an earlier program left
     behind on this machine does not.
     """
+    _quieten()
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not os.environ.get("RAY_ADDRESS"):
+        # The graph's own steps are light. On a machine of few cores they must not take a whole
+        # one from the pools.
+        cores = len(os.sched_getaffinity(0)) + int(OVERHEAD_CPUS)
+        settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
+    with _native_stderr_held():
+        ray.init(**settings)
+
+
+@contextmanager
+def _native_stderr_held() -> Iterator[None]:
+    """Keeps what native code writes to stderr, and shows it if the block fails.
+
+    Ray's core announces the log level that it was told, past Python's logging.
+    """
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+
+
+def _quieten() -> None:
+    """Leaves the screen to progress and errors; Ray's own log files keep everything."""
+    # Ray's core calls every actor with arguments in the object store an error.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray").setLevel(logging.ERROR)
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
-        return
-    # The graph's own steps are light. On a machine of few cores they must not take a whole
-    # one from the pools.
-    cores = len(os.sched_getaffinity(0)) + int(OVERHEAD_CPUS)
-    ray.init(
-        address="local",
-        num_cpus=cores,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(logging.ERROR)
 
 
 def run_graph(run: RunDirectory, config: GraphConfig, progress: Progress) -> None:
@@ -86,11 +113,7 @@ def run_graph(run: RunDirectory, config: GraphConfig, progress: Progress) -> Non
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.checkpoint_config = CheckpointConfig(
-        id_column="unit_id",
-        checkpoint_path=run.checkpoint.uri,
-        delete_checkpoint_on_success=False,
-    )
+    context.checkpoint_config = _checkpointing(run)
     pools = config.pools
     units = ray.data.read_parquet(run.manifest.uri, num_cpus=IO_CPUS)
     units = units.repartition(target_num_rows_per_block=config.commit_rows)
@@ -117,8 +140,18 @@ def run_graph(run: RunDirectory, config: GraphConfig, progress: Progress) -> Non
         run.units.uri,
         schema=_described(run),
         ray_remote_args={"num_cpus": IO_CPUS},
-        concurrency=_WRITERS,
     )
+
+
+def _checkpointing(run: RunDirectory) -> CheckpointConfig:
+    config = CheckpointConfig(
+        id_column="unit_id",
+        checkpoint_path=run.checkpoint.uri,
+        delete_checkpoint_on_success=False,
+    )
+    # The pools are sized for one filter; by default there may be ten, of one core each.
+    config.checkpoint_actor_pool_max_size = 1
+    return config
 
 
 def _pool(size: tuple[int, int]) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import sta
-from pipeline.demo.archive import make_demo_archive
+from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
 from pipeline.errors import RunError, UsageError
 from pipeline.label_run import LabelOptions, execute, prepare
 from pipeline.resources import parse_decoders
@@ -136,7 +136,7 @@ def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
     source, output, checkpoint = arguments.input, arguments.output, arguments.checkpoint
     if source is None:
         checkpoint = checkpoint or "demo"
-        source = str(make_demo_archive(_DEMO / "videos", videos=_DEMO_VIDEOS))
+        source = str(_demo_archive())
         output = str(_DEMO / _demo_output(task, arguments))
     if output is None:
         raise UsageError("OUTPUT is missing: name a directory or s3://bucket/prefix for the labels")
@@ -161,6 +161,18 @@ def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
         labellers=arguments.labelers,
         batch_size=arguments.batch_size,
     )
+
+
+def _demo_archive() -> Path:
+    """The manifest of the demo archive, which is made where it is not there yet."""
+    folder = _DEMO / "videos"
+
+    def report(done: int) -> None:
+        if done % 10 == 0:
+            print(f"made {done} of {_DEMO_VIDEOS} demo videos", file=sys.stderr, flush=True)
+
+    make_archive(folder, ArchiveSettings(videos=_DEMO_VIDEOS), report=report)
+    return folder / MANIFEST
 
 
 def _demo_output(task: str, arguments: argparse.Namespace) -> str:

@@ -27,7 +27,7 @@ from pipeline.run_directory import (
     now,
 )
 from pipeline.storage import Location
-from pipeline.tables import build_tables
+from pipeline.tables import build_tables, committed
 from workers.decoding import DECODERS
 from workers.labelling import LabellerConfig
 from workers.sampling import Protocol, protocol
@@ -220,12 +220,13 @@ def execute(prepared: Prepared, options: LabelOptions) -> dict[str, Any]:
         pools=pools,
         commit_rows=commit_rows(total, pools),
     )
-    line = ProgressLine(total=total, before=count_rows(run.units))
-    try:
-        with reporting(line) as progress:
-            run_graph(run, config, progress)
-    except (ray.exceptions.RayError, OSError, RuntimeError) as error:
-        raise RunError(_root_cause(error)) from error
+    before = committed(run)
+    if before.videos != total:
+        try:
+            with reporting(ProgressLine(total=total, before=before)) as progress:
+                run_graph(run, config, progress)
+        except (ray.exceptions.RayError, OSError, RuntimeError) as error:
+            raise RunError(_root_cause(error)) from error
     totals = build_tables(run)
     content = content | {"totals": dataclasses.asdict(totals), "finished": now()}
     run.save(content)

@@ -59,24 +59,24 @@ class ProgressLine:
 
     Attributes:
         total: videos of the run.
-        before: videos that earlier starts of the run had finished.
+        before: what earlier starts of the run had finished.
         out: where the lines go.
     """
 
     total: int
-    before: int
+    before: Counts
     out: TextIO = field(default_factory=lambda: sys.stderr)
     started: float = field(default_factory=time.monotonic)
 
     def text(self, counts: Counts, *, now: float) -> str:
         """The line, such as `12/48 videos, 1 failed, 0:01:43 of video, 0.8 videos/s, ETA 0:45`."""
-        done = min(self.before + counts.videos, self.total)
+        done = min(self.before.videos + counts.videos, self.total)
         elapsed = max(now - self.started, 1e-9)
         rate = counts.videos / elapsed
         parts = [
             f"{done:,}/{self.total:,} videos",
-            f"{counts.failed:,} failed",
-            f"{clock(counts.seconds)} of video labelled",
+            f"{self.before.failed + counts.failed:,} failed",
+            f"{clock(self.before.seconds + counts.seconds)} of video labelled",
         ]
         if counts.videos:
             parts.append(f"{rate:.3g} videos/s ({counts.seconds / elapsed:.3g}x real time)")

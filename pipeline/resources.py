@@ -16,8 +16,9 @@ FILTER_CPUS = 1.0
 TASK_CPUS = 1.0
 OVERHEAD_CPUS = FILTER_CPUS + TASK_CPUS
 
-# Reading the manifest and writing results are light; one core each would idle a decoder.
-IO_CPUS = 0.1
+# Reading the manifest and writing results are light; one core each would idle a decoder, and much
+# less would start a process for every file at once.
+IO_CPUS = 0.5
 
 # More actors than this only take turns on a core and fill memory.
 _ACTORS_PER_CPU = 2

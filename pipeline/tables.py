@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import RunError
 from pipeline.manifest import count_rows
+from pipeline.progress import Counts
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
 from workers.schema import OUTCOME, PREDICTION, VIEW, column
@@ -127,6 +128,23 @@ def build_tables(run: RunDirectory) -> Totals:
     clips.close()
     videos.close()
     return totals
+
+
+def committed(run: RunDirectory) -> Counts:
+    """What units/ holds already."""
+    counts = Counts()
+    for file in run.units.files(".parquet"):
+        filesystem, path = file.filesystem()
+        try:
+            part = pq.read_table(
+                path, columns=["status", "duration_s"], filesystem=filesystem, partitioning=None
+            )
+        except pa.ArrowInvalid:
+            continue  # cut off by a kill; resuming removes it
+        counts.videos += part.num_rows
+        counts.failed += _sum(pc.equal(part["status"], "failed"))
+        counts.seconds += _sum(part["duration_s"])
+    return counts
 
 
 def _unit_tables(units: Location) -> Iterator[pa.Table]:

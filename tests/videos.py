@@ -33,9 +33,10 @@ def write_video(
     pixel_format: str = "yuv420p",
     options: dict[str, str] | None = None,
     rotation: int | None = None,
+    container_options: dict[str, str] | None = None,
 ) -> Path:
     """Encode ``frames`` pictures; the container follows from the name of ``path``."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", container_options=container_options) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.height, stream.width, stream.pix_fmt = height, width, pixel_format
         stream.codec_context.thread_count = 1
@@ -67,7 +68,8 @@ def cut_copy(source: Path, target: Path, *, skip: int) -> Path:
         writer.container_options.update({"avoid_negative_ts": "disabled"})
         stream = reader.streams.video[0]
         copy = writer.add_stream_from_template(stream)
-        assert stream.time_base is not None and stream.average_rate is not None
+        assert stream.time_base is not None
+        assert stream.average_rate is not None
         shift = int(skip / stream.average_rate / stream.time_base)
         for packet in reader.demux(stream):
             if packet.dts is None or packet.pts is None:

@@ -1,4 +1,4 @@
-"""Why a unit got no labels: a closed list, so that failures can be counted, filtered and retried."""
+"""Why a unit got no labels: a closed list, to be counted, filtered and retried by."""
 
 from __future__ import annotations
 
@@ -9,34 +9,63 @@ from typing import Any
 class ErrorType(StrEnum):
     """The kinds of failure, as they stand in the column ``error_type``."""
 
-    explanation: str
-    retryable: bool
+    not_found = "not_found"
+    forbidden = "forbidden"
+    unavailable = "unavailable"
+    changed = "changed"
+    empty = "empty"
+    not_video = "not_video"
+    no_video_stream = "no_video_stream"
+    corrupt = "corrupt"
+    too_short = "too_short"
+    too_large = "too_large"
+    unsupported_codec = "unsupported_codec"
+    timeout = "timeout"
+    crashed = "crashed"
+    out_of_memory = "out_of_memory"
+    internal = "internal"
 
-    def __new__(cls, value: str, explanation: str, retryable: bool) -> ErrorType:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.explanation = explanation
-        member.retryable = retryable
-        return member
+    @property
+    def explanation(self) -> str:
+        """One line for people who meet the kind for the first time."""
+        return _EXPLANATIONS[self]
 
-    not_found = "not_found", "there is no such file or object", False
-    forbidden = "forbidden", "the storage refused access", True
-    unavailable = "unavailable", "the storage did not answer, or not completely", True
-    changed = "changed", "the object was replaced while it was being read", True
-    empty = "empty", "the file has no bytes", False
-    not_video = "not_video", "the file is something else than a video", False
-    no_video_stream = "no_video_stream", "the file has no moving picture, only sound or a cover", False
-    corrupt = "corrupt", "the file is too damaged to be labelled", False
-    too_short = "too_short", "the stretch asked for holds no frame", False
-    too_large = "too_large", "the picture or the file is larger than the limits allow", False
-    unsupported_codec = "unsupported_codec", "the picture is encrypted or its codec is unknown", False
-    timeout = "timeout", "fetching and decoding took longer than the limit", True
-    crashed = "crashed", "the decoder's process died", True
-    out_of_memory = "out_of_memory", "decoding needed more memory than the limit", False
-    internal = "internal", "an error of this program or of its installation", True
+    @property
+    def retryable(self) -> bool:
+        """Whether the same file may decode another time, itself and the limits unchanged."""
+        return self in _RETRYABLE
 
 
-class UnitFailure(Exception):
+_EXPLANATIONS = {
+    ErrorType.not_found: "there is no such file or object",
+    ErrorType.forbidden: "the storage refused access",
+    ErrorType.unavailable: "the storage did not answer, or not completely",
+    ErrorType.changed: "the object was replaced while it was being read",
+    ErrorType.empty: "the file has no bytes",
+    ErrorType.not_video: "the file is something else than a video",
+    ErrorType.no_video_stream: "the file has no moving picture, only sound or a cover",
+    ErrorType.corrupt: "the file is too damaged to be labelled",
+    ErrorType.too_short: "the stretch asked for holds no frame",
+    ErrorType.too_large: "the picture or the file is larger than the limits allow",
+    ErrorType.unsupported_codec: "the picture is encrypted, or no decoder knows its codec",
+    ErrorType.timeout: "fetching and decoding took longer than the limit",
+    ErrorType.crashed: "the decoder's process died",
+    ErrorType.out_of_memory: "decoding needed more memory than the limit",
+    ErrorType.internal: "an error of this program or of its installation",
+}
+_RETRYABLE = frozenset(
+    {
+        ErrorType.forbidden,
+        ErrorType.unavailable,
+        ErrorType.changed,
+        ErrorType.timeout,
+        ErrorType.crashed,
+        ErrorType.internal,
+    }
+)
+
+
+class UnitFailure(Exception):  # noqa: N818 - a result, returned more often than raised
     """A unit that could not be decoded, and why: a row of the output, not an error of the job.
 
     ``message`` is one line for people. ``attempts`` counts the decoders that tried; ``bytes_read``

@@ -253,8 +253,10 @@ def storage_failure(error: Exception) -> UnitFailure:
         return UnitFailure(
             ErrorType.internal, "the object storage is not configured: check the AWS_* variables"
         )
-    network = (boto.HTTPClientError, boto.ReadTimeoutError, boto.IncompleteReadError, OSError)
-    if isinstance(error, (*network, boto.ResponseStreamingError)):
+    if isinstance(error, boto.CredentialRetrievalError | boto.MetadataRetrievalError):
+        return UnitFailure(ErrorType.forbidden, "credentials for the object storage did not come")
+    network = (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, OSError)
+    if isinstance(error, network):
         return UnitFailure(
             ErrorType.unavailable,
             f"the object storage did not answer completely ({type(error).__name__})",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -91,14 +92,18 @@ class Protocol:
             raise ValueError(f"a {self.size} pixel crop does not fit into {height} x {width}")
         offsets = _recipe(self.name).offsets
         if height > width:
-            places = [(top, (width - self.size) // 2) for top in offsets(height - self.size, self.crops)]
+            places = [
+                (top, (width - self.size) // 2) for top in offsets(height - self.size, self.crops)
+            ]
         else:
-            places = [((height - self.size) // 2, left) for left in offsets(width - self.size, self.crops)]
+            places = [
+                ((height - self.size) // 2, left) for left in offsets(width - self.size, self.crops)
+            ]
         return np.array(places, dtype=np.int64)
 
 
 def protocol(name: str, *, size: int = 224, views: tuple[int, int] | None = None) -> Protocol:
-    """The protocol called ``name``, with its published views unless ``views`` gives (clips, crops)."""
+    """The protocol called ``name``; ``views``: (clips, crops) in place of the published ones."""
     recipe = _recipe(name)
     clips, crops = (recipe.clips, recipe.crops) if views is None else views
     return Protocol(name, clips, crops, recipe.frames, size)
@@ -131,7 +136,9 @@ def _every_fourth(frame_count: int, clips: int, frames: int) -> IntArray:
     padding = np.full(max(frames - len(strided), 0), strided[-1], dtype=np.int64)
     strided = np.concatenate([strided, padding])
     slack = len(strided) - frames
-    starts = [int(slack / 2)] if clips == 1 else [int(c * (slack / (clips - 1))) for c in range(clips)]
+    starts = (
+        [int(slack / 2)] if clips == 1 else [int(c * (slack / (clips - 1))) for c in range(clips)]
+    )
     return strided[np.array(starts)[:, None] + np.arange(frames)]
 
 
@@ -163,7 +170,7 @@ def _segment_middles(frame_count: int, clips: int, frames: int) -> IntArray:
     """VideoSwin on SSv2: the middle of each of ``frames`` segments."""
     segment = (frame_count - 1) / frames
     edges = [round(segment * i) for i in range(frames + 1)]
-    middles = [(a + b) // 2 for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    middles = [(a + b) // 2 for a, b in pairwise(edges)]
     return np.array([middles] * clips, dtype=np.int64)
 
 

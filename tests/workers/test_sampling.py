@@ -10,7 +10,8 @@ from workers.sampling import PROTOCOLS, Protocol, parse_views, protocol
 
 def test_k400_takes_five_clips_of_every_fourth_frame() -> None:
     indices = protocol("videomae-k400").clip_indices(300)
-    assert indices.shape == (5, 16) and indices.dtype == np.int64
+    assert indices.shape == (5, 16)
+    assert indices.dtype == np.int64
     assert (indices[:, 0] // 4).tolist() == [0, 14, 29, 44, 59]
     assert (np.diff(indices, axis=1) == 4).all()
     assert indices.max() == 296
@@ -75,7 +76,8 @@ def test_every_protocol_stays_within_every_video(name: str, frame_count: int) ->
     chosen = protocol(name)
     indices = chosen.clip_indices(frame_count)
     assert indices.shape == (chosen.clips, chosen.frames)
-    assert indices.min() >= 0 and indices.max() < frame_count
+    assert indices.min() >= 0
+    assert indices.max() < frame_count
 
 
 def test_a_video_without_frames_is_refused() -> None:

@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import numpy as np
 from workers.decoding import wire
 from workers.decoding.units import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure, one_line
-from workers.fetching import open_source
+from workers.fetching import Source, open_source
 from workers.sampling import Protocol
 
 _GRACE = 1.5  # the parent kills at the limit; the child's own guards come later
@@ -47,6 +48,8 @@ class Worker:
         self._protocol = protocol
         self._limits = limits
         self._memory = memory_descriptor
+        self._kept = ExitStack()
+        self._kept_source: tuple[str, Source] | None = None
 
     def answer(self, unit: Unit) -> wire.Message:
         """The message for one unit: its frames' places and times, or the failure."""
@@ -54,15 +57,16 @@ class Worker:
         began = time.process_time()
         bytes_read = 0
         try:
-            with open_source(unit.uri, max_bytes=self._limits.source_bytes) as source:
-                bytes_read = source.bytes_read
-                decoded = self._decode(source, unit, self._protocol, self._limits, self._allocate)
-                message = {"decoded": decoded.report()}
+            source, bytes_read = self._open(unit)
+            decoded = self._decode(source, unit, self._protocol, self._limits, self._allocate)
+            message = {"decoded": decoded.report()}
         except Exception as error:
             failure = _as_failure(error)
             bytes_read = max(bytes_read, failure.bytes_read)
             message = {"failure": {"type": failure.error_type, "message": failure.message}}
         finally:
+            if unit.start_s is None and unit.end_s is None:
+                self._let_go()
             signal.alarm(0)
         return message | {
             "bytes_read": bytes_read,
@@ -70,10 +74,32 @@ class Worker:
             "rss_bytes": _resident_bytes(),
         }
 
+    def _open(self, unit: Unit) -> tuple[Source, int]:
+        """(the unit's source, the bytes read for it).
+
+        The source of a stretch stays open: the next unit is mostly another stretch of the same
+        recording, which must not be fetched once for each of them.
+        """
+        if self._kept_source is not None and self._kept_source[0] == unit.uri:
+            return self._kept_source[1], 0
+        self._let_go()
+        limit = self._limits.source_bytes
+        source = self._kept.enter_context(open_source(unit.uri, max_bytes=limit))
+        if unit.uri.lower().startswith("s3://"):
+            self._kept_source = unit.uri, source
+        return source, source.bytes_read
+
+    def _let_go(self) -> None:
+        self._kept_source = None
+        self._kept.close()
+
     def _allocate(self, shape: tuple[int, int, int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
         count = math.prod(shape)
         if os.fstat(self._memory).st_size < count:
-            os.posix_fallocate(self._memory, 0, count)
+            if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a SIGBUS later
+                os.posix_fallocate(self._memory, 0, count)
+            else:
+                os.ftruncate(self._memory, count)
         room = mmap.mmap(self._memory, count)
         return np.frombuffer(room, dtype=np.uint8).reshape(shape)
 

@@ -15,7 +15,7 @@ _HEVC_RANDOM_ACCESS = range(16, 24)
 
 
 def length_size(codec: str, extradata: bytes | None) -> int | None:
-    """Bytes of the length before each NAL unit, from avcC or hvcC; None where the form is another."""
+    """Bytes of the length before each NAL unit, from avcC or hvcC; None for another form."""
     if not extradata or extradata[0] != 1:
         return None
     if codec == "h264" and len(extradata) >= 7:
@@ -37,10 +37,10 @@ def is_unreferenced(codec: str, packet: memoryview, prefix: int) -> bool:
 
 
 def is_entry(codec: str, packet: memoryview, prefix: int) -> bool:
-    """True where decoding may start: this picture and all that follow it in time need nothing before.
+    """True where decoding may start: what follows this picture in time needs nothing before it.
 
-    A container's own keyframe flag is not enough: it also marks the recovery points of intra refresh
-    and open groups of pictures, after which frames differ from those of a full decode.
+    A container's own keyframe flag is not enough: it also marks the recovery points of intra
+    refresh and open groups of pictures, after which frames differ from those of a full decode.
     """
     headers = list(_headers(packet, prefix))
     if codec == "h264":

@@ -32,7 +32,9 @@ _ATTACHED_PICTURE = 0x400  # libavformat's AV_DISPOSITION_ATTACHED_PIC
 
 
 @contextmanager
-def opened_video(source: Source, *, max_pixels: int) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened_video(
+    source: Source, *, max_pixels: int
+) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its best video stream, decoding on one thread; raises UnitFailure."""
     head = source.head(_HEAD_BYTES)
     other = sniffing.other_format(head)
@@ -67,9 +69,7 @@ def nothing_decoded(source: Source, stream: VideoStream, *, packets: int) -> Uni
         return UnitFailure(
             ErrorType.corrupt, f"a {codec} stream is announced, but the file holds no frame of it"
         )
-    return UnitFailure(
-        ErrorType.corrupt, f"none of the {packets} {codec} packets could be decoded"
-    )
+    return UnitFailure(ErrorType.corrupt, f"none of the {packets} {codec} packets could be decoded")
 
 
 def cut_share(source: Source) -> float:

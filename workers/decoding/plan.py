@@ -64,9 +64,9 @@ class PacketTable:
     def times(self) -> Floats:
         """(frames,) expected seconds of each frame since the first; from the rate if need be."""
         if not self.trustworthy():
-            return np.arange(int(self.shown.sum())) * self.frame_s
+            return np.arange(int(self.shown.sum()), dtype=np.float64) * self.frame_s
         ticks = self.pts[self.order()]
-        return (ticks - ticks[0]) * self.tick_s
+        return np.asarray((ticks - ticks[0]) * self.tick_s, dtype=np.float64)
 
 
 NO_TIME = np.iinfo(np.int64).min
@@ -76,8 +76,8 @@ NO_TIME = np.iinfo(np.int64).min
 class Selection:
     """Which frames of a video a unit needs.
 
-    ``clips``: (clips, T) frame indices of the whole video; ``wanted``: the distinct ones, ascending;
-    ``rows``: (clips, T), places in ``wanted``.
+    ``clips``: (clips, T) frame indices of the whole video; ``wanted``: the distinct ones,
+    ascending; ``rows``: (clips, T), places in ``wanted``.
     """
 
     clips: Ints

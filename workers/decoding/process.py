@@ -26,7 +26,7 @@ _KEPT_BYTES = 64 << 20  # shared memory above this goes back to the system after
 _STDERR_BYTES = 1 << 20
 
 
-class Died(Exception):
+class Died(Exception):  # noqa: N818 - an event
     """The child ended by itself; ``signal_number`` is 0 where it was no signal."""
 
     def __init__(self, words: str, *, signal_number: int, stderr: str) -> None:
@@ -94,7 +94,7 @@ class ChildProcess:
     def frames(self, shape: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
         """A copy of the frames that the last answer announced: uint8 of ``shape``."""
         frames = np.empty(shape, dtype=np.uint8)
-        target = memoryview(frames.reshape(-1))
+        target = frames.reshape(-1).data
         at = 0
         while at < len(target):
             count = os.preadv(self._memory, [target[at:]], at)

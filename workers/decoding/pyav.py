@@ -129,8 +129,13 @@ def _read_table(container: InputContainer, stream: VideoStream, source: Source) 
     columns: list[Any] = list(zip(*rows, strict=True)) or [()] * 7
     rate = stream.average_rate or stream.guessed_rate
     return PacketTable(
-        *(np.array(c, dtype=np.int64) for c in columns[:3]),
-        *(np.array(c, dtype=np.bool_) for c in columns[3:]),
+        pts=np.array(columns[0], dtype=np.int64),
+        dts=np.array(columns[1], dtype=np.int64),
+        duration=np.array(columns[2], dtype=np.int64),
+        shown=np.array(columns[3], dtype=np.bool_),
+        entry=np.array(columns[4], dtype=np.bool_),
+        unreferenced=np.array(columns[5], dtype=np.bool_),
+        keyframe=np.array(columns[6], dtype=np.bool_),
         tick_s=float(stream.time_base or 0),
         frame_s=1 / float(rate) if rate else 1 / _RATE,
         broken=broken,
@@ -154,7 +159,7 @@ def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[
             yield None
 
 
-class _LostPlace(Exception):
+class _LostPlace(Exception):  # noqa: N818 - an event
     """A seek did not lead to a packet from which the wanted one can be reached."""
 
 
@@ -249,7 +254,7 @@ class _Pass:
 
 
 def _decode_sequentially(job: _Job, table: PacketTable) -> Decoded:
-    """Decode everything from the start, counting; a second time where the count was guessed wrong."""
+    """Decode everything from the start, counting; again where the count was guessed wrong."""
     expected = table.times()
     for _ in range(3):
         selection = select(expected, job.unit, job.protocol) if len(expected) else None
@@ -258,9 +263,9 @@ def _decode_sequentially(job: _Job, table: PacketTable) -> Decoded:
         done = _decode_all(job, table, store, {i: row for row, i in enumerate(wanted)})
         lost = done.damage.lost(len(done.times))
         actual = select(done.times, job.unit, job.protocol)
-        if store is not None and selection is not None and store.complete:
-            if np.array_equal(actual.clips, selection.clips):
-                return Decoded(actual, store.shape, done.times, done.duration_s, lost)
+        right = selection is not None and np.array_equal(actual.clips, selection.clips)
+        if store is not None and right and store.complete:
+            return Decoded(actual, store.shape, done.times, done.duration_s, lost)
         expected = done.times
     raise UnitFailure(ErrorType.corrupt, "every decode of this file gives another number of frames")
 
@@ -296,7 +301,7 @@ def _decode_all(
 
 
 def _with_flush(packets: Iterator[Packet[Any] | None]) -> Iterator[Packet[Any] | None]:
-    """The packets that could be read, then None, which makes the decoder give what it still holds."""
+    """The packets that could be read, then None, which makes the decoder give up the rest."""
     yield from (packet for packet in packets if packet is not None)
     yield None
 
@@ -307,7 +312,7 @@ def _frame_times(ticks: list[int | None], table: PacketTable) -> Floats:
         steps = np.array(ticks, dtype=np.int64)
         if (np.diff(steps) > 0).all():
             return np.asarray((steps - steps[0]) * table.tick_s, dtype=np.float64)
-    return np.arange(len(ticks)) * table.frame_s
+    return np.arange(len(ticks), dtype=np.float64) * table.frame_s
 
 
 class _Painter:
@@ -319,7 +324,7 @@ class _Painter:
     def rgb(self, frame: VideoFrame) -> Pixels:
         """uint8 (height, width, 3), full size, turned as the file's display matrix says."""
         converted = self._reformatter.reformat(frame, format="rgb24", threads=1)
-        pixels: Pixels = converted.to_ndarray()
+        pixels = np.asarray(converted.to_ndarray(), dtype=np.uint8)
         turns, rest = divmod(frame.rotation, 90)
         if rest or not turns % 4:
             return pixels

@@ -23,10 +23,10 @@ class SandboxedDecoder:
     Raises ValueError for another one and RuntimeError where the child cannot start, such as when
     decord is not installed. Use one per thread; ``close`` it, or use it as a context manager.
 
-    A child that dies gets one more try, in a fresh child and always on PyAV: a crash may be the late
-    effect of an earlier file, or of the system's lack of memory; and decord gives wrong frames for
-    some files, which nobody who chose PyAV must get. A time-out gets none, as it would double the
-    longest wait there is; nor does a unit that needed too much memory, as it would again.
+    A child that dies gets one more try, in a fresh child and always on PyAV: a crash may be the
+    late effect of an earlier file, or of the system's lack of memory; and decord gives wrong frames
+    for some files, which nobody who chose PyAV must get. A time-out gets none, as it would double
+    the longest wait there is; nor does PyAV where memory was lacking, as it would be again.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ _LONGEST = 64 << 20
 Message = dict[str, Any]
 
 
-class Late(Exception):
+class Late(Exception):  # noqa: N818 - an event
     """The other side did not answer in time."""
 
 

@@ -1,0 +1,229 @@
+"""A file that is no video, or a damaged one, is a row with a reason; what is lost is counted."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import videos
+from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
+from workers.decoding.sniffing import declared_size, other_format
+from workers.failures import ErrorType, UnitFailure
+from workers.sampling import protocol
+
+PROTOCOL = protocol("videomae-k400", size=56)
+CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[SandboxedDecoder]:
+    with SandboxedDecoder(PROTOCOL) as sandbox:
+        yield sandbox
+
+
+def failure(decoder: SandboxedDecoder, path: Path) -> UnitFailure:
+    result = decoder.decode(Unit("unit", "video", str(path)))
+    assert isinstance(result, UnitFailure), "this file should not decode"
+    assert "\n" not in result.message
+    assert str(path.parent) not in result.message
+    return result
+
+
+def success(decoder: SandboxedDecoder, path: Path) -> DecodedUnit:
+    result = decoder.decode(Unit("unit", "video", str(path)))
+    assert isinstance(result, DecodedUnit), result
+    return result
+
+
+@pytest.mark.parametrize(
+    ("content", "error_type", "words"),
+    [
+        (b"", ErrorType.empty, "no bytes"),
+        (b"just some words\n" * 40, ErrorType.not_video, "text"),
+        (b"#EXTM3U\n#EXTINF:10,\nother.mp4\n", ErrorType.not_video, "HLS playlist"),
+        (b"ffconcat version 1.0\nfile other.mp4\n", ErrorType.not_video, "ffconcat script"),
+        (b"version https://git-lfs.github.com/spec/v1\n", ErrorType.not_video, "Git LFS"),
+        (b"<!DOCTYPE html><html></html>", ErrorType.not_video, "web page"),
+        (b"GIF89a" + bytes(range(200)), ErrorType.not_video, "GIF"),
+        (b"\xff\xd8\xff\xe0" + bytes(range(200)), ErrorType.not_video, "JPEG"),
+        (b"PK\x03\x04" + bytes(range(200)), ErrorType.not_video, "ZIP"),
+        (bytes(5000), ErrorType.not_video, "zero bytes"),
+        (bytes(range(256)) * 20, ErrorType.not_video, "no video format"),
+    ],
+)
+def test_what_is_no_video_is_named(
+    content: bytes, error_type: ErrorType, words: str, tmp_path: Path, decoder: SandboxedDecoder
+) -> None:
+    path = tmp_path / "video.mp4"
+    path.write_bytes(content)
+    result = failure(decoder, path)
+    assert result.error_type is error_type
+    assert words in result.message
+
+
+def test_a_missing_file_is_a_row_with_a_reason(tmp_path: Path, decoder: SandboxedDecoder) -> None:
+    assert failure(decoder, tmp_path / "missing.mp4").error_type is ErrorType.not_found
+
+
+def test_a_directory_is_a_row_with_a_reason(tmp_path: Path, decoder: SandboxedDecoder) -> None:
+    (tmp_path / "folder.mp4").mkdir()
+    assert failure(decoder, tmp_path / "folder.mp4").error_type is ErrorType.not_video
+
+
+def test_sound_alone_is_a_row_with_a_reason(tmp_path: Path, decoder: SandboxedDecoder) -> None:
+    result = failure(decoder, videos.write_sound(tmp_path / "sound.mp4"))
+    assert result.error_type is ErrorType.no_video_stream
+    assert "audio" in result.message
+
+
+def test_a_cut_mp4_is_told_from_something_that_is_no_video(
+    tmp_path: Path, decoder: SandboxedDecoder
+) -> None:
+    whole = videos.write_video(tmp_path / "whole.mp4")
+    result = failure(decoder, videos.cut_off(whole, tmp_path / "cut.mp4", share=0.5))
+    assert result.error_type is ErrorType.corrupt
+    assert "moov" in result.message
+
+
+@pytest.mark.parametrize("options", [{"movflags": "faststart"}])
+def test_an_mp4_that_ends_too_early_is_degraded_or_corrupt_by_what_is_left(
+    options: dict[str, str], tmp_path: Path, decoder: SandboxedDecoder
+) -> None:
+    whole = videos.write_video(tmp_path / "whole.mp4", frames=120, container_options=options)
+    most = success(decoder, videos.cut_off(whole, tmp_path / "most.mp4", share=0.9))
+    assert 0 < most.lost_frames < 60
+    assert most.frame_count + most.lost_frames >= 120
+    little = failure(decoder, videos.cut_off(whole, tmp_path / "little.mp4", share=0.4))
+    assert little.error_type is ErrorType.corrupt
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.avi", "mpeg4")])
+def test_a_cut_file_without_an_index_is_never_silently_short(
+    name: str, codec: str, tmp_path: Path, decoder: SandboxedDecoder
+) -> None:
+    whole = videos.write_video(tmp_path / name, frames=120, codec=codec)
+    assert success(decoder, whole).lost_frames == 0
+    result = success(decoder, videos.cut_off(whole, tmp_path / f"cut_{name}", share=0.7))
+    assert result.lost_frames > 0
+    assert result.frame_count < 120
+
+
+def test_damage_in_the_middle_is_counted_and_the_rest_is_what_it_was(
+    tmp_path: Path, decoder: SandboxedDecoder
+) -> None:
+    whole = videos.write_video(tmp_path / "whole.mp4", frames=200, options={"g": "20"})
+    path = videos.damaged(whole, tmp_path / "damaged.mp4", start=0.5, stop=0.55)
+    result = success(decoder, path)
+    assert 0 < result.lost_frames < 60
+    truth = videos.sequential_frames(path)
+    assert result.frame_count == len(truth)
+    clips = PROTOCOL.clip_indices(len(truth))
+    height, width = result.frames.shape[1:3]
+    for index, row in zip(clips.ravel(), result.clip_frames.ravel(), strict=True):
+        assert np.array_equal(result.frames[row], videos.resize(truth[index], height, width))
+
+
+def test_a_video_that_is_mostly_damage_is_a_row_with_a_reason(
+    tmp_path: Path, decoder: SandboxedDecoder
+) -> None:
+    whole = videos.write_video(tmp_path / "whole.mp4", frames=200)
+    result = failure(decoder, videos.damaged(whole, tmp_path / "bad.mp4", start=0.1, stop=0.8))
+    assert result.error_type is ErrorType.corrupt
+    assert "frames could be decoded" in result.message
+
+
+def test_a_size_that_changes_in_mid_stream_keeps_the_first_target(
+    tmp_path: Path, decoder: SandboxedDecoder
+) -> None:
+    one = videos.write_video(tmp_path / "one.ts", frames=30)
+    two = videos.write_video(tmp_path / "two.ts", frames=30, height=128, width=144)
+    both = tmp_path / "both.ts"
+    both.write_bytes(one.read_bytes() + two.read_bytes())
+    result = success(decoder, both)
+    assert result.frames.shape[1:3] == PROTOCOL.resized(96, 128)
+    truth = videos.sequential_frames(both)
+    assert {frame.shape for frame in truth} == {(96, 128, 3), (128, 144, 3)}
+    last = PROTOCOL.clip_indices(len(truth)).max()
+    expected = videos.resize(truth[last], *result.frames.shape[1:3])
+    assert np.array_equal(result.frames[-1], expected)
+
+
+@pytest.mark.parametrize("name", ["-dash.mp4", "per%03dcent.mp4", "co:lon.mp4", "ü ñ.mp4", "noext"])
+def test_strange_names_are_names(name: str, tmp_path: Path, decoder: SandboxedDecoder) -> None:
+    shutil.copy(videos.write_video(tmp_path / "plain.mp4", frames=20), tmp_path / name)
+    assert success(decoder, tmp_path / name).frame_count == 20
+
+
+def test_a_frame_larger_than_the_limit_is_a_row_with_a_reason(tmp_path: Path) -> None:
+    path = videos.write_video(tmp_path / "a.mp4", frames=3, height=96, width=128)
+    with SandboxedDecoder(PROTOCOL, limits=DecodeLimits(max_pixels=96 * 128 - 1)) as sandbox:
+        result = failure(sandbox, path)
+    assert result.error_type is ErrorType.too_large
+    assert "128 x 96" in result.message
+
+
+def test_frames_of_an_extreme_shape_are_limited_too(tmp_path: Path) -> None:
+    path = videos.write_video(tmp_path / "a.mp4", frames=80, height=1280, width=16)
+    with SandboxedDecoder(PROTOCOL, limits=DecodeLimits(output_bytes=1 << 20)) as sandbox:
+        assert failure(sandbox, path).error_type is ErrorType.too_large
+
+
+def test_a_live_matroska_declares_no_size() -> None:
+    header = b"\x1aE\xdf\xa3\x80\x18\x53\x80\x67"
+    assert declared_size(header + b"\x01" + b"\xff" * 7) is None
+    assert declared_size(header + b"\x01" + (1000).to_bytes(7, "big")) == 17 + 1000
+
+
+def test_a_video_is_not_taken_for_another_format(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.mkv", "a.ts", "a.avi"):
+        head = videos.write_video(tmp_path / name, frames=5).read_bytes()[:4096]
+        assert other_format(head) is None
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of real videos is not here")
+@pytest.mark.parametrize("name", ["pyav", "decord"])
+def test_every_file_of_the_corpus_gives_one_result(name: str) -> None:
+    if name == "decord":
+        pytest.importorskip("decord")
+    paths = sorted(p for p in CORPUS.rglob("*") if p.is_file() and p.name != "INVENTORY.tsv")
+    assert len(paths) > 100
+    if name == "decord":  # it takes seconds for the large ones
+        paths = [p for p in paths if p.stat().st_size < 350_000]
+    kinds = {"ok": 0}
+    with SandboxedDecoder(PROTOCOL, decoder=name, limits=DecodeLimits(seconds=30)) as sandbox:
+        for path in paths:
+            result = sandbox.decode(Unit("unit", "video", str(path)))
+            kind = str(result.error_type) if isinstance(result, UnitFailure) else "ok"
+            kinds[kind] = kinds.get(kind, 0) + 1
+    assert kinds["ok"] > (100 if name == "pyav" else 20)
+    assert not kinds.keys() & {"internal", "timeout", "crashed", "out_of_memory"}, kinds
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of real videos is not here")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hostile/open_gop.mp4",
+        "hostile/intra_refresh.mp4",
+        "hostile/mpeg4_bf.avi",
+        "hostile/divx3.avi",
+        "hostile/corrupt_bitflips.mp4",
+        "hostile/vfr_select.mp4",
+        "hostile/rot270.mp4",
+        "hostile/res_change.ts",
+        "hostile/hevc.mp4",
+        "hostile/cover_art_first.mp4",
+        "real/datasets/test_video_66x50.mov",
+        "real/mmaction2/test.mp4",
+    ],
+)
+def test_real_files_equal_a_sequential_decode(name: str, decoder: SandboxedDecoder) -> None:
+    result = success(decoder, CORPUS / name)
+    truth = videos.sequential_frames(CORPUS / name)
+    assert result.frame_count == len(truth)
+    clips = PROTOCOL.clip_indices(len(truth))
+    height, width = result.frames.shape[1:3]
+    for index, row in zip(clips.ravel(), result.clip_frames.ravel(), strict=True):
+        assert np.array_equal(result.frames[row], videos.resize(truth[index], height, width))
