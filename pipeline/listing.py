@@ -21,15 +21,32 @@ from pipeline.errors import UsageError
 from pipeline.storage import S3_SCHEME, Location
 
 VIDEO_EXTENSIONS = frozenset(
-    ".3g2 .3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm "
-    ".wmv".split()
+    [
+        ".3g2",
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".flv",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".ogv",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+    ]
 )
 MANIFEST_EXTENSIONS = (".parquet", ".csv", ".jsonl")
 
 # Adaptive mode slows down when the storage asks for it; a listing waits rather than fails.
-_S3 = Config(
-    retries={"mode": "adaptive", "max_attempts": 8}, connect_timeout=10, read_timeout=30
-)
+_S3 = Config(retries={"mode": "adaptive", "max_attempts": 8}, connect_timeout=10, read_timeout=30)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ def _examples(run: RunDirectory) -> list[str]:
     for row in rows[:_SHOWN]:
         truth = f"  (truly {row['truth']})" if row["truth"] not in (None, row["label"]) else ""
         lines.append(f"  {row['video_id']:<28.28} {row['score']:6.1%}  {row['label']}{truth}")
-    return [f"Labels:    the first {len(lines)} of {_short(run.videos.uri)}", *lines] if lines else []
+    heading = f"Labels:    the first {len(lines)} of {_short(run.videos.uri)}"
+    return [heading, *lines] if lines else []
 
 
 def _short(uri: str) -> str:

@@ -80,11 +80,11 @@ class LabelActor:
                     "gpu_ms": view.device_ms,
                 }
             )
-        mean = np.mean([view.probabilities for view in views], axis=0, dtype=np.float64)
+        mean = np.stack([view.probabilities for view in views]).mean(axis=0, dtype=np.float64)
         return self._prediction(mean) | {
             "scores": mean.tolist(),
-            "flops": sum(entry["flops"] for entry in entries),
-            "gpu_ms": sum(entry["gpu_ms"] for entry in entries),
+            "flops": self._labeller.flops * len(views),
+            "gpu_ms": sum(view.device_ms for view in views),
             "views": entries,
         }
 

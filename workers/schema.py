@@ -26,9 +26,7 @@ IDENTITY = (
     column("unit_id", pa.string(), "identity of the unit of work, unique in the run"),
     column("video_id", pa.string(), "identity of the video, unique in the archive"),
     column("uri", pa.string(), "where the video lies"),
-    column(
-        "start_s", pa.float64(), "start of the unit in the video, seconds; null: the start"
-    ),
+    column("start_s", pa.float64(), "start of the unit in the video, seconds; null: the start"),
     column("end_s", pa.float64(), "end of the unit in the video, seconds; null: the end"),
     column("truth", pa.string(), "label given in the input, null if none was"),
 )

@@ -23,7 +23,7 @@ LABELS = tuple(f"{kind} {motion}" for kind in KINDS for motion in MOTIONS)
 SPLITS = ("train", "test")
 
 WIDTH, HEIGHT = 320, 240
-"""Frame size in pixels. Every square crop along the long side shows the columns 80 to 239."""
+"""Frame size in pixels. Every square crop along the long side shows columns 80 to 239."""
 
 _SHAKE = 6
 """The camera's largest offset from rest, in pixels, along each axis."""
@@ -55,12 +55,11 @@ class Scene:
         frames: length of the video in frames.
         mover: the object that moves.
         spin: the mover's rotation, in turns per frame.
-        speed: pixels per frame along the path.
+        speed: pixels per frame along the path; below 0 for a circle that runs anticlockwise.
         origin: where the path starts (slides, rises, falls), or its centre (circles), in pixels.
         path_radius: radius of the circle in pixels; 0 for the straight motions.
         wobble: amplitude in pixels of the slow sway across a straight path.
-        phase: where on its way the mover is at frame 0, in turns; negative sense for a circle
-            that runs counter-clockwise is carried by the sign of ``speed``.
+        phase: where on its way the mover is at frame 0, in turns.
         resting: the objects that do not move, each with its centre.
         noise: standard deviation of the sensor noise, in grey levels.
         pixel_seed: seed of the background, of the shake and of the noise.
@@ -238,7 +237,7 @@ def _backdrop(rng: np.random.Generator, scene: Scene) -> NDArray[np.int16]:
 
 
 def _stretch(size: int, nodes: int, cell: int) -> NDArray[np.float64]:
-    """Linear interpolation from nodes ``cell`` pixels apart to pixels, as a (size, nodes) matrix."""
+    """Linear interpolation from nodes ``cell`` pixels apart to pixels: a (size, nodes) matrix."""
     places = np.arange(size)[:, None] / cell
     return np.maximum(0.0, 1.0 - np.abs(places - np.arange(nodes)[None, :]))
 

@@ -86,7 +86,7 @@ def busy_logits(model: sta.VisionTransformer, batch: Batch, tokens: int) -> Tens
     chosen = batch.normalised(tubes[row, slot, :, cell // side, :, cell % side])
     proj = model.patch_embed.proj
     x = F.linear(chosen.permute(0, 1, 5, 2, 3, 4).flatten(2), proj.weight.flatten(1), proj.bias)
-    x = x + model.pos_embed[places]
+    x = x + model.get_buffer("pos_embed")[places]
     for block in model.blocks:
         x, _ = block(x)
     logits: Tensor = model.head(model.fc_norm(x.mean(dim=1)))
@@ -103,9 +103,9 @@ def new_model(seed: int) -> sta.VisionTransformer:
     torch.manual_seed(seed)
     model = sta.create_model("vit_demo", num_classes=len(LABELS), pruning=None)
     with torch.no_grad():
-        for module in model.modules():
+        for name, module in model.named_modules():
             if isinstance(module, torch.nn.Linear):
-                for part in module.weight.split(min(module.weight.shape), 0):
+                for part in module.weight.chunk(3 if name.endswith("qkv") else 1):
                     torch.nn.init.xavier_uniform_(part)
         weight = model.patch_embed.proj.weight
         fan_in = weight[0].numel()
@@ -113,9 +113,7 @@ def new_model(seed: int) -> sta.VisionTransformer:
         half = weight.shape[0] // 2
         weight[:half, :, 0] = -weight[:half, :, 1]
         weight[:half] *= 2
-        model.patch_embed.proj.bias.zero_()
-        model.head.weight.zero_()
-        model.head.bias.zero_()
+        torch.nn.init.zeros_(model.head.weight)
     return model
 
 
@@ -165,7 +163,7 @@ class Trainer:
         logits = logits.float()
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.settings.smoothing)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self._average()

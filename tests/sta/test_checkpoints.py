@@ -66,9 +66,7 @@ def same_weights(a, b):
 @pytest.mark.parametrize("stacked_biases", [True, False])
 @pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
 def test_hugging_face_directories_load_with_their_labels(tmp_path, model, stacked_biases, file):
-    source = save_hugging_face(
-        tmp_path / "hf", model, stacked_biases=stacked_biases, file=file
-    )
+    source = save_hugging_face(tmp_path / "hf", model, stacked_biases=stacked_biases, file=file)
     loaded = sta.load_model(source)
     assert same_weights(loaded, model)
     assert list(loaded.labels) == LABELS

@@ -42,9 +42,7 @@ def test_flops_are_within_0_8_of_table_2(architecture, grouping):
 def test_the_closed_form_equals_the_count_on_the_model(switches, convention):
     pruning = sta.Pruning(**switches)
     model = sta.create_model("vit_demo", num_classes=20, pruning=pruning)
-    closed = sta.estimate_flops(
-        "vit_demo", num_classes=20, pruning=pruning, convention=convention
-    )
+    closed = sta.estimate_flops("vit_demo", num_classes=20, pruning=pruning, convention=convention)
     assert sta.count_flops(model, convention=convention) == closed
 
 

@@ -54,9 +54,7 @@ def test_paper_stages_drop_r_then_half_then_a_quarter_of_every_frame():
 
 @pytest.mark.parametrize("grouping", ["released", "paper"])
 def test_tokens_left_are_the_papers(grouping):
-    stages = vit_stages(
-        Pruning(r=64, grouping=grouping), depth=12, slots=8, tokens_per_slot=196
-    )
+    stages = vit_stages(Pruning(r=64, grouping=grouping), depth=12, slots=8, tokens_per_slot=196)
     assert [s.groups * s.kept for s in stages] == [1056, 800, 672]
 
 
