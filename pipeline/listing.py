@@ -21,7 +21,7 @@ from pipeline.errors import UsageError
 from pipeline.storage import S3_SCHEME, Location
 
 VIDEO_EXTENSIONS = frozenset(
-    [
+    {
         ".3g2",
         ".3gp",
         ".asf",
@@ -41,7 +41,7 @@ VIDEO_EXTENSIONS = frozenset(
         ".vob",
         ".webm",
         ".wmv",
-    ]
+    }
 )
 MANIFEST_EXTENSIONS = (".parquet", ".csv", ".jsonl")
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.demo.scenes import MOTIONS
+from pipeline.demo.scenes import DIRECTIONS, MOTIONS
 
 FRAMES = 16
 """Frames of a clip; the cache holds every fourth frame of a video, a clip is a run of them."""
@@ -20,14 +20,6 @@ SIZE = 112
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
-
-_DIRECTIONS = {
-    "slides left": (-1, 0),
-    "slides right": (1, 0),
-    "rises": (0, -1),
-    "falls": (0, 1),
-    "circles": (0, 0),
-}
 
 
 @dataclass(frozen=True)
@@ -68,11 +60,11 @@ class Augmentation:
     def label_id(self, label_id: int) -> int:
         """The label that the transformed clip has."""
         kind, motion = divmod(label_id, len(MOTIONS))
-        x, y = _DIRECTIONS[MOTIONS[motion]]
+        x, y = DIRECTIONS[MOTIONS[motion]]
         x, y = (-x if self.mirror else x), (-y if self.upside_down else y)
         x, y = (y, x) if self.transpose else (x, y)
         x, y = (-x, -y) if self.backwards else (x, y)
-        names = {direction: name for name, direction in _DIRECTIONS.items()}
+        names = {direction: name for name, direction in DIRECTIONS.items()}
         return kind * len(MOTIONS) + MOTIONS.index(names[x, y])
 
 

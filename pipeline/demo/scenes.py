@@ -1,8 +1,9 @@
 """The scenes of the demo archive: what they show, and their pixels.
 
-A scene is one small object that moves over a textured, slightly shaking background with resting
-objects of other kinds. Its label is what moves and how: four kinds times five motions. Neither
-half can be read from one frame: the kind has to be that of the object that moves.
+A scene is a textured, slightly shaking background with resting objects, and one small object of
+another kind that shows itself again and again for about two thirds of a second and moves while
+it does. The label is what moves and how: four kinds times five motions. No frame alone tells it,
+and little of the video does: what tells is a handful of the model's tokens.
 
 Everything random is drawn from a generator of (seed, split, index), so the same three numbers
 give the same pixels.
@@ -18,7 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 KINDS = ("ball", "box", "star", "ring")
-MOTIONS = ("slides left", "slides right", "rises", "falls", "circles")
+DIRECTIONS = {
+    "slides left": (-1, 0),
+    "slides right": (1, 0),
+    "rises": (0, -1),
+    "falls": (0, 1),
+    "circles": (0, 0),
+}
+"""Each motion's direction (x, y) in the picture, y downwards; a circle has none."""
+
+MOTIONS = tuple(DIRECTIONS)
 LABELS = tuple(f"{kind} {motion}" for kind in KINDS for motion in MOTIONS)
 SPLITS = ("train", "test")
 
@@ -31,7 +41,7 @@ _SHAKE = 6
 _HUES = {"ball": 0.02, "box": 0.58, "star": 0.15, "ring": 0.80}
 """Mean hue of each kind, in turns. The spread around it lets neighbours come close."""
 
-_HUE_SPREAD = 0.05
+_HUE_SPREAD = 0.06
 
 
 @dataclass(frozen=True)
@@ -56,10 +66,11 @@ class Scene:
         mover: the object that moves.
         spin: the mover's rotation, in turns per frame.
         speed: pixels per frame along the path; below 0 for a circle that runs anticlockwise.
-        origin: where the path starts (slides, rises, falls), or its centre (circles), in pixels.
         path_radius: radius of the circle in pixels; 0 for the straight motions.
-        wobble: amplitude in pixels of the slow sway across a straight path.
-        phase: where on its way the mover is at frame 0, in turns.
+        period: frames from one appearance of the mover to the next, fewer than a clip spans.
+        visible: frames that an appearance lasts.
+        phase: how far into its period the mover is at frame 0, in frames.
+        middles: middle of the path in each appearance, (x, y) in pixels.
         resting: the objects that do not move, each with its centre.
         noise: standard deviation of the sensor noise, in grey levels.
         pixel_seed: seed of the background, of the shake and of the noise.
@@ -71,10 +82,11 @@ class Scene:
     mover: Item
     spin: float
     speed: float
-    origin: tuple[float, float]
     path_radius: float
-    wobble: float
-    phase: float
+    period: int
+    visible: int
+    phase: int
+    middles: tuple[tuple[float, float], ...]
     resting: tuple[tuple[Item, float, float], ...]
     noise: float
     pixel_seed: int
@@ -105,36 +117,35 @@ def draw_scene(*, seed: int, split: str, index: int) -> Scene:
     kind, motion = KINDS[label_id // len(MOTIONS)], MOTIONS[label_id % len(MOTIONS)]
     fps = int(rng.choice([25, 30]))
     mover = _draw_item(rng, kind)
-    circles = motion == "circles"
-    path_radius = float(rng.uniform(38, 56)) if circles else 0.0
-    speed = (
-        2 * math.pi * path_radius / rng.uniform(46, 62) * rng.choice([-1, 1])
-        if circles
-        else rng.uniform(3.4, 6.0)
-    )
+    frames = int(fps * rng.uniform(8, 10))
+    period, visible = int(rng.integers(44, 57)), int(rng.integers(16, 21))
+    speed, path_radius = float(rng.uniform(3.0, 4.5)), 0.0
+    if motion == "circles":
+        path_radius = float(rng.uniform(14, 20))
+        speed = float(2 * math.pi * path_radius / visible * rng.choice([-1, 1]))
+    reach = path_radius + mover.radius if path_radius else speed * visible / 2
     return Scene(
         label_id=label_id,
         fps=fps,
-        frames=int(fps * rng.uniform(8, 10)),
+        frames=frames,
         mover=mover,
         spin=float(rng.uniform(-0.01, 0.01)),
-        speed=float(speed),
-        origin=_draw_origin(rng, path_radius + mover.radius),
+        speed=speed,
         path_radius=path_radius,
-        wobble=0.0 if circles else float(rng.uniform(0, 8)),
-        phase=float(rng.uniform()),
+        period=period,
+        visible=visible,
+        phase=int(rng.integers(period)),
+        middles=tuple(_draw_middle(rng, reach) for _ in range(frames // period + 2)),
         resting=_draw_resting(rng, kind),
-        noise=float(rng.uniform(1, 5)),
+        noise=float(rng.uniform(1, 6)),
         pixel_seed=int(rng.integers(2**63)),
     )
 
 
-def _draw_origin(rng: np.random.Generator, margin: float) -> tuple[float, float]:
-    """A point from which the whole path stays inside every square crop."""
-    low, high = (WIDTH - HEIGHT) + margin, HEIGHT - margin
-    centre = WIDTH / 2
-    x = rng.uniform(min(low, centre), max(high, centre))
-    return float(x), float(rng.uniform(margin + _SHAKE, HEIGHT - margin - _SHAKE))
+def _draw_middle(rng: np.random.Generator, reach: float) -> tuple[float, float]:
+    """A point around which a path of this reach stays inside every square crop."""
+    x = rng.uniform(WIDTH - HEIGHT + _SHAKE + reach, HEIGHT - _SHAKE - reach)
+    return float(x), float(rng.uniform(_SHAKE + reach, HEIGHT - _SHAKE - reach))
 
 
 def _draw_item(rng: np.random.Generator, kind: str) -> Item:
@@ -142,7 +153,7 @@ def _draw_item(rng: np.random.Generator, kind: str) -> Item:
     saturation, value = rng.uniform(0.65, 1.0), rng.uniform(0.75, 1.0)
     return Item(
         kind=kind,
-        radius=float(rng.uniform(14, 21)),
+        radius=float(rng.uniform(12, 18)),
         colour=_rgb(hue, saturation, value),
         second=_rgb(hue, saturation * 0.5, value * rng.uniform(0.25, 0.5)),
         angle=float(rng.uniform()),
@@ -170,23 +181,18 @@ def _rgb(hue: float, saturation: float, value: float) -> tuple[float, float, flo
     return red, green, blue
 
 
-def position(scene: Scene, frame: int) -> tuple[float, float]:
-    """Centre of the mover in pixels (x, y) at a frame, before the camera's shake.
-
-    Straight paths leave the picture on one side and come back on the other, so that the
-    direction never turns; circles run inside what every square crop shows.
-    """
-    x, y = scene.origin
-    if scene.motion == "circles":
-        turn = 2 * math.pi * scene.phase + scene.speed / scene.path_radius * frame
+def position(scene: Scene, frame: int) -> tuple[float, float] | None:
+    """Centre of the mover in pixels (x, y) before the camera's shake; None while it is away."""
+    appearance, since = divmod(frame + scene.phase, scene.period)
+    if since >= scene.visible:
+        return None
+    x, y = scene.middles[appearance]
+    if scene.path_radius:
+        turn = scene.speed / scene.path_radius * since + appearance
         return x + scene.path_radius * math.cos(turn), y + scene.path_radius * math.sin(turn)
-    sway = scene.wobble * math.sin(2 * math.pi * (scene.phase + frame / 90))
-    horizontal = scene.motion in ("slides left", "slides right")
-    margin = scene.mover.radius + _SHAKE
-    span = (WIDTH if horizontal else HEIGHT) + 2 * margin
-    way = (scene.phase * span + scene.speed * frame) % span
-    along = way - margin if scene.motion in ("slides right", "falls") else span - margin - way
-    return (along, y + sway) if horizontal else (x + sway, along)
+    way = scene.speed * (since - (scene.visible - 1) / 2)
+    across, down = DIRECTIONS[scene.motion]
+    return x + across * way, y + down * way
 
 
 def render(scene: Scene, *, step: int = 1) -> Iterator[NDArray[np.uint8]]:
@@ -203,8 +209,10 @@ def render(scene: Scene, *, step: int = 1) -> Iterator[NDArray[np.uint8]]:
         dx, dy = (int(v) for v in shake[frame])
         top, left = _SHAKE + dy, _SHAKE + dx
         picture = backdrop[top : top + HEIGHT, left : left + WIDTH].copy()
-        x, y = position(scene, frame)
-        _paint(picture, scene.mover, x - dx, y - dy, scene.mover.angle + scene.spin * frame)
+        place = position(scene, frame)
+        if place is not None:
+            angle = scene.mover.angle + scene.spin * frame
+            _paint(picture, scene.mover, place[0] - dx, place[1] - dy, angle)
         row, column = (int(v) for v in corners[frame])
         picture += grain[row : row + HEIGHT, column : column + WIDTH]
         yield np.clip(picture, 0, 255).astype(np.uint8)

@@ -1,0 +1,53 @@
+"""Progress: a line that says where the run stands."""
+
+import io
+
+from pipeline.progress import Counts, ProgressLine, clock
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def line(**settings):
+    return ProgressLine(total=100, before=Counts(), started=0.0, **settings)
+
+
+def test_the_line_counts_rates_and_estimates():
+    text = line().text(Counts(videos=20, failed=1, seconds=200.0), now=10.0)
+    assert text == (
+        "20/100 videos, 1 failed, 3:20 of video labelled, 2 videos/s (20x real time), ETA 0:40"
+    )
+
+
+def test_before_the_first_result_there_is_no_estimate():
+    assert line().text(Counts(), now=3.0) == "0/100 videos, 0 failed, 0:00 of video labelled, starting"
+
+
+def test_what_earlier_starts_finished_counts_but_does_not_speed_up_the_estimate():
+    resumed = ProgressLine(total=100, before=Counts(50, 3, 500.0), started=0.0)
+    text = resumed.text(Counts(videos=10, failed=1, seconds=100.0), now=10.0)
+    assert text.startswith("60/100 videos, 4 failed, 10:00 of video labelled, 1 videos/s")
+    assert text.endswith("ETA 0:40")
+
+
+def test_a_log_gets_plain_lines_and_a_terminal_one_line_that_changes():
+    log, terminal = io.StringIO(), Terminal()
+    for out in (log, terminal):
+        shown = line(out=out)
+        shown.write("one")
+        shown.write("two")
+        shown.finish()
+    assert log.getvalue() == "one\ntwo\n"
+    assert terminal.getvalue() == "\r\x1b[Kone\r\x1b[Ktwo\n"
+
+
+def test_clock_shows_hours_only_when_there_are_any():
+    assert [clock(s) for s in (0, 59.6, 61, 3600, 360000)] == [
+        "0:00",
+        "1:00",
+        "1:01",
+        "1:00:00",
+        "100:00:00",
+    ]

@@ -1,0 +1,57 @@
+"""Pools: what is started always leaves the graph its own steps."""
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.resources import OVERHEAD_CPUS, parse_decoders, plan_pools
+
+
+@pytest.mark.parametrize("cpus", [2, 3, 4, 8, 16, 64, 500])
+@pytest.mark.parametrize("gpus", [0, 1, 4])
+def test_what_the_pools_reserve_leaves_cores_for_filter_and_tasks(cpus, gpus):
+    pools = plan_pools(cpus=cpus, gpus=gpus)
+    held = pools.decoders[1] * pools.decoder_cpus + pools.labellers * pools.labeller_cpus
+    assert held + OVERHEAD_CPUS <= cpus
+    assert pools.labellers * pools.labeller_gpus <= gpus
+    assert pools.labellers == max(gpus, 1)
+
+
+@pytest.mark.parametrize("decoders", [(1, 1), (3, 3), (2, 5)])
+def test_a_chosen_size_is_kept_and_fits(decoders):
+    pools = plan_pools(cpus=4, gpus=0, decoders=decoders, labellers=2)
+    assert (pools.decoders, pools.labellers) == (decoders, 2)
+    held = decoders[1] * pools.decoder_cpus + 2 * pools.labeller_cpus
+    assert held + OVERHEAD_CPUS <= 4
+
+
+def test_labellers_on_cpus_share_the_cores_as_threads_and_on_gpus_take_none():
+    assert plan_pools(cpus=8, gpus=0, labellers=2).labeller_threads == 4
+    on_gpu = plan_pools(cpus=8, gpus=2)
+    assert on_gpu.labeller_threads is None
+    assert on_gpu.decoders == (6, 6)
+
+
+def test_a_cluster_without_room_for_the_graph_is_refused_with_the_arithmetic():
+    with pytest.raises(UsageError, match=r"need 2 cores \(1 .* 1 for tasks\) .* cluster has 1"):
+        plan_pools(cpus=1, gpus=0)
+
+
+def test_more_labellers_than_gpus_are_refused():
+    with pytest.raises(UsageError, match="4 labellers need 4 GPUs; the cluster has 2"):
+        plan_pools(cpus=16, gpus=2, labellers=4)
+
+
+def test_far_more_actors_than_cores_are_refused_with_the_most_there_can_be():
+    with pytest.raises(UsageError, match="100 decoders and 1 labellers .* 8 at most"):
+        plan_pools(cpus=4, gpus=0, decoders=(1, 100))
+
+
+@pytest.mark.parametrize(("text", "sizes"), [("4", (4, 4)), ("2:8", (2, 8))])
+def test_decoders_are_a_number_or_a_range(text, sizes):
+    assert parse_decoders(text) == sizes
+
+
+@pytest.mark.parametrize("text", ["0", "8:2", "many", "1:2:3", "-1", ""])
+def test_other_decoders_are_refused(text):
+    with pytest.raises(UsageError, match="--decoders takes N or MIN:MAX"):
+        parse_decoders(text)

@@ -1,0 +1,75 @@
+"""The run directory: whole files, and one identity per run."""
+
+import json
+import os
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.run_directory import RunDirectory, check_same, environment
+from pipeline.storage import Location
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    target = Location.of(str(tmp_path / "run.json"))
+    target.write_bytes(b"old")
+
+    def die(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", die)
+    with pytest.raises(OSError, match="disk full"):
+        target.write_bytes(b"new")
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_run_json_comes_back_as_it_went(tmp_path):
+    run = RunDirectory(Location.of(str(tmp_path / "out")))
+    assert not run.exists()
+    run.save({"identity": {"model": "x"}, "labels": ["é"]})
+    assert run.exists()
+    assert run.load() == {"identity": {"model": "x"}, "labels": ["é"]}
+
+
+@pytest.mark.parametrize("content", ["nonsense", "[]", "{}", '{"identity": 3}'])
+def test_a_foreign_run_json_is_refused(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UsageError, match="not a run.json of this program"):
+        RunDirectory(Location.of(str(tmp_path))).load()
+
+
+def test_another_identity_is_refused_with_everything_that_differs():
+    recorded = {"model": "sha256:a", "decoder": "pyav", "limit": None}
+    check_same(recorded, dict(recorded), "out")
+    with pytest.raises(UsageError) as caught:
+        check_same(recorded, {"model": "sha256:b", "decoder": "pyav", "limit": 5}, "out")
+    said = str(caught.value)
+    assert "limit is not set there and 5 here" in said
+    assert "model is sha256:a there and sha256:b here" in said
+    assert "decoder" not in said
+
+
+def test_output_on_object_storage_reads_and_writes_the_same_way(s3):
+    s3.create_bucket(Bucket="output")
+    run = RunDirectory(Location.of("s3://output/night/1/"))
+    run.root.check_writable()
+    assert not run.exists()
+    run.save({"identity": {}})
+    assert json.loads(run.run_json.read_bytes()) == {"identity": {}}
+    assert [file.uri for file in run.root.files(".json")] == ["s3://output/night/1/run.json"]
+    assert run.units.files(".parquet") == []
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path, s3):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot write to"):
+        Location.of(str(tmp_path / "file" / "out")).check_writable()
+    with pytest.raises(UsageError, match="cannot write to s3://absent-bucket/x"):
+        Location.of("s3://absent-bucket/x").check_writable()
+
+
+def test_the_environment_names_code_and_packages():
+    named = environment()
+    assert named["code"]
+    assert named["packages"]["ray"]

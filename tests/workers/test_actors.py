@@ -1,0 +1,114 @@
+"""The two actors without Ray: one row in, one row out, failures too."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+import sta
+from pipeline.manifest import MANIFEST_SCHEMA
+from tests.videos import write_video
+from workers.decode_actor import DecodeActor
+from workers.label_actor import LabelActor
+from workers.labelling import LabellerConfig, unpack_mask
+from workers.sampling import protocol
+from workers.schema import DECODED_SCHEMA, UNITS_SCHEMA
+
+PROTOCOL = protocol("videomae-k400", size=112, views=(2, 3))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "random.safetensors"
+    model = sta.create_model("vit_demo", num_classes=6)
+    sta.save_checkpoint(model, path, labels=list("abcdef"), origin="random")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    write_video(folder / "good.mp4", frames=70)
+    write_video(folder / "short.mkv", frames=5)
+    (folder / "text.mp4").write_text("no video")
+    names = ["good.mp4", "text.mp4", "absent.mp4", "short.mkv"]
+    rows = [
+        {"unit_id": f"id-{name}", "video_id": name, "uri": str(folder / name), "label": "a"}
+        for name in names
+    ]
+    return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+
+
+@pytest.fixture(scope="module")
+def decoded(manifest):
+    return pa.concat_tables(DecodeActor(PROTOCOL)(manifest))
+
+
+@pytest.fixture(scope="module")
+def labelled(decoded, checkpoint):
+    config = LabellerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=5)
+    return LabelActor(config, PROTOCOL)(decoded)
+
+
+def test_every_row_comes_back_once_and_in_order(manifest, decoded, labelled):
+    assert decoded.schema.equals(DECODED_SCHEMA)
+    assert labelled.schema.equals(UNITS_SCHEMA)
+    for table in (decoded, labelled):
+        assert table["unit_id"].to_pylist() == manifest["unit_id"].to_pylist()
+        assert table["truth"].to_pylist() == ["a"] * 4
+
+
+def test_bad_files_are_rows_with_a_reason_and_without_labels(labelled):
+    rows = labelled.to_pylist()
+    assert [row["status"] for row in rows] == ["ok", "failed", "failed", "ok"]
+    assert [row["error_type"] for row in rows] == [None, "not_video", "not_found", None]
+    for row in rows[1:3]:
+        assert row["error"]
+        assert row["label"] is row["views"] is row["flops"] is None
+
+
+def test_a_labelled_row_sums_its_views(labelled, checkpoint):
+    row = labelled.to_pylist()[0]
+    views = row["views"]
+    flops = sta.estimate_flops("vit_demo", num_classes=6, pruning=sta.Pruning(r=22))
+    assert [(v["clip"], v["crop"]) for v in views] == [(c, s) for c in (0, 1) for s in (0, 1, 2)]
+    assert [view["flops"] for view in views] == [flops] * 6
+    assert row["flops"] == 6 * flops
+    assert row["gpu_ms"] == pytest.approx(sum(view["gpu_ms"] for view in views))
+    assert sum(row["scores"]) == pytest.approx(1, abs=1e-5)
+    assert row["label_id"] == int(np.argmax(row["scores"])) == row["top_ids"][0]
+    assert row["label"] == "abcdef"[row["label_id"]]
+    assert row["score"] == pytest.approx(max(row["scores"]))
+
+
+def test_bits_set_are_the_tokens_kept(labelled):
+    for view in labelled.to_pylist()[0]["views"]:
+        bits = [int(unpack_mask(packed, (8, 49)).sum()) for packed in view["kept_maps"]]
+        assert bits == view["tokens_kept"] == [216, 128, 84]
+
+
+def test_clip_times_are_those_of_the_frames(labelled):
+    first, last = labelled.to_pylist()[0]["views"][0], labelled.to_pylist()[0]["views"][-1]
+    assert (first["start_s"], first["end_s"]) == pytest.approx((0, 60 / 30))
+    assert (last["start_s"], last["end_s"]) == pytest.approx((8 / 30, 68 / 30))
+
+
+def test_progress_is_told_of_every_batch(decoded, checkpoint):
+    told = []
+    config = LabellerConfig(checkpoint, batch_size=6)
+    LabelActor(config, PROTOCOL, lambda *counts: told.append(counts))(decoded)
+    assert told == [(4, 2, pytest.approx(75 / 30, abs=0.1))]
+
+
+def test_a_batch_of_failures_alone_needs_no_model_pass(decoded, checkpoint):
+    table = LabelActor(LabellerConfig(checkpoint), PROTOCOL)(decoded.slice(1, 2))
+    assert table["status"].to_pylist() == ["failed", "failed"]
+
+
+def test_a_decode_actor_does_not_load_torch():
+    code = "import sys, workers.decode_actor; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
