@@ -158,7 +158,7 @@ def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
         limit=arguments.limit,
         decoder=arguments.decoder,
         decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
-        labellers=arguments.labelers,
+        labelers=arguments.labelers,
         batch_size=arguments.batch_size,
     )
 

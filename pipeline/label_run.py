@@ -51,7 +51,7 @@ class LabelOptions:
         limit: label at most so many videos.
         decoder: which decoder.
         decoders: (min, max) decode actors.
-        labellers: label actors.
+        labelers: label actors.
         batch_size: views per forward pass.
     """
 
@@ -67,11 +67,11 @@ class LabelOptions:
     limit: int | None = None
     decoder: str = DECODERS[0]
     decoders: tuple[int, int] | None = None
-    labellers: int | None = None
+    labelers: int | None = None
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("limit", "labellers", "batch_size"):
+        for name in ("limit", "labelers", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be 1 or more; got {value}")
@@ -210,7 +210,7 @@ def execute(prepared: Prepared, options: LabelOptions) -> dict[str, Any]:
         gpus=resources.get("GPU", 0.0),
         nodes=len([node for node in ray.nodes() if node["Alive"]]),
         decoders=options.decoders,
-        labellers=options.labellers,
+        labellers=options.labelers,
     )
     total = count_rows(run.manifest)
     config = GraphConfig(

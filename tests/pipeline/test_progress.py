@@ -22,7 +22,9 @@ def test_the_line_counts_rates_and_estimates():
 
 
 def test_before_the_first_result_there_is_no_estimate():
-    assert line().text(Counts(), now=3.0) == "0/100 videos, 0 failed, 0:00 of video labelled, starting"
+    assert (
+        line().text(Counts(), now=3.0) == "0/100 videos, 0 failed, 0:00 of video labelled, starting"
+    )
 
 
 def test_what_earlier_starts_finished_counts_but_does_not_speed_up_the_estimate():

@@ -1,0 +1,136 @@
+"""Bad use gets one clear line before any work, and exit code 2."""
+
+import pytest
+
+from pipeline.label_command import main
+from tests.videos import write_video
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archive")
+    write_video(folder / "a.mp4", frames=20)
+    return folder
+
+
+@pytest.fixture
+def refused(capsys, tmp_path, monkeypatch):
+    """Runs the command, which must refuse; gives what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        assert main("k400", [str(argument) for argument in arguments]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        lines = captured.err.splitlines()
+        assert len(lines) == 1
+        assert lines[0].startswith("error: ")
+        assert not (tmp_path / "out" / "units").exists()
+        return lines[0]
+
+    return run
+
+
+def test_an_input_that_is_not_there(refused, random_checkpoint):
+    said = refused("nowhere", "out", "--checkpoint", random_checkpoint)
+    assert said == "error: there is no nowhere"
+
+
+def test_an_input_without_videos(refused, random_checkpoint, tmp_path):
+    (tmp_path / "in").mkdir()
+    said = refused("in", "out", "--checkpoint", random_checkpoint)
+    assert "no video in in: it is empty" in said
+    (tmp_path / "in" / "a.txt").touch()
+    said = refused("in", "out", "--checkpoint", random_checkpoint)
+    assert "it holds 1 .txt; a video's name ends in one of .3g2 .3gp" in said
+
+
+def test_an_unknown_architecture(refused, archive, random_checkpoint):
+    said = refused(archive, "out", "--checkpoint", random_checkpoint, "--arch", "resnet50")
+    assert "unknown architecture 'resnet50'; there are vit_base, vit_demo" in said
+
+
+def test_an_r_that_is_too_large(refused, archive, random_checkpoint):
+    said = refused(archive, "out", "--checkpoint", random_checkpoint, "--r", 25)
+    assert "stage 1 would drop 25 of 49 tokens per group" in said
+    assert "the largest r here is 24" in said
+
+
+def test_an_r_below_zero(refused, archive, random_checkpoint):
+    assert "r must be" in refused(archive, "out", "--checkpoint", random_checkpoint, "--r", -1)
+
+
+def test_a_checkpoint_of_another_shape(refused, archive, random_checkpoint):
+    said = refused(archive, "out", "--checkpoint", random_checkpoint, "--arch", "vit_base")
+    assert "holds the shapes of vit_demo, not of vit_base" in said
+
+
+def test_a_checkpoint_that_is_not_there(refused, archive):
+    said = refused(archive, "out", "--checkpoint", "weights.pth")
+    assert "no checkpoint at weights.pth" in said
+
+
+def test_a_missing_checkpoint_or_output(refused, archive):
+    assert "--checkpoint is missing" in refused(archive, "out")
+    assert "OUTPUT is missing" in refused(archive)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--views", "5", "views are written CLIPSxCROPS"),
+        ("--views", "0x3", "views are written CLIPSxCROPS"),
+        ("--decoders", "0", "--decoders takes N or MIN:MAX"),
+        ("--limit", "0", "--limit must be 1 or more"),
+        ("--batch-size", "0", "--batch-size must be 1 or more"),
+        ("--labelers", "0", "--labelers must be 1 or more"),
+    ],
+)
+def test_numbers_that_make_no_sense(refused, archive, random_checkpoint, flag, value, said):
+    assert said in refused(archive, "out", "--checkpoint", random_checkpoint, flag, value)
+
+
+def test_an_output_of_another_configuration(refused, archive, random_checkpoint, tmp_path):
+    from pipeline.label_run import LabelOptions, prepare
+
+    settings = {"task": "k400", "source": str(archive), "output": str(tmp_path / "out")}
+    prepare(LabelOptions(checkpoint=str(random_checkpoint), r=8, **settings))
+    said = refused(archive, "out", "--checkpoint", random_checkpoint, "--r", 12)
+    assert "belongs to another configuration: pruning is" in said
+    assert "'r': 8" in said
+    assert "'r': 12" in said
+
+
+def test_an_output_that_cannot_be_written(refused, archive, random_checkpoint, tmp_path):
+    (tmp_path / "file").touch()
+    said = refused(archive, "file/out", "--checkpoint", random_checkpoint)
+    assert "cannot write to" in said
+
+
+def test_a_bucket_that_cannot_be_read(refused, random_checkpoint, s3):
+    said = refused("s3://absent/videos", "out", "--checkpoint", random_checkpoint)
+    assert said == "error: cannot list s3://absent/videos: there is no such bucket"
+
+
+def test_a_storage_that_does_not_answer(refused, random_checkpoint, s3, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("pipeline.listing._S3", _impatient())
+    said = refused("s3://any/videos", "out", "--checkpoint", random_checkpoint)
+    assert "cannot list s3://any/videos: " in said
+    assert "127.0.0.1:9" in said
+
+
+def _impatient():
+    from botocore.config import Config
+
+    return Config(retries={"max_attempts": 0}, connect_timeout=1)
+
+
+def test_credentials_that_are_not_there(refused, random_checkpoint, s3, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    said = refused("s3://any/videos", "out", "--checkpoint", random_checkpoint)
+    assert "no credentials found" in said
