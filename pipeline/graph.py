@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +10,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.checkpoint import CheckpointConfig
 
-from pipeline.resources import IO_CPUS, OVERHEAD_CPUS, Pools
+from pipeline.resources import IO_CPUS, Pools
 from pipeline.run_directory import RunDirectory
 from workers.decode_actor import DecodeActor
 from workers.label_actor import LabelActor, Progress
@@ -54,54 +48,6 @@ def commit_rows(units: int, pools: Pools) -> int:
     """Units per commit: small runs are cut fine enough that every decoder has several to do."""
     per_decoder = units // (8 * pools.decoders[1])
     return max(1, min(MAX_COMMIT_ROWS, per_decoder))
-
-
-def start_ray() -> None:
-    """Joins the cluster that the job was submitted to, or starts a Ray of its own.
-
-    RAY_ADDRESS alone tells: `ray job submit` sets it, and a cluster that an earlier program left
-    behind on this machine does not.
-    """
-    _quieten()
-    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if not os.environ.get("RAY_ADDRESS"):
-        # The graph's own steps are light. On a machine of few cores they must not take a whole
-        # one from the pools.
-        cores = len(os.sched_getaffinity(0)) + int(OVERHEAD_CPUS)
-        settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
-    with _native_stderr_held():
-        ray.init(**settings)
-
-
-@contextmanager
-def _native_stderr_held() -> Iterator[None]:
-    """Keeps what native code writes to stderr, and shows it if the block fails.
-
-    Ray's core announces the log level that it was told, past Python's logging.
-    """
-    sys.stderr.flush()
-    original = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(original, held.read())
-            raise
-        finally:
-            os.dup2(original, 2)
-            os.close(original)
-
-
-def _quieten() -> None:
-    """Leaves the screen to progress and errors; Ray's own log files keep everything."""
-    # Ray's core calls every actor with arguments in the object store an error.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    for handler in logging.getLogger("ray.data").handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setLevel(logging.ERROR)
 
 
 def run_graph(run: RunDirectory, config: GraphConfig, progress: Progress) -> None:

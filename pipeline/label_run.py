@@ -14,10 +14,11 @@ import ray
 
 import sta
 from pipeline.errors import RunError, UsageError
-from pipeline.graph import GraphConfig, commit_rows, run_graph, start_ray
+from pipeline.graph import GraphConfig, commit_rows, run_graph
 from pipeline.listing import VIDEO_EXTENSIONS, Listing, Video
 from pipeline.manifest import count_rows, write_manifest
 from pipeline.progress import ProgressLine, reporting
+from pipeline.ray_session import ray_messages_aside, start_ray
 from pipeline.resources import plan_pools
 from pipeline.run_directory import (
     RUN_VERSION,
@@ -223,7 +224,8 @@ def execute(prepared: Prepared, options: LabelOptions) -> dict[str, Any]:
     before = committed(run)
     if before.videos != total:
         try:
-            with reporting(ProgressLine(total=total, before=before)) as progress:
+            line = ProgressLine(total=total, before=before)
+            with ray_messages_aside(), reporting(line) as progress:
                 run_graph(run, config, progress)
         except (ray.exceptions.RayError, OSError, RuntimeError) as error:
             raise RunError(_root_cause(error)) from error

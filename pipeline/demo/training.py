@@ -45,7 +45,7 @@ class Settings:
     weight_decay: float = 0.05
     smoothing: float = 0.05
     average: float = 0.995
-    course: tuple[tuple[float, int], ...] = ((0.5, 48), (0.65, 128))
+    course: tuple[tuple[float, int], ...] = ((0.55, 36), (0.7, 128))
     seed: int = 0
 
     def __post_init__(self) -> None:

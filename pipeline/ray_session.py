@@ -1,0 +1,83 @@
+"""Joining or starting Ray, and keeping the screen for what the user needs to see."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+import ray.data
+
+from pipeline.resources import OVERHEAD_CPUS
+
+# Ray says this of every graph with actors on a machine of two cores, where it cannot be helped.
+_HARMLESS = "PYTHON worker processes have been started"
+
+
+def start_ray() -> None:
+    """Joins the cluster that the job was submitted to, or starts a Ray of its own.
+
+    RAY_ADDRESS alone tells: `ray job submit` sets it, and a cluster that an earlier program left
+    behind on this machine does not.
+    """
+    _quieten()
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not os.environ.get("RAY_ADDRESS"):
+        # The graph's own steps are light. On a machine of few cores they must not take a whole
+        # one from the pools.
+        cores = len(os.sched_getaffinity(0)) + int(OVERHEAD_CPUS)
+        settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
+    with _native_stderr_held():
+        ray.init(**settings)
+
+
+@contextmanager
+def _native_stderr_held() -> Iterator[None]:
+    """Keeps what native code writes to stderr, and shows it if the block fails.
+
+    Ray's core announces the log level that it was told, past Python's logging.
+    """
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+
+
+def _quieten() -> None:
+    """Leaves the screen to progress and errors; Ray's own log files keep everything."""
+    # Ray's core calls every actor with arguments in the object store an error.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(logging.ERROR)
+
+
+class _RayMessages(io.TextIOBase):
+    """Where Ray's messages go instead of stdout, which is for the result alone."""
+
+    def write(self, text: str) -> int:
+        if _HARMLESS not in text and text.strip():
+            sys.stderr.write(text if text.endswith("\n") else f"{text}\n")
+        return len(text)
+
+
+def ray_messages_aside() -> contextlib.AbstractContextManager[io.TextIOBase]:
+    """Sends what Ray prints on stdout to stderr, but for one harmless warning."""
+    return contextlib.redirect_stdout(_RayMessages())
