@@ -12,6 +12,7 @@ import sta
 from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
 from pipeline.errors import RunError, UsageError
 from pipeline.label_run import LabelOptions, execute, prepare
+from pipeline.ray_session import inside_unpacked_working_dir
 from pipeline.resources import parse_decoders
 from pipeline.summary import summary
 from sta.pruning import Grouping
@@ -140,6 +141,11 @@ def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
         output = str(_DEMO / _demo_output(task, arguments))
     if output is None:
         raise UsageError("OUTPUT is missing: name a directory or s3://bucket/prefix for the labels")
+    if arguments.output and inside_unpacked_working_dir() and not _is_absolute(output):
+        raise UsageError(
+            f"OUTPUT {output} is relative to the folder that Ray unpacked for this job and deletes "
+            f"after it; name an absolute path that every machine sees, or s3://bucket/prefix"
+        )
     if checkpoint is None:
         raise UsageError(
             "--checkpoint is missing: name fine-tuned weights, such as "
@@ -161,6 +167,10 @@ def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
         labelers=arguments.labelers,
         batch_size=arguments.batch_size,
     )
+
+
+def _is_absolute(output: str) -> bool:
+    return "://" in output or Path(output).expanduser().is_absolute()
 
 
 def _demo_archive() -> Path:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -57,6 +58,11 @@ def _native_stderr_held() -> Iterator[None]:
         finally:
             os.dup2(original, 2)
             os.close(original)
+
+
+def inside_unpacked_working_dir() -> bool:
+    """Whether this process runs in a folder that Ray unpacked for the job and will delete."""
+    return "working_dir_files" in Path.cwd().parts
 
 
 def _quieten() -> None:

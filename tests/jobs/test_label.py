@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -119,7 +118,7 @@ def test_maps_in_the_output_have_the_tokens_that_were_paid_for(finished):
 
 
 def test_the_summary_tells_failures_flops_and_where_to_look(finished):
-    output, done = finished
+    _, done = finished
     assert "Videos:    10 labelled" in done.stdout
     assert "5 failed" in done.stdout
     for name, reason in BAD.items():

@@ -101,6 +101,16 @@ def test_an_output_of_another_configuration(refused, archive, random_checkpoint,
     assert "'r': 12" in said
 
 
+def test_a_relative_output_in_the_folder_that_ray_deletes(
+    refused, archive, random_checkpoint, tmp_path, monkeypatch
+):
+    unpacked = tmp_path / "working_dir_files" / "_ray_pkg_1"
+    unpacked.mkdir(parents=True)
+    monkeypatch.chdir(unpacked)
+    said = refused(archive, "out", "--checkpoint", random_checkpoint)
+    assert "OUTPUT out is relative to the folder that Ray unpacked" in said
+
+
 def test_an_output_that_cannot_be_written(refused, archive, random_checkpoint, tmp_path):
     (tmp_path / "file").touch()
     said = refused(archive, "file/out", "--checkpoint", random_checkpoint)
