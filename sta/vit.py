@@ -232,6 +232,23 @@ class VisionTransformer(nn.Module):
         Raises:
             ValueError: the clips are of another size.
         """
+        x, _, kept = self.tokens(clips)
+        logits: Tensor = self.head(self.fc_norm(x.mean(dim=1)))
+        return ModelOutput(logits, kept)
+
+    def tokens(
+        self, clips: Tensor, *, blocks: list[tuple[Tensor, Tensor]] | None = None
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """The tokens that reach the head, and where in the clip they come from.
+
+        Args:
+            clips: as for `forward`.
+            blocks: where given, (tokens, places) of every block's output, before any pruning
+                that follows it, are appended.
+
+        Returns:
+            (B, N, d) tokens, (B, N) places in the flat (n_t * n_s) grid, and the kept masks.
+        """
         if tuple(clips.shape[1:]) != self.config.input_shape:
             raise ValueError(
                 f"{self.architecture} takes clips of shape (B, 3, T, H, W) = "
@@ -245,11 +262,12 @@ class VisionTransformer(nn.Module):
         for index, block in enumerate(self.blocks):
             stage = by_block.get(index)
             x, compared = block(x, self.pruning.similarity if stage else None)
+            if blocks is not None:
+                blocks.append((x, places))
             if stage is not None:
                 x, places = self._prune(x, compared, places, stage)
                 kept.append(self._mask(places))
-        logits: Tensor = self.head(self.fc_norm(x.mean(dim=1)))
-        return ModelOutput(logits, tuple(kept))
+        return x, places, tuple(kept)
 
     def _prune(
         self, x: Tensor, compared: Tensor, places: Tensor, stage: Stage
