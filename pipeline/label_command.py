@@ -6,16 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 import sta
 from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
 from pipeline.errors import RunError, UsageError
 from pipeline.label_run import LabelOptions, execute, prepare
+from pipeline.pruning_flags import add_pruning_flags, pruning_from
 from pipeline.ray_session import inside_unpacked_working_dir
 from pipeline.resources import parse_decoders
 from pipeline.summary import summary
-from sta.pruning import Grouping
 from workers.decoding import DECODERS
 from workers.sampling import parse_views
 
@@ -91,19 +90,7 @@ def parser(task: str) -> argparse.ArgumentParser:
         metavar="F",
         help="class names for a checkpoint without them: one per line, CSV (index,name) or JSON",
     )
-    model.add_argument(
-        "--r",
-        type=int,
-        help="tokens dropped per frame at the first stage; 0 for the unpruned model; by default "
-        "what halves the FLOPs (64 for a ViT at 224 pixels)",
-    )
-    model.add_argument(
-        "--pruning",
-        choices=get_args(Grouping),
-        default="released",
-        help="grouping of frames: as in the authors' released code or as in the paper's text "
-        "(default: %(default)s)",
-    )
+    add_pruning_flags(made)
     work = made.add_argument_group("work")
     work.add_argument(
         "--views",
@@ -158,7 +145,7 @@ def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
         checkpoint=checkpoint,
         architecture=arguments.arch,
         labels=arguments.labels,
-        pruning=sta.Pruning(grouping=arguments.pruning),
+        pruning=pruning_from(arguments),
         r=arguments.r,
         views=parse_views(arguments.views) if arguments.views else None,
         limit=arguments.limit,

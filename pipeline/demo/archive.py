@@ -125,7 +125,11 @@ def _make_one(work: tuple[Path, ArchiveSettings, int]) -> Entry:
 
 
 def write_video(path: Path, scene: Scene, *, crf: int = 23) -> None:
-    """Render a scene into an mp4 file: H.264, yuv420p, the scene's own frame rate."""
+    """Render a scene into an mp4 file: H.264, yuv420p, the scene's own frame rate.
+
+    The encoder is given the same pixels for the same scene, but its files differ by a few bytes
+    from one call to the next.
+    """
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=scene.fps)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
