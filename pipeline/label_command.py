@@ -47,6 +47,9 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     except RunError as error:
         print(f"error: {error}\nRun the same command again to resume.", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped. Run the same command again to resume.", file=sys.stderr)
+        return 1
     except (UsageError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -29,6 +29,7 @@ from pipeline.run_directory import (
 )
 from pipeline.storage import Location
 from pipeline.tables import build_tables, committed
+from pipeline.verify import verify
 from workers.decoding import DECODERS
 from workers.labelling import LabellerConfig
 from workers.sampling import Protocol, protocol
@@ -221,17 +222,18 @@ def execute(prepared: Prepared, options: LabelOptions) -> dict[str, Any]:
         pools=pools,
         commit_rows=commit_rows(total, pools),
     )
-    before = committed(run)
-    if before.videos != total:
-        try:
-            line = ProgressLine(total=total, before=before)
-            with ray_messages_aside(), reporting(line) as progress:
-                run_graph(run, config, progress)
-        except (ray.exceptions.RayError, OSError, RuntimeError) as error:
-            raise RunError(_root_cause(error)) from error
+    try:
+        line = ProgressLine(total=total, before=committed(run))
+        with ray_messages_aside(), reporting(line) as progress:
+            run_graph(run, config, progress)
+    except (ray.exceptions.RayError, OSError, RuntimeError) as error:
+        raise RunError(_root_cause(error)) from error
     totals = build_tables(run)
     content = content | {"totals": dataclasses.asdict(totals), "finished": now()}
     run.save(content)
+    problems = [f"{check.what}: {check.problem}" for check in verify(run) if check.problem]
+    if problems:
+        raise RunError(f"the tables do not hold what they promise: {'; '.join(problems)}")
     run.success.write_bytes(b"")
     return content
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -37,6 +38,9 @@ def start_ray() -> None:
         settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     with _native_stderr_held():
         ray.init(**settings)
+    # After ray.init, which installs a handler of its own: `ray job stop` and a scheduler's SIGTERM
+    # end the job as Ctrl-C does, without a native stack trace.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @contextmanager
