@@ -239,8 +239,11 @@ def execute(prepared: Prepared, options: LabelOptions) -> dict[str, Any]:
 
 
 def _root_cause(error: BaseException) -> str:
-    """The last line of the innermost error: Ray wraps what a worker raised in its own."""
-    cause = getattr(error, "cause", None) or error.__cause__
+    """What a worker raised, in its own words: Ray wraps it, and adds a traceback above it.
+
+    `cause` is Ray's; `__cause__` is no help, since Ray Data sets it to an empty marker.
+    """
+    cause = getattr(error, "cause", None)
     if isinstance(cause, BaseException) and cause is not error:
         return _root_cause(cause)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

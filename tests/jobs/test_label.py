@@ -155,21 +155,32 @@ def content(output):
     return sorted(clips, key=lambda row: (row["video_id"], row["clip"], row["crop"]))
 
 
-def test_killed_halfway_the_same_command_finishes_with_every_video_once(
+def start_and_signal(arguments, output, *, files, sent):
+    """Runs the job until so many files of units are there, and sends it a signal."""
+    driver = subprocess.Popen(
+        command("label_k400", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 200
+    while len(list(output.glob("units/*.parquet"))) < files and time.monotonic() < deadline:
+        assert driver.poll() is None, "it ended before it could be stopped"
+        time.sleep(0.05)
+    driver.send_signal(sent)
+    _, said = driver.communicate(timeout=60)
+    assert not (output / "_SUCCESS").exists()
+    return driver.returncode, said
+
+
+def test_stopped_and_then_killed_the_same_command_finishes_with_every_video_once(
     archive, finished, random_checkpoint, tmp_path
 ):
     output = tmp_path / "out"
     arguments = (archive, output, "--checkpoint", random_checkpoint, "--views", "2x3")
-    driver = subprocess.Popen(
-        command("label_k400", *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 200
-    while len(list(output.glob("units/*.parquet"))) < 3 and time.monotonic() < deadline:
-        assert driver.poll() is None, "it ended before it could be killed"
-        time.sleep(0.05)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    assert not (output / "_SUCCESS").exists()
+    code, said = start_and_signal(arguments, output, files=2, sent=signal.SIGTERM)
+    assert code == 1
+    assert said.splitlines()[-1] == "Stopped. Run the same command again to resume."
+    assert "Traceback" not in said
+    code, _ = start_and_signal(arguments, output, files=5, sent=signal.SIGKILL)
+    assert code == -signal.SIGKILL
 
     done = label(*arguments)
     assert done.returncode == 0, done.stderr
@@ -178,6 +189,9 @@ def test_killed_halfway_the_same_command_finishes_with_every_video_once(
     assert sorted(read(output, "videos")["video_id"].to_pylist()) == sorted([*GOOD, *BAD])
     # A second run, and a broken one at that, says the same to the bit.
     assert content(output) == content(finished[0])
+    checked = subprocess.run(command("verify", output), capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+    assert checked.stdout.endswith("The run is whole.\n")
 
 
 def test_ssv2_shares_everything_but_the_protocol(archive, random_checkpoint, tmp_path):
