@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Make the demo archive: short videos of moving objects, each with its true label."""
 
 from __future__ import annotations

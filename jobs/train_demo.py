@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Train the demo model on a demo archive, and print what pruning costs it.
 
 Both archives come from make_demo_archive.py, one with --split train, one with --split test.
@@ -14,10 +15,10 @@ import torch
 
 import sta
 from pipeline.demo.archive import read_archive
-from pipeline.demo.evaluation import evaluate, prunings, table
+from pipeline.demo.evaluation import HEADING, evaluate, line, prunings
 from pipeline.demo.examples import SIZE, Example
 from pipeline.demo.scenes import LABELS
-from pipeline.demo.training import Settings, new_model, train
+from pipeline.demo.training import Settings, continued_model, new_model, train
 
 ORIGIN = "trained from scratch on the generated demo archive by jobs/train_demo.py"
 
@@ -30,6 +31,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--test", type=Path, required=True, help="archive of unseen videos")
     parser.add_argument("--out", type=Path, required=True, help="weight file to write")
     parser.add_argument("--minutes", type=float, default=55.0, help="time to train for")
+    parser.add_argument("--rate", type=float, default=Settings.peak, help="largest learning rate")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="weight file to go on from, with all tokens from the first step; without it the "
+        "model starts from scratch, with some of them",
+    )
     parser.add_argument("--batch", type=int, default=Settings.batch, help="clips per step")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of every draw")
     parser.add_argument("--threads", type=int, default=2, help="threads, and reading processes")
@@ -66,7 +74,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        settings = Settings(seconds=60 * options.minutes, batch=options.batch, seed=options.seed)
+        settings = Settings(
+            seconds=60 * options.minutes,
+            batch=options.batch,
+            peak=options.rate,
+            seed=options.seed,
+            course=() if options.start else Settings.course,
+        )
+        model = continued_model(options.start) if options.start else new_model(settings.seed)
         measured = prunings(options.r)
         for pruning in measured:
             sta.create_model("vit_demo", num_classes=len(LABELS), pruning=pruning)
@@ -79,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.evaluate_only:
         latest = options.out.with_name(f"{options.out.stem}.latest{options.out.suffix}")
         model = train(
-            new_model(settings.seed),
+            model,
             examples,
             settings,
             report=_progress,
@@ -87,9 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         _save(model, options.out)
         latest.unlink(missing_ok=True)
-    scores = evaluate(options.out, test, measured)
-    print(f"\naccuracy on {len(test)} unseen videos")
-    print(table(scores))
+    print(f"\naccuracy on {len(test)} unseen videos\n{HEADING}", flush=True)
+    evaluate(options.out, test, measured, report=lambda score: print(line(score), flush=True))
     return 0
 
 

@@ -16,7 +16,7 @@ from pipeline.ray_session import inside_unpacked_working_dir
 from pipeline.resources import parse_decoders
 from pipeline.summary import summary
 from workers.decoding import DECODERS
-from workers.sampling import parse_views
+from workers.sampling import PROTOCOLS, parse_views
 
 _DEMO = Path("demo")
 _DEMO_VIDEOS = 48
@@ -59,7 +59,7 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
 
 def parser(task: str) -> argparse.ArgumentParser:
     """The flags of a labelling job."""
-    published = {"k400": "5x3", "ssv2": "2x3"}[task]
+    published = {"k400": "5x3, VideoSwin 4x3", "ssv2": "2x3, VideoSwin 1x3"}[task]
     made = argparse.ArgumentParser(
         description=f"Label videos by the {task} protocol with a token-pruned video transformer.",
         epilog=_EPILOG,
@@ -79,8 +79,8 @@ def parser(task: str) -> argparse.ArgumentParser:
     model.add_argument(
         "--checkpoint",
         metavar="C",
-        help="fine-tuned weights: a file (.safetensors, .pth), a Hugging Face directory or hub id "
-        "such as MCG-NJU/videomae-base-finetuned-kinetics, or demo",
+        help="fine-tuned weights of VideoMAE or VideoSwin: a file, a Hugging Face directory, a hub "
+        "id such as MCG-NJU/videomae-base-finetuned-kinetics, s3://bucket/key, https://..., demo",
     )
     model.add_argument(
         "--arch",
@@ -96,10 +96,15 @@ def parser(task: str) -> argparse.ArgumentParser:
     add_pruning_flags(made)
     work = made.add_argument_group("work")
     work.add_argument(
+        "--protocol",
+        choices=tuple(PROTOCOLS),
+        help="how frames and crops are taken (default: as the model's accuracy was published)",
+    )
+    work.add_argument(
         "--views",
         type=str,
         metavar="CxS",
-        help=f"clips x spatial crops of each video (default: {published})",
+        help=f"clips x spatial crops of each video (default: the protocol's, {published})",
     )
     work.add_argument("--limit", type=int, metavar="N", help="label the first N videos only")
     work.add_argument(
@@ -150,6 +155,7 @@ def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
         labels=arguments.labels,
         pruning=pruning_from(arguments),
         r=arguments.r,
+        protocol=arguments.protocol,
         views=parse_views(arguments.views) if arguments.views else None,
         limit=arguments.limit,
         decoder=arguments.decoder,

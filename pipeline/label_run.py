@@ -49,6 +49,7 @@ class LabelOptions:
         labels: file with class names.
         pruning: pruning, with r None for the architecture's own default.
         r: tokens dropped per frame at the first stage.
+        protocol: name of a sampling protocol, None for the model's own.
         views: (clips, crops), None for the protocol's own.
         limit: label at most so many videos.
         decoder: which decoder.
@@ -65,6 +66,7 @@ class LabelOptions:
     labels: Path | None = None
     pruning: sta.Pruning = dataclasses.field(default_factory=sta.Pruning)
     r: int | None = None
+    protocol: str | None = None
     views: tuple[int, int] | None = None
     limit: int | None = None
     decoder: str = DECODERS[0]
@@ -110,7 +112,7 @@ def prepare(options: LabelOptions) -> Prepared:
     pruning = _pruning(options, model)
     shape = model.config
     shape.stages(pruning)
-    views = protocol(f"videomae-{options.task}", size=shape.image_size, views=options.views)
+    views = _protocol(options, model)
     dense, pruned = (
         sta.estimate_flops(model.architecture, pruning=p, num_classes=len(model.labels))
         for p in (None, pruning)
@@ -119,7 +121,7 @@ def prepare(options: LabelOptions) -> Prepared:
     described = {
         "architecture": model.architecture,
         "checkpoint": options.checkpoint,
-        "kept_grid": list(shape.grid),
+        "kept_grids": [list(grid) for grid in shape.kept_grids(pruning)],
         "flops_per_view": pruned,
         "flops_per_view_unpruned": dense,
         "labels": list(model.labels),
@@ -136,13 +138,24 @@ def prepare(options: LabelOptions) -> Prepared:
     return Prepared(run, content, views, labeller, finished=run.success.exists())
 
 
-def _pruning(options: LabelOptions, model: sta.VisionTransformer) -> sta.Pruning:
+def _protocol(options: LabelOptions, model: sta.VideoModel) -> Protocol:
+    """The protocol that the task's published accuracies of this kind of model were measured by."""
+    family = "videoswin" if model.architecture.startswith("videoswin") else "videomae"
+    return protocol(
+        options.protocol or f"{family}-{options.task}",
+        size=model.config.image_size,
+        frames=model.config.frames,
+        views=options.views,
+    )
+
+
+def _pruning(options: LabelOptions, model: sta.VideoModel) -> sta.Pruning:
     r = sta.default_pruning(model.architecture).r if options.r is None else options.r
     return dataclasses.replace(options.pruning, r=r)
 
 
 def _identity(
-    options: LabelOptions, model: sta.VisionTransformer, pruning: sta.Pruning, views: Protocol
+    options: LabelOptions, model: sta.VideoModel, pruning: sta.Pruning, views: Protocol
 ) -> dict[str, Any]:
     """All that decides what a row says; a run holds rows of one identity."""
     return {

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sta
+from sta.flops import Convention
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,7 @@ def compare(table: PaperTable) -> Iterator[Cell]:
         classes = table.classes.get(architecture, 400)
         windowed = architecture.startswith("videoswin")
         for r, paper in row.items():
-            form = {"window_attention": "filled"} if windowed else {}
-            pruning = sta.Pruning(r=r, **form)
+            pruning = sta.Pruning(r=r, window_attention="filled")
             exact = None
             if windowed:
                 exact = _gflops(architecture, sta.Pruning(r=r), classes, "fvcore")
@@ -109,12 +109,9 @@ def compare(table: PaperTable) -> Iterator[Cell]:
             )
 
 
-def _gflops(architecture: str, pruning: sta.Pruning, classes: int, convention: str) -> float:
+def _gflops(architecture: str, pruning: sta.Pruning, classes: int, convention: Convention) -> float:
     flops = sta.estimate_flops(
-        architecture,
-        pruning=pruning,
-        num_classes=classes,
-        convention=convention,  # type: ignore[arg-type]
+        architecture, pruning=pruning, num_classes=classes, convention=convention
     )
     return flops / 1e9
 

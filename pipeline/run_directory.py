@@ -91,7 +91,7 @@ class RunDirectory:
         """What the tables say of the run in their schemas."""
         run = self.load()
         return {
-            "kept_grid": json.dumps(run["model"]["kept_grid"]),
+            "kept_grids": json.dumps(run["model"]["kept_grids"]),
             "identity": json.dumps(run["identity"], ensure_ascii=False),
         }
 

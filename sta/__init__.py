@@ -14,22 +14,29 @@ from sta.checkpoints import (
     read_labels,
     save_checkpoint,
 )
-from sta.flops import count_flops, estimate_flops
+from sta.flops import clip_flops, count_flops, estimate_flops
+from sta.model import ModelConfig, ModelOutput, VideoModel
 from sta.pickles import UnsafePickle
 from sta.pruning import Pruning, Stage, largest_r
-from sta.vit import ModelOutput, VisionTransformer, ViTConfig
+from sta.swin import SwinConfig, VideoSwin
+from sta.vit import VisionTransformer, ViTConfig
 
 __all__ = [
     "ARCHITECTURES",
     "DEMO_CHECKPOINT",
     "CheckpointError",
+    "ModelConfig",
     "ModelOutput",
     "Pruning",
     "Stage",
+    "SwinConfig",
     "UnsafePickle",
     "ViTConfig",
+    "VideoModel",
+    "VideoSwin",
     "VisionTransformer",
     "architecture_config",
+    "clip_flops",
     "count_flops",
     "create_model",
     "default_pruning",

@@ -1,50 +1,69 @@
-"""Checkpoints: telling the layout of a file, renaming its parameters, loading it safely."""
+"""Checkpoints: from a source to a model with its weights and labels, and back to a file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sta.architectures import ARCHITECTURES
+from sta.architectures import ARCHITECTURES, create_model
+from sta.errors import CheckpointError as CheckpointError
+from sta.labels import hugging_face_labels
+from sta.labels import labels_fingerprint as labels_fingerprint
+from sta.labels import read_labels as read_labels
+from sta.layouts import VIDEOMAE_LICENCE, Family, to_our_names
+from sta.model import VideoModel
 from sta.pickles import load_pickle
 from sta.pruning import Pruning
-from sta.vit import VisionTransformer
+from sta.sources import DEMO_CHECKPOINT as DEMO_CHECKPOINT
+from sta.sources import WeightFile, locate
+from sta.swin import SwinConfig
+from sta.vit import ViTConfig, sincos_table
 
-DEMO_CHECKPOINT = Path(__file__).parent / "weights" / "vit_demo.safetensors"
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
-_HF_FILES = ("model.safetensors", "pytorch_model.bin")
 _OURS = "sta.architecture"
+_LABELS = "sta.labels"
+_ORIGIN = "sta.origin"
+_LICENCE = "sta.licence"
+_SOURCE = "sta.source_fingerprint"
+_LFS_POINTER = b"version https://git-lfs"
 
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be loaded; the message says why in one line."""
+_log = logging.getLogger(__name__)
+_licences_shown: set[str] = set()
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a checkpoint file holds, under VideoMAE's parameter names.
+    """What a checkpoint holds, under our names.
 
     Attributes:
         tensors: parameters by name.
-        labels: class names in the order of the head, empty if the file carries none.
-        fingerprint: "sha256:" and the digest of the weight file.
-        origin: where the weights came from.
+        family: the backbone they belong to.
+        layout: what kind of checkpoint it was.
+        labels: class names in the order of the head, empty if the checkpoint carries none.
+        fingerprint: "sha256:" and the digest of the weight file; of several files, the digest of
+            what `sha256sum` prints for their sorted digests, one per line.
+        origin: where the weights came from, without credentials.
+        licence: of the published weights in this layout; "" for weights made by this package.
+        shown: what messages call the checkpoint.
     """
 
     tensors: dict[str, Tensor]
+    family: Family
+    layout: str
     labels: tuple[str, ...]
     fingerprint: str
     origin: str
+    licence: str
+    shown: str
 
 
 def load_model(
@@ -53,51 +72,79 @@ def load_model(
     pruning: Pruning | None = None,
     architecture: str | None = None,
     labels: Path | None = None,
-) -> VisionTransformer:
+) -> VideoModel:
     """A model with the weights of a checkpoint, in evaluation mode and float32.
 
     The layout is told from the parameter names: VideoMAE's own (.pth, also those of VideoMAE V2),
-    Hugging Face's VideoMAE (safetensors or .bin), or a file that `save_checkpoint` wrote.
+    Hugging Face's VideoMAE (safetensors or .bin, whole or sharded), VideoSwin's own, mmaction2's
+    of either, torchvision's swin3d, or a file that `save_checkpoint` wrote. The licence of weights
+    that may not be used commercially is logged once.
 
     Args:
-        source: a file, a directory in Hugging Face's layout, a hub id "owner/name[@revision]", or
-            "demo" for the demonstration model that comes with this package.
+        source: a file, a directory in Hugging Face's layout, a hub id "owner/name[@revision]",
+            s3://bucket/key, an https:// address, or "demo" for the demonstration model that comes
+            with this package.
         pruning: None or r = 0 for the unpruned model.
         architecture: expected architecture; told from the shapes if not given.
-        labels: file with class names, one per line or a JSON list; replaces the checkpoint's own.
+        labels: file with class names, one per line, CSV or JSON; replaces the checkpoint's own.
 
     Raises:
-        CheckpointError: no such checkpoint, a layout that is not known, shapes that do not fit, a
-            pickle that holds more than tensors, or labels that do not match the head.
+        CheckpointError: no such checkpoint, a layout that is not known, shapes that do not fit, or
+            labels that do not match the head.
+        UnsafePickle: a pickle that holds more than tensors.
         ValueError: the pruning does not fit the architecture.
     """
     weights = read_weights(source)
-    found = _architecture_of(weights.tensors, source)
+    if weights.licence == VIDEOMAE_LICENCE and weights.origin not in _licences_shown:
+        _licences_shown.add(weights.origin)
+        _log.warning("%s: licence %s", weights.shown, weights.licence)
+    return build_model(weights, pruning=pruning, architecture=architecture, labels=labels)
+
+
+def build_model(
+    weights: Weights,
+    *,
+    pruning: Pruning | None = None,
+    architecture: str | None = None,
+    labels: Path | None = None,
+) -> VideoModel:
+    """The model of weights that have been read; see `load_model`."""
+    found = architecture_of(weights)
     if architecture is not None and architecture not in ARCHITECTURES:
         raise ValueError(
             f"unknown architecture {architecture!r}; there are {', '.join(sorted(ARCHITECTURES))}"
         )
     if architecture is not None and architecture != found:
-        raise CheckpointError(f"{source} holds the shapes of {found}, not of {architecture}")
+        raise CheckpointError(f"{weights.shown} holds the shapes of {found}, not of {architecture}")
     num_classes = weights.tensors["head.weight"].shape[0]
-    model = VisionTransformer(
-        ARCHITECTURES[found], num_classes=num_classes, pruning=pruning, architecture=found
-    )
-    _assign(model, weights.tensors, source)
-    model.labels = _labels(labels, weights.labels, num_classes)
+    names = _labels(labels, weights.labels, num_classes)
+    model = create_model(found, num_classes=num_classes, pruning=pruning)
+    _assign(model, weights.tensors, weights.shown)
+    model.labels = names
     model.fingerprint = weights.fingerprint
     return model.eval()
 
 
 def save_checkpoint(
-    model: VisionTransformer,
+    model: VideoModel,
     path: Path,
     *,
     labels: list[str] | tuple[str, ...],
     origin: str,
     dtype: torch.dtype = torch.float32,
+    licence: str = "",
+    source_fingerprint: str = "",
 ) -> None:
     """Writes a model as safetensors with its architecture, labels and origin in the metadata.
+
+    Args:
+        model: the model.
+        path: the file, replaced if it is there.
+        labels: class names in the order of the head.
+        origin: where the weights came from.
+        dtype: of the parameters in the file.
+        licence: of the weights, "" for those made by this package.
+        source_fingerprint: of the checkpoint that the weights were read from, if they were.
 
     Raises:
         CheckpointError: the number of labels is not that of the head.
@@ -110,72 +157,59 @@ def save_checkpoint(
     metadata = {
         "format": "pt",
         _OURS: model.architecture,
-        "sta.labels": json.dumps(list(labels)),
-        "sta.origin": origin,
+        _LABELS: json.dumps(list(labels)),
+        _ORIGIN: origin,
     }
+    metadata |= {_LICENCE: licence} if licence else {}
+    metadata |= {_SOURCE: source_fingerprint} if source_fingerprint else {}
     save_file(tensors, str(path), metadata=metadata)
 
 
 def read_weights(source: str | Path) -> Weights:
-    """Tensors of a checkpoint under VideoMAE's names; see `load_model` for sources and errors."""
-    path, config_path = _locate(str(source))
-    metadata: Mapping[str, str] = {}
-    if _is_safetensors(path):
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            raw = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    else:
-        raw = _state_dict(load_pickle(path), path)
+    """What a checkpoint holds, under our names; see `load_model` for sources and errors."""
+    located = locate(str(source))
+    shown = located.files[0].shown if len(located.files) == 1 else located.origin
+    metadata: dict[str, str] = {}
+    raw: dict[str, Tensor] = {}
+    for file in located.files:
+        tensors, own = _read_file(file)
+        if twice := sorted(raw.keys() & tensors.keys()):
+            raise CheckpointError(f"{shown} holds {twice[0]} in two of its files")
+        raw |= tensors
+        metadata |= own
+    layout, renamed = to_our_names(raw, shown)
+    _refuse_learned_positions(raw, shown)
+    ours = _OURS in metadata
     return Weights(
-        tensors=_to_videomae_names(raw, path),
-        labels=_own_labels(metadata, config_path),
-        fingerprint=f"sha256:{_sha256(path)}",
-        origin=metadata.get("sta.origin", str(source)),
+        tensors=renamed,
+        family=layout.family,
+        layout="our own" if ours else layout.title,
+        labels=_own_labels(metadata, located.config),
+        fingerprint=_fingerprint([file.path for file in located.files]),
+        origin=metadata.get(_ORIGIN, located.origin),
+        licence=metadata.get(_LICENCE, "") if ours else layout.licence,
+        shown=shown,
     )
 
 
-def _locate(source: str) -> tuple[Path, Path | None]:
-    """The weight file of a source, and the config.json beside it where there is one."""
-    path = DEMO_CHECKPOINT if source == "demo" else Path(source).expanduser()
-    if path.is_file():
-        return path, None
-    if path.is_dir():
-        for name in _HF_FILES:
-            if (path / name).is_file():
-                config = path / "config.json"
-                return path / name, config if config.is_file() else None
-        raise CheckpointError(f"{source} is a directory without {' or '.join(_HF_FILES)}")
-    if _HUB_ID.fullmatch(source) and not source.startswith((".", "/")):
-        return _download(source)
-    raise CheckpointError(
-        f"no checkpoint at {source}: it is no file, no directory and no hub id (owner/name)"
-    )
-
-
-def _download(hub_id: str) -> tuple[Path, Path | None]:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-
-    repository, _, revision = hub_id.partition("@")
-
-    def fetch(name: str) -> Path | None:
-        try:
-            return Path(hf_hub_download(repository, name, revision=revision or None))
-        except LocalEntryNotFoundError as error:
-            raise CheckpointError(
-                f"{hub_id} is no local file and the hub cannot be reached to look for it there"
-            ) from error
-        except EntryNotFoundError:
-            return None
-        except (HfHubHTTPError, OSError) as error:
-            line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise CheckpointError(f"cannot download {hub_id} from the hub: {line}") from error
-
-    for name in _HF_FILES:
-        weights = fetch(name)
-        if weights is not None:
-            return weights, fetch("config.json")
-    raise CheckpointError(f"the hub repository {hub_id} has no {' or '.join(_HF_FILES)}")
+def _read_file(file: WeightFile) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of one file under its own names."""
+    try:
+        with file.path.open("rb") as start:
+            if start.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                raise CheckpointError(
+                    f"{file.shown} is a Git LFS pointer in place of the weights; run git lfs pull"
+                )
+        if not _is_safetensors(file.path):
+            return _state_dict(load_pickle(file.path, shown=file.shown), file.shown), {}
+        with safe_open(str(file.path), framework="pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            return tensors, opened.metadata() or {}
+    except SafetensorError as error:
+        said = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{file.shown} is no whole safetensors file: {said}") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {file.shown}: {error.strerror}") from error
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -185,104 +219,90 @@ def _is_safetensors(path: Path) -> bool:
     return len(head) == 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**27
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _fingerprint(paths: list[Path]) -> str:
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    if len(digests) > 1:
+        joined = "".join(f"{digest}\n" for digest in sorted(digests))
+        digests = [hashlib.sha256(joined.encode()).hexdigest()]
+    return f"sha256:{digests[0]}"
 
 
-def _state_dict(loaded: object, path: Path) -> dict[str, Tensor]:
+def _state_dict(loaded: object, shown: str) -> dict[str, Tensor]:
     """The parameters inside what a .pth file unpickles to."""
     for key in ("module", "model", "state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
             break
     if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise CheckpointError(f"{path} holds no dictionary of tensors")
+        raise CheckpointError(f"{shown} holds no dictionary of tensors")
     return dict(loaded)
 
 
-def _to_videomae_names(raw: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    if any(name.startswith("videomae.encoder.") for name in raw):
-        renamed = _from_hugging_face(raw)
-    elif "patch_embed.proj.weight" in raw:
-        renamed = {name: t for name, t in raw.items() if name != "pos_embed"}
-    else:
-        some = ", ".join(sorted(raw)[:3]) or "none"
-        raise CheckpointError(
-            f"{path} is in no known layout (VideoMAE's own or Hugging Face's); its first "
-            f"parameters are {some}"
-        )
-    if "head.weight" not in renamed:
-        raise CheckpointError(f"{path} has no classifier: it is pre-trained but not fine-tuned")
-    return renamed
-
-
-_HF_BLOCK = {
-    "layernorm_before": "norm1",
-    "layernorm_after": "norm2",
-    "attention.output.dense": "attn.proj",
-    "intermediate.dense": "mlp.fc1",
-    "output.dense": "mlp.fc2",
-}
-_HF_TOP = {
-    "videomae.embeddings.patch_embeddings.projection": "patch_embed.proj",
-    "fc_norm": "fc_norm",
-    "classifier": "head",
-}
-
-
-def _from_hugging_face(raw: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Renames Hugging Face's VideoMAE; both of its bias layouts are read.
-
-    Its q and v biases stand as `attention.attention.q_bias` or as `attention.attention.query.bias`;
-    a key bias, always zero in these models, is left out.
-    """
-    out: dict[str, Tensor] = {}
-    projections: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in raw.items():
-        stem, _, leaf = name.rpartition(".")
-        if stem in _HF_TOP:
-            out[f"{_HF_TOP[stem]}.{leaf}"] = tensor
+def _refuse_learned_positions(raw: Mapping[str, Tensor], shown: str) -> None:
+    """Positions are rebuilt and not read, which is right only where they are the fixed table."""
+    for name in ("pos_embed", "backbone.pos_embed", "videomae.embeddings.position_embeddings"):
+        if name not in raw:
             continue
-        match = re.fullmatch(r"videomae\.encoder\.layer\.(\d+)\.(.+)", stem)
-        if match is None:
-            continue
-        block, part = f"blocks.{match[1]}", match[2]
-        if part in _HF_BLOCK:
-            out[f"{block}.{_HF_BLOCK[part]}.{leaf}"] = tensor
-        elif part == "attention.attention" and leaf in ("q_bias", "v_bias"):
-            out[f"{block}.attn.{leaf}"] = tensor
-        elif part == "attention.attention.query" and leaf == "bias":
-            out[f"{block}.attn.q_bias"] = tensor
-        elif part == "attention.attention.value" and leaf == "bias":
-            out[f"{block}.attn.v_bias"] = tensor
-        elif leaf == "weight":
-            projections.setdefault(block, {})[part.rpartition(".")[2]] = tensor
-    for block, parts in projections.items():
-        if {"query", "key", "value"} <= parts.keys():
-            stacked = [parts[name] for name in ("query", "key", "value")]
-            out[f"{block}.attn.qkv.weight"] = torch.cat(stacked)
-    return out
+        found = raw[name].float().flatten(0, -2)
+        # The tolerance is that of half precision.
+        if not torch.allclose(found, sincos_table(*found.shape), atol=1e-2):
+            raise CheckpointError(
+                f"{shown} has learned positions ({name}) where VideoMAE has a fixed table"
+            )
 
 
-def _architecture_of(tensors: Mapping[str, Tensor], source: str | Path) -> str:
-    """The architecture with this width and depth.
+def architecture_of(weights: Weights) -> str:
+    """The architecture with these shapes.
 
     The number of heads is taken from the architecture: Hugging Face's configurations of the small
     models name 16 heads where the weights were trained with 6.
     """
-    width = tensors["patch_embed.proj.weight"].shape[0]
+    find = _find_vit if weights.family == "vit" else _find_swin
+    width = weights.tensors["patch_embed.proj.weight"].shape[0]
+    return find(weights.tensors, width, weights.shown)
+
+
+def _find_vit(tensors: Mapping[str, Tensor], width: int, shown: str) -> str:
     depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
-    for name, config in ARCHITECTURES.items():
+    known = {n: c for n, c in ARCHITECTURES.items() if isinstance(c, ViTConfig)}
+    for name, config in known.items():
         if (config.width, config.depth) == (width, depth):
             return name
-    known = ", ".join(f"{name} {c.width} x {c.depth}" for name, c in ARCHITECTURES.items())
+    listed = ", ".join(f"{name} {c.width} x {c.depth}" for name, c in known.items())
     raise CheckpointError(
-        f"{source} has width {width} and {depth} blocks, which is no known model ({known})"
+        f"{shown} has width {width} and {depth} blocks, which is no known model ({listed})"
     )
 
 
-def _assign(model: VisionTransformer, tensors: Mapping[str, Tensor], source: str | Path) -> None:
+def _find_swin(tensors: Mapping[str, Tensor], width: int, shown: str) -> str:
+    """Models for other windows differ in the rows of their tables of position biases alone."""
+    blocks = {m.groups() for n in tensors if (m := re.match(r"layers\.(\d)\.blocks\.(\d+)\.", n))}
+    depths = tuple(sum(stage == str(s) for stage, _ in blocks) for s in range(4))
+    table = tensors.get("layers.0.blocks.0.attn.relative_position_bias_table")
+    rows = 0 if table is None else table.shape[0]
+    known = {n: c for n, c in ARCHITECTURES.items() if isinstance(c, SwinConfig)}
+    for name, config in known.items():
+        if (config.width, config.depths, _bias_rows(config)) == (width, depths, rows):
+            return name
+    listed = ", ".join(
+        f"{name} {c.width}, {'-'.join(map(str, c.depths))}, {_bias_rows(c)}"
+        for name, c in known.items()
+    )
+    raise CheckpointError(
+        f"{shown} has width {width}, {'-'.join(map(str, depths))} blocks and {rows} position "
+        f"biases, which is no known model ({listed})"
+    )
+
+
+def _bias_rows(config: SwinConfig) -> int:
+    time, height, width = config.window
+    return (2 * time - 1) * (2 * height - 1) * (2 * width - 1)
+
+
+def _assign(model: VideoModel, tensors: Mapping[str, Tensor], shown: str) -> None:
     """Copies the tensors into the model, all of them and nothing else."""
     own = model.state_dict()
     missing = sorted(own.keys() - tensors.keys())
@@ -290,23 +310,20 @@ def _assign(model: VisionTransformer, tensors: Mapping[str, Tensor], source: str
     if missing or surplus:
         said = [f"lacks {', '.join(missing[:3])}"] if missing else []
         said += [f"has {', '.join(surplus[:3])} besides"] if surplus else []
-        raise CheckpointError(f"{source} {' and '.join(said)}: not a {model.architecture}")
+        raise CheckpointError(f"{shown} {' and '.join(said)}: not a {model.architecture}")
     for name, tensor in tensors.items():
         if tensor.shape != own[name].shape:
             raise CheckpointError(
-                f"{source}: {name} has shape {tuple(tensor.shape)} where {model.architecture} "
+                f"{shown}: {name} has shape {tuple(tensor.shape)} where {model.architecture} "
                 f"has {tuple(own[name].shape)}"
             )
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
 
 
-def _own_labels(metadata: Mapping[str, str], config_path: Path | None) -> tuple[str, ...]:
-    if "sta.labels" in metadata:
-        return tuple(json.loads(metadata["sta.labels"]))
-    if config_path is not None:
-        by_index = json.loads(config_path.read_text(encoding="utf-8")).get("id2label", {})
-        return tuple(name for _, name in sorted((int(i), str(n)) for i, n in by_index.items()))
-    return ()
+def _own_labels(metadata: Mapping[str, str], config: Path | None) -> tuple[str, ...]:
+    if _LABELS in metadata:
+        return tuple(json.loads(metadata[_LABELS]))
+    return hugging_face_labels(config) if config is not None else ()
 
 
 def _labels(path: Path | None, own: tuple[str, ...], num_classes: int) -> tuple[str, ...]:
@@ -319,39 +336,3 @@ def _labels(path: Path | None, own: tuple[str, ...], num_classes: int) -> tuple[
             f"{path} names {len(names)} labels and the checkpoint has {num_classes} classes"
         )
     return names
-
-
-def labels_fingerprint(labels: tuple[str, ...]) -> str:
-    """Identity of a list of class names: "sha256:" and a digest."""
-    return f"sha256:{hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()}"
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Class names of a label file, in class order.
-
-    One name per line; a CSV of "index,name" lines (a header may stand first); or a JSON list or
-    object from index to name.
-
-    Raises:
-        CheckpointError: there is no such file or it holds no labels.
-    """
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise CheckpointError(f"cannot read the labels {path}: {error.strerror}") from error
-    if text.startswith(("[", "{")):
-        loaded = json.loads(text)
-        if isinstance(loaded, dict):
-            loaded = [name for _, name in sorted((int(i), n) for i, n in loaded.items())]
-        names = [str(name) for name in loaded]
-    else:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        indexed = [re.fullmatch(r'(\d+)\s*,\s*"?(.*?)"?', line) for line in lines]
-        body = [match for match in indexed if match]
-        if len(body) >= max(len(lines) - 1, 1):
-            names = [m[2] for m in sorted(body, key=lambda m: int(m[1]))]
-        else:
-            names = lines
-    if not names:
-        raise CheckpointError(f"{path} holds no labels")
-    return tuple(names)

@@ -18,8 +18,12 @@ from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
 from sta.architectures import architecture_config
-from sta.pruning import Pruning, Stage
-from sta.vit import VisionTransformer, ViTConfig
+from sta.model import VideoModel
+from sta.pruning import Pruning
+from sta.score import score_flops
+from sta.swin import SwinConfig
+from sta.swin_flops import swin_flops
+from sta.vit import ViTConfig
 
 Convention = Literal["fvcore", "macs"]
 
@@ -33,7 +37,7 @@ def _check_convention(convention: str) -> None:
         )
 
 
-def count_flops(model: VisionTransformer, *, convention: Convention = "fvcore") -> int:
+def count_flops(model: VideoModel, *, convention: Convention = "fvcore") -> int:
     """FLOPs of one view, counted by fvcore on the model's own trace, fused attention included.
 
     Tracing runs the model once on a random clip on the model's device; ViT-H takes minutes on a
@@ -57,7 +61,7 @@ def count_flops(model: VisionTransformer, *, convention: Convention = "fvcore") 
 class _Logits(nn.Module):
     """The model with its logits alone: fvcore traces tensors."""
 
-    def __init__(self, model: VisionTransformer) -> None:
+    def __init__(self, model: VideoModel) -> None:
         super().__init__()
         self.model = model
 
@@ -83,14 +87,51 @@ def estimate_flops(
 ) -> int:
     """FLOPs of one view in closed form; equal to `count_flops` of the same model.
 
+    The exception is a VideoSwin's exact window attention, whose FLOPs depend on the clip: the
+    estimate is that of a clip whose tokens are dropped at random places, and `clip_flops` gives
+    that of a given one.
+
     Raises:
         ValueError: as `create_model`.
     """
     _check_convention(convention)
     config = architecture_config(architecture, frames=frames, image_size=image_size)
     pruning = pruning or Pruning()
+    norm = _norm_flops(convention)
+    if isinstance(config, SwinConfig):
+        return int(swin_flops(config, pruning, num_classes=num_classes, norm=norm))
+    return _vit_flops(config, pruning, num_classes=num_classes, norm=norm)
+
+
+def clip_flops(
+    model: VideoModel, kept: Sequence[Tensor], *, convention: Convention = "fvcore"
+) -> list[int]:
+    """FLOPs of each clip of a batch, exactly what the model computed for it.
+
+    Args:
+        model: the model.
+        kept: the masks that it returned, (B, n_t, n_s) per pruning stage; of an unpruned model,
+            none, and the answer is that of one clip.
+        convention: what is counted.
+    """
+    _check_convention(convention)
+    norm, classes = _norm_flops(convention), model.head.out_features
+    if isinstance(model.config, SwinConfig):
+        flops: list[int] = swin_flops(
+            model.config, model.pruning, num_classes=classes, norm=norm, kept=kept
+        ).tolist()
+        return flops
+    assert isinstance(model.config, ViTConfig)
+    alike = _vit_flops(model.config, model.pruning, num_classes=classes, norm=norm)
+    return [alike] * (len(kept[0]) if kept else 1)
+
+
+def _norm_flops(convention: Convention) -> int:
+    return LAYER_NORM_FLOPS if convention == "fvcore" else 0
+
+
+def _vit_flops(config: ViTConfig, pruning: Pruning, *, num_classes: int, norm: int) -> int:
     stages = {stage.block: stage for stage in config.stages(pruning)}
-    norm = LAYER_NORM_FLOPS if convention == "fvcore" else 0
     slots, spatial = config.grid
     tokens = slots * spatial
     width = config.width
@@ -100,7 +141,7 @@ def estimate_flops(
         if block in stages:
             stage = stages[block]
             compared = width if pruning.similarity == "ffn" else width // config.heads
-            total += _stage_flops(pruning, stage, compared)
+            total += score_flops(pruning, stage, compared)
             tokens = stage.groups * stage.kept
     return total + norm * width + width * num_classes
 
@@ -109,14 +150,3 @@ def _block_flops(config: ViTConfig, tokens: int) -> int:
     """Per token: projections 4 d^2, MLP 2 * ratio * d^2, attention 2 N d."""
     width = config.width
     return tokens * width * width * (4 + 2 * config.mlp_ratio) + 2 * tokens * tokens * width
-
-
-def _stage_flops(pruning: Pruning, stage: Stage, compared: int) -> int:
-    """The comparisons of one stage: ToMe's in the first group, then one transition per group."""
-    if pruning.score == "random":
-        return 0
-    tome = (stage.tokens - stage.tokens // 2) * (stage.tokens // 2) * compared
-    flops = tome if pruning.first_frame == "tome" else 0
-    if pruning.score == "semantics":
-        return flops
-    return flops + (stage.groups - 1) * stage.tokens**2 * (compared + 1)

@@ -29,28 +29,44 @@ _INERT: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
 ]
 
+# Older versions can be led into running code even with weights_only=True.
+_SAFE_SINCE = (2, 10)
+
 _REFUSED = re.compile(r"(?:GLOBAL|class|Unsupported global:)\s*(?:GLOBAL\s*)?`?([\w.]+)`?")
+_NO_TORCH_FILE = "it is no torch file, or not a whole one"
 
 
 class UnsafePickle(ValueError):  # noqa: N818
     """A pickle that asks for more than tensors and inert settings."""
 
 
-def load_pickle(path: Path) -> object:
+def load_pickle(path: Path, *, shown: str | None = None) -> object:
     """Unpickles tensors and inert settings, on the CPU.
+
+    Args:
+        path: the file.
+        shown: what messages call it, its path if not given.
 
     Raises:
         UnsafePickle: the file names a global that is not allowed, or is no pickle at all; the
-            message names what was refused, and nothing of it was run.
+            message names what was refused, and nothing of it was run. Or this torch is too old to
+            read pickles safely.
     """
+    shown = shown or str(path)
+    version = re.match(r"(\d+)\.(\d+)", str(torch.__version__))
+    if version is None or (int(version[1]), int(version[2])) < _SAFE_SINCE:
+        raise UnsafePickle(
+            f"{shown} was not loaded: it is a pickle, which torch {torch.__version__} cannot read "
+            f"safely; use torch {'.'.join(map(str, _SAFE_SINCE))} or newer, or a safetensors file"
+        )
     try:
         with safe_globals(_INERT):
             loaded: object = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         match = _REFUSED.search(str(error))
-        what = f"it names {match[1]}, which could run code" if match else "it is no torch file"
-        raise UnsafePickle(f"{path} was not loaded: {what}") from error
+        what = f"it names {match[1]}, which could run code" if match else _NO_TORCH_FILE
+        raise UnsafePickle(f"{shown} was not loaded: {what}") from error
     except Exception as error:
         # Foreign bytes lead an unpickler into errors of any type.
-        raise UnsafePickle(f"{path} was not loaded: it is no torch file") from error
+        raise UnsafePickle(f"{shown} was not loaded: {_NO_TORCH_FILE}") from error
     return loaded

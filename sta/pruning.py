@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -12,6 +13,7 @@ FirstFrame = Literal["tome", "random", "grid"]
 Similarity = Literal["k", "q", "v", "ffn"]
 Schedule = Literal["decreasing", "constant", "increasing"]
 Score = Literal["sta", "semantics", "redundancy", "random"]
+WindowAttention = Literal["exact", "filled"]
 
 PRUNING_STAGES = 3
 
@@ -20,6 +22,15 @@ _SCHEDULES: dict[str, tuple[float, float, float]] = {
     "decreasing": (1.0, 0.5, 0.25),
     "constant": (1.0, 1.0, 1.0),
     "increasing": (1.0, 2.0, 4.0),
+}
+
+# VideoSwin's stages shrink the frame to a quarter and prune each on its own, so what the schedule
+# says there is the share of the frame dropped, relative to the first (paper, 4.1: r, 1.5r/4, 2r/16;
+# the other two accumulate the ViT's constant and increasing numbers).
+_SWIN_SCHEDULES: dict[str, tuple[float, float, float]] = {
+    "decreasing": (1.0, 1.5, 2.0),
+    "constant": (1.0, 2.0, 3.0),
+    "increasing": (1.0, 3.0, 7.0),
 }
 
 
@@ -37,18 +48,27 @@ class Pruning:
         r: tokens dropped per frame at the first stage (the paper's r_1). 0 prunes nothing.
         grouping: "released" follows the authors' code (8 groups of one frame, then 4 of two, then
             2 of four, r tokens per group each time); "paper" follows Algorithm 1 (one frame per
-            group at every stage, r, r/2 and r/4 tokens per frame).
+            group at every stage, r, r/2 and r/4 tokens per frame). VideoSwin has one frame per
+            group in both, and "released" then only means that the first transition starts from
+            all tokens of the first frame, "paper" from the kept ones.
         direction: direction of accumulation at each stage, F from the first frame on, B from the
             last one back (Table 6b).
         first_frame: how the frame that starts the chain is pruned (Table 6a).
         similarity: the projection compared between frames (Table 6c); "ffn" is the normalised
             input of the block's MLP.
-        schedule: how the drop number develops over the stages (Table 6d).
+        schedule: how the drop number develops over the stages (Table 6d). VideoSwin drops r, then
+            1.5r/4 and 2r/16 per frame ("decreasing", paper 4.1), r, 2r/4, 3r/16 ("constant") or
+            r, 3r/4, 7r/16 ("increasing").
         score: "sta" is equation 5; "semantics" is (1 - F) alone, "redundancy" is A alone
             (Table 6e); "random" drops by a fixed random order, the baseline of Figure 5.
         temperature: divides the similarities before the softmax of equation 3.
         seed: of everything random here. Random choices are drawn once per model, not per clip, so
             that a video's kept map never depends on what it shared a batch with.
+        window_attention: how VideoSwin attends within windows that have lost tokens; the outputs
+            are the same. "filled" is the paper's: dropped places hold copies of their nearest
+            kept token and the whole window is computed; shapes are static. "exact" computes no
+            query of a dropped place and each copied key once; fewer FLOPs, and their number
+            depends on where the kept tokens stand. The ViT has no windows and ignores it.
     """
 
     r: int = 0
@@ -60,6 +80,7 @@ class Pruning:
     score: Score = "sta"
     temperature: float = 1.0
     seed: int = 0
+    window_attention: WindowAttention = "exact"
 
     def __post_init__(self) -> None:
         if not isinstance(self.r, int) or self.r < 0:
@@ -70,6 +91,7 @@ class Pruning:
         _check("similarity", self.similarity, get_args(Similarity))
         _check("schedule", self.schedule, get_args(Schedule))
         _check("score", self.score, get_args(Score))
+        _check("window_attention", self.window_attention, get_args(WindowAttention))
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature must be a number above 0; got {self.temperature!r}")
 
@@ -79,7 +101,8 @@ class Stage:
     """One pruning stage: `groups` groups of `tokens` tokens each, of which `drop` are dropped.
 
     Attributes:
-        block: 0-based index of the block after which the stage runs.
+        block: ViT: 0-based index of the block after which the stage runs. VideoSwin: 0-based index
+            of the hierarchical stage (`layers.<block>`) at whose start it runs.
         groups: number of groups along time; the score is accumulated from group to group.
         tokens: tokens in each group before the stage.
         drop: tokens dropped from each group.
@@ -146,6 +169,59 @@ def largest_r(pruning: Pruning, *, slots: int, tokens_per_slot: int) -> int:
             break
         fits = r
     return fits
+
+
+def swin_stages(
+    pruning: Pruning, *, slots: int, tokens_per_slot: Sequence[int]
+) -> tuple[Stage, ...]:
+    """Pruning stages of a VideoSwin, at the start of its second to fourth hierarchical stage.
+
+    Every stage prunes the whole frames on its own: the places dropped by the one before are filled
+    again when patches merge. A frame may lose all but one of its tokens.
+
+    Args:
+        pruning: what to prune; r = 0 gives no stages.
+        slots: temporal slots n_t (frames / tubelet).
+        tokens_per_slot: spatial tokens n_s of the three stages.
+
+    Raises:
+        ValueError: a stage would drop a whole frame; the message names it and the largest r.
+    """
+    limit = largest_swin_r(pruning, tokens_per_slot=tokens_per_slot)
+    drops = _swin_drops(pruning, pruning.r)
+    for number, (drop, tokens) in enumerate(zip(drops, tokens_per_slot, strict=True), start=2):
+        if drop >= tokens:
+            raise ValueError(
+                f"r = {pruning.r} is too large: stage {number} would drop {drop} of {tokens} "
+                f"tokens per frame and must keep one; the largest r here is {limit}"
+            )
+    return tuple(
+        Stage(
+            block=block,
+            groups=slots,
+            tokens=tokens,
+            drop=drop,
+            backward=pruning.direction[block - 1] == "B",
+        )
+        for block, (drop, tokens) in enumerate(zip(drops, tokens_per_slot, strict=True), start=1)
+        if drop > 0
+    )
+
+
+def largest_swin_r(pruning: Pruning, *, tokens_per_slot: Sequence[int]) -> int:
+    """The largest r that `swin_stages` accepts for these settings and token grids."""
+    fits = 0
+    for r in range(1, tokens_per_slot[0]):
+        drops = _swin_drops(pruning, r)
+        if any(drop >= n for drop, n in zip(drops, tokens_per_slot, strict=True)):
+            break
+        fits = r
+    return fits
+
+
+def _swin_drops(pruning: Pruning, r: int) -> list[int]:
+    shares = _SWIN_SCHEDULES[pruning.schedule]
+    return [int(r * share / 4**number) for number, share in enumerate(shares)]
 
 
 def _shapes(

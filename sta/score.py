@@ -57,25 +57,32 @@ def transitions(keys: Tensor, *, temperature: float = 1.0) -> Tensor:
     return (cosines / temperature).softmax(dim=-2)
 
 
-def tome_order(keys: Tensor) -> Tensor:
+def tome_order(keys: Tensor, *, drop: int) -> Tensor:
     """Tokens of one group from the most to the least worth keeping by ToMe's bipartite matching.
 
     Tokens at even places are candidates, tokens at odd places are anchors (paper, 4.3 "Token
-    removal at the first frame"; Table 6a).
+    removal at the first frame"; Table 6a). One round can drop all candidates and no anchor. Where
+    more have to go, as in VideoSwin's later stages, the anchors are matched again among themselves:
+    of two equal anchors one is dropped, not both.
 
     Args:
         keys: (B, n, d) unit keys.
+        drop: how many tokens will be dropped, less than n.
 
     Returns:
-        (B, n) places: the anchors as they stand, then the candidates by ascending similarity to
-        their nearest anchor. Dropping the last r <= n // 2 drops the r most redundant candidates.
+        (B, n) places. Dropping the last `drop` drops the most redundant candidates: by ascending
+        similarity to their nearest anchor they stand last, after the anchors. These stand in the
+        order of their places or, if some of them are to go too, in that of their own matching.
     """
     n = keys.shape[1]
     places = torch.arange(n, device=keys.device)
-    candidates, anchors = places[0::2], places[1::2]
+    candidates, anchors = places[0::2], places[1::2].expand(keys.shape[0], -1)
     nearest = (keys[:, 0::2] @ keys[:, 1::2].transpose(-1, -2)).amax(dim=-1)
     ranked = candidates[nearest.argsort(dim=-1, stable=True)]
-    return torch.cat([anchors.expand(keys.shape[0], -1), ranked], dim=-1)
+    if drop > len(candidates):
+        again = tome_order(keys[:, 1::2], drop=drop - len(candidates))
+        anchors = anchors.gather(-1, again)
+    return torch.cat([anchors, ranked], dim=-1)
 
 
 def random_kept(rng: np.random.Generator, *, tokens: int, drop: int) -> np.ndarray:
@@ -155,8 +162,9 @@ def kept_places(
         x, keys = x.to(dtype), unit_keys(keys.to(dtype))
         if stage.backward:
             x, keys = x.flip(1), keys.flip(1)
-        order = tome_order(keys[:, 0]) if fixed is None else fixed.expand(batch, -1)
-        first = order[:, : stage.kept]
+        if fixed is None:
+            fixed = tome_order(keys[:, 0], drop=stage.drop)
+        first = fixed.expand(batch, -1)[:, : stage.kept]
         kept = torch.stack(_accumulate(x, keys, first, pruning=pruning, stage=stage), dim=1)
     if stage.backward:
         kept = kept.flip(1)
@@ -193,3 +201,30 @@ def _restart(mass: Tensor, kept: Tensor) -> Tensor:
     """Mass (B, n) of the kept tokens alone, with sum 1 again (Algorithm 1, "first-order norm")."""
     alive = torch.zeros_like(mass).scatter(-1, kept, 1.0) * mass
     return alive / alive.sum(dim=-1, keepdim=True)
+
+
+def score_flops(pruning: Pruning, stage: Stage, compared: int) -> int:
+    """Multiply-accumulates of `kept_places` on one clip.
+
+    ToMe's matching in the first group, then one transition and one step of the chain per group.
+
+    Args:
+        pruning: the switches.
+        stage: groups, tokens and drop number.
+        compared: channels d' of what is compared.
+    """
+    if pruning.score == "random":
+        return 0
+    flops = _tome_flops(stage.tokens, stage.drop, compared) if pruning.first_frame == "tome" else 0
+    if pruning.score == "semantics":
+        return flops
+    return flops + (stage.groups - 1) * stage.tokens**2 * (compared + 1)
+
+
+def _tome_flops(tokens: int, drop: int, compared: int) -> int:
+    anchors = tokens // 2
+    candidates = tokens - anchors
+    flops = candidates * anchors * compared
+    if drop > candidates:
+        flops += _tome_flops(anchors, drop - candidates, compared)
+    return flops

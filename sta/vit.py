@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sta.model import MLP, ModelOutput, VideoModel, initialise
 from sta.pruning import Pruning, Stage, vit_stages
 from sta.score import fixed_kept, kept_places
-
-
-class ModelOutput(NamedTuple):
-    """What a model returns.
-
-    Attributes:
-        logits: (B, classes).
-        kept: one bool mask (B, n_t, n_s) per pruning stage, True where the token is kept; empty
-            for an unpruned model.
-    """
-
-    logits: Tensor
-    kept: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -84,6 +71,10 @@ class ViTConfig:
         slots, tokens = self.grid
         return vit_stages(pruning, depth=self.depth, slots=slots, tokens_per_slot=tokens)
 
+    def kept_grids(self, pruning: Pruning) -> tuple[tuple[int, int], ...]:
+        """(n_t, n_s) of the kept mask of each stage: the same grid for all."""
+        return tuple(self.grid for _ in self.stages(pruning))
+
 
 def sincos_table(positions: int, width: int) -> Tensor:
     """Fixed position embedding (positions, width), float32.
@@ -133,19 +124,6 @@ class Attention(nn.Module):
         return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width)), qkv
 
 
-class MLP(nn.Module):
-    """Two linear layers with an exact GELU between them."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return out
-
-
 class Block(nn.Module):
     """Pre-norm transformer block."""
 
@@ -175,19 +153,13 @@ class Block(nn.Module):
         return x + self.mlp(hidden), compared
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(VideoModel):
     """VideoMAE ViT for classification, with STA (paper, sections 3.1 and 3.2).
 
     Parameter names are those of VideoMAE's checkpoints.
-
-    Attributes:
-        architecture: name the model was created under.
-        config: its shape.
-        pruning: its pruning.
-        stages: its pruning stages, empty at r = 0.
-        labels: class names in the order of the logits.
-        fingerprint: identity of the weights ("sha256:..." of the file), "" if made from scratch.
     """
+
+    config: ViTConfig
 
     def __init__(
         self,
@@ -197,13 +169,9 @@ class VisionTransformer(nn.Module):
         pruning: Pruning | None = None,
         architecture: str = "vit",
     ) -> None:
-        super().__init__()
-        self.architecture = architecture
-        self.config = config
-        self.pruning = pruning or Pruning()
-        self.stages = config.stages(self.pruning)
-        self.labels: tuple[str, ...] = tuple(str(index) for index in range(num_classes))
-        self.fingerprint = ""
+        super().__init__(
+            config, num_classes=num_classes, pruning=pruning, architecture=architecture
+        )
         self.patch_embed = PatchEmbed(config)
         slots, tokens = config.grid
         table = sincos_table(slots * tokens, config.width)
@@ -214,24 +182,14 @@ class VisionTransformer(nn.Module):
         for stage in self.stages:
             fixed = fixed_kept(self.pruning, stage, side=self._side_of(stage))
             self.register_buffer(f"fixed_kept_{stage.block}", fixed, persistent=False)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def _side_of(self, stage: Stage) -> tuple[int, int] | None:
         whole_frame = stage.tokens == self.config.grid[1]
         return (self.config.side, self.config.side) if whole_frame else None
 
     def forward(self, clips: Tensor) -> ModelOutput:
-        """Classifies clips.
-
-        Args:
-            clips: (B, 3, T, H, W) float, normalised, of the size in `config`.
-
-        Returns:
-            Logits and kept masks.
-
-        Raises:
-            ValueError: the clips are of another size.
-        """
+        """Classifies clips; see `VideoModel.forward`."""
         x, _, kept = self.tokens(clips)
         logits: Tensor = self.head(self.fc_norm(x.mean(dim=1)))
         return ModelOutput(logits, kept)
@@ -249,11 +207,7 @@ class VisionTransformer(nn.Module):
         Returns:
             (B, N, d) tokens, (B, N) places in the flat (n_t * n_s) grid, and the kept masks.
         """
-        if tuple(clips.shape[1:]) != self.config.input_shape:
-            raise ValueError(
-                f"{self.architecture} takes clips of shape (B, 3, T, H, W) = "
-                f"(B, {', '.join(map(str, self.config.input_shape))}); got {tuple(clips.shape)}"
-            )
+        self.check_clips(clips)
         x = self.patch_embed(clips)
         x = x + self.pos_embed.to(x.dtype)
         places = torch.arange(x.shape[1], device=x.device).expand(x.shape[0], -1)
@@ -290,10 +244,3 @@ class VisionTransformer(nn.Module):
         mask = torch.zeros(places.shape[0], slots * tokens, dtype=torch.bool, device=places.device)
         alive = torch.ones_like(places, dtype=torch.bool)
         return mask.scatter(1, places, alive).view(-1, slots, tokens)
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

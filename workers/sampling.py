@@ -102,11 +102,20 @@ class Protocol:
         return np.array(places, dtype=np.int64)
 
 
-def protocol(name: str, *, size: int = 224, views: tuple[int, int] | None = None) -> Protocol:
-    """The protocol called ``name``; ``views``: (clips, crops) in place of the published ones."""
+def protocol(
+    name: str,
+    *,
+    size: int = 224,
+    frames: int | None = None,
+    views: tuple[int, int] | None = None,
+) -> Protocol:
+    """The protocol called ``name``.
+
+    ``frames`` per clip and ``views``, (clips, crops), are the published ones unless given.
+    """
     recipe = _recipe(name)
     clips, crops = (recipe.clips, recipe.crops) if views is None else views
-    return Protocol(name, clips, crops, recipe.frames, size)
+    return Protocol(name, clips, crops, recipe.frames if frames is None else frames, size)
 
 
 def parse_views(text: str) -> tuple[int, int]:

@@ -13,7 +13,8 @@ UNIT_SCHEMA_VERSION = 1
 KEPT_MAPS_ABOUT = (
     "one bit map per pruning stage, 1 = token kept; bits run over (time slot, row, column), the "
     "first token in the most significant bit of the first byte, zero bits fill up the last byte "
-    "(numpy.unpackbits reads it); the grid (n_t, n_s) stands in the schema metadata as kept_grid"
+    "(numpy.unpackbits reads it); the grid (n_t, n_s) of each stage stands in the schema metadata "
+    "as kept_grids"
 )
 
 

@@ -72,7 +72,7 @@ def evaluate(
     return scores
 
 
-def _views_right(model: sta.VisionTransformer, example: Example) -> tuple[float, float, float]:
+def _views_right(model: sta.VideoModel, example: Example) -> tuple[float, float, float]:
     """For one video: share of right views, and whether one view and all together are right."""
     plan = protocol("videomae-k400", size=SIZE)
     count, height, width, _ = example.frames.shape
@@ -90,14 +90,15 @@ def _views_right(model: sta.VisionTransformer, example: Example) -> tuple[float,
     return float(right.float().mean()), float(middle), float(together)
 
 
-def table(scores: Sequence[Score]) -> str:
-    """The scores as lines of text, one per pruning, under a heading."""
-    lines = [f"{'pruning':<14}{'GFLOPs/view':>12}{'1 view':>9}{'per view':>10}{'5x3 views':>11}"]
-    for score in scores:
-        pruning = score.pruning
-        name = f"{pruning.score} r={pruning.r}" if pruning.r else "none"
-        lines.append(
-            f"{name:<14}{score.flops / 1e9:>12.3f}{score.one_view:>9.1%}"
-            f"{score.views:>10.1%}{score.videos:>11.1%}"
-        )
-    return "\n".join(lines)
+HEADING = f"{'pruning':<14}{'GFLOPs/view':>12}{'1 view':>9}{'per view':>10}{'5x3 views':>11}"
+"""What stands over the columns of ``line``."""
+
+
+def line(score: Score) -> str:
+    """One score as a line of text."""
+    pruning = score.pruning
+    name = f"{pruning.score} r={pruning.r}" if pruning.r else "none"
+    return (
+        f"{name:<14}{score.flops / 1e9:>12.3f}{score.one_view:>9.1%}"
+        f"{score.views:>10.1%}{score.videos:>11.1%}"
+    )

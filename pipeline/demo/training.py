@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -91,6 +92,18 @@ def busy_logits(model: sta.VisionTransformer, batch: Batch, tokens: int) -> Tens
         x, _ = block(x)
     logits: Tensor = model.head(model.fc_norm(x.mean(dim=1)))
     return logits
+
+
+def continued_model(weights: Path) -> sta.VisionTransformer:
+    """The unpruned model of a weight file, to be trained further.
+
+    Raises:
+        ValueError: the file is no ViT's.
+    """
+    model = sta.load_model(weights)
+    if not isinstance(model, sta.VisionTransformer):
+        raise ValueError(f"{weights} is a {model.architecture}; the demo model is a ViT")
+    return model
 
 
 def new_model(seed: int) -> sta.VisionTransformer:

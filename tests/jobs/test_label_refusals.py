@@ -47,7 +47,7 @@ def test_an_input_without_videos(refused, random_checkpoint, tmp_path):
 
 def test_an_unknown_architecture(refused, archive, random_checkpoint):
     said = refused(archive, "out", "--checkpoint", random_checkpoint, "--arch", "resnet50")
-    assert "unknown architecture 'resnet50'; there are vit_base, vit_demo" in said
+    assert "unknown architecture 'resnet50'; there are videoswin_base, " in said
 
 
 def test_an_r_that_is_too_large(refused, archive, random_checkpoint):

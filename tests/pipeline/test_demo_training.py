@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import sta
-from pipeline.demo.evaluation import evaluate, prunings, table
+from pipeline.demo.evaluation import evaluate, line, prunings
 from pipeline.demo.examples import (
     FRAMES,
     SIZE,
@@ -132,11 +132,11 @@ def test_steps_lower_the_loss(tokens: int | None) -> None:
     trainer = Trainer(new_model(0), Settings(seconds=1, batch=4, smoothing=0.0))
     rng = np.random.default_rng(0)
     losses = [
-        trainer.step(draw_batch(bright_examples(), rng, 4), rate=3e-4, tokens=tokens)[0]
-        for _ in range(10)
+        trainer.step(draw_batch(bright_examples(), rng, 4), rate=1e-3, tokens=tokens)[0]
+        for _ in range(8)
     ]
     assert losses[0] == pytest.approx(np.log(len(LABELS)), rel=1e-3)
-    assert min(losses[-3:]) < 0.6 * losses[0]
+    assert min(losses[-3:]) < 0.7 * losses[0]
 
 
 def test_training_returns_a_dense_model_and_reports_what_it_kept() -> None:
@@ -205,4 +205,4 @@ def test_evaluation_counts_right_views_and_videos(tmp_path: Path) -> None:
     ]
     assert all((s.views, s.one_view, s.videos) == (0.5, 0.5, 0.5) for s in scores)
     assert scores[1].flops < scores[0].flops
-    assert len(table(scores).splitlines()) == 4
+    assert line(scores[2]).startswith("random r=8")

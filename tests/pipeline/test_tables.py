@@ -76,7 +76,7 @@ def run(tmp_path):
     directory = RunDirectory(Location.of(str(tmp_path)))
     names = ["a", "b", "c", "d"]
     write_manifest((Video(name, f"/x/{name}") for name in names), directory.manifest)
-    directory.save({"identity": {"x": 1}, "model": {"kept_grid": [1, 2]}})
+    directory.save({"identity": {"x": 1}, "model": {"kept_grids": [[1, 2]]}})
     (tmp_path / "units").mkdir()
     return directory
 
@@ -147,5 +147,5 @@ def test_the_schema_says_how_to_read_the_maps(run):
     write_units(run, "1", [ok(name) for name in "abcd"])
     build_tables(run)
     schema = pq.read_schema(f"{run.clips.uri}/part-00000.parquet")
-    assert json.loads(schema.metadata[b"kept_grid"]) == [1, 2]
+    assert json.loads(schema.metadata[b"kept_grids"]) == [[1, 2]]
     assert b"most significant bit" in schema.field("kept_maps").metadata[b"about"]

@@ -54,6 +54,9 @@ def _one_clip(x, keys, *, pruning, stage):
 def _drop_most_similar_candidates(keys, r):
     n = len(keys)
     candidates, anchors = range(0, n, 2), range(1, n, 2)
+    if r > len(candidates):
+        left = _drop_most_similar_candidates(keys[1::2], r - len(candidates))
+        return [anchors[place] for place in left]
     similarity = {c: max(float(keys[c] @ keys[a]) for a in anchors) for c in candidates}
     ranked = sorted(candidates, key=lambda c: (similarity[c], c))
     return [*anchors, *ranked][: n - r]

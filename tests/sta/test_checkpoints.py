@@ -1,6 +1,6 @@
 """Checkpoints: every layout gives the same model, and nothing in a file is run."""
 
-import argparse
+import hashlib
 import json
 import os
 import pickle
@@ -9,9 +9,9 @@ import re
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 import sta
+from tests.sta.formats import same_weights, save_hugging_face
 
 LABELS = [f"class {index}" for index in range(20)]
 
@@ -23,80 +23,6 @@ def model():
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     return made
-
-
-def hugging_face_names(state, *, stacked_biases):
-    """VideoMAE's names to Hugging Face's, in the older or the newer of its two bias layouts."""
-    out = {}
-    for name, tensor in state.items():
-        name = name.replace("patch_embed.proj", "videomae.embeddings.patch_embeddings.projection")
-        name = re.sub(r"^head\.", "classifier.", name)
-        name = re.sub(r"^blocks\.", "videomae.encoder.layer.", name)
-        name = name.replace(".norm1.", ".layernorm_before.").replace(".norm2.", ".layernorm_after.")
-        name = name.replace(".attn.proj.", ".attention.output.dense.")
-        name = name.replace(".mlp.fc1.", ".intermediate.dense.")
-        name = name.replace(".mlp.fc2.", ".output.dense.")
-        inner = name.replace(".attn.", ".attention.attention.")
-        if name.endswith("qkv.weight"):
-            for part, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                out[inner.replace("qkv", part)] = piece.contiguous()
-        elif stacked_biases:
-            out[inner] = tensor
-        else:
-            out[inner.replace("q_bias", "query.bias").replace("v_bias", "value.bias")] = tensor
-    return out
-
-
-def save_hugging_face(folder, model, *, stacked_biases=True, file="model.safetensors"):
-    folder.mkdir()
-    tensors = hugging_face_names(model.state_dict(), stacked_biases=stacked_biases)
-    if file.endswith(".safetensors"):
-        save_file(tensors, folder / file)
-    else:
-        torch.save(tensors, folder / file)
-    config = {"id2label": {str(i): LABELS[i] for i in reversed(range(20))}}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
-def same_weights(a, b):
-    return all(torch.equal(a.state_dict()[name], t) for name, t in b.state_dict().items())
-
-
-@pytest.mark.parametrize("stacked_biases", [True, False])
-@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
-def test_hugging_face_directories_load_with_their_labels(tmp_path, model, stacked_biases, file):
-    source = save_hugging_face(tmp_path / "hf", model, stacked_biases=stacked_biases, file=file)
-    loaded = sta.load_model(source)
-    assert same_weights(loaded, model)
-    assert list(loaded.labels) == LABELS
-    assert loaded.architecture == "vit_demo"
-
-
-@pytest.mark.parametrize("key", ["module", "model", None])
-def test_videomae_files_load_in_each_of_their_wrappings(tmp_path, model, key):
-    state = model.state_dict()
-    content = {
-        "module": {"module": state},
-        "model": {
-            "model": state,
-            "optimizer": {"step": np.float64(3.5), "lr": [1e-3]},
-            "epoch": 3,
-            "scaler": {"scale": 65536.0},
-            "args": argparse.Namespace(lr=1e-3, name="run"),
-        },
-        None: state,
-    }[key]
-    torch.save(content, tmp_path / "checkpoint.pth")
-    loaded = sta.load_model(tmp_path / "checkpoint.pth")
-    assert same_weights(loaded, model)
-    assert loaded.labels == tuple(str(index) for index in range(20))
-
-
-def test_half_precision_files_load_as_float32(tmp_path, model):
-    torch.save({"module": {n: t.half() for n, t in model.state_dict().items()}}, tmp_path / "h.pth")
-    loaded = sta.load_model(tmp_path / "h.pth")
-    assert {t.dtype for t in loaded.state_dict().values()} == {torch.float32}
 
 
 def test_numpy_scalars_under_their_old_address_load(tmp_path, model):
@@ -181,6 +107,7 @@ def test_a_plain_hostile_pickle_is_refused_too(tmp_path):
 def test_what_is_no_checkpoint_is_said_in_one_line(tmp_path, model):
     text = tmp_path / "notes.pth"
     text.write_text("hello")
+    (tmp_path / "pointer").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0")
     (tmp_path / "empty.pth").touch()
     (tmp_path / "folder").mkdir()
     torch.save({"layer.weight": torch.zeros(2)}, tmp_path / "other.pth")
@@ -195,6 +122,7 @@ def test_what_is_no_checkpoint_is_said_in_one_line(tmp_path, model):
     for name, said in {
         "notes.pth": "no torch file",
         "empty.pth": "no torch file",
+        "pointer": "is a Git LFS pointer in place of the weights",
         "folder": "without model.safetensors or pytorch_model.bin",
         "other.pth": "no known layout",
         "list.pth": "no dictionary of tensors",
@@ -227,8 +155,9 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, model):
         "id,name\n" + "\n".join(f'{i},"{name}"' for i, name in enumerate(LABELS)),
         json.dumps(LABELS),
         json.dumps({str(i): name for i, name in enumerate(LABELS)}),
+        json.dumps({name: str(i) for i, name in reversed(list(enumerate(LABELS)))}),
     ],
-    ids=["lines", "csv", "csv with header", "json list", "json object"],
+    ids=["lines", "csv", "csv with header", "json list", "index to name", "name to index"],
 )
 def test_label_files_of_every_kind_name_the_classes(tmp_path, model, text):
     torch.save(model.state_dict(), tmp_path / "bare.pth")
@@ -242,3 +171,61 @@ def test_a_label_file_of_another_length_is_refused(tmp_path, model):
     (tmp_path / "labels").write_text("one\ntwo")
     with pytest.raises(sta.CheckpointError, match="names 2 labels .* has 20 classes"):
         sta.load_model(tmp_path / "bare.pth", labels=tmp_path / "labels")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "holds no labels"),
+        (b"[]", "holds no labels"),
+        (b"{", "no valid JSON"),
+        (b"\xff\xfe", "no UTF-8 text"),
+        (b"1,one\n2,two", "are not 0 to 1, each once"),
+        (b'{"0": "one", "2": "two"}', "are not 0 to 1, each once"),
+        (b'{"one": "two"}', "no mapping between indices and names"),
+    ],
+)
+def test_a_label_file_that_would_name_wrong_classes_is_refused(tmp_path, content, said):
+    (tmp_path / "labels").write_bytes(content)
+    with pytest.raises(sta.CheckpointError, match=said) as caught:
+        sta.read_labels(tmp_path / "labels")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_torch_that_reads_pickles_unsafely_reads_none(tmp_path, model, monkeypatch):
+    torch.save(model.state_dict(), tmp_path / "bare.pth")
+    sta.save_checkpoint(model, tmp_path / "ours", labels=LABELS, origin="a test")
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
+    with pytest.raises(
+        sta.UnsafePickle, match=r"torch 2.9.1\+cpu cannot read safely; use torch 2.10"
+    ):
+        sta.load_model(tmp_path / "bare.pth")
+    assert same_weights(sta.load_model(tmp_path / "ours"), model)
+    monkeypatch.setattr(torch, "__version__", "2.10.0")
+    assert same_weights(sta.load_model(tmp_path / "bare.pth"), model)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "safetensors"])
+def test_a_truncated_file_is_refused_in_one_line(tmp_path, model, kind):
+    path = tmp_path / "cut"
+    if kind == "pickle":
+        torch.save(model.state_dict(), path)
+    else:
+        sta.save_checkpoint(model, path, labels=LABELS, origin="a test")
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match="whole") as caught:
+        sta.load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_fingerprint_is_that_of_sha256sum_over_one_file_or_the_digests_of_all(tmp_path, model):
+    whole = save_hugging_face(tmp_path / "whole", model, LABELS)
+    shards = save_hugging_face(
+        tmp_path / "shards", model, LABELS, file="model.safetensors.index.json"
+    )
+    one = hashlib.sha256((whole / "model.safetensors").read_bytes()).hexdigest()
+    assert sta.load_model(whole).fingerprint == f"sha256:{one}"
+    each = [hashlib.sha256(p.read_bytes()).hexdigest() for p in shards.glob("*.safetensors")]
+    joined = "".join(f"{digest}\n" for digest in sorted(each))
+    all_of_them = hashlib.sha256(joined.encode()).hexdigest()
+    assert sta.load_model(shards).fingerprint == f"sha256:{all_of_them}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sta.pruning import Pruning, largest_r, vit_stages
+from sta.pruning import Pruning, largest_r, largest_swin_r, swin_stages, vit_stages
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,36 @@ def test_released_needs_slots_in_fours_and_paper_does_not():
     with pytest.raises(ValueError, match="divisible by 4; this model has 6"):
         vit_stages(Pruning(r=8), depth=12, slots=6, tokens_per_slot=196)
     assert vit_stages(Pruning(r=8, grouping="paper"), depth=12, slots=6, tokens_per_slot=196)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "drops"),
+    [
+        ("decreasing", [256, 96, 32]),
+        ("constant", [256, 128, 48]),
+        ("increasing", [64, 48, 28]),
+    ],
+)
+def test_videoswin_prunes_each_of_its_shrinking_frames_on_its_own(schedule, drops):
+    pruning = Pruning(r=drops[0], schedule=schedule)
+    stages = swin_stages(pruning, slots=16, tokens_per_slot=[784, 196, 49])
+    assert [(s.block, s.groups, s.tokens, s.drop) for s in stages] == [
+        (1, 16, 784, drops[0]),
+        (2, 16, 196, drops[1]),
+        (3, 16, 49, drops[2]),
+    ]
+
+
+def test_a_small_r_skips_the_stages_where_it_rounds_to_nothing():
+    stages = swin_stages(Pruning(r=4), slots=6, tokens_per_slot=[784, 196, 49])
+    assert [(s.block, s.drop) for s in stages] == [(1, 4), (2, 1)]
+
+
+@pytest.mark.parametrize("schedule", ["decreasing", "constant", "increasing"])
+def test_the_largest_r_of_a_videoswin_works_and_the_next_does_not(schedule):
+    tokens = [196, 49, 16]
+    limit = largest_swin_r(Pruning(schedule=schedule), tokens_per_slot=tokens)
+    fits = swin_stages(Pruning(r=limit, schedule=schedule), slots=8, tokens_per_slot=tokens)
+    assert all(stage.kept > 0 for stage in fits)
+    with pytest.raises(ValueError, match=f"largest r here is {limit}"):
+        swin_stages(Pruning(r=limit + 1, schedule=schedule), slots=8, tokens_per_slot=tokens)

@@ -33,7 +33,16 @@ def random_stage(seed, *, batch=2, groups=8, tokens=20, width=12, key_width=6):
         itertools.product(
             ("released", "paper"),
             (False, True),
-            ((8, 20, 6), (8, 196, 64), (4, 13, 6), (2, 31, 1), (1, 16, 8), (16, 9, 4), (3, 2, 1)),
+            (
+                (8, 20, 6),
+                (4, 20, 17),
+                (8, 196, 64),
+                (4, 13, 6),
+                (2, 31, 1),
+                (1, 16, 8),
+                (16, 9, 4),
+                (3, 2, 1),
+            ),
             ("sta", "semantics", "redundancy"),
         )
     ),
@@ -102,9 +111,27 @@ def test_ties_go_to_the_lower_place():
 
 def test_tome_drops_candidates_that_look_like_an_anchor_and_never_an_anchor():
     keys = unit_keys(torch.tensor([[[1.0, 0], [0, 1], [0, 1.1], [1, -1], [1, -0.9], [-1, -1]]]))
-    order = tome_order(keys)[0].tolist()
+    order = tome_order(keys, drop=1)[0].tolist()
     assert order[:3] == [1, 3, 5]
     assert order[-1] == 2
+
+
+@pytest.mark.parametrize("drop", range(1, 49))
+def test_tome_can_drop_all_but_one_token_and_each_only_once(drop):
+    _, keys = random_stage(4, batch=3, groups=1, tokens=49)
+    order = tome_order(unit_keys(keys[:, 0]), drop=drop)
+    assert (order.sort(dim=-1).values == torch.arange(49)).all()
+    kept = set(order[0, : 49 - drop].tolist())
+    candidates = set(range(0, 49, 2))
+    assert not kept & candidates if drop >= 25 else kept - candidates == set(range(1, 49, 2))
+
+
+def test_of_equal_anchors_one_goes_and_the_distinct_ones_stay():
+    axes = torch.eye(5)
+    anchors = [axes[0], axes[1], axes[2], axes[0], axes[3], axes[4]]
+    keys = torch.stack([key for anchor in anchors for key in (axes[0], anchor)])[None]
+    kept = tome_order(keys, drop=7)[0, :5].tolist()
+    assert sorted(kept) == [3, 5, 7, 9, 11]
 
 
 def test_backward_is_forward_on_the_reversed_clip():

@@ -1,0 +1,127 @@
+"""What all models have in common, so that callers need not know which one they hold."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sta.pruning import Pruning, Stage
+
+
+class ModelOutput(NamedTuple):
+    """What a model returns.
+
+    Attributes:
+        logits: (B, classes).
+        kept: one bool mask (B, n_t, n_s) per pruning stage, True where the token is kept; empty
+            for an unpruned model. n_s is that of the stage: see `ModelConfig.kept_grids`.
+    """
+
+    logits: Tensor
+    kept: tuple[Tensor, ...]
+
+
+class ModelConfig(Protocol):
+    """Shape of a model: what callers may ask of any of them."""
+
+    @property
+    def frames(self) -> int:
+        """Input frames T."""
+
+    @property
+    def image_size(self) -> int:
+        """Input height and width in pixels."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """(3, T, H, W) of one clip."""
+
+    def stages(self, pruning: Pruning) -> tuple[Stage, ...]:
+        """Pruning stages, empty at r = 0.
+
+        Raises:
+            ValueError: the pruning does not fit this shape.
+        """
+
+    def kept_grids(self, pruning: Pruning) -> tuple[tuple[int, int], ...]:
+        """(n_t, n_s) of the kept mask of each stage in `stages(pruning)`."""
+
+
+class VideoModel(nn.Module):
+    """A video classifier with STA.
+
+    Attributes:
+        architecture: name the model was created under.
+        config: its shape.
+        pruning: its pruning.
+        stages: its pruning stages, empty at r = 0.
+        kept_grids: (n_t, n_s) of its kept masks, one per stage.
+        labels: class names in the order of the logits.
+        fingerprint: identity of the weights ("sha256:..." of the file), "" if made from scratch.
+        head: the classifier.
+    """
+
+    config: ModelConfig
+    head: nn.Linear
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        num_classes: int,
+        pruning: Pruning | None,
+        architecture: str,
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.config = config
+        self.pruning = pruning or Pruning()
+        self.stages = config.stages(self.pruning)
+        self.kept_grids = config.kept_grids(self.pruning)
+        self.labels: tuple[str, ...] = tuple(str(index) for index in range(num_classes))
+        self.fingerprint = ""
+
+    def forward(self, clips: Tensor) -> ModelOutput:
+        """Classifies clips.
+
+        Args:
+            clips: (B, 3, T, H, W) float, normalised, of the size in `config`.
+
+        Returns:
+            Logits and kept masks.
+
+        Raises:
+            ValueError: the clips are of another size.
+        """
+        raise NotImplementedError
+
+    def check_clips(self, clips: Tensor) -> None:
+        """Refuses clips of another size than `config` says, with a ValueError."""
+        if tuple(clips.shape[1:]) != self.config.input_shape:
+            raise ValueError(
+                f"{self.architecture} takes clips of shape (B, 3, T, H, W) = "
+                f"(B, {', '.join(map(str, self.config.input_shape))}); got {tuple(clips.shape)}"
+            )
+
+
+class MLP(nn.Module):
+    """Two linear layers with an exact GELU between them."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return out
+
+
+def initialise(module: nn.Module) -> None:
+    """Random weights of a model that is made from scratch."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
