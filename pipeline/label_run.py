@@ -124,6 +124,7 @@ def prepare(options: LabelOptions) -> Prepared:
         "kept_grids": [list(grid) for grid in shape.kept_grids(pruning)],
         "flops_per_view": pruned,
         "flops_per_view_unpruned": dense,
+        "flops_follow_clip": sta.flops_follow_clip(model.architecture, pruning),
         "labels": list(model.labels),
     }
     run = RunDirectory(Location.of(options.output))

@@ -41,7 +41,8 @@ def _counts(totals: dict[str, Any]) -> str:
 
 
 def _flops(model: dict[str, Any], totals: dict[str, Any]) -> str:
-    pruned, dense = model["flops_per_view"], model["flops_per_view_unpruned"]
+    dense = model["flops_per_view_unpruned"]
+    pruned = totals["flops"] / totals["clips"] if totals["clips"] else model["flops_per_view"]
     text = f"FLOPs:     {pruned / 1e9:.4g} G per view"
     if pruned != dense:
         text += f", {100 * pruned / dense:.1f} % of the unpruned model's {dense / 1e9:.4g} G"

@@ -14,7 +14,7 @@ from sta.checkpoints import (
     read_labels,
     save_checkpoint,
 )
-from sta.flops import clip_flops, count_flops, estimate_flops
+from sta.flops import clip_flops, count_flops, estimate_flops, flops_follow_clip
 from sta.model import ModelConfig, ModelOutput, VideoModel
 from sta.pickles import UnsafePickle
 from sta.pruning import Pruning, Stage, largest_r
@@ -41,6 +41,7 @@ __all__ = [
     "create_model",
     "default_pruning",
     "estimate_flops",
+    "flops_follow_clip",
     "labels_fingerprint",
     "largest_r",
     "load_model",

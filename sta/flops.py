@@ -103,6 +103,12 @@ def estimate_flops(
     return _vit_flops(config, pruning, num_classes=num_classes, norm=norm)
 
 
+def flops_follow_clip(architecture: str, pruning: Pruning) -> bool:
+    """Whether two clips can cost differently: with a VideoSwin's exact window attention."""
+    windowed = isinstance(architecture_config(architecture), SwinConfig)
+    return windowed and pruning.r > 0 and pruning.window_attention == "exact"
+
+
 def clip_flops(
     model: VideoModel, kept: Sequence[Tensor], *, convention: Convention = "fvcore"
 ) -> list[int]:

@@ -74,7 +74,7 @@ class LabelActor:
                     "crop": view.crop,
                     "start_s": float(times[view.clip, 0]),
                     "end_s": float(times[view.clip, 1]),
-                    "flops": self._labeller.flops,
+                    "flops": view.flops,
                     "tokens_kept": [int(mask.sum()) for mask in view.kept],
                     "kept_maps": [pack_mask(mask) for mask in view.kept],
                     "gpu_ms": view.device_ms,
@@ -83,7 +83,7 @@ class LabelActor:
         mean = np.stack([view.probabilities for view in views]).mean(axis=0, dtype=np.float64)
         return self._prediction(mean) | {
             "scores": mean.tolist(),
-            "flops": self._labeller.flops * len(views),
+            "flops": sum(view.flops for view in views),
             "gpu_ms": sum(view.device_ms for view in views),
             "views": entries,
         }

@@ -77,6 +77,7 @@ class View:
         crop: number of the crop.
         probabilities: float32 (classes,).
         kept: one bool array (n_t, n_s) per pruning stage.
+        flops: multiply-accumulates that this view cost, fvcore's convention.
         device_ms: device time of the batch over the number of its views, milliseconds.
     """
 
@@ -84,6 +85,7 @@ class View:
     crop: int
     probabilities: npt.NDArray[np.float32]
     kept: tuple[npt.NDArray[np.bool_], ...]
+    flops: int
     device_ms: float
 
 
@@ -96,7 +98,6 @@ class Labeller:
 
     Attributes:
         model: the model, as `sta.load_model` gives it.
-        flops: multiply-accumulates per view.
         device: where it runs.
         batch_size: views per forward pass.
     """
@@ -122,11 +123,6 @@ class Labeller:
                 f"the protocol gives {protocol.frames} frames of {protocol.size} pixels and "
                 f"{self.model.architecture} takes {shape.frames} of {shape.image_size}"
             )
-        self.flops = sta.estimate_flops(
-            self.model.architecture,
-            pruning=config.pruning,
-            num_classes=len(self.model.labels),
-        )
         self._mean = torch.tensor(MEAN, device=self.device).view(1, 3, 1, 1, 1)
         self._std = torch.tensor(STD, device=self.device).view(1, 3, 1, 1, 1)
 
@@ -147,7 +143,7 @@ class Labeller:
         expected = torch.arange(len(units) * per_unit)
         for start, clips, ids in self._batches(units):
             began = time.perf_counter()
-            probabilities, kept = self._forward(clips)
+            probabilities, kept, flops = self._forward(clips)
             returned = ids.cpu()
             elapsed = (time.perf_counter() - began) * 1e3
             count = int((returned != _PADDING).sum())
@@ -164,6 +160,7 @@ class Labeller:
                         crop=crop,
                         probabilities=probabilities[row],
                         kept=tuple(mask[row] for mask in kept),
+                        flops=flops[row],
                         device_ms=elapsed / count,
                     )
                 )
@@ -211,8 +208,8 @@ class Labeller:
     @torch.inference_mode()
     def _forward(
         self, clips: Tensor
-    ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.bool_]]]:
-        """Probabilities (B, classes) and kept masks (B, n_t, n_s) per stage of a uint8 batch."""
+    ) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.bool_]], list[int]]:
+        """Probabilities (B, classes), kept masks (B, n_t, n_s) per stage, FLOPs of each view."""
         x = clips.permute(0, 4, 1, 2, 3).float().div_(255).sub_(self._mean).div_(self._std)
         mixed = torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device.type == "cuda")
         with mixed:
@@ -225,7 +222,10 @@ class Labeller:
                     f"counted for {stage.groups * stage.kept}"
                 )
         probabilities = out.logits.float().softmax(dim=-1)
-        return probabilities.cpu().numpy(), [mask.cpu().numpy() for mask in out.kept]
+        flops = sta.clip_flops(self.model, out.kept)
+        if not out.kept:
+            flops *= len(clips)
+        return probabilities.cpu().numpy(), [mask.cpu().numpy() for mask in out.kept], flops
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ def run(tmp_path):
         pq.write_table(table.select(["unit_id"]), f"{directory.checkpoint.uri}/{number}.parquet")
     content = {
         "identity": {"protocol": {"clips": 1, "crops": 2}},
-        "model": {"kept_grids": [[1, 2]], "flops_per_view": 10},
+        "model": {"kept_grids": [[1, 2]], "flops_per_view": 10, "flops_follow_clip": False},
     }
     directory.save(content)
     totals = build_tables(directory)
