@@ -10,6 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import ray
 
 import sta
@@ -178,10 +179,11 @@ def _open_or_create(
         content = run.load()
         check_same(content["identity"], identity, run.root.uri)
         return content
+    run.check_unused()
     listing = Listing(options.source)
     videos = _first_or_refuse(listing, options.limit)
     run.root.check_writable()
-    run.manifest.delete_folder()
+    run.manifest.delete_parts()
     count = write_manifest(videos, run.manifest)
     content = {
         "version": RUN_VERSION,
@@ -242,6 +244,14 @@ def execute(prepared: Prepared, options: LabelOptions) -> dict[str, Any]:
             run_graph(run, config, progress)
     except (ray.exceptions.RayError, OSError, RuntimeError) as error:
         raise RunError(_root_cause(error)) from error
+    try:
+        return _finish(run, content)
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(f"a file of {run.root.uri} cannot be read: {_root_cause(error)}") from error
+
+
+def _finish(run: RunDirectory, content: dict[str, Any]) -> dict[str, Any]:
+    """Builds the tables, proves them, and writes _SUCCESS."""
     totals = build_tables(run)
     content = content | {"totals": dataclasses.asdict(totals), "finished": now()}
     run.save(content)

@@ -68,6 +68,24 @@ class RunDirectory:
         """Whether a run was begun here: run.json is written when the manifest is whole."""
         return self.run_json.exists()
 
+    def check_unused(self) -> None:
+        """Refuses a folder that holds another's files under the names that a run writes to.
+
+        A manifest of numbered parts alone is what a run leaves that was killed while listing.
+
+        Raises:
+            UsageError: the message names what is there.
+        """
+        taken = [self.units, self.clips, self.videos, self.checkpoint, self.success]
+        names = [place.name for place in taken if place.exists()]
+        if self.manifest.exists() and not self.manifest.holds_only_parts():
+            names.append(self.manifest.name)
+        if names:
+            raise UsageError(
+                f"{self.root.uri} holds {', '.join(names)} and no run.json, so they are not a "
+                f"run's; choose an OUTPUT of its own"
+            )
+
     def load(self) -> dict[str, Any]:
         """The content of run.json.
 

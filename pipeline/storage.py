@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import pyarrow.fs as pafs
 from pipeline.errors import UsageError
 
 S3_SCHEME = "s3://"
+
+_PART = re.compile(r"part-\d{5}\.parquet")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Location:
         Raises:
             UsageError: an s3:// address without a bucket, or another scheme.
         """
+        if not text:
+            raise UsageError("an empty name is no place; is a shell variable not set?")
         if text.startswith(S3_SCHEME):
             cleaned = text.rstrip("/")
             if len(cleaned) <= len(S3_SCHEME):
@@ -56,6 +61,19 @@ class Location:
             return pafs.LocalFileSystem(), self.uri
         filesystem, path = pafs.FileSystem.from_uri(self.uri)
         return filesystem, path
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return posixpath.basename(self.uri)
+
+    def holds_only_parts(self) -> bool:
+        """Whether this is a folder of nothing but numbered Parquet files."""
+        filesystem, path = self.filesystem()
+        infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        return all(
+            info.type == pafs.FileType.File and _PART.fullmatch(info.base_name) for info in infos
+        )
 
     def exists(self) -> bool:
         """Whether there is a file or folder here."""
@@ -95,11 +113,12 @@ class Location:
             os.unlink(aside)
             raise
 
-    def delete_folder(self) -> None:
-        """Deletes the folder here with all below it, if there is one."""
-        filesystem, path = self.filesystem()
-        if filesystem.get_file_info(path).type == pafs.FileType.Directory:
-            filesystem.delete_dir(path)
+    def delete_parts(self) -> None:
+        """Deletes the numbered Parquet files that this program writes here, and nothing else."""
+        for file in self.files(".parquet"):
+            filesystem, path = file.filesystem()
+            if _PART.fullmatch(posixpath.basename(path)):
+                filesystem.delete_file(path)
 
     def check_writable(self) -> None:
         """Makes the folder and proves that a file can be written to it.

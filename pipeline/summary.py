@@ -53,8 +53,10 @@ def _examples(run: RunDirectory) -> list[str]:
     """A few labelled videos, so that the first look needs no tool."""
     filesystem, path = run.videos.filesystem()
     names = ["video_id", "status", "label", "score", "truth"]
-    first = run.videos.files(".parquet")[0]
-    path = first.filesystem()[1]
+    files = run.videos.files(".parquet")
+    if not files:
+        return []
+    path = files[0].filesystem()[1]
     with pq.ParquetFile(path, filesystem=filesystem) as file:
         batch = next(file.iter_batches(batch_size=64, columns=names), None)
     rows = [row for row in (batch.to_pylist() if batch else []) if row["status"] == "ok"]

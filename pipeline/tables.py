@@ -165,7 +165,7 @@ def _check_complete(run: RunDirectory) -> None:
     if not rows == len(seen) == expected:
         raise RunError(
             f"units/ holds {rows} rows of {len(seen)} units and the manifest has {expected}; "
-            f"the same command resumes"
+            f"jobs/verify.py names what differs"
         )
 
 
@@ -199,7 +199,7 @@ class _Writer:
     """Writes a table as numbered files of bounded size into a fresh folder."""
 
     def __init__(self, folder: Location, schema: pa.Schema, rows_per_file: int) -> None:
-        folder.delete_folder()
+        folder.delete_parts()
         self._filesystem, self._path = folder.filesystem()
         self._filesystem.create_dir(self._path, recursive=True)
         self._schema = schema

@@ -144,3 +144,34 @@ def test_credentials_that_are_not_there(refused, random_checkpoint, s3, monkeypa
     monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     said = refused("s3://any/videos", "out", "--checkpoint", random_checkpoint)
     assert "no credentials found" in said
+
+
+def test_an_output_whose_folders_belong_to_someone_else(
+    refused, archive, random_checkpoint, tmp_path
+):
+    theirs = write_video(_folder(tmp_path / "project" / "videos") / "a.mp4", frames=20)
+    _folder(tmp_path / "project" / "manifest" / "old")
+    said = refused(tmp_path / "project/videos", "project", "--checkpoint", random_checkpoint)
+    assert "holds videos, manifest and no run.json" in said
+    assert theirs.exists()
+
+
+def test_a_manifest_cut_off_by_a_kill_is_written_anew(archive, random_checkpoint, tmp_path):
+    from pipeline.label_run import LabelOptions, prepare
+
+    (_folder(tmp_path / "out" / "manifest") / "part-00000.parquet").write_bytes(b"cut off")
+    checkpoint = str(random_checkpoint)
+    options = LabelOptions(
+        task="k400", source=str(archive), output=str(tmp_path / "out"), checkpoint=checkpoint
+    )
+    assert prepare(options).content["listing"]["videos"] == 1
+
+
+def test_an_empty_name(refused, archive, random_checkpoint):
+    for names in (("", "out"), (archive, "")):
+        assert "an empty name is no place" in refused(*names, "--checkpoint", random_checkpoint)
+
+
+def _folder(path):
+    path.mkdir(parents=True)
+    return path

@@ -149,3 +149,14 @@ def test_the_schema_says_how_to_read_the_maps(run):
     schema = pq.read_schema(f"{run.clips.uri}/part-00000.parquet")
     assert json.loads(schema.metadata[b"kept_grids"]) == [[1, 2]]
     assert b"most significant bit" in schema.field("kept_maps").metadata[b"about"]
+
+
+def test_only_this_programs_own_files_are_replaced(run, tmp_path):
+    write_units(run, "1", [failed(name) for name in "abcd"])
+    (tmp_path / "videos").mkdir()
+    theirs = [tmp_path / "videos" / name for name in ("holiday.mp4", "part-1.parquet.bak")]
+    for path in theirs:
+        path.touch()
+    build_tables(run)
+    build_tables(run)
+    assert all(path.exists() for path in theirs)
