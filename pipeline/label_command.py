@@ -50,8 +50,8 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nStopped. Run the same command again to resume.", file=sys.stderr)
         return 1
-    except (UsageError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UsageError, ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print(summary(prepared.run, content))
     return 0

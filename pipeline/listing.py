@@ -108,7 +108,13 @@ class Listing:
         def refuse(error: OSError) -> None:
             raise UsageError(f"cannot list {error.filename}: {error.strerror}") from error
 
-        for folder, subfolders, names in os.walk(root, onerror=refuse):
+        walked: set[tuple[int, int]] = set()
+        for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in walked:
+                subfolders.clear()  # a link back to where we were
+                continue
+            walked.add((status.st_dev, status.st_ino))
             subfolders.sort()
             for name in sorted(names):
                 path = os.path.join(folder, name)

@@ -52,6 +52,15 @@ def test_a_broken_link_is_listed_so_that_it_gets_its_row(tmp_path):
     assert [(v.video_id, v.size_bytes) for v in videos] == [("gone.mp4", None)]
 
 
+def test_linked_folders_are_searched_and_loops_end(tmp_path):
+    touch(tmp_path / "in" / "a.mp4")
+    touch(tmp_path / "elsewhere" / "b.mp4")
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    videos, _ = found(tmp_path / "in")
+    assert [video.video_id for video in videos] == ["a.mp4", "linked/b.mp4"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
 def test_a_folder_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "closed").mkdir(mode=0)
