@@ -49,6 +49,18 @@ class ModelConfig(Protocol):
         """(n_t, n_s) of the kept mask of each stage in `stages(pruning)`."""
 
 
+def check_input_size(*, frames: int, tubelet: int, image_size: int, patch_size: int) -> None:
+    """Refuses a clip that tubes of (tubelet, patch, patch) do not fill, with a ValueError."""
+    if frames < tubelet or frames % tubelet:
+        raise ValueError(f"frames must be a multiple of {tubelet} (the tubelet); got {frames}")
+    if image_size < patch_size or image_size % patch_size:
+        below = max(image_size // patch_size, 1) * patch_size
+        raise ValueError(
+            f"image_size must be a multiple of {patch_size} (the patch), such as {below} "
+            f"or {below + patch_size}; got {image_size}"
+        )
+
+
 class VideoModel(nn.Module):
     """A video classifier with STA.
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sta.exact_windows import ExactWindows, exact_windows
-from sta.model import MLP, ModelOutput, VideoModel, initialise
+from sta.model import MLP, ModelOutput, VideoModel, check_input_size, initialise
 from sta.pruning import Pruning, Stage, swin_stages
 from sta.score import fixed_kept, kept_places
 from sta.window_attention import FilledWindows, WindowAttention, filled_windows
@@ -52,16 +52,12 @@ class SwinConfig:
                     f"width {self.stage_width(stage)} of stage {stage + 1} is not a multiple of "
                     f"{heads} heads"
                 )
-        if self.frames < self.tubelet or self.frames % self.tubelet:
-            raise ValueError(
-                f"frames must be a multiple of {self.tubelet} (the tubelet); got {self.frames}"
-            )
-        if self.image_size < self.patch_size or self.image_size % self.patch_size:
-            below = max(self.image_size // self.patch_size, 1) * self.patch_size
-            raise ValueError(
-                f"image_size must be a multiple of {self.patch_size} (the patch), such as {below} "
-                f"or {below + self.patch_size}; got {self.image_size}"
-            )
+        check_input_size(
+            frames=self.frames,
+            tubelet=self.tubelet,
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+        )
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sta.model import MLP, ModelOutput, VideoModel, initialise
+from sta.model import MLP, ModelOutput, VideoModel, check_input_size, initialise
 from sta.pruning import Pruning, Stage, vit_stages
 from sta.score import fixed_kept, kept_places
 
@@ -40,16 +40,12 @@ class ViTConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
-        if self.frames < self.tubelet or self.frames % self.tubelet:
-            raise ValueError(
-                f"frames must be a multiple of {self.tubelet} (the tubelet); got {self.frames}"
-            )
-        if self.image_size < self.patch_size or self.image_size % self.patch_size:
-            below = max(self.image_size // self.patch_size, 1) * self.patch_size
-            raise ValueError(
-                f"image_size must be a multiple of {self.patch_size} (the patch), such as {below} "
-                f"or {below + self.patch_size}; got {self.image_size}"
-            )
+        check_input_size(
+            frames=self.frames,
+            tubelet=self.tubelet,
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+        )
 
     @property
     def side(self) -> int:
