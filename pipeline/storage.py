@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import re
@@ -9,11 +10,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
+import botocore.exceptions
 import pyarrow.fs as pafs
+from botocore.config import Config
 
 from pipeline.errors import UsageError
 
 S3_SCHEME = "s3://"
+
+_S3 = Config(retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=30)
 
 _PART = re.compile(r"part-\d{5}\.parquet")
 
@@ -101,17 +107,40 @@ class Location:
             with filesystem.open_output_stream(path) as stream:
                 stream.write(content)
             return
-        folder = os.path.dirname(self.uri)
-        os.makedirs(folder, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=folder, prefix=".writing-")
+        aside = _write_aside(self.uri, content)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(aside, 0o644)
             os.replace(aside, self.uri)
         except BaseException:
             os.unlink(aside)
             raise
+
+    def create(self, content: bytes) -> bool:
+        """Writes the file here unless there is one; of several at once, one alone gets True.
+
+        In object storage this asks for conditional writes (If-None-Match), which AWS, Ceph and
+        MinIO have.
+        """
+        if self.is_s3:
+            return create_object(self.uri, content)
+        aside = _write_aside(self.uri, content)
+        try:
+            os.link(aside, self.uri)
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(aside)
+        return True
+
+    def delete(self) -> None:
+        """Deletes the file here; none is as good."""
+        filesystem, path = self.filesystem()
+        with contextlib.suppress(FileNotFoundError):
+            filesystem.delete_file(path)
+
+    def move(self, to: Location) -> None:
+        """Renames the file here; in object storage a copy, then a deletion."""
+        filesystem, path = self.filesystem()
+        filesystem.move(path, to.filesystem()[1])
 
     def delete_parts(self) -> None:
         """Deletes the numbered Parquet files that this program writes here, and nothing else."""
@@ -135,6 +164,37 @@ class Location:
             filesystem.delete_file(path)
         except OSError as error:
             raise UsageError(f"cannot write to {self.uri}: {_reason(error)}") from error
+
+
+def _write_aside(path: str, content: bytes) -> str:
+    """Writes `content` under a hidden name beside `path` and returns that name."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=folder, prefix=".writing-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(aside, 0o644)
+    except BaseException:
+        os.unlink(aside)
+        raise
+    return aside
+
+
+def create_object(uri: str, content: bytes) -> bool:
+    """Writes an object unless there is one; whether it was written."""
+    bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
+    client = boto3.client("s3", config=_S3)
+    try:
+        client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+    except botocore.exceptions.ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if status in (409, 412):
+            return False
+        raise OSError(f"cannot write {uri}: {error}") from error
+    except botocore.exceptions.BotoCoreError as error:
+        raise OSError(f"cannot write {uri}: {error}") from error
+    return True
 
 
 def _reason(error: OSError) -> str:
