@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.progress import Counts
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
 
@@ -71,7 +73,7 @@ class _Commit:
     checkpoint: Location
 
     def withdraw(self) -> None:
-        """Takes the commit back: the confirmation first, so that a kill in between loses nothing."""
+        """Takes the commit back: first the confirmation, so that a kill in between is harmless."""
         self.checkpoint.delete()
         for file in self.files:
             file.delete()
@@ -106,6 +108,22 @@ def reconcile(run: RunDirectory) -> Repairs:
             good.append((commit, its_ids))
     repairs.repeated = _drop_repeated(run, good)
     return repairs
+
+
+def committed(run: RunDirectory) -> Counts:
+    """What units/ holds, after `reconcile`."""
+
+    def count(file: Location) -> Counts:
+        part = _table((file,), ["error_type", "duration_s"])
+        failures = part["error_type"].drop_null().value_counts().to_pylist()
+        return Counts(
+            part.num_rows,
+            Counter({each["values"]: each["counts"] for each in failures}),
+            pc.sum(part["duration_s"], min_count=0).as_py(),
+        )
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return sum(pool.map(count, run.units.files(".parquet")), Counts())
 
 
 def withdraw_failed(run: RunDirectory, error_types: Iterable[str]) -> int:
@@ -175,9 +193,7 @@ def _table(files: Iterable[Location], columns: list[str] | None = None) -> pa.Ta
     parts = []
     for file in files:
         filesystem, path = file.filesystem()
-        parts.append(
-            pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None)
-        )
+        parts.append(pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None))
     return pa.concat_tables(parts)
 
 
@@ -219,5 +235,3 @@ def _keep(run: RunDirectory, commit: _Commit, rows: pa.Array | pa.ChunkedArray) 
 def _write(table: pa.Table, file: Location) -> None:
     filesystem, path = file.filesystem()
     pq.write_table(table, path, filesystem=filesystem)
-
-

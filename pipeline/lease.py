@@ -1,10 +1,10 @@
 """One command at a time per OUTPUT: who works on a run holds its lease.
 
-A lease is a file of a generation of its own, `_lease/00000007.json`, which its holder rewrites every
-few seconds. Generations are made by a conditional write that has one winner, so of two commands that
-find a dead holder at once only one takes over; and a holder that was only away (a suspended
-machine, a cut network) finds the newer generation when it is back, and stops. No clocks are
-compared: a holder is dead once its file has not changed for some time on the watcher's clock.
+A lease is a file of a generation of its own, `_lease/00000007.json`, which its holder rewrites
+every few seconds. Generations are made by a conditional write that has one winner, so of two
+commands that find a dead holder at once only one takes over; and a holder that was only away (a
+suspended machine, a cut network) finds the newer generation when it is back, and stops. No clocks
+are compared: a holder is dead once its file has not changed for some time on the watcher's clock.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def held(
     *,
     lost: Callable[[], None],
     say: Callable[[str], None],
-    times: LeaseTimes = LeaseTimes(),  # noqa: B008 - frozen
+    times: LeaseTimes = LeaseTimes(),
 ) -> Iterator[None]:
     """Holds the lease of the run in `root` for as long as the block runs.
 
@@ -110,9 +110,7 @@ def held(
         file.delete()
 
 
-def _acquire(
-    folder: Location, me: _Holder, say: Callable[[str], None], times: LeaseTimes
-) -> int:
+def _acquire(folder: Location, me: _Holder, say: Callable[[str], None], times: LeaseTimes) -> int:
     while True:
         generations = _generations(folder)
         newest = generations[-1] if generations else 0

@@ -1,12 +1,14 @@
 """Commits: whatever a kill leaves, every confirmed unit has one row and the rest is done again."""
 
+import contextlib
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.commits import reconcile, withdraw_failed
+from pipeline import commits
+from pipeline.commits import committed, reconcile, withdraw_failed
 from pipeline.manifest import unit_id
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
@@ -157,11 +159,9 @@ def test_a_kill_at_any_step_of_a_withdrawal_costs_no_unit(run, monkeypatch, step
 
     for name in ("delete", "move"):
         monkeypatch.setattr(Location, name, dying(getattr(Location, name)))
-    monkeypatch.setattr("pipeline.commits._write", dying(__import__("pipeline.commits").commits._write))
-    try:
+    monkeypatch.setattr(commits, "_write", dying(commits._write))
+    with contextlib.suppress(Killed):
         withdraw_failed(run, ["timeout"])
-    except Killed:
-        pass
     monkeypatch.undo()
     reconcile(run)
     units, confirmed = state(run)
@@ -169,3 +169,12 @@ def test_a_kill_at_any_step_of_a_withdrawal_costs_no_unit(run, monkeypatch, step
     assert units in ("abc", "ac")  # before or after, each unit once, and no good row lost
     withdraw_failed(run, ["timeout"])
     assert state(run) == ("ac", "ac")
+
+
+def test_what_is_committed_is_counted_with_its_failures_by_reason(run):
+    assert committed(run).units == 0
+    commit(run, "x_000000", [ok("a"), failed("b", "timeout"), failed("c", "corrupt")])
+    commit(run, "x_000001", [failed("d", "timeout"), ok("e")])
+    counts = committed(run)
+    assert (counts.units, counts.failed, counts.seconds) == (5, 3, 20.0)
+    assert counts.reasons() == "2 timeout, 1 corrupt"
