@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.fs as pafs
 
+from pipeline.atomic_files import HIDDEN_NAME, AtomicFile, AtomicFiles, sweep
 from pipeline.errors import UsageError
 
 S3_SCHEME = "s3://"
@@ -56,9 +56,12 @@ class Location:
         return Location(posixpath.join(self.uri, name))
 
     def filesystem(self) -> tuple[pafs.FileSystem, str]:
-        """The Arrow file system and the path within it."""
+        """The Arrow file system and the path within it, for reading and for writing.
+
+        On local disk a file appears when it is closed whole; in object storage that is so anyway.
+        """
         if not self.is_s3:
-            return pafs.LocalFileSystem(), self.uri
+            return AtomicFiles().filesystem(), self.uri
         filesystem, path = pafs.FileSystem.from_uri(self.uri)
         return filesystem, path
 
@@ -68,11 +71,13 @@ class Location:
         return posixpath.basename(self.uri)
 
     def holds_only_parts(self) -> bool:
-        """Whether this is a folder of nothing but numbered Parquet files."""
+        """Whether this is a folder of nothing but numbered Parquet files, whole or begun."""
         filesystem, path = self.filesystem()
         infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
         return all(
-            info.type == pafs.FileType.File and _PART.fullmatch(info.base_name) for info in infos
+            info.type == pafs.FileType.File
+            and (_PART.fullmatch(info.base_name) or HIDDEN_NAME.fullmatch(info.base_name))
+            for info in infos
         )
 
     def exists(self) -> bool:
@@ -101,20 +106,17 @@ class Location:
             with filesystem.open_output_stream(path) as stream:
                 stream.write(content)
             return
-        folder = os.path.dirname(self.uri)
-        os.makedirs(folder, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=folder, prefix=".writing-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.chmod(aside, 0o644)
-            os.replace(aside, self.uri)
-        except BaseException:
-            os.unlink(aside)
-            raise
+        os.makedirs(os.path.dirname(self.uri), exist_ok=True)
+        with AtomicFile(self.uri) as file:
+            file.write(content)
+
+    def sweep(self) -> int:
+        """Removes what killed writers left half-written in this local folder; how many files."""
+        return 0 if self.is_s3 else sweep(self.uri)
 
     def delete_parts(self) -> None:
-        """Deletes the numbered Parquet files that this program writes here, and nothing else."""
+        """Deletes the numbered Parquet files that this program writes here, whole or begun."""
+        self.sweep()
         for file in self.files(".parquet"):
             filesystem, path = file.filesystem()
             if _PART.fullmatch(posixpath.basename(path)):
