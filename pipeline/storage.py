@@ -6,7 +6,7 @@ import contextlib
 import os
 import posixpath
 import re
-import tempfile
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import botocore.exceptions
 import pyarrow.fs as pafs
 from botocore.config import Config
 
+from pipeline.atomic_files import HIDDEN_NAME, AtomicFile, AtomicFiles, sweep
 from pipeline.errors import UsageError
 
 S3_SCHEME = "s3://"
@@ -62,9 +63,12 @@ class Location:
         return Location(posixpath.join(self.uri, name))
 
     def filesystem(self) -> tuple[pafs.FileSystem, str]:
-        """The Arrow file system and the path within it."""
+        """The Arrow file system and the path within it, for reading and for writing.
+
+        On local disk a file appears when it is closed whole; in object storage that is so anyway.
+        """
         if not self.is_s3:
-            return pafs.LocalFileSystem(), self.uri
+            return AtomicFiles().filesystem(), self.uri
         filesystem, path = pafs.FileSystem.from_uri(self.uri)
         return filesystem, path
 
@@ -74,11 +78,13 @@ class Location:
         return posixpath.basename(self.uri)
 
     def holds_only_parts(self) -> bool:
-        """Whether this is a folder of nothing but numbered Parquet files."""
+        """Whether this is a folder of nothing but numbered Parquet files, whole or begun."""
         filesystem, path = self.filesystem()
         infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
         return all(
-            info.type == pafs.FileType.File and _PART.fullmatch(info.base_name) for info in infos
+            info.type == pafs.FileType.File
+            and (_PART.fullmatch(info.base_name) or HIDDEN_NAME.fullmatch(info.base_name))
+            for info in infos
         )
 
     def exists(self) -> bool:
@@ -107,12 +113,13 @@ class Location:
             with filesystem.open_output_stream(path) as stream:
                 stream.write(content)
             return
-        aside = _write_aside(self.uri, content)
-        try:
-            os.replace(aside, self.uri)
-        except BaseException:
-            os.unlink(aside)
-            raise
+        os.makedirs(os.path.dirname(self.uri), exist_ok=True)
+        with AtomicFile(self.uri) as file:
+            file.write(content)
+
+    def sweep(self) -> int:
+        """Removes what killed writers left half-written in this local folder; how many files."""
+        return 0 if self.is_s3 else sweep(self.uri)
 
     def create(self, content: bytes) -> bool:
         """Writes the file here unless there is one; of several at once, one alone gets True.
@@ -121,14 +128,16 @@ class Location:
         MinIO have.
         """
         if self.is_s3:
-            return create_object(self.uri, content)
-        aside = _write_aside(self.uri, content)
+            return _create_object(self.uri, content)
+        os.makedirs(os.path.dirname(self.uri), exist_ok=True)
+        aside = os.path.join(os.path.dirname(self.uri), f".writing-{secrets.token_hex(8)}")
         try:
+            Path(aside).write_bytes(content)
             os.link(aside, self.uri)
         except FileExistsError:
             return False
         finally:
-            os.unlink(aside)
+            Path(aside).unlink(missing_ok=True)
         return True
 
     def delete(self) -> None:
@@ -143,7 +152,8 @@ class Location:
         filesystem.move(path, to.filesystem()[1])
 
     def delete_parts(self) -> None:
-        """Deletes the numbered Parquet files that this program writes here, and nothing else."""
+        """Deletes the numbered Parquet files that this program writes here, whole or begun."""
+        self.sweep()
         for file in self.files(".parquet"):
             filesystem, path = file.filesystem()
             if _PART.fullmatch(posixpath.basename(path)):
@@ -166,22 +176,7 @@ class Location:
             raise UsageError(f"cannot write to {self.uri}: {_reason(error)}") from error
 
 
-def _write_aside(path: str, content: bytes) -> str:
-    """Writes `content` under a hidden name beside `path` and returns that name."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=folder, prefix=".writing-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(aside, 0o644)
-    except BaseException:
-        os.unlink(aside)
-        raise
-    return aside
-
-
-def create_object(uri: str, content: bytes) -> bool:
+def _create_object(uri: str, content: bytes) -> bool:
     """Writes an object unless there is one; whether it was written."""
     bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
     client = boto3.client("s3", config=_S3)
