@@ -85,6 +85,8 @@ def reconcile(run: RunDirectory) -> Repairs:
     Nothing else may write to the run meanwhile.
     """
     repairs = Repairs()
+    run.units.sweep()
+    run.checkpoint.sweep()
     files = _files_by_name(run)
     pending, confirmed = _checkpoints(run)
     for name, checkpoint in pending.items():

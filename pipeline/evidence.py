@@ -26,7 +26,8 @@ Ints = npt.NDArray[np.int64]
 
 # Rows of which int64 can hold the sum: even 10^13 FLOPs in each stay below 2^63.
 _SUMMED_AT_ONCE = 65_536
-_BATCH_ROWS = 65_536
+# Views whose kept maps are looked at together: some ten MB.
+_BATCH_ROWS = 16_384
 
 
 class Evidence:

@@ -232,15 +232,15 @@ def _maps(evidence: Evidence, content: dict[str, Any]) -> str | None:
     return None
 
 
-def _bits(packed: pa.Array) -> npt.NDArray[np.int64]:
+def _bits(packed: pa.BinaryArray) -> npt.NDArray[np.int64]:
     """Bits that are set in each binary value."""
-    if not len(packed):
-        return np.zeros(0, np.int64)
-    lengths = np.asarray(pc.binary_length(packed))
-    data = np.frombuffer(b"".join(packed.to_pylist()), np.uint8)
-    sums = np.concatenate([[0], np.cumsum(np.bitwise_count(data), dtype=np.int64)])
-    ends = np.cumsum(lengths)
-    return np.asarray(sums[ends] - sums[ends - lengths], dtype=np.int64)
+    _, offsets, data = packed.buffers()
+    if data is None:
+        return np.zeros(len(packed), np.int64)
+    ends = np.frombuffer(offsets, np.int32)[packed.offset : packed.offset + len(packed) + 1]
+    counts = np.bitwise_count(np.frombuffer(data, np.uint8)[ends[0] : ends[-1]])
+    sums = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    return np.diff(sums[ends - ends[0]])
 
 
 def _flops(evidence: Evidence) -> str | None:
