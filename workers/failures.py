@@ -40,7 +40,7 @@ _EXPLANATIONS = {
     ErrorType.not_found: "there is no such file or object",
     ErrorType.forbidden: "the storage refused access",
     ErrorType.unavailable: "the storage did not answer, or not completely",
-    ErrorType.changed: "the object was replaced while it was being read",
+    ErrorType.changed: "the object was replaced after it was listed, or while it was being read",
     ErrorType.empty: "the file has no bytes",
     ErrorType.not_video: "the file is something else than a video",
     ErrorType.no_video_stream: "the file has no moving picture, only sound or a cover",

@@ -23,7 +23,7 @@ import numpy as np
 from workers.decoding import wire
 from workers.decoding.units import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure, one_line
-from workers.fetching import Source, open_source
+from workers.fetching import Source, is_object, open_source
 from workers.sampling import Protocol
 
 _GRACE = 1.5  # the parent kills at the limit; the child's own guards come later
@@ -49,15 +49,16 @@ class Worker:
         self._limits = limits
         self._memory = memory_descriptor
         self._kept = ExitStack()
-        self._kept_source: tuple[str, Source] | None = None
+        self._kept_source: tuple[tuple[str, str | None], Source] | None = None
 
     def answer(self, unit: Unit) -> wire.Message:
         """The message for one unit: its frames' places and times, or the failure."""
-        self._arm()
+        self._arm(unit)
         began = time.process_time()
-        bytes_read = 0
+        bytes_read, etag = 0, None
         try:
             source, bytes_read = self._open(unit)
+            etag = source.etag
             decoded = self._decode(source, unit, self._protocol, self._limits, self._allocate)
             message = {"decoded": decoded.report()}
         except Exception as error:
@@ -70,6 +71,7 @@ class Worker:
             signal.alarm(0)
         return message | {
             "bytes_read": bytes_read,
+            "etag": etag,
             "decode_ms": (time.process_time() - began) * 1000,
             "rss_bytes": _resident_bytes(),
         }
@@ -80,13 +82,19 @@ class Worker:
         The source of a stretch stays open: the next unit is mostly another stretch of the same
         recording, which must not be fetched once for each of them.
         """
-        if self._kept_source is not None and self._kept_source[0] == unit.uri:
+        if self._kept_source is not None and self._kept_source[0] == (unit.uri, unit.etag):
             return self._kept_source[1], 0
         self._let_go()
-        limit = self._limits.source_bytes
-        source = self._kept.enter_context(open_source(unit.uri, max_bytes=limit))
-        if unit.uri.lower().startswith("s3://"):
-            self._kept_source = unit.uri, source
+        source = self._kept.enter_context(
+            open_source(
+                unit.uri,
+                max_bytes=self._limits.source_bytes,
+                etag=unit.etag,
+                seconds=self._limits.fetch_seconds,
+            )
+        )
+        if is_object(unit.uri):
+            self._kept_source = (unit.uri, unit.etag), source
         return source, source.bytes_read
 
     def _let_go(self) -> None:
@@ -103,8 +111,8 @@ class Worker:
         room = mmap.mmap(self._memory, count)
         return np.frombuffer(room, dtype=np.uint8).reshape(shape)
 
-    def _arm(self) -> None:
-        signal.alarm(math.ceil(self._limits.seconds * _GRACE) + 5)
+    def _arm(self, unit: Unit) -> None:
+        signal.alarm(math.ceil(self._limits.attempt_seconds(unit.uri) * _GRACE) + 5)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         spent = usage.ru_utime + usage.ru_stime
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
@@ -165,7 +173,7 @@ def main() -> None:
             request = wire.receive(sys.stdin.fileno())
         except EOFError:
             return
-        wire.send(replies, worker.answer(Unit(**request)))
+        wire.send(replies, worker.answer(Unit(**request["unit"])))
 
 
 if __name__ == "__main__":

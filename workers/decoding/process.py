@@ -77,14 +77,14 @@ class ChildProcess:
         """The child's process id."""
         return self._process.pid
 
-    def ask(self, unit: Unit, *, seconds: float) -> wire.Message:
-        """The child's answer; raises wire.Late, or Died."""
+    def ask(self, kind: str, unit: Unit, *, seconds: float) -> wire.Message:
+        """The child's answer to a request of ``kind``; raises wire.Late, or Died."""
         assert self._process.stdin is not None
         self.served += 1
         if os.fstat(self._stderr).st_size > _STDERR_BYTES:
             os.ftruncate(self._stderr, 0)
         try:
-            wire.send(self._process.stdin.fileno(), asdict(unit))
+            wire.send(self._process.stdin.fileno(), {"kind": kind, "unit": asdict(unit)})
             answer = wire.receive(self._replies, seconds=seconds)
         except (BrokenPipeError, EOFError, ValueError):
             raise self._death() from None

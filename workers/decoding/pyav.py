@@ -64,6 +64,7 @@ class Decoded:
             "frame_count": len(self.times),
             "duration_s": self.duration_s,
             "lost_frames": self.lost_frames,
+            "first_clip": 0,
         }
 
 

@@ -92,18 +92,19 @@ class SandboxedDecoder:
         return ChildProcess(decoder, self._protocol, self._limits)
 
     def _attempt(self, unit: Unit, decoder: str) -> DecodedUnit | UnitFailure:
+        seconds = self._limits.attempt_seconds(unit.uri)
         try:
             child = self._ready_child(decoder)
         except (RuntimeError, OSError) as error:
             return UnitFailure(ErrorType.internal, str(error))
         try:
-            answer = child.ask(unit, seconds=self._limits.seconds)
+            answer = child.ask("decode", unit, seconds=seconds)
             return self._result(unit, child, answer)
         except wire.Late:
             self._end_child()
             return UnitFailure(
                 ErrorType.timeout,
-                f"fetching and decoding took longer than {self._limits.seconds:g} s",
+                f"fetching and decoding took longer than {seconds:g} s",
             )
         except Died as death:
             self._end_child()
@@ -137,6 +138,8 @@ class SandboxedDecoder:
             decode_ms=answer["decode_ms"],
             bytes_read=answer["bytes_read"],
             attempts=1,
+            first_clip=decoded["first_clip"],
+            etag=answer["etag"],
         )
 
     def _ready_child(self, decoder: str) -> ChildProcess:
