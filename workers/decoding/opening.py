@@ -67,7 +67,7 @@ def nothing_decoded(source: Source, stream: VideoStream, *, packets: int) -> Uni
         return UnitFailure(ErrorType.unsupported_codec, f"the video is encrypted ({codec}, CENC)")
     if not packets:
         return UnitFailure(
-            ErrorType.corrupt, f"a {codec} stream is announced, but the file holds no frame of it"
+            ErrorType.corrupt, f"the header announces {codec} video, but the file holds no frame"
         )
     return UnitFailure(ErrorType.corrupt, f"none of the {packets} {codec} packets could be decoded")
 
@@ -105,7 +105,8 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise UnitFailure(
             ErrorType.too_large,
-            f"frames of {width} x {height} are more than the limit of {max_pixels:,} pixels",
+            f"a frame of {width} x {height} has {width * height:,} pixels; "
+            f"the limit is {max_pixels:,}",
         )
 
 
