@@ -9,10 +9,10 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
-from pipeline.listing import Video
 from pipeline.parts import PartWriter
 from pipeline.resources import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.run_directory import RunDirectory
+from pipeline.video import Video
 from workers.measure_actor import MeasureActor
 from workers.sampling import Protocol
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -27,6 +28,7 @@ from pipeline.run_directory import RUN_VERSION, RunDirectory, environment, now
 from pipeline.stopping import Stop, end_on_sigterm
 from pipeline.tables import build_tables
 from pipeline.verify import verify
+from pipeline.video import Video
 from workers.failures import ErrorType
 
 # The second time does what the first left out because a task of an earlier start was still
@@ -87,23 +89,19 @@ def _begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
     """Lists the input, writes the manifest and then run.json, with which the run begins."""
     run, every_s = plan.run, plan.protocol.every_s
     run.manifest.delete_parts()
-    listing = Listing(options.source)
-    videos = islice(listing.videos(), options.limit)
+    listing = Listing(options.source, report=lambda count: _say(f"listed {count:,} videos"))
+    videos: Iterator[Video] = islice(listing.videos(), options.limit)
     if every_s is not None:
         start_ray()
         videos = with_durations(videos, run, plan.protocol, _pools(options))
-    counts = write_manifest(
-        videos,
-        run.manifest,
-        unit_s=None if every_s is None else plan.protocol.unit_s,
-        report=lambda count: _say(f"listed {count:,} videos"),
-    )
+    unit_s = None if every_s is None else plan.protocol.unit_s
+    counts = write_manifest(videos, run.manifest, unit_s=unit_s)
     content = {
         "version": RUN_VERSION,
         "created": now(),
         "identity": plan.identity,
         "model": plan.model,
-        "listing": dataclasses.asdict(counts) | {"skipped": dict(listing.skipped)},
+        "listing": counts._asdict() | {"skipped": dict(listing.skipped)},
         "environment": environment(),
     }
     run.save(content)

@@ -111,9 +111,9 @@ class Totals:
             examples = self.examples.setdefault(reason, [])
             if len(examples) < _EXAMPLES:
                 examples.append((row["video_id"], row["error"]))
-        self.clips += _sum(ok["clips"])
-        self.flops += _sum(ok["flops"])
-        self.gpu_ms += _sum(ok["gpu_ms"])
+        self.clips += _sum(videos["clips"])
+        self.flops += _sum(videos["flops"])
+        self.gpu_ms += _sum(videos["gpu_ms"])
         self.decode_ms += _sum(videos["decode_ms"])
         self.bytes_read += _sum(videos["bytes_read"])
         self.video_seconds += _sum(ok["duration_s"])

@@ -32,7 +32,10 @@ class ErrorType(StrEnum):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same file may decode another time, itself and the limits unchanged."""
+        """Whether the unit may decode another time, the file as it was and the limits unchanged.
+
+        A file that was missing counts: it may have come since.
+        """
         return self in _RETRYABLE
 
 
@@ -55,6 +58,7 @@ _EXPLANATIONS = {
 }
 _RETRYABLE = frozenset(
     {
+        ErrorType.not_found,
         ErrorType.forbidden,
         ErrorType.unavailable,
         ErrorType.changed,
