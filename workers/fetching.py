@@ -37,13 +37,15 @@ class Source:
     """An opened file.
 
     ``path`` is for libraries that open by name, valid while the source is open; "" where there is
-    only ``ranged``. ``size`` is in bytes, ``etag`` the object's, None for a file.
+    only ``ranged``. ``size`` is in bytes, ``etag`` the object's, None for a file. ``identity``: the
+    same for what is certainly the same content.
     """
 
     path: str
     size: int
     etag: str | None = None
     ranged: RangedObject | None = None
+    identity: str = ""
 
     @property
     def bytes_read(self) -> int:
@@ -91,7 +93,7 @@ def open_source(
     if scheme == "s3" and ranged:
         remote = RangedObject(uri, etag=etag, seconds=seconds)
         _check_size(remote.size, max_bytes)
-        yield Source("", remote.size, remote.etag, remote)
+        yield Source("", remote.size, remote.etag, remote, f"{uri} {remote.etag} {remote.size}")
     elif scheme == "s3":
         download = _Download(uri, max_bytes, etag, seconds)
         with _fetched(download) as source:
@@ -131,7 +133,8 @@ def _local(path: str, max_bytes: int) -> Source:
     if not stat.S_ISREG(status.st_mode):
         raise UnitFailure(ErrorType.not_video, "a pipe, socket or device, not a file")
     _check_size(status.st_size, max_bytes)
-    return Source(absolute, status.st_size)
+    identity = f"{absolute} {status.st_mtime_ns} {status.st_size}"
+    return Source(absolute, status.st_size, identity=identity)
 
 
 def _local_failure(error: OSError) -> UnitFailure:

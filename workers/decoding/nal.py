@@ -1,7 +1,9 @@
 """The two questions that planning asks of an H.264 or HEVC packet, from its NAL unit headers.
 
 Sources: ITU-T H.264, 7.3.1 and 7.4.1 (nal_ref_idc, nal_unit_type); ITU-T H.265, 7.3.1.2 and Table
-7-1; ISO/IEC 14496-15 for the length-prefixed form that mp4 and Matroska hold.
+7-1; ISO/IEC 14496-15 for the length-prefixed form that mp4 and Matroska hold; Annex B of both
+recommendations for the byte stream with start codes that transport streams hold; and for MPEG-1 and
+MPEG-2 video ITU-T H.262, 6.2.1 (start codes).
 """
 
 from __future__ import annotations
@@ -12,11 +14,23 @@ _H264_SLICES = range(1, 6)
 _H264_IDR = 5
 _HEVC_SLICES = range(0, 32)
 _HEVC_RANDOM_ACCESS = range(16, 24)
+_MPEG_VIDEO = ("mpeg1video", "mpeg2video")
+_MPEG_SEQUENCE = 0xB3
+_START_CODE = b"\0\0\1"
 
 
-def length_size(codec: str, extradata: bytes | None) -> int | None:
-    """Bytes of the length before each NAL unit, from avcC or hvcC; None for another form."""
-    if not extradata or extradata[0] != 1:
+def framing(codec: str, extradata: bytes | None) -> int | None:
+    """How packets hold their units: bytes of the length before each, 0 for start codes.
+
+    None for a form or a codec that is not known here.
+    """
+    if codec in _MPEG_VIDEO:
+        return 0
+    if codec not in ("h264", "hevc") or not extradata:
+        return None
+    if extradata[:3] == _START_CODE or extradata[:4] == b"\0" + _START_CODE:
+        return 0
+    if extradata[0] != 1:
         return None
     if codec == "h264" and len(extradata) >= 7:
         return (extradata[4] & 3) + 1
@@ -43,6 +57,8 @@ def is_entry(codec: str, packet: memoryview, prefix: int) -> bool:
     refresh and open groups of pictures, after which frames differ from those of a full decode.
     """
     headers = list(_headers(packet, prefix))
+    if codec in _MPEG_VIDEO:  # a picture refers to the two before it at most, never beyond an I
+        return _MPEG_SEQUENCE in headers
     if codec == "h264":
         slices = [h & 31 for h in headers if (h & 31) in _H264_SLICES]
         return bool(slices) and all(s == _H264_IDR for s in slices)
@@ -52,6 +68,9 @@ def is_entry(codec: str, packet: memoryview, prefix: int) -> bool:
 
 def _headers(packet: memoryview, prefix: int) -> Iterator[int]:
     """First byte of every NAL unit; nothing more once the lengths stop making sense."""
+    if not prefix:
+        yield from _after_start_codes(bytes(packet))
+        return
     at = 0
     while at + prefix < len(packet):
         length = int.from_bytes(packet[at : at + prefix], "big")
@@ -60,3 +79,10 @@ def _headers(packet: memoryview, prefix: int) -> Iterator[int]:
             return
         yield packet[at]
         at += length
+
+
+def _after_start_codes(packet: bytes) -> Iterator[int]:
+    at = packet.find(_START_CODE)
+    while 0 <= at < len(packet) - 3:
+        yield packet[at + 3]
+        at = packet.find(_START_CODE, at + 3)

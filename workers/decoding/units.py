@@ -64,6 +64,18 @@ class Unit:
     etag: str | None = None
 
 
+@dataclass(frozen=True)
+class Measured:
+    """How long a video is: ``duration_s``, from its first frame to the end of its last one.
+
+    ``bytes_read`` and ``decode_ms`` (CPU milliseconds) are what finding out cost.
+    """
+
+    duration_s: float
+    bytes_read: int
+    decode_ms: float
+
+
 @dataclass
 class DecodedUnit:
     """The frames of one unit.
