@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import posixpath
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
-import boto3
 import botocore.exceptions
-import pyarrow.parquet as pq
-from botocore.config import Config
 
 from pipeline.errors import UsageError
+from pipeline.input_manifest import MANIFEST_EXTENSIONS, manifest_videos
+from pipeline.s3_filesystem import s3_client, storage_reason
 from pipeline.storage import S3_SCHEME, Location
+from pipeline.video import Video as Video
 
 VIDEO_EXTENSIONS = frozenset(
     {
@@ -43,27 +42,22 @@ VIDEO_EXTENSIONS = frozenset(
         ".wmv",
     }
 )
-MANIFEST_EXTENSIONS = (".parquet", ".csv", ".jsonl")
 
-# Adaptive mode slows down when the storage asks for it; a listing waits rather than fails.
-_S3 = Config(retries={"mode": "adaptive", "max_attempts": 8}, connect_timeout=10, read_timeout=30)
+# A server that does not answer the first request at all is probably not there, and is not waited
+# for long. One that has answered, or that asks to be spared, is: waits grow to 20 s each.
+_FIRST: dict[str, Any] = {
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+    "connect_timeout": 5,
+    "read_timeout": 20,
+}
+_PATIENT: dict[str, Any] = {
+    "retries": {"mode": "adaptive", "total_max_attempts": 12},
+    "connect_timeout": 10,
+    "read_timeout": 60,
+}
+_BUSY = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestTimeout"}
 
-
-@dataclass(frozen=True)
-class Video:
-    """One video of the input.
-
-    Attributes:
-        video_id: its identity: the path below the listed folder, or what the manifest says.
-        uri: absolute path or s3:// address.
-        size_bytes: size as listed, None where a manifest does not tell.
-        label: the true label, where a manifest gives one.
-    """
-
-    video_id: str
-    uri: str
-    size_bytes: int | None = None
-    label: str | None = None
+_REPORT_SECONDS = 1.0
 
 
 @dataclass
@@ -71,12 +65,17 @@ class Listing:
     """Videos as they are found, and what was passed over on the way.
 
     Attributes:
-        source: what was listed.
+        source: what is listed.
+        report: called about once a second with the number of videos found so far.
         skipped: files that are no videos by their name, counted by extension.
+        found: videos found so far.
     """
 
     source: str
+    report: Callable[[int], None] | None = None
     skipped: Counter[str] = field(default_factory=Counter)
+    found: int = 0
+    _reported: float = field(default_factory=time.monotonic, repr=False)
 
     def videos(self) -> Iterator[Video]:
         """All videos of the source, in a fixed order, without holding them in memory.
@@ -87,21 +86,34 @@ class Listing:
         location = Location.of(self.source)
         lowered = location.uri.lower()
         if lowered.endswith(MANIFEST_EXTENSIONS):
-            return _manifest_videos(location)
+            return self._counted(manifest_videos(location))
         if location.is_s3:
-            return self._objects(location)
+            return self._counted(self._objects(location))
         if os.path.isdir(location.uri):
-            return self._files(location.uri)
+            return self._counted(self._files(location.uri))
         if os.path.exists(location.uri):
-            size = os.path.getsize(location.uri)
-            return iter([Video(os.path.basename(location.uri), location.uri, size)])
+            name = os.path.basename(location.uri)
+            return self._counted(iter([_file(location.uri, name)]))
         raise UsageError(f"there is no {self.source}")
+
+    def _counted(self, videos: Iterator[Video]) -> Iterator[Video]:
+        for video in videos:
+            self.found += 1
+            self._tick()
+            yield video
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if self.report is not None and now - self._reported >= _REPORT_SECONDS:
+            self._reported = now
+            self.report(self.found)
 
     def _takes(self, name: str) -> bool:
         extension = posixpath.splitext(name)[1].lower()
         if extension in VIDEO_EXTENSIONS:
             return True
         self.skipped[extension or "no extension"] += 1
+        self._tick()
         return False
 
     def _files(self, root: str) -> Iterator[Video]:
@@ -117,94 +129,65 @@ class Listing:
             walked.add((status.st_dev, status.st_ino))
             subfolders.sort()
             for name in sorted(names):
-                path = os.path.join(folder, name)
                 if self._takes(name):
-                    try:
-                        size = os.path.getsize(path)
-                    except OSError:
-                        size = None
-                    yield Video(os.path.relpath(path, root), path, size)
+                    path = os.path.join(folder, name)
+                    yield _file(path, os.path.relpath(path, root))
 
     def _objects(self, location: Location) -> Iterator[Video]:
         bucket, _, prefix = location.uri[len(S3_SCHEME) :].partition("/")
         folder = f"{prefix}/" if prefix else ""
+        address = f"{S3_SCHEME}{bucket}/"
         try:
-            client = boto3.client("s3", config=_S3)
-            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            for page in pages:
-                for entry in page.get("Contents", ()):
-                    key = entry["Key"]
-                    inside = key.startswith(folder) and not key.endswith("/")
-                    if (inside or key == prefix) and self._takes(key):
-                        name = key[len(folder) :] if inside else posixpath.basename(key)
-                        yield Video(name, f"{S3_SCHEME}{bucket}/{key}", entry["Size"])
+            empty = True
+            for entry in _entries(bucket, folder):
+                empty = False
+                key = entry["Key"]
+                if not key.endswith("/") and self._takes(key):
+                    yield _object(address, key, key[len(folder) :], entry)
+            if empty and prefix:
+                # Not a folder then, but perhaps one object.
+                first = next(_entries(bucket, prefix), None)
+                if first is not None and first["Key"] == prefix and self._takes(prefix):
+                    yield _object(address, prefix, posixpath.basename(prefix), first)
         except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-            raise UsageError(f"cannot list {self.source}: {_storage_reason(error)}") from error
+            raise UsageError(f"cannot list {self.source}: {storage_reason(error)}") from error
 
 
-def _storage_reason(error: Exception) -> str:
-    if isinstance(error, botocore.exceptions.ClientError):
-        code = error.response.get("Error", {}).get("Code", "?")
-        said = {
-            "NoSuchBucket": "there is no such bucket",
-            "AccessDenied": "access denied; the credentials in use may not list this bucket",
-            "InvalidAccessKeyId": "the storage does not know the access key",
-            "SignatureDoesNotMatch": "the secret key does not fit the access key",
-        }
-        return said.get(code, f"the storage answered {code}")
-    if isinstance(error, botocore.exceptions.NoCredentialsError):
-        return "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"
-    return str(error)
-
-
-def _manifest_videos(location: Location) -> Iterator[Video]:
-    """Videos of a manifest; relative addresses are taken from the manifest's own folder."""
-    base = posixpath.dirname(location.uri)
-    for number, row in enumerate(_manifest_rows(location), start=1):
-        uri = row.get("uri")
-        if not isinstance(uri, str) or not uri:
-            raise UsageError(f"{location.uri}, row {number}: no uri")
-        absolute = uri if "://" in uri or os.path.isabs(uri) else posixpath.join(base, uri)
-        label, size = row.get("label"), row.get("size_bytes")
-        yield Video(
-            video_id=str(row.get("video_id") or uri),
-            uri=absolute,
-            size_bytes=int(size) if size not in (None, "") else None,
-            label=str(label) if label not in (None, "") else None,
-        )
-
-
-def _manifest_rows(location: Location) -> Iterator[dict[str, Any]]:
-    filesystem, path = location.filesystem()
+def _file(path: str, video_id: str) -> Video:
     try:
-        if path.lower().endswith(".parquet"):
-            with pq.ParquetFile(path, filesystem=filesystem) as file:
-                _need_uri(file.schema_arrow.names, location)
-                wanted = {"uri", "video_id", "label", "size_bytes"} & set(file.schema_arrow.names)
-                for batch in file.iter_batches(columns=sorted(wanted)):
-                    yield from batch.to_pylist()
+        size = os.path.getsize(path)
+    except OSError:
+        size = None
+    try:
+        path.encode()
+        return Video(video_id, path, size)
+    except UnicodeEncodeError:
+        # Tables hold Unicode. A name that is none is written in the two ways that lose nothing.
+        readable = os.fsencode(video_id).decode("utf-8", "backslashreplace")
+        return Video(readable, f"file://{quote(os.fsencode(path))}", size)
+
+
+def _object(address: str, key: str, video_id: str, entry: dict[str, Any]) -> Video:
+    return Video(video_id, address + key, entry["Size"], etag=entry.get("ETag"))
+
+
+def _entries(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """All objects whose keys begin with a prefix, page by page."""
+    request = {"Bucket": bucket, "Prefix": prefix}
+    patient = None
+    try:
+        page = s3_client(**_FIRST).list_objects_v2(**request)
+    except botocore.exceptions.ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = error.response.get("Error", {}).get("Code", "")
+        if status < 500 and status != 429 and code not in _BUSY:
+            raise
+        patient = s3_client(**_PATIENT)
+        page = patient.list_objects_v2(**request)
+    while True:
+        yield from page.get("Contents", ())
+        if not page.get("IsTruncated"):
             return
-        with filesystem.open_input_stream(path) as stream:
-            text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-            if path.lower().endswith(".csv"):
-                rows = csv.DictReader(text)
-                _need_uri(rows.fieldnames or [], location)
-                yield from rows
-                return
-            for line in text:
-                if line.strip():
-                    yield json.loads(line)
-    except UsageError:
-        raise
-    except FileNotFoundError:
-        raise UsageError(f"there is no {location.uri}") from None
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"cannot read the manifest {location.uri}: {reason}") from error
-
-
-def _need_uri(names: Any, location: Location) -> None:
-    if "uri" not in names:
-        raise UsageError(
-            f"{location.uri} has no column uri; it has {', '.join(map(str, names)) or 'none'}"
-        )
+        patient = patient or s3_client(**_PATIENT)
+        token = page["NextContinuationToken"]
+        page = patient.list_objects_v2(**request, ContinuationToken=token)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from array import array
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
-from pipeline.listing import Video
 from pipeline.storage import Location
+from pipeline.video import Video
 from workers.schema import column
 
 MANIFEST_SCHEMA = pa.schema(
@@ -20,15 +26,29 @@ MANIFEST_SCHEMA = pa.schema(
         column("video_id", pa.string(), "identity of the video", nullable=False),
         column("uri", pa.string(), "where the video lies", nullable=False),
         column("size_bytes", pa.int64(), "size when it was listed; null if not known"),
+        column("etag", pa.string(), "ETag of the object when it was listed; null for files"),
         column("start_s", pa.float64(), "start of the unit, seconds; null: from the start"),
         column("end_s", pa.float64(), "end of the unit, seconds; null: to the end"),
         column("label", pa.string(), "true label, where the input gives one"),
     ]
 )
 
-_ROWS_PER_FILE = 250_000
+_ROWS_PER_FILE = 100_000
 # 80 bits: among 100 million units the chance that any two share an id is below 1 in 100 million.
 _ID_BYTES = 10
+# A stretch that is shorter than this share of a unit is measuring error, and no unit.
+_SLACK = 1e-6
+# What claims to be longer has a damaged header; it is one unit, and the decoder says what it is.
+_MAX_UNITS_PER_VIDEO = 100_000
+
+_Span = tuple[float | None, float | None]
+
+
+class Written(NamedTuple):
+    """What a manifest holds: the number of videos, and of the units that they are cut into."""
+
+    videos: int
+    units: int
 
 
 def unit_id(video_id: str, start_s: float | None = None, end_s: float | None = None) -> str:
@@ -40,39 +60,110 @@ def unit_id(video_id: str, start_s: float | None = None, end_s: float | None = N
     return hashlib.blake2b(text, digest_size=_ID_BYTES).hexdigest()
 
 
-def write_manifest(videos: Iterable[Video], folder: Location) -> int:
-    """Writes the manifest of whole videos and returns its number of rows.
+def unit_spans(duration_s: float | None, unit_s: float | None) -> list[_Span]:
+    """(start, end) in seconds of the units of one video, in order; the last is open at its end.
+
+    Args:
+        duration_s: length of the video, None if it is not known: it is then one unit.
+        unit_s: length of a unit, None for whole videos.
+    """
+    if unit_s is None or duration_s is None or not math.isfinite(duration_s):
+        return [(None, None)]
+    count = max(1, math.ceil(duration_s / unit_s - _SLACK))
+    if count > _MAX_UNITS_PER_VIDEO:
+        return [(None, None)]
+    spans: list[_Span] = [(i * unit_s, (i + 1) * unit_s) for i in range(count - 1)]
+    return [*spans, ((count - 1) * unit_s, None)]
+
+
+def write_manifest(
+    videos: Iterable[Video], folder: Location, *, unit_s: float | None = None
+) -> Written:
+    """Writes the manifest of the videos, each whole or cut into units of some length.
+
+    Memory is that of one file's rows and of 8 bytes per video.
+
+    Args:
+        videos: the videos, each id once; cut are those of known duration.
+        folder: where its files go.
+        unit_s: length of a unit in seconds, None for whole videos.
 
     Raises:
         UsageError: two videos share an id, which is named.
+        ValueError: unit_s is not positive.
     """
+    if unit_s is not None and not (math.isfinite(unit_s) and unit_s > 0):
+        raise ValueError(f"a unit must be longer than 0 seconds; got {unit_s}")
     filesystem, path = folder.filesystem()
     filesystem.create_dir(path, recursive=True)
-    seen: set[str] = set()
-    rows = _rows(videos, seen)
-    number = 0
+    seen = array("Q")
+    rows = _rows(videos, unit_s, seen)
+    number = units = 0
     while part := list(islice(rows, _ROWS_PER_FILE)):
-        table = pa.Table.from_pylist(part, schema=MANIFEST_SCHEMA)
-        pq.write_table(table, f"{path}/part-{number:05d}.parquet", filesystem=filesystem)
+        table = _table(part)
+        name = f"{path}/part-{number:05d}.parquet"
+        pq.write_table(table, name, filesystem=filesystem, compression="zstd")
+        units += len(part)
         number += 1
-    return len(seen)
+    _refuse_twins(folder, seen)
+    return Written(videos=len(seen), units=units)
 
 
-def _rows(videos: Iterable[Video], seen: set[str]) -> Iterator[dict[str, object]]:
+def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
+    columns = zip(zip(*rows, strict=True), MANIFEST_SCHEMA, strict=True)
+    arrays = [pa.array(values, part.type) for values, part in columns]
+    return pa.Table.from_arrays(arrays, schema=MANIFEST_SCHEMA)
+
+
+def _rows(
+    videos: Iterable[Video], unit_s: float | None, seen: array[int]
+) -> Iterator[tuple[Any, ...]]:
+    """Rows in the order of the schema's columns; `seen` receives a digest of each video's id."""
     for video in videos:
-        identity = unit_id(video.video_id)
-        if identity in seen:
-            raise UsageError(
-                f"video_id {video.video_id!r} stands twice in the input; every video needs its own"
+        seen.append(_digest(video.video_id))
+        for start_s, end_s in unit_spans(video.duration_s, unit_s):
+            yield (
+                unit_id(video.video_id, start_s, end_s),
+                video.video_id,
+                video.uri,
+                video.size_bytes,
+                video.etag,
+                start_s,
+                end_s,
+                video.label,
             )
-        seen.add(identity)
-        yield {
-            "unit_id": identity,
-            "video_id": video.video_id,
-            "uri": video.uri,
-            "size_bytes": video.size_bytes,
-            "label": video.label,
-        }
+
+
+def _digest(video_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(video_id.encode(), digest_size=8).digest(), "little")
+
+
+def _refuse_twins(folder: Location, seen: array[int]) -> None:
+    """Refuses ids that stand twice. Equal digests may be chance, so the ids are compared."""
+    digests: npt.NDArray[np.uint64] = np.array(seen, dtype=np.uint64)
+    digests.sort()
+    suspects = set(digests[1:][digests[1:] == digests[:-1]].tolist())
+    if not suspects:
+        return
+    found: set[str] = set()
+    for video_id in _first_units(folder):
+        if _digest(video_id) in suspects:
+            if video_id in found:
+                raise UsageError(
+                    f"video_id {video_id!r} stands twice in the input; every video needs its own"
+                )
+            found.add(video_id)
+
+
+def _first_units(folder: Location) -> Iterator[str]:
+    """The video id of each video's first unit."""
+    for file in folder.files(".parquet"):
+        filesystem, path = file.filesystem()
+        part = pq.read_table(
+            path, columns=["video_id", "start_s"], filesystem=filesystem, partitioning=None
+        )
+        first = pc.equal(pc.fill_null(part["start_s"], 0.0), 0.0)
+        yield from part["video_id"].filter(first).to_pylist()
 
 
 def count_rows(folder: Location) -> int:

@@ -17,10 +17,14 @@ from botocore.config import Config
 
 from pipeline.atomic_files import HIDDEN_NAME, AtomicFile, AtomicFiles, sweep
 from pipeline.errors import UsageError
+from pipeline.s3_filesystem import s3_filesystem, storage_reason
 
 S3_SCHEME = "s3://"
 
 _S3 = Config(retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=30)
+
+# What a signed web address carries, of AWS and of others.
+_SIGNATURE = re.compile(r"[?&]([\w-]*signature|[\w-]*credential|[\w-]*token|sig)=", re.IGNORECASE)
 
 _PART = re.compile(r"part-\d{5}\.parquet")
 
@@ -39,10 +43,16 @@ class Location:
         """The location that a user named.
 
         Raises:
-            UsageError: an s3:// address without a bucket, or another scheme.
+            UsageError: an s3:// address without a bucket or with credentials, or another scheme.
         """
         if not text:
             raise UsageError("an empty name is no place; is a shell variable not set?")
+        if carries_credentials(text):
+            raise UsageError(
+                "an address with credentials or a signature in it is not taken, since addresses "
+                "are written into logs and tables; name s3://bucket/prefix and set "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role"
+            )
         if text.startswith(S3_SCHEME):
             cleaned = text.rstrip("/")
             if len(cleaned) <= len(S3_SCHEME):
@@ -69,8 +79,8 @@ class Location:
         """
         if not self.is_s3:
             return AtomicFiles().filesystem(), self.uri
-        filesystem, path = pafs.FileSystem.from_uri(self.uri)
-        return filesystem, path
+        path = self.uri.removeprefix(S3_SCHEME)
+        return s3_filesystem(path.partition("/")[0]), path
 
     @property
     def name(self) -> str:
@@ -173,7 +183,7 @@ class Location:
             filesystem, path = probe.filesystem()
             filesystem.delete_file(path)
         except OSError as error:
-            raise UsageError(f"cannot write to {self.uri}: {_reason(error)}") from error
+            raise UsageError(f"cannot write to {self.uri}: {storage_reason(error)}") from error
 
 
 def _create_object(uri: str, content: bytes) -> bool:
@@ -186,11 +196,21 @@ def _create_object(uri: str, content: bytes) -> bool:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status in (409, 412):
             return False
-        raise OSError(f"cannot write {uri}: {error}") from error
+        raise OSError(f"cannot write {uri}: {storage_reason(error)}") from error
     except botocore.exceptions.BotoCoreError as error:
-        raise OSError(f"cannot write {uri}: {error}") from error
+        raise OSError(f"cannot write {uri}: {storage_reason(error)}") from error
     return True
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error).strip().splitlines()[0]
+def carries_credentials(address: str) -> bool:
+    """Whether an address holds a user, a password or a signature.
+
+    No bucket's name has an @ or a colon in it; a key may well have.
+    """
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        return False
+    host = rest.partition("/")[0]
+    if scheme.lower() == "s3":
+        return "@" in host or ":" in host or "x-amz-signature=" in rest.lower()
+    return "@" in host or _SIGNATURE.search(rest) is not None

@@ -1,15 +1,12 @@
 """What tests of several rooms share."""
 
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import pytest
 
 from tests.faults.archive import make_checkpoint
+from tests.object_storage import object_storage as serve
+from tests.unreliable import unreliable
 
 
 @pytest.fixture(scope="session")
@@ -19,43 +16,31 @@ def random_checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def s3_environment():
-    """A real S3 server on loopback, and the environment that every client finds it by."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{endpoint}/moto-api/", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield {
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-            "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-        }
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
+def object_storage(tmp_path_factory):
+    """A real S3 server on loopback that refuses wrong keys and can be stopped and started."""
+    with serve(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_environment(object_storage):
+    """The environment by which every client finds that server."""
+    return object_storage.environment
 
 
 @pytest.fixture
-def s3(s3_environment, monkeypatch):
+def s3(object_storage, monkeypatch):
     """A client of that server, whose settings also stand in this process's environment."""
-    import boto3
-
-    for name, value in s3_environment.items():
+    for name, value in object_storage.environment.items():
         monkeypatch.setitem(os.environ, name, value)
-    return boto3.client("s3")
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    return object_storage.client()
+
+
+@pytest.fixture
+def unreliable_s3(s3, object_storage, monkeypatch):
+    """A relay to that server that spoils answers; this process's environment leads to the relay."""
+    with unreliable(object_storage.endpoint) as relay:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
+        yield relay

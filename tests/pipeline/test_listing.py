@@ -1,14 +1,15 @@
 """Listing: every video once, in a fixed order; everything else counted or refused."""
 
-import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UsageError
 from pipeline.listing import Listing
+from pipeline.storage import Location
+from tests.object_storage import KEY_NAMES, free_port
 
 
 def found(source):
@@ -43,7 +44,24 @@ def test_other_files_are_counted_by_extension(tmp_path):
 def test_one_file_is_one_video_whatever_its_name(tmp_path):
     touch(tmp_path / "clip.bin", size=7)
     videos, _ = found(tmp_path / "clip.bin")
-    assert [(v.video_id, v.size_bytes) for v in videos] == [("clip.bin", 7)]
+    assert [(v.video_id, v.size_bytes, v.etag) for v in videos] == [("clip.bin", 7, None)]
+
+
+def test_a_name_that_is_no_unicode_is_listed_in_a_way_that_tables_hold(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9 #1.mp4")).write_bytes(b"x")
+    ((video,), _) = found(tmp_path)
+    assert video.video_id == "caf\\xe9 #1.mp4"
+    assert video.uri == f"file://{tmp_path}/caf%E9%20%231.mp4"
+    assert video.size_bytes == 1
+
+
+def test_progress_is_reported_while_listing(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.listing._REPORT_SECONDS", 0.0)
+    for name in ("a.mp4", "b.mp4", "c.txt", "d.mp4"):
+        touch(tmp_path / name)
+    counts = []
+    list(Listing(str(tmp_path), report=counts.append).videos())
+    assert counts == [1, 2, 2, 3]
 
 
 def test_a_broken_link_is_listed_so_that_it_gets_its_row(tmp_path):
@@ -74,6 +92,7 @@ def test_a_folder_that_cannot_be_read_is_refused(tmp_path):
         ("nowhere", "there is no nowhere"),
         ("nowhere.csv", "there is no .*nowhere.csv"),
         ("s3://", "names no bucket"),
+        ("s3://AKIA:hidden@bucket/x", "an address with credentials"),
         ("gs://bucket/x", "gs:// is not supported; use a directory or s3://"),
     ],
 )
@@ -83,59 +102,26 @@ def test_a_source_that_cannot_be_is_refused_in_one_line(source, said, tmp_path, 
         found(source)
 
 
-ROWS = [
-    {"uri": "videos/a.mp4", "video_id": "first", "label": "jump"},
-    {"uri": "/elsewhere/b.mp4", "video_id": None, "label": None},
-    {"uri": "s3://bucket/c.mp4", "video_id": "third", "label": "run"},
-]
-
-
-@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
-def test_manifests_give_addresses_ids_and_labels(tmp_path, kind):
-    path = tmp_path / f"list.{kind}"
-    if kind == "parquet":
-        pq.write_table(pa.Table.from_pylist(ROWS), path)
-    elif kind == "csv":
-        lines = [",".join(r[k] or "" for k in ("uri", "video_id", "label")) for r in ROWS]
-        path.write_text("\n".join(["uri,video_id,label", *lines]))
-    else:
-        path.write_text("\n".join(json.dumps(row) for row in ROWS))
-    videos, _ = found(path)
-    assert [v.uri for v in videos] == [
-        str(tmp_path / "videos/a.mp4"),
-        "/elsewhere/b.mp4",
-        "s3://bucket/c.mp4",
-    ]
-    assert [v.video_id for v in videos] == ["first", "/elsewhere/b.mp4", "third"]
-    assert [v.label for v in videos] == ["jump", None, "run"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("a.csv", "path,label\nx.mp4,y", "has no column uri; it has path, label"),
-        ("b.jsonl", '{"uri": "a.mp4"}\n{"label": "y"}', "row 2: no uri"),
-        ("c.jsonl", "{nonsense", "cannot read the manifest"),
-        ("d.parquet", "nonsense", "cannot read the manifest"),
-    ],
-)
-def test_a_malformed_manifest_is_refused_with_what_is_wrong(tmp_path, name, content, said):
-    (tmp_path / name).write_text(content)
-    with pytest.raises(UsageError, match=said):
-        found(tmp_path / name)
-
-
-def test_object_storage_is_listed_past_a_thousand_keys(s3):
+@pytest.fixture(scope="module")
+def many(object_storage):
+    """A bucket with more objects than a page of the listing has."""
+    s3 = object_storage.client()
     s3.create_bucket(Bucket="many")
-    for number in range(1100):
-        s3.put_object(Bucket="many", Key=f"day/{number:04d}.mp4", Body=b"x")
+    with ThreadPoolExecutor(8) as pool:
+        keys = [f"day/{number:04d}.mp4" for number in range(1100)]
+        list(pool.map(lambda key: s3.put_object(Bucket="many", Key=key, Body=b"x"), keys))
     s3.put_object(Bucket="many", Key="day/notes.txt", Body=b"x")
     s3.put_object(Bucket="many", Key="day/sub/", Body=b"")
     s3.put_object(Bucket="many", Key="day2/other.mp4", Body=b"x")
+    return s3
+
+
+def test_object_storage_is_listed_past_a_thousand_keys(many, s3):
     videos, skipped = found("s3://many/day/")
     assert len(videos) == 1100
     assert videos[-1].video_id == "1099.mp4"
     assert videos[-1].uri == "s3://many/day/1099.mp4"
+    assert videos[-1].etag == s3.head_object(Bucket="many", Key="day/1099.mp4")["ETag"]
     assert skipped == {".txt": 1}
 
 
@@ -145,6 +131,71 @@ def test_one_object_and_a_manifest_in_object_storage(s3):
     s3.put_object(Bucket="few", Key="x/list.csv", Body=b"uri\none.mp4\n")
     assert [(v.video_id, v.size_bytes) for v in found("s3://few/x/one.mp4")[0]] == [("one.mp4", 3)]
     assert [v.uri for v in found("s3://few/x/list.csv")[0]] == ["s3://few/x/one.mp4"]
+
+
+@pytest.mark.parametrize("key", ["a b", "50%", "50%20", "#1", "x?y=1", "ü+ö", "a@b:c"])
+def test_unusual_keys_are_listed_and_read_as_they_are(s3, key):
+    s3.create_bucket(Bucket="unusual")
+    s3.put_object(Bucket="unusual", Key=f"{key}/{key}.mp4", Body=b"abc")
+    s3.put_object(Bucket="unusual", Key=f"{key}/list {key}.jsonl", Body=b'{"uri": "b.mp4"}')
+    ((video,), _) = found(f"s3://unusual/{key}")
+    assert (video.video_id, video.uri) == (f"{key}.mp4", f"s3://unusual/{key}/{key}.mp4")
+    assert Location(video.uri).read_bytes() == b"abc"
+    ((given,), _) = found(f"s3://unusual/{key}/list {key}.jsonl")
+    assert given.uri == f"s3://unusual/{key}/b.mp4"
+
+
+@pytest.mark.parametrize("how", ["busy", "cut"])
+@pytest.mark.parametrize("page", ["first", "later"])
+def test_answers_that_are_refused_or_cut_off_cost_a_listing_nothing(many, unreliable_s3, how, page):
+    unreliable_s3.spoil_first(2, how, holding="continuation-token" if page == "later" else "list")
+    videos, _ = found("s3://many/day")
+    assert len({video.uri for video in videos}) == len(videos) == 1100
+    assert len(unreliable_s3.requests) == 4
+
+
+def test_a_storage_that_is_gone_for_a_while_is_waited_for_in_the_middle(many, object_storage, s3):
+    videos = Listing("s3://many/day").videos()
+    listed = [next(videos)]
+    object_storage.stop()
+    back = threading.Timer(5, object_storage.start)
+    back.start()
+    try:
+        listed.extend(videos)
+    finally:
+        back.join()
+    assert len(listed) == 1100
+
+
+def test_a_storage_that_is_not_there_is_said_at_once(s3, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(UsageError, match="cannot list s3://any/x: Could not connect"):
+        found("s3://any/x")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AWS_ACCESS_KEY_ID", "AKIANOBODY", "the storage does not know the access key"),
+        ("AWS_SECRET_ACCESS_KEY", "mine", "the secret key does not fit the access key"),
+    ],
+)
+def test_wrong_keys_are_refused_in_one_line_without_them(many, s3, monkeypatch, name, value, said):
+    monkeypatch.setenv(name, value)
+    # Arrow asks by HEAD, whose answer has no room for more than that it is a refusal.
+    for source, words in {"s3://many/day": said, "s3://many/day/l.csv": "access denied"}.items():
+        with pytest.raises(UsageError, match=words) as refused:
+            found(source)
+        assert value not in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+def test_a_bucket_of_others_is_refused_in_one_line(s3, object_storage, monkeypatch):
+    s3.create_bucket(Bucket="ours")
+    for name, value in zip(KEY_NAMES, object_storage.stranger(), strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="cannot list s3://ours/x: access denied"):
+        found("s3://ours/x")
 
 
 def test_a_bucket_that_is_not_there_is_refused_in_one_line(s3):

@@ -4,20 +4,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.listing import Video
-from pipeline.manifest import MANIFEST_SCHEMA, count_rows, unit_id, write_manifest
+from pipeline.manifest import MANIFEST_SCHEMA, count_rows, unit_id, unit_spans, write_manifest
 from pipeline.storage import Location
+from pipeline.video import Video
 
 
 def test_every_video_is_one_row_with_its_own_id(tmp_path):
     videos = [Video(f"v{i}", f"/x/v{i}.mp4", i, "a" if i % 2 else None) for i in range(5)]
+    videos[3] = Video("v3", "s3://b/v3.mp4", 3, "a", etag='"c0ffee"')
     folder = Location.of(str(tmp_path / "manifest"))
-    assert write_manifest(iter(videos), folder) == 5
+    assert write_manifest(iter(videos), folder) == (5, 5)
     table = pq.read_table(folder.uri)
     assert table.schema.equals(MANIFEST_SCHEMA)
     assert table["video_id"].to_pylist() == [f"v{i}" for i in range(5)]
     assert table["label"].to_pylist() == [None, "a", None, "a", None]
+    assert table["etag"].to_pylist() == [None, None, None, '"c0ffee"', None]
     assert len(set(table["unit_id"].to_pylist())) == 5
+    assert table["start_s"].null_count == table["end_s"].null_count == 5
     assert count_rows(folder) == 5
 
 
@@ -26,10 +29,65 @@ def test_ids_are_the_same_in_every_run_and_tell_stretches_apart():
     assert len({unit_id("v"), unit_id("w"), unit_id("v", 0.0, 10.0), unit_id("v", 10.0, 20.0)}) == 4
 
 
-def test_two_videos_of_one_id_are_refused_by_name(tmp_path):
-    videos = [Video("same", "/a/x.mp4"), Video("same", "/b/x.mp4")]
+@pytest.mark.parametrize("unit_s", [None, 10.0])
+def test_two_videos_of_one_id_are_refused_by_name_however_far_apart(tmp_path, monkeypatch, unit_s):
+    monkeypatch.setattr("pipeline.manifest._ROWS_PER_FILE", 10)
+    videos = [Video(f"v{i}", f"/x/{i}", duration_s=25.0) for i in range(25)]
+    videos[1], videos[20] = Video("same", "/a/x.mp4"), Video("same", "/b/x.mp4", duration_s=25.0)
     with pytest.raises(UsageError, match="video_id 'same' stands twice"):
-        write_manifest(videos, Location.of(str(tmp_path / "manifest")))
+        write_manifest(videos, Location.of(str(tmp_path / "manifest")), unit_s=unit_s)
+
+
+def test_different_ids_of_one_digest_are_both_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.manifest._digest", lambda video_id: len(video_id))
+    folder = Location.of(str(tmp_path / "manifest"))
+    assert write_manifest([Video("aa", "/x"), Video("bb", "/x")], folder).videos == 2
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "spans"),
+    [
+        (25.0, [(0.0, 10.0), (10.0, 20.0), (20.0, None)]),
+        (20.0, [(0.0, 10.0), (10.0, None)]),
+        (20.000001, [(0.0, 10.0), (10.0, None)]),
+        (3.0, [(0.0, None)]),
+        (0.0, [(0.0, None)]),
+        (None, [(None, None)]),
+        (float("inf"), [(None, None)]),
+        (1e12, [(None, None)]),
+    ],
+)
+def test_a_recording_is_cut_into_units_without_a_gap(duration_s, spans):
+    assert unit_spans(duration_s, 10.0) == spans
+    assert unit_spans(duration_s, None) == [(None, None)]
+
+
+def test_units_of_recordings_are_rows_of_their_own(tmp_path):
+    folder = Location.of(str(tmp_path / "manifest"))
+    videos = [Video("day", "/x/day.mkv", duration_s=7200.0), Video("odd", "/x/odd.mkv")]
+    assert write_manifest(videos, folder, unit_s=60.0) == (2, 121)
+    rows = pq.read_table(folder.uri).to_pylist()
+    assert len({row["unit_id"] for row in rows}) == 121
+    assert rows[1]["unit_id"] == unit_id("day", 60.0, 120.0)
+    assert [(row["start_s"], row["end_s"]) for row in rows[118:]] == [
+        (7080.0, 7140.0), (7140.0, None), (None, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit_s", [0.0, -1.0, float("nan")])
+def test_a_unit_without_length_is_refused(tmp_path, unit_s):
+    with pytest.raises(ValueError, match="longer than 0 seconds"):
+        write_manifest([], Location.of(str(tmp_path / "manifest")), unit_s=unit_s)
+
+
+def test_a_manifest_that_is_being_written_is_not_there_yet(tmp_path):
+    def videos():
+        yield Video("a", "/a")
+        raise UsageError("the listing broke off")
+
+    with pytest.raises(UsageError, match="broke off"):
+        write_manifest(videos(), Location.of(str(tmp_path / "manifest")))
+    assert list((tmp_path / "manifest").iterdir()) == []
 
 
 def test_a_large_manifest_is_written_in_parts(tmp_path, monkeypatch):
