@@ -240,7 +240,7 @@ def _bits(packed: pa.BinaryArray) -> npt.NDArray[np.int64]:
     ends = np.frombuffer(offsets, np.int32)[packed.offset : packed.offset + len(packed) + 1]
     counts = np.bitwise_count(np.frombuffer(data, np.uint8)[ends[0] : ends[-1]])
     sums = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-    return np.diff(sums[ends - ends[0]])
+    return np.asarray(np.diff(sums[ends - ends[0]]))
 
 
 def _flops(evidence: Evidence) -> str | None:

@@ -15,7 +15,7 @@ from pipeline.errors import UsageError
 from pipeline.lease import LeaseTimes, held
 from pipeline.storage import Location
 
-FAST = LeaseTimes(beat_s=0.1, dead_s=1.0)
+FAST = LeaseTimes(beat_s=0.2, dead_s=6.0)
 
 
 def never():
@@ -95,7 +95,7 @@ def test_a_silent_holder_on_another_machine_is_followed_after_a_wait_that_is_ann
     with hold(root, said=said):
         assert [file.name for file in leases(root)] == ["00000005.json"]
     assert said == [
-        "Process 7 on elsewhere was working on this OUTPUT; waiting up to 1 s for a sign of life "
+        "Process 7 on elsewhere was working on this OUTPUT; waiting up to 6 s for a sign of life "
         "before taking over"
     ]
 
