@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -40,6 +46,16 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def eventually(condition: Callable[[], bool], *, seconds: float = 20.0) -> bool:
+    """Whether ``condition`` comes true before ``seconds`` are over."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 def descriptors() -> list[str]:
     """What the descriptors of this process lead to, but for the one that lists them."""
     found = []
@@ -58,3 +74,47 @@ def private_bytes(pid: int) -> int:
         if line.startswith(("Private_Clean:", "Private_Dirty:")):
             total += int(line.split()[1]) * 1024
     return total
+
+
+def processes_reading(path: Path, *, command: str) -> list[int]:
+    """Ids of the processes that hold ``path`` open and have ``command`` in their command line."""
+    found = []
+    for folder in PROC.iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            if command.encode() not in (folder / "cmdline").read_bytes():
+                continue
+            held = [os.readlink(entry) for entry in (folder / "fd").iterdir()]
+        except OSError:  # it has ended, or is another's
+            continue
+        if str(path) in held:
+            found.append(int(folder.name))
+    return found
+
+
+@contextmanager
+def killing(find: Callable[[], list[int]], pauses: Iterator[float]) -> Iterator[list[int]]:
+    """SIGKILL, from a thread, to whatever ``find`` finds; yields the ids of the killed.
+
+    ``pauses``: seconds to wait before each look.
+    """
+    killed: list[int] = []
+    over = threading.Event()
+
+    def kill() -> None:
+        for pause in pauses:
+            if over.wait(pause):
+                return
+            for pid in find():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()

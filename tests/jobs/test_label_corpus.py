@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,7 +11,7 @@ import pytest
 
 from pipeline.listing import VIDEO_EXTENSIONS
 from tests.corpus import CORPUS, DEGRADED, expected, files, needs_corpus
-from tests.processes import processes_with
+from tests.processes import eventually, processes_with
 
 pytestmark = needs_corpus
 
@@ -91,9 +90,6 @@ def test_the_run_is_whole_and_says_what_failed(finished):
 
 
 def test_no_process_and_no_file_but_rays_logs_stay_behind(finished, temporary):
-    for _ in range(200):  # Ray's own processes take a moment to see that the driver is gone
-        if not processes_with("TMPDIR", temporary):
-            break
-        time.sleep(0.1)
-    assert processes_with("TMPDIR", temporary) == []
+    # Ray's own processes take a moment to see that the driver is gone.
+    assert eventually(lambda: processes_with("TMPDIR", temporary) == [])
     assert os.listdir(temporary) == ["ray"]

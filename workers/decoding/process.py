@@ -39,7 +39,7 @@ class ChildProcess:
     """A running child. Not for use by several threads at once.
 
     Raises RuntimeError, with the child's own words, where it cannot start: that is a broken
-    installation, never a broken video.
+    installation, never a broken video. Raises Died where a signal ended it while it started.
     """
 
     def __init__(self, decoder: str, protocol: Protocol, limits: DecodeLimits) -> None:
@@ -129,13 +129,20 @@ class ChildProcess:
         except wire.Late:
             problem = f"no sign of life within {_START_SECONDS:.0f} s"
         except (EOFError, ValueError):
-            problem = str(self._death())
+            raise self._death_at_start() from None
         except BaseException:
             self.end()
             raise
         if problem:
             self.end()
             raise RuntimeError(f"the decoder process could not start: {problem}")
+
+    def _death_at_start(self) -> Died | RuntimeError:
+        death = self._death()
+        self.end()
+        if death.signal_number:
+            return death
+        return RuntimeError(f"the decoder process could not start: {death}")
 
     def _death(self) -> Died:
         try:

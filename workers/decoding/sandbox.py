@@ -50,7 +50,13 @@ class SandboxedDecoder:
         self._decoder = decoder
         self._limits = limits
         self._closed = False
-        self._child = self._start(decoder)
+        try:
+            self._child = self._start(decoder)
+        except Died:  # killed from outside, unless the next one is, too
+            try:
+                self._child = self._start(decoder)
+            except Died as death:
+                raise RuntimeError(f"the decoder process could not start: {death}") from None
 
     @property
     def child_pid(self) -> int | None:
@@ -112,6 +118,8 @@ class SandboxedDecoder:
         seconds = self._limits.attempt_seconds(unit.uri)
         try:
             child = self._ready_child(decoder)
+        except Died as death:
+            return _failure_of(death)
         except (RuntimeError, OSError) as error:
             return UnitFailure(ErrorType.internal, str(error))
         try:
