@@ -13,7 +13,7 @@ from workers.decoding.opening import nothing_decoded
 from workers.decoding.origin import Origin
 from workers.decoding.packets import PacketRows, frame_seconds
 from workers.decoding.reading import REORDERED, LostPlace, Reading
-from workers.decoding.runs import Counter, last_frame_s
+from workers.decoding.runs import Clock, last_frame_s
 from workers.failures import ErrorType, UnitFailure
 from workers.fetching import Source
 
@@ -92,7 +92,7 @@ def _by_all(source: Source, reading: Reading) -> float:
     """By every packet: as frames would be timed one after the other, had they been decoded."""
     read = reading.from_start()
     frame_s = frame_seconds(reading.stream)
-    clock, before, last, own_s = Counter(reading.tick_s, frame_s), 0.0, -1.0, 0.0
+    clock, before, last, own_s = Clock(reading.tick_s, frame_s), 0.0, -1.0, 0.0
     for pts, own_s in _in_order_of_display(read, reading.tick_s):  # noqa: B007 - the last is used
         before, last = last, clock.at(pts)
     if last < 0:

@@ -43,7 +43,7 @@ def opened_video(
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
     try:
         container = av.open(
-            source.path,
+            source.opened(),
             container_options=options,
             metadata_errors="replace",
         )
@@ -128,8 +128,7 @@ def _unopened(head: bytes, error: Exception) -> UnitFailure:
 
 
 def _is_encrypted(source: Source) -> bool:
-    with open(source.path, "rb") as file:
-        if _ENCRYPTED_BOX in file.read(_SEARCHED_BYTES):
+    for place in (0, max(source.size - _SEARCHED_BYTES, 0)):
+        if _ENCRYPTED_BOX in source.read_at(place, _SEARCHED_BYTES):
             return True
-        file.seek(max(source.size - _SEARCHED_BYTES, 0))
-        return _ENCRYPTED_BOX in file.read(_SEARCHED_BYTES)
+    return False

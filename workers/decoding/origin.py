@@ -10,7 +10,7 @@ import av.error
 from workers.decoding.plan import NO_TIME
 from workers.decoding.reading import LostPlace, Reading
 
-_TIMED_FORMATS = {"mov", "mp4", "matroska", "webm", "mpegts"}
+_TIMED_FORMATS = {"mov", "mp4", "matroska", "webm", "mpegts", "flv"}
 _UNINDEXED = "mpegts"
 _MOST_PACKETS = 600
 _PROBES = 8
@@ -35,7 +35,7 @@ def find_origin(reading: Reading) -> Origin:
     if names.isdisjoint(_TIMED_FORMATS) or not reading.tick_s:
         return Origin(None)
     origin = _first_frame(reading)
-    if origin.tick is not None and _UNINDEXED in names and not _times_grow(reading, origin.tick):
+    if origin.tick is not None and _UNINDEXED in names and not _times_grow(reading):
         return Origin(None)
     return origin
 
@@ -68,16 +68,15 @@ def _origin(tick: int | None, before: list[int]) -> Origin:
     return Origin(tick, 0 if tick is None else sum(pts < tick for pts in before))
 
 
-def _times_grow(reading: Reading, first: int) -> bool:
+def _times_grow(reading: Reading) -> bool:
     """Whether timestamps grow with the place in a file that is searched by them.
 
     A stream that was put together from several starts its clock anew in each of them.
     """
-    size = reading.size
-    ticks = [first]
-    for number in range(1, _PROBES):
+    ticks: list[int] = []
+    for number in range(_PROBES):
         try:
-            ticks += _tick_near(reading, size * number // _PROBES)
+            ticks += _tick_near(reading, reading.size * number // _PROBES)
         except LostPlace:
             return False
     return all(a <= b for a, b in pairwise(ticks))

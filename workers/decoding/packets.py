@@ -45,10 +45,15 @@ def frame_seconds(stream: VideoStream) -> float:
 
 
 class PacketRows:
-    """Rows gathered packet by packet; 25 bytes each."""
+    """Rows gathered packet by packet; 25 bytes each.
 
-    def __init__(self, stream: VideoStream) -> None:
+    ``open_groups``: entries are also the H.264 pictures whose encoder promises that all pictures
+    shown after them come out exactly.
+    """
+
+    def __init__(self, stream: VideoStream, *, open_groups: bool = False) -> None:
         self._stream = stream
+        self._open_groups = open_groups
         self._codec = stream.codec_context.name
         self._framing = nal.framing(self._codec, stream.codec_context.extradata)
         self._pts, self._dts, self._duration = array("q"), array("q"), array("q")
@@ -102,11 +107,16 @@ class PacketRows:
             return _ENTRY if packet.is_keyframe and self._codec in _RESTARTABLE else 0
         data = memoryview(packet)
         flags = 0
-        if packet.is_keyframe and nal.is_entry(self._codec, data, self._framing):
+        if packet.is_keyframe and self._is_entry(data, self._framing):
             flags |= _ENTRY
         if nal.is_unreferenced(self._codec, data, self._framing):
             flags |= _UNREFERENCED
         return flags
+
+    def _is_entry(self, data: memoryview, framing: int) -> bool:
+        if nal.is_entry(self._codec, data, framing):
+            return True
+        return self._open_groups and nal.is_exact_recovery(self._codec, data, framing)
 
 
 def frames_cut(stream: VideoStream, size: int) -> int:

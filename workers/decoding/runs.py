@@ -11,58 +11,55 @@ from av.video.frame import VideoFrame
 
 from workers.decoding.clips import ClipPicker
 from workers.decoding.damage import Damage
-from workers.decoding.reading import Reading
+from workers.decoding.reading import REORDERED, Reading
+
+_NEVER = float("-inf")
 
 
-class Stamps:
-    """A frame's time by its timestamp; None where that does not follow the last one's.
+class Clock:
+    """Frames' times by their timestamps: seconds since the video's first frame, never going back.
 
-    ``first``: the timestamp of the video's first frame.
+    A frame without a timestamp comes one frame later than the last. One whose timestamp does not
+    go on (damage, mostly) is shown at the same time as the last. If that does not end, another
+    count has begun, as where recordings were joined, and time goes on from the last frame. Every
+    time depends on the frames before it alone, so that all units of a video find the same.
+
+    ``first``: the timestamp of the video's first frame, None until it is known.
     """
 
-    def __init__(self, origin: int, tick_s: float) -> None:
-        self.first: int | None = origin
-        self._tick_s = tick_s
-        self._last = float("-inf")
-
-    def __call__(self, frame: VideoFrame) -> float | None:
-        """Seconds since the video's first frame."""
-        if frame.pts is None or self.first is None:
-            return None
-        time = (frame.pts - self.first) * self._tick_s
-        if time <= self._last:
-            return None
-        self._last = time
-        return float(time)
-
-
-class Counter:
-    """A frame's time by its timestamp, or by the frame rate where that lacks or goes back.
-
-    A time depends on the frames before it alone, so that every unit of a video finds the same.
-    ``first``: the timestamp of the first frame, None where it has none.
-    """
-
-    def __init__(self, tick_s: float, frame_s: float) -> None:
+    def __init__(self, tick_s: float, frame_s: float, first: int | None = None) -> None:
+        self.first = first
+        self.restarted = False
         self._tick_s = tick_s
         self._frame_s = frame_s
-        self.first: int | None = None
-        self._last: float | None = None
-
-    def __call__(self, frame: VideoFrame) -> float:
-        """Seconds since the video's first frame."""
-        return self.at(frame.pts)
+        self._last = -1.0
+        self._offset = 0.0
+        self._stuck = 0
 
     def at(self, pts: int | None) -> float:
         """The time of the next frame, whose timestamp is ``pts``."""
-        if self._last is None:
-            self.first, self._last = pts, 0.0
-            return 0.0
-        time = self._last
-        if pts is not None and self.first is not None:
-            time = (pts - self.first) * self._tick_s
-        self._last = time if time > self._last else self._last + self._frame_s
-        return self._last
+        if self.first is None:
+            self.first = pts
+        if pts is None or self.first is None:
+            time = self._last + self._frame_s if self._last >= 0 else 0.0
+        else:
+            time = float((pts - self.first) * self._tick_s) + self._offset
+        if self._last >= 0 and time <= self._last:
+            time = self._stay(time)
+        else:
+            self._stuck = 0
+        self._last = time
+        return time
+
+    def _stay(self, time: float) -> float:
+        self._stuck += 1
+        if self._stuck <= REORDERED:
+            return self._last
+        going_on = self._last + self._stuck * self._frame_s
+        self._offset += going_on - time
+        self._stuck = 0
+        self.restarted = True
+        return going_on
 
 
 class Run:
@@ -72,7 +69,7 @@ class Run:
         self,
         reading: Reading,
         picker: ClipPicker,
-        clock: Stamps | Counter,
+        clock: Clock,
         *,
         stretch: tuple[float, float],
         firm_s: float,
@@ -93,7 +90,9 @@ class Run:
     def over(self, read: Iterator[Packet[Any] | None]) -> bool:
         """Decode until no later packet matters; False where the result is not beyond doubt.
 
-        That is where something was amiss before ``firm_s``, or where a frame has no time.
+        That is where something was amiss before ``firm_s``, or where a timestamp lacks or begins a
+        new count. A run from the start of the file has nothing before it to be in doubt of: its
+        ``firm_s`` is minus infinity.
         """
         for packet in with_flush(read):
             self.packets += packet is not None
@@ -118,8 +117,9 @@ class Run:
 
     def _take(self, frame: VideoFrame) -> bool:
         before = self._picker.held_s
-        time = self._clock(frame)
-        if time is None or (frame.is_corrupt and time < self._firm_s):
+        time = self._clock.at(frame.pts)
+        certain = frame.pts is not None and not self._clock.restarted
+        if self._firm_s > _NEVER and (not certain or (frame.is_corrupt and time < self._firm_s)):
             return False
         self.frames += 1
         self.damage.patched += frame.is_corrupt and self._counts(time)

@@ -25,7 +25,7 @@ from workers.decoding.packets import frame_seconds, frames_cut
 from workers.decoding.plan import Floats, clip_times
 from workers.decoding.pyav import place_frames
 from workers.decoding.reading import LostPlace, Reading
-from workers.decoding.runs import Counter, Run, Stamps, last_frame_s
+from workers.decoding.runs import Clock, Run, last_frame_s
 from workers.decoding.units import DecodeLimits, Unit
 from workers.decoding.windows import Need, Window, read_window
 from workers.fetching import Source
@@ -117,7 +117,7 @@ class _Job:
             window = read_window(self.reading, origin, self.need, lead=lead)
             if window is None or window.starts_file:
                 return None
-            picker, run = self._run(Stamps(origin, self.reading.tick_s), window.firm_s)
+            picker, run = self._run(window.firm_s, origin)
             try:
                 if run.over(self.reading.found(window.table, 0)):
                     return self._picked(picker, run, unled)
@@ -127,22 +127,22 @@ class _Job:
 
     def _from_start(self, unled: int) -> Decoded:
         read = self.reading.from_start()
-        clock = Counter(self.reading.tick_s, frame_seconds(self.reading.stream))
-        picker, run = self._run(clock, 0.0)
+        picker, run = self._run(-_ENDLESS)
         run.over(read)
         if not run.frames:
             raise nothing_decoded(self.source, self.reading.stream, packets=run.packets)
         return self._picked(picker, run, unled)
 
-    def _run(self, clock: Stamps | Counter, firm_s: float) -> tuple[ClipPicker, Run]:
+    def _run(self, firm_s: float, origin: int | None = None) -> tuple[ClipPicker, Run]:
+        frame_s = frame_seconds(self.reading.stream)
         picker = ClipPicker(self.protocol, self.need, self._store(_FIRST_ROOM, growing=True))
         run = Run(
             self.reading,
             picker,
-            clock,
+            Clock(self.reading.tick_s, frame_s, origin),
             stretch=(self.need.start_s, self.need.end_s),
             firm_s=firm_s,
-            frame_s=frame_seconds(self.reading.stream),
+            frame_s=frame_s,
         )
         return picker, run
 

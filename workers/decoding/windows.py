@@ -104,7 +104,7 @@ class _Reader:
     def read(self, tick: int) -> Window | None:
         starts_file = tick <= self._origin
         read = self._reading.from_start() if starts_file else self._reading.from_tick(tick)
-        rows, ends_file = PacketRows(self._reading.stream), True
+        rows, ends_file = PacketRows(self._reading.stream, open_groups=True), True
         for packet in read:
             entry = rows.add(packet)
             if len(rows) > _MOST_ROWS:
