@@ -89,7 +89,7 @@ def _begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
     """Lists the input, writes the manifest and then run.json, with which the run begins."""
     run, every_s = plan.run, plan.protocol.every_s
     run.manifest.delete_parts()
-    listing = Listing(options.source, report=lambda count: _say(f"listed {count:,} videos"))
+    listing = Listing(options.source, report=lambda count: _say(f"listed {count:,} so far"))
     videos: Iterator[Video] = islice(listing.videos(), options.limit)
     if every_s is not None:
         start_ray()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -9,12 +10,21 @@ import torch
 import sta
 from tests.videos import write_video
 
+_DISTINCT = 12
+
 
 def make_archive(folder: Path, videos: int) -> Path:
-    """A folder of tiny videos, each of its own length, and a broken one among them."""
+    """A folder of small videos of different lengths, and a broken one among them.
+
+    They take a decoder some tenths of a second each, so that there is something to interrupt.
+    """
     folder.mkdir(parents=True)
     for number in range(videos - 1):
-        write_video(folder / f"{number:03d}.mp4", frames=12 + number % 40, height=64, width=80)
+        path = folder / f"{number:03d}.mp4"
+        if number < _DISTINCT:
+            write_video(path, frames=200 + 10 * number, height=144, width=176)
+        else:
+            shutil.copy(folder / f"{number % _DISTINCT:03d}.mp4", path)
     (folder / "broken.mp4").write_bytes(b"no video")
     return folder
 

@@ -17,6 +17,10 @@ def scene(tmp_path_factory):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_video_comes_exactly_once_whatever_is_killed(target, scene, tmp_path):
-    outcome = run_round(scene, target, random.randrange(10**6), tmp_path)
-    print(outcome.line())
-    assert outcome.problem is None, outcome.line()
+    for _ in range(3):  # a job may be over before the moment that was drawn
+        outcome = run_round(scene, target, random.randrange(10**6), tmp_path)
+        print(outcome.line())
+        assert outcome.problem is None, outcome.line()
+        if outcome.kills:
+            return
+    pytest.fail("nothing was killed")
