@@ -46,14 +46,14 @@ class TimelineDecoder:
 
     def decode(self, source: Source, unit: Unit, allocate: Allocate) -> Decoded:
         """The clips of the timeline that start in ``unit``; raises UnitFailure."""
-        with Reading(source, max_pixels=self._limits.max_pixels) as reading:
+        with Reading(source, max_pixels=self._limits.max_pixels, sparse=True) as reading:
             origin = self._origin(source, reading)
             job = _Job(source, unit, self._protocol, self._limits, allocate, reading)
             return job.decoded(origin)
 
     def measure(self, source: Source) -> float:
         """Seconds of the whole video, found without decoding it; raises UnitFailure."""
-        with Reading(source, max_pixels=self._limits.max_pixels) as reading:
+        with Reading(source, max_pixels=self._limits.max_pixels, sparse=True) as reading:
             return duration_s(source, reading, self._origin(source, reading))
 
     def _origin(self, source: Source, reading: Reading) -> Origin:
