@@ -120,6 +120,10 @@ class Reading:
         )
         self._moved = False
 
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        self._open.close()
+
     def __enter__(self) -> Reading:
         return self
 
