@@ -123,7 +123,9 @@ class Worker:
         key = unit.uri, unit.etag, in_part
         if self._kept_source is not None and self._kept_source[0] == key:
             return _Opened(self._kept_source[1], again=True, in_part=in_part)
-        self._let_go()
+        if self._kept_source is not None:
+            self._let_go()
+        self._kept.close()
         source = self._kept.enter_context(
             open_source(
                 unit.uri,
@@ -139,6 +141,7 @@ class Worker:
 
     def _let_go(self) -> None:
         self._kept_source = None
+        self._timeline.close()
         self._kept.close()
 
     def _allocate(self, shape: tuple[int, int, int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:

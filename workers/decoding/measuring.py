@@ -41,9 +41,15 @@ def _by_tail(source: Source, reading: Reading, origin: int) -> float | None:
     last = _last_tick(source, reading)
     if last is None:
         rows = _tail(reading, _BEYOND)
-        if rows is None or not len(rows):
+        if rows is None:
             return None
-        last = int(rows.table().pts.max())
+        entries = reading.stream.index_entries
+        if len(rows):
+            last = int(rows.table().pts.max())
+        elif len(entries):  # the search for the end has gathered an index on the way
+            last = int(entries[-1].timestamp)
+        else:
+            return None
     for back_s in _BACK_S:
         tick = last - int(back_s / reading.tick_s)
         rows = _tail(reading, tick if tick > origin else None)

@@ -33,14 +33,20 @@ _ATTACHED_PICTURE = 0x400  # libavformat's AV_DISPOSITION_ATTACHED_PIC
 
 @contextmanager
 def opened_video(
-    source: Source, *, max_pixels: int
+    source: Source, *, max_pixels: int, sparse: bool = False
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its best video stream, decoding on one thread; raises UnitFailure."""
+    """The container and its best video stream, decoding on one thread; raises UnitFailure.
+
+    ``sparse``: only a part will be read, so that a fragmented MP4's fragments are found by the
+    index at its end where it has one, and not by going through the whole file.
+    """
     head = source.head(_HEAD_BYTES)
     other = sniffing.other_format(head)
     if other is not None:
         raise UnitFailure(ErrorType.not_video, f"this is {other}")
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
+    if sparse:
+        options["use_mfra_for"] = "pts"
     try:
         container = av.open(
             source.opened(),

@@ -29,12 +29,13 @@ class LostPlace(Exception):  # noqa: N818 - an event
 class Reading:
     """A file that is open for reading packets and decoding; a context manager.
 
-    ``container`` and ``stream`` are those of the present pass. Raises UnitFailure where the file
-    cannot be opened.
+    ``container`` and ``stream`` are those of the present pass, ``sparse`` is as in opened_video.
+    Raises UnitFailure where the file cannot be opened.
     """
 
-    def __init__(self, source: Source, *, max_pixels: int) -> None:
+    def __init__(self, source: Source, *, max_pixels: int, sparse: bool = False) -> None:
         self._source = source
+        self._sparse = sparse
         self._max_pixels = max_pixels
         self._open = ExitStack()
         self._moved = False
@@ -115,9 +116,13 @@ class Reading:
     def _start_over(self) -> None:
         self._open.close()
         self.container, self.stream = self._open.enter_context(
-            opened_video(self._source, max_pixels=self._max_pixels)
+            opened_video(self._source, max_pixels=self._max_pixels, sparse=self._sparse)
         )
         self._moved = False
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        self._open.close()
 
     def __enter__(self) -> Reading:
         return self

@@ -11,6 +11,8 @@ nothing. Three ways lead to it, the first that is beyond doubt is taken:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,29 +39,58 @@ _ENDLESS = float("inf")
 
 
 class TimelineDecoder:
-    """Decodes units of timelines; remembers where the time of the last recording begins."""
+    """Decodes units of timelines, one after the other.
+
+    The file stays open for the next unit, which is mostly the next stretch of the same recording:
+    its index, hours long or gathered on the way, need not be read again.
+    """
 
     def __init__(self, protocol: Protocol, limits: DecodeLimits) -> None:
         self._protocol = protocol
         self._limits = limits
-        self._known: tuple[str, Origin] | None = None
+        self._open: _Open | None = None
 
     def decode(self, source: Source, unit: Unit, allocate: Allocate) -> Decoded:
         """The clips of the timeline that start in ``unit``; raises UnitFailure."""
-        with Reading(source, max_pixels=self._limits.max_pixels) as reading:
-            origin = self._origin(source, reading)
-            job = _Job(source, unit, self._protocol, self._limits, allocate, reading)
-            return job.decoded(origin)
+        with self._opened(source) as opened:
+            job = _Job(source, unit, self._protocol, self._limits, allocate, opened.reading)
+            return job.decoded(opened.origin)
 
     def measure(self, source: Source) -> float:
         """Seconds of the whole video, found without decoding it; raises UnitFailure."""
-        with Reading(source, max_pixels=self._limits.max_pixels) as reading:
-            return duration_s(source, reading, self._origin(source, reading))
+        with self._opened(source) as opened:
+            return duration_s(source, opened.reading, opened.origin)
 
-    def _origin(self, source: Source, reading: Reading) -> Origin:
-        if self._known is None or self._known[0] != source.identity:
-            self._known = source.identity, find_origin(reading)
-        return self._known[1]
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        opened, self._open = self._open, None
+        if opened is not None:
+            opened.reading.close()
+
+    @contextmanager
+    def _opened(self, source: Source) -> Iterator[_Open]:
+        """The file, opened unless it is; closed where anything goes wrong with it."""
+        if self._open is None or self._open.source != source:
+            self.close()
+            reading = Reading(source, max_pixels=self._limits.max_pixels, sparse=True)
+            self._open = _Open(source, reading, Origin(None))
+            try:
+                self._open = _Open(source, reading, find_origin(reading))
+            except BaseException:
+                self.close()
+                raise
+        try:
+            yield self._open
+        except BaseException:
+            self.close()
+            raise
+
+
+@dataclass(frozen=True)
+class _Open:
+    source: Source
+    reading: Reading
+    origin: Origin
 
 
 @dataclass
