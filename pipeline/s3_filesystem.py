@@ -108,7 +108,8 @@ class S3Files(Delegating):
             if found is None:
                 raise PermissionError(_NO_CREDENTIALS)
             return None if found.method in _RENEWED_BY_ARROW else found.get_frozen_credentials()
-        except botocore.exceptions.BotoCoreError as error:
+        except (botocore.exceptions.BotoCoreError, RuntimeError) as error:
+            # The latter is what botocore says of a program that gives keys that have expired.
             raise PermissionError(storage_reason(error)) from error
 
 
@@ -131,14 +132,21 @@ def _client(endpoint: Endpoint, keys: Any) -> pafs.S3FileSystem:
 
 
 def s3_filesystem(bucket: str) -> pafs.PyFileSystem:
-    """The Arrow file system that serves a bucket, by the settings of this process."""
+    """The Arrow file system that serves a bucket, by the settings of this process.
+
+    Raises:
+        OSError: the settings contradict themselves, such as by a profile that is not there.
+    """
     settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
     return _filesystem(bucket, settings)
 
 
 @lru_cache(maxsize=64)
 def _filesystem(bucket: str, settings: tuple[tuple[str, str], ...]) -> pafs.PyFileSystem:
-    return S3Files(_endpoint(bucket)).filesystem()
+    try:
+        return S3Files(_endpoint(bucket)).filesystem()
+    except botocore.exceptions.BotoCoreError as error:
+        raise OSError(f"the storage is not configured: {storage_reason(error)}") from error
 
 
 def _endpoint(bucket: str) -> Endpoint:
@@ -162,7 +170,9 @@ def _endpoint(bucket: str) -> Endpoint:
 
 def _address(session: Any, config: Config) -> str:
     region = session.get_config_variable("region") or "us-east-1"
-    client = session.create_client("s3", region_name=region, config=config)
+    # With keys of its own the client, which sends nothing, asks no role or program for any.
+    keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+    client = session.create_client("s3", region_name=region, config=config, **keys)
     return str(client.meta.endpoint_url)
 
 
@@ -188,6 +198,8 @@ def storage_reason(error: BaseException) -> str:
         return _SAID.get(code, f"the storage answered {code}")
     if isinstance(error, botocore.exceptions.NoCredentialsError):
         return _NO_CREDENTIALS
+    if isinstance(error, botocore.exceptions.CredentialRetrievalError):
+        return f"no credentials came from {error.kwargs['provider']}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).strip().splitlines() or [type(error).__name__]
