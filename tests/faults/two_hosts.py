@@ -110,15 +110,22 @@ def _tables(folder: Path) -> Iterator[pa.Table]:
 
 
 def make_archive(drill: Drill) -> None:
-    """Tiny H.264 videos of 16 to 90 frames, and a model of random weights."""
+    """Videos that take some tenths of a second to decode, and a model of random weights.
+
+    A transport stream is decoded from start to end, which keeps the decoders busy for about as long
+    as the labellers. Five are made, and the others are their copies.
+    """
     import torch
 
     import sta
 
     drill.archive.mkdir()
-    for number in range(drill.videos):
-        frames = drill.chance.randint(16, 90)
-        write_video(drill.archive / f"{number:04d}.mp4", frames=frames, options={"bf": "2"})
+    made = [drill.archive / f"{number:04d}.ts" for number in range(5)]
+    for path in made:
+        frames = drill.chance.randint(150, 250)
+        write_video(path, frames=frames, height=360, width=640, options={"preset": "ultrafast"})
+    for number in range(len(made), drill.videos):
+        shutil.copy(drill.chance.choice(made), drill.archive / f"{number:04d}.ts")
     torch.manual_seed(0)
     model = sta.create_model("vit_demo", num_classes=6)
     path = drill.work / "random.safetensors"
@@ -126,7 +133,7 @@ def make_archive(drill: Drill) -> None:
 
 
 @contextmanager
-def ray_nodes(drill: Drill) -> Iterator[tuple[Node, Node]]:
+def ray_nodes(drill: Drill, hook: Path) -> Iterator[tuple[Node, Node]]:
     """Ray's head on the first host and a node on the second, both with a token of this drill's."""
     token = secrets.token_hex(32)
     nodes = []
@@ -139,7 +146,7 @@ def ray_nodes(drill: Drill) -> Iterator[tuple[Node, Node]]:
             "RAY_AUTH_TOKEN": token,
             "RAY_TMPDIR": str(temporary),
             "RAY_USAGE_STATS_ENABLED": "0",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(hook)]),
         }
         environment.pop("RAY_ADDRESS", None)
         common = ["--node-ip-address", host.address, "--num-cpus", str(CPUS), "--num-gpus", "0"]
@@ -176,6 +183,7 @@ def wait_for_nodes(drill: Drill, nodes: tuple[Node, Node]) -> None:
 def start_job(drill: Drill, head: Node) -> subprocess.Popen[bytes]:
     """The labelling job on the first host, its words in job.log."""
     arguments = [drill.archive, drill.output, "--checkpoint", drill.work / "random.safetensors"]
+    arguments += ["--views", "4x1"]
     with open(drill.work / "job.log", "ab") as log:
         return subprocess.Popen(
             head.host.command(sys.executable, ROOT / "jobs" / "label_k400.py", *arguments),
@@ -241,10 +249,9 @@ def tell(drill: Drill, nodes: tuple[Node, Node]) -> None:
 def opens_of_one_decode(archive: Path, opens: Opens) -> int:
     """How often decoding opens a file of this archive."""
     path = min(archive.iterdir())
-    opens.take()
+    os.environ["PYTHONPATH"] = str(opens.hook)
     with SandboxedDecoder(protocol("videomae-k400", size=112)) as decoder:
         assert isinstance(decoder.decode(Unit("u", "v", str(path))), DecodedUnit)
-    time.sleep(0.5)
     return opens.take()[path.name]
 
 
@@ -273,9 +280,9 @@ def drill_once(arguments: argparse.Namespace, work: Path) -> bool:
         drill = Drill(work, hosts, arguments.cut_seconds, arguments.videos, chance)
         make_archive(drill)
         drill.say(f"an archive of {drill.videos} videos is made")
-        opens = stack.enter_context(Opens(drill.archive))
+        opens = Opens(drill.archive, work / "hook")
         once = opens_of_one_decode(drill.archive, opens)
-        nodes = stack.enter_context(ray_nodes(drill))
+        nodes = stack.enter_context(ray_nodes(drill, opens.hook))
         wait_for_nodes(drill, nodes)
         drill.say("Ray runs on both hosts")
         run_job(drill, nodes, seconds=arguments.job_seconds)
