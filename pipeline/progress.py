@@ -150,7 +150,10 @@ def reporting(
     def show() -> None:
         shown = line.started
         while not stop.wait(_LIVE_SECONDS):
-            counts = ray.get(tally.counts.remote())
+            try:
+                counts = ray.get(tally.counts.remote())
+            except ray.exceptions.RayError:
+                continue  # what ends the block says so
             if watch is not None:
                 watch(line.before + counts)
             if time.monotonic() >= shown + every:
