@@ -12,7 +12,8 @@ from av.packet import Packet
 from workers.decoding.opening import nothing_decoded
 from workers.decoding.origin import Origin
 from workers.decoding.packets import PacketRows, frame_seconds
-from workers.decoding.reading import REORDERED, LostPlace, Reading
+from workers.decoding.plan import REORDERED
+from workers.decoding.reading import LostPlace, Reading
 from workers.decoding.runs import Clock, last_frame_s
 from workers.failures import ErrorType, UnitFailure
 from workers.fetching import Source

@@ -20,6 +20,7 @@ _HEVC_RANDOM_ACCESS = range(16, 24)
 _MPEG_VIDEO = ("mpeg1video", "mpeg2video")
 _MPEG_SEQUENCE = 0xB3
 _START_CODE = b"\0\0\1"
+_NEVER_INSIDE = b"\0\0\0"  # ITU-T H.264, 7.4.1: emulation prevention; lost sectors are full of it
 
 
 def framing(codec: str, extradata: bytes | None) -> int | None:
@@ -45,12 +46,19 @@ def framing(codec: str, extradata: bytes | None) -> int | None:
 def is_unreferenced(codec: str, packet: memoryview, prefix: int) -> bool:
     """True where no other H.264 picture refers to this one, so that it may stay undecoded.
 
-    Every slice must say so: a packet may hold two fields of which only one is a reference.
+    Every slice must say so: a packet may hold two fields of which only one is a reference. A
+    damaged packet may give no picture, which only decoding it shows: none that is broken in form
+    counts as unreferenced.
     """
     if codec != "h264":
         return False
-    headers = [h for h in _headers(packet, prefix) if (h & 31) in _H264_SLICES]
-    return bool(headers) and not any(h >> 5 & 3 for h in headers)
+    units = list(_units(packet, prefix))
+    headers = [unit[0] for unit in units if (unit[0] & 31) in _H264_SLICES]
+    if not headers or any(h >> 5 & 3 for h in headers):
+        return False
+    if prefix and sum(prefix + len(unit) for unit in units) != len(packet):
+        return False
+    return not any(_NEVER_INSIDE in bytes(unit).rstrip(b"\0") for unit in units)
 
 
 def is_entry(codec: str, packet: memoryview, prefix: int) -> bool:

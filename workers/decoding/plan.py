@@ -16,6 +16,7 @@ from workers.decoding.units import Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import Protocol
 
+REORDERED = 34  # packets by which fields of pictures may be out of order; frames are at most 16
 JUMP_FRAMES = 24  # a jump costs a flush and a seek; below this many frames decoding on is cheaper
 
 Floats = npt.NDArray[np.float64]
@@ -108,11 +109,12 @@ def decoding_runs(entry: Bools, pts: Ints, packets: Ints) -> list[tuple[int, int
 
     A run starts at packet 0 or at an entry; a later entry is used where that leaves out JUMP_FRAMES
     packets or more. A picture shown before an entry that it follows in decoding order (a leading
-    picture) is reached from the entry before.
+    picture) is reached from the entry before. A run goes on to the last packet that is shown before
+    a wanted one: whether each of them is a frame decides which number the wanted one has.
     """
     entries = np.flatnonzero(entry)
     runs: list[list[int]] = []
-    spans = sorted((_entry_for(int(p), entries, pts), int(p)) for p in packets)
+    spans = sorted((_entry_for(int(p), entries, pts), _last_before(int(p), pts)) for p in packets)
     for start, stop in spans:
         if runs and start - runs[-1][1] <= JUMP_FRAMES:
             runs[-1][1] = max(runs[-1][1], stop)
@@ -125,6 +127,12 @@ def _entry_for(packet: int, entries: Ints, pts: Ints) -> int:
     candidates = entries[: np.searchsorted(entries, packet, side="right")]
     usable = candidates[pts[candidates] <= pts[packet]]
     return int(usable[-1]) if len(usable) else 0
+
+
+def _last_before(packet: int, pts: Ints) -> int:
+    """The last packet, in decoding order, that is not shown after ``packet``."""
+    following = pts[packet : packet + REORDERED + 1]
+    return packet + int(np.flatnonzero(following <= pts[packet])[-1])
 
 
 def clip_times(times: Floats, clips: Ints) -> Floats:

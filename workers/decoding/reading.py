@@ -14,10 +14,8 @@ from av.video.stream import VideoStream
 
 from workers.decoding.opening import opened_video
 from workers.decoding.packets import packets
-from workers.decoding.plan import NO_TIME, PacketTable
+from workers.decoding.plan import NO_TIME, REORDERED, PacketTable
 from workers.fetching import Source
-
-REORDERED = 34  # packets by which fields of pictures may be out of order; frames are at most 16
 
 _BACK_S = (0.0, 1.0, 4.0)  # a seek in a stream without an index may lead beyond the place
 

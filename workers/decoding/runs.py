@@ -11,7 +11,8 @@ from av.video.frame import VideoFrame
 
 from workers.decoding.clips import ClipPicker
 from workers.decoding.damage import Damage
-from workers.decoding.reading import REORDERED, Reading
+from workers.decoding.plan import REORDERED
+from workers.decoding.reading import Reading
 
 _NEVER = float("-inf")
 

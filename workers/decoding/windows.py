@@ -10,8 +10,8 @@ import numpy as np
 from av.packet import Packet
 
 from workers.decoding.packets import PacketRows
-from workers.decoding.plan import Floats, Ints, PacketTable
-from workers.decoding.reading import REORDERED, LostPlace, Reading
+from workers.decoding.plan import REORDERED, Floats, Ints, PacketTable
+from workers.decoding.reading import LostPlace, Reading
 from workers.sampling import SAME_S, Protocol
 
 _BACK_S = (0.0, 2.0, 8.0, 32.0, 128.0, 512.0)
