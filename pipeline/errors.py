@@ -8,4 +8,14 @@ class UsageError(ValueError):
 
 
 class RunError(RuntimeError):
-    """The run could not finish; running the same command again resumes it (exit code 1)."""
+    """The run could not finish (exit code 1).
+
+    Attributes:
+        advice: what to do now; by default running the same command again, which resumes.
+    """
+
+    def __init__(
+        self, message: str, *, advice: str = "Run the same command again to resume."
+    ) -> None:
+        super().__init__(message)
+        self.advice = advice

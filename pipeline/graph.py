@@ -10,7 +10,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.checkpoint import CheckpointConfig
 
-from pipeline.resources import IO_CPUS, Pools
+from pipeline.resources import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.run_directory import RunDirectory
 from workers.decode_actor import DecodeActor
 from workers.label_actor import LabelActor, Progress
@@ -18,11 +18,13 @@ from workers.labelling import LabellerConfig
 from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
 
-# Memory that Ray sets aside per decoder: the child's usual peak and its parent.
-_DECODER_MEMORY = 600 * 1024**2
+# Clips of one batch of units: what a labeller holds at once, some 700 MB of frames.
+_MAX_BATCH_CLIPS = 160
 
-# A commit is what a kill can cost: small enough to redo, large enough to make files worth having.
-MAX_COMMIT_ROWS = 32
+# A file of units/ is what a kill can cost: at most a two-thousandth of the run, and for the largest
+# runs so many rows that the files of a night can still be listed in seconds.
+_COMMITS = 2000
+_MAX_COMMIT_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,27 @@ class GraphConfig:
         decoder: which decoder.
         labeller: model and batch size.
         pools: actors and what they reserve.
-        commit_rows: units per commit.
+        units: units of the run, done or not.
+        accept_changed: whether objects that changed since they were listed are taken as they are.
     """
 
     protocol: Protocol
     decoder: str
     labeller: LabellerConfig
     pools: Pools
-    commit_rows: int
+    units: int
+    accept_changed: bool = False
 
+    @property
+    def batch_rows(self) -> int:
+        """Units that go through the graph together; in small runs each decoder gets several."""
+        per_decoder = self.units // (8 * self.pools.decoders[1])
+        return max(1, min(_MAX_BATCH_CLIPS // self.protocol.clips, per_decoder))
 
-def commit_rows(units: int, pools: Pools) -> int:
-    """Units per commit: small runs are cut fine enough that every decoder has several to do."""
-    per_decoder = units // (8 * pools.decoders[1])
-    return max(1, min(MAX_COMMIT_ROWS, per_decoder))
+    @property
+    def commit_rows(self) -> int:
+        """Units per file of units/, at the least."""
+        return max(self.batch_rows, min(_MAX_COMMIT_ROWS, self.units // _COMMITS))
 
 
 def run_graph(run: RunDirectory, config: GraphConfig, progress: Progress) -> None:
@@ -62,37 +71,43 @@ def run_graph(run: RunDirectory, config: GraphConfig, progress: Progress) -> Non
     context.checkpoint_config = _checkpointing(run)
     pools = config.pools
     units = ray.data.read_parquet(run.manifest.uri, num_cpus=IO_CPUS)
-    units = units.repartition(target_num_rows_per_block=config.commit_rows)
+    units = units.repartition(target_num_rows_per_block=config.batch_rows)
     units = units.map_batches(
         DecodeActor,
         fn_constructor_args=(config.protocol, config.decoder),
+        fn_constructor_kwargs={"accept_changed": config.accept_changed},
         batch_size=None,
         batch_format="pyarrow",
         compute=_pool(pools.decoders),
         num_cpus=pools.decoder_cpus,
-        memory=_DECODER_MEMORY,
+        memory=DECODER_MEMORY,
     )
     units = units.map_batches(
         LabelActor,
         fn_constructor_args=(config.labeller, config.protocol, progress),
-        batch_size=config.commit_rows,
+        batch_size=config.batch_rows,
         batch_format="pyarrow",
         zero_copy_batch=True,
         compute=_pool((pools.labellers, pools.labellers)),
         num_cpus=pools.labeller_cpus,
         num_gpus=pools.labeller_gpus,
     )
+    filesystem, path = run.units.filesystem()
     units.write_parquet(
-        run.units.uri,
+        path,
+        filesystem=filesystem,
+        min_rows_per_file=config.commit_rows,
         schema=_described(run),
         ray_remote_args={"num_cpus": IO_CPUS},
     )
 
 
 def _checkpointing(run: RunDirectory) -> CheckpointConfig:
+    filesystem, path = run.checkpoint.filesystem()
     config = CheckpointConfig(
         id_column="unit_id",
-        checkpoint_path=run.checkpoint.uri,
+        checkpoint_path=path,
+        override_filesystem=filesystem,
         delete_checkpoint_on_success=False,
     )
     # The pools are sized for one filter; by default there may be ten, of one core each.

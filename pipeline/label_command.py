@@ -10,13 +10,17 @@ from pathlib import Path
 import sta
 from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
 from pipeline.errors import RunError, UsageError
-from pipeline.label_run import LabelOptions, execute, prepare
+from pipeline.failure_limit import FailureLimit
+from pipeline.label_options import LabelOptions
+from pipeline.label_plan import plan_labelling
+from pipeline.label_run import is_finished, label
 from pipeline.pruning_flags import add_pruning_flags, pruning_from
 from pipeline.ray_session import inside_unpacked_working_dir
 from pipeline.resources import parse_decoders
 from pipeline.summary import summary
 from workers.decoding import DECODERS
-from workers.sampling import PROTOCOLS, parse_views
+from workers.failures import ErrorType
+from workers.sampling import PROTOCOLS, parse_seconds, parse_views
 
 _DEMO = Path("demo")
 _DEMO_VIDEOS = 48
@@ -38,14 +42,14 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     arguments = parser(task).parse_args(argv)
     try:
         options = _options(task, arguments)
-        prepared = prepare(options)
-        content = prepared.content
-        if prepared.finished:
-            print(f"{prepared.run.root.uri} is complete; nothing to do.", file=sys.stderr)
+        plan = plan_labelling(options)
+        if is_finished(plan, options):
+            print(f"{plan.run.root.uri} is complete; nothing to do.", file=sys.stderr)
+            content = plan.run.load()
         else:
-            content = execute(prepared, options)
+            content = label(plan, options)
     except RunError as error:
-        print(f"error: {error}\nRun the same command again to resume.", file=sys.stderr)
+        print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped. Run the same command again to resume.", file=sys.stderr)
@@ -53,7 +57,7 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print(summary(prepared.run, content))
+    print(summary(plan.run, content))
     return 0
 
 
@@ -106,7 +110,26 @@ def parser(task: str) -> argparse.ArgumentParser:
         metavar="CxS",
         help=f"clips x spatial crops of each video (default: the protocol's, {published})",
     )
+    work.add_argument(
+        "--every",
+        metavar="T",
+        help="a timeline for long recordings: a clip with a label of its own every T, such as 2s, "
+        "500ms or 1m; recordings are cut into units by time, each of which reads its part only",
+    )
     work.add_argument("--limit", type=int, metavar="N", help="label the first N videos only")
+    failures = made.add_argument_group("failures")
+    failures.add_argument(
+        "--max-failed",
+        metavar="SHARE",
+        help="stop early when more than this share fails, such as 5%%: then the input is wrong, "
+        "not a video (default: go on whatever fails)",
+    )
+    failures.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="do the failed videos of this run again whose reason may be gone: "
+        + ", ".join(reason for reason in ErrorType if reason.retryable),
+    )
     work.add_argument(
         "--decoder", choices=DECODERS, default=DECODERS[0], help="default: %(default)s"
     )
@@ -157,7 +180,10 @@ def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
         r=arguments.r,
         protocol=arguments.protocol,
         views=parse_views(arguments.views) if arguments.views else None,
+        every_s=parse_seconds(arguments.every) if arguments.every else None,
         limit=arguments.limit,
+        max_failed=FailureLimit.parse(arguments.max_failed) if arguments.max_failed else None,
+        retry_failed=arguments.retry_failed,
         decoder=arguments.decoder,
         decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
         labelers=arguments.labelers,
@@ -184,4 +210,5 @@ def _demo_archive() -> Path:
 def _demo_output(task: str, arguments: argparse.Namespace) -> str:
     """A folder per setting, so that pruned and unpruned runs of the demo stand side by side."""
     r = "default" if arguments.r is None else arguments.r
-    return f"{task}-{arguments.pruning}-r-{r}"
+    every = f"-every-{arguments.every}" if arguments.every else ""
+    return f"{task}-{arguments.pruning}-r-{r}{every}"

@@ -1,253 +1,193 @@
-"""One labelling run from its options to _SUCCESS."""
+"""One labelling run from its plan to _SUCCESS."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain, islice
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import ray
 
-import sta
-from pipeline.errors import RunError, UsageError
-from pipeline.graph import GraphConfig, commit_rows, run_graph
-from pipeline.listing import VIDEO_EXTENSIONS, Listing, Video
+from pipeline.commits import committed, reconcile, withdraw_failed
+from pipeline.cutting import with_durations
+from pipeline.errors import RunError
+from pipeline.failure_limit import FailureLimit
+from pipeline.graph import GraphConfig, run_graph
+from pipeline.label_options import LabelOptions
+from pipeline.label_plan import LabelPlan
+from pipeline.lease import held
+from pipeline.listing import Listing
 from pipeline.manifest import count_rows, write_manifest
-from pipeline.progress import ProgressLine, reporting
+from pipeline.progress import Counts, ProgressLine, reporting
 from pipeline.ray_session import ray_messages_aside, start_ray
-from pipeline.resources import plan_pools
-from pipeline.run_directory import (
-    RUN_VERSION,
-    RunDirectory,
-    check_same,
-    environment,
-    now,
-)
-from pipeline.storage import Location
-from pipeline.tables import build_tables, committed
+from pipeline.resources import Pools, plan_pools
+from pipeline.run_directory import RUN_VERSION, RunDirectory, environment, now
+from pipeline.stopping import Stop, end_on_sigterm
+from pipeline.tables import build_tables
 from pipeline.verify import verify
-from workers.decoding import DECODERS
-from workers.labelling import LabellerConfig
-from workers.sampling import Protocol, protocol
-from workers.schema import UNIT_SCHEMA_VERSION
+from pipeline.video import Video
+from workers.failures import ErrorType
+
+# The second time does what the first left out because a task of an earlier start was still
+# writing; if units are missing after it, something else is wrong.
+_PASSES = 2
 
 
-@dataclass(frozen=True)
-class LabelOptions:
-    """What the user asked for.
-
-    Attributes:
-        task: "k400" or "ssv2", which names the protocol.
-        source: directory, s3:// prefix, video or manifest.
-        output: directory or s3:// prefix.
-        checkpoint: source for `sta.load_model`.
-        architecture: what the checkpoint must be, None for whatever it is.
-        labels: file with class names.
-        pruning: pruning, with r None for the architecture's own default.
-        r: tokens dropped per frame at the first stage.
-        protocol: name of a sampling protocol, None for the model's own.
-        views: (clips, crops), None for the protocol's own.
-        limit: label at most so many videos.
-        decoder: which decoder.
-        decoders: (min, max) decode actors.
-        labelers: label actors.
-        batch_size: views per forward pass.
-    """
-
-    task: str
-    source: str
-    output: str
-    checkpoint: str
-    architecture: str | None = None
-    labels: Path | None = None
-    pruning: sta.Pruning = dataclasses.field(default_factory=sta.Pruning)
-    r: int | None = None
-    protocol: str | None = None
-    views: tuple[int, int] | None = None
-    limit: int | None = None
-    decoder: str = DECODERS[0]
-    decoders: tuple[int, int] | None = None
-    labelers: int | None = None
-    batch_size: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("limit", "labelers", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"--{name.replace('_', '-')} must be 1 or more; got {value}")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that is ready to start: everything that can be wrong with the command was checked.
-
-    Attributes:
-        run: the run directory, with manifest and run.json in place.
-        content: run.json.
-        protocol: how videos become views.
-        labeller: what the labellers load.
-        finished: whether an earlier start has completed the run.
-    """
-
-    run: RunDirectory
-    content: dict[str, Any]
-    protocol: Protocol
-    labeller: LabellerConfig
-    finished: bool
-
-
-def prepare(options: LabelOptions) -> Prepared:
-    """Checks the command, then makes or joins the run directory.
+def label(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
+    """Labels every unit that has no row yet and returns the finished run.json.
 
     Raises:
-        UsageError, sta.CheckpointError, sta.UnsafePickle, ValueError: the command is wrong.
+        UsageError: the input or the cluster is not as it must be, or another command is at work.
+        RunError: the run could not finish; the same command resumes it.
     """
-    model = sta.load_model(
-        options.checkpoint, architecture=options.architecture, labels=options.labels
-    )
-    pruning = _pruning(options, model)
-    shape = model.config
-    shape.stages(pruning)
-    views = _protocol(options, model)
-    dense, pruned = (
-        sta.estimate_flops(model.architecture, pruning=p, num_classes=len(model.labels))
-        for p in (None, pruning)
-    )
-    identity = _identity(options, model, pruning, views)
-    described = {
-        "architecture": model.architecture,
-        "checkpoint": options.checkpoint,
-        "kept_grids": [list(grid) for grid in shape.kept_grids(pruning)],
-        "flops_per_view": pruned,
-        "flops_per_view_unpruned": dense,
-        "flops_follow_clip": sta.flops_follow_clip(model.architecture, pruning),
-        "labels": list(model.labels),
-    }
-    run = RunDirectory(Location.of(options.output))
-    content = _open_or_create(run, options, identity, described)
-    labeller = LabellerConfig(
-        checkpoint=options.checkpoint,
-        pruning=pruning,
-        labels=options.labels,
-        batch_size=options.batch_size,
-        fingerprint=model.fingerprint,
-    )
-    return Prepared(run, content, views, labeller, finished=run.success.exists())
+    stop = Stop()
+    end_on_sigterm()
+
+    def lost() -> None:
+        stop(RunError(f"another command has taken over {plan.run.root.uri}", advice=""))
+
+    plan.run.root.check_writable()
+    try:
+        with held(plan.run.root, lost=lost, say=_say):
+            return _label(plan, options, stop)
+    except KeyboardInterrupt:
+        if stop.error is None:
+            raise
+        raise stop.error from None
 
 
-def _protocol(options: LabelOptions, model: sta.VideoModel) -> Protocol:
-    """The protocol that the task's published accuracies of this kind of model were measured by."""
-    family = "videoswin" if model.architecture.startswith("videoswin") else "videomae"
-    return protocol(
-        options.protocol or f"{family}-{options.task}",
-        size=model.config.image_size,
-        frames=model.config.frames,
-        views=options.views,
-    )
+def is_finished(plan: LabelPlan, options: LabelOptions) -> bool:
+    """Whether there is nothing to do: all is labelled, and no failure is to be done again."""
+    if not plan.run.success.exists():
+        return False
+    failures = plan.run.load()["totals"]["failures"]
+    return not (options.retry_failed and _retryable() & failures.keys())
 
 
-def _pruning(options: LabelOptions, model: sta.VideoModel) -> sta.Pruning:
-    r = sta.default_pruning(model.architecture).r if options.r is None else options.r
-    return dataclasses.replace(options.pruning, r=r)
+def _label(plan: LabelPlan, options: LabelOptions, stop: Stop) -> dict[str, Any]:
+    """All that happens while the lease is held."""
+    run = plan.run
+    content = run.load() if run.exists() else _begin(plan, options)
+    start_ray()
+    pools = _pools(options)
+    try:
+        _say(reconcile(run).line())
+        if options.retry_failed:
+            _withdraw(run)
+        _label_the_rest(plan, options, pools, stop)
+        return _finish(run, content)
+    except (pa.ArrowException, OSError) as error:
+        raise RunError(
+            f"a file of {run.root.uri} cannot be read or written: {_root_cause(error)}"
+        ) from error
 
 
-def _identity(
-    options: LabelOptions, model: sta.VideoModel, pruning: sta.Pruning, views: Protocol
-) -> dict[str, Any]:
-    """All that decides what a row says; a run holds rows of one identity."""
-    return {
-        "input": Location.of(options.source).uri,
-        "limit": options.limit,
-        "model": model.fingerprint,
-        "labels": sta.labels_fingerprint(model.labels),
-        "pruning": dataclasses.asdict(pruning) if pruning.r else {"r": 0},
-        "protocol": dataclasses.asdict(views),
-        "decoder": options.decoder,
-        "unit_schema": UNIT_SCHEMA_VERSION,
-    }
-
-
-def _open_or_create(
-    run: RunDirectory, options: LabelOptions, identity: dict[str, Any], model: dict[str, Any]
-) -> dict[str, Any]:
-    if run.exists():
-        content = run.load()
-        check_same(content["identity"], identity, run.root.uri)
-        return content
-    run.check_unused()
-    listing = Listing(options.source)
-    videos = _first_or_refuse(listing, options.limit)
-    run.root.check_writable()
+def _begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
+    """Lists the input, writes the manifest and then run.json, with which the run begins."""
+    run, every_s = plan.run, plan.protocol.every_s
     run.manifest.delete_parts()
-    count = write_manifest(videos, run.manifest)
+    listing = Listing(options.source, report=lambda count: _say(f"listed {count:,} so far"))
+    videos: Iterator[Video] = islice(listing.videos(), options.limit)
+    if every_s is not None:
+        start_ray()
+        videos = with_durations(videos, run, plan.protocol, _pools(options))
+    unit_s = None if every_s is None else plan.protocol.unit_s
+    counts = write_manifest(videos, run.manifest, unit_s=unit_s)
     content = {
         "version": RUN_VERSION,
         "created": now(),
-        "identity": identity,
-        "model": model,
-        "listing": {"videos": count, "skipped": dict(listing.skipped)},
+        "identity": plan.identity,
+        "model": plan.model,
+        "listing": counts._asdict() | {"skipped": dict(listing.skipped)},
         "environment": environment(),
     }
     run.save(content)
     return content
 
 
-def _first_or_refuse(listing: Listing, limit: int | None) -> Iterator[Video]:
-    videos = islice(listing.videos(), limit)
-    first = next(videos, None)
-    if first is None:
-        raise UsageError(f"no video in {listing.source}: {_found(listing.skipped)}")
-    return chain([first], videos)
-
-
-def _found(skipped: Counter[str]) -> str:
-    if not skipped:
-        return "it is empty"
-    kinds = ", ".join(f"{count} {name}" for name, count in skipped.most_common(5))
-    extensions = " ".join(sorted(VIDEO_EXTENSIONS))
-    return f"it holds {kinds}; a video's name ends in one of {extensions}"
-
-
-def execute(prepared: Prepared, options: LabelOptions) -> dict[str, Any]:
-    """Runs the graph, builds the tables and returns the finished run.json.
-
-    Raises:
-        UsageError: the cluster cannot hold the pools that were asked for.
-        RunError: the run could not finish; the same command resumes it.
-    """
-    run, content = prepared.run, prepared.content
-    start_ray()
+def _pools(options: LabelOptions) -> Pools:
     resources = ray.cluster_resources()
-    pools = plan_pools(
+    return plan_pools(
         cpus=resources.get("CPU", 0.0),
         gpus=resources.get("GPU", 0.0),
+        memory=resources.get("memory", 0.0),
         nodes=len([node for node in ray.nodes() if node["Alive"]]),
         decoders=options.decoders,
         labellers=options.labelers,
     )
-    total = count_rows(run.manifest)
+
+
+def _withdraw(run: RunDirectory) -> None:
+    """Takes back the failures that may be gone; the run is unfinished from then on."""
+    run.success.delete()
+    count = withdraw_failed(run, _retryable())
+    _say(f"Doing {count:,} failed units again.")
+
+
+def _retryable() -> set[str]:
+    return {str(reason) for reason in ErrorType if reason.retryable}
+
+
+def _label_the_rest(plan: LabelPlan, options: LabelOptions, pools: Pools, stop: Stop) -> None:
+    """Runs the graph until every unit has its row."""
+    run, total = plan.run, count_rows(plan.run.manifest)
     config = GraphConfig(
-        protocol=prepared.protocol,
+        protocol=plan.protocol,
         decoder=options.decoder,
-        labeller=dataclasses.replace(prepared.labeller, threads=pools.labeller_threads),
+        labeller=dataclasses.replace(plan.labeller, threads=pools.labeller_threads),
         pools=pools,
-        commit_rows=commit_rows(total, pools),
+        units=total,
+        accept_changed=options.retry_failed,
     )
+    counts = committed(run)
+    for _ in range(_PASSES):
+        _check_failures(options.max_failed, counts, total)
+        if counts.units >= total:
+            return
+        _run_graph(run, config, ProgressLine(total, counts, what=_units(plan)), options, stop)
+        reconcile(run)
+        counts = committed(run)
+    _check_failures(options.max_failed, counts, total)
+
+
+def _run_graph(
+    run: RunDirectory,
+    config: GraphConfig,
+    line: ProgressLine,
+    options: LabelOptions,
+    stop: Stop,
+) -> None:
+    def watch(counts: Counts) -> None:
+        try:
+            _check_failures(options.max_failed, counts, line.total)
+        except RunError as error:
+            stop(error)
+
     try:
-        line = ProgressLine(total=total, before=committed(run))
-        with ray_messages_aside(), reporting(line) as progress:
+        with ray_messages_aside(), reporting(line, watch) as progress:
             run_graph(run, config, progress)
     except (ray.exceptions.RayError, OSError, RuntimeError) as error:
         raise RunError(_root_cause(error)) from error
-    try:
-        return _finish(run, content)
-    except (pa.ArrowException, OSError) as error:
-        raise RunError(f"a file of {run.root.uri} cannot be read: {_root_cause(error)}") from error
+
+
+def _units(plan: LabelPlan) -> str:
+    return "videos" if plan.protocol.every_s is None else "stretches"
+
+
+def _check_failures(limit: FailureLimit | None, counts: Counts, total: int) -> None:
+    """Raises RunError where too much fails."""
+    if limit is not None and limit.is_exceeded(
+        failed=counts.failed, done=counts.units, total=total
+    ):
+        raise RunError(
+            f"{counts.failed:,} of {counts.units:,} failed ({counts.reasons()}), more than "
+            f"--max-failed {limit} allows for this run of {total:,}",
+            advice="Mend the input and run the same command with --retry-failed, or raise "
+            "--max-failed; what is labelled stays.",
+        )
 
 
 def _finish(run: RunDirectory, content: dict[str, Any]) -> dict[str, Any]:
@@ -260,6 +200,11 @@ def _finish(run: RunDirectory, content: dict[str, Any]) -> dict[str, Any]:
         raise RunError(f"the tables do not hold what they promise: {'; '.join(problems)}")
     run.success.write_bytes(b"")
     return content
+
+
+def _say(line: str | None) -> None:
+    if line:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _root_cause(error: BaseException) -> str:

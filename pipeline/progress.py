@@ -6,12 +6,14 @@ import shutil
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _LIVE_SECONDS = 1.0
 _LOG_SECONDS = 30.0
@@ -19,11 +21,33 @@ _LOG_SECONDS = 30.0
 
 @dataclass
 class Counts:
-    """What has been labelled by this process."""
+    """Units that have a row.
 
-    videos: int = 0
-    failed: int = 0
+    Attributes:
+        units: all of them.
+        failures: the failed ones by error_type.
+        seconds: length of the labelled ones.
+    """
+
+    units: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+
+    @property
+    def failed(self) -> int:
+        """Units that failed, for whatever reason."""
+        return self.failures.total()
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.units + other.units,
+            self.failures + other.failures,
+            self.seconds + other.seconds,
+        )
+
+    def reasons(self) -> str:
+        """The failures by reason, most frequent first: "58 not_found, 3 forbidden"."""
+        return ", ".join(f"{count:,} {reason}" for reason, count in self.failures.most_common())
 
 
 class Tally:
@@ -32,11 +56,9 @@ class Tally:
     def __init__(self) -> None:
         self._counts = Counts()
 
-    def add(self, videos: int, failed: int, seconds: float) -> None:
-        """One batch of units, the failed ones among them, and the length of the labelled ones."""
-        self._counts.videos += videos
-        self._counts.failed += failed
-        self._counts.seconds += seconds
+    def add(self, units: int, failures: dict[str, int], seconds: float) -> None:
+        """One batch of units, the failed ones by reason, and the length of the labelled ones."""
+        self._counts += Counts(units, Counter(failures), seconds)
 
     def counts(self) -> Counts:
         """The sums so far."""
@@ -49,8 +71,8 @@ class Reporter:
 
     tally: Any
 
-    def __call__(self, videos: int, failed: int, seconds: float) -> None:  # noqa: D102
-        self.tally.add.remote(videos, failed, seconds)
+    def __call__(self, units: int, failures: dict[str, int], seconds: float) -> None:  # noqa: D102
+        self.tally.add.remote(units, failures, seconds)
 
 
 @dataclass
@@ -58,28 +80,31 @@ class ProgressLine:
     """Formats and writes progress.
 
     Attributes:
-        total: videos of the run.
+        total: units of the run.
         before: what earlier starts of the run had finished.
+        what: what a unit is called: "videos", or "stretches" of recordings.
         out: where the lines go.
     """
 
     total: int
     before: Counts
+    what: str = "videos"
     out: TextIO = field(default_factory=lambda: sys.stderr)
     started: float = field(default_factory=time.monotonic)
 
     def text(self, counts: Counts, *, now: float) -> str:
         """The line, such as `12/48 videos, 1 failed, 0:01:43 of video, 0.8 videos/s, ETA 0:45`."""
-        done = min(self.before.videos + counts.videos, self.total)
+        whole = self.before + counts
+        done = min(whole.units, self.total)
         elapsed = max(now - self.started, 1e-9)
-        rate = counts.videos / elapsed
+        rate = counts.units / elapsed
         parts = [
-            f"{done:,}/{self.total:,} videos",
-            f"{self.before.failed + counts.failed:,} failed",
-            f"{clock(self.before.seconds + counts.seconds)} of video labelled",
+            f"{done:,}/{self.total:,} {self.what}",
+            f"{whole.failed:,} failed",
+            f"{clock(whole.seconds)} of video labelled",
         ]
-        if counts.videos:
-            parts.append(f"{rate:.3g} videos/s ({counts.seconds / elapsed:.3g}x real time)")
+        if counts.units:
+            parts.append(f"{rate:.3g} {self.what}/s ({counts.seconds / elapsed:.3g}x real time)")
             parts.append(f"ETA {clock((self.total - done) / rate)}")
         else:
             parts.append("starting")
@@ -110,15 +135,27 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def reporting(line: ProgressLine) -> Iterator[Callable[[int, int, float], None]]:
-    """Shows progress for as long as the block runs; yields what labellers report to."""
-    tally = ray.remote(num_cpus=0)(Tally).remote()
+def reporting(
+    line: ProgressLine, watch: Callable[[Counts], None] | None = None
+) -> Iterator[Callable[[int, dict[str, int], float], None]]:
+    """Shows progress for as long as the block runs; yields what labellers report to.
+
+    `watch` is called every second, from another thread, with what the whole run has done so far.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    tally = ray.remote(num_cpus=0, scheduling_strategy=here)(Tally).remote()
     every = _LIVE_SECONDS if line.out.isatty() else _LOG_SECONDS
     stop = threading.Event()
 
     def show() -> None:
-        while not stop.wait(every):
-            line.write(line.text(ray.get(tally.counts.remote()), now=time.monotonic()))
+        shown = line.started
+        while not stop.wait(_LIVE_SECONDS):
+            counts = ray.get(tally.counts.remote())
+            if watch is not None:
+                watch(line.before + counts)
+            if time.monotonic() >= shown + every:
+                shown = time.monotonic()
+                line.write(line.text(counts, now=shown))
 
     thread = threading.Thread(target=show, name="progress", daemon=True)
     thread.start()

@@ -6,7 +6,6 @@ import contextlib
 import io
 import logging
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import ray
 import ray.data
 
 from pipeline.resources import OVERHEAD_CPUS
+from pipeline.stopping import end_on_sigterm
 
 # Ray says this of every graph with actors on a machine of two cores, where it cannot be helped.
 _HARMLESS = "PYTHON worker processes have been started"
@@ -27,8 +27,10 @@ def start_ray() -> None:
     """Joins the cluster that the job was submitted to, or starts a Ray of its own.
 
     RAY_ADDRESS alone tells: `ray job submit` sets it, and a cluster that an earlier program left
-    behind on this machine does not.
+    behind on this machine does not. A second call changes nothing.
     """
+    if ray.is_initialized():
+        return
     _quieten()
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not os.environ.get("RAY_ADDRESS"):
@@ -38,9 +40,7 @@ def start_ray() -> None:
         settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     with _native_stderr_held():
         ray.init(**settings)
-    # After ray.init, which installs a handler of its own: `ray job stop` and a scheduler's SIGTERM
-    # end the job as Ctrl-C does, without a native stack trace.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_on_sigterm()  # again, since ray.init installs a handler that prints a native stack trace
 
 
 @contextmanager

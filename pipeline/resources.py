@@ -8,6 +8,7 @@ hang without a word; so the pools share what is left over.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from pipeline.errors import UsageError
@@ -19,6 +20,11 @@ OVERHEAD_CPUS = FILTER_CPUS + TASK_CPUS
 # Reading the manifest and writing results are light; one core each would idle a decoder, and much
 # less would start a process for every file at once.
 IO_CPUS = 0.5
+
+# Memory that Ray sets aside: per decoder the child's usual peak and its parent, and what the
+# checkpoint filter of Ray Data asks for at the least.
+DECODER_MEMORY = 600 * 1024**2
+FILTER_MEMORY = 1024**3
 
 # More actors than this only take turns on a core and fill memory.
 _ACTORS_PER_CPU = 2
@@ -61,6 +67,7 @@ def plan_pools(
     *,
     cpus: float,
     gpus: float,
+    memory: float = math.inf,
     nodes: int = 1,
     decoders: tuple[int, int] | None = None,
     labellers: int | None = None,
@@ -70,6 +77,7 @@ def plan_pools(
     Args:
         cpus: cores that Ray may hand out.
         gpus: GPUs that Ray may hand out; labellers run on CPUs where there are none.
+        memory: bytes that Ray may hand out.
         nodes: machines in the cluster.
         decoders: (min, max) if the user chose.
         labellers: number if the user chose.
@@ -91,7 +99,14 @@ def plan_pools(
     if decoders is None:
         # Labelling on a CPU takes most of the work; on GPUs the decoders do.
         most = spare / 2 if on_cpu else spare
-        decoders = (max(1, int(most)),) * 2
+        fitting = (memory - FILTER_MEMORY) // DECODER_MEMORY
+        decoders = (max(1, int(min(most, fitting))),) * 2
+    needed = FILTER_MEMORY + decoders[1] * DECODER_MEMORY
+    if needed > memory:
+        raise UsageError(
+            f"{decoders[1]} decoders of {_gib(DECODER_MEMORY)} and the checkpoint filter's "
+            f"{_gib(FILTER_MEMORY)} need {_gib(needed)} of memory; Ray has {_gib(memory)} to give"
+        )
     actors = decoders[1] + on_cpu
     if actors > _ACTORS_PER_CPU * cpus:
         raise UsageError(
@@ -108,3 +123,7 @@ def plan_pools(
         labeller_gpus=0.0 if on_cpu else 1.0,
         labeller_threads=threads,
     )
+
+
+def _gib(count: float) -> str:
+    return f"{count / 1024**3:.2g} GiB"

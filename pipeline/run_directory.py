@@ -55,6 +55,11 @@ class RunDirectory:
         return self.root.child("_checkpoint")
 
     @property
+    def listed(self) -> Location:
+        """What was listed, while it is measured; gone when the manifest is whole."""
+        return self.root.child("_listed")
+
+    @property
     def run_json(self) -> Location:
         """Configuration, versions and totals."""
         return self.root.child("run.json")

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import re
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
+import botocore.exceptions
 import pyarrow.fs as pafs
+from botocore.config import Config
 
 from pipeline.atomic_files import HIDDEN_NAME, AtomicFile, AtomicFiles, sweep
 from pipeline.errors import UsageError
 from pipeline.s3_filesystem import s3_filesystem, storage_reason
 
 S3_SCHEME = "s3://"
+
+_S3 = Config(retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=30)
 
 # What a signed web address carries, of AWS and of others.
 _SIGNATURE = re.compile(r"[?&]([\w-]*signature|[\w-]*credential|[\w-]*token|sig)=", re.IGNORECASE)
@@ -124,6 +131,36 @@ class Location:
         """Removes what killed writers left half-written in this local folder; how many files."""
         return 0 if self.is_s3 else sweep(self.uri)
 
+    def create(self, content: bytes) -> bool:
+        """Writes the file here unless there is one; of several at once, one alone gets True.
+
+        In object storage this asks for conditional writes (If-None-Match), which AWS, Ceph and
+        MinIO have.
+        """
+        if self.is_s3:
+            return _create_object(self.uri, content)
+        os.makedirs(os.path.dirname(self.uri), exist_ok=True)
+        aside = os.path.join(os.path.dirname(self.uri), f".writing-{secrets.token_hex(8)}")
+        try:
+            Path(aside).write_bytes(content)
+            os.link(aside, self.uri)
+        except FileExistsError:
+            return False
+        finally:
+            Path(aside).unlink(missing_ok=True)
+        return True
+
+    def delete(self) -> None:
+        """Deletes the file here; none is as good."""
+        filesystem, path = self.filesystem()
+        with contextlib.suppress(FileNotFoundError):
+            filesystem.delete_file(path)
+
+    def move(self, to: Location) -> None:
+        """Renames the file here; in object storage a copy, then a deletion."""
+        filesystem, path = self.filesystem()
+        filesystem.move(path, to.filesystem()[1])
+
     def delete_parts(self) -> None:
         """Deletes the numbered Parquet files that this program writes here, whole or begun."""
         self.sweep()
@@ -147,6 +184,22 @@ class Location:
             filesystem.delete_file(path)
         except OSError as error:
             raise UsageError(f"cannot write to {self.uri}: {storage_reason(error)}") from error
+
+
+def _create_object(uri: str, content: bytes) -> bool:
+    """Writes an object unless there is one; whether it was written."""
+    bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
+    client = boto3.client("s3", config=_S3)
+    try:
+        client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+    except botocore.exceptions.ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if status in (409, 412):
+            return False
+        raise OSError(f"cannot write {uri}: {storage_reason(error)}") from error
+    except botocore.exceptions.BotoCoreError as error:
+        raise OSError(f"cannot write {uri}: {storage_reason(error)}") from error
+    return True
 
 
 def carries_credentials(address: str) -> bool:

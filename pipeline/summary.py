@@ -37,7 +37,10 @@ def summary(run: RunDirectory, content: dict[str, Any]) -> str:
 def _counts(totals: dict[str, Any]) -> str:
     failed = totals["videos"] - totals["ok"]
     length = clock(totals["video_seconds"])
-    return f"Videos:    {totals['ok']:,} labelled ({length} of video), {failed:,} failed"
+    text = f"Videos:    {totals['ok']:,} labelled ({length} of video), {failed:,} failed"
+    if totals["units"] > totals["videos"]:
+        text += f"; {totals['units_failed']:,} of {totals['units']:,} stretches failed"
+    return text
 
 
 def _flops(model: dict[str, Any], totals: dict[str, Any]) -> str:

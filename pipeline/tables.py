@@ -6,18 +6,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import RunError
 from pipeline.manifest import count_rows
-from pipeline.progress import Counts
+from pipeline.parts import PartWriter
+from pipeline.recordings import Recordings
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
 from workers.schema import OUTCOME, PREDICTION, VIEW, column
 
-_OF_VIDEO = ("attempts", "decode_ms", "bytes_read", "frame_count", "lost_frames", "duration_s")
+_OF_VIDEO = (
+    "attempts",
+    "decode_ms",
+    "bytes_read",
+    "etag",
+    "frame_count",
+    "lost_frames",
+    "duration_s",
+)
 
 CLIPS_SCHEMA = pa.schema(
     [
@@ -37,6 +47,8 @@ VIDEOS_SCHEMA = pa.schema(
         column("flops", pa.int64(), "sum of flops over those rows"),
         column("gpu_ms", pa.float64(), "sum of gpu_ms over those rows"),
         *[part for part in OUTCOME if part.name in _OF_VIDEO],
+        column("units", pa.int32(), "units of the video: 1, or the stretches of a recording"),
+        column("units_failed", pa.int32(), "those of them that failed; more than half: it failed"),
         column("truth", pa.string(), "label given in the input, null if none was"),
     ]
 )
@@ -55,6 +67,8 @@ class Totals:
     Attributes:
         videos: rows of videos/.
         ok: those with labels.
+        units: units of work.
+        units_failed: failed units, those of labelled recordings included.
         failures: number of failed videos by reason.
         examples: (video_id, error) of a few failures by reason.
         clips: rows of clips/.
@@ -70,6 +84,8 @@ class Totals:
 
     videos: int = 0
     ok: int = 0
+    units: int = 0
+    units_failed: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     clips: int = 0
@@ -87,15 +103,17 @@ class Totals:
         ok = videos.filter(pc.equal(videos["status"], "ok"))
         self.videos += videos.num_rows
         self.ok += ok.num_rows
+        self.units += _sum(videos["units"])
+        self.units_failed += _sum(videos["units_failed"])
         for row in videos.filter(pc.equal(videos["status"], "failed")).to_pylist():
             reason = row["error_type"]
             self.failures[reason] = self.failures.get(reason, 0) + 1
             examples = self.examples.setdefault(reason, [])
             if len(examples) < _EXAMPLES:
                 examples.append((row["video_id"], row["error"]))
-        self.clips += _sum(ok["clips"])
-        self.flops += _sum(ok["flops"])
-        self.gpu_ms += _sum(ok["gpu_ms"])
+        self.clips += _sum(videos["clips"])
+        self.flops += _sum(videos["flops"])
+        self.gpu_ms += _sum(videos["gpu_ms"])
         self.decode_ms += _sum(videos["decode_ms"])
         self.bytes_read += _sum(videos["bytes_read"])
         self.video_seconds += _sum(ok["duration_s"])
@@ -117,34 +135,24 @@ def build_tables(run: RunDirectory) -> Totals:
     """
     _check_complete(run)
     metadata = run.schema_metadata()
-    clips = _Writer(run.clips, CLIPS_SCHEMA.with_metadata(metadata), _CLIPS_PER_FILE)
-    videos = _Writer(run.videos, VIDEOS_SCHEMA.with_metadata(metadata), _VIDEOS_PER_FILE)
     totals = Totals()
-    for units in _unit_tables(run.units):
-        part = _videos(units)
-        totals.add(part)
-        videos.write(part)
-        clips.write(_clips(units))
-    clips.close()
-    videos.close()
+    recordings = Recordings(run, run.load()["model"].get("labels", ()))
+    with (
+        PartWriter(run.clips, CLIPS_SCHEMA.with_metadata(metadata), _CLIPS_PER_FILE) as clips,
+        PartWriter(run.videos, VIDEOS_SCHEMA.with_metadata(metadata), _VIDEOS_PER_FILE) as videos,
+    ):
+        for units in _unit_tables(run.units):
+            clips.write(_clips(units))
+            whole = pc.is_null(units["start_s"])
+            stretches = units.filter(pc.invert(whole))
+            parts = [_videos(units.filter(whole))]
+            if stretches.num_rows:
+                rows = recordings.add(stretches)
+                parts.append(pa.Table.from_pylist(rows, schema=VIDEOS_SCHEMA))
+            for part in parts:
+                totals.add(part)
+                videos.write(part)
     return totals
-
-
-def committed(run: RunDirectory) -> Counts:
-    """What units/ holds already."""
-    counts = Counts()
-    for file in run.units.files(".parquet"):
-        filesystem, path = file.filesystem()
-        try:
-            part = pq.read_table(
-                path, columns=["status", "duration_s"], filesystem=filesystem, partitioning=None
-            )
-        except pa.ArrowInvalid:
-            continue  # cut off by a kill; resuming removes it
-        counts.videos += part.num_rows
-        counts.failed += _sum(pc.equal(part["status"], "failed"))
-        counts.seconds += _sum(part["duration_s"])
-    return counts
 
 
 def _unit_tables(units: Location) -> Iterator[pa.Table]:
@@ -155,16 +163,17 @@ def _unit_tables(units: Location) -> Iterator[pa.Table]:
 
 def _check_complete(run: RunDirectory) -> None:
     expected = count_rows(run.manifest)
-    seen: set[str] = set()
-    rows = 0
-    for file in run.units.files(".parquet"):
+    files = run.units.files(".parquet")
+    ids = [np.array([], dtype="S1")]
+    for file in files:
         filesystem, path = file.filesystem()
-        ids = pq.read_table(path, columns=["unit_id"], filesystem=filesystem, partitioning=None)
-        rows += ids.num_rows
-        seen.update(ids["unit_id"].to_pylist())
-    if not rows == len(seen) == expected:
+        part = pq.read_table(path, columns=["unit_id"], filesystem=filesystem, partitioning=None)
+        ids.append(part["unit_id"].to_numpy(zero_copy_only=False).astype(np.bytes_))
+    every = np.concatenate(ids)
+    distinct = len(np.unique(every))
+    if not len(every) == distinct == expected:
         raise RunError(
-            f"units/ holds {rows} rows of {len(seen)} units and the manifest has {expected}; "
+            f"units/ holds {len(every)} rows of {distinct} units and the manifest has {expected}; "
             f"jobs/verify.py names what differs"
         )
 
@@ -178,53 +187,17 @@ def _clips(units: pa.Table) -> pa.Table:
     columns = dict(zip([part.name for part in VIEW], flat.flatten(), strict=True))
     columns["video_id"] = units["video_id"].take(parents)
     columns["unit_id"] = units["unit_id"].take(parents)
-    arrays = [_cast(columns[name], CLIPS_SCHEMA.field(name).type) for name in CLIPS_SCHEMA.names]
+    arrays = [columns[name].cast(CLIPS_SCHEMA.field(name).type) for name in CLIPS_SCHEMA.names]
     return pa.Table.from_arrays(arrays, schema=CLIPS_SCHEMA)
 
 
 def _videos(units: pa.Table) -> pa.Table:
     """One row per video, from units that are whole videos."""
-    counts = pc.fill_null(pc.list_value_length(units["views"]), 0)
-    columns = {name: units[name] for name in VIDEOS_SCHEMA.names if name != "clips"}
-    columns["clips"] = counts
-    arrays = [_cast(columns[name], VIDEOS_SCHEMA.field(name).type) for name in VIDEOS_SCHEMA.names]
+    made = {
+        "clips": pc.fill_null(pc.list_value_length(units["views"]), 0),
+        "units": pa.repeat(1, units.num_rows),
+        "units_failed": pc.equal(units["status"], "failed").cast(pa.int32()),
+    }
+    columns = {name: units[name] for name in VIDEOS_SCHEMA.names if name not in made} | made
+    arrays = [columns[name].cast(VIDEOS_SCHEMA.field(name).type) for name in VIDEOS_SCHEMA.names]
     return pa.Table.from_arrays(arrays, schema=VIDEOS_SCHEMA)
-
-
-def _cast(values: Any, kind: pa.DataType) -> Any:
-    return values.cast(kind)
-
-
-class _Writer:
-    """Writes a table as numbered files of bounded size into a fresh folder."""
-
-    def __init__(self, folder: Location, schema: pa.Schema, rows_per_file: int) -> None:
-        folder.delete_parts()
-        self._filesystem, self._path = folder.filesystem()
-        self._filesystem.create_dir(self._path, recursive=True)
-        self._schema = schema
-        self._rows_per_file = rows_per_file
-        self._files = 0
-        self._rows = 0
-        self._file: pq.ParquetWriter | None = None
-
-    def write(self, table: pa.Table) -> None:
-        if self._file is None:
-            path = f"{self._path}/part-{self._files:05d}.parquet"
-            self._file = pq.ParquetWriter(
-                path, self._schema, filesystem=self._filesystem, compression="zstd"
-            )
-            self._files += 1
-            self._rows = 0
-        self._file.write_table(table.replace_schema_metadata(self._schema.metadata))
-        self._rows += table.num_rows
-        if self._rows >= self._rows_per_file:
-            self._file.close()
-            self._file = None
-
-    def close(self) -> None:
-        """Ends the last file; an empty table still leaves one file with its schema."""
-        if self._files == 0:
-            self.write(self._schema.empty_table())
-        if self._file is not None:
-            self._file.close()

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
-from pipeline.manifest import MANIFEST_SCHEMA
+from pipeline.evidence import Evidence, exact_sum, sum_by
+from pipeline.recordings import has_failed
 from pipeline.run_directory import RunDirectory
-from pipeline.storage import Location
-from pipeline.tables import CLIPS_SCHEMA, VIDEOS_SCHEMA
 from workers.failures import ErrorType
-from workers.schema import UNITS_SCHEMA
 
 _NAMED = 3
 
@@ -37,15 +36,6 @@ class Check:
     problem: str | None = None
 
 
-@dataclass
-class _Sums:
-    """What one table says of each video: rows, FLOPs and state."""
-
-    rows: Counter[str] = field(default_factory=Counter)
-    flops: Counter[str] = field(default_factory=Counter)
-    status: dict[str, str] = field(default_factory=dict)
-
-
 def verify(run: RunDirectory) -> list[Check]:
     """Checks a run that has its tables.
 
@@ -55,6 +45,7 @@ def verify(run: RunDirectory) -> list[Check]:
     if not run.exists():
         raise UsageError(f"there is no run in {run.root.uri}: it has no run.json")
     content = run.load()
+    evidence = Evidence(run)
     checks: list[Check] = []
 
     def check(what: str, look: Callable[[], str | None]) -> None:
@@ -63,168 +54,223 @@ def verify(run: RunDirectory) -> list[Check]:
         except (OSError, pa.ArrowException) as error:
             checks.append(Check(what, str(error).splitlines()[0]))
 
-    check("manifest: readable, as declared, ids unique", lambda: _manifest(run))
-    check("units: as declared, every unit of the manifest exactly once", lambda: _units(run))
-    check("units: ok with labels, or failed with a reason of the list", lambda: _outcomes(run))
-    check("checkpoint: names exactly the units that are written", lambda: _checkpoint(run))
-    check("videos: as declared, one row per video, in the state of its unit", lambda: _videos(run))
-    check("clips: as declared, all views of every labelled video", lambda: _clips(run, content))
-    check("clips: bits in the kept maps are the tokens kept", lambda: _maps(run, content))
-    check("FLOPs: units, clips and videos add up to the same", lambda: _flops(run))
-    check("run.json: totals are those of the tables", lambda: _totals(run, content))
+    check("manifest: readable, as declared, ids unique", lambda: _manifest(evidence))
+    check("units: as declared, every unit of the manifest exactly once", lambda: _units(evidence))
+    check("units: ok with labels, or failed with a reason of the list", lambda: _outcomes(evidence))
+    check(
+        "checkpoint: names exactly the units that are written", lambda: _checkpoint(run, evidence)
+    )
+    check(
+        "videos: as declared, one row per video, in the state of its units",
+        lambda: _videos(evidence),
+    )
+    check("clips: as declared, all views of every labelled unit", lambda: _clips(evidence, content))
+    check("clips: bits in the kept maps are the tokens kept", lambda: _maps(evidence, content))
+    check("FLOPs: units, clips and videos add up to the same", lambda: _flops(evidence))
+    check("run.json: totals are those of the tables", lambda: _totals(evidence, content))
     return checks
 
 
-def _tables(
-    folder: Location, schema: pa.Schema, columns: list[str] | None = None
-) -> Iterator[pa.Table]:
-    """The tables of a folder, file by file; a file of another schema raises."""
-    for file in folder.files(".parquet"):
-        filesystem, path = file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as opened:
-            if not opened.schema_arrow.equals(schema):
-                raise pa.ArrowInvalid(f"{file.uri} has other columns than declared")
-            yield opened.read(columns=columns)
+def _such(names: pa.Array | pa.ChunkedArray) -> str:
+    return f", such as {', '.join(map(str, names[:_NAMED].to_pylist()))}"
 
 
-def _ids(folder: Location, schema: pa.Schema) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for table in _tables(folder, schema, ["unit_id"]):
-        counts.update(table["unit_id"].to_pylist())
-    return counts
-
-
-def _repeated(counts: Counter[str], what: str) -> str | None:
-    repeated = [name for name, count in counts.items() if count > 1]
+def _repeated(ids: pa.ChunkedArray, what: str) -> str | None:
+    counts = ids.value_counts()
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
     return f"{len(repeated)} {what} stand more than once{_such(repeated)}" if repeated else None
 
 
-def _such(names: list[str]) -> str:
-    return f", such as {', '.join(names[:_NAMED])}"
+def _manifest(evidence: Evidence) -> str | None:
+    ids = evidence.manifest["unit_id"]
+    return _repeated(ids, "units") if len(ids) else "it has no rows"
 
 
-def _manifest(run: RunDirectory) -> str | None:
-    ids = _ids(run.manifest, MANIFEST_SCHEMA)
-    return _repeated(ids, "units") if ids else "it has no rows"
-
-
-def _units(run: RunDirectory) -> str | None:
-    expected, written = _ids(run.manifest, MANIFEST_SCHEMA), _ids(run.units, UNITS_SCHEMA)
-    missing, foreign = list(expected - written), [i for i in written if i not in expected]
-    if missing:
+def _units(evidence: Evidence) -> str | None:
+    written, expected = evidence.units["unit_id"], evidence.manifest["unit_id"]
+    missing = expected.filter(pc.invert(pc.is_in(expected, value_set=written)))
+    if len(missing):
         return f"{len(missing)} units have no row{_such(missing)}"
-    if foreign:
+    foreign = written.filter(pa.array(evidence.unit_rows < 0))
+    if len(foreign):
         return f"{len(foreign)} units are not of this manifest{_such(foreign)}"
     return _repeated(written, "units")
 
 
-def _outcomes(run: RunDirectory) -> str | None:
-    wrong: list[str] = []
-    reasons = {str(reason) for reason in ErrorType}
-    columns = ["unit_id", "status", "error_type", "error", "label"]
-    for table in _tables(run.units, UNITS_SCHEMA, columns):
-        for row in table.to_pylist():
-            labelled = row["status"] == "ok" and row["label"] is not None
-            failed = row["status"] == "failed" and row["error_type"] in reasons and row["error"]
-            if not (labelled or failed):
-                wrong.append(row["unit_id"])
-    return f"{len(wrong)} units are neither{_such(wrong)}" if wrong else None
+def _outcomes(evidence: Evidence) -> str | None:
+    units = evidence.units
+    reasons = pa.array([str(reason) for reason in ErrorType])
+    labelled = pc.and_(pc.equal(units["status"], "ok"), pc.is_valid(units["label"]))
+    known = pc.is_in(units["error_type"], value_set=reasons)
+    said = pc.fill_null(pc.greater(pc.utf8_length(units["error"]), 0), False)
+    failed = pc.and_(pc.equal(units["status"], "failed"), pc.and_(known, said))
+    neither = pc.invert(pc.fill_null(pc.or_(labelled, failed), False))
+    wrong = units["unit_id"].filter(neither)
+    return f"{len(wrong)} units are neither{_such(wrong)}" if len(wrong) else None
 
 
-def _checkpoint(run: RunDirectory) -> str | None:
-    confirmed: Counter[str] = Counter()
+def _checkpoint(run: RunDirectory, evidence: Evidence) -> str | None:
+    parts = [pa.chunked_array([], pa.string())]
     for file in run.checkpoint.files(".parquet"):
         filesystem, path = file.filesystem()
-        if path.endswith(".pending.parquet"):
-            continue
-        ids = pq.ParquetFile(path, filesystem=filesystem).read(columns=["unit_id"])
-        confirmed.update(ids["unit_id"].to_pylist())
-    written = _ids(run.units, UNITS_SCHEMA)
-    if confirmed.keys() != written.keys():
-        return f"it names {len(confirmed)} units and {len(written)} are written"
+        if not path.endswith(".pending.parquet"):
+            with pq.ParquetFile(path, filesystem=filesystem) as opened:
+                parts.append(opened.read(columns=["unit_id"])["unit_id"])
+    confirmed = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
+    written = evidence.units["unit_id"]
+    one, other = pc.unique(confirmed), pc.unique(written)
+    if len(one) != len(other) or not pc.all(pc.is_in(one, value_set=other), min_count=0).as_py():
+        return f"it names {len(one)} units and {len(other)} are written"
     return None
 
 
-def _by_video(folder: Location, schema: pa.Schema, *, status: bool) -> _Sums:
-    sums = _Sums()
-    columns = ["video_id", "flops", *(["status"] if status else [])]
-    for table in _tables(folder, schema, columns):
-        sums.rows.update(table["video_id"].to_pylist())
-        for row in table.group_by("video_id").aggregate([("flops", "sum")]).to_pylist():
-            sums.flops[row["video_id"]] += row["flops_sum"] or 0
-        if status:
-            names, states = table["video_id"].to_pylist(), table["status"].to_pylist()
-            sums.status.update(zip(names, states, strict=True))
-    return sums
+def _videos(evidence: Evidence) -> str | None:
+    videos, rows = evidence.videos, evidence.video_rows
+    count = len(evidence.video_ids)
+    missing = np.setdiff1d(np.arange(count), rows)
+    if len(missing):
+        return f"{len(missing)} videos have no row{_such(evidence.video_ids.take(missing))}"
+    foreign = videos["video_id"].filter(pa.array(rows < 0))
+    if len(foreign):
+        return f"{len(foreign)} videos are not of this manifest{_such(foreign)}"
+    repeated = _repeated(videos["video_id"], "videos")
+    if repeated:
+        return repeated
+    units, failed = _units_by_video(evidence)
+    states = np.where(has_failed(units, failed), "failed", "ok")[rows]
+    said = np.asarray(videos["status"]).astype(str)
+    counted = np.asarray(pc.fill_null(videos["units"], -1)), np.asarray(videos["units_failed"])
+    wrong = (states != said) | (counted[0] != units[rows]) | (counted[1] != failed[rows])
+    names = videos["video_id"].filter(pa.array(wrong))
+    if len(names):
+        return f"{len(names)} videos are in another state than their units{_such(names)}"
+    return None
 
 
-def _videos(run: RunDirectory) -> str | None:
-    expected: set[str] = set()
-    for table in _tables(run.manifest, MANIFEST_SCHEMA, ["video_id"]):
-        expected.update(table["video_id"].to_pylist())
-    videos = _by_video(run.videos, VIDEOS_SCHEMA, status=True)
-    units = _by_video(run.units, UNITS_SCHEMA, status=True)
-    if videos.rows.keys() != expected:
-        differing = sorted(videos.rows.keys() ^ expected)
-        return f"{len(differing)} videos are in one of manifest and table only{_such(differing)}"
-    if videos.status != units.status:
-        differing = [n for n, state in videos.status.items() if units.status.get(n) != state]
-        return f"{len(differing)} videos are in another state than their unit{_such(differing)}"
-    return _repeated(videos.rows, "videos")
+def _units_by_video(evidence: Evidence) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(videos,) numbers of units and of failed units, by units/."""
+    rows = evidence.unit_rows
+    videos = np.where(rows >= 0, evidence.video_of_unit[rows], -1)
+    failed = np.asarray(pc.equal(evidence.units["status"], "failed")).astype(np.int64)
+    count = len(evidence.video_ids)
+    return sum_by(videos, np.ones(len(videos), np.int64), count), sum_by(videos, failed, count)
 
 
-def _clips(run: RunDirectory, content: dict[str, Any]) -> str | None:
+def _clips(evidence: Evidence, content: dict[str, Any]) -> str | None:
     protocol = content["identity"]["protocol"]
-    views = protocol["clips"] * protocol["crops"]
-    seen: Counter[tuple[str, int, int]] = Counter()
-    for table in _tables(run.clips, CLIPS_SCHEMA, ["unit_id", "clip", "crop"]):
-        seen.update(zip(*(column.to_pylist() for column in table.columns), strict=True))
-    if len(seen) != sum(seen.values()):
-        return "a view stands twice"
-    counts = Counter(unit for unit, _, _ in seen)
-    labelled: set[str] = set()
-    for table in _tables(run.units, UNITS_SCHEMA, ["unit_id", "status"]):
-        ok = table.filter(pc.equal(table["status"], "ok"))
-        labelled.update(ok["unit_id"].to_pylist())
-    wrong = sorted(labelled ^ counts.keys() | {u for u, n in counts.items() if n != views})
-    return f"{len(wrong)} units have not {views} views{_such(wrong)}" if wrong else None
+    unit, clip, crop, _ = evidence.clips
+    if (unit < 0).any():
+        return f"{int((unit < 0).sum())} views are of units that are not of this manifest"
+    if (crop < 0).any() or (crop >= protocol["crops"]).any() or (clip < 0).any():
+        return "a view has a number that the protocol does not give"
+    order = np.lexsort((crop, clip, unit))
+    same = np.ones(max(len(unit) - 1, 0), dtype=np.bool_)
+    for numbers in (unit, clip, crop):
+        same &= np.diff(numbers[order]) == 0
+    if same.any():
+        return f"{int(same.sum())} views stand twice"
+    found = np.bincount(unit, minlength=len(evidence.manifest))
+    expected = sum_by(
+        evidence.unit_rows, np.asarray(evidence.units["views"]), len(evidence.manifest)
+    )
+    wrong = (found != expected) | ~_allowed(evidence, protocol, expected)
+    names = evidence.manifest["unit_id"].filter(pa.array(wrong))
+    if len(names):
+        return f"{len(names)} units have not the views of their protocol{_such(names)}"
+    return _outside(evidence, protocol, unit, clip)
 
 
-def _maps(run: RunDirectory, content: dict[str, Any]) -> str | None:
+def _allowed(
+    evidence: Evidence, protocol: dict[str, Any], views: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """(units,) whether a unit of this state may have so many views."""
+    ok = np.zeros(len(evidence.manifest), dtype=np.bool_)
+    rows = evidence.unit_rows
+    ok[rows[rows >= 0]] = np.asarray(pc.equal(evidence.units["status"], "ok"))[rows >= 0]
+    most = protocol["clips"] * protocol["crops"]
+    if protocol.get("every_s") is None:
+        return np.asarray(views == np.where(ok, most, 0))
+    whole = np.asarray(pc.is_null(evidence.manifest["start_s"]))
+    some = (views > 0) & (views % protocol["crops"] == 0) & (whole | (views <= most))
+    return np.asarray(np.where(ok, some, views == 0))
+
+
+def _outside(
+    evidence: Evidence,
+    protocol: dict[str, Any],
+    unit: npt.NDArray[np.int64],
+    clip: npt.NDArray[np.int64],
+) -> str | None:
+    """Whether a clip of a timeline starts outside of its unit."""
+    if protocol.get("every_s") is None:
+        return None
+    starts = clip * protocol["every_s"]
+    first = np.asarray(pc.fill_null(evidence.manifest["start_s"], 0.0))[unit]
+    last = np.asarray(pc.fill_null(evidence.manifest["end_s"], np.inf))[unit]
+    slack = 1e-3 * protocol["every_s"]
+    outside = (starts < first - slack) | (starts > last - protocol["every_s"] + slack)
+    names = evidence.manifest["unit_id"].take(np.unique(unit[outside]))
+    return f"clips of {len(names)} units lie outside of them{_such(names)}" if len(names) else None
+
+
+def _maps(evidence: Evidence, content: dict[str, Any]) -> str | None:
     model = content["model"]
-    for table in _tables(run.clips, CLIPS_SCHEMA):
+    for table in evidence.kept_maps():
         other = pc.any(pc.not_equal(table["flops"], model["flops_per_view"])).as_py()
         if other and not model["flops_follow_clip"]:
             return f"a view did not cost the {model['flops_per_view']} FLOPs of this run"
-        for row in table.select(["video_id", "tokens_kept", "kept_maps"]).to_pylist():
-            bits = [
-                int(np.unpackbits(np.frombuffer(packed, np.uint8)).sum())
-                for packed in row["kept_maps"]
-            ]
-            if bits != row["tokens_kept"]:
-                return f"{row['video_id']} kept {row['tokens_kept']} and its maps show {bits}"
+        maps = table["kept_maps"].combine_chunks()
+        kept = table["tokens_kept"].combine_chunks()
+        if not pc.list_value_length(maps).equals(pc.list_value_length(kept)):
+            return "a view has another number of maps than of stages"
+        shown = _bits(pc.list_flatten(maps))
+        wrong = np.flatnonzero(shown != np.asarray(pc.list_flatten(kept)))
+        if len(wrong):
+            view = pc.list_parent_indices(maps)[int(wrong[0])].as_py()
+            name, said = table["video_id"][view].as_py(), kept[view].as_py()
+            return f"{name} kept {said} and its maps show {_bits(maps[view].values).tolist()}"
     return None
 
 
-def _flops(run: RunDirectory) -> str | None:
-    units = _by_video(run.units, UNITS_SCHEMA, status=False).flops
-    clips = _by_video(run.clips, CLIPS_SCHEMA, status=False).flops
-    videos = _by_video(run.videos, VIDEOS_SCHEMA, status=False).flops
-    for name, flops in videos.items():
-        if not flops == clips[name] == units[name]:
-            return f"{name}: {units[name]} in units, {clips[name]} in clips, {flops} in videos"
-    return None if sum(videos.values()) == sum(clips.values()) else "clips of unknown videos"
+def _bits(packed: pa.BinaryArray) -> npt.NDArray[np.int64]:
+    """Bits that are set in each binary value."""
+    _, offsets, data = packed.buffers()
+    if data is None:
+        return np.zeros(len(packed), np.int64)
+    ends = np.frombuffer(offsets, np.int32)[packed.offset : packed.offset + len(packed) + 1]
+    counts = np.bitwise_count(np.frombuffer(data, np.uint8)[ends[0] : ends[-1]])
+    sums = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    return np.asarray(np.diff(sums[ends - ends[0]]))
 
 
-def _totals(run: RunDirectory, content: dict[str, Any]) -> str | None:
+def _flops(evidence: Evidence) -> str | None:
+    count = len(evidence.video_ids)
+    unit, _, _, flops = evidence.clips
+    rows = evidence.unit_rows
+    videos = np.where(rows >= 0, evidence.video_of_unit[rows], -1)
+    in_units = sum_by(videos, np.asarray(pc.fill_null(evidence.units["flops"], 0)), count)
+    in_clips = sum_by(np.where(unit >= 0, evidence.video_of_unit[unit], -1), flops, count)
+    said = np.asarray(pc.fill_null(evidence.videos["flops"], 0))
+    in_videos = sum_by(evidence.video_rows, said, count)
+    wrong = np.flatnonzero((in_units != in_clips) | (in_units != in_videos))
+    if len(wrong):
+        first = int(wrong[0])
+        return (
+            f"{evidence.video_ids[first]}: {in_units[first]} in units, {in_clips[first]} in "
+            f"clips, {in_videos[first]} in videos"
+        )
+    return None if (unit >= 0).all() else "clips of unknown videos"
+
+
+def _totals(evidence: Evidence, content: dict[str, Any]) -> str | None:
     totals = content.get("totals")
     if totals is None:
         return "there are none: the run is not finished"
-    videos = _by_video(run.videos, VIDEOS_SCHEMA, status=True)
+    states = Counter(evidence.videos["status"].to_pylist())
     found = {
-        "videos": len(videos.rows),
-        "ok": sum(state == "ok" for state in videos.status.values()),
-        "flops": sum(videos.flops.values()),
+        "videos": len(pc.unique(evidence.videos["video_id"])),
+        "ok": states["ok"],
+        "flops": exact_sum(np.asarray(pc.fill_null(evidence.videos["flops"], 0))),
     }
     said = {name: totals[name] for name in found}
     return None if found == said else f"it says {json.dumps(said)}, the tables {json.dumps(found)}"

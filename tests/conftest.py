@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-import sta
+from tests.faults.archive import make_checkpoint
 from tests.object_storage import object_storage as serve
 from tests.unreliable import unreliable
 
@@ -12,14 +12,7 @@ from tests.unreliable import unreliable
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory):
     """A vit_demo of random weights, as a file: the tests of the machinery need no trained one."""
-    import torch
-
-    torch.manual_seed(0)
-    model = sta.create_model("vit_demo", num_classes=6)
-    torch.nn.init.normal_(model.head.weight, std=2.0)
-    path = tmp_path_factory.mktemp("model") / "random.safetensors"
-    sta.save_checkpoint(model, path, labels=list("abcdef"), origin="random weights")
-    return path
+    return make_checkpoint(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="session")

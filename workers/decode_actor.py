@@ -18,14 +18,25 @@ from workers.sampling import Protocol
 from workers.schema import DECODED_SCHEMA, IDENTITY
 
 _IDENTITY = [field.name for field in IDENTITY]
+_PLACE = ("unit_id", "video_id", "uri", "start_s", "end_s")
 
 
 class DecodeActor:
-    """Rows of the manifest to decoded rows, through one sandboxed decoder."""
+    """Rows of the manifest to decoded rows, through one sandboxed decoder.
+
+    An object whose ETag is not the one in the manifest's column ``etag`` (if it has one) fails as
+    ``changed``, unless ``accept_changed``.
+    """
 
     def __init__(
-        self, protocol: Protocol, decoder: str = "pyav", limits: DecodeLimits | None = None
+        self,
+        protocol: Protocol,
+        decoder: str = "pyav",
+        limits: DecodeLimits | None = None,
+        *,
+        accept_changed: bool = False,
     ) -> None:
+        self._accept_changed = accept_changed
         self._decoder = SandboxedDecoder(protocol, decoder=decoder, limits=limits or DecodeLimits())
 
     def __call__(self, manifest: pa.Table) -> Iterator[pa.Table]:
@@ -36,7 +47,8 @@ class DecodeActor:
         for entry in manifest.to_pylist():
             row = {name: entry[name] for name in _IDENTITY if name != "truth"}
             row["truth"] = entry["label"]
-            unit = Unit(**{name: row[name] for name in Unit.__dataclass_fields__})
+            etag = None if self._accept_changed else entry.get("etag")
+            unit = Unit(**{name: row[name] for name in _PLACE}, etag=etag)
             yield _decoded_table(row, self._decoder.decode(unit))
 
 
@@ -56,11 +68,13 @@ def _decoded_table(row: dict[str, Any], outcome: DecodedUnit | UnitFailure) -> p
         "attempts": outcome.attempts,
         "decode_ms": outcome.decode_ms,
         "bytes_read": outcome.bytes_read,
+        "etag": outcome.etag,
         "frame_count": outcome.frame_count,
         "lost_frames": outcome.lost_frames,
         "duration_s": outcome.duration_s,
         "frames_shape": list(outcome.frames.shape),
         "clip_frames": outcome.clip_frames.reshape(-1).tolist(),
+        "first_clip": outcome.first_clip,
         "clip_times": outcome.clip_times.reshape(-1).tolist(),
     }
     table = pa.Table.from_pylist([columns], schema=DECODED_SCHEMA)

@@ -32,7 +32,10 @@ class ErrorType(StrEnum):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same file may decode another time, itself and the limits unchanged."""
+        """Whether the unit may decode another time, the file as it was and the limits unchanged.
+
+        A file that was missing counts: it may have come since.
+        """
         return self in _RETRYABLE
 
 
@@ -40,7 +43,7 @@ _EXPLANATIONS = {
     ErrorType.not_found: "there is no such file or object",
     ErrorType.forbidden: "the storage refused access",
     ErrorType.unavailable: "the storage did not answer, or not completely",
-    ErrorType.changed: "the object was replaced while it was being read",
+    ErrorType.changed: "the object was replaced after it was listed, or while it was being read",
     ErrorType.empty: "the file has no bytes",
     ErrorType.not_video: "the file is something else than a video",
     ErrorType.no_video_stream: "the file has no moving picture, only sound or a cover",
@@ -55,6 +58,7 @@ _EXPLANATIONS = {
 }
 _RETRYABLE = frozenset(
     {
+        ErrorType.not_found,
         ErrorType.forbidden,
         ErrorType.unavailable,
         ErrorType.changed,

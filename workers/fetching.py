@@ -2,8 +2,7 @@
 
 Local paths and file:// URIs are opened where they lie. Objects of s3://bucket/key are read once
 into an anonymous file (memory for small ones, an unlinked temporary file for large ones), so that
-nothing stays behind whatever dies. The storage is configured by the usual AWS_* environment
-variables. No message ever carries a credential, a signed address or a temporary path.
+nothing stays behind whatever dies; or, where a part of them is enough, by ranges.
 """
 
 from __future__ import annotations
@@ -15,57 +14,89 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from workers.failures import ErrorType, UnitFailure
+from workers.objects import (
+    CHUNK_BYTES,
+    Patience,
+    changed_since_listed,
+    client_for,
+    condition,
+    object_address,
+)
+from workers.ranged import Cursor, RangedObject
 
-CHUNK_BYTES = 1 << 20
 MEMORY_BYTES = 256 << 20
-RESUMES = 4
-
-_MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound", "NoSuchVersion"}
-_REFUSED = {
-    "401",
-    "403",
-    "AccessDenied",
-    "AllAccessDisabled",
-    "AuthFailure",
-    "ExpiredToken",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "SignatureDoesNotMatch",
-    "TokenRefreshRequired",
-}
-_BUSY = {"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """An opened file: ``path`` is for decoders, valid while the source is open.
+    """An opened file.
 
-    ``size`` is in bytes; ``bytes_read`` is what left the storage for it (a local file counts
-    whole: the plan reads every packet of it).
+    ``path`` is for libraries that open by name, valid while the source is open; "" where there is
+    only ``ranged``. ``size`` is in bytes, ``etag`` the object's, None for a file. ``identity``: the
+    same for what is certainly the same content.
     """
 
     path: str
     size: int
-    bytes_read: int
+    etag: str | None = None
+    ranged: RangedObject | None = None
+    identity: str = ""
+
+    @property
+    def bytes_read(self) -> int:
+        """What left the storage so far; a file counts whole, as every packet of it is read."""
+        return self.size if self.ranged is None else self.ranged.received
+
+    @property
+    def failure(self) -> UnitFailure | None:
+        """What ended the reading of a source that is fetched while it is decoded."""
+        return None if self.ranged is None else self.ranged.failure
+
+    def opened(self) -> str | Cursor:
+        """What libavformat opens: the path, or a file object of its own place."""
+        return self.path if self.ranged is None else Cursor(self.ranged)
 
     def head(self, count: int = 4096) -> bytes:
         """The first ``count`` bytes."""
-        with open(self.path, "rb") as file:
-            return file.read(count)
+        return self.read_at(0, count)
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """``count`` bytes from ``offset`` on, fewer only at the end."""
+        with open(self.path, "rb") if self.ranged is None else Cursor(self.ranged) as file:
+            file.seek(offset)
+            data = b""
+            while piece := file.read(count - len(data)):
+                data += piece
+            return data
 
 
 @contextmanager
-def open_source(uri: str, *, max_bytes: int = 1 << 62) -> Iterator[Source]:
-    """Open ``uri`` (a path, file:// or s3://) for decoding; raise UnitFailure with the reason."""
+def open_source(
+    uri: str,
+    *,
+    max_bytes: int = 1 << 62,
+    etag: str | None = None,
+    seconds: float = 120.0,
+    ranged: bool = False,
+) -> Iterator[Source]:
+    """Open ``uri`` (a path, file:// or s3://) for decoding; raise UnitFailure with the reason.
+
+    An object is read only if it has the ETag ``etag``, where one is given; ``seconds`` is what
+    fetching may take in all. With ``ranged`` it is fetched piece by piece as it is read.
+    """
     scheme = uri.split("://", 1)[0].lower() if "://" in uri else ""
-    if scheme == "s3":
-        with _fetched(uri, max_bytes) as source:
+    if scheme == "s3" and ranged:
+        remote = RangedObject(uri, etag=etag, seconds=seconds)
+        _check_size(remote.size, max_bytes)
+        yield Source("", remote.size, remote.etag, remote, f"{uri} {remote.etag} {remote.size}")
+    elif scheme == "s3":
+        download = _Download(uri, max_bytes, etag, seconds)
+        with _fetched(download) as source:
             yield source
     elif scheme in ("", "file"):
         yield _local(_file_path(uri) if scheme else uri, max_bytes)
@@ -74,6 +105,11 @@ def open_source(uri: str, *, max_bytes: int = 1 << 62) -> Iterator[Source]:
             ErrorType.not_found,
             f"{scheme}:// addresses are not supported; use a path, file:// or s3://",
         )
+
+
+def is_object(uri: str) -> bool:
+    """Whether ``uri`` lies in an object storage, from which it must be fetched."""
+    return uri[:5].lower() == "s3://"
 
 
 def _file_path(uri: str) -> str:
@@ -97,7 +133,8 @@ def _local(path: str, max_bytes: int) -> Source:
     if not stat.S_ISREG(status.st_mode):
         raise UnitFailure(ErrorType.not_video, "a pipe, socket or device, not a file")
     _check_size(status.st_size, max_bytes)
-    return Source(absolute, status.st_size, status.st_size)
+    identity = f"{absolute} {status.st_mtime_ns} {status.st_size}"
+    return Source(absolute, status.st_size, identity=identity)
 
 
 def _local_failure(error: OSError) -> UnitFailure:
@@ -124,16 +161,12 @@ def _check_size(size: int, max_bytes: int) -> None:
 
 
 @contextmanager
-def _fetched(uri: str, max_bytes: int) -> Iterator[Source]:
-    bucket, _, key = uri[len("s3://") :].partition("/")
-    if not bucket or not key:
-        raise UnitFailure(ErrorType.not_found, "an object's address is s3://bucket/key")
-    download = _Download(bucket, key, max_bytes)
+def _fetched(download: _Download) -> Iterator[Source]:
     try:
         descriptor = download.run()
         directory = Path("/proc/self/fd") if os.path.isdir("/proc/self/fd") else Path("/dev/fd")
         os.lseek(descriptor, 0, os.SEEK_SET)
-        yield Source(str(directory / str(descriptor)), download.size, download.received)
+        yield Source(str(directory / str(descriptor)), download.size, download.etag)
     except UnitFailure as failure:
         failure.bytes_read = failure.bytes_read or download.received
         raise
@@ -144,38 +177,28 @@ def _fetched(uri: str, max_bytes: int) -> Iterator[Source]:
 class _Download:
     """One object on its way into an anonymous file, resumed where the connection broke."""
 
-    def __init__(self, bucket: str, key: str, max_bytes: int) -> None:
-        self.bucket = bucket
-        self.key = key
-        self.max_bytes = max_bytes
+    def __init__(self, uri: str, max_bytes: int, etag: str | None, seconds: float) -> None:
         self.size = 0
         self.received = 0
+        self.etag = etag
+        self._bucket, self._key = object_address(uri)
+        self._max_bytes = max_bytes
+        self._patience = Patience(seconds)
         self._written = 0
-        self._etag = ""
         self._descriptor = -1
 
     def run(self) -> int:
         """The descriptor of the filled file; raises UnitFailure."""
-        for attempt in range(RESUMES + 1):
-            try:
-                self._read_on()
-                return self._descriptor
-            except UnitFailure:
-                raise
-            except OSError as error:
-                if error.errno == errno.ENOSPC:
-                    raise UnitFailure(
-                        ErrorType.internal, "no space left for fetching the object"
-                    ) from None
-                problem: Exception = error
-            except Exception as error:
-                problem = error
-            failure = storage_failure(problem)
-            if failure.error_type is not ErrorType.unavailable or not self._written:
-                raise failure from None
-            if attempt == RESUMES:
-                raise failure from None
-        raise AssertionError("the last attempt returns or raises")
+        with self._patience.spending():
+            while True:
+                try:
+                    self._read_on()
+                    return self._descriptor
+                except Exception as error:
+                    try:
+                        self._patience.failed(error)
+                    except UnitFailure as failure:
+                        raise failure if self._written else changed_since_listed(failure) from None
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -183,24 +206,26 @@ class _Download:
             self._descriptor = -1
 
     def _read_on(self) -> None:
-        request: dict[str, Any] = {"Bucket": self.bucket, "Key": self.key}
+        request: dict[str, Any] = {"Bucket": self._bucket, "Key": self._key}
         if self._written:
-            request |= {"Range": f"bytes={self._written}-", "IfMatch": self._etag}
-        response = s3_client().get_object(**request)
+            request["Range"] = f"bytes={self._written}-"
+        client = client_for(self._patience.seconds)
+        response = client.get_object(**request, **condition(self.etag))
         if self._written and response["ResponseMetadata"]["HTTPStatusCode"] != 206:
             raise ConnectionError("the storage sent the whole object instead of its rest")
-        if not self._written:
-            self._start(int(response["ContentLength"]), str(response.get("ETag", "")))
         with response["Body"] as body:
+            if not self._written:
+                self._start(int(response["ContentLength"]), str(response.get("ETag", "")))
             while chunk := body.read(CHUNK_BYTES):
                 self.received += len(chunk)
                 self._written += _write_all(self._descriptor, chunk)
+                self._patience.arrived(self._written, self.size)
         if self._written != self.size:
             raise ConnectionError(f"{self._written} of {self.size} bytes arrived")
 
     def _start(self, size: int, etag: str) -> None:
-        _check_size(size, self.max_bytes)
-        self.size, self._etag = size, etag
+        _check_size(size, self._max_bytes)
+        self.size, self.etag = size, etag or None
         if self._descriptor < 0:
             self._descriptor = anonymous_file(in_memory=size <= MEMORY_BYTES)
 
@@ -219,65 +244,3 @@ def _write_all(descriptor: int, chunk: bytes) -> int:
     while view:
         view = view[os.write(descriptor, view) :]
     return len(chunk)
-
-
-@lru_cache(maxsize=1)
-def s3_client() -> Any:
-    """The process's S3 client, imported late: workers with local files never pay for boto3."""
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        retries={
-            "mode": os.environ.get("AWS_RETRY_MODE", "standard"),
-            "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS", "5")),
-        },
-        connect_timeout=10,
-        read_timeout=20,
-        max_pool_connections=2,
-    )
-    return boto3.session.Session().client("s3", config=config)
-
-
-def storage_failure(error: Exception) -> UnitFailure:
-    """The failure row for an exception of boto3, of the network or of the file being written."""
-    from botocore import exceptions as boto
-
-    if isinstance(error, boto.ClientError):
-        return _client_failure(error)
-    if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):
-        return UnitFailure(ErrorType.forbidden, "no credentials for the object storage were found")
-    if isinstance(error, boto.ParamValidationError):
-        return UnitFailure(ErrorType.not_found, "not a valid bucket or key name")
-    if isinstance(error, boto.NoRegionError | boto.ProfileNotFound):
-        return UnitFailure(
-            ErrorType.internal, "the object storage is not configured: check the AWS_* variables"
-        )
-    if isinstance(error, boto.CredentialRetrievalError | boto.MetadataRetrievalError):
-        return UnitFailure(ErrorType.forbidden, "credentials for the object storage did not come")
-    network = (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, OSError)
-    if isinstance(error, network):
-        return UnitFailure(
-            ErrorType.unavailable,
-            f"the object storage did not answer completely ({type(error).__name__})",
-        )
-    return UnitFailure(ErrorType.internal, f"fetching failed with {type(error).__name__}")
-
-
-def _client_failure(error: Any) -> UnitFailure:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    answer = f"the object storage answered {code or status}"
-    if code == "InvalidObjectState":
-        return UnitFailure(
-            ErrorType.forbidden, "the object lies in a cold archive; restore it first"
-        )
-    if code in ("PreconditionFailed", "412", "InvalidRange") or status in (412, 416):
-        return UnitFailure(ErrorType.changed, "the object was replaced while it was being read")
-    if code in _MISSING or status == 404:
-        return UnitFailure(ErrorType.not_found, "no such object")
-    if code in _REFUSED or status in (401, 403):
-        return UnitFailure(ErrorType.forbidden, answer)
-    if code in _BUSY or status >= 500 or status == 429:
-        return UnitFailure(ErrorType.unavailable, answer)
-    return UnitFailure(ErrorType.internal, answer)

@@ -5,6 +5,7 @@ It knows nothing of Ray and can be called, timed and tested by itself.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ from workers.labelling import (
 from workers.sampling import Protocol
 from workers.schema import IDENTITY, OUTCOME, UNITS_SCHEMA
 
-Progress = Callable[[int, int, float], None]
+Progress = Callable[[int, dict[str, int], float], None]
 
 _COMMON = [field.name for field in (*IDENTITY, *OUTCOME)]
 
@@ -34,7 +35,8 @@ class LabelActor:
     Args:
         config: model, pruning and batch size.
         protocol: how videos become views.
-        progress: called with (units, failed units, video-seconds) after each batch.
+        progress: called after each batch with the number of units, how many failed by error_type,
+            and the video-seconds of the labelled ones.
     """
 
     def __init__(
@@ -49,28 +51,29 @@ class LabelActor:
         Raises:
             IdMismatch: the labels are not those of the units that were asked for.
         """
-        decoded = decoded.combine_chunks()
         rows = decoded.select(_COMMON).to_pylist()
         good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
         frames = [_frames(decoded, index) for index in good]
         for index, views in zip(good, self._labeller.label(frames), strict=True):
             times = np.array(decoded["clip_times"][index].as_py()).reshape(-1, 2)
-            rows[index] |= self._labelled(views, times)
+            first_clip = decoded["first_clip"][index].as_py() or 0
+            rows[index] |= self._labelled(views, times, first_clip)
         table = pa.Table.from_pylist(rows, schema=UNITS_SCHEMA)
         if table["unit_id"].to_pylist() != decoded["unit_id"].to_pylist():
             raise IdMismatch("the labelled units are not the decoded ones")
         if self._progress is not None:
-            seconds = sum(row["duration_s"] or 0.0 for row in rows)
-            self._progress(len(rows), len(rows) - len(good), seconds)
+            seconds = sum(rows[index]["duration_s"] or 0.0 for index in good)
+            failures = Counter(row["error_type"] for row in rows if row["status"] != "ok")
+            self._progress(len(rows), dict(failures), seconds)
         return table
 
-    def _labelled(self, views: list[View], times: np.ndarray) -> dict[str, Any]:
+    def _labelled(self, views: list[View], times: np.ndarray, first_clip: int) -> dict[str, Any]:
         entries = []
         for view in views:
             entries.append(
                 self._prediction(view.probabilities)
                 | {
-                    "clip": view.clip,
+                    "clip": first_clip + view.clip,
                     "crop": view.crop,
                     "start_s": float(times[view.clip, 0]),
                     "end_s": float(times[view.clip, 1]),

@@ -129,8 +129,9 @@ class Labeller:
     def label(self, units: Sequence[Frames]) -> list[list[View]]:
         """Labels every view of every unit.
 
-        Views of all units run in batches of one static shape; the last batch is filled up with
-        padding, whose results are thrown away.
+        A unit has as many views as it has clips, times the protocol's crops. Views of all units run
+        in batches of one static shape; the last batch is filled up with padding, whose results are
+        thrown away.
 
         Returns:
             For each unit, in the order given, its views, clip by clip and crop by crop.
@@ -139,8 +140,13 @@ class Labeller:
             IdMismatch: a batch did not return the ids that it was given.
         """
         result: list[list[View]] = [[] for _ in units]
-        per_unit = self.protocol.views
-        expected = torch.arange(len(units) * per_unit)
+        places = [
+            (number, clip, crop)
+            for number, unit in enumerate(units)
+            for clip in range(len(unit.clip_frames))
+            for crop in range(self.protocol.crops)
+        ]
+        expected = torch.arange(len(places))
         for start, clips, ids in self._batches(units):
             began = time.perf_counter()
             probabilities, kept, flops = self._forward(clips)
@@ -153,8 +159,8 @@ class Labeller:
                     f"{returned.tolist()} came back"
                 )
             for row, view in enumerate(returned[:count].tolist()):
-                clip, crop = divmod(view % per_unit, self.protocol.crops)
-                result[view // per_unit].append(
+                number, clip, crop = places[view]
+                result[number].append(
                     View(
                         clip=clip,
                         crop=crop,
@@ -165,8 +171,9 @@ class Labeller:
                     )
                 )
         for unit, views in zip(units, result, strict=True):
-            if len(views) != per_unit:
-                raise IdMismatch(f"unit {unit.unit_id} has {len(views)} of {per_unit} views")
+            count = len(unit.clip_frames) * self.protocol.crops
+            if len(views) != count:
+                raise IdMismatch(f"unit {unit.unit_id} has {len(views)} of {count} views")
         return result
 
     def _batches(self, units: Sequence[Frames]) -> Iterator[tuple[int, Tensor, Tensor]]:
@@ -179,10 +186,10 @@ class Labeller:
         filled, start = 0, 0
         clips = torch.zeros(shape, dtype=torch.uint8, device=self.device)
         ids = torch.full((self.batch_size,), _PADDING, dtype=torch.int64, device=self.device)
-        for number, unit in enumerate(units):
-            for view, pixels in self._crops(unit):
+        for unit in units:
+            for pixels in self._crops(unit):
                 clips[filled] = pixels
-                ids[filled] = number * self.protocol.views + view
+                ids[filled] = start + filled
                 filled += 1
                 if filled == self.batch_size:
                     yield start, clips, ids
@@ -193,17 +200,16 @@ class Labeller:
             clips[filled:] = 0
             yield start, clips, ids
 
-    def _crops(self, unit: Frames) -> Iterator[tuple[int, Tensor]]:
-        """(number of the view, pixels (T, S, S, 3) uint8 on the device) for each view of a unit."""
+    def _crops(self, unit: Frames) -> Iterator[Tensor]:
+        """Pixels (T, S, S, 3) uint8 on the device of each view of a unit, clip by clip."""
         with _read_only_arrays():
             frames = torch.from_numpy(unit.pixels).to(self.device)
         size = self.protocol.size
         origins = self.protocol.crop_origins(frames.shape[1], frames.shape[2]).tolist()
-        for clip, rows in enumerate(unit.clip_frames):
+        for rows in unit.clip_frames:
             whole = frames[torch.from_numpy(rows.astype(np.int64)).to(self.device)]
-            for crop, (top, left) in enumerate(origins):
-                view = clip * self.protocol.crops + crop
-                yield view, whole[:, top : top + size, left : left + size]
+            for top, left in origins:
+                yield whole[:, top : top + size, left : left + size]
 
     @torch.inference_mode()
     def _forward(

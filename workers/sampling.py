@@ -7,6 +7,7 @@ settings of VideoMAE and of Video Swin Transformer), so that labels agree with t
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+# Times of frames and of clips are floats that were reached by different sums: what lies closer
+# together than this, in seconds and in clips, is the same.
+SAME_S = 1e-6
+_SAME_CLIP = 1e-6
+
+TIMELINE_VIEWS = (16, 1)
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,8 @@ class Recipe:
     ``long_side(size, long, short)`` the resized long side; ``offsets(slack, crops)`` the places of
     the crops along it, ``slack`` being the pixels by which the frame is longer than the crop.
     ``allowed_clips`` and ``allowed_crops`` are None where every positive number makes sense.
+    ``stride`` is the step in frames of dense sampling, None for a recipe that looks at the whole
+    video and therefore makes no timeline.
     """
 
     clips: int
@@ -37,14 +48,21 @@ class Recipe:
     offsets: Callable[[int, int], list[int]]
     allowed_clips: tuple[int, ...] | None = None
     allowed_crops: tuple[int, ...] | None = None
+    stride: int | None = None
 
 
 @dataclass(frozen=True)
 class Protocol:
     """How a video becomes views: ``clips`` clips of ``frames`` frames, each under ``crops`` crops.
 
-    ``name`` is a key of PROTOCOLS, ``size`` the side of the square crop in pixels. Raises
-    ValueError, naming what is allowed, for a combination that the recipe does not define.
+    ``name`` is a key of PROTOCOLS, ``size`` the side of the square crop in pixels.
+
+    With ``every_s`` the protocol is a timeline: clip k starts ``k * every_s`` seconds after the
+    video's first frame, for every k for which that is within the video. Its first frame is the one
+    on display at that time; the others follow at the recipe's stride, and past the end of the video
+    the last frame repeats. ``clips`` is then the number of clips per unit at most.
+
+    Raises ValueError, naming what is allowed, for a combination that the recipe does not define.
     """
 
     name: str
@@ -52,9 +70,12 @@ class Protocol:
     crops: int
     frames: int = 16
     size: int = 224
+    every_s: float | None = None
 
     def __post_init__(self) -> None:
         recipe = _recipe(self.name)
+        if self.every_s is not None:
+            _check_timeline(self.name, self.every_s)
         for what in ("clips", "crops", "frames", "size"):
             if getattr(self, what) < 1:
                 raise ValueError(f"{what} must be at least 1, not {getattr(self, what)}")
@@ -65,8 +86,62 @@ class Protocol:
 
     @property
     def views(self) -> int:
-        """Views of one video: clips times crops."""
+        """Views of one video, or of a timeline's unit at most: clips times crops."""
         return self.clips * self.crops
+
+    @property
+    def stride(self) -> int:
+        """Frames from one frame of a timeline's clip to the next; ValueError without a timeline."""
+        stride = _recipe(self.name).stride
+        if self.every_s is None or stride is None:
+            raise ValueError(f"{self.name} without every_s is no timeline")
+        return stride
+
+    @property
+    def unit_s(self) -> float:
+        """Seconds of one unit of a timeline; ValueError without a timeline."""
+        if self.every_s is None:
+            raise ValueError(f"{self.name} without every_s is no timeline")
+        return self.clips * self.every_s
+
+    def stretches(self, duration_s: float) -> list[tuple[float, float | None]]:
+        """[start_s, end_s) of each unit of a timeline over a video; the last one has no end.
+
+        Every clip of the video is in exactly one of them, and each of them holds a clip.
+        """
+        total = self.clip_numbers(0.0, duration_s)
+        count = max(1, -(-len(total) // self.clips))
+        edges = [i * self.unit_s for i in range(count)]
+        return [(a, b) for a, b in zip(edges, [*edges[1:], None], strict=True)]
+
+    def clip_numbers(self, start_s: float, end_s: float) -> range:
+        """The clips of a timeline that start in [start_s, end_s), from one boundary to the next.
+
+        What a boundary that lies on a clip's start belongs to depends on the boundary alone, so
+        that neighbouring stretches neither share nor lose a clip.
+        """
+        if self.every_s is None:
+            raise ValueError(f"{self.name} without every_s is no timeline")
+        first, last = (
+            max(0, math.ceil(edge / self.every_s - _SAME_CLIP)) for edge in (start_s, end_s)
+        )
+        return range(first, max(first, last))
+
+    def timeline_indices(self, times: Floats, clips: range) -> IntArray:
+        """(clips, frames) int64 indices into ``times`` of the clips numbered ``clips``.
+
+        ``times``: (n,) ascending seconds since the video's first frame, from the frame on display
+        when the first clip starts, or before, up to the video's end or beyond what the clips need.
+        """
+        if not len(times):
+            raise ValueError("a video to be sampled has at least 1 frame, not 0")
+        if self.every_s is None:
+            raise ValueError(f"{self.name} without every_s is no timeline")
+        starts = np.arange(clips.start, clips.stop, dtype=np.float64) * self.every_s
+        shown = np.searchsorted(times, starts + SAME_S, side="right") - 1
+        steps = self.stride * np.arange(self.frames, dtype=np.int64)
+        indices = np.maximum(shown, 0)[:, None] + steps
+        return np.minimum(indices, len(times) - 1).astype(np.int64)
 
     def clip_indices(self, frame_count: int) -> IntArray:
         """Frames of each clip: (clips, frames) int64 indices into a video of ``frame_count``.
@@ -108,14 +183,18 @@ def protocol(
     size: int = 224,
     frames: int | None = None,
     views: tuple[int, int] | None = None,
+    every_s: float | None = None,
 ) -> Protocol:
-    """The protocol called ``name``.
+    """The protocol called ``name``; with ``every_s`` a timeline of a clip every so many seconds.
 
-    ``frames`` per clip and ``views``, (clips, crops), are the published ones unless given.
+    ``frames`` per clip and ``views``, (clips, crops), are the published ones unless given; a
+    timeline has units of TIMELINE_VIEWS.
     """
     recipe = _recipe(name)
-    clips, crops = (recipe.clips, recipe.crops) if views is None else views
-    return Protocol(name, clips, crops, recipe.frames if frames is None else frames, size)
+    if views is None:
+        views = (recipe.clips, recipe.crops) if every_s is None else TIMELINE_VIEWS
+    frames = recipe.frames if frames is None else frames
+    return Protocol(name, *views, frames=frames, size=size, every_s=every_s)
 
 
 def parse_views(text: str) -> tuple[int, int]:
@@ -126,6 +205,30 @@ def parse_views(text: str) -> tuple[int, int]:
             f"views are written CLIPSxCROPS, both at least 1, such as 5x3 or 1x1; not {text!r}"
         )
     return int(match[1]), int(match[2])
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds of a text such as "2s", "500ms", "1.5", "2m" or "1h"; ValueError for others."""
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?|\.\d{1,9})\s*(ms|s|m|h)?\s*", text)
+    seconds = float(match[1]) * _UNITS_S[match[2] or "s"] if match else 0.0
+    if seconds <= 0:
+        raise ValueError(
+            f"a time is a number above 0 with ms, s, m or h, such as 2s, 500ms or 1m; not {text!r}"
+        )
+    return seconds
+
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _check_timeline(name: str, every_s: float) -> None:
+    if not (math.isfinite(every_s) and every_s > 0):
+        raise ValueError(f"every_s must be a number of seconds above 0, not {every_s}")
+    if _recipe(name).stride is None:
+        dense = [known for known, recipe in PROTOCOLS.items() if recipe.stride is not None]
+        raise ValueError(
+            f"{name} looks at the whole video and makes no timeline; these do: {', '.join(dense)}"
+        )
 
 
 def _recipe(name: str) -> Recipe:
@@ -205,10 +308,17 @@ def _edge_edge_middle(slack: int, crops: int) -> list[int]:
 
 PROTOCOLS: Mapping[str, Recipe] = MappingProxyType(
     {
-        "videomae-k400": Recipe(5, 3, 16, _every_fourth, _truncated, _spread),
+        "videomae-k400": Recipe(5, 3, 16, _every_fourth, _truncated, _spread, stride=4),
         "videomae-ssv2": Recipe(2, 3, 16, _two_grids, _truncated, _spread, allowed_clips=(1, 2)),
         "videoswin-k400": Recipe(
-            4, 3, 32, _every_second_looped, _rounded, _edge_edge_middle, allowed_crops=(1, 3)
+            4,
+            3,
+            32,
+            _every_second_looped,
+            _rounded,
+            _edge_edge_middle,
+            allowed_crops=(1, 3),
+            stride=2,
         ),
         "videoswin-ssv2": Recipe(
             1, 3, 32, _segment_middles, _rounded, _edge_edge_middle, (1,), (1, 3)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-UNIT_SCHEMA_VERSION = 1
+UNIT_SCHEMA_VERSION = 2
 
 KEPT_MAPS_ABOUT = (
     "one bit map per pruning stage, 1 = token kept; bits run over (time slot, row, column), the "
@@ -39,9 +39,18 @@ OUTCOME = (
     column("attempts", pa.int32(), "decoders that tried"),
     column("decode_ms", pa.float64(), "CPU time of fetching, decoding and resizing, milliseconds"),
     column("bytes_read", pa.int64(), "bytes read from storage"),
-    column("frame_count", pa.int64(), "frames in the video; null if it could not be decoded"),
+    column("etag", pa.string(), "ETag of the object that was read; null for files"),
+    column(
+        "frame_count",
+        pa.int64(),
+        "frames in the video, or in the stretch of a timeline's unit; null if not decoded",
+    ),
     column("lost_frames", pa.int64(), "frames that damage cost, 0 for a sound file"),
-    column("duration_s", pa.float64(), "length of the video by its timestamps, seconds"),
+    column(
+        "duration_s",
+        pa.float64(),
+        "length by timestamps of the video, or of the stretch of a timeline's unit, seconds",
+    ),
 )
 
 PREDICTION = (
@@ -53,7 +62,7 @@ PREDICTION = (
 )
 
 VIEW = (
-    column("clip", pa.int32(), "number of the clip in its unit, from 0"),
+    column("clip", pa.int32(), "number of the clip in the video, from 0"),
     column("crop", pa.int32(), "number of the spatial crop, from 0"),
     column("start_s", pa.float64(), "time of the clip's first frame in the video, seconds"),
     column("end_s", pa.float64(), "time of the clip's last frame in the video, seconds"),
@@ -71,6 +80,7 @@ DECODED_SCHEMA = pa.schema(
         column("frames", pa.large_binary(), "uint8 RGB frames, row-major"),
         column("frames_shape", pa.list_(pa.int32()), "(n, height, width, 3)"),
         column("clip_frames", pa.list_(pa.int32()), "(clips, T) rows of frames, row-major"),
+        column("first_clip", pa.int32(), "number in the video of the unit's first clip"),
         column("clip_times", pa.list_(pa.float64()), "(clips, 2) seconds, row-major"),
     ]
 )

@@ -1,6 +1,7 @@
 """Progress: a line that says where the run stands."""
 
 import io
+from collections import Counter
 
 from pipeline.progress import Counts, ProgressLine, clock
 
@@ -15,7 +16,7 @@ def line(**settings):
 
 
 def test_the_line_counts_rates_and_estimates():
-    text = line().text(Counts(videos=20, failed=1, seconds=200.0), now=10.0)
+    text = line().text(Counts(20, Counter(corrupt=1), 200.0), now=10.0)
     assert text == (
         "20/100 videos, 1 failed, 3:20 of video labelled, 2 videos/s (20x real time), ETA 0:40"
     )
@@ -28,8 +29,8 @@ def test_before_the_first_result_there_is_no_estimate():
 
 
 def test_what_earlier_starts_finished_counts_but_does_not_speed_up_the_estimate():
-    resumed = ProgressLine(total=100, before=Counts(50, 3, 500.0), started=0.0)
-    text = resumed.text(Counts(videos=10, failed=1, seconds=100.0), now=10.0)
+    resumed = ProgressLine(total=100, before=Counts(50, Counter(corrupt=3), 500.0), started=0.0)
+    text = resumed.text(Counts(10, Counter(timeout=1), 100.0), now=10.0)
     assert text.startswith("60/100 videos, 4 failed, 10:00 of video labelled, 1 videos/s")
     assert text.endswith("ETA 0:40")
 
@@ -53,3 +54,15 @@ def test_clock_shows_hours_only_when_there_are_any():
         "1:00:00",
         "100:00:00",
     ]
+
+
+def test_the_units_of_a_timeline_are_stretches():
+    text = line(what="stretches").text(Counts(20, Counter(), 200.0), now=10.0)
+    assert text.startswith("20/100 stretches, 0 failed")
+    assert "2 stretches/s" in text
+
+
+def test_failures_are_told_by_reason_the_most_frequent_first():
+    counts = Counts(9, Counter(forbidden=1, not_found=3)) + Counts(2, Counter(forbidden=1))
+    assert counts.reasons() == "3 not_found, 2 forbidden"
+    assert (counts.units, counts.failed) == (11, 5)

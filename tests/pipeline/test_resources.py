@@ -55,3 +55,13 @@ def test_decoders_are_a_number_or_a_range(text, sizes):
 def test_other_decoders_are_refused(text):
     with pytest.raises(UsageError, match="--decoders takes N or MIN:MAX"):
         parse_decoders(text)
+
+
+def test_decoders_are_as_many_as_the_memory_holds_beside_the_filter():
+    pools = plan_pools(cpus=32, gpus=1, memory=4 * 1024**3)
+    assert pools.decoders == (5, 5)  # 3 GiB of 600 MiB each
+
+
+def test_more_decoders_than_the_memory_holds_are_refused_with_the_arithmetic():
+    with pytest.raises(UsageError, match=r"8 decoders of 0.59 GiB .* need 5.7 GiB .* has 4 GiB"):
+        plan_pools(cpus=32, gpus=1, memory=4 * 1024**3, decoders=(2, 8))

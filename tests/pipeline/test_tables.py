@@ -9,10 +9,9 @@ import pytest
 from pipeline.errors import RunError
 from pipeline.listing import Video
 from pipeline.manifest import unit_id, write_manifest
-from pipeline.progress import Counts
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
-from pipeline.tables import build_tables, committed
+from pipeline.tables import build_tables
 from workers.schema import UNITS_SCHEMA
 
 
@@ -134,13 +133,6 @@ def test_a_missing_or_doubled_unit_is_not_passed_over(run, rows):
     write_units(run, "1", [failed(name) for name in rows])
     with pytest.raises(RunError, match=f"{len(rows)} rows of {len(set(rows))} units .* has 4"):
         build_tables(run)
-
-
-def test_what_is_committed_counts_and_a_file_cut_off_by_a_kill_does_not(run, tmp_path):
-    write_units(run, "1", [ok("a"), failed("b")])
-    whole = (tmp_path / "units" / "1.parquet").read_bytes()
-    (tmp_path / "units" / "2.parquet").write_bytes(whole[: len(whole) // 2])
-    assert committed(run) == Counts(videos=2, failed=1, seconds=10.0)
 
 
 def test_the_schema_says_how_to_read_the_maps(run):

@@ -101,7 +101,7 @@ def test_progress_is_told_of_every_batch(decoded, checkpoint):
     told = []
     config = LabellerConfig(checkpoint, batch_size=6)
     LabelActor(config, PROTOCOL, lambda *counts: told.append(counts))(decoded)
-    assert told == [(4, 2, pytest.approx(75 / 30, abs=0.1))]
+    assert told == [(4, {"not_video": 1, "not_found": 1}, pytest.approx(75 / 30, abs=0.1))]
 
 
 def test_a_batch_of_failures_alone_needs_no_model_pass(decoded, checkpoint):
@@ -112,3 +112,24 @@ def test_a_batch_of_failures_alone_needs_no_model_pass(decoded, checkpoint):
 def test_a_decode_actor_does_not_load_torch():
     code = "import sys, workers.decode_actor; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_object_that_changed_since_it_was_listed_fails_unless_told_otherwise(storage, tmp_path):
+    video = write_video(tmp_path / "a.mp4", frames=20)
+    storage.objects["/bucket/a.mp4"] = video.read_bytes()
+    row = {"unit_id": "u", "video_id": "v", "uri": "s3://bucket/a.mp4", "label": None}
+    listed = pa.Table.from_pylist([row | {"start_s": None, "end_s": None, "etag": '"zero"'}])
+    strict, lenient = DecodeActor(PROTOCOL), DecodeActor(PROTOCOL, accept_changed=True)
+    (refused,), (taken,) = (pa.concat_tables(a(listed)).to_pylist() for a in (strict, lenient))
+    assert (refused["error_type"], refused["etag"]) == ("changed", None)
+    assert (taken["status"], taken["etag"]) == ("ok", '"one"')
+
+
+def test_clips_are_numbered_over_the_video(decoded, checkpoint):
+    place = DECODED_SCHEMA.get_field_index("first_clip")
+    moved = decoded.set_column(
+        place, DECODED_SCHEMA.field(place), [pa.array([48, None, None, 0], pa.int32())]
+    )
+    rows = LabelActor(LabellerConfig(checkpoint), PROTOCOL)(moved).to_pylist()
+    assert [view["clip"] for view in rows[0]["views"]] == [48, 48, 48, 49, 49, 49]
+    assert [view["clip"] for view in rows[3]["views"]] == [0, 0, 0, 1, 1, 1]

@@ -65,7 +65,7 @@ def packets_of(path: Path) -> tuple[str, int, list[bytes], list[bool]]:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         codec = stream.codec_context.name
-        prefix = nal.length_size(codec, stream.codec_context.extradata)
+        prefix = nal.framing(codec, stream.codec_context.extradata)
         assert prefix is not None
         packets = [p for p in container.demux(stream) if p.size]
         return codec, prefix, [bytes(p) for p in packets], [p.is_keyframe for p in packets]

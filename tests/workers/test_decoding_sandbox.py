@@ -7,14 +7,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests import videos
+from tests.processes import eventually, is_running
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, wire
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import protocol
@@ -33,23 +33,6 @@ def unit(tmp_path_factory: pytest.TempPathFactory) -> Unit:
 def decoder() -> Iterator[SandboxedDecoder]:
     with SandboxedDecoder(PROTOCOL) as sandbox:
         yield sandbox
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    for _ in range(400):
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def child_of(decoder: SandboxedDecoder) -> int:

@@ -1,99 +1,22 @@
 """Objects are fetched once and whole, or there is a reason; nothing secret is ever said."""
 
 import os
+import socket
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import threading
+import time
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
-from tests import videos
-from workers import fetching
-from workers.decoding import DecodedUnit, SandboxedDecoder, Unit
+from tests import scripted_storage, videos
+from tests.scripted_storage import SECRET, Storage
+from workers import fetching, objects
+from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.fetching import open_source
 from workers.sampling import protocol
-
-SECRET = "not-to-be-printed-anywhere"
-
-
-@dataclass
-class Storage:
-    """An object storage that can be told to misbehave."""
-
-    address: str = ""
-    objects: dict[str, bytes] = field(default_factory=dict)
-    answers: dict[str, tuple[int, str]] = field(default_factory=dict)
-    cuts: list[int] = field(default_factory=list)
-    etag: str = '"one"'
-    etag_after_cut: str = '"one"'
-    ranges: list[str | None] = field(default_factory=list)
-
-
-def handler(storage: Storage) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            path = self.path.split("?")[0]
-            storage.ranges.append(self.headers.get("Range"))
-            if path in storage.answers:
-                self.refuse(*storage.answers[path])
-            elif path not in storage.objects:
-                self.refuse(404, "NoSuchKey")
-            elif self.headers.get("If-Match", storage.etag) != storage.etag:
-                self.refuse(412, "PreconditionFailed")
-            else:
-                self.give(storage.objects[path])
-
-        def refuse(self, status: int, code: str) -> None:
-            body = f"<Error><Code>{code}</Code><Message>{SECRET}</Message></Error>".encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def give(self, data: bytes) -> None:
-            asked = self.headers.get("Range")
-            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-            rest = data[start:]
-            self.send_response(206 if asked else 200)
-            self.send_header("Content-Length", str(len(rest)))
-            self.send_header("ETag", storage.etag)
-            self.end_headers()
-            if storage.cuts:
-                rest = rest[: storage.cuts.pop(0)]
-                storage.etag = storage.etag_after_cut
-            self.wfile.write(rest)
-            self.close_connection = True
-
-    return Handler
-
-
-@pytest.fixture
-def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
-    state = Storage()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(state))
-    Thread(target=server.serve_forever, daemon=True).start()
-    state.address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("AWS_ENDPOINT_URL", state.address)
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
-    fetching.s3_client.cache_clear()
-    yield state
-    fetching.s3_client.cache_clear()
-    server.shutdown()
-    server.server_close()
 
 
 def failure(uri: str, **options: Any) -> UnitFailure:
@@ -144,9 +67,10 @@ def test_a_broken_connection_is_taken_up_where_it_broke(storage: Storage) -> Non
 
 def test_a_connection_that_keeps_breaking_is_a_row_with_a_reason(storage: Storage) -> None:
     storage.objects["/bucket/key"] = os.urandom(9_000_000)
-    storage.cuts = [1_200_000] * 20
-    result = failure("s3://bucket/key")
+    storage.cuts = [30_000] * 1000
+    result = failure("s3://bucket/key", seconds=1)
     assert result.error_type is ErrorType.unavailable
+    assert "1 s" in result.message
     assert result.bytes_read > 0
 
 
@@ -175,14 +99,120 @@ def test_the_storage_refusals_are_told_apart(
     status: int, code: str, expected: ErrorType, storage: Storage
 ) -> None:
     storage.answers["/bucket/key"] = status, code
-    assert failure("s3://bucket/key").error_type is expected
+    for ranged in (False, True):
+        result = failure("s3://bucket/key", seconds=0.5, ranged=ranged)
+        assert result.error_type is expected
+        if expected is ErrorType.unavailable:
+            assert "0.5 s" in result.message
+            assert code in result.message
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchKey"])
+def test_a_refusal_is_final(code: str, storage: Storage) -> None:
+    storage.answers["/bucket/key"] = 403 if code == "AccessDenied" else 404, code
+    failure("s3://bucket/key")
+    assert len(storage.ranges) == 1
+
+
+@pytest.mark.parametrize("ranged", [False, True])
+def test_throttling_and_broken_connections_cost_a_wait_and_not_a_row(
+    ranged: bool, storage: Storage
+) -> None:
+    storage.objects["/bucket/key"] = data = os.urandom(600_000)
+    storage.first = [(503, "SlowDown"), (0, ""), (500, "InternalError"), (429, "TooManyRequests")]
+    storage.cuts = [100_000, 0, 30_000]
+    with open_source("s3://bucket/key", ranged=ranged) as source:
+        assert source.read_at(0, len(data)) == data
+        assert source.failure is None
+
+
+@pytest.mark.parametrize("ranged", [False, True])
+def test_a_storage_that_hangs_is_asked_again(ranged: bool, storage: Storage) -> None:
+    storage.objects["/bucket/key"] = b"abc"
+    storage.hangs = 1
+    with open_source("s3://bucket/key", seconds=6, ranged=ranged) as source:
+        assert source.head() == b"abc"
+
+
+@pytest.mark.parametrize("ranged", [False, True])
+def test_a_storage_that_comes_back_in_time_is_waited_for(
+    ranged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for name, value in Storage(address=f"http://127.0.0.1:{port}").settings().items():
+        monkeypatch.setenv(name, value)
+    objects.s3_client.cache_clear()
+    done = threading.Event()
+
+    def come_back() -> None:
+        time.sleep(1.5)
+        with scripted_storage.running(port) as late:
+            late.objects["/bucket/key"] = b"abc"
+            done.wait(60)
+
+    thread = threading.Thread(target=come_back)
+    thread.start()
+    try:
+        with open_source("s3://bucket/key", ranged=ranged) as source:
+            assert source.head() == b"abc"
+    finally:
+        done.set()
+        thread.join()
+        objects.s3_client.cache_clear()
 
 
 def test_a_storage_that_is_down_is_unavailable(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    assert failure("s3://bucket/key").error_type is ErrorType.unavailable
+    result = failure("s3://bucket/key", seconds=0.7)
+    assert result.error_type is ErrorType.unavailable
+    assert "given up after 0.7 s" in result.message
+    assert "EndpointConnectionError" in result.message
+
+
+@pytest.mark.parametrize("ranged", [False, True])
+def test_an_object_that_is_not_the_one_that_was_listed_is_not_read(
+    ranged: bool, storage: Storage
+) -> None:
+    storage.objects["/bucket/key"] = b"abc"
+    with open_source("s3://bucket/key", etag='"one"', ranged=ranged) as source:
+        assert source.etag == '"one"'
+    with open_source("s3://bucket/key", etag="one", ranged=ranged) as source:
+        assert source.head() == b"abc"
+    assert storage.conditions == ['"one"'] * 2
+    result = failure("s3://bucket/key", etag='"zero"', ranged=ranged)
+    assert result.error_type is ErrorType.changed
+    assert "since it was listed" in result.message
+
+
+def test_the_etag_of_the_object_that_was_read_is_told(storage: Storage, tmp_path: Path) -> None:
+    path = videos.write_video(tmp_path / "a.mp4", frames=20)
+    storage.objects["/bucket/a.mp4"] = path.read_bytes()
+    with SandboxedDecoder(protocol("videomae-k400", size=56)) as sandbox:
+        remote = sandbox.decode(Unit("unit", "video", "s3://bucket/a.mp4"))
+        listed = sandbox.decode(Unit("unit", "video", "s3://bucket/a.mp4", etag='"zero"'))
+        local = sandbox.decode(Unit("unit", "video", str(path), etag="ignored"))
+    assert isinstance(remote, DecodedUnit)
+    assert remote.etag == '"one"'
+    assert isinstance(listed, UnitFailure)
+    assert listed.error_type is ErrorType.changed
+    assert isinstance(local, DecodedUnit)
+    assert local.etag is None
+
+
+def test_waiting_for_the_storage_is_not_counted_as_decoding(
+    storage: Storage, tmp_path: Path
+) -> None:
+    path = videos.write_video(tmp_path / "a.mp4", frames=20)
+    storage.objects["/bucket/a.mp4"] = path.read_bytes()
+    storage.first = [(503, "SlowDown")] * 4  # some 2 s of waiting
+    limits = DecodeLimits(seconds=1.0, fetch_seconds=20)
+    with SandboxedDecoder(protocol("videomae-k400", size=56), limits=limits) as sandbox:
+        result = sandbox.decode(Unit("unit", "video", "s3://bucket/a.mp4"))
+    assert isinstance(result, DecodedUnit), result
 
 
 def test_missing_credentials_are_named(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +227,8 @@ def test_missing_credentials_are_named(storage: Storage, monkeypatch: pytest.Mon
 
 def test_empty_and_oversized_objects_are_not_fetched(storage: Storage) -> None:
     storage.objects |= {"/bucket/empty": b"", "/bucket/large": b"x" * 1000}
-    assert failure("s3://bucket/empty").error_type is ErrorType.empty
+    for ranged in (False, True):
+        assert failure("s3://bucket/empty", ranged=ranged).error_type is ErrorType.empty
     assert failure("s3://bucket/large", max_bytes=999).error_type is ErrorType.too_large
 
 

@@ -90,6 +90,18 @@ def test_every_view_comes_back_in_its_place_for_any_batch_size(checkpoint, batch
             np.testing.assert_allclose(x.probabilities, y.probabilities, atol=1e-2)
 
 
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+def test_units_of_any_number_of_clips_get_a_label_for_each_view(checkpoint, batch_size):
+    units = [unit(f"u{clips}", clips, clips=clips) for clips in (1, 7, 2, 16)]
+    made = labeller(checkpoint, batch_size=batch_size, views=(16, 3))
+    labels = made.label(units)
+    for frames, views in zip(units, labels, strict=True):
+        clips = range(len(frames.clip_frames))
+        assert [(v.clip, v.crop) for v in views] == [(c, s) for c in clips for s in (0, 1, 2)]
+    probabilities, _ = by_hand(checkpoint, units[1], 6, 2)
+    np.testing.assert_allclose(labels[1][-1].probabilities, probabilities, atol=1e-5)
+
+
 def test_two_runs_agree_bit_for_bit(checkpoint):
     units = [unit(f"u{i}", i) for i in range(2)]
     first, second = (labeller(checkpoint).label(units) for _ in range(2))

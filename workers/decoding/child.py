@@ -15,82 +15,133 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from workers.decoding import wire
 from workers.decoding.units import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure, one_line
-from workers.fetching import Source, open_source
+from workers.fetching import Source, is_object, open_source
 from workers.sampling import Protocol
+
+if TYPE_CHECKING:
+    from workers.decoding.decoded import Decoded
+    from workers.decoding.timeline import TimelineDecoder
 
 _GRACE = 1.5  # the parent kills at the limit; the child's own guards come later
 _OPENCV_NO_MEMORY = -4
 
 
+class _Opened:
+    """A source during one unit. ``again``: it was open before; ``in_part``: not all is read."""
+
+    def __init__(self, source: Source, *, again: bool, in_part: bool) -> None:
+        self.source = source
+        self._again = again
+        self._counted_here = in_part and source.ranged is None
+        self._before = _bytes_read_here() if self._counted_here else 0
+        if source.ranged is not None and again:
+            self._before = source.ranged.received
+            source.ranged.patience.renew()
+
+    def bytes_read(self) -> int:
+        """Bytes that left the storage for this unit so far."""
+        if self._counted_here:
+            return _bytes_read_here() - self._before
+        if self.source.ranged is None and self._again:
+            return 0
+        return self.source.bytes_read - self._before
+
+
 class Worker:
-    """Decodes units one after the other into the shared memory behind a descriptor."""
+    """Does what is asked of units, one after the other; frames go behind a descriptor."""
 
     def __init__(
         self, decoder: str, protocol: Protocol, limits: DecodeLimits, memory_descriptor: int
     ) -> None:
-        if decoder == "decord":
-            from workers.decoding import decord
-
-            decord.require()
-            self._decode = decord.decode
-        else:
-            from workers.decoding import pyav
-
-            self._decode = pyav.decode
+        self._decoder = _decoder(decoder)
+        self._timeline = _timeline_decoder(protocol, limits)
         self._protocol = protocol
         self._limits = limits
         self._memory = memory_descriptor
         self._kept = ExitStack()
-        self._kept_source: tuple[str, Source] | None = None
+        self._kept_source: tuple[tuple[object, ...], Source] | None = None
 
-    def answer(self, unit: Unit) -> wire.Message:
-        """The message for one unit: its frames' places and times, or the failure."""
-        self._arm()
+    def answer(self, kind: str, unit: Unit) -> wire.Message:
+        """The message for one unit.
+
+        ``kind`` is "decode", answered with its frames' places and times, or "measure", with the
+        seconds of its video; either way it may be the failure instead.
+        """
+        self._arm(unit)
         began = time.process_time()
-        bytes_read = 0
+        in_part = kind == "measure" or self._protocol.every_s is not None
+        opened = None
         try:
-            source, bytes_read = self._open(unit)
-            decoded = self._decode(source, unit, self._protocol, self._limits, self._allocate)
-            message = {"decoded": decoded.report()}
+            opened = self._open(unit, in_part=in_part)
+            message = self._result(kind, opened.source, unit)
+            if opened.source.failure is not None:
+                raise opened.source.failure
+            message["bytes_read"] = opened.bytes_read()
         except Exception as error:
             failure = _as_failure(error)
-            bytes_read = max(bytes_read, failure.bytes_read)
-            message = {"failure": {"type": failure.error_type, "message": failure.message}}
+            if opened is not None and opened.source.failure is not None:
+                failure = opened.source.failure  # what was decoded ended where fetching did
+                self._let_go()
+            bytes_read = failure.bytes_read if opened is None else opened.bytes_read()
+            message = {
+                "failure": {"type": failure.error_type, "message": failure.message},
+                "bytes_read": bytes_read,
+            }
         finally:
-            if unit.start_s is None and unit.end_s is None:
+            if kind == "decode" and unit.start_s is None and unit.end_s is None:
                 self._let_go()
             signal.alarm(0)
         return message | {
-            "bytes_read": bytes_read,
+            "etag": None if opened is None else opened.source.etag,
             "decode_ms": (time.process_time() - began) * 1000,
             "rss_bytes": _resident_bytes(),
         }
 
-    def _open(self, unit: Unit) -> tuple[Source, int]:
-        """(the unit's source, the bytes read for it).
+    def _result(self, kind: str, source: Source, unit: Unit) -> wire.Message:
+        if kind == "measure":
+            return {"measured": self._timeline.measure(source)}
+        if self._protocol.every_s is not None:
+            return {"decoded": self._timeline.decode(source, unit, self._allocate).report()}
+        decoded = self._decoder(source, unit, self._protocol, self._limits, self._allocate)
+        return {"decoded": decoded.report()}
+
+    def _open(self, unit: Unit, *, in_part: bool) -> _Opened:
+        """The unit's source.
 
         The source of a stretch stays open: the next unit is mostly another stretch of the same
         recording, which must not be fetched once for each of them.
         """
-        if self._kept_source is not None and self._kept_source[0] == unit.uri:
-            return self._kept_source[1], 0
-        self._let_go()
-        limit = self._limits.source_bytes
-        source = self._kept.enter_context(open_source(unit.uri, max_bytes=limit))
-        if unit.uri.lower().startswith("s3://"):
-            self._kept_source = unit.uri, source
-        return source, source.bytes_read
+        key = unit.uri, unit.etag, in_part
+        if self._kept_source is not None and self._kept_source[0] == key:
+            return _Opened(self._kept_source[1], again=True, in_part=in_part)
+        if self._kept_source is not None:
+            self._let_go()
+        self._kept.close()
+        source = self._kept.enter_context(
+            open_source(
+                unit.uri,
+                max_bytes=1 << 62 if in_part else self._limits.source_bytes,
+                etag=unit.etag,
+                seconds=self._limits.fetch_seconds,
+                ranged=in_part,
+            )
+        )
+        if is_object(unit.uri):
+            self._kept_source = key, source
+        return _Opened(source, again=False, in_part=in_part)
 
     def _let_go(self) -> None:
         self._kept_source = None
+        self._timeline.close()
         self._kept.close()
 
     def _allocate(self, shape: tuple[int, int, int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -103,14 +154,40 @@ class Worker:
         room = mmap.mmap(self._memory, count)
         return np.frombuffer(room, dtype=np.uint8).reshape(shape)
 
-    def _arm(self) -> None:
-        signal.alarm(math.ceil(self._limits.seconds * _GRACE) + 5)
+    def _arm(self, unit: Unit) -> None:
+        signal.alarm(math.ceil(self._limits.attempt_seconds(unit.uri) * _GRACE) + 5)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         spent = usage.ru_utime + usage.ru_stime
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
         soft = math.ceil(spent + self._limits.seconds * 2 * _GRACE) + 5
         if hard == resource.RLIM_INFINITY or soft < hard:
             resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def _decoder(name: str) -> Callable[..., Decoded]:
+    if name == "decord":
+        from workers.decoding import decord
+
+        decord.require()
+        return decord.decode
+    from workers.decoding import pyav
+
+    return pyav.decode
+
+
+def _timeline_decoder(protocol: Protocol, limits: DecodeLimits) -> TimelineDecoder:
+    from workers.decoding.timeline import TimelineDecoder
+
+    return TimelineDecoder(protocol, limits)
+
+
+def _bytes_read_here() -> int:
+    """What this process has read from files so far; 0 where the system does not count it."""
+    try:
+        with open("/proc/self/io") as file:
+            return int(file.readline().removeprefix("rchar:"))
+    except (OSError, ValueError):
+        return 0
 
 
 def _as_failure(error: Exception) -> UnitFailure:
@@ -165,7 +242,7 @@ def main() -> None:
             request = wire.receive(sys.stdin.fileno())
         except EOFError:
             return
-        wire.send(replies, worker.answer(Unit(**request)))
+        wire.send(replies, worker.answer(request["kind"], Unit(**request["unit"])))
 
 
 if __name__ == "__main__":

@@ -23,14 +23,15 @@ class Damage:
     unled: int = 0
 
     def lost(self, frames: int) -> int:
-        """Frames lost or patched up; raises UnitFailure where those are more than half."""
+        """Frames lost or patched up; raises UnitFailure unless more than half came through."""
         missing = self.cut + self.refused + self.unled
         if self.share and not self.cut:
             missing += max(1, round((frames + missing) * self.share / (1 - self.share)))
         lost = missing + self.patched
-        if lost > (frames + missing) / 2:
+        if 2 * lost >= frames + missing:
             raise UnitFailure(
                 ErrorType.corrupt,
-                f"only {frames - self.patched} of about {frames + missing} frames could be decoded",
+                f"{frames - self.patched or 'none'} of about {frames + missing} frames could be "
+                f"decoded; more than half are needed",
             )
         return lost

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from workers.decoding.damage import Damage
+from workers.decoding.decoded import Decoded
 from workers.decoding.frames import Allocate, FrameStore
 from workers.decoding.opening import cut_share, nothing_decoded, opened_video
 from workers.decoding.plan import Floats, select
-from workers.decoding.pyav import Decoded
 from workers.decoding.units import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.fetching import Source
@@ -64,7 +64,7 @@ def decode(
             for row, rgb in enumerate(batch, start=at):
                 store.place(row, rgb)
     lost = Damage(share=cut_share(source)).lost(len(times))
-    return Decoded(selection, store.shape, times, duration_s, lost)
+    return Decoded.of(selection, store.shape, times, duration_s, lost)
 
 
 @contextmanager

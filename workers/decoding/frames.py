@@ -1,4 +1,4 @@
-"""Resized frames on their way into memory that the child shares with its parent."""
+"""Decoded frames to upright RGB, resized, in memory that the child shares with its parent."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import Protocol
@@ -20,13 +22,21 @@ cv2.setNumThreads(1)
 class FrameStore:
     """Room for ``count`` frames, made when the first one shows how large they are.
 
+    With ``growing``, ``count`` is a first guess, and there are as many frames as were placed.
     ``allocate`` gives an uint8 array of the shape (frames, height, width, 3).
     """
 
     def __init__(
-        self, count: int, protocol: Protocol, allocate: Allocate, *, output_bytes: int
+        self,
+        count: int,
+        protocol: Protocol,
+        allocate: Allocate,
+        *,
+        output_bytes: int,
+        growing: bool = False,
     ) -> None:
         self._count = count
+        self._growing = growing
         self._protocol = protocol
         self._allocate = allocate
         self._output_bytes = output_bytes
@@ -39,7 +49,7 @@ class FrameStore:
         if self._pixels is None:
             raise ValueError("no frame was placed yet")
         count, height, width, _ = self._pixels.shape
-        return count, height, width, 3
+        return len(self._filled) if self._growing else count, height, width, 3
 
     @property
     def complete(self) -> bool:
@@ -53,7 +63,12 @@ class FrameStore:
         without antialiasing, as the published evaluations resize (OpenCV's INTER_LINEAR).
         """
         if self._pixels is None:
-            self._pixels = self._make_room(rgb.shape[0], rgb.shape[1])
+            height, width = self._protocol.resized(rgb.shape[0], rgb.shape[1])
+            self._pixels = self._make_room(height, width)
+        if self._growing and row >= self._count:
+            before, self._count = self._pixels, 2 * self._count
+            self._pixels = self._make_room(before.shape[1], before.shape[2])
+            self._pixels[: len(before)] = before
         target = self._pixels[row]
         if target.shape == rgb.shape:
             target[...] = rgb
@@ -63,12 +78,27 @@ class FrameStore:
         self._filled.add(row)
 
     def _make_room(self, height: int, width: int) -> Pixels:
-        height_out, width_out = self._protocol.resized(height, width)
-        shape = (self._count, height_out, width_out, 3)
-        if self._count * height_out * width_out * 3 > self._output_bytes:
+        shape = (self._count, height, width, 3)
+        if self._count * height * width * 3 > self._output_bytes:
             raise UnitFailure(
                 ErrorType.too_large,
-                f"{self._count} frames of {width} x {height} become {width_out} x {height_out}, "
-                f"more than {self._output_bytes >> 20} MiB",
+                f"{self._count} frames of {width} x {height} pixels, resized, are more than "
+                f"{self._output_bytes >> 20} MiB",
             )
         return self._allocate(shape)
+
+
+class Painter:
+    """Frames of one video to upright RGB."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def rgb(self, frame: VideoFrame) -> Pixels:
+        """uint8 (height, width, 3), full size, turned as the file's display matrix says."""
+        converted = self._reformatter.reformat(frame, format="rgb24", threads=1)
+        pixels = np.asarray(converted.to_ndarray(), dtype=np.uint8)
+        turns, rest = divmod(frame.rotation, 90)
+        if rest or not turns % 4:
+            return pixels
+        return np.ascontiguousarray(np.rot90(pixels, turns % 4))

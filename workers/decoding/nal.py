@@ -1,7 +1,9 @@
-"""The two questions that planning asks of an H.264 or HEVC packet, from its NAL unit headers.
+"""The questions that planning asks of an H.264 or HEVC packet, from its NAL unit headers.
 
 Sources: ITU-T H.264, 7.3.1 and 7.4.1 (nal_ref_idc, nal_unit_type); ITU-T H.265, 7.3.1.2 and Table
-7-1; ISO/IEC 14496-15 for the length-prefixed form that mp4 and Matroska hold.
+7-1; ISO/IEC 14496-15 for the length-prefixed form that mp4 and Matroska hold; Annex B of both
+recommendations for the byte stream with start codes that transport streams hold; and for MPEG-1 and
+MPEG-2 video ITU-T H.262, 6.2.1 (start codes).
 """
 
 from __future__ import annotations
@@ -10,13 +12,28 @@ from collections.abc import Iterator
 
 _H264_SLICES = range(1, 6)
 _H264_IDR = 5
+_H264_SEI = 6
+_H264_INTRA = (2, 4, 7, 9)
+_RECOVERY_POINT = 6
 _HEVC_SLICES = range(0, 32)
 _HEVC_RANDOM_ACCESS = range(16, 24)
+_MPEG_VIDEO = ("mpeg1video", "mpeg2video")
+_MPEG_SEQUENCE = 0xB3
+_START_CODE = b"\0\0\1"
 
 
-def length_size(codec: str, extradata: bytes | None) -> int | None:
-    """Bytes of the length before each NAL unit, from avcC or hvcC; None for another form."""
-    if not extradata or extradata[0] != 1:
+def framing(codec: str, extradata: bytes | None) -> int | None:
+    """How packets hold their units: bytes of the length before each, 0 for start codes.
+
+    None for a form or a codec that is not known here.
+    """
+    if codec in _MPEG_VIDEO:
+        return 0
+    if codec not in ("h264", "hevc") or not extradata:
+        return None
+    if extradata[:3] == _START_CODE or extradata[:4] == b"\0" + _START_CODE:
+        return 0
+    if extradata[0] != 1:
         return None
     if codec == "h264" and len(extradata) >= 7:
         return (extradata[4] & 3) + 1
@@ -43,6 +60,8 @@ def is_entry(codec: str, packet: memoryview, prefix: int) -> bool:
     refresh and open groups of pictures, after which frames differ from those of a full decode.
     """
     headers = list(_headers(packet, prefix))
+    if codec in _MPEG_VIDEO:  # a picture refers to the two before it at most, never beyond an I
+        return _MPEG_SEQUENCE in headers
     if codec == "h264":
         slices = [h & 31 for h in headers if (h & 31) in _H264_SLICES]
         return bool(slices) and all(s == _H264_IDR for s in slices)
@@ -50,13 +69,86 @@ def is_entry(codec: str, packet: memoryview, prefix: int) -> bool:
     return bool(slices) and all(s in _HEVC_RANDOM_ACCESS for s in slices)
 
 
+def is_exact_recovery(codec: str, packet: memoryview, prefix: int) -> bool:
+    """True for the intra picture of an open group of H.264 pictures that decodes exactly.
+
+    Its recovery point message (ITU-T H.264, D.2.8) promises that this picture and all that are
+    shown after it come out exactly as if decoding had begun earlier.
+    """
+    if codec != "h264":
+        return False
+    promised = False
+    slices = 0
+    for unit in _units(packet, prefix):
+        kind = unit[0] & 31
+        if kind == _H264_SEI:
+            promised = promised or _promises_exact_recovery(unit[1:])
+        elif kind in _H264_SLICES:
+            slices += 1
+            if not _is_intra_slice(unit[1:9]):
+                return False
+    return promised and slices > 0
+
+
+def _promises_exact_recovery(messages: memoryview) -> bool:
+    at = 0
+    while at + 2 < len(messages):
+        numbers = []
+        for _ in range(2):  # payload type, then payload size
+            number = 0
+            while at < len(messages) and messages[at] == 0xFF:
+                number, at = number + 255, at + 1
+            if at >= len(messages):
+                return False
+            numbers.append(number + messages[at])
+            at += 1
+        if numbers[0] == _RECOVERY_POINT and at < len(messages):
+            # recovery_frame_cnt 0 is the one bit 1; the next one is exact_match_flag
+            return messages[at] >> 6 == 0b11
+        at += numbers[1]
+    return False
+
+
+def _is_intra_slice(header: memoryview) -> bool:
+    bits = "".join(f"{byte:08b}" for byte in header)
+    _, at = _exp_golomb(bits, 0)  # first_mb_in_slice
+    slice_type, _ = _exp_golomb(bits, at)
+    return slice_type in _H264_INTRA
+
+
+def _exp_golomb(bits: str, at: int) -> tuple[int, int]:
+    """(value, where the next one starts); (-1, at) where the bits end before it."""
+    zeros = bits.find("1", at) - at
+    end = at + 2 * zeros + 1
+    if zeros < 0 or end > len(bits):
+        return -1, at
+    return int(bits[at + zeros : end], 2) - 1, end
+
+
 def _headers(packet: memoryview, prefix: int) -> Iterator[int]:
-    """First byte of every NAL unit; nothing more once the lengths stop making sense."""
+    """First byte of every NAL unit."""
+    return (unit[0] for unit in _units(packet, prefix))
+
+
+def _units(packet: memoryview, prefix: int) -> Iterator[memoryview]:
+    """Every NAL unit; nothing more once the lengths stop making sense."""
+    if not prefix:
+        yield from _after_start_codes(bytes(packet))
+        return
     at = 0
     while at + prefix < len(packet):
         length = int.from_bytes(packet[at : at + prefix], "big")
         at += prefix
         if not 0 < length <= len(packet) - at:
             return
-        yield packet[at]
+        yield packet[at : at + length]
         at += length
+
+
+def _after_start_codes(packet: bytes) -> Iterator[memoryview]:
+    view = memoryview(packet)
+    at = packet.find(_START_CODE)
+    while 0 <= at < len(packet) - 3:
+        following = packet.find(_START_CODE, at + 3)
+        yield view[at + 3 : following if following >= 0 else len(packet)]
+        at = following

@@ -33,17 +33,23 @@ _ATTACHED_PICTURE = 0x400  # libavformat's AV_DISPOSITION_ATTACHED_PIC
 
 @contextmanager
 def opened_video(
-    source: Source, *, max_pixels: int
+    source: Source, *, max_pixels: int, sparse: bool = False
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The container and its best video stream, decoding on one thread; raises UnitFailure."""
+    """The container and its best video stream, decoding on one thread; raises UnitFailure.
+
+    ``sparse``: only a part will be read, so that a fragmented MP4's fragments are found by the
+    index at its end where it has one, and not by going through the whole file.
+    """
     head = source.head(_HEAD_BYTES)
     other = sniffing.other_format(head)
     if other is not None:
         raise UnitFailure(ErrorType.not_video, f"this is {other}")
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
+    if sparse:
+        options["use_mfra_for"] = "pts"
     try:
         container = av.open(
-            source.path,
+            source.opened(),
             container_options=options,
             metadata_errors="replace",
         )
@@ -67,7 +73,7 @@ def nothing_decoded(source: Source, stream: VideoStream, *, packets: int) -> Uni
         return UnitFailure(ErrorType.unsupported_codec, f"the video is encrypted ({codec}, CENC)")
     if not packets:
         return UnitFailure(
-            ErrorType.corrupt, f"a {codec} stream is announced, but the file holds no frame of it"
+            ErrorType.corrupt, f"the header announces {codec} video, but the file holds no frame"
         )
     return UnitFailure(ErrorType.corrupt, f"none of the {packets} {codec} packets could be decoded")
 
@@ -105,7 +111,8 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise UnitFailure(
             ErrorType.too_large,
-            f"frames of {width} x {height} are more than the limit of {max_pixels:,} pixels",
+            f"a frame of {width} x {height} has {width * height:,} pixels; "
+            f"the limit is {max_pixels:,}",
         )
 
 
@@ -127,8 +134,7 @@ def _unopened(head: bytes, error: Exception) -> UnitFailure:
 
 
 def _is_encrypted(source: Source) -> bool:
-    with open(source.path, "rb") as file:
-        if _ENCRYPTED_BOX in file.read(_SEARCHED_BYTES):
+    for place in (0, max(source.size - _SEARCHED_BYTES, 0)):
+        if _ENCRYPTED_BOX in source.read_at(place, _SEARCHED_BYTES):
             return True
-        file.seek(max(source.size - _SEARCHED_BYTES, 0))
-        return _ENCRYPTED_BOX in file.read(_SEARCHED_BYTES)
+    return False

@@ -39,7 +39,7 @@ class ChildProcess:
     """A running child. Not for use by several threads at once.
 
     Raises RuntimeError, with the child's own words, where it cannot start: that is a broken
-    installation, never a broken video.
+    installation, never a broken video. Raises Died where a signal ended it while it started.
     """
 
     def __init__(self, decoder: str, protocol: Protocol, limits: DecodeLimits) -> None:
@@ -77,14 +77,14 @@ class ChildProcess:
         """The child's process id."""
         return self._process.pid
 
-    def ask(self, unit: Unit, *, seconds: float) -> wire.Message:
-        """The child's answer; raises wire.Late, or Died."""
+    def ask(self, kind: str, unit: Unit, *, seconds: float) -> wire.Message:
+        """The child's answer to a request of ``kind``; raises wire.Late, or Died."""
         assert self._process.stdin is not None
         self.served += 1
         if os.fstat(self._stderr).st_size > _STDERR_BYTES:
             os.ftruncate(self._stderr, 0)
         try:
-            wire.send(self._process.stdin.fileno(), asdict(unit))
+            wire.send(self._process.stdin.fileno(), {"kind": kind, "unit": asdict(unit)})
             answer = wire.receive(self._replies, seconds=seconds)
         except (BrokenPipeError, EOFError, ValueError):
             raise self._death() from None
@@ -129,13 +129,20 @@ class ChildProcess:
         except wire.Late:
             problem = f"no sign of life within {_START_SECONDS:.0f} s"
         except (EOFError, ValueError):
-            problem = str(self._death())
+            raise self._death_at_start() from None
         except BaseException:
             self.end()
             raise
         if problem:
             self.end()
             raise RuntimeError(f"the decoder process could not start: {problem}")
+
+    def _death_at_start(self) -> Died | RuntimeError:
+        death = self._death()
+        self.end()
+        if death.signal_number:
+            return death
+        return RuntimeError(f"the decoder process could not start: {death}")
 
     def _death(self) -> Died:
         try:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
 
 from workers.decoding import wire
 from workers.decoding.process import ChildProcess, Died
-from workers.decoding.units import DECODERS, DecodedUnit, DecodeLimits, Unit
+from workers.decoding.units import DECODERS, DecodedUnit, DecodeLimits, Measured, Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import Protocol
+
+_Result = TypeVar("_Result")
+Reader = Callable[[Unit, ChildProcess, wire.Message], _Result]
 
 _NO_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory")
 
@@ -39,11 +44,19 @@ class SandboxedDecoder:
         self._child: ChildProcess | None = None
         if decoder not in DECODERS:
             raise ValueError(f"no decoder {decoder!r}; there are: {', '.join(DECODERS)}")
+        if decoder != "pyav" and protocol.every_s is not None:
+            raise ValueError(f"{decoder} decodes no timelines; pyav does")
         self._protocol = protocol
         self._decoder = decoder
         self._limits = limits
         self._closed = False
-        self._child = self._start(decoder)
+        try:
+            self._child = self._start(decoder)
+        except Died:  # killed from outside, unless the next one is, too
+            try:
+                self._child = self._start(decoder)
+            except Died as death:
+                raise RuntimeError(f"the decoder process could not start: {death}") from None
 
     @property
     def child_pid(self) -> int | None:
@@ -52,14 +65,22 @@ class SandboxedDecoder:
 
     def decode(self, unit: Unit) -> DecodedUnit | UnitFailure:
         """The unit's frames, or why there are none; raises for no video, however broken."""
+        return self._ask("decode", unit, self._decoded)
+
+    def measure(self, unit: Unit) -> Measured | UnitFailure:
+        """How long the unit's whole video is, without decoding it, or why that is not known."""
+        return self._ask("measure", unit, _measured)
+
+    def _ask(self, kind: str, unit: Unit, read: Reader[_Result]) -> _Result | UnitFailure:
         if self._closed:
             raise ValueError("this decoder was closed")
-        result = self._attempt(unit, self._decoder)
+        result = self._attempt(kind, unit, read, self._decoder)
         if isinstance(result, UnitFailure) and self._deserves_another(result):
-            second = self._attempt(unit, "pyav")
+            second = self._attempt(kind, unit, read, "pyav")
             if self._decoder != "pyav":
                 self._end_child()
-            second.attempts = 2
+            if isinstance(second, UnitFailure | DecodedUnit):
+                second.attempts = 2
             return second
         return result
 
@@ -91,19 +112,24 @@ class SandboxedDecoder:
     def _start(self, decoder: str) -> ChildProcess:
         return ChildProcess(decoder, self._protocol, self._limits)
 
-    def _attempt(self, unit: Unit, decoder: str) -> DecodedUnit | UnitFailure:
+    def _attempt(
+        self, kind: str, unit: Unit, read: Reader[_Result], decoder: str
+    ) -> _Result | UnitFailure:
+        seconds = self._limits.attempt_seconds(unit.uri)
         try:
             child = self._ready_child(decoder)
+        except Died as death:
+            return _failure_of(death)
         except (RuntimeError, OSError) as error:
             return UnitFailure(ErrorType.internal, str(error))
         try:
-            answer = child.ask(unit, seconds=self._limits.seconds)
-            return self._result(unit, child, answer)
+            answer = child.ask(kind, unit, seconds=seconds)
+            failure = answer.get("failure")
+            return read(unit, child, answer) if failure is None else self._failed(answer)
         except wire.Late:
             self._end_child()
             return UnitFailure(
-                ErrorType.timeout,
-                f"fetching and decoding took longer than {self._limits.seconds:g} s",
+                ErrorType.timeout, f"fetching and decoding took longer than {seconds:g} s"
             )
         except Died as death:
             self._end_child()
@@ -112,20 +138,19 @@ class SandboxedDecoder:
             self._end_child()  # what it would answer next belongs to this unit
             raise
 
-    def _result(
-        self, unit: Unit, child: ChildProcess, answer: wire.Message
-    ) -> DecodedUnit | UnitFailure:
-        failure, decoded = answer.get("failure"), answer.get("decoded")
-        if failure is not None:
-            if failure["type"] == ErrorType.out_of_memory:
-                self._end_child()
-            return UnitFailure(
-                ErrorType(failure["type"]),
-                failure["message"],
-                bytes_read=answer["bytes_read"],
-                decode_ms=answer["decode_ms"],
-            )
-        assert decoded is not None
+    def _failed(self, answer: wire.Message) -> UnitFailure:
+        failure = answer["failure"]
+        if failure["type"] == ErrorType.out_of_memory:
+            self._end_child()
+        return UnitFailure(
+            ErrorType(failure["type"]),
+            failure["message"],
+            bytes_read=answer["bytes_read"],
+            decode_ms=answer["decode_ms"],
+        )
+
+    def _decoded(self, unit: Unit, child: ChildProcess, answer: wire.Message) -> DecodedUnit:
+        decoded = answer["decoded"]
         return DecodedUnit(
             unit=unit,
             frames=child.frames(tuple(decoded["shape"])),
@@ -137,6 +162,8 @@ class SandboxedDecoder:
             decode_ms=answer["decode_ms"],
             bytes_read=answer["bytes_read"],
             attempts=1,
+            first_clip=decoded["first_clip"],
+            etag=answer["etag"],
         )
 
     def _ready_child(self, decoder: str) -> ChildProcess:
@@ -156,6 +183,10 @@ class SandboxedDecoder:
         child, self._child = self._child, None
         if child is not None:
             child.end()
+
+
+def _measured(unit: Unit, child: ChildProcess, answer: wire.Message) -> Measured:
+    return Measured(answer["measured"], answer["bytes_read"], answer["decode_ms"])
 
 
 def _failure_of(death: Died) -> UnitFailure:

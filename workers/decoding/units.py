@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from workers.fetching import is_object
+
 MIB = 1024**2
 GIB = 1024**3
 DECODERS = ("pyav", "decord")
@@ -16,7 +18,9 @@ DECODERS = ("pyav", "decord")
 class DecodeLimits:
     """What one unit may cost before it becomes a failure row.
 
-    ``seconds``: wall clock for one attempt, fetching included.
+    ``seconds``: wall clock for one attempt at decoding.
+    ``fetch_seconds``: wall clock, on top of it, that fetching from an object storage may take, its
+    waits and repetitions included.
     ``memory_bytes``: address space that decoding may take on top of the idle child's.
     ``videos_per_child`` and ``rss_bytes``: when a child has served so many units, or holds so much
     resident memory after one, a fresh one takes its place.
@@ -26,6 +30,7 @@ class DecodeLimits:
     """
 
     seconds: float = 60.0
+    fetch_seconds: float = 120.0
     memory_bytes: int = 4 * GIB
     videos_per_child: int = 1000
     rss_bytes: int = 1536 * MIB
@@ -35,19 +40,40 @@ class DecodeLimits:
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+
+    def attempt_seconds(self, uri: str) -> float:
+        """Wall clock for one attempt at what lies at ``uri``."""
+        return self.seconds + (self.fetch_seconds if is_object(uri) else 0.0)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One row of the manifest: a video, or the stretch [start_s, end_s) of it in seconds."""
+    """One row of the manifest: a video, or the stretch [start_s, end_s) of it in seconds.
+
+    ``etag``: the ETag that the object had when it was listed; another one is not read. None for
+    whatever there is.
+    """
 
     unit_id: str
     video_id: str
     uri: str
     start_s: float | None = None
     end_s: float | None = None
+    etag: str | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How long a video is: ``duration_s``, from its first frame to the end of its last one.
+
+    ``bytes_read`` and ``decode_ms`` (CPU milliseconds) are what finding out cost.
+    """
+
+    duration_s: float
+    bytes_read: int
+    decode_ms: float
 
 
 @dataclass
@@ -57,10 +83,12 @@ class DecodedUnit:
     ``frames``: uint8 (n, height, width, 3), RGB, resized as the protocol says; every distinct
     wanted frame once, in ascending order. ``clip_frames``: int32 (clips, T), rows of ``frames``.
     ``clip_times``: float64 (clips, 2), seconds from the video's first frame to the clip's first and
-    to its last frame. ``frame_count`` and ``duration_s`` are those of the whole video, counted and
-    taken from timestamps. ``lost_frames``: frames that damage cost or that the decoder had to patch
-    up; 0 for a sound file, an estimate where a file was cut off. ``decode_ms``: CPU milliseconds of
-    the child. ``attempts``: 2 where a first decoder died.
+    to its last frame. ``first_clip``: number in the video of the unit's first clip, 0 unless the
+    protocol is a timeline. ``frame_count`` and ``duration_s`` are those of the whole video, counted
+    and taken from timestamps; for a unit of a timeline those of its stretch. ``lost_frames``:
+    frames that damage cost or that the decoder had to patch up; 0 for a sound file, an estimate
+    where a file was cut off. ``decode_ms``: CPU milliseconds of the child. ``attempts``: 2 where a
+    first decoder died. ``etag``: of the object that was read, None for files.
     """
 
     unit: Unit
@@ -73,3 +101,5 @@ class DecodedUnit:
     decode_ms: float
     bytes_read: int
     attempts: int
+    first_clip: int = 0
+    etag: str | None = None

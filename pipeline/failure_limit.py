@@ -1,0 +1,63 @@
+"""When so much fails that the input, not a video, is wrong."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from pipeline.errors import UsageError
+
+# Below this nothing is concluded from the share alone: a few broken videos may come first.
+_ENOUGH = 50
+# Standard deviations of the one-sided bound: a run within its limit is stopped once in 700 or less.
+_Z = 3.0
+
+
+@dataclass(frozen=True)
+class FailureLimit:
+    """The largest share of units that may fail.
+
+    Attributes:
+        share: 0 to 1.
+    """
+
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise UsageError(f"--max-failed takes 0% to 100%; got {self.share:.4g}")
+
+    @classmethod
+    def parse(cls, text: str) -> FailureLimit:
+        """The limit of "5%" or "0.05".
+
+        Raises:
+            UsageError: it is neither.
+        """
+        match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(%?)\s*", text)
+        if match is None:
+            raise UsageError(f"--max-failed takes a share such as 5% or 0.05; got {text!r}")
+        return cls(float(match[1]) / (100 if match[2] else 1))
+
+    def is_exceeded(self, *, failed: int, done: int, total: int) -> bool:
+        """Whether the run will end above the limit: for certain, or by all that can be expected.
+
+        Args:
+            failed: units that failed so far.
+            done: units that have a row so far, the failed ones included.
+            total: units of the run.
+        """
+        if failed > self.share * total:
+            return True
+        return done >= _ENOUGH and _lower_bound(failed, done) > self.share
+
+    def __str__(self) -> str:
+        return f"{100 * self.share:g} %"
+
+
+def _lower_bound(failed: int, done: int) -> float:
+    """Lower end of the Wilson score interval for a share (Wilson 1927)."""
+    share, z2 = failed / done, _Z * _Z
+    spread = _Z * math.sqrt(share * (1 - share) / done + z2 / (4 * done * done))
+    return (share + z2 / (2 * done) - spread) / (1 + z2 / done)

@@ -1,0 +1,62 @@
+"""What the user of a labelling job asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sta
+from pipeline.errors import UsageError
+from pipeline.failure_limit import FailureLimit
+from workers.decoding import DECODERS
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """What the user asked for.
+
+    Attributes:
+        task: "k400" or "ssv2", which names the protocol.
+        source: directory, s3:// prefix, video or manifest.
+        output: directory or s3:// prefix.
+        checkpoint: source for `sta.load_model`.
+        architecture: what the checkpoint must be, None for whatever it is.
+        labels: file with class names.
+        pruning: pruning, with r None for the architecture's own default.
+        r: tokens dropped per frame at the first stage.
+        protocol: name of a sampling protocol, None for the model's own.
+        views: (clips, crops), None for the protocol's own.
+        every_s: seconds between the clips of a timeline, None for clips over the whole video.
+        limit: label at most so many videos.
+        max_failed: stop when more units fail, None to go on whatever fails.
+        retry_failed: do units again that failed for a reason that may be gone.
+        decoder: which decoder.
+        decoders: (min, max) decode actors.
+        labelers: label actors.
+        batch_size: views per forward pass.
+    """
+
+    task: str
+    source: str
+    output: str
+    checkpoint: str
+    architecture: str | None = None
+    labels: Path | None = None
+    pruning: sta.Pruning = field(default_factory=sta.Pruning)
+    r: int | None = None
+    protocol: str | None = None
+    views: tuple[int, int] | None = None
+    every_s: float | None = None
+    limit: int | None = None
+    max_failed: FailureLimit | None = None
+    retry_failed: bool = False
+    decoder: str = DECODERS[0]
+    decoders: tuple[int, int] | None = None
+    labelers: int | None = None
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "labelers", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be 1 or more; got {value}")

@@ -1,0 +1,133 @@
+"""From the options of a labelling job to what it will do: all checks that need no writing."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import sta
+from pipeline.errors import UsageError
+from pipeline.label_options import LabelOptions
+from pipeline.listing import VIDEO_EXTENSIONS, Listing
+from pipeline.run_directory import RunDirectory, check_same
+from pipeline.storage import Location
+from sta.remote import without_secrets
+from workers.labelling import LabellerConfig
+from workers.sampling import Protocol, protocol
+from workers.schema import UNIT_SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """What a labelling job will do.
+
+    Attributes:
+        run: the run directory, which may not exist yet.
+        identity: all that decides what a row says; a run holds rows of one identity.
+        model: what run.json says of the model.
+        protocol: how videos become views.
+        labeller: what the labellers load.
+    """
+
+    run: RunDirectory
+    identity: dict[str, Any]
+    model: dict[str, Any]
+    protocol: Protocol
+    labeller: LabellerConfig
+
+
+def plan_labelling(options: LabelOptions) -> LabelPlan:
+    """Loads the model and checks the command against it and against the run that it would resume.
+
+    Raises:
+        UsageError, sta.CheckpointError, sta.UnsafePickle, ValueError: the command is wrong.
+    """
+    model = sta.load_model(
+        options.checkpoint, architecture=options.architecture, labels=options.labels
+    )
+    pruning = _pruning(options, model)
+    model.config.stages(pruning)
+    views = _protocol(options, model)
+    plan = LabelPlan(
+        run=RunDirectory(Location.of(options.output)),
+        identity=_identity(options, model, pruning, views),
+        model=_described(options, model, pruning),
+        protocol=views,
+        labeller=LabellerConfig(
+            checkpoint=options.checkpoint,
+            pruning=pruning,
+            labels=options.labels,
+            batch_size=options.batch_size,
+            fingerprint=model.fingerprint,
+        ),
+    )
+    if plan.run.exists():
+        check_same(plan.run.load()["identity"], plan.identity, plan.run.root.uri)
+    else:
+        plan.run.check_unused()
+        _check_input(options.source)
+    return plan
+
+
+def _check_input(source: str) -> None:
+    """Refuses an input without a single video, by what it holds instead."""
+    listing = Listing(source)
+    if next(listing.videos(), None) is not None:
+        return
+    found = "it is empty"
+    if listing.skipped:
+        kinds = ", ".join(f"{count} {name}" for name, count in listing.skipped.most_common(5))
+        extensions = " ".join(sorted(VIDEO_EXTENSIONS))
+        found = f"it holds {kinds}; a video's name ends in one of {extensions}"
+    raise UsageError(f"no video in {source}: {found}")
+
+
+def _protocol(options: LabelOptions, model: sta.VideoModel) -> Protocol:
+    """The protocol that the task's published accuracies of this kind of model were measured by."""
+    family = "videoswin" if model.architecture.startswith("videoswin") else "videomae"
+    return protocol(
+        options.protocol or f"{family}-{options.task}",
+        size=model.config.image_size,
+        frames=model.config.frames,
+        views=options.views,
+        every_s=options.every_s,
+    )
+
+
+def _pruning(options: LabelOptions, model: sta.VideoModel) -> sta.Pruning:
+    r = sta.default_pruning(model.architecture).r if options.r is None else options.r
+    return dataclasses.replace(options.pruning, r=r)
+
+
+def _identity(
+    options: LabelOptions, model: sta.VideoModel, pruning: sta.Pruning, views: Protocol
+) -> dict[str, Any]:
+    return {
+        "input": Location.of(options.source).uri,
+        "limit": options.limit,
+        "model": model.fingerprint,
+        "labels": sta.labels_fingerprint(model.labels),
+        "pruning": dataclasses.asdict(pruning) if pruning.r else {"r": 0},
+        "protocol": dataclasses.asdict(views),
+        "decoder": options.decoder,
+        "unit_schema": UNIT_SCHEMA_VERSION,
+    }
+
+
+def _described(
+    options: LabelOptions, model: sta.VideoModel, pruning: sta.Pruning
+) -> dict[str, Any]:
+    dense, pruned = (
+        sta.estimate_flops(model.architecture, pruning=p, num_classes=len(model.labels))
+        for p in (None, pruning)
+    )
+    return {
+        "architecture": model.architecture,
+        "checkpoint": without_secrets(options.checkpoint),
+        "kept_grids": [list(grid) for grid in model.config.kept_grids(pruning)],
+        "flops_per_view": pruned,
+        "flops_per_view_unpruned": dense,
+        "flops_follow_clip": sta.flops_follow_clip(model.architecture, pruning),
+        "labels": list(model.labels),
+    }

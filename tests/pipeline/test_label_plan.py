@@ -1,0 +1,105 @@
+"""Planning a run: the protocol follows the model, the identity what decides a row."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import sta
+from pipeline.errors import UsageError
+from pipeline.failure_limit import FailureLimit
+from pipeline.label_options import LabelOptions
+from pipeline.label_plan import plan_labelling
+from tests.videos import write_video
+
+
+@pytest.fixture
+def options(tmp_path, random_checkpoint):
+    (tmp_path / "in").mkdir()
+    write_video(tmp_path / "in" / "a.mp4", frames=20)
+    return LabelOptions(
+        task="k400",
+        source=str(tmp_path / "in"),
+        output=str(tmp_path / "out"),
+        checkpoint=str(random_checkpoint),
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "family", "views"),
+    [("k400", "videomae", (5, 3)), ("ssv2", "videomae", (2, 3))],
+)
+def test_the_protocol_is_the_tasks_for_this_kind_of_model(options, task, family, views):
+    plan = plan_labelling(dataclasses.replace(options, task=task))
+    assert plan.protocol.name == f"{family}-{task}"
+    assert (plan.protocol.clips, plan.protocol.crops) == views
+    assert (plan.protocol.frames, plan.protocol.size) == (16, 112)
+
+
+@pytest.mark.parametrize(("task", "views"), [("k400", (4, 3)), ("ssv2", (1, 3))])
+def test_a_videoswin_has_its_own_protocols(options, tmp_path, task, views):
+    torch.manual_seed(0)
+    model = sta.create_model("videoswin_tiny", num_classes=3)
+    path = tmp_path / "swin.safetensors"
+    sta.save_checkpoint(model, path, labels=list("abc"), origin="random")
+    plan = plan_labelling(dataclasses.replace(options, task=task, checkpoint=str(path)))
+    assert plan.protocol.name == f"videoswin-{task}"
+    assert (plan.protocol.clips, plan.protocol.crops) == views
+    assert (plan.protocol.frames, plan.protocol.size) == (32, 224)
+    assert plan.labeller.pruning.r == 256
+    assert plan.model["kept_grids"] == [[16, 784], [16, 196], [16, 49]]
+
+
+def test_a_named_protocol_overrides_the_models(options):
+    plan = plan_labelling(dataclasses.replace(options, protocol="videoswin-k400"))
+    assert plan.protocol.name == "videoswin-k400"
+    assert plan.protocol.frames == 16
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"r": 3}, "pruning"),
+        ({"views": (1, 1)}, "protocol"),
+        ({"every_s": 2.0}, "protocol"),
+        ({"limit": 1}, "limit"),
+        ({"decoder": "decord"}, "decoder"),
+    ],
+)
+def test_what_decides_a_row_is_part_of_the_identity(options, change, named):
+    plan = plan_labelling(options)
+    plan.run.save({"identity": plan.identity})
+    with pytest.raises(UsageError, match=f"another configuration: {named} is"):
+        plan_labelling(dataclasses.replace(options, **change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"decoders": (2, 2)},
+        {"labelers": 2},
+        {"batch_size": 3},
+        {"retry_failed": True},
+        {"max_failed": FailureLimit(0.05)},
+    ],
+)
+def test_what_only_decides_how_a_run_goes_is_not(options, change):
+    first = plan_labelling(options)
+    first.run.save({"identity": first.identity})
+    assert plan_labelling(dataclasses.replace(options, **change)).identity == first.identity
+
+
+def test_a_plan_writes_nothing(options, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    plan_labelling(options)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_secrets_of_an_address_stay_out_of_run_json(options, monkeypatch, random_checkpoint):
+    model = sta.load_model(str(random_checkpoint))
+    monkeypatch.setattr(sta, "load_model", lambda *a, **k: model)
+    address = "https://host/w.safetensors?X-Amz-Credential=AKIDX&X-Amz-Signature=5ec2e7"
+    plan = plan_labelling(dataclasses.replace(options, checkpoint=address))
+    assert plan.model["checkpoint"].startswith("https://host/w.safetensors")
+    assert "5ec2e7" not in repr((plan.model, plan.identity))
+    assert "AKIDX" not in repr((plan.model, plan.identity))

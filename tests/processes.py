@@ -1,0 +1,120 @@
+"""Looking at processes through /proc: who still runs, what they hold, how much memory they use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def processes_with(name: str, value: str) -> list[int]:
+    """Ids of all running processes that were started with an environment of ``name=value``.
+
+    Children inherit it, and an orphan keeps it whoever adopts it.
+    """
+    wanted = f"{name}={value}".encode()
+    found = []
+    for folder in PROC.iterdir():
+        if (
+            folder.name.isdigit()
+            and wanted in _environment(folder)
+            and is_running(int(folder.name))
+        ):
+            found.append(int(folder.name))
+    return found
+
+
+def _environment(folder: Path) -> list[bytes]:
+    try:
+        return (folder / "environ").read_bytes().split(b"\0")
+    except OSError:  # it has ended, or is another's
+        return []
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is there and not merely waiting to be reaped."""
+    try:
+        return (PROC / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def eventually(condition: Callable[[], bool], *, seconds: float = 20.0) -> bool:
+    """Whether ``condition`` comes true before ``seconds`` are over."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def descriptors() -> list[str]:
+    """What the descriptors of this process lead to, but for the one that lists them."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def private_bytes(pid: int) -> int:
+    """Memory that only this process uses: what ending it would give back."""
+    total = 0
+    for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+        if line.startswith(("Private_Clean:", "Private_Dirty:")):
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+def processes_reading(path: Path, *, command: str) -> list[int]:
+    """Ids of the processes that hold ``path`` open and have ``command`` in their command line."""
+    found = []
+    for folder in PROC.iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            if command.encode() not in (folder / "cmdline").read_bytes():
+                continue
+            held = [os.readlink(entry) for entry in (folder / "fd").iterdir()]
+        except OSError:  # it has ended, or is another's
+            continue
+        if str(path) in held:
+            found.append(int(folder.name))
+    return found
+
+
+@contextmanager
+def killing(find: Callable[[], list[int]], pauses: Iterator[float]) -> Iterator[list[int]]:
+    """SIGKILL, from a thread, to whatever ``find`` finds; yields the ids of the killed.
+
+    ``pauses``: seconds to wait before each look.
+    """
+    killed: list[int] = []
+    over = threading.Event()
+
+    def kill() -> None:
+        for pause in pauses:
+            if over.wait(pause):
+                return
+            for pid in find():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()

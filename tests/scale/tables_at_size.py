@@ -1,0 +1,138 @@
+"""Time and memory of what a run does with all its units: reconcile, tables, verification.
+
+    python -m tests.scale.tables_at_size --units 1000000
+
+Makes units of one row each as the graph writes them (5x3 views with kept maps), and the checkpoints
+that confirm them, and then runs each step in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.commits import committed, reconcile
+from pipeline.listing import Video
+from pipeline.manifest import unit_id, write_manifest
+from pipeline.run_directory import RunDirectory
+from pipeline.storage import Location
+from pipeline.tables import build_tables
+from pipeline.verify import report, verify
+from tests.pipeline.test_tables import ok
+from workers.labelling import pack_mask
+from workers.schema import UNITS_SCHEMA
+
+_ROWS_PER_FILE = 500
+_GRIDS = ((8, 196), (8, 196), (8, 196))
+
+
+def make_run(folder: Path, units: int, views: int) -> None:
+    """A run directory as it is when the graph has ended."""
+    run = RunDirectory(Location.of(str(folder)))
+    names = [f"2026/11/24/video-{number:09d}.mp4" for number in range(units)]
+    write_manifest((Video(name, f"/archive/{name}") for name in names), run.manifest)
+    template = _template(views)
+    for number, start in enumerate(range(0, units, _ROWS_PER_FILE)):
+        part = names[start : start + _ROWS_PER_FILE]
+        table = template.slice(0, len(part))
+        for column, values in {
+            "unit_id": [unit_id(name) for name in part],
+            "video_id": part,
+            "uri": [f"/archive/{name}" for name in part],
+        }.items():
+            place = table.schema.get_field_index(column)
+            table = table.set_column(place, table.schema.field(place), pa.array(values))
+        Path(run.units.uri).mkdir(exist_ok=True)
+        Path(run.checkpoint.uri).mkdir(exist_ok=True)
+        pq.write_table(table, f"{run.units.uri}/x_{number:06d}-0.parquet")
+        ids = table.select(["unit_id"]).replace_schema_metadata(None)
+        pq.write_table(ids, f"{run.checkpoint.uri}/x_{number:06d}.parquet")
+    run.save(
+        {
+            "identity": {"protocol": {"clips": views, "crops": 1}},
+            "model": {
+                "kept_grids": _GRIDS,
+                "labels": ["a"],
+                "flops_per_view": 96 * 10**9,
+                "flops_follow_clip": False,
+            },
+        }
+    )
+
+
+def _template(views: int) -> pa.Table:
+    draw = np.random.default_rng(0)
+    masks = [draw.random(grid) < 0.5 for grid in _GRIDS]
+    row = ok("x", flops=96 * 10**9, views=views)
+    for number, view in enumerate(row["views"]):
+        view |= {
+            "clip": number,
+            "crop": 0,
+            "kept_maps": [pack_mask(mask) for mask in masks],
+            "tokens_kept": [int(mask.sum()) for mask in masks],
+        }
+    return pa.Table.from_pylist([row] * _ROWS_PER_FILE, schema=UNITS_SCHEMA)
+
+
+def _reconcile(run: RunDirectory) -> str:
+    return reconcile(run).line() or "in order"
+
+
+def _committed(run: RunDirectory) -> str:
+    return f"{committed(run).units:,} units"
+
+
+def _tables(run: RunDirectory) -> str:
+    totals = build_tables(run)
+    run.save(run.load() | {"totals": vars(totals)})
+    return f"{totals.clips:,} views, {totals.flops:.4g} FLOPs"
+
+
+def _verify(run: RunDirectory) -> str:
+    return report(verify(run)).splitlines()[-1]
+
+
+def _measured(step: Callable[[RunDirectory], str], folder: Path) -> None:
+    began = time.monotonic()
+    said = step(RunDirectory(Location.of(str(folder))))
+    # Not getrusage, whose figure begins with that of the parent.
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    print(
+        f"{step.__name__.strip('_'):<10} {time.monotonic() - began:7.1f} s  "
+        f"{peak:7.0f} MiB at most  {said}",
+        flush=True,
+    )
+
+
+def main() -> int:
+    """Prints a line per step."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--units", type=int, default=1_000_000)
+    parser.add_argument("--views", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "run"
+        make_run(folder, arguments.units, arguments.views)
+        for step in (_reconcile, _committed, _tables, _verify):
+            process = get_context("spawn").Process(target=_measured, args=(step, folder))
+            process.start()
+            process.join()
+            if process.exitcode:
+                return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+"""What tests of the workers share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import scripted_storage
+from workers import objects
+
+
+@pytest.fixture
+def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[scripted_storage.Storage]:
+    """A storage that can be told to misbehave, found by the environment's settings."""
+    with scripted_storage.running() as state:
+        for name, value in state.settings().items():
+            monkeypatch.setenv(name, value)
+        objects.s3_client.cache_clear()
+        yield state
+        objects.s3_client.cache_clear()

@@ -1,0 +1,142 @@
+"""The clips of a timeline, picked from frames as they come out of the decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from workers.decoding.decoded import Decoded
+from workers.decoding.frames import FrameStore, Painter
+from workers.decoding.windows import Need
+from workers.failures import ErrorType, UnitFailure
+from workers.sampling import SAME_S, Protocol
+
+MOST_CLIPS = 20_000
+
+
+def check_clips(count: int, need: Need, duration_s: float) -> None:
+    """Raise UnitFailure for a stretch without clips, and for more than one unit can hold."""
+    if count < 1:
+        raise UnitFailure(
+            ErrorType.too_short,
+            f"no clip starts in the stretch from {need.start_s:g} s on; the video is "
+            f"{duration_s:.2f} s long",
+        )
+    if count > MOST_CLIPS:
+        raise UnitFailure(
+            ErrorType.too_large, f"{count:,} clips are more than the {MOST_CLIPS:,} of one unit"
+        )
+
+
+@dataclass
+class _Clip:
+    first: int
+    first_s: float
+    last_s: float
+    rows: list[int] = field(default_factory=list)
+
+
+class ClipPicker:
+    """Takes every frame in the order of display and keeps those that the clips of a stretch need.
+
+    The same frames as `Protocol.timeline_indices` of all frames' times, without knowing them in
+    advance: one frame is held back, as only the next one's time says how long it is on display.
+    ``done`` is set when no later frame matters.
+    """
+
+    def __init__(self, protocol: Protocol, need: Need, store: FrameStore) -> None:
+        assert protocol.every_s is not None
+        self.done = False
+        self.frame_count = 0
+        self._protocol = protocol
+        self._every_s = protocol.every_s
+        self._need = need
+        self._store = store
+        self._painter = Painter()
+        endless = need.end_s == float("inf")
+        last = need.start_s if endless else need.end_s
+        numbers = protocol.clip_numbers(need.start_s, last)
+        self._first_clip = self._next_clip = numbers.start
+        self._last_clip = None if endless else numbers.stop
+        self._open: list[_Clip] = []
+        self._clips: list[_Clip] = []
+        self._held: tuple[int, float, VideoFrame] | None = None
+        self._placed: list[int] = []
+
+    @property
+    def held_s(self) -> float:
+        """Time of the last frame that was taken; below 0 before there is one."""
+        return -1.0 if self._held is None else self._held[1]
+
+    def take(self, time: float, frame: VideoFrame) -> None:
+        """The next frame, shown from ``time`` on, seconds since the video's first frame."""
+        number = 0
+        if self._held is not None:
+            number = self._held[0] + 1
+            self._settle(time)
+        if not self.done:
+            self._held = number, time, frame
+
+    def finish(self, duration_s: float) -> None:
+        """No frame follows: the last one stays for all that clips still lack."""
+        if self.done or self._held is None:
+            return
+        end = self._protocol.clip_numbers(self._need.start_s, min(self._need.end_s, duration_s))
+        self._last_clip = end.stop
+        self._settle(float("inf"))
+        if self._open:
+            row = self._place()
+            for clip in self._open:
+                clip.rows += [row] * (self._protocol.frames - len(clip.rows))
+                clip.last_s = self.held_s
+
+    def decoded(self, duration_s: float, lost_frames: int) -> Decoded:
+        """What was picked; raises UnitFailure where there is no clip.
+
+        ``duration_s`` is the whole video's, or infinite where its end was not reached.
+        """
+        check_clips(len(self._clips), self._need, max(self.held_s, 0.0))
+        return Decoded(
+            shape=self._store.shape,
+            clip_frames=np.array([clip.rows for clip in self._clips], dtype=np.int64),
+            clip_times=np.array([(c.first_s, c.last_s) for c in self._clips], dtype=np.float64),
+            frame_count=self.frame_count,
+            duration_s=min(self._need.end_s, duration_s) - self._need.start_s,
+            lost_frames=lost_frames,
+            first_clip=self._first_clip,
+        )
+
+    def _settle(self, until: float) -> None:
+        """Decide on the frame that is held, on display until ``until``."""
+        assert self._held is not None
+        number, time, _ = self._held
+        start, end = self._need.start_s - SAME_S, self._need.end_s - SAME_S
+        self.frame_count += start <= time < end
+        while self._next_clip * self._every_s + SAME_S < until and not self._all_begun():
+            clip = _Clip(number, time, time)
+            self._clips.append(clip)
+            self._open.append(clip)
+            self._next_clip += 1
+            check_clips(len(self._clips), self._need, time)
+        takers = [c for c in self._open if (number - c.first) % self._protocol.stride == 0]
+        if takers:
+            row = self._place()
+            for clip in takers:
+                clip.rows.append(row)
+                clip.last_s = time
+            self._open = [c for c in self._open if len(c.rows) < self._protocol.frames]
+        self.done = self._all_begun() and not self._open and until >= end
+
+    def _all_begun(self) -> bool:
+        return self._last_clip is not None and self._next_clip >= self._last_clip
+
+    def _place(self) -> int:
+        """The row of the frame that is held."""
+        assert self._held is not None
+        number, _, frame = self._held
+        if not self._placed or self._placed[-1] != number:
+            self._store.place(len(self._placed), self._painter.rgb(frame))
+            self._placed.append(number)
+        return len(self._placed) - 1

@@ -1,0 +1,145 @@
+"""Packets of a stream to the rows of a PacketTable, a few bytes each, without decoding."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Any
+
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from workers.decoding import nal
+from workers.decoding.plan import NO_TIME, PacketTable
+
+_RESTARTABLE = {"vp8", "vp9", "av1", "libdav1d", "libaom-av1", "mpeg4", "mjpeg"}
+_DEMUX_ERRORS = 100
+_RATE = 25.0
+
+_SHOWN, _ENTRY, _UNREFERENCED, _KEYFRAME = 1, 2, 4, 8
+
+
+def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any] | None]:
+    """The stream's packets in decoding order; None stands for one that could not be read."""
+    for _ in range(_DEMUX_ERRORS):
+        try:
+            for packet in container.demux(stream):
+                if packet.size:
+                    yield packet
+            return
+        except av.error.EOFError:
+            return
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:
+            yield None
+
+
+def frame_seconds(stream: VideoStream) -> float:
+    """Seconds from frame to frame by the stream's rate, as far as it is known."""
+    rate = stream.average_rate or stream.guessed_rate
+    return 1 / float(rate) if rate else 1 / _RATE
+
+
+class PacketRows:
+    """Rows gathered packet by packet; 25 bytes each.
+
+    ``open_groups``: entries are also the H.264 pictures whose encoder promises that all pictures
+    shown after them come out exactly.
+    """
+
+    def __init__(self, stream: VideoStream, *, open_groups: bool = False) -> None:
+        self._stream = stream
+        self._open_groups = open_groups
+        self._codec = stream.codec_context.name
+        self._framing = nal.framing(self._codec, stream.codec_context.extradata)
+        self._pts, self._dts, self._duration = array("q"), array("q"), array("q")
+        self._flags = bytearray()
+        self.broken = 0
+
+    def __len__(self) -> int:
+        return len(self._flags)
+
+    def add(self, packet: Packet[Any] | None) -> bool:
+        """Note a packet, or one that could not be read; whether decoding may start with it."""
+        broken = packet is None or packet.is_corrupt
+        self.broken += broken
+        if packet is None:
+            return False
+        flags = self._judged(packet)
+        flags |= 0 if packet.is_discard else _SHOWN
+        flags |= _KEYFRAME if packet.is_keyframe else 0
+        self._pts.append(NO_TIME if packet.pts is None else packet.pts)
+        self._dts.append(NO_TIME if packet.dts is None else packet.dts)
+        self._duration.append(packet.duration or 0)
+        self._flags.append(flags)
+        return bool(flags & _ENTRY) and not broken
+
+    def drop(self, count: int) -> None:
+        """Forget the first ``count`` rows."""
+        if count == len(self) - 1:
+            self.broken = 0
+        for column in (self._pts, self._dts, self._duration, self._flags):
+            del column[:count]
+
+    def table(self, *, cut: int = 0) -> PacketTable:
+        """The rows as they are by now; ``cut`` as in PacketTable."""
+        flags = np.frombuffer(bytes(self._flags), dtype=np.uint8)
+        return PacketTable(
+            pts=np.array(self._pts, dtype=np.int64),
+            dts=np.array(self._dts, dtype=np.int64),
+            duration=np.array(self._duration, dtype=np.int64),
+            shown=(flags & _SHOWN) > 0,
+            entry=(flags & _ENTRY) > 0,
+            unreferenced=(flags & _UNREFERENCED) > 0,
+            keyframe=(flags & _KEYFRAME) > 0,
+            tick_s=float(self._stream.time_base or 0),
+            frame_s=frame_seconds(self._stream),
+            broken=self.broken,
+            cut=cut,
+        )
+
+    def _judged(self, packet: Packet[Any]) -> int:
+        if self._framing is None:
+            return _ENTRY if packet.is_keyframe and self._codec in _RESTARTABLE else 0
+        data = memoryview(packet)
+        flags = 0
+        if packet.is_keyframe and self._is_entry(data, self._framing):
+            flags |= _ENTRY
+        if nal.is_unreferenced(self._codec, data, self._framing):
+            flags |= _UNREFERENCED
+        return flags
+
+    def _is_entry(self, data: memoryview, framing: int) -> bool:
+        if nal.is_entry(self._codec, data, framing):
+            return True
+        return self._open_groups and nal.is_exact_recovery(self._codec, data, framing)
+
+
+def frames_cut(stream: VideoStream, size: int) -> int:
+    """Frames at the end of the stream's index that lie beyond the end of a file of ``size`` bytes.
+
+    An index is in the order of time, which is that of the places in all but odd files.
+    """
+    entries, cut = stream.index_entries, 0
+    for number in range(len(entries) - 1, -1, -1):
+        entry = entries[number]
+        if entry.pos + entry.size <= size:
+            break
+        cut += not entry.is_discard
+    return cut
+
+
+def read_table(
+    read: Iterator[Packet[Any] | None], stream: VideoStream, *, size: int
+) -> PacketTable:
+    """The table of all packets of a file of ``size`` bytes, ``read`` from the start to the end."""
+    rows = PacketRows(stream)
+    for packet in read:
+        rows.add(packet)
+    return rows.table(
+        cut=sum(e.pos + e.size > size for e in stream.index_entries if not e.is_discard)
+    )

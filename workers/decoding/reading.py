@@ -1,0 +1,143 @@
+"""Passes over the packets of one file, from its start or from a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+import av.error
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from workers.decoding.opening import opened_video
+from workers.decoding.packets import packets
+from workers.decoding.plan import NO_TIME, PacketTable
+from workers.fetching import Source
+
+REORDERED = 34  # packets by which fields of pictures may be out of order; frames are at most 16
+
+_BACK_S = (0.0, 1.0, 4.0)  # a seek in a stream without an index may lead beyond the place
+
+
+class LostPlace(Exception):  # noqa: N818 - an event
+    """A seek did not lead to a packet from which the wanted one can be reached."""
+
+
+class Reading:
+    """A file that is open for reading packets and decoding; a context manager.
+
+    ``container`` and ``stream`` are those of the present pass, ``sparse`` is as in opened_video.
+    Raises UnitFailure where the file cannot be opened.
+    """
+
+    def __init__(self, source: Source, *, max_pixels: int, sparse: bool = False) -> None:
+        self._source = source
+        self._sparse = sparse
+        self._max_pixels = max_pixels
+        self._open = ExitStack()
+        self._moved = False
+        self.container: InputContainer
+        self.stream: VideoStream
+        self._start_over()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._source.size
+
+    @property
+    def tick_s(self) -> float:
+        """Seconds of one tick of the stream's timestamps."""
+        return float(self.stream.time_base or 0)
+
+    def from_start(self) -> Iterator[Packet[Any] | None]:
+        """All packets; by opening anew, as a seek to the start may miss the first ones."""
+        if self._moved:
+            self._start_over()
+        self._moved = True
+        return packets(self.container, self.stream)
+
+    def from_tick(self, tick: int) -> Iterator[Packet[Any] | None]:
+        """Packets from about this timestamp on; raises LostPlace where there is no way there."""
+        self._moved = True
+        try:
+            self.container.seek(tick, stream=self.stream)
+        except MemoryError:
+            raise
+        except (av.error.FFmpegError, OverflowError):
+            raise LostPlace from None
+        return packets(self.container, self.stream)
+
+    def from_byte(self, offset: int) -> Iterator[Packet[Any] | None]:
+        """Packets from this place of the file on; raises LostPlace where it cannot be gone to."""
+        self._moved = True
+        try:
+            self.container.seek(offset, stream=self.stream, unsupported_byte_offset=True)
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:
+            raise LostPlace from None
+        return packets(self.container, self.stream)
+
+    def along(
+        self, table: PacketTable, first: int, *, from_start: bool = False
+    ) -> Iterator[tuple[int, Packet[Any]]]:
+        """(row, packet) from row ``first`` of the table on; each is checked to be that packet.
+
+        Raises LostPlace at the first that is not. ``from_start``: the first row is that of the
+        file's first packet.
+        """
+        read = self.from_start() if from_start and not first else self.found(table, first)
+        for row, packet in enumerate(read, start=first):
+            if packet is None or row >= len(table.pts) or not _is_row(packet, table, row):
+                raise LostPlace
+            yield row, packet
+        raise LostPlace
+
+    def found(self, table: PacketTable, first: int) -> Iterator[Packet[Any] | None]:
+        """Packets from row ``first`` of the table on; raises LostPlace if it is not found."""
+        ticks = int(table.pts[first] if table.dts[first] == NO_TIME else table.dts[first])
+        for back_s in _BACK_S:
+            passed = 0
+            read = self.from_tick(ticks - round(back_s / table.tick_s))
+            for packet in read:
+                if packet is not None and _is_row(packet, table, first):
+                    yield packet
+                    yield from read
+                    return
+                passed += packet is None or packet.pts is None or packet.pts > table.pts[first]
+                if passed > REORDERED:
+                    break
+        raise LostPlace
+
+    def _start_over(self) -> None:
+        self._open.close()
+        self.container, self.stream = self._open.enter_context(
+            opened_video(self._source, max_pixels=self._max_pixels, sparse=self._sparse)
+        )
+        self._moved = False
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        self._open.close()
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+
+def _is_row(packet: Packet[Any], table: PacketTable, row: int) -> bool:
+    pts = NO_TIME if packet.pts is None else packet.pts
+    if table.pts[row] != pts:
+        return False
+    return packet.dts is None or table.dts[row] in (packet.dts, NO_TIME)

@@ -1,0 +1,212 @@
+"""Units of a timeline: each decodes its own stretch of a recording, however long that is.
+
+Truth is what a sequential decode of the whole file gives; how the file is cut into units changes
+nothing. Three ways lead to it, the first that is beyond doubt is taken:
+
+1. the packets of a window that the wanted frames need, recognised by their timestamps;
+2. every packet of a window that begins at least one entry earlier, which damage in it, or packets
+   that give no frame, do not confuse;
+3. every packet from the start of the file to the end of the stretch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from workers.decoding.clips import ClipPicker, check_clips
+from workers.decoding.decoded import Decoded
+from workers.decoding.frames import Allocate, FrameStore
+from workers.decoding.measuring import duration_s
+from workers.decoding.opening import cut_share, nothing_decoded
+from workers.decoding.origin import Origin, find_origin
+from workers.decoding.packets import frame_seconds, frames_cut
+from workers.decoding.plan import Floats, clip_times
+from workers.decoding.pyav import place_frames
+from workers.decoding.reading import LostPlace, Reading
+from workers.decoding.runs import Clock, Run, last_frame_s
+from workers.decoding.units import DecodeLimits, Unit
+from workers.decoding.windows import Need, Window, read_window
+from workers.fetching import Source
+from workers.sampling import SAME_S, Protocol
+
+_LEADS = (1, 4, 16)
+_FIRST_ROOM = 64
+_ENDLESS = float("inf")
+
+
+class TimelineDecoder:
+    """Decodes units of timelines, one after the other.
+
+    The file stays open for the next unit, which is mostly the next stretch of the same recording:
+    its index, hours long or gathered on the way, need not be read again.
+    """
+
+    def __init__(self, protocol: Protocol, limits: DecodeLimits) -> None:
+        self._protocol = protocol
+        self._limits = limits
+        self._open: _Open | None = None
+
+    def decode(self, source: Source, unit: Unit, allocate: Allocate) -> Decoded:
+        """The clips of the timeline that start in ``unit``; raises UnitFailure."""
+        with self._opened(source) as opened:
+            job = _Job(source, unit, self._protocol, self._limits, allocate, opened.reading)
+            return job.decoded(opened.origin)
+
+    def measure(self, source: Source) -> float:
+        """Seconds of the whole video, found without decoding it; raises UnitFailure."""
+        with self._opened(source) as opened:
+            return duration_s(source, opened.reading, opened.origin)
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        opened, self._open = self._open, None
+        if opened is not None:
+            opened.reading.close()
+
+    @contextmanager
+    def _opened(self, source: Source) -> Iterator[_Open]:
+        """The file, opened unless it is; closed where anything goes wrong with it."""
+        if self._open is None or self._open.source != source:
+            self.close()
+            reading = Reading(source, max_pixels=self._limits.max_pixels, sparse=True)
+            self._open = _Open(source, reading, Origin(None))
+            try:
+                self._open = _Open(source, reading, find_origin(reading))
+            except BaseException:
+                self.close()
+                raise
+        try:
+            yield self._open
+        except BaseException:
+            self.close()
+            raise
+
+
+@dataclass(frozen=True)
+class _Open:
+    source: Source
+    reading: Reading
+    origin: Origin
+
+
+@dataclass
+class _Job:
+    """One unit over an opened file."""
+
+    source: Source
+    unit: Unit
+    protocol: Protocol
+    limits: DecodeLimits
+    allocate: Allocate
+    reading: Reading
+
+    def __post_init__(self) -> None:
+        self.need = Need.of(self.protocol, self.unit.start_s, self.unit.end_s)
+
+    def decoded(self, origin: Origin) -> Decoded:
+        unled = origin.unled if self.need.start_s <= SAME_S else 0
+        result = None
+        if origin.tick is not None:
+            result = self._by_plan(origin.tick, unled)
+            if result is None:
+                result = self._by_window(origin.tick, unled)
+        return self._from_start(unled) if result is None else result
+
+    def _by_plan(self, origin: int, unled: int) -> Decoded | None:
+        need, window = self.need, read_window(self.reading, origin, self.need)
+        if window is None or not window.table.trustworthy():
+            return None
+        times = window.times()
+        if times[0] > need.start_s + SAME_S and not window.starts_file:
+            return None
+        duration_s = _length_s(times, window)
+        numbers = self.protocol.clip_numbers(need.start_s, min(need.end_s, duration_s))
+        check_clips(len(numbers), need, duration_s)
+        clips = self.protocol.timeline_indices(times, numbers)
+        wanted, rows = np.unique(clips, return_inverse=True)
+        store, packets = self._store(len(wanted)), window.order()[wanted]
+        whole = window.starts_file
+        if not place_frames(self.reading, window.table, packets, store, starts_file=whole):
+            return None
+        first, last = np.searchsorted(times, np.array([need.start_s, need.end_s]) - SAME_S)
+        return Decoded(
+            shape=store.shape,
+            clip_frames=rows.reshape(clips.shape),
+            clip_times=clip_times(times, clips),
+            frame_count=int(last - first),
+            duration_s=min(need.end_s, duration_s) - need.start_s,
+            lost_frames=unled + self._beyond_end(duration_s),
+            first_clip=numbers.start,
+        )
+
+    def _by_window(self, origin: int, unled: int) -> Decoded | None:
+        for lead in _LEADS:
+            window = read_window(self.reading, origin, self.need, lead=lead)
+            if window is None or window.starts_file:
+                return None
+            picker, run = self._run(window.firm_s, origin)
+            try:
+                if run.over(self.reading.found(window.table, 0)):
+                    return self._picked(picker, run, unled)
+            except LostPlace:
+                return None
+        return None
+
+    def _from_start(self, unled: int) -> Decoded:
+        read = self.reading.from_start()
+        picker, run = self._run(-_ENDLESS)
+        run.over(read)
+        if not run.frames:
+            raise nothing_decoded(self.source, self.reading.stream, packets=run.packets)
+        return self._picked(picker, run, unled)
+
+    def _run(self, firm_s: float, origin: int | None = None) -> tuple[ClipPicker, Run]:
+        frame_s = frame_seconds(self.reading.stream)
+        picker = ClipPicker(self.protocol, self.need, self._store(_FIRST_ROOM, growing=True))
+        run = Run(
+            self.reading,
+            picker,
+            Clock(self.reading.tick_s, frame_s, origin),
+            stretch=(self.need.start_s, self.need.end_s),
+            firm_s=firm_s,
+            frame_s=frame_s,
+        )
+        return picker, run
+
+    def _picked(self, picker: ClipPicker, run: Run, unled: int) -> Decoded:
+        run.damage.unled = unled
+        lost = run.damage.lost(picker.frame_count)
+        return picker.decoded(run.duration_s, lost + self._beyond_end(run.duration_s))
+
+    def _beyond_end(self, duration_s: float) -> int:
+        """Frames that are missing at the end of the file: the last unit counts them."""
+        if self.need.end_s < _ENDLESS:
+            return 0
+        cut, share = frames_cut(self.reading.stream, self.source.size), cut_share(self.source)
+        if cut or not share:
+            return cut
+        frames = duration_s / frame_seconds(self.reading.stream)
+        return max(1, round(frames * share / (1 - share)))
+
+    def _store(self, count: int, *, growing: bool = False) -> FrameStore:
+        return FrameStore(
+            count,
+            self.protocol,
+            self.allocate,
+            output_bytes=self.limits.output_bytes,
+            growing=growing,
+        )
+
+
+def _length_s(times: Floats, window: Window) -> float:
+    """Seconds of the video, infinite where the window does not reach its end."""
+    if not window.ends_file:
+        return _ENDLESS
+    table = window.table
+    own_s = float(table.duration[window.order()[-1]]) * table.tick_s
+    gap_s = float(times[-1] - times[-2]) if len(times) > 1 else 0.0
+    return float(times[-1]) + last_frame_s(own_s, gap_s, table.frame_s)

@@ -1,0 +1,42 @@
+"""What measures an archive of long recordings: a table of videos in, with their lengths out.
+
+It knows nothing of Ray and can be called, timed and tested by itself. It does not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from workers.decoding import DecodeLimits, Measured, SandboxedDecoder, Unit
+from workers.sampling import Protocol
+
+DURATION = "duration_s"
+
+
+class MeasureActor:
+    """Adds the column ``duration_s`` to tables of videos, through one sandboxed decoder."""
+
+    def __init__(self, protocol: Protocol, limits: DecodeLimits | None = None) -> None:
+        self._decoder = SandboxedDecoder(protocol, limits=limits or DecodeLimits())
+
+    def __call__(self, videos: pa.Table) -> pa.Table:
+        """The same rows with a float64 column ``duration_s``: seconds of the video.
+
+        It is null where it could not be found out: decoding the video will then say why. Needs the
+        columns ``video_id`` and ``uri``, reads ``etag`` where there is one, and passes all others
+        on untouched.
+        """
+        names = [name for name in ("video_id", "uri", "etag") if name in videos.column_names]
+        lengths = [self._measured(row) for row in videos.select(names).to_pylist()]
+        if DURATION in videos.column_names:
+            videos = videos.drop_columns([DURATION])
+        return videos.append_column(
+            pa.field(DURATION, pa.float64()), pa.array(lengths, type=pa.float64())
+        )
+
+    def _measured(self, row: dict[str, Any]) -> float | None:
+        unit = Unit(row["video_id"], row["video_id"], row["uri"], etag=row.get("etag"))
+        result = self._decoder.measure(unit)
+        return result.duration_s if isinstance(result, Measured) else None
