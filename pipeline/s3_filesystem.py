@@ -42,6 +42,13 @@ _SAID = {
 _NO_CREDENTIALS = (
     "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"
 )
+# What Arrow says of answers that another attempt may turn into better ones: regular expressions for
+# `DataContext.retried_io_errors`, beside those that Ray Data has by itself.
+PASSING_ERRORS = (
+    r"AWS Error UNKNOWN \(HTTP status (408|429|5\d\d)\)",
+    "AWS Error REQUEST_TIMEOUT",
+    "AWS Error THROTTLING",
+)
 _ARROW_CODE = re.compile(r"AWS Error ([A-Z_]+)")
 
 
