@@ -12,6 +12,7 @@ from ray.data.checkpoint import CheckpointConfig
 
 from pipeline.resources import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.run_directory import RunDirectory
+from pipeline.s3_filesystem import PASSING_ERRORS
 from workers.decode_actor import DecodeActor
 from workers.label_actor import LabelActor, Progress
 from workers.labelling import LabellerConfig
@@ -68,6 +69,9 @@ def run_graph(run: RunDirectory, config: GraphConfig, progress: Progress) -> Non
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    for pattern in PASSING_ERRORS:
+        if pattern not in context.retried_io_errors:
+            context.retried_io_errors.append(pattern)
     context.checkpoint_config = _checkpointing(run)
     pools = config.pools
     units = ray.data.read_parquet(run.manifest.uri, num_cpus=IO_CPUS)
