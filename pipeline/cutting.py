@@ -43,6 +43,7 @@ def with_durations(
         writer.write_rows({name: getattr(v, name) for name in _SCHEMA.names} for v in videos)
     yield from _measured(run, protocol, pools)
     run.listed.delete_parts()
+    run.listed.delete_empty()
 
 
 def _measured(run: RunDirectory, protocol: Protocol, pools: Pools) -> Iterator[Video]:
@@ -52,7 +53,8 @@ def _measured(run: RunDirectory, protocol: Protocol, pools: Pools) -> Iterator[V
     context.execution_options.preserve_order = True
     fields = {field.name for field in dataclasses.fields(Video)}
     with DataContext.current(context):
-        listed = ray.data.read_parquet(run.listed.uri, num_cpus=IO_CPUS)
+        filesystem, path = run.listed.filesystem()
+        listed = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=IO_CPUS)
         measured = listed.repartition(target_num_rows_per_block=_ROWS_PER_TASK).map_batches(
             MeasureActor,
             fn_constructor_args=(protocol,),

@@ -74,7 +74,8 @@ def run_graph(run: RunDirectory, config: GraphConfig, progress: Progress) -> Non
             context.retried_io_errors.append(pattern)
     context.checkpoint_config = _checkpointing(run)
     pools = config.pools
-    units = ray.data.read_parquet(run.manifest.uri, num_cpus=IO_CPUS)
+    filesystem, path = run.manifest.filesystem()
+    units = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=IO_CPUS)
     units = units.repartition(target_num_rows_per_block=config.batch_rows)
     units = units.map_batches(
         DecodeActor,

@@ -108,7 +108,8 @@ def parser(task: str) -> argparse.ArgumentParser:
         "--views",
         type=str,
         metavar="CxS",
-        help=f"clips x spatial crops of each video (default: the protocol's, {published})",
+        help=f"clips x spatial crops of each video (default: the protocol's, {published}); with "
+        "--every, clips of a unit x crops (16x1)",
     )
     work.add_argument(
         "--every",

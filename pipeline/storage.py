@@ -169,6 +169,12 @@ class Location:
             if _PART.fullmatch(posixpath.basename(path)):
                 filesystem.delete_file(path)
 
+    def delete_empty(self) -> None:
+        """Deletes the folder here if nothing is in it; object storage has no empty folders."""
+        if not self.is_s3:
+            with contextlib.suppress(OSError):
+                os.rmdir(self.uri)
+
     def check_writable(self) -> None:
         """Makes the folder and proves that a file can be written to it.
 

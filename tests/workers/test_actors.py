@@ -133,3 +133,22 @@ def test_clips_are_numbered_over_the_video(decoded, checkpoint):
     rows = LabelActor(LabellerConfig(checkpoint), PROTOCOL)(moved).to_pylist()
     assert [view["clip"] for view in rows[0]["views"]] == [48, 48, 48, 49, 49, 49]
     assert [view["clip"] for view in rows[3]["views"]] == [0, 0, 0, 1, 1, 1]
+
+
+def test_the_units_of_a_timeline_are_labelled_clip_by_clip(tmp_path, checkpoint):
+    timeline = protocol("videomae-k400", size=112, every_s=1.0, views=(3, 1))
+    video = str(write_video(tmp_path / "a.mp4", frames=300, options={"g": "30"}))
+    rows = [
+        {"unit_id": str(start), "video_id": "a", "uri": video, "start_s": start, "end_s": end}
+        for start, end in timeline.stretches(10.0)
+    ]
+    decoded = pa.concat_tables(
+        DecodeActor(timeline)(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))
+    )
+    table = LabelActor(LabellerConfig(checkpoint, batch_size=4), timeline)(decoded).to_pylist()
+    views = [view for row in table for view in row["views"]]
+    assert [len(row["views"]) for row in table] == [3, 3, 3, 1]
+    assert [view["clip"] for view in views] == list(range(10))
+    assert [view["start_s"] for view in views] == pytest.approx(range(10))
+    assert sum(row["duration_s"] for row in table) == pytest.approx(10.0)
+    assert sum(row["frame_count"] for row in table) == 300

@@ -80,6 +80,60 @@ def test_the_points_of_an_intra_refresh_are_no_entries(tmp_path: Path) -> None:
     assert sum(flagged) > 1
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
+def test_the_open_groups_of_an_exact_encoder_are_recovery_points_and_no_entries(
+    name: str, tmp_path: Path
+) -> None:
+    options = {"x264-params": "open-gop=1:keyint=20:bframes=3:scenecut=0"}
+    path = videos.write_video(tmp_path / name, options=options)
+    codec, prefix, packets, _ = packets_of(path)
+    entries = [nal.is_entry(codec, memoryview(p), prefix) for p in packets]
+    recoveries = [nal.is_exact_recovery(codec, memoryview(p), prefix) for p in packets]
+    assert entries == [True] + [False] * 59
+    assert sum(recoveries) == 2
+
+
+def test_the_points_of_an_intra_refresh_are_no_exact_recoveries(tmp_path: Path) -> None:
+    options = {"x264-params": "intra-refresh=1:keyint=20"}
+    codec, prefix, packets, _ = packets_of(videos.write_video(tmp_path / "a.mp4", options=options))
+    assert not any(nal.is_exact_recovery(codec, memoryview(p), prefix) for p in packets[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.ts", "libx264", {"g": "20"}),
+        ("a.ts", "libx265", {"x265-params": "log-level=none:keyint=20:min-keyint=20"}),
+        ("a.ts", "mpeg2video", {"g": "20"}),
+    ],
+)
+def test_entries_are_found_in_a_byte_stream_too(
+    name: str, codec: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    path = videos.write_video(tmp_path / name, codec=codec, options=options)
+    codec, prefix, packets, flagged = packets_of(path)
+    assert prefix == 0
+    found = [nal.is_entry(codec, memoryview(p), prefix) for p in packets]
+    assert found == flagged
+    assert sum(found) == 3
+
+
+def test_a_packet_full_of_zeros_counts_as_referenced(tmp_path: Path) -> None:
+    options = {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none"}
+    path = videos.write_video(tmp_path / "a.mp4", options=options)
+    codec, prefix, packets, _ = packets_of(path)
+    packet = next(p for p in packets if nal.is_unreferenced(codec, memoryview(p), prefix))
+    broken = packet[:8] + bytes(6) + packet[14:]
+    assert not nal.is_unreferenced(codec, memoryview(broken), prefix)
+    assert not nal.is_unreferenced(codec, memoryview(packet[:-3]), prefix)
+
+
+def test_a_run_goes_on_to_the_last_packet_shown_before_a_wanted_one() -> None:
+    pts = np.arange(200)
+    pts[[60, 61, 62]] = [62, 60, 61]
+    assert runs(entries(0, 50), [60], pts) == [(50, 62)]
+
+
 def test_half_of_the_frames_with_three_b_frames_are_unreferenced_or_more(tmp_path: Path) -> None:
     options = {"x264-params": "bframes=3:b-adapt=0:b-pyramid=none"}
     path = videos.write_video(tmp_path / "a.mp4", options=options)

@@ -15,7 +15,7 @@ import pytest
 
 from tests import videos
 from tests.processes import eventually, is_running
-from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, wire
+from workers.decoding import DecodedUnit, DecodeLimits, Measured, SandboxedDecoder, Unit, wire
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import protocol
 
@@ -207,6 +207,30 @@ def test_an_unknown_decoder_is_refused_with_the_known_ones() -> None:
 def test_limits_must_be_positive() -> None:
     with pytest.raises(ValueError, match="seconds must be positive"):
         DecodeLimits(seconds=0)
+
+
+def test_what_must_be_fetched_has_time_for_it_on_top_and_a_local_file_has_not() -> None:
+    limits = DecodeLimits(seconds=10, fetch_seconds=30)
+    assert limits.attempt_seconds("s3://bucket/key") == 40
+    assert limits.attempt_seconds("/path/s3:/file.mp4") == 10
+
+
+def test_a_hang_in_measuring_ends_at_the_limit_and_a_death_gets_one_more_try(unit: Unit) -> None:
+    with SandboxedDecoder(PROTOCOL, limits=DecodeLimits(seconds=1.5)) as decoder:
+        os.kill(child_of(decoder), signal.SIGSTOP)
+        late = decoder.measure(unit)
+        assert isinstance(late, UnitFailure)
+        assert late.error_type is ErrorType.timeout
+        first = child_of_next(decoder, unit)
+        os.kill(first, signal.SIGSTOP)
+        threading.Timer(0.3, os.kill, (first, signal.SIGKILL)).start()
+        assert isinstance(decoder.measure(unit), Measured)
+        assert child_of(decoder) != first
+
+
+def child_of_next(decoder: SandboxedDecoder, unit: Unit) -> int:
+    assert isinstance(decoder.measure(unit), Measured)
+    return child_of(decoder)
 
 
 def test_results_travel_between_processes(unit: Unit, decoder: SandboxedDecoder) -> None:

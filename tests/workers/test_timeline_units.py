@@ -317,7 +317,6 @@ def test_a_file_that_is_replaced_between_units_is_opened_anew(
         "hostile/corrupt_mid_4k.mp4",
         "hostile/vfr_select.mp4",
         "hostile/rot270.mp4",
-        "hostile/res_change.ts",
         "hostile/ts_headless.ts",
         "hostile/hevc.mp4",
         "hostile/av1.mp4",

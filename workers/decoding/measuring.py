@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import heappop, heappush, heappushpop
+from heapq import heappush, heappushpop
 from typing import Any
 
 import numpy as np
@@ -110,11 +110,20 @@ def _by_all(source: Source, reading: Reading) -> float:
 def _in_order_of_display(
     read: Iterator[Packet[Any] | None], tick_s: float
 ) -> Iterator[tuple[int | None, float]]:
-    """(timestamp, seconds it is shown) of every packet; those without a timestamp as they come."""
+    """(timestamp, seconds it is shown) of every packet; those without a timestamp as they come.
+
+    Decoding times that go back begin another count, whose timestamps are not mixed with the last's.
+    """
     waiting: list[tuple[int, float]] = []
+    decoded_at = None
     for packet in read:
         if packet is None or packet.is_discard:
             continue
+        if packet.dts is not None:
+            if decoded_at is not None and packet.dts < decoded_at:
+                yield from sorted(waiting)
+                waiting = []
+            decoded_at = packet.dts
         own_s = float(packet.duration or 0) * tick_s
         if packet.pts is None:
             yield None, own_s
@@ -122,5 +131,4 @@ def _in_order_of_display(
             heappush(waiting, (packet.pts, own_s))
         else:
             yield heappushpop(waiting, (packet.pts, own_s))
-    while waiting:
-        yield heappop(waiting)
+    yield from sorted(waiting)
