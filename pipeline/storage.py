@@ -7,6 +7,8 @@ import os
 import posixpath
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,22 +101,35 @@ class Location:
 
     def exists(self) -> bool:
         """Whether there is a file or folder here."""
-        filesystem, path = self.filesystem()
-        return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
+        with self._reading():
+            filesystem, path = self.filesystem()
+            return bool(filesystem.get_file_info(path).type != pafs.FileType.NotFound)
 
     def files(self, suffix: str) -> list[Location]:
         """Files directly below whose name ends in `suffix`, sorted; none if there is no folder."""
-        filesystem, path = self.filesystem()
-        infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        with self._reading():
+            filesystem, path = self.filesystem()
+            infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
         names = (info.base_name for info in infos if info.type == pafs.FileType.File)
         return [self.child(name) for name in sorted(names) if name.endswith(suffix)]
 
     def read_bytes(self) -> bytes:
         """Content of the file here."""
-        filesystem, path = self.filesystem()
-        with filesystem.open_input_stream(path) as stream:
-            content: bytes = stream.read()
+        with self._reading():
+            filesystem, path = self.filesystem()
+            with filesystem.open_input_stream(path) as stream:
+                content: bytes = stream.read()
         return content
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Says of what goes wrong where that was, in one line."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise OSError(f"cannot read {self.uri}: {storage_reason(error)}") from error
 
     def write_bytes(self, content: bytes) -> None:
         """Writes the file here whole or not at all."""

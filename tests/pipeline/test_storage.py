@@ -110,6 +110,14 @@ def test_a_bucket_that_is_not_there_is_no_place_to_write(s3):
         Location.of("s3://absent/x").check_writable()
 
 
+def test_what_may_not_be_read_is_said_in_one_line_with_its_address(bucket, s3, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    place = Location.of(f"{bucket}/x")
+    for look in (place.exists, place.read_bytes, lambda: place.files(".parquet")):
+        with pytest.raises(OSError, match="^cannot read s3://storage/x: access denied;.*[^\n]$"):
+            look()
+
+
 def test_a_storage_sent_to_a_worker_stays_as_patient_and_takes_no_credentials_along(
     bucket, unreliable_s3, object_storage
 ):
