@@ -14,6 +14,7 @@ from pipeline.resources import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.run_directory import RunDirectory
 from pipeline.s3_filesystem import PASSING_ERRORS
 from workers.decode_actor import DecodeActor
+from workers.decoding import DecodeLimits
 from workers.label_actor import LabelActor, Progress
 from workers.labelling import LabellerConfig
 from workers.sampling import Protocol
@@ -35,6 +36,7 @@ class GraphConfig:
     Attributes:
         protocol: how videos become views.
         decoder: which decoder.
+        limits: what a unit may cost to decode.
         labeller: model and batch size.
         pools: actors and what they reserve.
         units: units of the run, done or not.
@@ -43,6 +45,7 @@ class GraphConfig:
 
     protocol: Protocol
     decoder: str
+    limits: DecodeLimits
     labeller: LabellerConfig
     pools: Pools
     units: int
@@ -79,7 +82,7 @@ def run_graph(run: RunDirectory, config: GraphConfig, progress: Progress) -> Non
     units = units.repartition(target_num_rows_per_block=config.batch_rows)
     units = units.map_batches(
         DecodeActor,
-        fn_constructor_args=(config.protocol, config.decoder),
+        fn_constructor_args=(config.protocol, config.decoder, config.limits),
         fn_constructor_kwargs={"accept_changed": config.accept_changed},
         batch_size=None,
         batch_format="pyarrow",

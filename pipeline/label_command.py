@@ -135,6 +135,12 @@ def parser(task: str) -> argparse.ArgumentParser:
         "--decoder", choices=DECODERS, default=DECODERS[0], help="default: %(default)s"
     )
     work.add_argument(
+        "--fetch-timeout",
+        metavar="T",
+        help="how long fetching one video from object storage may take, waits included, such as "
+        "10m for large files (default: 2m); decoding has a minute of its own",
+    )
+    work.add_argument(
         "--decoders", metavar="N|MIN:MAX", help="decode actors (default: what the cores allow)"
     )
     work.add_argument(
@@ -186,6 +192,7 @@ def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
         max_failed=FailureLimit.parse(arguments.max_failed) if arguments.max_failed else None,
         retry_failed=arguments.retry_failed,
         decoder=arguments.decoder,
+        fetch_s=parse_seconds(arguments.fetch_timeout) if arguments.fetch_timeout else None,
         decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
         labelers=arguments.labelers,
         batch_size=arguments.batch_size,

@@ -31,6 +31,7 @@ class LabelOptions:
         max_failed: stop when more units fail, None to go on whatever fails.
         retry_failed: do units again that failed for a reason that may be gone.
         decoder: which decoder.
+        fetch_s: seconds that fetching a video from object storage may take, None for the default.
         decoders: (min, max) decode actors.
         labelers: label actors.
         batch_size: views per forward pass.
@@ -51,6 +52,7 @@ class LabelOptions:
     max_failed: FailureLimit | None = None
     retry_failed: bool = False
     decoder: str = DECODERS[0]
+    fetch_s: float | None = None
     decoders: tuple[int, int] | None = None
     labelers: int | None = None
     batch_size: int | None = None
@@ -60,3 +62,5 @@ class LabelOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be 1 or more; got {value}")
+        if self.every_s is not None and self.decoder != DECODERS[0]:
+            raise UsageError(f"--every goes with --decoder {DECODERS[0]} only")

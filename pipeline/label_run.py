@@ -29,6 +29,7 @@ from pipeline.stopping import Stop, end_on_sigterm
 from pipeline.tables import build_tables
 from pipeline.verify import verify
 from pipeline.video import Video
+from workers.decoding import DecodeLimits
 from workers.failures import ErrorType
 
 # The second time does what the first left out because a task of an earlier start was still
@@ -120,6 +121,12 @@ def _pools(options: LabelOptions) -> Pools:
     )
 
 
+def _limits(options: LabelOptions) -> DecodeLimits:
+    if options.fetch_s is None:
+        return DecodeLimits()
+    return DecodeLimits(fetch_seconds=options.fetch_s)
+
+
 def _withdraw(run: RunDirectory) -> None:
     """Takes back the failures that may be gone; the run is unfinished from then on."""
     run.success.delete()
@@ -137,6 +144,7 @@ def _label_the_rest(plan: LabelPlan, options: LabelOptions, pools: Pools, stop: 
     config = GraphConfig(
         protocol=plan.protocol,
         decoder=options.decoder,
+        limits=_limits(options),
         labeller=dataclasses.replace(plan.labeller, threads=pools.labeller_threads),
         pools=pools,
         units=total,
