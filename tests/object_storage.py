@@ -96,7 +96,7 @@ class ObjectStorage:
 
     def client(self) -> Any:
         """A client of its own, whatever stands in this process's environment."""
-        return _client("s3", self.endpoint, self.keys)
+        return _client("s3", self.endpoint, self.keys, signature_version="s3v4")
 
     def stranger(self) -> tuple[str, str]:
         """Keys of another user, who may do nothing with the buckets of ours."""
@@ -133,8 +133,9 @@ class _NotStartedError(Exception):
     pass
 
 
-def _client(service: str, endpoint: str, keys: tuple[str, str]) -> Any:
+def _client(service: str, endpoint: str, keys: tuple[str, str], **settings: Any) -> Any:
     import boto3
+    from botocore.config import Config
 
     return boto3.session.Session().client(
         service,
@@ -142,6 +143,7 @@ def _client(service: str, endpoint: str, keys: tuple[str, str]) -> Any:
         region_name=_REGION,
         aws_access_key_id=keys[0],
         aws_secret_access_key=keys[1],
+        config=Config(**settings),
     )
 
 

@@ -208,14 +208,16 @@ def test_ten_seconds_without_the_storage_cost_no_row(bucket, job, object_storage
 
 
 def test_the_signature_of_a_checkpoints_address_is_written_nowhere(
-    s3, bucket, job, random_checkpoint, tmp_path, monkeypatch
+    s3, bucket, job, object_storage, random_checkpoint, tmp_path, monkeypatch
 ):
+    if object_storage.kind == "moto":
+        pytest.skip("moto answers no signed address when it checks signatures")
     monkeypatch.setenv("STA_CACHE", str(tmp_path))
     s3.upload_file(str(random_checkpoint), "archive", "model.safetensors")
     signed = s3.generate_presigned_url(
         "get_object", Params={"Bucket": "archive", "Key": "model.safetensors"}, ExpiresIn=3600
     )
-    signature = signed.rpartition("Signature=")[2].partition("&")[0].encode()
+    signature = signed.rpartition("X-Amz-Signature=")[2].partition("&")[0].encode()
     assert len(signature) > 20
     output = f"{bucket}/labels/signed"
     done = run(job(f"{bucket}/videos", output, "--limit", "2", "--checkpoint", signed))
