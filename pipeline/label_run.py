@@ -71,7 +71,7 @@ def is_finished(plan: LabelPlan, options: LabelOptions) -> bool:
 def _label(plan: LabelPlan, options: LabelOptions, stop: Stop) -> dict[str, Any]:
     """All that happens while the lease is held."""
     run = plan.run
-    content = run.load() if run.exists() else _begin(plan, options)
+    content = run.load() if run.exists() else begin(plan, options)
     start_ray()
     pools = _pools(options)
     try:
@@ -86,7 +86,7 @@ def _label(plan: LabelPlan, options: LabelOptions, stop: Stop) -> dict[str, Any]
         ) from error
 
 
-def _begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
+def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
     """Lists the input, writes the manifest and then run.json, with which the run begins."""
     run, every_s = plan.run, plan.protocol.every_s
     run.manifest.delete_parts()

@@ -179,10 +179,3 @@ def test_a_run_over_one_days_partition_leaves_anothers_alone(archive, random_che
     assert mixed.returncode == 2
     assert "belongs to another configuration: input is" in mixed.stderr
     assert {path: path.read_bytes() for path in one.rglob("*") if path.is_file()} == before
-
-
-def test_a_limit_that_is_no_share_is_refused_before_any_work(label, tmp_path):
-    refused = label("--max-failed", "many")
-    assert refused.returncode == 2
-    assert "--max-failed takes a share such as 5% or 0.05; got 'many'" in refused.stderr
-    assert not (tmp_path / "out").exists()

@@ -3,6 +3,9 @@
 import pytest
 
 from pipeline.label_command import main
+from pipeline.label_options import LabelOptions
+from pipeline.label_plan import plan_labelling
+from pipeline.label_run import begin
 from tests.videos import write_video
 
 
@@ -84,17 +87,25 @@ def test_a_missing_checkpoint_or_output(refused, archive):
         ("--limit", "0", "--limit must be 1 or more"),
         ("--batch-size", "0", "--batch-size must be 1 or more"),
         ("--labelers", "0", "--labelers must be 1 or more"),
+        ("--every", "often", "a time is a number above 0 with ms, s, m or h"),
+        ("--fetch-timeout", "0s", "a time is a number above 0 with ms, s, m or h"),
+        ("--max-failed", "many", "--max-failed takes a share such as 5% or 0.05"),
     ],
 )
 def test_numbers_that_make_no_sense(refused, archive, random_checkpoint, flag, value, said):
     assert said in refused(archive, "out", "--checkpoint", random_checkpoint, flag, value)
 
 
-def test_an_output_of_another_configuration(refused, archive, random_checkpoint, tmp_path):
-    from pipeline.label_run import LabelOptions, prepare
+def test_a_timeline_by_a_decoder_that_cannot_make_one(refused, archive, random_checkpoint):
+    flags = ("--every", "2s", "--decoder", "decord")
+    said = refused(archive, "out", "--checkpoint", random_checkpoint, *flags)
+    assert "--every goes with --decoder pyav only" in said
 
+
+def test_an_output_of_another_configuration(refused, archive, random_checkpoint, tmp_path):
     settings = {"task": "k400", "source": str(archive), "output": str(tmp_path / "out")}
-    prepare(LabelOptions(checkpoint=str(random_checkpoint), r=8, **settings))
+    options = LabelOptions(checkpoint=str(random_checkpoint), r=8, **settings)
+    begin(plan_labelling(options), options)
     said = refused(archive, "out", "--checkpoint", random_checkpoint, "--r", 12)
     assert "belongs to another configuration: pruning is" in said
     assert "'r': 8" in said
@@ -149,14 +160,12 @@ def test_an_output_whose_folders_belong_to_someone_else(
 
 
 def test_a_manifest_cut_off_by_a_kill_is_written_anew(archive, random_checkpoint, tmp_path):
-    from pipeline.label_run import LabelOptions, prepare
-
     (_folder(tmp_path / "out" / "manifest") / "part-00000.parquet").write_bytes(b"cut off")
     checkpoint = str(random_checkpoint)
     options = LabelOptions(
         task="k400", source=str(archive), output=str(tmp_path / "out"), checkpoint=checkpoint
     )
-    assert prepare(options).content["listing"]["videos"] == 1
+    assert begin(plan_labelling(options), options)["listing"]["videos"] == 1
 
 
 def test_an_empty_name(refused, archive, random_checkpoint):

@@ -50,7 +50,7 @@ def test_an_input_that_kills_its_decoder_each_time_is_one_row_and_the_next_ones_
     send = wire.send
 
     def die_of_the_killer(descriptor: int, message: dict[str, Any]) -> None:
-        if message["uri"] == str(killer):
+        if message["unit"]["uri"] == str(killer):
             (child,) = processes_with("STA_TEST_MARK", marked)
             os.kill(child, number)
             deaths.append(child)
