@@ -12,18 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import botocore.exceptions
 import pyarrow.fs as pafs
-from botocore.config import Config
 
 from pipeline.atomic_files import HIDDEN_NAME, AtomicFile, AtomicFiles, sweep
 from pipeline.errors import UsageError
-from pipeline.s3_filesystem import s3_filesystem, storage_reason
+from pipeline.s3_filesystem import s3_client, s3_filesystem, storage_reason
 
 S3_SCHEME = "s3://"
-
-_S3 = Config(retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=30)
 
 # What a signed web address carries, of AWS and of others.
 _SIGNATURE = re.compile(r"[?&]([\w-]*signature|[\w-]*credential|[\w-]*token|sig)=", re.IGNORECASE)
@@ -150,10 +146,11 @@ class Location:
         """Writes the file here unless there is one; of several at once, one alone gets True.
 
         In object storage this asks for conditional writes (If-None-Match), which AWS, Ceph and
-        MinIO have.
+        MinIO have. The content must be the caller's own: by it a write is recognised whose answer
+        was lost and which was made again.
         """
         if self.is_s3:
-            return _create_object(self.uri, content)
+            return _create_object(self.uri, content) or self._holds(content)
         os.makedirs(os.path.dirname(self.uri), exist_ok=True)
         aside = os.path.join(os.path.dirname(self.uri), f".writing-{secrets.token_hex(8)}")
         try:
@@ -164,6 +161,12 @@ class Location:
         finally:
             Path(aside).unlink(missing_ok=True)
         return True
+
+    def _holds(self, content: bytes) -> bool:
+        try:
+            return self.read_bytes() == content
+        except FileNotFoundError:
+            return False
 
     def delete(self) -> None:
         """Deletes the file here; none is as good."""
@@ -210,7 +213,9 @@ class Location:
 def _create_object(uri: str, content: bytes) -> bool:
     """Writes an object unless there is one; whether it was written."""
     bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
-    client = boto3.client("s3", config=_S3)
+    client = s3_client(
+        retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=30
+    )
     try:
         client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
     except botocore.exceptions.ClientError as error:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from workers.failures import ErrorType, UnitFailure
 from workers.objects import (
@@ -116,7 +116,7 @@ def _file_path(uri: str) -> str:
     parts = urlsplit(uri.replace("?", "%3F").replace("#", "%23"))
     if parts.netloc not in ("", "localhost"):
         raise UnitFailure(ErrorType.not_found, "a file:// address names no host: file:///path")
-    return unquote(parts.path)
+    return os.fsdecode(unquote_to_bytes(parts.path))  # names need not be UTF-8
 
 
 def _local(path: str, max_bytes: int) -> Source:

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -295,3 +296,13 @@ def test_an_object_is_decoded_like_a_file(decoder: str, storage: Storage, tmp_pa
     assert remote.bytes_read == path.stat().st_size
     assert isinstance(missing, UnitFailure)
     assert missing.error_type is ErrorType.not_found
+
+
+def test_a_name_that_is_no_text_is_opened_by_its_bytes(tmp_path: Path) -> None:
+    path = videos.write_video(tmp_path / "plain.mp4", frames=20)
+    odd = os.fsencode(tmp_path) + b"/caf\xe9 #1?.mp4"
+    os.rename(path, odd)
+    unit = Unit("unit", "video", "file://" + quote(odd))
+    with SandboxedDecoder(protocol("videomae-k400", size=56)) as decoder:
+        result = decoder.decode(unit)
+    assert isinstance(result, DecodedUnit), result
