@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import contextlib
 import os
+import signal
 import signal
 import threading
 import time
@@ -118,3 +120,36 @@ def killing(find: Callable[[], list[int]], pauses: Iterator[float]) -> Iterator[
     finally:
         over.set()
         thread.join()
+
+
+def descendants(root: int) -> dict[int, str]:
+    """Command lines of all processes below ``root``, by process id."""
+    parents: dict[int, int] = {}
+    for folder in PROC.iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                parents[int(folder.name)] = _parent(folder)
+    found: dict[int, str] = {}
+    waiting = [root]
+    while waiting:
+        parent = waiting.pop()
+        for pid in (pid for pid, its in parents.items() if its == parent):
+            waiting.append(pid)
+            with contextlib.suppress(OSError):
+                line = (PROC / str(pid) / "cmdline").read_bytes()
+                found[pid] = line.replace(b"\0", b" ").decode(errors="replace").strip()
+    return found
+
+
+def _parent(folder: Path) -> int:
+    """From /proc/PID/stat, where the name in brackets may hold anything."""
+    return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+
+
+def kill(pid: int) -> bool:
+    """SIGKILL; False if it was gone."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True

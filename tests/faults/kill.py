@@ -26,11 +26,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tests.faults import processes
 from tests.faults.archive import make_archive, make_checkpoint
+from tests.processes import descendants, kill
 
 JOBS = Path(__file__).parents[2] / "jobs"
 TARGETS = ("driver", "child", "decoder", "labeller", "node")
+# How they show in command lines; Ray names its actors' processes after the graph's steps.
+_SIGNS = {
+    "child": "workers.decoding.child",
+    "decoder": "DecodeActor",
+    "labeller": "LabelActor",
+}
 _MOST_STARTS = 6
 _PATIENCE_S = 400.0
 
@@ -110,7 +116,7 @@ def _disturb(
     """Kills at random moments of the job; how often."""
     if target == "driver":
         _sleep(job, draw.uniform(0, scene.seconds))
-        return int(job.poll() is None and processes.kill(job.pid))
+        return int(job.poll() is None and kill(job.pid))
     if target == "node":
         _sleep_until(job, lambda: any(output.glob("units/*.parquet")))
         _sleep(job, draw.uniform(0, 4))
@@ -120,11 +126,15 @@ def _disturb(
         return 0
     kills = 0
     for _ in range(draw.randint(1, 3)):
-        _sleep_until(job, lambda: bool(processes.of_kind(job.pid, target)))
+        _sleep_until(job, lambda: bool(_of_kind(job.pid, target)))
         _sleep(job, draw.uniform(0, 2))
-        found = processes.of_kind(job.pid, target)
-        kills += bool(found) and processes.kill(draw.choice(found))
+        found = _of_kind(job.pid, target)
+        kills += bool(found) and kill(draw.choice(found))
     return kills
+
+
+def _of_kind(root: int, kind: str) -> list[int]:
+    return sorted(pid for pid, line in descendants(root).items() if _SIGNS[kind] in line)
 
 
 def _sleep(job: subprocess.Popen[str], seconds: float) -> None:
