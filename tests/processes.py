@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import os
-import signal
 import signal
 import threading
 import time
