@@ -43,7 +43,7 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     try:
         options = _options(task, arguments)
         plan = plan_labelling(options)
-        if is_finished(plan, options):
+        if is_finished(plan.run, retry_failed=options.retry_failed):
             print(f"{plan.run.root.uri} is complete; nothing to do.", file=sys.stderr)
             content = plan.run.load()
         else:

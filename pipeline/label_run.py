@@ -60,12 +60,12 @@ def label(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
         raise stop.error from None
 
 
-def is_finished(plan: LabelPlan, options: LabelOptions) -> bool:
+def is_finished(run: RunDirectory, *, retry_failed: bool) -> bool:
     """Whether there is nothing to do: all is labelled, and no failure is to be done again."""
-    if not plan.run.success.exists():
+    if not run.success.exists():
         return False
-    failures = plan.run.load()["totals"]["failures"]
-    return not (options.retry_failed and _retryable() & failures.keys())
+    failures = run.load()["totals"]["unit_failures"]
+    return not (retry_failed and _retryable() & failures.keys())
 
 
 def _label(plan: LabelPlan, options: LabelOptions, stop: Stop) -> dict[str, Any]:

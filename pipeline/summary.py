@@ -39,7 +39,9 @@ def _counts(totals: dict[str, Any]) -> str:
     length = clock(totals["video_seconds"])
     text = f"Videos:    {totals['ok']:,} labelled ({length} of video), {failed:,} failed"
     if totals["units"] > totals["videos"]:
-        text += f"; {totals['units_failed']:,} of {totals['units']:,} stretches failed"
+        text += (
+            f"; {sum(totals['unit_failures'].values()):,} of {totals['units']:,} stretches failed"
+        )
     return text
 
 

@@ -68,7 +68,7 @@ class Totals:
         videos: rows of videos/.
         ok: those with labels.
         units: units of work.
-        units_failed: failed units, those of labelled recordings included.
+        unit_failures: number of failed units by reason, those of labelled recordings included.
         failures: number of failed videos by reason.
         examples: (video_id, error) of a few failures by reason.
         clips: rows of clips/.
@@ -85,7 +85,7 @@ class Totals:
     videos: int = 0
     ok: int = 0
     units: int = 0
-    units_failed: int = 0
+    unit_failures: dict[str, int] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     clips: int = 0
@@ -98,13 +98,18 @@ class Totals:
     judged: int = 0
     right: int = 0
 
+    def add_units(self, units: pa.Table) -> None:
+        """Adds a part of units/."""
+        self.units += units.num_rows
+        for each in units["error_type"].drop_null().value_counts().to_pylist():
+            reason = each["values"]
+            self.unit_failures[reason] = self.unit_failures.get(reason, 0) + each["counts"]
+
     def add(self, videos: pa.Table) -> None:
         """Adds a part of videos/."""
         ok = videos.filter(pc.equal(videos["status"], "ok"))
         self.videos += videos.num_rows
         self.ok += ok.num_rows
-        self.units += _sum(videos["units"])
-        self.units_failed += _sum(videos["units_failed"])
         for row in videos.filter(pc.equal(videos["status"], "failed")).to_pylist():
             reason = row["error_type"]
             self.failures[reason] = self.failures.get(reason, 0) + 1
@@ -142,6 +147,7 @@ def build_tables(run: RunDirectory) -> Totals:
         PartWriter(run.videos, VIDEOS_SCHEMA.with_metadata(metadata), _VIDEOS_PER_FILE) as videos,
     ):
         for units in _unit_tables(run.units):
+            totals.add_units(units)
             clips.write(_clips(units))
             whole = pc.is_null(units["start_s"])
             stretches = units.filter(pc.invert(whole))

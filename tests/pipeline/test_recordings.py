@@ -5,12 +5,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.listing import Video
+from pipeline.label_run import is_finished
 from pipeline.manifest import unit_id, write_manifest
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
 from pipeline.tables import build_tables
 from pipeline.verify import verify
+from pipeline.video import Video
 from tests.pipeline.test_tables import failed, ok, view
 from workers.schema import UNITS_SCHEMA
 
@@ -95,7 +96,9 @@ def test_a_recording_of_which_half_is_lost_keeps_its_label_and_says_so(run):
     rows, totals = videos(run)
     assert (rows["long"]["status"], rows["long"]["units_failed"]) == ("ok", 2)
     assert rows["long"]["clips"] == 4
-    assert (totals.ok, totals.units_failed) == (2, 2)
+    assert totals.ok == 2
+    assert totals.unit_failures == {"corrupt": 1, "timeout": 1}
+    assert totals.failures == {}
     assert [check for check in verify(run) if check.problem] == []
 
 
@@ -131,3 +134,17 @@ def test_a_clip_outside_of_its_stretch_is_found(run):
 def test_stretches_are_units_of_their_own():
     ids = [unit_id("v", start, start + UNIT_S) for start in np.arange(0, 600, UNIT_S)]
     assert len(set(ids)) == 100
+
+
+def test_a_labelled_recording_with_failed_stretches_can_be_retried(run):
+    commit(
+        run,
+        [stretch(ok("long"), n, 4) for n in (0, 1, 2)],
+        [stretch(failed("long", "timeout"), 3, 4), stretch(ok("short"), 0, 1, clips=1)],
+    )
+    _, totals = videos(run)
+    assert totals.ok == 2
+    run.save(run.load() | {"totals": vars(totals)})
+    run.success.write_bytes(b"")
+    assert is_finished(run, retry_failed=False)
+    assert not is_finished(run, retry_failed=True)
