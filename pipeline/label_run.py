@@ -193,8 +193,8 @@ def _check_failures(limit: FailureLimit | None, counts: Counts, total: int) -> N
         raise RunError(
             f"{counts.failed:,} of {counts.units:,} failed ({counts.reasons()}), more than "
             f"--max-failed {limit} allows for this run of {total:,}",
-            advice="Mend the input and run the same command with --retry-failed, or raise "
-            "--max-failed; what is labelled stays.",
+            advice="Raise --max-failed to go on; or mend the input and add --retry-failed, which "
+            f"does {', '.join(sorted(_retryable()))} again; for other reasons choose a new OUTPUT.",
         )
 
 

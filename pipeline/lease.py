@@ -93,7 +93,7 @@ def held(
         while not stop.wait(times.beat_s):
             count += 1
             try:
-                if _generations(folder)[-1:] != [generation]:
+                if not _is_mine(file, me) or _generations(folder)[-1:] != [generation]:
                     lost()
                     return
                 file.write_bytes(_bytes(replace(me, beat=count)))
@@ -107,7 +107,8 @@ def held(
     finally:
         stop.set()
         thread.join(timeout=times.beat_s)
-        file.delete()
+        if _is_mine(file, me):
+            file.delete()
 
 
 def _acquire(folder: Location, me: _Holder, say: Callable[[str], None], times: LeaseTimes) -> int:
@@ -151,6 +152,12 @@ def _is_dead(file: Location, say: Callable[[str], None], times: LeaseTimes) -> b
     return True
 
 
+def _is_mine(file: Location, me: _Holder) -> bool:
+    """Whether the file is this command's: numbers come again after a lease was given back."""
+    holder = _holder(file)
+    return holder is not None and holder.token == me.token
+
+
 def _generations(folder: Location) -> list[int]:
     names = (file.name.removesuffix(".json") for file in folder.files(".json"))
     return sorted(int(name) for name in names if name.isdecimal())
@@ -161,11 +168,14 @@ def _file(folder: Location, generation: int) -> Location:
 
 
 def _holder(file: Location) -> _Holder | None:
+    """Who holds the lease in this file; nobody that is known where it says nothing sensible."""
     try:
         content: dict[str, Any] = json.loads(file.read_bytes())
         return _Holder(**content)
     except FileNotFoundError:
         return None
+    except (ValueError, TypeError):
+        return _Holder(token="", host="an unknown machine", boot="", pid=0)
 
 
 def _bytes(holder: _Holder) -> bytes:

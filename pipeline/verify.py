@@ -190,8 +190,9 @@ def _allowed(
     most = protocol["clips"] * protocol["crops"]
     if protocol.get("every_s") is None:
         return np.asarray(views == np.where(ok, most, 0))
-    whole = np.asarray(pc.is_null(evidence.manifest["start_s"]))
-    some = (views > 0) & (views % protocol["crops"] == 0) & (whole | (views <= most))
+    # A recording may have grown since it was measured: its last unit goes to its end.
+    endless = np.asarray(pc.is_null(evidence.manifest["end_s"]))
+    some = (views > 0) & (views % protocol["crops"] == 0) & (endless | (views <= most))
     return np.asarray(np.where(ok, some, views == 0))
 
 
@@ -285,4 +286,8 @@ def report(checks: list[Check]) -> str:
     ]
     wrong = sum(check.problem is not None for check in checks)
     lines.append(f"{wrong} of {len(checks)} checks failed" if wrong else "The run is whole.")
+    if wrong:
+        lines.append(
+            "To mend it: delete OUTPUT/_SUCCESS if it is there and run the labelling command again."
+        )
     return "\n".join(lines)

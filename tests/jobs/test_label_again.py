@@ -129,7 +129,8 @@ def test_an_input_that_is_plainly_wrong_is_stopped_with_the_reasons_counted(
     assert "not_video" in reason
     assert "empty" in reason
     assert "more than --max-failed 20 % allows for this run of 70" in reason
-    assert "--retry-failed, or raise --max-failed" in advice
+    assert "Raise --max-failed to go on" in advice
+    assert "timeout" in advice
     assert not (tmp_path / "out" / "_SUCCESS").exists()
 
     refused = label("--max-failed", "20%")

@@ -127,6 +127,22 @@ def test_a_holder_that_was_displaced_learns_of_it_and_leaves_the_new_one_alone(r
     assert [file.name for file in leases(root)] == ["00000009.json"]
 
 
+def test_a_holder_whose_number_was_taken_again_learns_of_it_and_leaves_the_new_one_alone(root):
+    learned = threading.Event()
+    with hold(root, lost=learned.set):
+        write_holder(root, 1, token="another's")
+        assert learned.wait(10)
+    assert [file.name for file in leases(root)] == ["00000001.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"other": 1}'])
+def test_a_lease_that_says_nothing_sensible_is_followed_after_a_wait(tmp_path, content):
+    root = Location.of(str(tmp_path))
+    root.child("_lease").child("00000001.json").write_bytes(content)
+    with hold(root):
+        assert [file.name for file in leases(root)] == ["00000002.json"]
+
+
 def test_nothing_half_written_is_left_beside_it(tmp_path):
     with hold(Location.of(str(tmp_path))):
         time.sleep(0.5)
