@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -71,19 +72,19 @@ def is_finished(run: RunDirectory, *, retry_failed: bool) -> bool:
 def _label(plan: LabelPlan, options: LabelOptions, stop: Stop) -> dict[str, Any]:
     """All that happens while the lease is held."""
     run = plan.run
-    content = run.load() if run.exists() else begin(plan, options)
-    start_ray()
-    pools = _pools(options)
     try:
+        content = run.load() if run.exists() else begin(plan, options)
+        start_ray()
+        pools = _pools(options)
         _say(reconcile(run).line())
         if options.retry_failed:
             _withdraw(run)
         _label_the_rest(plan, options, pools, stop)
         return _finish(run, content)
     except (pa.ArrowException, OSError) as error:
-        raise RunError(
-            f"a file of {run.root.uri} cannot be read or written: {_root_cause(error)}"
-        ) from error
+        raise RunError(f"{run.root.uri}: {_root_cause(error)}") from error
+    except ray.exceptions.RayError as error:
+        raise RunError(_root_cause(error)) from error
 
 
 def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
@@ -220,6 +221,8 @@ def _root_cause(error: BaseException) -> str:
 
     `cause` is Ray's; `__cause__` is no help, since Ray Data sets it to an empty marker.
     """
+    if isinstance(error, OSError) and error.strerror and error.errno:
+        return os.strerror(error.errno)
     cause = getattr(error, "cause", None)
     if isinstance(cause, BaseException) and cause is not error:
         return _root_cause(cause)
