@@ -97,6 +97,9 @@ def run_round(scene: Scene, target: str, seed: int, folder: Path) -> Outcome:
                 code = _wait(job)
                 log.seek(0)
                 said = log.read()
+            if code == 0 and _crashed(output):  # one video's decoder, killed at both its attempts
+                command.append("--retry-failed")
+                continue
             if code == 0:
                 return Outcome(target, seed, kills, starts, _problem(scene, output))
             if target in ("child", "decoder", "labeller"):
@@ -190,6 +193,12 @@ def _content(output: Path) -> list[dict[str, Any]]:
         read = read.drop_columns(["gpu_ms", *changing])
         rows += sorted(read.to_pylist(), key=repr)
     return rows
+
+
+def _crashed(output: Path) -> bool:
+    """Whether a finished run has a video that its decoder's death is blamed on."""
+    videos = pq.read_table(output / "videos", partitioning=None, columns=["error_type"])
+    return "crashed" in videos["error_type"].to_pylist()
 
 
 def _problem(scene: Scene, output: Path) -> str | None:

@@ -14,7 +14,7 @@ from pipeline.manifest import MANIFEST_SCHEMA
 from tests import videos
 from tests.processes import eventually, is_running, killing, processes_with
 from workers.decode_actor import DecodeActor
-from workers.decoding import wire
+from workers.decoding import sandbox, wire
 from workers.sampling import protocol
 
 PROTOCOL = protocol("videomae-k400", size=56)
@@ -70,12 +70,12 @@ def test_an_input_that_kills_its_decoder_each_time_is_one_row_and_the_next_ones_
     assert processes_with("STA_TEST_MARK", marked) == []
 
 
-def test_a_decoder_that_is_killed_while_it_starts_gets_another_try(
+def test_a_decoder_that_is_killed_while_it_starts_is_started_again(
     tmp_path: Path, marked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = videos.write_video(tmp_path / "good.mp4", frames=20)
     receive = wire.receive
-    to_kill = 1
+    to_kill = 3
 
     def kill_before_the_first_word(descriptor: int, **options: Any) -> wire.Message:
         nonlocal to_kill
@@ -86,23 +86,19 @@ def test_a_decoder_that_is_killed_while_it_starts_gets_another_try(
         return receive(descriptor, **options)
 
     monkeypatch.setattr(wire, "receive", kill_before_the_first_word)
+    monkeypatch.setattr(sandbox, "_START_PAUSES_S", (0.0, 0.0, 0.0))
     actor = DecodeActor(PROTOCOL)
-    assert [row["attempts"] for row in rows(list(actor(manifest([good]))))] == [1]
+    assert to_kill == 0
 
-    (idle,) = processes_with("STA_TEST_MARK", marked)
-    os.kill(idle, signal.SIGKILL)
-    assert eventually(lambda: not is_running(idle))
-    to_kill = 1
-    assert [row["attempts"] for row in rows(list(actor(manifest([good]))))] == [2]
+    for killed, expected in ((3, (None, 1)), (4, (None, 2)), (8, ("crashed", 2))):
+        to_kill = killed
+        (idle,) = processes_with("STA_TEST_MARK", marked)
+        os.kill(idle, signal.SIGKILL)
+        assert eventually(lambda idle=idle: not is_running(idle))
+        (row,) = rows(list(actor(manifest([good]))))
+        assert (row["error_type"], row["attempts"]) == expected
 
-    (idle,) = processes_with("STA_TEST_MARK", marked)
-    os.kill(idle, signal.SIGKILL)
-    assert eventually(lambda: not is_running(idle))
-    to_kill = 2
-    (row,) = rows(list(actor(manifest([good]))))
-    assert (row["error_type"], row["attempts"]) == ("crashed", 2)
-
-    to_kill = 2
+    to_kill = 4
     with pytest.raises(RuntimeError, match="could not start.*SIGKILL"):
         DecodeActor(PROTOCOL)
 
