@@ -10,18 +10,18 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.checkpoint import CheckpointConfig
 
+from pipeline.progress import Reporter
 from pipeline.resources import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.run_directory import RunDirectory
 from pipeline.s3_filesystem import PASSING_ERRORS
-from workers.decode_actor import DecodeActor
+from pipeline.sizing import Grain, default_batch, grain
+from pipeline.storage import Location
 from workers.decoding import DecodeLimits
-from workers.label_actor import LabelActor, Progress
 from workers.labelling import LabellerConfig
 from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
-
-# Clips of one batch of units: what a labeller holds at once, some 700 MB of frames.
-_MAX_BATCH_CLIPS = 160
+from workers.timed_decode_actor import TimedDecodeActor
+from workers.timed_label_actor import TimedLabelActor
 
 # A file of units/ is what a kill can cost: at most a two-thousandth of the run, and for the largest
 # runs so many rows that the files of a night can still be listed in seconds.
@@ -52,19 +52,31 @@ class GraphConfig:
     accept_changed: bool = False
 
     @property
-    def batch_rows(self) -> int:
-        """Units that go through the graph together; in small runs each decoder gets several."""
-        per_decoder = self.units // (8 * self.pools.decoders[1])
-        return max(1, min(_MAX_BATCH_CLIPS // self.protocol.clips, per_decoder))
+    def batch_size(self) -> int:
+        """Views per forward pass."""
+        return self.labeller.batch_size or default_batch(on_gpu=self.pools.labeller_gpus > 0)
+
+    @property
+    def grain(self) -> Grain:
+        """How many units go through the graph together."""
+        return grain(
+            self.protocol,
+            batch_size=self.batch_size,
+            units=self.units,
+            decoders=self.pools.decoders[1],
+            labellers=self.pools.labellers,
+        )
 
     @property
     def commit_rows(self) -> int:
         """Units per file of units/, at the least."""
-        return max(self.batch_rows, min(_MAX_COMMIT_ROWS, self.units // _COMMITS))
+        return max(self.grain.label_rows, min(_MAX_COMMIT_ROWS, self.units // _COMMITS))
 
 
-def run_graph(run: RunDirectory, config: GraphConfig, progress: Progress) -> None:
-    """Labels every unit of the manifest that has no committed row yet.
+def run_graph(
+    run: RunDirectory, config: GraphConfig, report: Reporter, *, manifest: Location | None = None
+) -> None:
+    """Labels every unit of the manifest, or of another one, that has no committed row yet.
 
     Ray Data's checkpointing writes the ids of a commit before its file and confirms them after it;
     a restart removes files without a confirmation and leaves out rows that have one.
@@ -76,13 +88,13 @@ def run_graph(run: RunDirectory, config: GraphConfig, progress: Progress) -> Non
         if pattern not in context.retried_io_errors:
             context.retried_io_errors.append(pattern)
     context.checkpoint_config = _checkpointing(run)
-    pools = config.pools
-    filesystem, path = run.manifest.filesystem()
+    pools, rows = config.pools, config.grain
+    filesystem, path = (manifest or run.manifest).filesystem()
     units = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=IO_CPUS)
-    units = units.repartition(target_num_rows_per_block=config.batch_rows)
+    units = units.repartition(target_num_rows_per_block=rows.decode_rows)
     units = units.map_batches(
-        DecodeActor,
-        fn_constructor_args=(config.protocol, config.decoder, config.limits),
+        TimedDecodeActor,
+        fn_constructor_args=(report.work, config.protocol, config.decoder, config.limits),
         fn_constructor_kwargs={"accept_changed": config.accept_changed},
         batch_size=None,
         batch_format="pyarrow",
@@ -91,14 +103,15 @@ def run_graph(run: RunDirectory, config: GraphConfig, progress: Progress) -> Non
         memory=DECODER_MEMORY,
     )
     units = units.map_batches(
-        LabelActor,
-        fn_constructor_args=(config.labeller, config.protocol, progress),
-        batch_size=config.batch_rows,
+        TimedLabelActor,
+        fn_constructor_args=(report.work, config.labeller, config.protocol, report.counts),
+        batch_size=rows.label_rows,
         batch_format="pyarrow",
         zero_copy_batch=True,
         compute=_pool((pools.labellers, pools.labellers)),
         num_cpus=pools.labeller_cpus,
         num_gpus=pools.labeller_gpus,
+        memory=pools.labeller_memory or None,
     )
     filesystem, path = run.units.filesystem()
     units.write_parquet(

@@ -6,6 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 import sta
 from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
@@ -17,6 +20,7 @@ from pipeline.label_run import is_finished, label
 from pipeline.pruning_flags import add_pruning_flags, pruning_from
 from pipeline.ray_session import inside_unpacked_working_dir
 from pipeline.resources import parse_decoders
+from pipeline.run_directory import RunDirectory
 from pipeline.summary import summary
 from workers.decoding import DECODERS
 from workers.failures import ErrorType
@@ -48,6 +52,7 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
             content = plan.run.load()
         else:
             content = label(plan, options)
+        said = _summary(plan.run, content)
     except RunError as error:
         print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
         return 1
@@ -57,7 +62,7 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print(summary(plan.run, content))
+    print(said)
     return 0
 
 
@@ -141,13 +146,16 @@ def parser(task: str) -> argparse.ArgumentParser:
         "10m for large files (default: 2m); decoding has a minute of its own",
     )
     work.add_argument(
-        "--decoders", metavar="N|MIN:MAX", help="decode actors (default: what the cores allow)"
+        "--decoders",
+        metavar="N|MIN:MAX|auto",
+        help="decode actors (default: what the cores allow); auto measures on a sample how many "
+        "keep the labellers busy",
     )
     work.add_argument(
         "--labelers",
         type=int,
         metavar="N",
-        help="label actors (default: one per GPU, or one per machine without GPUs)",
+        help="label actors (default: one per GPU; without GPUs one per core, fewer for small runs)",
     )
     work.add_argument(
         "--batch-size",
@@ -156,6 +164,19 @@ def parser(task: str) -> argparse.ArgumentParser:
         help="views per forward pass (default: 32 on a GPU, 8 on a CPU)",
     )
     return made
+
+
+def _summary(run: RunDirectory, content: dict[str, Any]) -> str:
+    """The summary; of a finished run whose tables were damaged since, what mends them."""
+    try:
+        return summary(run, content)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise RunError(
+            f"{run.root.uri} is finished, and its tables cannot be read: "
+            f"{' '.join(str(error).split())}",
+            advice=f"Delete {run.success.uri} and run the same command again, which builds them "
+            f"anew.",
+        ) from error
 
 
 def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import sta
 from pipeline.errors import UsageError
@@ -32,7 +33,8 @@ class LabelOptions:
         retry_failed: do units again that failed for a reason that may be gone.
         decoder: which decoder.
         fetch_s: seconds that fetching a video from object storage may take, None for the default.
-        decoders: (min, max) decode actors.
+        decoders: (min, max) decode actors, AUTO for what fits the rates that are measured, None for
+            what the cores allow.
         labelers: label actors.
         batch_size: views per forward pass.
     """
@@ -53,7 +55,7 @@ class LabelOptions:
     retry_failed: bool = False
     decoder: str = DECODERS[0]
     fetch_s: float | None = None
-    decoders: tuple[int, int] | None = None
+    decoders: tuple[int, int] | Literal["auto"] | None = None
     labelers: int | None = None
     batch_size: int | None = None
 

@@ -6,12 +6,15 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import ray
 
+from pipeline.bottleneck import Room, bottleneck
+from pipeline.calibration import Remaining, fitted_decoders, record, sample_size
 from pipeline.commits import committed, reconcile, withdraw_failed
 from pipeline.cutting import with_durations
 from pipeline.errors import RunError
@@ -24,9 +27,12 @@ from pipeline.listing import Listing
 from pipeline.manifest import count_rows, write_manifest
 from pipeline.progress import Counts, ProgressLine, reporting
 from pipeline.ray_session import ray_messages_aside, start_ray
-from pipeline.resources import Pools, plan_pools
+from pipeline.resources import AUTO, Pools, most_decoders, plan_pools
 from pipeline.run_directory import RUN_VERSION, RunDirectory, environment, now
+from pipeline.sizing import default_batch, labeller_bytes, labellers_worth_starting
+from pipeline.stages import Stages
 from pipeline.stopping import Stop, end_on_sigterm
+from pipeline.storage import Location
 from pipeline.tables import build_tables
 from pipeline.verify import verify
 from pipeline.video import Video
@@ -75,12 +81,12 @@ def _label(plan: LabelPlan, options: LabelOptions, stop: Stop) -> dict[str, Any]
     try:
         content = run.load() if run.exists() else begin(plan, options)
         start_ray()
-        pools = _pools(options)
+        pools = _pools(options, plan)
         _say(reconcile(run).line())
         if options.retry_failed:
             _withdraw(run)
-        _label_the_rest(plan, options, pools, stop)
-        return _finish(run, content)
+        stages = _label_the_rest(plan, options, pools, content, stop)
+        return _finish(run, content, stages)
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{run.root.uri}: {_root_cause(error)}") from error
     except ray.exceptions.RayError as error:
@@ -110,15 +116,34 @@ def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
     return content
 
 
-def _pools(options: LabelOptions) -> Pools:
+def _pools(
+    options: LabelOptions, plan: LabelPlan | None = None, *, decoders: int | None = None
+) -> Pools:
+    """Pools for labelling what the plan says; without one, for measuring recordings.
+
+    `decoders`: how many, if that was found out.
+    """
     resources = ray.cluster_resources()
+    chosen = None if options.decoders == AUTO else options.decoders
+    worth = memory = 0
+    if plan is not None:
+        on_gpu = resources.get("GPU", 0.0) >= 1
+        worth = labellers_worth_starting(count_rows(plan.run.manifest) * plan.protocol.views)
+        memory = labeller_bytes(
+            plan.model["architecture"],
+            plan.protocol,
+            on_gpu=on_gpu,
+            batch_size=options.batch_size or default_batch(on_gpu=on_gpu),
+        )
     return plan_pools(
         cpus=resources.get("CPU", 0.0),
         gpus=resources.get("GPU", 0.0),
         memory=resources.get("memory", 0.0),
         nodes=len([node for node in ray.nodes() if node["Alive"]]),
-        decoders=options.decoders,
+        decoders=(decoders, decoders) if decoders is not None else chosen,
         labellers=options.labelers,
+        labellers_worth=worth,
+        labeller_memory=memory,
     )
 
 
@@ -139,47 +164,95 @@ def _retryable() -> set[str]:
     return {str(reason) for reason in ErrorType if reason.retryable}
 
 
-def _label_the_rest(plan: LabelPlan, options: LabelOptions, pools: Pools, stop: Stop) -> None:
-    """Runs the graph until every unit has its row."""
+def _label_the_rest(
+    plan: LabelPlan, options: LabelOptions, pools: Pools, content: dict[str, Any], stop: Stop
+) -> dict[str, Any] | None:
+    """Runs the graph until every unit has its row; what its stages did, if there was any to do."""
     run, total = plan.run, count_rows(plan.run.manifest)
-    config = GraphConfig(
-        protocol=plan.protocol,
-        decoder=options.decoder,
-        limits=_limits(options),
-        labeller=dataclasses.replace(plan.labeller, threads=pools.labeller_threads),
-        pools=pools,
-        units=total,
-        accept_changed=options.retry_failed,
-    )
+    passing = _Passing(plan, options, total, stop)
     counts = committed(run)
+    if options.decoders == AUTO and counts.units < total:
+        remaining = Remaining(total, counts.units, _units(plan))
+        room = passing.room(pools)
+        decoders = fitted_decoders(
+            run,
+            content,
+            remaining,
+            sample=sample_size(plan.protocol, pools, room.batch_size),
+            room=room,
+            measure=lambda sample: passing.run_graph(pools, counts, sample),
+            say=_say,
+        )
+        counts = committed(run)
+        pools = pools if decoders is None else _pools(options, plan, decoders=decoders)
+    account = None
     for _ in range(_PASSES):
         _check_failures(options.max_failed, counts, total)
         if counts.units >= total:
-            return
-        _run_graph(run, config, ProgressLine(total, counts, what=_units(plan)), options, stop)
-        reconcile(run)
+            return account
+        stages = passing.run_graph(pools, counts)
         counts = committed(run)
+        room = passing.room(pools)
+        account = account or stages.as_json() | {"bottleneck": bottleneck(stages, room)}
+        record(content, stages, room)
     _check_failures(options.max_failed, counts, total)
+    return account
 
 
-def _run_graph(
-    run: RunDirectory,
-    config: GraphConfig,
-    line: ProgressLine,
-    options: LabelOptions,
-    stop: Stop,
-) -> None:
-    def watch(counts: Counts) -> None:
+@dataclass(frozen=True)
+class _Passing:
+    """Passes over what has no row yet, all with the same settings but for the pools."""
+
+    plan: LabelPlan
+    options: LabelOptions
+    total: int
+    stop: Stop
+
+    def graph(self, pools: Pools) -> GraphConfig:
+        """The settings of a pass."""
+        return GraphConfig(
+            protocol=self.plan.protocol,
+            decoder=self.options.decoder,
+            limits=_limits(self.options),
+            labeller=dataclasses.replace(self.plan.labeller, threads=pools.labeller_threads),
+            pools=pools,
+            units=self.total,
+            accept_changed=self.options.retry_failed,
+        )
+
+    def room(self, pools: Pools) -> Room:
+        """What there is for the pools."""
+        resources, config = ray.cluster_resources(), self.graph(pools)
+        return Room(
+            cores=pools.cores,
+            most_decoders=most_decoders(
+                pools, cpus=resources.get("CPU", 0.0), memory=resources.get("memory", 0.0)
+            ),
+            labeller_threads=pools.labeller_threads,
+            batch_size=config.batch_size,
+            full_batch=default_batch(on_gpu=pools.labeller_gpus > 0),
+            views_per_call=config.grain.label_rows * self.plan.protocol.views,
+        )
+
+    def run_graph(self, pools: Pools, done: Counts, manifest: Location | None = None) -> Stages:
+        """Labels what has no row, of the run or of another manifest; tells what that cost."""
+        run, options = self.plan.run, self.options
+        line = ProgressLine(self.total, done, what=_units(self.plan))
+
+        def watch(counts: Counts) -> None:
+            try:
+                _check_failures(options.max_failed, counts, line.total)
+            except RunError as error:
+                self.stop(error)
+
         try:
-            _check_failures(options.max_failed, counts, line.total)
-        except RunError as error:
-            stop(error)
-
-    try:
-        with ray_messages_aside(), reporting(line, watch) as progress:
-            run_graph(run, config, progress)
-    except (ray.exceptions.RayError, OSError, RuntimeError) as error:
-        raise RunError(_root_cause(error)) from error
+            with ray_messages_aside(), reporting(line, watch) as report:
+                run_graph(run, self.graph(pools), report, manifest=manifest)
+                stages = report.stages()
+        except (ray.exceptions.RayError, OSError, RuntimeError) as error:
+            raise RunError(_root_cause(error)) from error
+        reconcile(run)
+        return stages.within(decoders=pools.decoders[1], labellers=pools.labellers)
 
 
 def _units(plan: LabelPlan) -> str:
@@ -199,10 +272,12 @@ def _check_failures(limit: FailureLimit | None, counts: Counts, total: int) -> N
         )
 
 
-def _finish(run: RunDirectory, content: dict[str, Any]) -> dict[str, Any]:
+def _finish(
+    run: RunDirectory, content: dict[str, Any], stages: dict[str, Any] | None
+) -> dict[str, Any]:
     """Builds the tables, proves them, and writes _SUCCESS."""
-    totals = build_tables(run)
-    content = content | {"totals": dataclasses.asdict(totals), "finished": now()}
+    totals = dataclasses.asdict(build_tables(run)) | {"stages": stages}
+    content = content | {"totals": totals, "finished": now()}
     run.save(content)
     problems = [f"{check.what}: {check.problem}" for check in verify(run) if check.problem]
     if problems:

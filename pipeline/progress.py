@@ -15,6 +15,9 @@ from typing import Any, TextIO
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.stages import Stages, StageSums
+from workers.clock import Worked
+
 _LIVE_SECONDS = 1.0
 _LOG_SECONDS = 30.0
 
@@ -51,28 +54,44 @@ class Counts:
 
 
 class Tally:
-    """Adds up what the labellers report; runs as an actor without a core of its own."""
+    """Adds up what the actors report; runs as an actor without a core of its own."""
 
     def __init__(self) -> None:
         self._counts = Counts()
+        self._sums = StageSums()
 
     def add(self, units: int, failures: dict[str, int], seconds: float) -> None:
         """One batch of units, the failed ones by reason, and the length of the labelled ones."""
         self._counts += Counts(units, Counter(failures), seconds)
 
-    def counts(self) -> Counts:
+    def add_work(self, worked: Worked) -> None:
+        """What one actor did."""
+        self._sums.add(worked)
+
+    def state(self) -> tuple[Counts, Stages]:
         """The sums so far."""
-        return self._counts
+        return self._counts, self._sums.stages()
 
 
 @dataclass(frozen=True)
 class Reporter:
-    """What a labeller calls after each batch. It never waits for an answer."""
+    """What actors tell about their work. It never waits for an answer."""
 
     tally: Any
 
-    def __call__(self, units: int, failures: dict[str, int], seconds: float) -> None:  # noqa: D102
+    def counts(self, units: int, failures: dict[str, int], seconds: float) -> None:
+        """What `LabelActor` calls after each batch."""
         self.tally.add.remote(units, failures, seconds)
+
+    def work(self, worked: Worked) -> None:
+        """What the actors' clocks call."""
+        self.tally.add_work.remote(worked)
+
+    def stages(self) -> Stages:
+        """What was told so far; for the driver, which waits for the answer."""
+        _, stages = ray.get(self.tally.state.remote())
+        assert isinstance(stages, Stages)
+        return stages
 
 
 @dataclass
@@ -92,8 +111,10 @@ class ProgressLine:
     out: TextIO = field(default_factory=lambda: sys.stderr)
     started: float = field(default_factory=time.monotonic)
 
-    def text(self, counts: Counts, *, now: float) -> str:
-        """The line, such as `12/48 videos, 1 failed, 0:01:43 of video, 0.8 videos/s, ETA 0:45`."""
+    def text(self, counts: Counts, stages: Stages | None = None, *, now: float) -> str:
+        """The line, such as `12/48 videos, 1 failed, 0:01:43 of video, 0.8 videos/s, ETA 0:45`,
+        and how busy the stages are where that is known.
+        """
         whole = self.before + counts
         done = min(whole.units, self.total)
         elapsed = max(now - self.started, 1e-9)
@@ -108,6 +129,9 @@ class ProgressLine:
             parts.append(f"ETA {clock((self.total - done) / rate)}")
         else:
             parts.append("starting")
+        busy = stages.brief() if stages is not None else None
+        if busy:
+            parts.append(busy)
         return ", ".join(parts)
 
     def write(self, line: str) -> None:
@@ -137,8 +161,8 @@ def clock(seconds: float) -> str:
 @contextmanager
 def reporting(
     line: ProgressLine, watch: Callable[[Counts], None] | None = None
-) -> Iterator[Callable[[int, dict[str, int], float], None]]:
-    """Shows progress for as long as the block runs; yields what labellers report to.
+) -> Iterator[Reporter]:
+    """Shows progress for as long as the block runs; yields what the actors report to.
 
     `watch` is called every second, from another thread, with what the whole run has done so far.
     """
@@ -151,14 +175,14 @@ def reporting(
         shown = line.started
         while not stop.wait(_LIVE_SECONDS):
             try:
-                counts = ray.get(tally.counts.remote())
+                counts, stages = ray.get(tally.state.remote())
             except ray.exceptions.RayError:
                 continue  # what ends the block says so
             if watch is not None:
                 watch(line.before + counts)
             if time.monotonic() >= shown + every:
                 shown = time.monotonic()
-                line.write(line.text(counts, now=shown))
+                line.write(line.text(counts, stages, now=shown))
 
     thread = threading.Thread(target=show, name="progress", daemon=True)
     thread.start()
@@ -168,8 +192,8 @@ def reporting(
         stop.set()
         thread.join(timeout=5)
         try:
-            counts = ray.get(tally.counts.remote(), timeout=5)
-            line.write(line.text(counts, now=time.monotonic()))
+            counts, stages = ray.get(tally.state.remote(), timeout=5)
+            line.write(line.text(counts, stages, now=time.monotonic()))
         except ray.exceptions.RayError:
             pass  # the cluster is gone, and what ended the block says so
         line.finish()

@@ -26,6 +26,9 @@ def summary(run: RunDirectory, content: dict[str, Any]) -> str:
     if totals["judged"]:
         share = 100 * totals["right"] / totals["judged"]
         lines.append(f"Right:     {share:.1f} % of {totals['judged']:,} videos with a true label")
+    stages = totals.get("stages")
+    if stages and stages["bottleneck"]:
+        lines.append(f"Bottleneck: {stages['bottleneck']}")
     skipped = content["listing"]["skipped"]
     if skipped:
         kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(skipped.items()))

@@ -25,7 +25,7 @@ def test_a_chosen_size_is_kept_and_fits(decoders):
 
 
 def test_labellers_on_cpus_share_the_cores_as_threads_and_on_gpus_take_none():
-    assert plan_pools(cpus=8, gpus=0, labellers=2).labeller_threads == 4
+    assert plan_pools(cpus=8, gpus=0, labellers=2).labeller_threads == 3
     on_gpu = plan_pools(cpus=8, gpus=2)
     assert on_gpu.labeller_threads is None
     assert on_gpu.decoders == (6, 6)

@@ -1,0 +1,134 @@
+"""How much goes through the graph at once, and the memory that a labeller takes.
+
+Decoded frames are the bulk of what the graph moves. A decoder hands over blocks of few units, small
+enough that Ray never cuts one in two; a labeller takes a whole number of such blocks, so that
+nothing is copied to regroup them, and as many views as fill its forward passes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+import sta
+from workers.labelling import DEFAULT_BATCH
+from workers.sampling import Protocol
+
+_MIB = 1024**2
+
+# Clips that a labeller holds at once: some 700 MB of frames.
+_MAX_CLIPS = 160
+
+# Ray cuts a block where it passes 128 MiB; wide pictures need some room below that.
+_BLOCK_BYTES = 88 * _MIB
+_WIDTH_TO_HEIGHT = 16 / 9
+
+# In small runs every decoder gets several tasks, every labeller several calls, and a kill costs
+# little.
+_TASKS_PER_DECODER = 8
+_CALLS = 6
+_CALLS_PER_LABELLER = 3
+
+# More padding than the least there can be is taken for smaller calls.
+_PADDING_SLACK = 0.01
+
+# Below so many views a further labeller takes longer to start than it saves.
+_VIEWS_PER_LABELLER = 256
+
+# Resident memory of a process that labels: Python, torch, Arrow and Ray; with CUDA its context.
+_BASE_BYTES = {"cpu": 450 * _MIB, "cuda": 3072 * _MIB}
+
+# Peak of a forward pass on a CPU, in copies of the first block's tokens. Measured: 17 for ViT-B
+# and ViT-L, 22 for VideoSwin-B.
+_TOKEN_COPIES = 24
+_RESERVE = 1.25
+
+
+@dataclass(frozen=True)
+class Grain:
+    """How many units go through the graph together.
+
+    Attributes:
+        decode_rows: units of one task of a decoder, which become one block of frames.
+        label_rows: units of one call of a labeller, a multiple of decode_rows.
+    """
+
+    decode_rows: int
+    label_rows: int
+
+
+def grain(
+    protocol: Protocol, *, batch_size: int, units: int, decoders: int, labellers: int
+) -> Grain:
+    """What suits a run.
+
+    Args:
+        protocol: which says how many views and frames a unit has.
+        batch_size: views per forward pass.
+        units: of the run.
+        decoders: how many there are at the most.
+        labellers: how many there are.
+    """
+    most = min(_MAX_CLIPS // protocol.clips, units // max(_CALLS, _CALLS_PER_LABELLER * labellers))
+    rows = _fewest_filling(protocol.views, batch_size, max(1, most))
+    fitting = _BLOCK_BYTES // unit_bytes(protocol)
+    fair = units // (_TASKS_PER_DECODER * decoders)
+    decode = max(1, min(fitting, fair, rows))
+    while rows % decode:
+        decode -= 1
+    return Grain(decode_rows=int(decode), label_rows=rows)
+
+
+def padding(views: int, batch_size: int) -> float:
+    """Share of the places in forward passes of `batch_size` that `views` views leave empty."""
+    slots = -(-views // batch_size) * batch_size
+    return 1 - views / slots
+
+
+def _fewest_filling(views: int, batch_size: int, most: int) -> int:
+    """The fewest units, `most` at the most, whose views fill batches as well as any do."""
+    empty = {rows: padding(rows * views, batch_size) for rows in range(1, most + 1)}
+    least = min(empty.values())
+    return min(rows for rows, share in empty.items() if share <= least + _PADDING_SLACK)
+
+
+def unit_bytes(protocol: Protocol) -> int:
+    """Bytes of a unit's decoded frames, of a video in 16:9 that no two clips share frames of."""
+    frames = protocol.clips * protocol.frames
+    return frames * protocol.size * round(protocol.size * _WIDTH_TO_HEIGHT) * 3
+
+
+def labellers_worth_starting(views: int) -> int:
+    """How many labellers on CPUs the labelling of so many views keeps busy."""
+    return max(1, views // _VIEWS_PER_LABELLER)
+
+
+def default_batch(*, on_gpu: bool) -> int:
+    """Views per forward pass where the user did not say."""
+    return DEFAULT_BATCH["cuda" if on_gpu else "cpu"]
+
+
+def labeller_bytes(architecture: str, protocol: Protocol, *, on_gpu: bool, batch_size: int) -> int:
+    """Memory to reserve for a labeller: its peak and a quarter more. The frames that it reads lie
+    in the object store, which Ray accounts for by itself.
+
+    Args:
+        architecture: name of the model's architecture.
+        protocol: which says how large a labeller's input is.
+        on_gpu: whether the forward passes take the GPU's memory instead.
+        batch_size: views per forward pass.
+    """
+    with torch.device("meta"):
+        model = sta.create_model(architecture, frames=protocol.frames, image_size=protocol.size)
+    weights = 4 * sum(weight.numel() for weight in model.parameters())
+    passes = 0 if on_gpu else batch_size * _TOKEN_COPIES * _token_bytes(architecture, protocol)
+    base = _BASE_BYTES["cuda" if on_gpu else "cpu"]
+    return int(_RESERVE * (base + weights + passes))
+
+
+def _token_bytes(architecture: str, protocol: Protocol) -> int:
+    """Bytes of the tokens of one view at the first block, in float32."""
+    config = sta.ARCHITECTURES[architecture]
+    slots = protocol.frames // config.tubelet
+    return 4 * slots * (protocol.size // config.patch_size) ** 2 * config.width
