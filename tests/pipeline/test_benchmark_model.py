@@ -94,9 +94,10 @@ def test_the_table_has_every_variant_with_its_flops_and_its_share():
 
 
 def test_a_videoswin_is_compared_with_itself_and_has_no_one_graph_in_its_exact_form():
-    swin = sta.create_model("videoswin_tiny"), {
-        256: sta.create_model("videoswin_tiny", pruning=sta.Pruning(r=256))
-    }
+    swin = (
+        sta.create_model("videoswin_tiny"),
+        {256: sta.create_model("videoswin_tiny", pruning=sta.Pruning(r=256))},
+    )
     compiled = Setting(device="cpu", dtype=torch.float32, modes=("eager", "compile"), batch=1)
     keys = [variant.key for variant in variants(*swin, compiled)]
     assert keys == [("dense", "eager", 0), ("dense", "compile", 0), ("pruned", "eager", 256)]
