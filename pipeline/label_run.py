@@ -81,7 +81,7 @@ def _label(plan: LabelPlan, options: LabelOptions, stop: Stop) -> dict[str, Any]
     try:
         content = run.load() if run.exists() else begin(plan, options)
         start_ray()
-        pools = _pools(options, plan)
+        pools = pools_for(options, plan)
         _say(reconcile(run).line())
         if options.retry_failed:
             _withdraw(run)
@@ -101,7 +101,7 @@ def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
     videos: Iterator[Video] = islice(listing.videos(), options.limit)
     if every_s is not None:
         start_ray()
-        videos = with_durations(videos, run, plan.protocol, _pools(options))
+        videos = with_durations(videos, run, plan.protocol, pools_for(options))
     unit_s = None if every_s is None else plan.protocol.unit_s
     counts = write_manifest(videos, run.manifest, unit_s=unit_s)
     content = {
@@ -116,7 +116,7 @@ def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
     return content
 
 
-def _pools(
+def pools_for(
     options: LabelOptions, plan: LabelPlan | None = None, *, decoders: int | None = None
 ) -> Pools:
     """Pools for labelling what the plan says; without one, for measuring recordings.
@@ -169,7 +169,7 @@ def _label_the_rest(
 ) -> dict[str, Any] | None:
     """Runs the graph until every unit has its row; what its stages did, if there was any to do."""
     run, total = plan.run, count_rows(plan.run.manifest)
-    passing = _Passing(plan, options, total, stop)
+    passing = Passing(plan, options, total, stop)
     counts = committed(run)
     if options.decoders == AUTO and counts.units < total:
         remaining = Remaining(total, counts.units, _units(plan))
@@ -184,7 +184,7 @@ def _label_the_rest(
             say=_say,
         )
         counts = committed(run)
-        pools = pools if decoders is None else _pools(options, plan, decoders=decoders)
+        pools = pools if decoders is None else pools_for(options, plan, decoders=decoders)
     account = None
     for _ in range(_PASSES):
         _check_failures(options.max_failed, counts, total)
@@ -200,7 +200,7 @@ def _label_the_rest(
 
 
 @dataclass(frozen=True)
-class _Passing:
+class Passing:
     """Passes over what has no row yet, all with the same settings but for the pools."""
 
     plan: LabelPlan

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 import sta
+from sta.swin import SwinConfig
 from workers.labelling import DEFAULT_BATCH
 from workers.sampling import Protocol
 
@@ -119,12 +118,23 @@ def labeller_bytes(architecture: str, protocol: Protocol, *, on_gpu: bool, batch
         on_gpu: whether the forward passes take the GPU's memory instead.
         batch_size: views per forward pass.
     """
-    with torch.device("meta"):
-        model = sta.create_model(architecture, frames=protocol.frames, image_size=protocol.size)
-    weights = 4 * sum(weight.numel() for weight in model.parameters())
+    weights = 4 * _block_weights(architecture)
     passes = 0 if on_gpu else batch_size * _TOKEN_COPIES * _token_bytes(architecture, protocol)
     base = _BASE_BYTES["cuda" if on_gpu else "cpu"]
     return int(_RESERVE * (base + weights + passes))
+
+
+def _block_weights(architecture: str) -> int:
+    """Numbers in a model's blocks, which are nearly all that it has: 12 of the width squared in
+    each, four of them attention's and eight the MLP's.
+    """
+    config = sta.ARCHITECTURES[architecture]
+    if isinstance(config, SwinConfig):
+        widths = [config.stage_width(stage) for stage in range(len(config.depths))]
+        return sum(
+            12 * depth * width**2 for depth, width in zip(config.depths, widths, strict=True)
+        )
+    return 12 * config.depth * config.width**2
 
 
 def _token_bytes(architecture: str, protocol: Protocol) -> int:

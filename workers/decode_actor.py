@@ -39,6 +39,15 @@ class DecodeActor:
         self._accept_changed = accept_changed
         self._decoder = SandboxedDecoder(protocol, decoder=decoder, limits=limits or DecodeLimits())
 
+    @property
+    def child_pid(self) -> int | None:
+        """Process id of the decoder's present child."""
+        return self._decoder.child_pid
+
+    def close(self) -> None:
+        """Ends the child; the actor can do no more after that."""
+        self._decoder.close()
+
     def __call__(self, manifest: pa.Table) -> Iterator[pa.Table]:
         """One table of one row (DECODED_SCHEMA) for each row, as soon as it is decoded.
 

@@ -1,4 +1,4 @@
-"""CPU time of this process and of all processes below it, over time."""
+"""CPU time of this process and of all processes below it, and of idle cores, over time."""
 
 from __future__ import annotations
 
@@ -21,13 +21,19 @@ def process_cpu_s(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
+def idle_s() -> float:
+    """Seconds that the machine's cores were idle so far, summed over them."""
+    idle, waiting = (_PROC / "stat").read_text().split(maxsplit=6)[4:6]
+    return (int(idle) + int(waiting)) / os.sysconf("SC_CLK_TCK")
+
+
 class CpuRecord:
     """CPU seconds of a tree of processes, sampled over time; the dead keep what they had used."""
 
     def __init__(self) -> None:
         self._used: dict[int, float] = {}
         self._times: list[float] = []
-        self._sums: list[float] = []
+        self._sums: list[tuple[float, float]] = []
 
     def sample(self) -> None:
         """Takes one sample, now."""
@@ -35,21 +41,25 @@ class CpuRecord:
             with contextlib.suppress(OSError):
                 self._used[pid] = process_cpu_s(pid)
         self._times.append(time.time())
-        self._sums.append(sum(self._used.values()))
+        self._sums.append((sum(self._used.values()), idle_s()))
 
-    def between(self, began: float, ended: float) -> float:
-        """CPU seconds used from `began` to `ended` (`time.time`), to about a sample's distance."""
-        return self._at(ended) - self._at(began)
+    def between(self, began: float, ended: float) -> tuple[float, float]:
+        """(CPU seconds used, seconds that cores were idle) from `began` to `ended` (`time.time`),
+        to about a sample's distance.
+        """
+        (used, idle), (used_before, idle_before) = self._at(ended), self._at(began)
+        return used - used_before, idle - idle_before
 
-    def _at(self, moment: float) -> float:
+    def _at(self, moment: float) -> tuple[float, float]:
         after = bisect_right(self._times, moment)
         if after == 0:
             return self._sums[0]
         if after == len(self._times):
             return self._sums[-1]
-        t0, t1 = self._times[after - 1 : after + 1]
-        s0, s1 = self._sums[after - 1 : after + 1]
-        return s0 + (s1 - s0) * (moment - t0) / (t1 - t0)
+        before, then = self._times[after - 1 : after + 1]
+        share = (moment - before) / (then - before)
+        (used, idle), (used_then, idle_then) = self._sums[after - 1 : after + 1]
+        return used + share * (used_then - used), idle + share * (idle_then - idle)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import io
 from collections import Counter
 
 from pipeline.progress import Counts, ProgressLine, clock
+from pipeline.stages import Stage, Stages
 
 
 class Terminal(io.StringIO):
@@ -66,3 +67,13 @@ def test_failures_are_told_by_reason_the_most_frequent_first():
     counts = Counts(9, Counter(forbidden=1, not_found=3)) + Counts(2, Counter(forbidden=1))
     assert counts.reasons() == "3 not_found, 2 forbidden"
     assert (counts.units, counts.failed) == (11, 5)
+
+
+def test_how_busy_the_stages_are_is_told_where_it_is_known():
+    work = {"units": 20, "began": 0.0, "ended": 10.0}
+    stages = Stages(
+        Stage(actors=2, busy_s=19.0, **work),
+        Stage(actors=1, busy_s=4.0, views=60, slots=60, **work),
+    )
+    text = line().text(Counts(20, Counter(), 200.0), stages, now=10.0)
+    assert text.endswith("ETA 0:40, decoders 95 % busy, labellers 40 %")

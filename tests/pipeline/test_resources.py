@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.resources import OVERHEAD_CPUS, parse_decoders, plan_pools
+from pipeline.resources import OVERHEAD_CPUS, most_decoders, parse_decoders, plan_pools
 
 
 @pytest.mark.parametrize("cpus", [2, 3, 4, 8, 16, 64, 500])
@@ -46,8 +46,8 @@ def test_far_more_actors_than_cores_are_refused_with_the_most_there_can_be():
         plan_pools(cpus=4, gpus=0, decoders=(1, 100))
 
 
-@pytest.mark.parametrize(("text", "sizes"), [("4", (4, 4)), ("2:8", (2, 8))])
-def test_decoders_are_a_number_or_a_range(text, sizes):
+@pytest.mark.parametrize(("text", "sizes"), [("4", (4, 4)), ("2:8", (2, 8)), ("auto", "auto")])
+def test_decoders_are_a_number_a_range_or_auto(text, sizes):
     assert parse_decoders(text) == sizes
 
 
@@ -65,3 +65,32 @@ def test_decoders_are_as_many_as_the_memory_holds_beside_the_filter():
 def test_more_decoders_than_the_memory_holds_are_refused_with_the_arithmetic():
     with pytest.raises(UsageError, match=r"8 decoders of 0.59 GiB .* need 5.7 GiB .* has 4 GiB"):
         plan_pools(cpus=32, gpus=1, memory=4 * 1024**3, decoders=(2, 8))
+
+
+def test_labellers_on_cpus_are_as_many_as_cores_and_work_allow_of_one_thread_each():
+    many = plan_pools(cpus=10, gpus=0, labellers_worth=100)
+    assert (many.labellers, many.labeller_threads) == (8, 1)
+    few = plan_pools(cpus=10, gpus=0, labellers_worth=3)
+    assert (few.labellers, few.labeller_threads) == (3, 2)
+
+
+def test_memory_is_reserved_for_labellers_and_limits_them_and_the_decoders():
+    gib = 1024**3
+    pools = plan_pools(
+        cpus=34, gpus=0, memory=12 * gib, labellers_worth=100, labeller_memory=3 * gib
+    )
+    assert (pools.labellers, pools.labeller_memory) == (3, 3 * gib)
+    assert pools.decoders == (3, 3)  # 12 less 1 of the filter and 9 of the labellers, by 600 MiB
+
+
+def test_labellers_that_memory_does_not_hold_are_refused_with_the_arithmetic():
+    gib = 1024**3
+    with pytest.raises(UsageError, match=r"4 labellers of 3 GiB .* need 14 GiB .* has 8 GiB"):
+        plan_pools(cpus=16, gpus=4, memory=8 * gib, labeller_memory=3 * gib)
+
+
+def test_there_is_room_for_as_many_decoders_as_cores_and_memory_hold():
+    gib = 1024**3
+    pools = plan_pools(cpus=16, gpus=1, labeller_memory=3 * gib)
+    assert most_decoders(pools, cpus=16) == 32
+    assert most_decoders(pools, cpus=16, memory=10 * gib) == 10
