@@ -195,6 +195,7 @@ def _label_the_rest(
         room = passing.room(pools)
         account = account or stages.as_json() | {"bottleneck": bottleneck(stages, room)}
         record(content, stages, room)
+        run.save(content)
     _check_failures(options.max_failed, counts, total)
     return account
 
@@ -275,7 +276,11 @@ def _check_failures(limit: FailureLimit | None, counts: Counts, total: int) -> N
 def _finish(
     run: RunDirectory, content: dict[str, Any], stages: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Builds the tables, proves them, and writes _SUCCESS."""
+    """Builds the tables, proves them, and writes _SUCCESS.
+
+    Where this start had nothing left to label, the account of an earlier one stays.
+    """
+    stages = stages or content.get("totals", {}).get("stages")
     totals = dataclasses.asdict(build_tables(run)) | {"stages": stages}
     content = content | {"totals": totals, "finished": now()}
     run.save(content)

@@ -30,7 +30,7 @@ _CALLS = 6
 _CALLS_PER_LABELLER = 3
 
 # More padding than the least there can be is taken for smaller calls.
-_PADDING_SLACK = 0.01
+_PADDING_SLACK = 0.002
 
 # Below so many views a further labeller takes longer to start than it saves.
 _VIEWS_PER_LABELLER = 256

@@ -42,7 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CPUS = 3  # of each host, as Ray is told: four actors and the graph's own steps need both
 PORT = 6379
 MOST_RUNS = 6
-_SIGNS = {"decoders": "workers.decoding.child", "labellers": "(LabelActor)"}
+_SIGNS = {"decoders": "workers.decoding.child", "labellers": "LabelActor)"}
 
 
 @dataclass
