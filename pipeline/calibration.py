@@ -83,10 +83,8 @@ def fitted_decoders(
             )
             return None
         say(f"--decoders auto: measuring {sample:,} of {remaining.left:,} {remaining.what}.")
-        place = write_sample(run, sample)
-        stages = measure(place)
-        place.delete_parts()
-        place.delete_empty()
+        stages = measure(write_sample(run, sample))
+        discard_sample(run)
         record(content, stages, room)
         run.save(content)
     fit = fit_decoders(stages, room, what=remaining.what)
@@ -111,7 +109,7 @@ def sample_size(protocol: Protocol, pools: Pools, batch_size: int) -> int:
 
 def write_sample(run: RunDirectory, count: int) -> Location:
     """A manifest of `count` of the run's units, or all that there are, spread evenly."""
-    place = run.root.child("_sample")
+    place = _place(run)
     files = run.manifest.files(".parquet")
     files = [files[at] for at in _spread(len(files), _FILES)]
     with PartWriter(place, MANIFEST_SCHEMA, count) as writer:
@@ -124,9 +122,20 @@ def write_sample(run: RunDirectory, count: int) -> Location:
     return place
 
 
+def discard_sample(run: RunDirectory) -> None:
+    """Deletes a sample, if there is one, that this start or a killed one wrote."""
+    _place(run).delete_parts()
+    _place(run).delete_empty()
+
+
 def record(content: dict[str, Any], stages: Stages, room: Room) -> None:
-    """Keeps what was measured in run.json's content, for a later start on the same machines."""
-    if stages.are_measured:
+    """Keeps what was measured in run.json's content, for a later start on the same machines.
+
+    Of two measures the one of more units is kept.
+    """
+    known = recorded(content, room)
+    more = known is None or stages.label.units >= known.label.units
+    if stages.are_measured and more:
         content[MEASURED] = {"threads": room.labeller_threads, "stages": stages.as_json()}
 
 
@@ -138,6 +147,10 @@ def recorded(content: dict[str, Any], room: Room) -> Stages | None:
     except (KeyError, TypeError):
         return None
     return stages if measured["threads"] == room.labeller_threads else None
+
+
+def _place(run: RunDirectory) -> Location:
+    return run.root.child("_sample")
 
 
 def _spread(total: int, count: int) -> list[int]:

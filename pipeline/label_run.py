@@ -14,7 +14,7 @@ import pyarrow as pa
 import ray
 
 from pipeline.bottleneck import Room, bottleneck
-from pipeline.calibration import Remaining, fitted_decoders, record, sample_size
+from pipeline.calibration import Remaining, discard_sample, fitted_decoders, record, sample_size
 from pipeline.commits import committed, reconcile, withdraw_failed
 from pipeline.cutting import with_durations
 from pipeline.errors import RunError
@@ -278,9 +278,11 @@ def _finish(
 ) -> dict[str, Any]:
     """Builds the tables, proves them, and writes _SUCCESS.
 
-    Where this start had nothing left to label, the account of an earlier one stays.
+    The account of the stages is that of the start that labelled most.
     """
-    stages = stages or content.get("totals", {}).get("stages")
+    discard_sample(run)
+    accounts = [content.get("totals", {}).get("stages"), stages]
+    stages = max(filter(None, accounts), key=lambda each: each["label"]["units"], default=None)
     totals = dataclasses.asdict(build_tables(run)) | {"stages": stages}
     content = content | {"totals": totals, "finished": now()}
     run.save(content)

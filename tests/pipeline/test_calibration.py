@@ -10,7 +10,9 @@ import pytest
 from pipeline.bottleneck import Room
 from pipeline.calibration import (
     Remaining,
+    discard_sample,
     fitted_decoders,
+    record,
     recorded,
     sample_size,
     write_sample,
@@ -111,6 +113,21 @@ def test_a_later_start_takes_what_was_measured_before(run):
         raise AssertionError("it was measured")
 
     assert fitted(run, content=kept, left=10, measure=measure) == 3
+
+
+def test_what_a_small_rest_took_does_not_replace_what_more_units_told(run):
+    content = {}
+    for units in (100, 2, 300):
+        stages = dataclasses.replace(RATES, label=dataclasses.replace(RATES.label, units=units))
+        record(content, stages, ROOM)
+        assert recorded(content, ROOM).label.units == max(units, 100)
+
+
+def test_a_sample_that_a_killed_start_left_is_discarded(run):
+    discard_sample(run)
+    write_sample(run, 10)
+    discard_sample(run)
+    assert not run.root.child("_sample").exists()
 
 
 def test_what_labellers_of_another_kind_did_is_no_measure(run):
