@@ -67,6 +67,7 @@ class Worker:
         self._protocol = protocol
         self._limits = limits
         self._memory = memory_descriptor
+        self._room: mmap.mmap | None = None
         self._kept = ExitStack()
         self._kept_source: tuple[tuple[object, ...], Source] | None = None
 
@@ -151,8 +152,19 @@ class Worker:
                 os.posix_fallocate(self._memory, 0, count)
             else:
                 os.ftruncate(self._memory, count)
-        room = mmap.mmap(self._memory, count)
-        return np.frombuffer(room, dtype=np.uint8).reshape(shape)
+        return np.frombuffer(self._mapped(count), dtype=np.uint8, count=count).reshape(shape)
+
+    def _mapped(self, count: int) -> mmap.mmap:
+        """The shared memory from its start, ``count`` bytes or more.
+
+        The mapping is kept from unit to unit: the first touch of a mapped page costs more than
+        writing it.
+        """
+        if count > wire.KEPT_BYTES:
+            return mmap.mmap(self._memory, count)
+        if self._room is None or len(self._room) < count:
+            self._room = mmap.mmap(self._memory, count)
+        return self._room
 
     def _arm(self, unit: Unit) -> None:
         signal.alarm(math.ceil(self._limits.attempt_seconds(unit.uri) * _GRACE) + 5)

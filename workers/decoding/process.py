@@ -22,7 +22,6 @@ from workers.fetching import anonymous_file
 from workers.sampling import Protocol
 
 _START_SECONDS = 120.0
-_KEPT_BYTES = 64 << 20  # shared memory above this goes back to the system after each unit
 _STDERR_BYTES = 1 << 20
 
 
@@ -101,7 +100,7 @@ class ChildProcess:
             if not count:
                 raise RuntimeError("the shared memory is shorter than announced")
             at += count
-        if len(target) > _KEPT_BYTES:
+        if len(target) > wire.KEPT_BYTES:
             os.ftruncate(self._memory, 0)
         return frames
 
