@@ -1,5 +1,6 @@
 """One open and one reading of a small file, shared memory that is used again: the same frames."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from tests import videos
 from tests.workers.test_decoding_frames import CASES
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, pyav, reading
-from workers.fetching import open_source
+from workers.decoding.shared import SharedFrames
+from workers.fetching import anonymous_file, open_source
 from workers.sampling import Protocol, protocol
 
 PROTOCOL = protocol("videomae-k400", size=56)
@@ -91,3 +93,15 @@ def test_units_of_all_sizes_in_turn_do_not_disturb_each_other(tmp_path: Path) ->
         ):
             assert np.array_equal(result.frames[row], videos.resize(truth[index], height, width))
     assert max(sizes) > 64 << 20 > min(sizes), "both memory that is kept and memory that is not"
+
+
+def test_less_memory_than_a_child_announces_is_an_error_and_no_fault() -> None:
+    descriptor = anonymous_file(in_memory=True)
+    try:
+        child, parent = SharedFrames(descriptor), SharedFrames(descriptor)
+        child.allocate((1, 8, 8, 3))[...] = 7
+        assert (parent.taken((1, 8, 8, 3)) == 7).all()
+        with pytest.raises(RuntimeError, match="shorter than announced"):
+            parent.taken((1000, 8, 8, 3))
+    finally:
+        os.close(descriptor)

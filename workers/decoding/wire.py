@@ -12,9 +12,6 @@ import struct
 import time
 from typing import Any
 
-# Shared memory above this goes back to the system after each unit.
-KEPT_BYTES = 64 << 20
-
 _LENGTH = struct.Struct(">I")
 _LONGEST = 64 << 20
 
