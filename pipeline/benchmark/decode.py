@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.benchmark.clips import HEIGHT, RATE, WIDTH, write_clip
+from pipeline.benchmark.made_videos import HEIGHT, RATE, WIDTH, write_clip
 from pipeline.benchmark.conditions import conditions
 from pipeline.benchmark.decoders import (
     FULL_SIZE,

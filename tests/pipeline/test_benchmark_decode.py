@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.benchmark import decoders
-from pipeline.benchmark.clips import HEIGHT, RATE, WIDTH, write_clip
+from pipeline.benchmark.made_videos import HEIGHT, RATE, WIDTH, write_clip
 from pipeline.benchmark.decode import DecodeBenchmark, run_decode
 from pipeline.benchmark.decoders import Sandboxed, check_equality
 from pipeline.benchmark.report import Report
