@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.benchmark.made_videos import HEIGHT, RATE, WIDTH, write_clip
 from pipeline.benchmark.conditions import conditions
 from pipeline.benchmark.decoders import (
     FULL_SIZE,
@@ -27,6 +26,7 @@ from pipeline.benchmark.decoders import (
     plain_views,
     views_here,
 )
+from pipeline.benchmark.made_videos import HEIGHT, RATE, WIDTH, write_clip
 from pipeline.benchmark.paired import Run, Spread, in_turn, ratio
 from pipeline.benchmark.report import Chart, Column, Report
 
@@ -69,15 +69,26 @@ class DecodeBenchmark:
                 raise ValueError(f"no such file: {video}")
 
 
-def run_decode(options: DecodeBenchmark) -> Report:
+def run_decode(options: DecodeBenchmark, say: Callable[[str], None] = print) -> Report:
     """Checks and times the decoding of clips that it makes, and of ``options.videos``.
 
-    Raises RuntimeError where a way of decoding gives other frames than a plain decode, or none.
+    Args:
+        options: what to measure.
+        say: told what is being done.
+
+    Raises:
+        FramesDiffer: a way of decoding gives other frames than a plain decode.
+        ValueError: a video of ``options.videos`` does not decode from start to end.
     """
+    before = conditions(
+        rounds=options.rounds,
+        protocol=PROTOCOL.name,
+        videos=[video.name for video in options.videos],
+    )
     ffmpeg = shutil.which("ffmpeg")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, Sandboxed() as sandboxed:
-        measure = _Measurer(options.rounds, ffmpeg, sandboxed)
+        measure = _Measurer(options.rounds, ffmpeg, sandboxed, say)
         length = f"{options.seconds:g} s"
         moving = write_clip(Path(folder) / "moving.mp4", seconds=options.seconds)
         rows += measure.clip(f"moving, {length}", moving)
@@ -85,6 +96,7 @@ def run_decode(options: DecodeBenchmark) -> Report:
         rows += measure.clip(f"resting, {length}", resting)
         for video in options.videos:
             rows += measure.clip(video.name, video)
+        say("making a long recording")
         long = write_clip(Path(folder) / "long.mp4", seconds=options.long_seconds)
         goals = _LONG_GOALS if options.long_seconds >= _LONG_S else {}
         rows += measure.recording(f"moving, {options.long_seconds:g} s", long, goals)
@@ -93,7 +105,7 @@ def run_decode(options: DecodeBenchmark) -> Report:
             shortest = write_clip(Path(folder) / "shortest.mp4", seconds=1 / RATE)
             run = by_ffmpeg(ffmpeg, shortest)
             start_s = Spread.of(in_turn({_FFMPEG: run}, rounds=options.rounds)[_FFMPEG])
-    return _report(rows, options, start_s)
+    return _report(rows, before, start_s)
 
 
 @dataclass(frozen=True)
@@ -101,10 +113,11 @@ class _Measurer:
     rounds: int
     ffmpeg: str | None
     sandboxed: Sandboxed
+    say: Callable[[str], None]
 
     def clip(self, name: str, path: Path) -> list[dict[str, Any]]:
         """Rows of a video of which many frames are wanted: also its views singly."""
-        frames = check_equality(path, self.sandboxed)
+        frames = self._checked(name, path)
         runs = self._runs(path)
         runs[_SINGLY_PLAIN] = core_time(lambda: plain_views(path, frames))
         runs[_SINGLY] = core_time(lambda: views_here(path))
@@ -113,9 +126,15 @@ class _Measurer:
 
     def recording(self, name: str, path: Path, goals: Mapping[str, float]) -> list[dict[str, Any]]:
         """Rows of a video of which few frames are wanted."""
-        check_equality(path, self.sandboxed)
+        self._checked(name, path)
         cost = in_turn(self._runs(path), rounds=self.rounds)
         return [_row(name, what, cost, goals) for what in cost]
+
+    def _checked(self, name: str, path: Path) -> int:
+        self.say(f"{name}: checking frames")
+        frames = check_equality(path, self.sandboxed)
+        self.say(f"{name}: decoding it {self.rounds} times in every way")
+        return frames
 
     def _runs(self, path: Path) -> dict[str, Run]:
         runs = {} if self.ffmpeg is None else {_FFMPEG: by_ffmpeg(self.ffmpeg, path)}
@@ -145,12 +164,13 @@ def _row(
 
 
 def _report(
-    rows: Sequence[dict[str, Any]], options: DecodeBenchmark, start_s: Spread | None
+    rows: Sequence[dict[str, Any]], before: Mapping[str, Any], start_s: Spread | None
 ) -> Report:
     reference = _PLAIN if start_s is None else "`ffmpeg -threads 1 -f null -`"
     clips = f"{PROTOCOL.clips} x {PROTOCOL.frames} frames of {PROTOCOL.name}"
     notes = [
-        f"The reference is {reference}. Each video: the {clips}, of {WIDTH} x {HEIGHT} pixels.",
+        f"The reference is {reference}. Wanted are the {clips}; videos that were made are "
+        f"H.264 of {WIDTH} x {HEIGHT} pixels and {RATE} frames a second.",
         "Core time, all threads and the child's included; median (quartiles) of the rounds' own.",
         "Checked first, bit for bit: wanted frames equal those of a plain decode at full size; "
         "resized, sandboxed and single views equal these, resized.",
@@ -167,13 +187,11 @@ def _report(
         title="Decoding: core time of the wanted frames against decoding every frame",
         columns=_columns(ffmpeg=start_s is not None),
         rows=rows,
-        conditions=conditions(
-            rounds=options.rounds,
-            reference=reference,
-            reference_start_ms=None if start_s is None else start_s.median * 1000,
-            protocol=PROTOCOL.name,
-            videos=[video.name for video in options.videos],
-        ),
+        conditions={
+            **before,
+            "reference": reference,
+            "reference_start_ms": None if start_s is None else start_s.median * 1000,
+        },
         chart=Chart(
             bar="of_reference",
             axis=f"core time over that of {reference}",

@@ -32,6 +32,10 @@ PROTOCOL = protocol("videomae-k400")
 _LIMITS = DecodeLimits(output_bytes=16 << 30)  # full size is more than the pipeline ever holds
 
 
+class FramesDiffer(RuntimeError):  # noqa: N818
+    """A way of decoding gives other frames than a plain decode."""
+
+
 @dataclass(frozen=True)
 class _FullSize(Protocol):
     """The same frames, not resized."""
@@ -87,7 +91,7 @@ def by_ffmpeg(program: str, path: Path) -> Run:
 def plain_frames(path: Path) -> Iterator[VideoFrame]:
     """Every frame of the best video stream, decoded with PyAV from start to end on one thread.
 
-    Raises RuntimeError for a file that is no video or is damaged.
+    Raises ValueError for a file that is no video or is damaged.
     """
     try:
         with av.open(str(path)) as container:
@@ -95,7 +99,7 @@ def plain_frames(path: Path) -> Iterator[VideoFrame]:
             stream.codec_context.thread_count = 1
             yield from container.decode(stream)
     except av.error.FFmpegError as error:
-        raise RuntimeError(f"{path.name} does not decode from start to end: {error}") from None
+        raise ValueError(f"{path.name} does not decode from start to end: {error}") from None
 
 
 def all_frames(path: Path) -> int:
@@ -104,7 +108,7 @@ def all_frames(path: Path) -> int:
 
 
 def decode_here(path: Path, sampling: Protocol = PROTOCOL) -> tuple[Decoded, Pixels]:
-    """What the pipeline's decoder gives, in this process; raises RuntimeError for a failure."""
+    """What the pipeline's decoder gives, in this process; raises ValueError for a failure."""
     rooms: list[Pixels] = []
 
     def allocate(shape: tuple[int, int, int, int]) -> Pixels:
@@ -115,7 +119,7 @@ def decode_here(path: Path, sampling: Protocol = PROTOCOL) -> tuple[Decoded, Pix
         with open_source(str(path)) as source:
             decoded = pyav.decode(source, _unit(path), sampling, _LIMITS, allocate)
     except UnitFailure as failure:
-        raise RuntimeError(f"{path.name}: {failure.error_type}: {failure.message}") from None
+        raise ValueError(f"{path.name}: {failure.error_type}: {failure.message}") from None
     return decoded, rooms[-1]
 
 
@@ -152,10 +156,10 @@ class Sandboxed:
         self._decoder = SandboxedDecoder(PROTOCOL)
 
     def frames(self, path: Path) -> DecodedUnit:
-        """Raises RuntimeError where ``path`` gives none."""
+        """Raises ValueError where ``path`` gives none."""
         result = self._decoder.decode(_unit(path))
         if isinstance(result, UnitFailure):
-            raise RuntimeError(f"{path.name}: {result.error_type}: {result.message}")
+            raise ValueError(f"{path.name}: {result.error_type}: {result.message}")
         return result
 
     def on(self, path: Path) -> Run:
@@ -190,7 +194,8 @@ class Sandboxed:
 def check_equality(path: Path, sandboxed: Sandboxed) -> int:
     """The video's number of frames, by a plain decode from start to end.
 
-    Raises RuntimeError where any way of decoding gives other frames than that one.
+    Raises FramesDiffer where any way of decoding gives other frames than that one, and ValueError
+    for a video that does not decode from start to end.
     """
     count = all_frames(path)
     clips = PROTOCOL.clip_indices(count)
@@ -218,16 +223,16 @@ def _compare(
     truth: Mapping[int, Pixels],
 ) -> None:
     if rows.shape != clips.shape:
-        raise RuntimeError(f"{what}: clips of shape {rows.shape}, not {clips.shape}")
+        raise FramesDiffer(f"{what}: clips of shape {rows.shape}, not {clips.shape}")
     for row, number in zip(rows.ravel(), clips.ravel().tolist(), strict=True):
         if not np.array_equal(frames[row], truth[number]):
-            raise RuntimeError(f"{what}: frame {number} is not that of a plain decode")
+            raise FramesDiffer(f"{what}: frame {number} is not that of a plain decode")
 
 
 def _best_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
     stream = container.streams.best("video")
     if not isinstance(stream, av.VideoStream):
-        raise RuntimeError(f"{path.name} has no video stream")
+        raise ValueError(f"{path.name} has no video stream")
     return stream
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from pipeline.benchmark import decoders
-from pipeline.benchmark.made_videos import HEIGHT, RATE, WIDTH, write_clip
 from pipeline.benchmark.decode import DecodeBenchmark, run_decode
-from pipeline.benchmark.decoders import Sandboxed, check_equality
+from pipeline.benchmark.decoders import FramesDiffer, Sandboxed, check_equality
+from pipeline.benchmark.made_videos import HEIGHT, RATE, WIDTH, write_clip
 from pipeline.benchmark.report import Report
 from tests import videos
 
@@ -96,7 +96,7 @@ def test_a_decoder_that_gives_another_frame_is_not_timed(
         return decoded, frames
 
     monkeypatch.setattr(decoders, "decode_here", wrong)
-    with pytest.raises(RuntimeError, match=rf"clip\.mp4, {what}: frame \d+ is not that"):
+    with pytest.raises(FramesDiffer, match=rf"clip\.mp4, {what}: frame \d+ is not that"):
         check_equality(clip, sandboxed)
 
 
@@ -106,14 +106,14 @@ def test_a_sandbox_that_gives_another_frame_is_not_timed(
     unit = sandboxed.frames(clip)
     unit.frames[0] = 255 - unit.frames[0]
     monkeypatch.setattr(sandboxed, "frames", lambda path: unit)
-    with pytest.raises(RuntimeError, match="sandboxed: frame 0 is not that"):
+    with pytest.raises(FramesDiffer, match="sandboxed: frame 0 is not that"):
         check_equality(clip, sandboxed)
 
 
 def test_a_file_that_is_no_video_is_named(tmp_path: Path, sandboxed: Sandboxed) -> None:
     path = tmp_path / "text.mp4"
     path.write_text("no video\n" * 50)
-    with pytest.raises(RuntimeError, match=r"text\.mp4"):
+    with pytest.raises(ValueError, match=r"text\.mp4"):
         check_equality(path, sandboxed)
 
 
