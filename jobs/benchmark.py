@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import sta
+from pipeline.benchmark.decode import DecodeBenchmark, run_decode
 from pipeline.benchmark.model import DEVICES, DTYPES, ModelBenchmark, run_model
-from pipeline.benchmark.variants import MODES, OutputsDiffer
+from pipeline.benchmark.paired import OutputsDiffer
+from pipeline.benchmark.variants import MODES
 
 
 def _part(
@@ -74,11 +76,40 @@ def _model(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
 
 
+def _decode(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _part(parts, "decode", "decoding against ffmpeg's and PyAV's plain decoding")
+    default = DecodeBenchmark()
+    made.add_argument(
+        "--videos", nargs="*", type=Path, default=[], help="files to measure on besides made clips"
+    )
+    made.add_argument(
+        "--seconds", type=float, default=default.seconds, help="length of the made clips"
+    )
+    made.add_argument(
+        "--long-seconds",
+        type=float,
+        default=default.long_seconds,
+        help="length of the made recording, of which no more frames are wanted",
+    )
+    made.set_defaults(
+        run=lambda a: run_decode(
+            DecodeBenchmark(
+                rounds=a.rounds,
+                videos=tuple(a.videos),
+                seconds=a.seconds,
+                long_seconds=a.long_seconds,
+            ),
+            say=_say,
+        )
+    )
+
+
 def main() -> int:
     """0: measured; 1: outputs that must agree differ; 2: the command was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
     _model(parts)
+    _decode(parts)
     arguments = parser.parse_args()
     try:
         report = arguments.run(arguments)

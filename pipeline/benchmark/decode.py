@@ -77,7 +77,7 @@ def run_decode(options: DecodeBenchmark, say: Callable[[str], None] = print) -> 
         say: told what is being done.
 
     Raises:
-        FramesDiffer: a way of decoding gives other frames than a plain decode.
+        OutputsDiffer: a way of decoding gives other frames than a plain decode.
         ValueError: a video of ``options.videos`` does not decode from start to end.
     """
     before = conditions(

@@ -18,7 +18,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from pipeline.benchmark.paired import Run
+from pipeline.benchmark.paired import OutputsDiffer, Run
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, pyav
 from workers.decoding.decoded import Decoded
 from workers.failures import UnitFailure
@@ -30,10 +30,6 @@ Pixels = NDArray[np.uint8]
 PROTOCOL = protocol("videomae-k400")
 
 _LIMITS = DecodeLimits(output_bytes=16 << 30)  # full size is more than the pipeline ever holds
-
-
-class FramesDiffer(RuntimeError):  # noqa: N818
-    """A way of decoding gives other frames than a plain decode."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +190,7 @@ class Sandboxed:
 def check_equality(path: Path, sandboxed: Sandboxed) -> int:
     """The video's number of frames, by a plain decode from start to end.
 
-    Raises FramesDiffer where any way of decoding gives other frames than that one, and ValueError
+    Raises OutputsDiffer where any way of decoding gives other frames than that one, and ValueError
     for a video that does not decode from start to end.
     """
     count = all_frames(path)
@@ -223,10 +219,10 @@ def _compare(
     truth: Mapping[int, Pixels],
 ) -> None:
     if rows.shape != clips.shape:
-        raise FramesDiffer(f"{what}: clips of shape {rows.shape}, not {clips.shape}")
+        raise OutputsDiffer(f"{what}: clips of shape {rows.shape}, not {clips.shape}")
     for row, number in zip(rows.ravel(), clips.ravel().tolist(), strict=True):
         if not np.array_equal(frames[row], truth[number]):
-            raise FramesDiffer(f"{what}: frame {number} is not that of a plain decode")
+            raise OutputsDiffer(f"{what}: frame {number} is not that of a plain decode")
 
 
 def _best_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:

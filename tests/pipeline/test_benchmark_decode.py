@@ -12,8 +12,9 @@ import pytest
 
 from pipeline.benchmark import decoders
 from pipeline.benchmark.decode import DecodeBenchmark, run_decode
-from pipeline.benchmark.decoders import FramesDiffer, Sandboxed, check_equality
+from pipeline.benchmark.decoders import Sandboxed, check_equality
 from pipeline.benchmark.made_videos import HEIGHT, RATE, WIDTH, write_clip
+from pipeline.benchmark.paired import OutputsDiffer
 from pipeline.benchmark.report import Report
 from tests import videos
 
@@ -96,7 +97,7 @@ def test_a_decoder_that_gives_another_frame_is_not_timed(
         return decoded, frames
 
     monkeypatch.setattr(decoders, "decode_here", wrong)
-    with pytest.raises(FramesDiffer, match=rf"clip\.mp4, {what}: frame \d+ is not that"):
+    with pytest.raises(OutputsDiffer, match=rf"clip\.mp4, {what}: frame \d+ is not that"):
         check_equality(clip, sandboxed)
 
 
@@ -106,7 +107,7 @@ def test_a_sandbox_that_gives_another_frame_is_not_timed(
     unit = sandboxed.frames(clip)
     unit.frames[0] = 255 - unit.frames[0]
     monkeypatch.setattr(sandboxed, "frames", lambda path: unit)
-    with pytest.raises(FramesDiffer, match="sandboxed: frame 0 is not that"):
+    with pytest.raises(OutputsDiffer, match="sandboxed: frame 0 is not that"):
         check_equality(clip, sandboxed)
 
 
