@@ -6,8 +6,6 @@ import torch
 
 import sta
 from workers.labelling import (
-    MEAN,
-    STD,
     Frames,
     IdMismatch,
     Labeller,
@@ -16,6 +14,7 @@ from workers.labelling import (
     top_classes,
     unpack_mask,
 )
+from workers.pixels import MEAN, STD
 from workers.sampling import protocol
 
 SIZE = 112
