@@ -224,7 +224,8 @@ class Labeller:
         expected[: batch.count] = np.arange(batch.first, batch.first + batch.count)
         if not np.array_equal(ids, expected):
             raise IdMismatch(
-                f"views {expected.tolist()} went in and views {ids.tolist()} came back"
+                f"views {batch.first} to {batch.first + batch.count - 1} went in and views "
+                f"{ids.tolist()} came back"
             )
         kept = [mask[: batch.count] for mask in masks]
         self._check_kept(kept)
