@@ -100,7 +100,8 @@ class CudaMark(Mark):
     """An event on a CUDA stream."""
 
     def __init__(self, stream: torch.cuda.Stream) -> None:
-        self.event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        # A host that waits sleeps: its core belongs to the decoders.
+        self.event = torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]
         self.event.record(stream)
 
     def wait(self) -> None:  # noqa: D102
