@@ -118,6 +118,25 @@ class VideoModel(nn.Module):
             )
 
 
+def project_tubes(conv: nn.Conv3d, clips: Tensor) -> Tensor:
+    """A convolution whose kernel is its stride: clips (B, 3, T, H, W) to (B, T', H', W', width).
+
+    As a matrix product on a GPU, where the libraries' 3D convolutions in bfloat16 are slow to very
+    slow by version; as the convolution on a CPU, where the product's copy of the pixels costs more.
+    """
+    return tubes_as_product(conv, clips) if clips.is_cuda else conv(clips).permute(0, 2, 3, 4, 1)
+
+
+def tubes_as_product(conv: nn.Conv3d, clips: Tensor) -> Tensor:
+    """`project_tubes` as one matrix product, on any device."""
+    batch, channels, *sizes = clips.shape
+    (t, u), (h, v), (w, s) = (
+        (size // tube, tube) for size, tube in zip(sizes, conv.stride, strict=True)
+    )
+    tubes = clips.view(batch, channels, t, u, h, v, w, s).permute(0, 2, 4, 6, 1, 3, 5, 7)
+    return F.linear(tubes.reshape(batch, t, h, w, -1), conv.weight.flatten(1), conv.bias)
+
+
 class MLP(nn.Module):
     """Two linear layers with an exact GELU between them."""
 

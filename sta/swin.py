@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sta.exact_windows import ExactWindows, exact_windows
-from sta.model import MLP, ModelOutput, VideoModel, check_input_size, initialise
+from sta.model import MLP, ModelOutput, VideoModel, check_input_size, initialise, project_tubes
 from sta.pruning import Pruning, Stage, swin_stages
 from sta.score import fixed_kept, kept_places
 from sta.window_attention import FilledWindows, WindowAttention, filled_windows
@@ -104,7 +104,7 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(config.width)
 
     def forward(self, clips: Tensor) -> Tensor:  # noqa: D102
-        tokens: Tensor = self.norm(self.proj(clips).permute(0, 2, 3, 4, 1))
+        tokens: Tensor = self.norm(project_tubes(self.proj, clips))
         return tokens
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sta.model import MLP, ModelOutput, VideoModel, check_input_size, initialise
+from sta.model import MLP, ModelOutput, VideoModel, check_input_size, initialise, project_tubes
 from sta.pruning import Pruning, Stage, vit_stages
 from sta.score import fixed_kept, kept_places
 
@@ -94,8 +94,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv3d(3, config.width, kernel_size=tube, stride=tube)
 
     def forward(self, clips: Tensor) -> Tensor:  # noqa: D102
-        tokens: Tensor = self.proj(clips)
-        return tokens.flatten(2).transpose(1, 2)
+        return project_tubes(self.proj, clips).flatten(1, 3)
 
 
 class Attention(nn.Module):
@@ -145,7 +144,8 @@ class Block(nn.Module):
         if similarity == "ffn":
             compared = hidden
         elif similarity is not None:
-            compared = qkv["qkv".index(similarity)].mean(dim=1)
+            heads = qkv["qkv".index(similarity)]
+            compared = heads.mean(dim=1, dtype=torch.promote_types(heads.dtype, torch.float32))
         return x + self.mlp(hidden), compared
 
 
@@ -215,13 +215,24 @@ class VisionTransformer(VideoModel):
             if blocks is not None:
                 blocks.append((x, places))
             if stage is not None:
-                x, places = self._prune(x, compared, places, stage)
+                x, places = self.prune(x, compared, places, stage)
                 kept.append(self._mask(places))
         return x, places, tuple(kept)
 
-    def _prune(
+    def prune(
         self, x: Tensor, compared: Tensor, places: Tensor, stage: Stage
     ) -> tuple[Tensor, Tensor]:
+        """One stage: scores, chooses, and gathers once.
+
+        Args:
+            x: (B, N, d) tokens after the stage's block.
+            compared: (B, N, d') what STA compares, averaged over heads.
+            places: (B, N) int64, where the tokens come from in the flat (n_t * n_s) grid.
+            stage: which.
+
+        Returns:
+            The tokens that are left (B, M, d) and their places (B, M).
+        """
         batch, _, width = x.shape
         groups = x.view(batch, stage.groups, stage.tokens, width)
         within = kept_places(
