@@ -93,6 +93,7 @@ def _labeller(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         action=argparse.BooleanOptionalAction,
         help="None for a GPU where shapes are static",
     )
+    made.add_argument("--threads", type=int, help="CPU threads; None for torch's own choice")
     made.set_defaults(
         run=lambda a: run_labeller(
             LabellerBenchmark(
@@ -101,6 +102,7 @@ def _labeller(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
                 batch=a.batch,
                 units=a.units,
                 compile=a.compile,
+                threads=a.threads,
                 rounds=a.rounds,
             ),
             say=_say,

@@ -43,6 +43,8 @@ class LabellerBenchmark:
         views: clips and crops per video.
         aspect: width over height of the frames.
         compile: as in `LabellerConfig`.
+        threads: CPU threads of torch; None for its default. One gives the steadiest figures, since
+            threads that wait for each other cost core time as well.
         rounds: how often each variant is timed.
     """
 
@@ -53,13 +55,14 @@ class LabellerBenchmark:
     views: tuple[int, int] = (5, 3)
     aspect: float = 16 / 9
     compile: bool | None = None
+    threads: int | None = None
     rounds: int = 7
 
     def __post_init__(self) -> None:
         for name in self.architectures:
             sta.architecture_config(name)
-        if min(self.units, self.rounds, *self.views) < 1 or self.aspect < 1:
-            raise ValueError("units, views, rounds and aspect are 1 or more")
+        if min(self.units, self.rounds, self.threads or 1, *self.views) < 1 or self.aspect < 1:
+            raise ValueError("units, views, threads, rounds and aspect are 1 or more")
 
 
 def run_labeller(options: LabellerBenchmark, say: Callable[[str], None] = print) -> Report:
@@ -71,6 +74,8 @@ def run_labeller(options: LabellerBenchmark, say: Callable[[str], None] = print)
     Raises:
         ValueError: the options do not fit an architecture.
     """
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     before = conditions(
         device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
