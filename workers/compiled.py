@@ -19,6 +19,10 @@ from workers.readback import Outputs
 # Kernels are chosen and memory is set up in the first passes, which a capture must not see.
 _WARMUP = 3
 
+# Kernels whose results depend on their shape are not chosen by a stopwatch: two labellers give the
+# same labels to the bit, whichever of them had to choose.
+_OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"deterministic": True}
+
 _log = logging.getLogger(__name__)
 
 
@@ -57,7 +61,7 @@ class Step:
         self()
 
     def _compile(self, forward: Forward, lane: Lane) -> bool:
-        self._forward = torch.compile(forward, fullgraph=True, dynamic=False)
+        self._forward = torch.compile(forward, fullgraph=True, dynamic=False, options=_OPTIONS)
         try:
             self._warm_up(lane)
         except Exception as error:

@@ -88,6 +88,8 @@ def run_labeller(options: LabellerBenchmark, say: Callable[[str], None] = print)
     rows = []
     for name in options.architectures:
         rows.append(_measure(options, name, device))
+        # Every labeller is a graph of the same code, and torch gives up compiling after eight.
+        torch.compiler.reset()
         say(f"{name}: {rows[-1]['kept']:.3f}")
     return Report(
         part="labeller",

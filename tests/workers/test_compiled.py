@@ -19,6 +19,13 @@ from workers.pixels import MEAN, STD, CachedNormaliser, normalised
 from workers.sampling import protocol
 
 
+@pytest.fixture(autouse=True)
+def _forgotten_graphs():
+    """Torch gives up on code that it has compiled eight times over in one process."""
+    yield
+    torch.compiler.reset()
+
+
 def tiny_vit(**pruning):
     torch.manual_seed(0)
     shape = sta.ViTConfig(width=32, depth=3, heads=2, frames=8, image_size=64)
@@ -71,6 +78,18 @@ def test_the_forward_pass_is_one_graph_without_a_look_at_its_values(model):
     with torch.inference_mode():
         for output, want in zip(graph(batch.clips, batch.ids), eager(), strict=True):
             assert torch.equal(output, want)
+
+
+@torch.inference_mode()
+def test_mixed_precision_is_part_of_the_graph():
+    model = tiny_vit(r=4)
+    mixed_precision(model)
+    batch = batch_for(model, HostLane())
+    forward = Forward(model, batch, mixed=True, whole=True)
+    graph = torch.compile(forward, fullgraph=True, dynamic=False, backend="aot_eager")
+    want = forward(batch.clips, batch.ids)
+    for output, expected in zip(graph(batch.clips, batch.ids), want, strict=True):
+        assert torch.equal(output, expected)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
