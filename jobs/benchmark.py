@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import sta
+from pipeline.benchmark.decode import DecodeBenchmark, run_decode
+from pipeline.benchmark.labeller import LabellerBenchmark, run_labeller
 from pipeline.benchmark.model import DEVICES, DTYPES, ModelBenchmark, run_model
-from pipeline.benchmark.variants import MODES, OutputsDiffer
+from pipeline.benchmark.paired import OutputsDiffer
+from pipeline.benchmark.variants import MODES
 
 
 def _part(
@@ -74,11 +77,76 @@ def _model(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
 
 
+def _decode(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _part(parts, "decode", "decoding against ffmpeg's and PyAV's plain decoding")
+    default = DecodeBenchmark()
+    made.add_argument(
+        "--videos", nargs="*", type=Path, default=[], help="files to measure on besides made clips"
+    )
+    made.add_argument(
+        "--seconds", type=float, default=default.seconds, help="length of the made clips"
+    )
+    made.add_argument(
+        "--long-seconds",
+        type=float,
+        default=default.long_seconds,
+        help="length of the made recording, of which no more frames are wanted",
+    )
+    made.set_defaults(
+        run=lambda a: run_decode(
+            DecodeBenchmark(
+                rounds=a.rounds,
+                videos=tuple(a.videos),
+                seconds=a.seconds,
+                long_seconds=a.long_seconds,
+            ),
+            say=_say,
+        )
+    )
+
+
+def _labeller(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _part(parts, "labeller", "what the labeller keeps of its model's throughput")
+    default = LabellerBenchmark()
+    made.add_argument(
+        "--arch",
+        nargs="+",
+        choices=sorted(sta.ARCHITECTURES),
+        default=list(default.architectures),
+        help="models",
+    )
+    made.add_argument("--r", type=int, help="None for each model's own")
+    made.add_argument("--batch", type=int, help="views per forward pass; None for the device's own")
+    made.add_argument("--units", type=int, default=default.units, help="videos per round")
+    made.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="None for a GPU where shapes are static",
+    )
+    made.add_argument("--threads", type=int, help="CPU threads; None for torch's own choice")
+    made.set_defaults(
+        run=lambda a: run_labeller(
+            LabellerBenchmark(
+                architectures=tuple(a.arch),
+                r=a.r,
+                batch=a.batch,
+                units=a.units,
+                compile=a.compile,
+                threads=a.threads,
+                rounds=a.rounds,
+            ),
+            say=_say,
+        )
+    )
+
+
 def main() -> int:
     """0: measured; 1: outputs that must agree differ; 2: the command was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
     _model(parts)
+    _decode(parts)
+    _labeller(parts)
     arguments = parser.parse_args()
     try:
         report = arguments.run(arguments)

@@ -97,21 +97,20 @@ class WindowAttention(nn.Module):
 
     def _filled(self, rows: Tensor, windows: FilledWindows) -> Tensor:
         """Every query of every window to every key of it; the copies' outputs are left behind."""
-        batch, count, length = windows.rows.shape
-        qkv = self._split(rows[windows.rows.flatten()], batch * count)
+        batch = windows.rows.shape[0]
         bias = self.relative_position_bias_table[windows.grid.relative].permute(2, 0, 1)
-        if any(windows.grid.shape.shift):
-            # The bias differs by window: windows stand beside the heads, so that clips share it.
-            part = windows.grid.parts
-            apart = (part[:, None, :] != part[:, :, None]).to(bias.dtype) * _APART
-            bias = (bias + apart[:, None]).flatten(0, 1)
-            qkv = qkv.reshape(3, batch, count * self.heads, length, -1)
-        query, key, value = qkv.unbind(0)
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias.to(query.dtype)[None]
-        )
-        mixed = mixed.reshape(batch * count, self.heads, length, -1).transpose(1, 2)
-        return mixed.reshape(batch * count * length, -1)[windows.answers]
+        bias = bias.to(rows.dtype).contiguous()
+        outputs = []
+        for start, end in windows.grid.alike:
+            these = windows.rows[:, start:end]
+            query, key, value = self._split(rows[these.flatten()], batch * (end - start)).unbind(0)
+            part = windows.grid.parts[start]
+            apart = (part[None, :] != part[:, None]).to(bias.dtype) * _APART
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=(bias + apart)[None]
+            )
+            outputs.append(mixed.transpose(1, 2).reshape(batch, these[0].numel(), -1))
+        return torch.cat(outputs, dim=1).flatten(0, 1)[windows.answers]
 
     def _exact(self, rows: Tensor, windows: ExactWindows) -> Tensor:
         """Kept tokens to distinct keys, whose copies count through the position bias."""

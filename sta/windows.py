@@ -8,6 +8,7 @@ has the number after the last place.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -77,7 +78,7 @@ class WindowGrid(nn.Module):
     Attributes:
         shape: how the grid is cut.
         order: (windows, N) int64, the place that each position of each window shows; padding is
-            `shape.places`.
+            `shape.places`. Windows in equal parts stand side by side.
         parts: (windows, N) int64, which part of its window a position belongs to. A shifted window
             at the border holds pieces from opposite sides of the grid, which must not see each
             other; elsewhere the whole window is one part.
@@ -86,6 +87,7 @@ class WindowGrid(nn.Module):
         relative: (N, N) int64, row of the position-bias table for a query and a key.
         home: (places,) int64, the region that each place is in.
         lengths: positions in each region.
+        alike: [start, end) of the windows that are in equal parts, for each way to be.
     """
 
     relative: Tensor
@@ -98,8 +100,10 @@ class WindowGrid(nn.Module):
         super().__init__()
         self.shape = shape
         parts = _parts(shape)
+        sorting, self.alike = _side_by_side(parts)
+        parts = parts[sorting]
         regions = _regions(parts)
-        order = _order(shape)
+        order = _order(shape)[sorting]
         # A clipped window takes the corner of the full table, as the original models do.
         relative = relative_positions(shape.full_window)[: shape.tokens, : shape.tokens]
         self.register_buffer("relative", relative.clone(), persistent=False)
@@ -127,6 +131,17 @@ def _parts(shape: WindowShape) -> Tensor:
             piece = (place >= size - window).long() + (place >= size - shift).long()
             parts = 3 * parts + piece.view([-1 if axis == a else 1 for a in range(3)])
     return _partition(parts, shape)
+
+
+def _side_by_side(parts: Tensor) -> tuple[Tensor, tuple[tuple[int, int], ...]]:
+    """An order of the windows, and where in it those begin and end that are in equal parts."""
+    members: dict[tuple[int, ...], list[int]] = {}
+    for number, row in enumerate(parts):
+        named = row.unique(return_inverse=True)[1]
+        members.setdefault(tuple(named.tolist()), []).append(number)
+    ends = list(itertools.accumulate(len(group) for group in members.values()))
+    sorting = torch.tensor([number for group in members.values() for number in group])
+    return sorting, tuple(zip([0, *ends[:-1]], ends, strict=True))
 
 
 def _partition(values: Tensor, shape: WindowShape) -> Tensor:

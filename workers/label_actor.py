@@ -54,7 +54,7 @@ class LabelActor:
         rows = decoded.select(_COMMON).to_pylist()
         good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
         frames = [_frames(decoded, index) for index in good]
-        for index, views in zip(good, self._labeller.label(frames), strict=True):
+        for index, views in zip(good, self._labeller.stream(frames), strict=True):
             times = np.array(decoded["clip_times"][index].as_py()).reshape(-1, 2)
             first_clip = decoded["first_clip"][index].as_py() or 0
             rows[index] |= self._labelled(views, times, first_clip)

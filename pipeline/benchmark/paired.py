@@ -9,6 +9,10 @@ from dataclasses import dataclass
 Run = Callable[[], float]
 
 
+class OutputsDiffer(RuntimeError):  # noqa: N818
+    """Two ways that must give the same do not, and are not timed."""
+
+
 @dataclass(frozen=True)
 class Spread:
     """Median and quartiles of what the rounds gave."""

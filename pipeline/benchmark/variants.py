@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import sta
 from pipeline.benchmark.frame_by_frame import FrameByFrame
+from pipeline.benchmark.paired import OutputsDiffer
 from pipeline.benchmark.transformers_model import TransformersVideoMAE
 
 MODES = {
@@ -35,10 +36,6 @@ _COMPILE_MODES = {"compile": "default", "graphs": "reduce-overhead"}
 _TOLERANCE = {torch.float32: (1e-2, 0.99), torch.bfloat16: (1e-1, 0.8)}
 
 Classify = Callable[[Tensor], sta.ModelOutput]
-
-
-class OutputsDiffer(RuntimeError):  # noqa: N818
-    """Two variants that must agree do not."""
 
 
 @dataclass(frozen=True)

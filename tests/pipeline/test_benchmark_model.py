@@ -12,9 +12,10 @@ import sta
 from pipeline.benchmark.clips import moving_clips
 from pipeline.benchmark.frame_by_frame import FrameByFrame
 from pipeline.benchmark.model import ModelBenchmark, run_model
+from pipeline.benchmark.paired import OutputsDiffer
 from pipeline.benchmark.peak import matmul_rate, nominal_rate
 from pipeline.benchmark.transformers_model import TransformersVideoMAE
-from pipeline.benchmark.variants import OutputsDiffer, Setting, check, variants
+from pipeline.benchmark.variants import Setting, check, variants
 
 JOB = Path(__file__).parents[2] / "jobs" / "benchmark.py"
 CPU = Setting(device="cpu", dtype=torch.float32, modes=("eager",), batch=1)

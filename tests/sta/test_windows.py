@@ -159,3 +159,15 @@ def test_a_window_over_whole_frames_needs_the_kept_tokens_alone():
 def test_windows_larger_than_the_grid_are_clipped_and_not_shifted():
     shape = WindowShape.fit((4, 7, 14), (8, 7, 7), shifted=True)
     assert (shape.window, shape.shift) == ((4, 7, 7), (0, 0, 3))
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_windows_in_equal_parts_stand_side_by_side_and_every_window_once(shifted):
+    grid = WindowGrid(WindowShape.fit((16, 56, 56), (8, 7, 7), shifted=shifted))
+    assert len(grid.alike) == (8 if shifted else 1)
+    assert [start for start, _ in grid.alike] == [0, *[end for _, end in grid.alike[:-1]]]
+    assert grid.alike[-1][1] == len(grid.parts)
+    for start, end in grid.alike:
+        together = grid.parts[start:end, :, None] == grid.parts[start:end, None, :]
+        assert (together == together[0]).all()
+    assert grid.order.flatten().unique().tolist() == list(range(16 * 56 * 56))

@@ -6,8 +6,6 @@ import torch
 
 import sta
 from workers.labelling import (
-    MEAN,
-    STD,
     Frames,
     IdMismatch,
     Labeller,
@@ -16,6 +14,7 @@ from workers.labelling import (
     top_classes,
     unpack_mask,
 )
+from workers.pixels import MEAN, STD
 from workers.sampling import protocol
 
 SIZE = 112
@@ -126,14 +125,36 @@ def test_no_units_give_no_labels(checkpoint):
 
 def test_a_batch_that_returns_other_ids_is_refused(checkpoint, monkeypatch):
     made = labeller(checkpoint, batch_size=4)
-    batches = made._batches
+    step = made.step
 
-    def swapped(units):
-        for start, clips, ids in batches(units):
-            yield start, clips, ids.flip(0)
+    def swapped():
+        ids, *rest = step()
+        return ids.flip(0), *rest
 
-    monkeypatch.setattr(made, "_batches", swapped)
-    with pytest.raises(IdMismatch, match="views 0 to 3 went in"):
+    monkeypatch.setattr(made, "step", swapped)
+    with pytest.raises(IdMismatch, match=r"views 0 to 3 went in and views \[3, 2, 1, 0\] came"):
+        made.label([unit("u", 0)])
+
+
+def test_a_batch_that_returns_the_scores_of_another_is_refused(checkpoint, monkeypatch):
+    made = labeller(checkpoint, batch_size=6)
+    stale = tuple(output.clone() for output in made.step())
+    made.label([unit("u", 0)])
+    monkeypatch.setattr(made, "step", lambda: stale)
+    with pytest.raises(IdMismatch, match="views 6 to 11 went in"):
+        made.label([unit("u", 0)])
+
+
+def test_a_padded_view_that_returns_an_id_is_refused(checkpoint, monkeypatch):
+    made = labeller(checkpoint, batch_size=8)
+    step = made.step
+
+    def numbered():
+        ids, *rest = step()
+        return ids.clamp(min=0), *rest
+
+    monkeypatch.setattr(made, "step", numbered)
+    with pytest.raises(IdMismatch, match="views 0 to 5 went in"):
         made.label([unit("u", 0)])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests import recordings, videos
+from tests.corpus import CORPUS, needs_corpus
 from workers.decoding import DecodedUnit, SandboxedDecoder, Unit, timeline
 from workers.decoding.timeline import TimelineDecoder
 from workers.decoding.units import DecodeLimits
@@ -17,8 +18,6 @@ from workers.fetching import open_source
 from workers.sampling import protocol
 
 PROTOCOL = protocol("videomae-k400", size=56, every_s=0.7, views=(4, 1))
-CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
-
 X264 = "x264-params"
 CASES: dict[str, dict[str, Any]] = {
     "b_frames.mp4": {"options": {"bf": "3", "g": "40"}},
@@ -308,7 +307,7 @@ def test_a_file_that_is_replaced_between_units_is_opened_anew(
     assert (first.frame_count, second.frame_count) == (60, 84)
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of real videos is not here")
+@needs_corpus
 @pytest.mark.parametrize(
     "name",
     [

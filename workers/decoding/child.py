@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
-import os
 import resource
 import signal
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from workers.decoding import wire
+from workers.decoding.shared import SharedFrames
 from workers.decoding.units import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure, one_line
 from workers.fetching import Source, is_object, open_source
@@ -66,7 +63,7 @@ class Worker:
         self._timeline = _timeline_decoder(protocol, limits)
         self._protocol = protocol
         self._limits = limits
-        self._memory = memory_descriptor
+        self._shared = SharedFrames(memory_descriptor)
         self._kept = ExitStack()
         self._kept_source: tuple[tuple[object, ...], Source] | None = None
 
@@ -110,8 +107,8 @@ class Worker:
         if kind == "measure":
             return {"measured": self._timeline.measure(source)}
         if self._protocol.every_s is not None:
-            return {"decoded": self._timeline.decode(source, unit, self._allocate).report()}
-        decoded = self._decoder(source, unit, self._protocol, self._limits, self._allocate)
+            return {"decoded": self._timeline.decode(source, unit, self._shared.allocate).report()}
+        decoded = self._decoder(source, unit, self._protocol, self._limits, self._shared.allocate)
         return {"decoded": decoded.report()}
 
     def _open(self, unit: Unit, *, in_part: bool) -> _Opened:
@@ -143,16 +140,6 @@ class Worker:
         self._kept_source = None
         self._timeline.close()
         self._kept.close()
-
-    def _allocate(self, shape: tuple[int, int, int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        count = math.prod(shape)
-        if os.fstat(self._memory).st_size < count:
-            if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a SIGBUS later
-                os.posix_fallocate(self._memory, 0, count)
-            else:
-                os.ftruncate(self._memory, count)
-        room = mmap.mmap(self._memory, count)
-        return np.frombuffer(room, dtype=np.uint8).reshape(shape)
 
     def _arm(self, unit: Unit) -> None:
         signal.alarm(math.ceil(self._limits.attempt_seconds(unit.uri) * _GRACE) + 5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import av.error
@@ -19,7 +19,7 @@ _RESTARTABLE = {"vp8", "vp9", "av1", "libdav1d", "libaom-av1", "mpeg4", "mjpeg"}
 _DEMUX_ERRORS = 100
 _RATE = 25.0
 
-_SHOWN, _ENTRY, _UNREFERENCED, _KEYFRAME = 1, 2, 4, 8
+_SHOWN, _ENTRY, _KEYFRAME = 1, 2, 4
 
 
 def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any] | None]:
@@ -69,9 +69,9 @@ class PacketRows:
         self.broken += broken
         if packet is None:
             return False
-        flags = self._judged(packet)
-        flags |= 0 if packet.is_discard else _SHOWN
-        flags |= _KEYFRAME if packet.is_keyframe else 0
+        flags = 0 if packet.is_discard else _SHOWN
+        if packet.is_keyframe:
+            flags |= _KEYFRAME | (_ENTRY if self._is_entry(packet) else 0)
         self._pts.append(NO_TIME if packet.pts is None else packet.pts)
         self._dts.append(NO_TIME if packet.dts is None else packet.dts)
         self._duration.append(packet.duration or 0)
@@ -94,7 +94,6 @@ class PacketRows:
             duration=np.array(self._duration, dtype=np.int64),
             shown=(flags & _SHOWN) > 0,
             entry=(flags & _ENTRY) > 0,
-            unreferenced=(flags & _UNREFERENCED) > 0,
             keyframe=(flags & _KEYFRAME) > 0,
             tick_s=float(self._stream.time_base or 0),
             frame_s=frame_seconds(self._stream),
@@ -102,21 +101,22 @@ class PacketRows:
             cut=cut,
         )
 
-    def _judged(self, packet: Packet[Any]) -> int:
+    def _is_entry(self, packet: Packet[Any]) -> bool:
         if self._framing is None:
-            return _ENTRY if packet.is_keyframe and self._codec in _RESTARTABLE else 0
+            return self._codec in _RESTARTABLE
         data = memoryview(packet)
-        flags = 0
-        if packet.is_keyframe and self._is_entry(data, self._framing):
-            flags |= _ENTRY
-        if nal.is_unreferenced(self._codec, data, self._framing):
-            flags |= _UNREFERENCED
-        return flags
-
-    def _is_entry(self, data: memoryview, framing: int) -> bool:
-        if nal.is_entry(self._codec, data, framing):
+        if nal.is_entry(self._codec, data, self._framing):
             return True
-        return self._open_groups and nal.is_exact_recovery(self._codec, data, framing)
+        return self._open_groups and nal.is_exact_recovery(self._codec, data, self._framing)
+
+
+def may_stay_undecoded(stream: VideoStream) -> Callable[[Packet[Any]], bool]:
+    """What tells whether no other frame of the stream needs a packet's."""
+    codec = stream.codec_context.name
+    framing = nal.framing(codec, stream.codec_context.extradata)
+    if codec != "h264" or framing is None:
+        return lambda packet: False
+    return lambda packet: nal.is_unreferenced(codec, memoryview(packet), framing)
 
 
 def frames_cut(stream: VideoStream, size: int) -> int:

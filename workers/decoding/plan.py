@@ -30,7 +30,7 @@ class PacketTable:
 
     ``pts`` and ``dts`` in ticks of ``tick_s`` seconds, NO_TIME where absent; ``duration`` in ticks,
     0 where unknown. ``shown``: not cut away by an edit list. ``entry``: decoding may start here.
-    ``unreferenced``: no other frame needs it. ``keyframe``: as the container says.
+    ``keyframe``: as the container says.
     ``broken``: packets that the container marks or that could not be read. ``cut``: frames that a
     sample table names but that lie beyond the end of the file.
     """
@@ -40,7 +40,6 @@ class PacketTable:
     duration: Ints
     shown: Bools
     entry: Bools
-    unreferenced: Bools
     keyframe: Bools
     tick_s: float
     frame_s: float

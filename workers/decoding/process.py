@@ -11,18 +11,15 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 import workers
 from workers.decoding import wire
+from workers.decoding.shared import Pixels, Shape, SharedFrames
 from workers.decoding.units import DecodeLimits, Unit
 from workers.failures import one_line
 from workers.fetching import anonymous_file
 from workers.sampling import Protocol
 
 _START_SECONDS = 120.0
-_KEPT_BYTES = 64 << 20  # shared memory above this goes back to the system after each unit
 _STDERR_BYTES = 1 << 20
 
 
@@ -46,6 +43,7 @@ class ChildProcess:
         self.served = 0
         self.rss_bytes = 0
         self._memory = anonymous_file(in_memory=True)
+        self._shared = SharedFrames(self._memory)
         self._stderr = anonymous_file(in_memory=True)
         self._replies, replies_out = os.pipe()
         settings = {
@@ -91,19 +89,9 @@ class ChildProcess:
         self.rss_bytes = int(answer["rss_bytes"])
         return answer
 
-    def frames(self, shape: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:
+    def frames(self, shape: Shape) -> Pixels:
         """A copy of the frames that the last answer announced: uint8 of ``shape``."""
-        frames = np.empty(shape, dtype=np.uint8)
-        target = frames.reshape(-1).data
-        at = 0
-        while at < len(target):
-            count = os.preadv(self._memory, [target[at:]], at)
-            if not count:
-                raise RuntimeError("the shared memory is shorter than announced")
-            at += count
-        if len(target) > _KEPT_BYTES:
-            os.ftruncate(self._memory, 0)
-        return frames
+        return self._shared.taken(shape)
 
     def is_alive(self) -> bool:
         """Whether the process runs."""

@@ -18,8 +18,8 @@ from av.video.frame import VideoFrame
 from workers.decoding.damage import Damage
 from workers.decoding.decoded import Decoded
 from workers.decoding.frames import Allocate, FrameStore, Painter
-from workers.decoding.opening import cut_share, nothing_decoded, opened_video
-from workers.decoding.packets import packets, read_table
+from workers.decoding.opening import cut_share, nothing_decoded
+from workers.decoding.packets import may_stay_undecoded, read_table
 from workers.decoding.plan import (
     Floats,
     Ints,
@@ -62,13 +62,13 @@ def decode(
     """Decode the frames that ``protocol`` takes from ``unit``; raises UnitFailure."""
     job = _Job(source, unit, protocol, limits, allocate)
     with Reading(source, max_pixels=limits.max_pixels) as reading:
-        table = read_table(reading.from_start(), reading.stream, size=source.size)
+        table = read_table(reading.whole(), reading.stream, size=source.size)
         indexed = not _INDEXED_FORMATS.isdisjoint(reading.container.format.name.split(","))
         if indexed and table.trustworthy():
             planned = _decode_planned(job, reading, table)
             if planned is not None:
                 return planned
-    return _decode_sequentially(job, table)
+        return _decode_sequentially(job, reading, table)
 
 
 def _decode_planned(job: _Job, reading: Reading, table: PacketTable) -> Decoded | None:
@@ -130,9 +130,10 @@ def _run_frames(
     frame's number and its timestamp's rank would differ.
     """
     first, last = run
+    unneeded = may_stay_undecoded(reading.stream)
     for index, packet in reading.along(table, first, from_start=starts_file):
         pts = int(table.pts[index])
-        if not table.unreferenced[index] or pts in wanted:
+        if pts in wanted or not unneeded(packet):
             if table.shown[index] and pts >= table.pts[first]:
                 due.add(pts)
             yield from reading.stream.decode(packet)
@@ -150,14 +151,14 @@ class _Pass:
     damage: Damage
 
 
-def _decode_sequentially(job: _Job, table: PacketTable) -> Decoded:
+def _decode_sequentially(job: _Job, reading: Reading, table: PacketTable) -> Decoded:
     """Decode everything from the start, counting; again where the count was guessed wrong."""
     expected = table.times()
     for _ in range(3):
         selection = select(expected, job.unit, job.protocol) if len(expected) else None
         store = job.store(selection) if selection is not None else None
         wanted = selection.wanted.tolist() if selection is not None else []
-        done = _decode_all(job, table, store, {i: row for row, i in enumerate(wanted)})
+        done = _decode_all(job, reading, table, store, {i: row for row, i in enumerate(wanted)})
         lost = done.damage.lost(len(done.times))
         actual = select(done.times, job.unit, job.protocol)
         right = selection is not None and np.array_equal(actual.clips, selection.clips)
@@ -168,28 +169,31 @@ def _decode_sequentially(job: _Job, table: PacketTable) -> Decoded:
 
 
 def _decode_all(
-    job: _Job, table: PacketTable, store: FrameStore | None, row_of: Mapping[int, int]
+    job: _Job,
+    reading: Reading,
+    table: PacketTable,
+    store: FrameStore | None,
+    row_of: Mapping[int, int],
 ) -> _Pass:
     painter, damage = Painter(), Damage(cut=table.cut, share=cut_share(job.source))
     ticks: list[int | None] = []
     last = 0
-    with opened_video(job.source, max_pixels=job.limits.max_pixels) as (container, stream):
-        for packet in with_flush(packets(container, stream)):
-            try:
-                frames = stream.decode(packet)
-            except MemoryError:
-                raise
-            except av.error.FFmpegError:
-                damage.refused += 1
-                continue
-            for frame in frames:
-                damage.patched += frame.is_corrupt
-                if store is not None and len(ticks) in row_of:
-                    store.place(row_of[len(ticks)], painter.rgb(frame))
-                ticks.append(frame.pts)
-                last = frame.duration or 0
-        if not ticks:
-            raise nothing_decoded(job.source, stream, packets=len(table.pts))
+    for packet in with_flush(reading.afresh()):
+        try:
+            frames = reading.stream.decode(packet)
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:
+            damage.refused += 1
+            continue
+        for frame in frames:
+            damage.patched += frame.is_corrupt
+            if store is not None and len(ticks) in row_of:
+                store.place(row_of[len(ticks)], painter.rgb(frame))
+            ticks.append(frame.pts)
+            last = frame.duration or 0
+    if not ticks:
+        raise nothing_decoded(job.source, reading.stream, packets=len(table.pts))
     before_keyframe = int(np.argmax(table.keyframe)) if table.keyframe.any() else 0
     damage.unled = max(0, min(before_keyframe, int(table.shown.sum()) - len(ticks)))
     damage.unled = max(0, damage.unled - damage.refused)

@@ -17,6 +17,9 @@ from workers.decoding.packets import packets
 from workers.decoding.plan import NO_TIME, REORDERED, PacketTable
 from workers.fetching import Source
 
+# A file up to this size is read once: its packets are kept for decoding.
+KEPT_BYTES = 16 << 20
+
 _BACK_S = (0.0, 1.0, 4.0)  # a seek in a stream without an index may lead beyond the place
 
 
@@ -37,6 +40,7 @@ class Reading:
         self._max_pixels = max_pixels
         self._open = ExitStack()
         self._moved = False
+        self._kept: list[Packet[Any] | None] | None = None
         self.container: InputContainer
         self.stream: VideoStream
         self._start_over()
@@ -57,6 +61,24 @@ class Reading:
             self._start_over()
         self._moved = True
         return packets(self.container, self.stream)
+
+    def whole(self) -> Iterator[Packet[Any] | None]:
+        """All packets; if they are read to the end, later passes over a small file take these."""
+        read = self.from_start()
+        if self.size > KEPT_BYTES:
+            yield from read
+            return
+        kept = []
+        for packet in read:
+            kept.append(packet)
+            yield packet
+        self._kept = kept
+
+    def afresh(self) -> Iterator[Packet[Any] | None]:
+        """All packets, for a decoder that has not seen any other."""
+        if self._kept is not None and not self.stream.codec_context.is_open:
+            return iter(self._kept)
+        return self.from_start()
 
     def from_tick(self, tick: int) -> Iterator[Packet[Any] | None]:
         """Packets from about this timestamp on; raises LostPlace where there is no way there."""
@@ -88,7 +110,13 @@ class Reading:
         Raises LostPlace at the first that is not. ``from_start``: the first row is that of the
         file's first packet.
         """
-        read = self.from_start() if from_start and not first else self.found(table, first)
+        if self._kept is not None:
+            self.stream.codec_context.flush_buffers()
+            read = iter(self._kept[first:])
+        elif from_start and not first:
+            read = self.from_start()
+        else:
+            read = self.found(table, first)
         for row, packet in enumerate(read, start=first):
             if packet is None or row >= len(table.pts) or not _is_row(packet, table, row):
                 raise LostPlace
@@ -117,6 +145,7 @@ class Reading:
             opened_video(self._source, max_pixels=self._max_pixels, sparse=self._sparse)
         )
         self._moved = False
+        self._kept = None
 
     def close(self) -> None:
         """Close the file; may be called again."""

@@ -1,0 +1,27 @@
+"""The benchmark of the labeller: what it times is what it says."""
+
+import json
+
+import pytest
+
+from pipeline.benchmark.labeller import LabellerBenchmark, run_labeller
+
+
+def test_the_report_says_what_share_of_the_model_the_labeller_keeps(tmp_path):
+    options = LabellerBenchmark(units=2, views=(1, 3), batch=4, rounds=2, r=0)
+    report = run_labeller(options, say=lambda line: None)
+    (row,) = report.rows
+    assert (row["architecture"], row["batch"], row["graph"]) == ("vit_demo", 4, "eager")
+    assert (row["r"], row["views"]) == (0, 6)
+    assert row["kept"].median > 0
+    assert row["labeller"].median > 0
+    saved = json.loads(report.save(tmp_path)[0].read_text())
+    assert saved["conditions"]["seconds"] == "of all cores"
+    assert "labeller views/s" in report.text()
+
+
+def test_options_that_measure_nothing_are_refused():
+    with pytest.raises(ValueError, match="1 or more"):
+        LabellerBenchmark(units=0)
+    with pytest.raises(ValueError, match="unknown architecture"):
+        LabellerBenchmark(architectures=("vit_none",))

@@ -1,0 +1,59 @@
+"""The memory through which a decoder's child process hands frames to its parent."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+
+import numpy as np
+import numpy.typing as npt
+
+KEPT_BYTES = 64 << 20
+
+Pixels = npt.NDArray[np.uint8]
+Shape = tuple[int, int, int, int]
+
+
+class SharedFrames:
+    """One unit's frames behind a descriptor that both processes hold.
+
+    Each keeps its mapping from unit to unit, as the first touch of a mapped page costs more than
+    writing or reading it. What is above KEPT_BYTES goes back to the system after each unit.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._room: mmap.mmap | None = None
+
+    def allocate(self, shape: Shape) -> Pixels:
+        """The child's: room for frames, uint8 of ``shape``, until the next unit."""
+        count = math.prod(shape)
+        if os.fstat(self.descriptor).st_size < count:
+            if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a SIGBUS later
+                os.posix_fallocate(self.descriptor, 0, count)
+            else:
+                os.ftruncate(self.descriptor, count)
+        return self._view(count).reshape(shape)
+
+    def taken(self, shape: Shape) -> Pixels:
+        """The parent's: a copy of the frames that the child announced, uint8 of ``shape``.
+
+        A copy, so that nothing the child does with a later file, however broken, changes frames
+        that were decoded before. Raises RuntimeError where there is less than announced.
+        """
+        count = math.prod(shape)
+        if os.fstat(self.descriptor).st_size < count:
+            raise RuntimeError("the shared memory is shorter than announced")
+        frames = self._view(count).reshape(shape).copy()
+        if count > KEPT_BYTES:
+            os.ftruncate(self.descriptor, 0)
+        return frames
+
+    def _view(self, count: int) -> Pixels:
+        room = self._room
+        if room is None or len(room) < count:
+            room = mmap.mmap(self.descriptor, count)
+            if count <= KEPT_BYTES:
+                self._room = room
+        return np.frombuffer(room, dtype=np.uint8, count=count)
