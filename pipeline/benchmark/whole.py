@@ -19,9 +19,8 @@ from ray.data import DataContext
 
 from pipeline.benchmark.conditions import conditions
 from pipeline.benchmark.core_seconds import cpu_recorded, process_cpu_s
-from pipeline.benchmark.paired import Spread, in_turn, ratio
+from pipeline.benchmark.paired import OutputsDiffer, Spread, in_turn, ratio
 from pipeline.benchmark.report import Chart, Column, Report, Row
-from pipeline.benchmark.variants import OutputsDiffer
 from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
 from pipeline.graph import GraphConfig, run_graph
 from pipeline.label_options import LabelOptions

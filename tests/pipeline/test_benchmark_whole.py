@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.benchmark.core_seconds import cpu_recorded, idle_s, process_cpu_s
-from pipeline.benchmark.variants import OutputsDiffer
+from pipeline.benchmark.paired import OutputsDiffer
 from pipeline.benchmark.whole import PipelineBenchmark, _check_same
 from tests.videos import write_video
 
