@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import ray
 from ray.data import DataContext
 
 from pipeline.benchmark.conditions import conditions
@@ -135,7 +136,7 @@ class _Work:
 
     @classmethod
     def begin(cls, options: PipelineBenchmark, folder: Path, say: Callable[[str], None]) -> _Work:
-        """Writes the manifest and starts Ray."""
+        """Writes the manifest, and asks Ray what there is for the pools."""
         asked = LabelOptions(
             task="k400",
             source=str(_archive(options, folder, say)),
@@ -148,8 +149,9 @@ class _Work:
         start_ray()
         begin(plan, asked)
         total = pq.read_table(folder / "run" / "manifest", partitioning=None).num_rows
-        passing = Passing(plan, asked, total, Stop())
-        return cls(plan, passing.graph(pools_for(asked, plan)), folder)
+        config = Passing(plan, asked, total, Stop()).graph(pools_for(asked, plan))
+        ray.shutdown()
+        return cls(plan, config, folder)
 
     def about(self, options: PipelineBenchmark) -> dict[str, object]:
         """The settings, for the conditions."""
@@ -199,7 +201,16 @@ class _Work:
         return _Cost(cpu_s, cpu_s, wall_s, decode_s, label_s)
 
     def graph(self) -> _Cost:
-        """Runs the graph of a labelling job on a run directory of its own."""
+        """Runs the graph of a labelling job on a run directory of its own, and, as a job does, in
+        a Ray of its own: idle processes of earlier rounds would take their part of the cores.
+        """
+        start_ray()
+        try:
+            return self._graph()
+        finally:
+            ray.shutdown()
+
+    def _graph(self) -> _Cost:
         self._graphs += 1
         root = Location.of(str(self._folder / f"graph-{self._graphs}"))
         run = RunDirectory(root)
