@@ -13,6 +13,8 @@ from pipeline.benchmark.labeller import LabellerBenchmark, run_labeller
 from pipeline.benchmark.model import DEVICES, DTYPES, ModelBenchmark, run_model
 from pipeline.benchmark.paired import OutputsDiffer
 from pipeline.benchmark.variants import MODES
+from pipeline.benchmark.whole import PipelineBenchmark, run_pipeline
+from workers.sampling import parse_views
 
 
 def _part(
@@ -140,6 +142,33 @@ def _labeller(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
 
 
+def _pipeline(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _part(parts, "pipeline", "labelling through Ray against a plain loop of the same work")
+    default = PipelineBenchmark()
+    made.add_argument("--source", help="directory or manifest of videos; None for made ones")
+    made.add_argument("--videos", type=int, default=default.videos, help="how many of them")
+    made.add_argument(
+        "--passes", type=int, default=default.passes, help="how often each is labelled in a round"
+    )
+    made.add_argument("--checkpoint", default=default.checkpoint, help="as in the labelling jobs")
+    made.add_argument("--r", type=int, help="None for the model's own")
+    made.add_argument("--views", metavar="CxS", help="None for the protocol's own")
+    made.set_defaults(
+        run=lambda a: run_pipeline(
+            PipelineBenchmark(
+                source=a.source,
+                videos=a.videos,
+                passes=a.passes,
+                checkpoint=a.checkpoint,
+                r=a.r,
+                views=None if a.views is None else parse_views(a.views),
+                rounds=a.rounds,
+            ),
+            say=_say,
+        )
+    )
+
+
 def main() -> int:
     """0: measured; 1: outputs that must agree differ; 2: the command was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -147,6 +176,7 @@ def main() -> int:
     _model(parts)
     _decode(parts)
     _labeller(parts)
+    _pipeline(parts)
     arguments = parser.parse_args()
     try:
         report = arguments.run(arguments)
