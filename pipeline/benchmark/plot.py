@@ -27,12 +27,12 @@ def draw(report: Report, path: Path) -> Path | None:
     figure = Figure(figsize=(9, 1.6 + 0.34 * len(rows)), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
-    _bars(axes, [_spread(row[chart.bar]) for row in rows])
+    spreads = [_spread(row[chart.bar]) for row in rows]
+    _bars(axes, spreads)
     _goals(axes, report, rows)
-    axes.set_yticks(range(len(rows)), [_label(row, chart.labels) for row in rows], fontsize=8)
+    axes.set_yticks(range(len(rows)), [_label(report, row) for row in rows], fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlim(left=0)
-    axes.margins(x=0.12)
+    axes.set_xlim(0, 1.12 * max(axes.get_xlim()[1], *(spread.high for spread in spreads)))
     axes.set_xlabel(chart.axis)
     axes.set_title(report.title, fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
@@ -87,5 +87,12 @@ def _spread(value: Any) -> Spread:
     return value if isinstance(value, Spread) else Spread(value, value, value)
 
 
-def _label(row: Row, names: tuple[str, ...]) -> str:
-    return ", ".join(str(row[name]) for name in names if row.get(name) not in (None, ""))
+def _label(report: Report, row: Row) -> str:
+    """What names a row; a number under its column's heading."""
+    headings = {column.name: column.heading for column in report.columns}
+    named = [(name, row.get(name)) for name in report.chart.labels]
+    return ", ".join(
+        value if isinstance(value, str) else f"{headings[name]} {value}"
+        for name, value in named
+        if value not in (None, "")
+    )

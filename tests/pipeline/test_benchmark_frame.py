@@ -45,15 +45,18 @@ def report():
         title="A title",
         columns=(
             Column("what", "model", "its name"),
+            Column("r", "r", "tokens", "d"),
             Column("speedup", "speed-up", "times", ".2f"),
             Column("goal", "FLOPs ratio", "times", ".2f"),
         ),
         rows=(
-            {"what": "small", "speedup": Spread(1.5, 1.25, 1.75), "goal": 2.0},
-            {"what": "a longer name", "speedup": Spread(1.0, 1.0, 1.0), "goal": None},
+            {"what": "small", "r": 8, "speedup": Spread(1.5, 1.25, 1.75), "goal": 2.0},
+            {"what": "a longer name", "r": 0, "speedup": Spread(1.0, 1.0, 1.0), "goal": None},
         ),
         conditions=conditions(threads=2),
-        chart=Chart(bar="speedup", axis="times faster", labels=("what",), mark="goal", limit=1.0),
+        chart=Chart(
+            bar="speedup", axis="times faster", labels=("what", "r"), mark="goal", limit=1.0
+        ),
         notes=("a note",),
     )
 
@@ -61,9 +64,9 @@ def report():
 def test_the_table_is_aligned_and_shows_the_spread():
     assert report().text().splitlines() == [
         "A title",
-        "model                  speed-up  FLOPs ratio",
-        "small          1.50 (1.25-1.75)         2.00",
-        "a longer name              1.00            -",
+        "model          r          speed-up  FLOPs ratio",
+        "small          8  1.50 (1.25-1.75)         2.00",
+        "a longer name  0              1.00            -",
         "a note",
     ]
 
@@ -78,6 +81,7 @@ def test_json_holds_values_meanings_and_conditions_and_the_plot_is_svg(tmp_path)
     assert content["conditions"]["threads"] == 2
     assert content["conditions"]["packages"]["torch"]
     assert ET.parse(paths[1]).getroot().tag.endswith("svg")
+    assert "<!-- small, r 8 -->" in paths[1].read_text()
 
 
 def test_without_matplotlib_there_is_a_table_and_json_alone(tmp_path, monkeypatch):
