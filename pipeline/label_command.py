@@ -163,6 +163,13 @@ def parser(task: str) -> argparse.ArgumentParser:
         metavar="N",
         help="views per forward pass (default: 32 on a GPU, 8 on a CPU)",
     )
+    work.add_argument(
+        "--no-compile",
+        action="store_false",
+        dest="compile",
+        default=None,
+        help="on GPUs: start at once and label slower; for runs of minutes",
+    )
     return made
 
 
@@ -217,6 +224,7 @@ def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
         decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
         labelers=arguments.labelers,
         batch_size=arguments.batch_size,
+        compile=arguments.compile,
     )
 
 

@@ -37,6 +37,8 @@ class LabelOptions:
             what the cores allow.
         labelers: label actors.
         batch_size: views per forward pass.
+        compile: False for labellers that start at once and run uncompiled; None as in
+            `LabellerConfig`.
     """
 
     task: str
@@ -58,6 +60,7 @@ class LabelOptions:
     decoders: tuple[int, int] | Literal["auto"] | None = None
     labelers: int | None = None
     batch_size: int | None = None
+    compile: Literal[False] | None = None
 
     def __post_init__(self) -> None:
         for name in ("limit", "labelers", "batch_size"):

@@ -59,6 +59,7 @@ def plan_labelling(options: LabelOptions) -> LabelPlan:
             pruning=pruning,
             labels=options.labels,
             batch_size=options.batch_size,
+            compile=options.compile,
             fingerprint=model.fingerprint,
         ),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,19 +88,19 @@ def run_decode(options: DecodeBenchmark, say: Callable[[str], None] = print) -> 
     )
     ffmpeg = shutil.which("ffmpeg")
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder, Sandboxed() as sandboxed:
+    with tempfile.TemporaryDirectory() as folder, closing(Sandboxed()) as sandboxed:
         measure = _Measurer(options.rounds, ffmpeg, sandboxed, say)
         length = f"{options.seconds:g} s"
-        moving = write_clip(Path(folder) / "moving.mp4", seconds=options.seconds)
-        rows += measure.clip(f"moving, {length}", moving)
-        resting = write_clip(Path(folder) / "resting.mp4", seconds=options.seconds, moving=False)
-        rows += measure.clip(f"resting, {length}", resting)
+        usual = write_clip(Path(folder) / "usual.mp4", seconds=options.seconds)
+        rows += measure.clip(f"made, {length}", usual)
+        no_b = write_clip(Path(folder) / "no-b.mp4", seconds=options.seconds, b_frames=False)
+        rows += measure.clip(f"no B-frames, {length}", no_b)
         for video in options.videos:
             rows += measure.clip(video.name, video)
         say("making a long recording")
         long = write_clip(Path(folder) / "long.mp4", seconds=options.long_seconds)
         goals = _LONG_GOALS if options.long_seconds >= _LONG_S else {}
-        rows += measure.recording(f"moving, {options.long_seconds:g} s", long, goals)
+        rows += measure.recording(f"made, {options.long_seconds:g} s", long, goals)
         start_s = None
         if ffmpeg is not None:
             shortest = write_clip(Path(folder) / "shortest.mp4", seconds=1 / RATE)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import av
 import av.error
@@ -175,15 +174,8 @@ class Sandboxed:
 
         return run
 
-    def __enter__(self) -> Sandboxed:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Ends the child."""
         self._decoder.close()
 
 

@@ -13,11 +13,15 @@ import torch
 
 import sta
 from pipeline.benchmark.conditions import conditions
-from pipeline.benchmark.paired import Run, Spread, in_turn, ratio
+from pipeline.benchmark.paired import OutputsDiffer, Run, Spread, in_turn, ratio
 from pipeline.benchmark.report import Chart, Column, Report, Row
 from pipeline.benchmark.timing import seconds_of
 from workers.labelling import Frames, Labeller, LabellerConfig
+from workers.pixels import MEAN, STD, normalised
 from workers.sampling import Protocol, protocol
+
+# Largest relative difference of scores: float32 in another batch, or bfloat16.
+_DIFFERENCE = {"cpu": 1e-2, "cuda": 0.2}
 
 _COLUMNS = (
     Column("architecture", "model", "architecture"),
@@ -72,6 +76,7 @@ def run_labeller(options: LabellerBenchmark, say: Callable[[str], None] = print)
     often as labelling needs it: normalisation and softmax are part of both.
 
     Raises:
+        OutputsDiffer: the labels are not the model's own.
         ValueError: the options do not fit an architecture.
     """
     if options.threads is not None:
@@ -115,6 +120,7 @@ def _measure(options: LabellerBenchmark, architecture: str, device: str) -> Row:
     )
     made = _labeller(options, architecture, sta.Pruning(r=r), views)
     units = _units(views, options)
+    _check(made, units[0], shape.image_size)
     count = options.units * views.views
     batches = -(-count // made.batch_size)
 
@@ -139,6 +145,32 @@ def _measure(options: LabellerBenchmark, architecture: str, device: str) -> Row:
         **rates,
         "kept": ratio(cost["forward"], cost["labeller"]),
     }
+
+
+def _check(made: Labeller, unit: Frames, size: int) -> None:
+    """Compares a unit's labels with those of the model alone in float32, view by view.
+
+    Raises:
+        OutputsDiffer: they differ by more than rounding explains.
+    """
+    bare = sta.create_model(made.model.architecture, pruning=made.model.pruning)
+    bare.load_state_dict({name: value.float() for name, value in made.model.state_dict().items()})
+    bare.to(made.device)
+    mean, std = (torch.tensor(values, device=made.device) for values in (MEAN, STD))
+    origins = made.protocol.crop_origins(*unit.pixels.shape[1:3])
+    allowed = _DIFFERENCE[made.device.type]
+    for view in made.label([unit])[0]:
+        top, left = origins[view.crop]
+        pixels = unit.pixels[unit.clip_frames[view.clip], top : top + size, left : left + size]
+        clip = torch.tensor(pixels, device=made.device)[None]
+        with torch.inference_mode():
+            want = bare(normalised(clip, mean, std)).logits.softmax(dim=-1)[0].cpu().numpy()
+        off = np.linalg.norm(view.probabilities - want) / np.linalg.norm(want - want.mean())
+        if not off <= allowed:
+            raise OutputsDiffer(
+                f"{made.model.architecture}: the labeller's scores of clip {view.clip}, crop "
+                f"{view.crop} differ by {off:.2%} from the model's own; allowed are {allowed:.1%}"
+            )
 
 
 def _graph(made: Labeller) -> str:

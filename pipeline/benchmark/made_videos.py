@@ -22,36 +22,38 @@ _PERIODS = np.array([40.0, 55.0])
 _NOISE = 4.0
 
 
-def write_clip(path: Path, *, seconds: float, moving: bool = True, seed: int = 0) -> Path:
+def write_clip(path: Path, *, seconds: float, b_frames: bool = True) -> Path:
     """An H.264 file of 340 x 256 pixels and 30 frames a second, by x264's default settings.
 
-    Every eight seconds another scene begins: a cloudy texture, objects that cross it, and a
-    sensor's noise; the camera wanders if it is ``moving``.
+    Every eight seconds another scene begins: a cloudy texture before a camera that wanders,
+    objects that cross it, and a sensor's noise. Without ``b_frames`` every frame is referred to by
+    the next, as cameras and streaming encoders have it.
     """
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=RATE)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for picture in _pictures(round(seconds * RATE), moving, np.random.default_rng(seed)):
+        if not b_frames:
+            stream.options = {"bf": "0"}
+        for picture in _pictures(round(seconds * RATE), np.random.default_rng(0)):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     return path
 
 
-def _pictures(count: int, moving: bool, draw: np.random.Generator) -> Iterator[Pixels]:
+def _pictures(count: int, draw: np.random.Generator) -> Iterator[Pixels]:
     scene = round(_SCENE_S * RATE)
     for first in range(0, count, scene):
-        yield from _scene(min(scene, count - first), moving, draw)
+        yield from _scene(min(scene, count - first), draw)
 
 
-def _scene(count: int, moving: bool, draw: np.random.Generator) -> Iterator[Pixels]:
+def _scene(count: int, draw: np.random.Generator) -> Iterator[Pixels]:
     background = _clouds(HEIGHT + 2 * _MARGIN, WIDTH + 2 * _MARGIN, draw)
     objects = [_clouds(64, 64, draw) for _ in range(_OBJECTS)]
     speeds = draw.uniform(0.5, 3.0, (_OBJECTS, 2))
     phases = draw.uniform(0, 2 * math.pi, 2)
     grain = draw.normal(0, _NOISE, (2 * HEIGHT, 2 * WIDTH, 1)).astype(np.float32)
     for number in range(count):
-        swing = np.sin(phases + number / _PERIODS) if moving else np.zeros(2)
-        x, y = _MARGIN * (1 + 0.9 * swing)
+        x, y = _MARGIN * (1 + 0.9 * np.sin(phases + number / _PERIODS))
         camera = np.array([[1, 0, -x], [0, 1, -y]], dtype=np.float32)
         picture = cv2.warpAffine(background, camera, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)
         for texture, speed in zip(objects, speeds, strict=True):

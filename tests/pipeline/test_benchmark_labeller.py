@@ -1,10 +1,13 @@
 """The benchmark of the labeller: what it times is what it says."""
 
+import dataclasses
 import json
 
 import pytest
 
 from pipeline.benchmark.labeller import LabellerBenchmark, run_labeller
+from pipeline.benchmark.paired import OutputsDiffer
+from workers.labelling import Labeller
 
 
 def test_the_report_says_what_share_of_the_model_the_labeller_keeps(tmp_path):
@@ -25,3 +28,17 @@ def test_options_that_measure_nothing_are_refused():
         LabellerBenchmark(units=0)
     with pytest.raises(ValueError, match="unknown architecture"):
         LabellerBenchmark(architectures=("vit_none",))
+
+
+def test_labels_that_are_not_the_models_own_are_found_before_anything_is_timed(monkeypatch):
+    label = Labeller.label
+
+    def turned(made, units):
+        return [
+            [dataclasses.replace(view, probabilities=view.probabilities[::-1]) for view in views]
+            for views in label(made, units)
+        ]
+
+    monkeypatch.setattr(Labeller, "label", turned)
+    with pytest.raises(OutputsDiffer, match="clip 0, crop 0 differ by .* from the model's own"):
+        run_labeller(LabellerBenchmark(units=1, views=(1, 1), batch=1, rounds=1))

@@ -4,17 +4,10 @@ import dataclasses
 
 import pytest
 
-from pipeline.bottleneck import Room, bottleneck, fit_decoders
+from pipeline.bottleneck import bottleneck, fit_decoders
 from pipeline.stages import Stage, Stages
+from tests.rooms import GPU
 
-GPU = Room(
-    cores=8,
-    most_decoders=16,
-    labeller_threads=None,
-    batch_size=32,
-    full_batch=32,
-    views_per_call=480,
-)
 CPU = dataclasses.replace(GPU, labeller_threads=1, batch_size=8, full_batch=8, views_per_call=120)
 
 

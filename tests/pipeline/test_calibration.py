@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.bottleneck import Room
 from pipeline.calibration import (
     Remaining,
     discard_sample,
@@ -22,16 +21,9 @@ from pipeline.resources import plan_pools
 from pipeline.run_directory import RunDirectory
 from pipeline.stages import Stage, Stages
 from pipeline.storage import Location
+from tests.rooms import GPU
 from workers.sampling import protocol
 
-ROOM = Room(
-    cores=8,
-    most_decoders=16,
-    labeller_threads=None,
-    batch_size=32,
-    full_batch=32,
-    views_per_call=480,
-)
 WINDOW = {"units": 100, "began": 0.0, "ended": 40.0}
 RATES = Stages(
     Stage(actors=8, busy_s=50.0, cpu_s=50.0, **WINDOW),
@@ -63,7 +55,7 @@ def fitted(run, *, left=1000, measure=None, content=None, said=None):
         content,
         Remaining(total=1000, done=1000 - left, what="videos"),
         sample=100,
-        room=ROOM,
+        room=GPU,
         measure=measure or (lambda sample: RATES),
         say=(said if said is not None else []).append,
     )
@@ -119,8 +111,8 @@ def test_what_a_small_rest_took_does_not_replace_what_more_units_told(run):
     content = {}
     for units in (100, 2, 300):
         stages = dataclasses.replace(RATES, label=dataclasses.replace(RATES.label, units=units))
-        record(content, stages, ROOM)
-        assert recorded(content, ROOM).label.units == max(units, 100)
+        record(content, stages, GPU)
+        assert recorded(content, GPU).label.units == max(units, 100)
 
 
 def test_a_sample_that_a_killed_start_left_is_discarded(run):
@@ -132,9 +124,9 @@ def test_a_sample_that_a_killed_start_left_is_discarded(run):
 
 def test_what_labellers_of_another_kind_did_is_no_measure(run):
     fitted(run)
-    assert recorded(run.load(), ROOM) == RATES
-    assert recorded(run.load(), dataclasses.replace(ROOM, labeller_threads=1)) is None
-    assert recorded({"measured": {"stages": {}}}, ROOM) is None
+    assert recorded(run.load(), GPU) == RATES
+    assert recorded(run.load(), dataclasses.replace(GPU, labeller_threads=1)) is None
+    assert recorded({"measured": {"stages": {}}}, GPU) is None
 
 
 def test_a_run_too_short_to_be_measured_takes_the_default(run):

@@ -79,6 +79,7 @@ def test_what_decides_a_row_is_part_of_the_identity(options, change, named):
         {"decoders": (2, 2)},
         {"labelers": 2},
         {"batch_size": 3},
+        {"compile": False},
         {"retry_failed": True},
         {"max_failed": FailureLimit(0.05)},
     ],
