@@ -11,44 +11,86 @@ from pathlib import Path
 from typing import Any
 
 import sta
-from pipeline.benchmark.decode import DecodeBenchmark, run_decode
-from pipeline.benchmark.labeller import LabellerBenchmark, run_labeller
-from pipeline.benchmark.model import DEVICES, DTYPES, ModelBenchmark, run_model
 from pipeline.benchmark.paired import OutputsDiffer
 from pipeline.benchmark.report import Report
-from pipeline.benchmark.variants import MODES
-from pipeline.benchmark.whole import PipelineBenchmark, run_pipeline
 from workers.sampling import parse_views
 
 _ARCHITECTURES = {"nargs": "+", "choices": sorted(sta.ARCHITECTURES), "dest": "architectures"}
 
 
-class _Part:
-    """One part's flags, each named after the field of its options that it sets."""
+class _Flags:
+    """The flags of a part, each named after the field of the part's options that it sets."""
 
     def __init__(
-        self,
-        parts: argparse._SubParsersAction[argparse.ArgumentParser],
-        name: str,
-        about: str,
-        options: type[Any],
-        run: Callable[..., Report],
+        self, parser: argparse.ArgumentParser, options: type[Any], run: Callable[..., Report]
     ) -> None:
-        formatter = argparse.ArgumentDefaultsHelpFormatter
-        self._parser = parts.add_parser(name, help=about, formatter_class=formatter)
+        self._parser = parser
         self._defaults = {field.name: field.default for field in dataclasses.fields(options)}
-        self._parser.set_defaults(options=options, run=run)
-        self._parser.add_argument(
-            "--out", type=Path, default=Path("benchmark"), help="folder of the results"
-        )
-        self.flag("rounds", "how often each variant is timed", type=int)
+        parser.set_defaults(options=options, run=run)
+        parser.add_argument("--out", type=Path, default="benchmark", help="folder of the results")
+        self.add("rounds", "how often each variant is timed", type=int)
 
-    def flag(self, name: str, about: str, **settings: Any) -> None:
+    def add(self, name: str, about: str, **settings: Any) -> None:
         """Adds --NAME with the default of its field."""
         field = settings.get("dest", name.replace("-", "_"))
         self._parser.add_argument(
             f"--{name}", help=about, default=self._defaults[field], **settings
         )
+
+
+# Each part imports what it needs: a GPU machine that times models has no need of Ray, nor of what
+# decodes videos.
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    from pipeline.benchmark.model import DEVICES, DTYPES, ModelBenchmark, run_model
+    from pipeline.benchmark.variants import MODES
+
+    flags = _Flags(parser, ModelBenchmark, run_model)
+    flags.add("arch", "models", **_ARCHITECTURES)
+    flags.add("r", "dropped per frame at first; None for each model's own", nargs="+", type=int)
+    flags.add("batch", "clips per forward pass", nargs="+", type=int, dest="batches")
+    modes = "; ".join(f"{mode}: {what}" for mode, what in MODES.items())
+    flags.add("mode", modes, nargs="+", choices=list(MODES), dest="modes")
+    groupings = ["released", "paper"]
+    flags.add("pruning", "grouping of STA's stages", choices=groupings, dest="grouping")
+    flags.add("device", "None for a GPU where there is one", choices=DEVICES)
+    flags.add("dtype", "None for bfloat16 on a GPU", choices=list(DTYPES))
+    flags.add("threads", "CPU threads; None for torch's own choice", type=int)
+
+
+def _decode(parser: argparse.ArgumentParser) -> None:
+    from pipeline.benchmark.decode import DecodeBenchmark, run_decode
+
+    flags = _Flags(parser, DecodeBenchmark, run_decode)
+    flags.add("videos", "files to measure on besides made clips", nargs="*", type=Path)
+    flags.add("seconds", "length of the made clips", type=float)
+    flags.add("long-seconds", "length of the made recording", type=float)
+
+
+def _labeller(parser: argparse.ArgumentParser) -> None:
+    from pipeline.benchmark.labeller import LabellerBenchmark, run_labeller
+
+    flags = _Flags(parser, LabellerBenchmark, run_labeller)
+    flags.add("arch", "models", **_ARCHITECTURES)
+    flags.add("r", "None for each model's own", type=int)
+    flags.add("batch", "views per forward pass; None for the device's own", type=int)
+    flags.add("units", "videos per round", type=int)
+    switch = argparse.BooleanOptionalAction
+    flags.add("compile", "None for a GPU where shapes are static", action=switch)
+    flags.add("threads", "CPU threads; None for torch's own choice", type=int)
+
+
+def _pipeline(parser: argparse.ArgumentParser) -> None:
+    from pipeline.benchmark.whole import PipelineBenchmark, run_pipeline
+
+    flags = _Flags(parser, PipelineBenchmark, run_pipeline)
+    flags.add("source", "directory or manifest of videos; None for made ones")
+    flags.add("videos", "how many of them", type=int)
+    flags.add("passes", "how often each is labelled in a round", type=int)
+    flags.add("checkpoint", "as in the labelling jobs")
+    flags.add("r", "None for the model's own", type=int)
+    flags.add("views", "None for the protocol's own", metavar="CxS", type=_views)
 
 
 def _views(text: str) -> tuple[int, int]:
@@ -58,53 +100,29 @@ def _views(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _parser() -> argparse.ArgumentParser:
+_PARTS = {
+    "model": ("pruned against unpruned models, on a CPU or a GPU", _model),
+    "decode": ("decoding against ffmpeg's and PyAV's plain decoding", _decode),
+    "labeller": ("what the labeller keeps of its model's throughput", _labeller),
+    "pipeline": ("labelling through Ray against a plain loop of the same work", _pipeline),
+}
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    """All parts, with the flags of the chosen one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
-
-    about = "pruned against unpruned models, on a CPU or a GPU"
-    model = _Part(parts, "model", about, ModelBenchmark, run_model)
-    model.flag("arch", "models", **_ARCHITECTURES)
-    model.flag("r", "dropped per frame at first; None for each model's own", nargs="+", type=int)
-    model.flag("batch", "clips per forward pass", nargs="+", type=int, dest="batches")
-    modes = "; ".join(f"{mode}: {what}" for mode, what in MODES.items())
-    model.flag("mode", modes, nargs="+", choices=list(MODES), dest="modes")
-    groupings = ["released", "paper"]
-    model.flag("pruning", "grouping of STA's stages", choices=groupings, dest="grouping")
-    model.flag("device", "None for a GPU where there is one", choices=DEVICES)
-    model.flag("dtype", "None for bfloat16 on a GPU", choices=list(DTYPES))
-    model.flag("threads", "CPU threads; None for torch's own choice", type=int)
-
-    about = "decoding against ffmpeg's and PyAV's plain decoding"
-    decode = _Part(parts, "decode", about, DecodeBenchmark, run_decode)
-    decode.flag("videos", "files to measure on besides made clips", nargs="*", type=Path)
-    decode.flag("seconds", "length of the made clips", type=float)
-    decode.flag("long-seconds", "length of the made recording", type=float)
-
-    about = "what the labeller keeps of its model's throughput"
-    labeller = _Part(parts, "labeller", about, LabellerBenchmark, run_labeller)
-    labeller.flag("arch", "models", **_ARCHITECTURES)
-    labeller.flag("r", "None for each model's own", type=int)
-    labeller.flag("batch", "views per forward pass; None for the device's own", type=int)
-    labeller.flag("units", "videos per round", type=int)
-    switch = argparse.BooleanOptionalAction
-    labeller.flag("compile", "None for a GPU where shapes are static", action=switch)
-    labeller.flag("threads", "CPU threads; None for torch's own choice", type=int)
-
-    about = "labelling through Ray against a plain loop of the same work"
-    whole = _Part(parts, "pipeline", about, PipelineBenchmark, run_pipeline)
-    whole.flag("source", "directory or manifest of videos; None for made ones")
-    whole.flag("videos", "how many of them", type=int)
-    whole.flag("passes", "how often each is labelled in a round", type=int)
-    whole.flag("checkpoint", "as in the labelling jobs")
-    whole.flag("r", "None for the model's own", type=int)
-    whole.flag("views", "None for the protocol's own", metavar="CxS", type=_views)
+    for name, (about, add_flags) in _PARTS.items():
+        formatter = argparse.ArgumentDefaultsHelpFormatter
+        part = parts.add_parser(name, help=about, description=about, formatter_class=formatter)
+        if name == chosen:
+            add_flags(part)
     return parser
 
 
 def main() -> int:
     """0: measured; 1: outputs that must agree differ; 2: the command was wrong."""
-    arguments = _parser().parse_args()
+    arguments = _parser(next(iter(sys.argv[1:]), None)).parse_args()
     fields = {field.name for field in dataclasses.fields(arguments.options)}
     chosen = {
         name: tuple(value) if isinstance(value, list) else value
