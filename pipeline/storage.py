@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import botocore.exceptions
 import pyarrow.fs as pafs
@@ -23,6 +24,16 @@ S3_SCHEME = "s3://"
 
 # What a signed web address carries, of AWS and of others.
 _SIGNATURE = re.compile(r"[?&]([\w-]*signature|[\w-]*credential|[\w-]*token|sig)=", re.IGNORECASE)
+
+_BOTO_ERRORS = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError)
+
+# How often an answer may break off; the client's own patience ends where the content begins.
+_READS = 5
+_CUT_OFF = (
+    botocore.exceptions.IncompleteReadError,
+    botocore.exceptions.ReadTimeoutError,
+    botocore.exceptions.ResponseStreamingError,
+)
 
 _PART = re.compile(r"part-\d{5}\.parquet")
 
@@ -110,12 +121,9 @@ class Location:
         return [self.child(name) for name in sorted(names) if name.endswith(suffix)]
 
     def read_bytes(self) -> bytes:
-        """Content of the file here."""
+        """Content of the file here, as it was at one moment, even while others rewrite it."""
         with self._reading():
-            filesystem, path = self.filesystem()
-            with filesystem.open_input_stream(path) as stream:
-                content: bytes = stream.read()
-        return content
+            return _read_object(self.uri) if self.is_s3 else Path(self.uri).read_bytes()
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -124,7 +132,11 @@ class Location:
             yield
         except FileNotFoundError:
             raise
-        except OSError as error:
+        except (
+            OSError,
+            botocore.exceptions.ClientError,
+            botocore.exceptions.BotoCoreError,
+        ) as error:
             raise OSError(f"cannot read {self.uri}: {storage_reason(error)}") from error
 
     def write_bytes(self, content: bytes) -> None:
@@ -210,14 +222,38 @@ class Location:
             raise UsageError(f"cannot write to {self.uri}: {storage_reason(error)}") from error
 
 
-def _create_object(uri: str, content: bytes) -> bool:
-    """Writes an object unless there is one; whether it was written."""
+def _client_and_place(uri: str) -> tuple[Any, dict[str, str]]:
+    """A client that is patient, and the bucket and key of an address."""
     bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
     client = s3_client(
         retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=30
     )
+    return client, {"Bucket": bucket, "Key": key}
+
+
+def _read_object(uri: str) -> bytes:
+    """An object, by one request: asking for its size first, as Arrow does, would read the size of
+    one version and the bytes of another.
+    """
+    client, place = _client_and_place(uri)
+
+    def read() -> bytes:
+        return bytes(client.get_object(**place)["Body"].read())
+
     try:
-        client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+        for _ in range(_READS - 1):
+            with contextlib.suppress(*_CUT_OFF):
+                return read()
+        return read()
+    except client.exceptions.NoSuchKey:
+        raise FileNotFoundError(uri) from None
+
+
+def _create_object(uri: str, content: bytes) -> bool:
+    """Writes an object unless there is one; whether it was written."""
+    client, place = _client_and_place(uri)
+    try:
+        client.put_object(**place, Body=content, IfNoneMatch="*")
     except botocore.exceptions.ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status in (409, 412):

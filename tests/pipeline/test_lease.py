@@ -66,6 +66,7 @@ def test_a_second_command_is_refused_by_name_while_the_first_lives(root):
 
 def test_of_many_commands_at_once_one_wins(root):
     start = threading.Barrier(6)
+    refused = threading.Semaphore(0)
     inside = []
 
     def command():
@@ -73,9 +74,11 @@ def test_of_many_commands_at_once_one_wins(root):
         try:
             with hold(root):
                 inside.append(None)
-                time.sleep(1.5)
+                for _ in range(5):  # a slow one must find the holder alive, too
+                    assert refused.acquire(timeout=60)
                 return "won"
         except UsageError:
+            refused.release()
             return "refused"
 
     with ThreadPoolExecutor(6) as pool:

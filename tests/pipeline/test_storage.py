@@ -141,6 +141,21 @@ def test_answers_that_are_refused_or_cut_off_are_asked_for_again(bucket, unrelia
     assert read_table(f"{bucket}/{how}.parquet").equals(TABLE)
 
 
+@pytest.mark.parametrize("how", ["busy", "cut"])
+def test_a_small_file_is_read_by_one_request_which_is_made_again(bucket, unreliable_s3, how):
+    file = Location.of(f"{bucket}/small")
+    file.write_bytes(b"x" * 100)
+    unreliable_s3.requests.clear()
+    assert file.read_bytes() == b"x" * 100
+    # Two requests would tell of two files where another program replaces or deletes it meanwhile.
+    assert [method for method, _ in unreliable_s3.requests] == ["GET"]
+    unreliable_s3.spoil_first(3, how)
+    assert file.read_bytes() == b"x" * 100
+    assert unreliable_s3.spoil("any", "") is None, "all three were spoilt"
+    with pytest.raises(FileNotFoundError):
+        file.child("none").read_bytes()
+
+
 def test_ten_seconds_without_the_storage_are_waited_for(bucket, s3, object_storage):
     def away_during(step):
         object_storage.stop()
