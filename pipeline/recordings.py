@@ -24,6 +24,7 @@ _SUMMED = (
     "lost_frames",
     "duration_s",
 )
+_SHADOW_SUMMED = ("shadow_flops", "shadow_gpu_ms")
 
 
 def has_failed(units: Any, failed: Any) -> Any:
@@ -50,7 +51,7 @@ class _Sums:
     def add(self, unit: dict[str, Any], views: int) -> None:
         self.units += 1
         self.attempts = max(self.attempts, unit["attempts"])
-        for name in _SUMMED:
+        for name in (*_SUMMED, *_SHADOW_SUMMED):
             self.sums[name] += unit[name] or 0
         if unit["status"] == "failed":
             self.failed += 1
@@ -91,6 +92,7 @@ class Recordings:
         row = {
             "video_id": unit["video_id"],
             "uri": unit["uri"],
+            "size_bytes": unit["size_bytes"],
             "etag": unit["etag"],
             "truth": unit["truth"],
             "clips": sums.clips,
@@ -98,6 +100,7 @@ class Recordings:
             "units": sums.units,
             "units_failed": sums.failed,
             **{name: sums.sums[name] for name in _SUMMED},
+            **{name: sums.sums[name] or None for name in _SHADOW_SUMMED},
         }
         if has_failed(sums.units, sums.failed):
             (kind, words), count = sums.errors.most_common(1)[0]

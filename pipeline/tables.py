@@ -17,7 +17,7 @@ from pipeline.parts import PartWriter
 from pipeline.recordings import Recordings
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
-from workers.schema import OUTCOME, PREDICTION, VIEW, column
+from workers.schema import OUTCOME, PREDICTION, SHADOW, VIEW, column
 
 _OF_VIDEO = (
     "attempts",
@@ -41,6 +41,7 @@ VIDEOS_SCHEMA = pa.schema(
     [
         column("video_id", pa.string(), "identity of the video"),
         column("uri", pa.string(), "where the video lies"),
+        column("size_bytes", pa.int64(), "size of the file when it was listed; null if not known"),
         *[part for part in OUTCOME if part.name in ("status", "error_type", "error")],
         *PREDICTION,
         column("clips", pa.int32(), "rows of this video in clips/ (views)"),
@@ -50,6 +51,7 @@ VIDEOS_SCHEMA = pa.schema(
         column("units", pa.int32(), "units of the video: 1, or the stretches of a recording"),
         column("units_failed", pa.int32(), "those of them that failed; more than half: it failed"),
         column("truth", pa.string(), "label given in the input, null if none was"),
+        *SHADOW,
     ]
 )
 
@@ -80,6 +82,12 @@ class Totals:
         damaged: labelled videos that lost frames to damage.
         judged: labelled videos with a true label.
         right: those labelled truly.
+        shadow_units: units that were labelled without pruning too.
+        shadow_agreeing: those of them with the same label both times.
+        shadow_views: views of those units.
+        shadow_views_agreeing: those of them with the same label both times.
+        shadow_flops: multiply-accumulates of the labelling without pruning, beside flops.
+        shadow_gpu_ms: its device time, milliseconds, beside gpu_ms.
     """
 
     videos: int = 0
@@ -97,6 +105,12 @@ class Totals:
     damaged: int = 0
     judged: int = 0
     right: int = 0
+    shadow_units: int = 0
+    shadow_agreeing: int = 0
+    shadow_views: int = 0
+    shadow_views_agreeing: int = 0
+    shadow_flops: int = 0
+    shadow_gpu_ms: float = 0.0
 
     def add_units(self, units: pa.Table) -> None:
         """Adds a part of units/."""
@@ -104,6 +118,14 @@ class Totals:
         for each in units["error_type"].drop_null().value_counts().to_pylist():
             reason = each["values"]
             self.unit_failures[reason] = self.unit_failures.get(reason, 0) + each["counts"]
+        shadow = units.filter(pc.is_valid(units["shadow_label_id"]))
+        self.shadow_units += shadow.num_rows
+        self.shadow_agreeing += _agreeing(shadow["label_id"], shadow["shadow_label_id"])
+        views = pc.list_flatten(shadow["views"])
+        self.shadow_views += len(views)
+        self.shadow_views_agreeing += _agreeing(
+            pc.struct_field(views, "label_id"), pc.struct_field(views, "shadow_label_id")
+        )
 
     def add(self, videos: pa.Table) -> None:
         """Adds a part of videos/."""
@@ -121,6 +143,8 @@ class Totals:
         self.gpu_ms += _sum(videos["gpu_ms"])
         self.decode_ms += _sum(videos["decode_ms"])
         self.bytes_read += _sum(videos["bytes_read"])
+        self.shadow_flops += _sum(videos["shadow_flops"])
+        self.shadow_gpu_ms += _sum(videos["shadow_gpu_ms"])
         self.video_seconds += _sum(ok["duration_s"])
         self.damaged += _sum(pc.greater(ok["lost_frames"], 0))
         judged = ok.filter(pc.is_valid(ok["truth"]))
@@ -130,6 +154,10 @@ class Totals:
 
 def _sum(values: pa.ChunkedArray) -> Any:
     return pc.sum(values, min_count=0).as_py()
+
+
+def _agreeing(one: pa.ChunkedArray, other: pa.ChunkedArray) -> int:
+    return int(_sum(pc.equal(one, other)))
 
 
 def build_tables(run: RunDirectory) -> Totals:

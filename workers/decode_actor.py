@@ -54,7 +54,7 @@ class DecodeActor:
         A row of its own keeps the memory of this process at one unit's frames.
         """
         for entry in manifest.to_pylist():
-            row = {name: entry[name] for name in _IDENTITY if name != "truth"}
+            row = {name: entry.get(name) for name in _IDENTITY if name != "truth"}
             row["truth"] = entry["label"]
             etag = None if self._accept_changed else entry.get("etag")
             unit = Unit(**{name: row[name] for name in _PLACE}, etag=etag)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-UNIT_SCHEMA_VERSION = 2
+UNIT_SCHEMA_VERSION = 3
 
 KEPT_MAPS_ABOUT = (
     "one bit map per pruning stage, 1 = token kept; bits run over (time slot, row, column), the "
@@ -27,6 +27,7 @@ IDENTITY = (
     column("unit_id", pa.string(), "identity of the unit of work, unique in the run"),
     column("video_id", pa.string(), "identity of the video, unique in the archive"),
     column("uri", pa.string(), "where the video lies"),
+    column("size_bytes", pa.int64(), "size of the file when it was listed; null if not known"),
     column("start_s", pa.float64(), "start of the unit in the video, seconds; null: the start"),
     column("end_s", pa.float64(), "end of the unit in the video, seconds; null: the end"),
     column("truth", pa.string(), "label given in the input, null if none was"),
@@ -61,6 +62,16 @@ PREDICTION = (
     column("top_scores", pa.list_(pa.float32()), "their probabilities"),
 )
 
+SHADOW = (
+    column("shadow_label", pa.string(), "label without pruning; null outside the shadow sample"),
+    column("shadow_label_id", pa.int32(), "its index"),
+    column("shadow_score", pa.float32(), "its probability without pruning"),
+    column("shadow_top_ids", pa.list_(pa.int32()), "most probable classes without pruning"),
+    column("shadow_top_scores", pa.list_(pa.float32()), "their probabilities without pruning"),
+    column("shadow_flops", pa.int64(), "FLOPs of labelling without pruning, beside flops"),
+    column("shadow_gpu_ms", pa.float64(), "device time of that, milliseconds, beside gpu_ms"),
+)
+
 VIEW = (
     column("clip", pa.int32(), "number of the clip in the video, from 0"),
     column("crop", pa.int32(), "number of the spatial crop, from 0"),
@@ -71,6 +82,11 @@ VIEW = (
     column("tokens_kept", pa.list_(pa.int32()), "tokens kept, per pruning stage"),
     column("kept_maps", pa.list_(pa.binary()), KEPT_MAPS_ABOUT),
     column("gpu_ms", pa.float64(), "device time of the view's batch over its views, milliseconds"),
+    column(
+        "shadow_label_id",
+        pa.int32(),
+        "index of the most probable class without pruning; null outside the shadow sample",
+    ),
 )
 
 DECODED_SCHEMA = pa.schema(
@@ -93,6 +109,11 @@ UNITS_SCHEMA = pa.schema(
         column("scores", pa.list_(pa.float32()), "mean probability of every class over the views"),
         column("flops", pa.int64(), "sum of the views' flops"),
         column("gpu_ms", pa.float64(), "sum of the views' gpu_ms"),
+        *SHADOW,
+        column(
+            "shadow_scores", pa.list_(pa.float32()), "as scores, without pruning; null as the label"
+        ),
+        column("labelled_at", pa.timestamp("ms", tz="UTC"), "when this row was made"),
         column("views", pa.list_(pa.struct(list(VIEW))), "one entry per view"),
     ]
 )

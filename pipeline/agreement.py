@@ -1,0 +1,123 @@
+"""How far two labellings of the same videos agree, with intervals; pure functions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.integer]
+
+# Two-sided 95 %.
+_Z = 1.959963984540054
+_RESAMPLINGS = 2000
+_SEED = 20231002
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over `count` things and its two-sided 95 % interval; nan where there are none."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+    def percent(self) -> str:
+        """Such as `97.9 % (92.8 to 99.4)`."""
+        return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+def share(hits: int, count: int) -> Estimate:
+    """A share of independent things with Wilson's score interval, which holds near 0 and 1 too.
+
+    E. B. Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+    """
+    if not 0 <= hits <= count:
+        raise ValueError(f"hits must be 0 to {count}; got {hits}")
+    if count == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    value, z2 = hits / count, _Z**2
+    centre = (value + z2 / (2 * count)) / (1 + z2 / count)
+    half = _Z / (1 + z2 / count) * math.sqrt(value * (1 - value) / count + z2 / (4 * count**2))
+    low = 0.0 if hits == 0 else max(0.0, centre - half)
+    high = 1.0 if hits == count else min(1.0, centre + half)
+    return Estimate(value, low, high, count)
+
+
+def mean(values: Floats) -> Estimate:
+    """A mean of independent numbers (n,) with a percentile bootstrap interval, always the same."""
+    return ratio(values, np.ones(len(values)))
+
+
+def ratio(parts: Floats, wholes: Floats) -> Estimate:
+    """The sum of `parts` (n,) over the sum of `wholes` (n,), with a bootstrap over the n groups.
+
+    What belongs together, as views of one recording do, is drawn together.
+    """
+    count = len(parts)
+    if count != len(wholes):
+        raise ValueError(f"parts and wholes differ in length: {count} and {len(wholes)}")
+    total = float(np.sum(wholes, dtype=np.float64))
+    if count == 0 or total == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    value = float(np.sum(parts, dtype=np.float64)) / total
+    drawn = _resampled(np.asarray(parts, np.float64), np.asarray(wholes, np.float64))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(value, min(value, float(low)), max(value, float(high)), count)
+
+
+def _resampled(parts: Floats, wholes: Floats) -> Floats:
+    """(resamplings,) ratios over samples of as many groups, drawn with replacement.
+
+    How often each group is drawn is told by Poisson weights, which for large samples differ from
+    drawing by nothing that shows, and take memory for one resampling only.
+    """
+    draw = np.random.default_rng(_SEED)
+    out = np.empty(_RESAMPLINGS)
+    for number in range(_RESAMPLINGS):
+        if len(parts) < 1000:
+            chosen = draw.integers(len(parts), size=len(parts))
+            weights = np.bincount(chosen, minlength=len(parts)).astype(np.float64)
+        else:
+            weights = draw.poisson(1.0, size=len(parts)).astype(np.float64)
+        whole = float(weights @ wholes)
+        out[number] = float(weights @ parts) / whole if whole else float(np.nan)
+    finite: Floats = out[np.isfinite(out)]
+    return finite
+
+
+def top_overlap(one: Ints, other: Ints) -> Floats:
+    """(n,) share of the classes of `one` (n, k) that stand in `other` (n, k) too, in any order."""
+    if one.shape != other.shape:
+        raise ValueError(f"shapes differ: {one.shape} and {other.shape}")
+    found = (one[:, :, None] == other[:, None, :]).any(axis=2)
+    return np.asarray(found.mean(axis=1))
+
+
+def jensen_shannon(one: Floats, other: Floats) -> Floats:
+    """(n,) Jensen-Shannon divergence of probabilities (n, classes), bits: 0 if equal, at most 1.
+
+    J. Lin, Divergence measures based on the Shannon entropy, 1991.
+    """
+    if one.shape != other.shape:
+        raise ValueError(f"shapes differ: {one.shape} and {other.shape}")
+    p, q = (_probabilities(np.asarray(each, np.float64)) for each in (one, other))
+    middle = (p + q) / 2
+    divergence = (_relative(p, middle) + _relative(q, middle)) / 2
+    return np.asarray(np.clip(divergence, 0.0, 1.0))
+
+
+def _probabilities(scores: Floats) -> Floats:
+    """Rows that add up to 1; float32 sums miss it by a little."""
+    return np.asarray(scores / scores.sum(axis=1, keepdims=True))
+
+
+def _relative(p: Floats, q: Floats) -> Floats:
+    """(n,) relative entropy of p to q, bits; what p gives no chance adds nothing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms: Floats = np.where(p > 0, p * np.log2(p / q), 0.0)
+    return np.asarray(terms.sum(axis=1))

@@ -1,0 +1,48 @@
+"""Plots as SVG within a page: one look, narrow enough for a phone."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import matplotlib
+from cycler import cycler
+from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+# Told apart by eyes that see few colours too (Paul Tol's bright scheme).
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+
+_WIDTH, _HEIGHT = 5.2, 3.0
+_STYLE: Any = {
+    "svg.fonttype": "none",  # words stay words: they are found, read aloud and copied
+    "font.family": "sans-serif",
+    "font.size": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": cycler(color=COLOURS),
+}
+
+
+def new_figure(width: float = _WIDTH, height: float = _HEIGHT) -> tuple[Figure, Any]:
+    """An empty figure (inches) and its axes."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+    return figure, axes
+
+
+def inline_svg(figure: Figure, title: str) -> Markup:
+    """The figure as an <svg> element that fills its place's width; `title` is what it is called."""
+    out = io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Title": title})
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    label = str(Markup.escape(title))
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))

@@ -1,0 +1,92 @@
+"""What machines and storage cost, as the user says it in a small YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices of what a run uses.
+
+    Attributes:
+        gpu_hour: one GPU for an hour, with the cores and memory that come with it.
+        core_hour: one CPU core for an hour, on machines without a GPU.
+        read_gb: reading 10^9 bytes from storage, 0 within a region.
+        get_1000: a thousand read requests to object storage.
+        currency: what they are in.
+    """
+
+    gpu_hour: float
+    core_hour: float
+    read_gb: float = 0.0
+    get_1000: float = 0.0
+    currency: str = "USD"
+
+    def __post_init__(self) -> None:
+        for name in ("gpu_hour", "core_hour", "read_gb", "get_1000"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise UsageError(f"the price {name} must be a number; got {value!r}")
+            if not (math.isfinite(value) and value >= 0):
+                raise UsageError(f"the price {name} must be 0 or more; got {value}")
+        if not isinstance(self.currency, str) or not self.currency:
+            raise UsageError(f"currency must be a name such as USD; got {self.currency!r}")
+
+    @classmethod
+    def read(cls, path: Path) -> Prices:
+        """The prices in a YAML file of one `name: number` per line.
+
+        Raises:
+            UsageError: the message says what is allowed.
+        """
+        try:
+            content = yaml.safe_load(path.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UsageError(f"prices {path}: {' '.join(str(error).split())}") from error
+        try:
+            return cls.from_json(content)
+        except UsageError as error:
+            raise UsageError(f"prices {path}: {error}") from error
+
+    @classmethod
+    def from_json(cls, content: Any) -> Prices:
+        """What `as_json` gave, or a user wrote.
+
+        Raises:
+            UsageError: the message says what is allowed.
+        """
+        fields = dataclasses.fields(cls)
+        names = [field.name for field in fields]
+        needed = [field.name for field in fields if field.default is dataclasses.MISSING]
+        if not isinstance(content, dict) or not all(name in content for name in needed):
+            raise UsageError(
+                f"name at least {' and '.join(needed)}, one `name: number` per line; also allowed: "
+                f"{', '.join(name for name in names if name not in needed)}"
+            )
+        unknown = [str(name) for name in content if name not in names]
+        if unknown:
+            raise UsageError(f"unknown: {', '.join(unknown)}; allowed are {', '.join(names)}")
+        return cls(**content)
+
+    def as_json(self) -> dict[str, Any]:
+        """For run.json."""
+        return dataclasses.asdict(self)
+
+    @property
+    def gpu_second(self) -> float:
+        """One GPU for a second."""
+        return self.gpu_hour / 3600
+
+    @property
+    def core_second(self) -> float:
+        """One core for a second."""
+        return self.core_hour / 3600
