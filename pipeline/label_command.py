@@ -159,6 +159,14 @@ def parser(task: str) -> argparse.ArgumentParser:
         metavar="N",
         help="label actors (default: one per GPU; without GPUs one per core, fewer for small runs)",
     )
+    for unit, kind in (("cpus", "cores"), ("gpus", "GPUs")):
+        work.add_argument(
+            f"--max-{unit}",
+            type=int,
+            metavar="N",
+            help=f"{kind} that an autoscaling cluster can grow to: the pools are sized by these and "
+            f"wait for what is not there yet (default: the {kind} that are there)",
+        )
     work.add_argument(
         "--batch-size",
         type=int,
@@ -262,6 +270,8 @@ def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
         fetch_s=parse_seconds(arguments.fetch_timeout) if arguments.fetch_timeout else None,
         decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
         labelers=arguments.labelers,
+        max_cpus=arguments.max_cpus,
+        max_gpus=arguments.max_gpus,
         batch_size=arguments.batch_size,
         shadow=arguments.shadow,
         min_agreement=arguments.min_agreement,

@@ -37,6 +37,8 @@ class LabelOptions:
         decoders: (min, max) decode actors, AUTO for what fits the rates that are measured, None for
             what the cores allow.
         labelers: label actors.
+        max_cpus: cores that an autoscaling cluster can grow to, None for those that are there.
+        max_gpus: GPUs that it can grow to.
         batch_size: views per forward pass.
         shadow: share of the units that are labelled without pruning too.
         min_agreement: share of those that must keep their label; fewer are warned of.
@@ -64,6 +66,8 @@ class LabelOptions:
     fetch_s: float | None = None
     decoders: tuple[int, int] | Literal["auto"] | None = None
     labelers: int | None = None
+    max_cpus: int | None = None
+    max_gpus: int | None = None
     batch_size: int | None = None
     shadow: float = 0.0
     min_agreement: float | None = None
@@ -72,7 +76,7 @@ class LabelOptions:
     compile: Literal[False] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("limit", "labelers", "batch_size"):
+        for name in ("limit", "labelers", "max_cpus", "max_gpus", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be 1 or more; got {value}")

@@ -27,7 +27,7 @@ from pipeline.passing import Passing, check_failures, pools_for, retryable, root
 from pipeline.ray_session import start_ray
 from pipeline.resources import AUTO, Pools
 from pipeline.run_directory import RUN_VERSION, RunDirectory, environment, now
-from pipeline.starts import begin_start, change_pools, end_start
+from pipeline.starts import begin_start, change_pools, end_start, note_growth
 from pipeline.stopping import Stop, end_on_sigterm
 from pipeline.tables import build_tables
 from pipeline.verify import verify
@@ -172,6 +172,7 @@ def _label_the_rest(
         room = passing.room(pools)
         account = account or stages.as_json() | {"bottleneck": bottleneck(stages, room)}
         record(content, stages, room)
+        note_growth(content)
         run.save(content)
     check_failures(options.max_failed, counts, total)
     return account

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import ray
 
 from pipeline.bottleneck import Room
+from pipeline.cluster import cluster_for
 from pipeline.commits import reconcile
 from pipeline.counts import Counts
 from pipeline.errors import RunError
@@ -52,12 +53,10 @@ class Passing:
 
     def room(self, pools: Pools) -> Room:
         """What there is for the pools."""
-        resources, config = ray.cluster_resources(), self.graph(pools)
+        cluster, config = cluster_for(self.options), self.graph(pools)
         return Room(
             cores=pools.cores,
-            most_decoders=most_decoders(
-                pools, cpus=resources.get("CPU", 0.0), memory=resources.get("memory", 0.0)
-            ),
+            most_decoders=most_decoders(pools, cpus=cluster.cpus, memory=cluster.memory),
             labeller_threads=pools.labeller_threads,
             batch_size=config.batch_size,
             full_batch=default_batch(on_gpu=pools.labeller_gpus > 0),
@@ -103,11 +102,11 @@ def pools_for(
 
     `decoders`: how many, if that was found out.
     """
-    resources = ray.cluster_resources()
+    cluster = cluster_for(options)
     chosen = None if options.decoders == AUTO else options.decoders
     worth = memory = 0
     if plan is not None:
-        on_gpu = resources.get("GPU", 0.0) >= 1
+        on_gpu = cluster.gpus >= 1
         worth = labellers_worth_starting(count_rows(plan.run.manifest) * plan.protocol.views)
         memory = labeller_bytes(
             plan.model["architecture"],
@@ -117,10 +116,10 @@ def pools_for(
             models=2 if options.shadow else 1,
         )
     return plan_pools(
-        cpus=resources.get("CPU", 0.0),
-        gpus=resources.get("GPU", 0.0),
-        memory=resources.get("memory", 0.0),
-        nodes=len([node for node in ray.nodes() if node["Alive"]]),
+        cpus=cluster.cpus,
+        gpus=cluster.gpus,
+        memory=cluster.memory,
+        nodes=cluster.nodes,
         decoders=(decoders, decoders) if decoders is not None else chosen,
         labellers=options.labelers,
         labellers_worth=worth,

@@ -108,10 +108,14 @@ def plan_pools(
     if spare < 0:
         raise UsageError(
             f"the graph's own steps need {OVERHEAD_CPUS:g} cores ({FILTER_CPUS:g} for the "
-            f"checkpoint filter, {TASK_CPUS:g} for tasks) and the cluster has {cpus:g}"
+            f"checkpoint filter, {TASK_CPUS:g} for tasks) and the cluster has {cpus:g}; of one "
+            f"that grows on demand, name the most with --max-cpus"
         )
     if gpus >= 1 and labellers is not None and labellers > gpus:
-        raise UsageError(f"{labellers} labellers need {labellers} GPUs; the cluster has {gpus:g}")
+        raise UsageError(
+            f"{labellers} labellers need {labellers} GPUs; the cluster has {gpus:g}; of one that "
+            f"grows on demand, name the most with --max-gpus"
+        )
     rest = memory - FILTER_MEMORY
     if labellers is None and gpus >= 1:
         labellers = int(gpus)

@@ -38,6 +38,15 @@ def change_pools(content: dict[str, Any], pools: Pools) -> None:
     content[STARTS][-1] |= _pools(pools)
 
 
+def note_growth(content: dict[str, Any]) -> None:
+    """Says of the present start how large its cluster is, if that grew since the start began."""
+    device, start = describe_device(), content[STARTS][-1]
+    for known in (content[DEVICE], start):
+        known |= {name: max(known[name], device[name]) for name in _COUNTED}
+    if device["gpu"] is not None:
+        content[DEVICE]["gpu"] = device["gpu"]
+
+
 def end_start(content: dict[str, Any]) -> None:
     """Says of the present start that it ends now, if there is one."""
     if content.get(STARTS):
