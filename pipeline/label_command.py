@@ -164,7 +164,7 @@ def parser(task: str) -> argparse.ArgumentParser:
             f"--max-{unit}",
             type=int,
             metavar="N",
-            help=f"{kind} that an autoscaling cluster can grow to: the pools are sized by these and "
+            help=f"{kind} that an autoscaling cluster can grow to: pools are sized by these and "
             f"wait for what is not there yet (default: the {kind} that are there)",
         )
     work.add_argument(
