@@ -13,10 +13,8 @@ All processes, both namespaces and all files are removed, but for those of ``--k
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import random
-import secrets
 import shutil
 import signal
 import subprocess
@@ -24,55 +22,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from tests.faults.network import Host, two_hosts
+from tests.faults.nodes import ROOT, Node, is_exactly_once, ray_nodes, wait_for_nodes, written_rows
 from tests.faults.opens import Opens
 from tests.videos import write_video
 from workers.decoding import DecodedUnit, SandboxedDecoder, Unit
 from workers.sampling import protocol
 
-ROOT = Path(__file__).resolve().parents[2]
 CPUS = 3  # of each host, as Ray is told: four actors and the graph's own steps need both
-PORT = 6379
 MOST_RUNS = 6
-_SIGNS = {"decoders": "workers.decoding.child", "labellers": "LabelActor)"}
-
-
-@dataclass
-class Node:
-    """Ray on one host, started again whenever it has ended."""
-
-    host: Host
-    arguments: list[str]
-    environment: dict[str, str]
-    log: Path
-    starts: int = 0
-    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-
-    def keep_up(self) -> None:
-        """Start Ray unless it runs."""
-        if self._process is not None and self._process.poll() is None:
-            return
-        self.starts += 1
-        command = self.host.command(sys.executable, "-m", "ray.scripts.scripts", "start")
-        with open(self.log, "ab") as log:
-            self._process = subprocess.Popen(
-                [*command, *self.arguments, "--block"],
-                env=self.environment, stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-
-    def actors(self) -> str:
-        """Which actors run here, such as "2 decoders, 1 labellers"."""
-        lines = self.host.processes().values()
-        counts = {kind: sum(sign in line for line in lines) for kind, sign in _SIGNS.items()}
-        return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
 @dataclass
@@ -100,13 +62,7 @@ class Drill:
 
     def written(self) -> int:
         """Rows in the files of units that can be read by now."""
-        return sum(table.num_rows for table in _tables(self.output / "units"))
-
-
-def _tables(folder: Path) -> Iterator[pa.Table]:
-    for path in sorted(folder.glob("*.parquet")):
-        with contextlib.suppress(pa.ArrowException, OSError):  # one that is just being written
-            yield pq.ParquetFile(path).read(columns=["unit_id"])
+        return written_rows(self.output)
 
 
 def make_archive(drill: Drill) -> None:
@@ -132,54 +88,6 @@ def make_archive(drill: Drill) -> None:
     sta.save_checkpoint(model, path, labels=list("abcdef"), origin="random weights")
 
 
-@contextmanager
-def ray_nodes(drill: Drill, hook: Path) -> Iterator[tuple[Node, Node]]:
-    """Ray's head on the first host and a node on the second, both with a token of this drill's."""
-    token = secrets.token_hex(32)
-    nodes = []
-    for host in drill.hosts:
-        temporary = drill.work / host.name[4]
-        temporary.mkdir()
-        environment = {
-            **os.environ,
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": token,
-            "RAY_TMPDIR": str(temporary),
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(hook)]),
-        }
-        environment.pop("RAY_ADDRESS", None)
-        common = ["--node-ip-address", host.address, "--num-cpus", str(CPUS), "--num-gpus", "0"]
-        common += ["--object-store-memory", str(300 * 1024**2), "--disable-usage-stats"]
-        nodes.append(Node(host, common, environment, drill.work / f"{temporary.name}.log"))
-    head, other = nodes
-    head.arguments += ["--head", "--port", str(PORT), "--include-dashboard", "false"]
-    other.arguments += ["--address", f"{head.host.address}:{PORT}"]
-    head.keep_up()
-    yield head, other
-
-
-def wait_for_nodes(drill: Drill, nodes: tuple[Node, Node]) -> None:
-    """Return when Ray has both nodes; the second one is started again until the head answers."""
-    head, other = nodes
-    program = (
-        "import ray; ray.init(log_to_driver=False);"
-        "raise SystemExit(sum(n['Alive'] for n in ray.nodes()) != 2)"
-    )
-    environment = head.environment | {"RAY_ADDRESS": f"{head.host.address}:{PORT}"}
-    for _ in range(40):
-        time.sleep(3)
-        other.keep_up()
-        asked = subprocess.run(
-            head.host.command(sys.executable, "-c", program),
-            env=environment, capture_output=True, check=False,
-        )  # fmt: skip
-        if asked.returncode == 0:
-            return
-    said = f"{head.log.read_text()[-2000:]}\n{other.log.read_text()[-2000:]}"
-    raise SystemExit(f"Ray did not come up on both hosts:\n{said}")
-
-
 def start_job(drill: Drill, head: Node) -> subprocess.Popen[bytes]:
     """The labelling job on the first host, its words in job.log."""
     arguments = [drill.archive, drill.output, "--checkpoint", drill.work / "random.safetensors"]
@@ -187,7 +95,7 @@ def start_job(drill: Drill, head: Node) -> subprocess.Popen[bytes]:
     with open(drill.work / "job.log", "ab") as log:
         return subprocess.Popen(
             head.host.command(sys.executable, ROOT / "jobs" / "label_k400.py", *arguments),
-            env=head.environment | {"RAY_ADDRESS": f"{head.host.address}:{PORT}"},
+            env=head.environment | {"RAY_ADDRESS": head.address},
             stdout=log, stderr=subprocess.STDOUT, cwd=drill.work,
         )  # fmt: skip
 
@@ -255,24 +163,6 @@ def opens_of_one_decode(archive: Path, opens: Opens) -> int:
     return opens.take()[path.name]
 
 
-def judge(drill: Drill) -> bool:
-    """Whether every unit has one row, by the job's own checks and by a count of our own."""
-    checked = subprocess.run(
-        [sys.executable, str(ROOT / "jobs" / "verify.py"), str(drill.output)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    print(checked.stdout + checked.stderr, end="")
-    units, videos = (
-        Counter(i for t in _tables(drill.output / name) for i in t[column].to_pylist())
-        for name, column in (("units", "unit_id"), ("manifest", "unit_id"))
-    )
-    several = [unit for unit, count in units.items() if count > 1]
-    missing = videos.keys() - units.keys()
-    print(f"units with one row: {sum(c == 1 for c in units.values())} of {len(videos)};", end=" ")
-    print(f"with several: {len(several)}; without: {len(missing)}")
-    return checked.returncode == 0 and not several and not missing and len(videos) == drill.videos
-
-
 def drill_once(arguments: argparse.Namespace, work: Path) -> bool:
     with ExitStack() as stack:
         hosts = stack.enter_context(two_hosts())
@@ -282,8 +172,11 @@ def drill_once(arguments: argparse.Namespace, work: Path) -> bool:
         drill.say(f"an archive of {drill.videos} videos is made")
         opens = Opens(drill.archive, work / "hook")
         once = opens_of_one_decode(drill.archive, opens)
-        nodes = stack.enter_context(ray_nodes(drill, opens.hook))
-        wait_for_nodes(drill, nodes)
+        told = ["--num-cpus", str(CPUS), "--num-gpus", "0"]
+        path = os.pathsep.join([str(ROOT), str(opens.hook)])
+        head = [*told, "--include-dashboard", "false"]
+        nodes = ray_nodes(work, hosts, environment={"PYTHONPATH": path}, head=head, other=told)
+        wait_for_nodes(nodes)
         drill.say("Ray runs on both hosts")
         run_job(drill, nodes, seconds=arguments.job_seconds)
         decodes = Counter(round(count / once) for count in opens.take().values())
@@ -291,7 +184,7 @@ def drill_once(arguments: argparse.Namespace, work: Path) -> bool:
     again = sum(videos for times, videos in decodes.items() if times > 1)
     print(f"runs of the job until exit 0: {len(drill.codes)} (exit codes {drill.codes})")
     print(f"videos decoded more than once: {again} of {drill.videos}; by times: {dict(decodes)}")
-    whole = judge(drill)
+    whole = is_exactly_once(drill.output, drill.videos)
     print("exactly once" if whole and drill.codes[-1] == 0 else "NOT exactly once")
     return whole and drill.codes[-1] == 0
 
