@@ -1,0 +1,81 @@
+"""The runbook: it names what there is, knows every alert, and its table of files is the graph's."""
+
+import re
+
+import pytest
+import yaml
+
+from pipeline.graph import GraphConfig
+from pipeline.label_command import parser
+from pipeline.resources import plan_pools
+from tests.infra.manifests import ROOT
+from workers.decoding import DecodeLimits
+from workers.labelling import LabellerConfig
+from workers.sampling import protocol
+
+TEXT = (ROOT / "infra" / "README.md").read_text()
+RUNS = {
+    100_000: "100,000",
+    1_000_000: "1 million",
+    5_000_000: "5 million",
+    10_000_000: "10 million",
+    100_000_000: "100 million",
+}
+
+
+def row(title):
+    rows = [line for line in TEXT.splitlines() if line.startswith(f"| {title}")]
+    (cells,) = (row for row in map(_cells, rows) if len(row) == 1 + len(RUNS))
+    return cells[1:]
+
+
+def _cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def rows_per_file(units):
+    config = GraphConfig(
+        protocol=protocol("videomae-k400", size=224),
+        decoder="pyav",
+        limits=DecodeLimits(),
+        labeller=LabellerConfig(checkpoint="demo"),
+        pools=plan_pools(cpus=156, gpus=16, decoders=(150, 150), labellers=16),
+        units=units,
+    )
+    # A file is closed by the block that reaches its least number of rows.
+    return -(-config.commit_rows // config.grain.label_rows) * config.grain.label_rows
+
+
+def test_commits_and_files_of_a_run_are_those_of_the_graph():
+    assert row("videos in one run") == list(RUNS.values())
+    assert row("units per commit") == [f"{rows_per_file(units):,}" for units in RUNS]
+    files = [-(-units // rows_per_file(units)) for units in RUNS]
+    assert row("files in `units/`") == [f"{count:,}" for count in files]
+
+
+def test_the_head_s_memory_follows_from_its_inputs():
+    gib = [0.6 + units * 1.1 * 1024 / 2**30 for units in RUNS]
+    said = [float(cell.removesuffix(" GiB")) for cell in row("head's memory")]
+    assert said == pytest.approx(gib, rel=0.05)
+
+
+def test_every_alert_is_in_the_table_of_what_to_do():
+    rules = yaml.safe_load((ROOT / "infra/monitoring/alerts.yml").read_text())["groups"][0]["rules"]
+    for rule in rules:
+        assert f"alert `{rule['alert']}`" in TEXT
+
+
+def test_every_path_and_program_that_it_names_exists():
+    paths = re.findall(r"(?:infra|jobs|tests)/[\w./-]*\w", TEXT)
+    assert len(paths) > 10
+    for path in paths:
+        assert (ROOT / path).exists(), path
+    for module in re.findall(r"python -m (tests\.[\w.]+)", TEXT):
+        assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
+
+
+def test_every_flag_of_the_labelling_jobs_that_it_names_exists():
+    known = parser("k400").format_help()
+    for flag in ("--max-cpus", "--max-gpus", "--labelers", "--decoders", "--fetch-timeout"):
+        assert f"`{flag}" in TEXT
+        assert flag in known
