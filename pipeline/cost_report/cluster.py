@@ -1,4 +1,4 @@
-"""The cluster that would label an archive by a deadline, from the rates of a run. Pure functions."""
+"""The cluster that would label an archive by a deadline, from the rates of a run."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Cluster:
 def cluster_for(
     target: Target, work: Work, labellers: Labellers, prices: Prices | None
 ) -> Cluster | None:
-    """The cluster for an archive like the videos that `work` is of; None if these have no length."""
+    """The cluster for an archive like the videos of `work`; None if these have no length."""
     if not work.video_ns:
         return None
     scale = target.archive_hours / work.video_hours

@@ -12,11 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.agreement import Estimate, jensen_shannon, ratio, share, top_overlap
+from pipeline.agreement import Estimate, Floats, jensen_shannon, ratio, share, top_overlap
 from pipeline.cost_report.runs import Run
 from pipeline.cost_report.units import labelled_units
-
-Floats = npt.NDArray[np.float64]
 
 SHOWN = 20
 
@@ -87,6 +85,11 @@ class _Sums:
     count: list[Floats] = field(default_factory=list)
     divergence: list[Floats] = field(default_factory=list)
 
+    def add(self, *numbers: Floats) -> None:
+        """Hits, overlap, count and divergence of some units, (n,) each."""
+        for kept, values in zip(vars(self).values(), numbers, strict=True):
+            kept.append(values)
+
     def agreement(self, *, clustered: bool, differing: Iterable[Differing] = ()) -> Agreement:
         hits, overlap, count, divergence = (
             np.concatenate(each) if each else np.zeros(0)
@@ -98,7 +101,7 @@ class _Sums:
             compared="clips" if clustered else "videos",
             top1=same,
             top5=_ratio(overlap, count),
-            divergence=_ratio(divergence, np.ones(len(divergence))),
+            divergence=_ratio(divergence, _ones(len(divergence))),
             differing=tuple(differing),
         )
 
@@ -122,12 +125,9 @@ def agreement(
         else:
             hits = _equal(reference["label_id"], run["label_id"])
             overlap = top_overlap(_matrix(reference["top_ids"]), _matrix(run["top_ids"]))
-            count = np.ones(len(hits))
+            count = _ones(len(hits))
         divergence = _divergence(reference["scores"], run["scores"])
-        for kept, values in zip(
-            vars(sums).values(), (hits, overlap, count, divergence), strict=True
-        ):
-            kept.append(values)
+        sums.add(hits, overlap, count, divergence)
         differing += _most(reference, run, divergence, labels)
         differing = sorted(differing, key=lambda each: -each.divergence)[:SHOWN]
     return sums.agreement(clustered=clustered, differing=differing)
@@ -145,14 +145,14 @@ def shadow_agreement(run: Run) -> Agreement | None:
         if not table.num_rows:
             continue
         overlap = top_overlap(_matrix(table["shadow_top_ids"]), _matrix(table["top_ids"]))
-        hits, count = _equal(table["shadow_label_id"], table["label_id"]), np.ones(len(overlap))
         if run.is_timeline:
             hits, count = _shadow_by_clip(table["views"])
             overlap = overlap * count
-        sums.hits.append(hits)
-        sums.overlap.append(overlap)
-        sums.count.append(count)
-        sums.divergence.append(_divergence(table["shadow_scores"], table["scores"]))
+        else:
+            hits = _equal(table["shadow_label_id"], table["label_id"])
+            count = _ones(len(hits))
+        divergence = _divergence(table["shadow_scores"], table["scores"])
+        sums.add(hits, overlap, count, divergence)
     return sums.agreement(clustered=run.is_timeline)
 
 
@@ -188,11 +188,12 @@ def _ratio(parts: Floats, wholes: Floats) -> Estimate:
     if len(parts) <= _GROUPS:
         return ratio(parts, wholes)
     group = np.arange(len(parts)) % _GROUPS
-    found = ratio(
-        np.bincount(group, weights=parts, minlength=_GROUPS),
-        np.bincount(group, weights=wholes, minlength=_GROUPS),
-    )
+    found = ratio(_summed(group, parts, _GROUPS), _summed(group, wholes, _GROUPS))
     return Estimate(found.value, found.low, found.high, len(parts))
+
+
+def _ones(count: int) -> Floats:
+    return np.ones(count)
 
 
 def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> Floats:
@@ -218,12 +219,9 @@ def _by_clip(one: pa.ChunkedArray, other: pa.ChunkedArray) -> tuple[Floats, Floa
     _, mine, its = np.intersect1d(key, its_key, assume_unique=True, return_indices=True)
     hits = (label[mine] == its_label[its]).astype(np.float64)
     overlap = top_overlap(top[mine], its_top[its])
-    units, place = len(one), unit[mine]
-    return (
-        np.bincount(place, weights=hits, minlength=units),
-        np.bincount(place, weights=overlap, minlength=units),
-        np.bincount(place, minlength=units).astype(np.float64),
-    )
+    place, units = unit[mine], len(one)
+    ones = _ones(len(place))
+    return _summed(place, hits, units), _summed(place, overlap, units), _summed(place, ones, units)
 
 
 def _views(views: pa.ChunkedArray) -> tuple[npt.NDArray[Any], ...]:
@@ -242,10 +240,13 @@ def _shadow_by_clip(views: pa.ChunkedArray) -> tuple[Floats, Floats]:
     unit = np.asarray(pc.list_parent_indices(combined)).astype(np.int64)
     flat = pc.list_flatten(combined)
     same = _equal(pc.struct_field(flat, "label_id"), pc.struct_field(flat, "shadow_label_id"))
-    return (
-        np.bincount(unit, weights=same, minlength=len(views)),
-        np.bincount(unit, minlength=len(views)).astype(np.float64),
-    )
+    ones = _ones(len(unit))
+    return _summed(unit, same, len(views)), _summed(unit, ones, len(views))
+
+
+def _summed(places: npt.NDArray[np.int64], values: Floats, count: int) -> Floats:
+    """(count,) sums of the values at equal places."""
+    return np.asarray(np.bincount(places, weights=values, minlength=count), dtype=np.float64)
 
 
 def _most(

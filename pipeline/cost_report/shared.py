@@ -27,6 +27,7 @@ _COLUMNS = [
     "video_id", "uri", "status", "label", "truth", "clips", "flops", "gpu_ms", "decode_ms",
     "bytes_read", "duration_s", "units", "units_failed", "shadow_flops", "shadow_gpu_ms",
 ]  # fmt: skip
+_PER_VIDEO = ("device_ns", "decode_ns", "bytes_read", "gets")
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _states(run: Run) -> tuple[pa.Array, npt.NDArray[np.int8]]:
 def read_rows(run: Run, shared: Shared) -> Rows:
     """Reads videos/ of a run, file by file."""
     count = len(shared.ids)
-    columns = {name: np.zeros(count, np.int64) for name in ("device", "decode", "bytes", "gets")}
+    columns = {name: np.zeros(count, np.int64) for name in _PER_VIDEO}
     right = np.full(count, -1, np.int8)
     of_shared = whole = Work()
     ok = ok_ns = incomplete = 0
@@ -190,12 +191,21 @@ def read_rows(run: Run, shared: Shared) -> Rows:
         ok += int(labelled.sum())
         ok_ns += exact_sum(numbers["video_ns"][labelled])
         incomplete += int((numbers["units_failed"][chosen] > 0).sum())
-        for column, source in zip(
-            columns.values(), ("device_ns", "decode_ns", "bytes_read", "gets"), strict=True
-        ):
-            column[places[chosen]] = numbers[source][chosen]
+        for name, column in columns.items():
+            column[places[chosen]] = numbers[name][chosen]
         right[places[chosen]] = _right(table)[chosen]
-    return Rows(of_shared, whole, ok, ok_ns, incomplete, *columns.values(), right)
+    return Rows(
+        of_shared,
+        whole,
+        ok,
+        ok_ns,
+        incomplete,
+        device_ns=columns["device_ns"],
+        decode_ns=columns["decode_ns"],
+        bytes_read=columns["bytes_read"],
+        gets=columns["gets"],
+        right=right,
+    )
 
 
 def _numbers(table: pa.Table) -> dict[str, Ints]:

@@ -1,0 +1,186 @@
+"""The report as files: a page that stands alone, Markdown, JSON; and a few lines for the screen."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from pipeline.cost_report import words
+from pipeline.cost_report.compare import Comparison, Figures
+from pipeline.cost_report.how import explained
+from pipeline.cost_report.plots import plots
+from pipeline.cost_report.presentation import Table, distribution, headline, tables
+from pipeline.page.render import render
+
+NO_PRICES = "No prices, so no money: give them by --prices FILE (infra/prices.yaml is an example)."
+
+
+def write(found: Comparison, folder: Path) -> Path:
+    """Writes report.html, report.md and report.json; the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(as_json(found), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "report.json").write_text(f"{content}\n")
+    (folder / "report.md").write_text(markdown(found))
+    page = folder / "report.html"
+    page.write_text(html(found))
+    return page
+
+
+def as_json(found: Comparison) -> dict[str, Any]:
+    """Every figure, unrounded; what is not known is null."""
+    content = {
+        "version": 1,
+        "reference": found.reference.run.name,
+        "shared": {
+            "videos": len(found.shared.ids),
+            "all": found.shared.all,
+            "left_out": [{"why": why, "videos": count} for why, count in found.shared.reasons],
+        },
+        "prices": None if found.prices is None else found.prices.as_json(),
+        "prices_from": found.prices_from or None,
+        "target": None if found.target is None else dataclasses.asdict(found.target),
+        "notes": list(found.notes),
+        "runs": [_run(each) for each in found.runs],
+        "how": [
+            dataclasses.asdict(each) | {"statements": dict(each.statements)}
+            for each in explained(found)
+        ],
+    }
+    return dict(_without_nan(content))
+
+
+def _run(each: Figures) -> dict[str, Any]:
+    rows = each.rows
+
+    def plain(value: Any) -> Any:
+        return None if value is None else dataclasses.asdict(value)
+
+    return {
+        "name": each.run.name,
+        "uri": each.run.uri,
+        "identity": each.run.identity,
+        "device": each.run.content.get("device"),
+        "labelled": rows.ok,
+        "labelled_video_ns": rows.ok_ns,
+        "work": plain(rows.shared),
+        "whole": plain(rows.whole),
+        "held": plain(each.held),
+        "labellers": plain(each.labellers),
+        "bill": None if each.bill is None else plain(each.bill) | {"total": each.bill.total},
+        "paid": plain(each.paid),
+        "cost_per_video": distribution(each),
+        "cluster": plain(each.cluster),
+        "agreement": plain(each.agreement),
+        "accuracy": plain(each.accuracy),
+        "accuracy_less_reference": plain(each.difference),
+        "shadow": plain(each.shadow),
+    }
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def html(found: Comparison) -> str:
+    """The page."""
+    return render(
+        "cost_report/report.html.j2",
+        title=title(found),
+        lead=lead(found),
+        cards=headline(found),
+        notes=[*found.notes, *([] if found.prices else [NO_PRICES])],
+        tables=tables(found),
+        plots=plots(found),
+        how=explained(found),
+    )
+
+
+def markdown(found: Comparison) -> str:
+    """The same without plots."""
+    parts = [f"# {title(found)}", *lead(found)]
+    notes = [*found.notes, *([] if found.prices else [NO_PRICES])]
+    if notes:
+        parts.append("\n".join(f"- {_escaped(note)}" for note in notes))
+    for table in tables(found):
+        parts += [f"## {_escaped(table.title)}", *([table.about] if table.about else [])]
+        parts.append(_markdown_table(table))
+    parts.append("## How each figure comes about")
+    for each in explained(found):
+        parts += [f"### {each.figure}", each.words]
+        parts += [f"{name}:\n\n```sql\n{text}\n```" for name, text in each.statements]
+    return "\n\n".join(parts) + "\n"
+
+
+def title(found: Comparison) -> str:
+    """Such as `Cost report: a, b`."""
+    return "Cost report: " + ", ".join(each.run.name for each in found.runs)
+
+
+def lead(found: Comparison) -> list[str]:
+    """What is compared, and what is not; a paragraph each."""
+    shared, every = len(found.shared.ids), found.shared.all
+    length = words.hours(found.reference.rows.shared.video_hours)
+    lines = [
+        f"Compared on the {shared:,} videos ({length}) that every run labelled, of {every:,} in "
+        f"any of them. The reference is {found.reference.run.name} "
+        f"({found.reference.run.pruning})."
+    ]
+    if shared < every:
+        reasons = "; ".join(f"{count:,} {why}" for why, count in found.shared.reasons)
+        lines.append(f"Left out are {every - shared:,} videos: {reasons}.")
+    return lines
+
+
+def _markdown_table(table: Table) -> str:
+    rows = [table.columns, ("---",) * len(table.columns), *table.rows]
+    return "\n".join("| " + " | ".join(map(_escaped, row)) + " |" for row in rows)
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    for special in ("\\", "|", "*", "_", "`", "<", "["):
+        text = text.replace(special, f"\\{special}")
+    return text
+
+
+def screen(found: Comparison) -> str:
+    """A short table for the terminal."""
+    currency = found.prices.currency if found.prices else ""
+    heading = ["", "GFLOPs/video", "device s", "decode s", "wall s"]
+    if found.prices:
+        heading += [f"work {currency}/1,000", f"bill {currency}/1,000"]
+    heading += ["same label", "right"]
+    lines = [heading, *(_screen_row(each, priced=found.prices is not None) for each in found.runs)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
+    table = [
+        "  ".join(
+            cell.ljust(width) if number == 0 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    notes = [*found.notes, *([] if found.prices else [NO_PRICES])]
+    return "\n".join([*lead(found), "", *table, *(["", *notes] if notes else [])])
+
+
+def _screen_row(each: Figures, *, priced: bool) -> list[str]:
+    work = each.rows.shared
+    row = [
+        f"{each.run.name} ({each.run.pruning})",
+        words.digits(work.flops / work.videos / 1e9),
+        words.digits(work.device_s),
+        words.digits(work.decode_s),
+        words.digits(each.held.wall_s),
+    ]
+    if priced and each.bill is not None and each.paid.money is not None:
+        row.append(words.digits(1000 * each.bill.total / work.videos))
+        row.append(words.digits(1000 * each.paid.money / each.rows.ok))
+    same = "reference" if each.agreement is None else words.share(each.agreement.top1)
+    return [*row, same, "–" if each.accuracy is None else words.share(each.accuracy)]
