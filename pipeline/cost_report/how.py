@@ -134,7 +134,8 @@ def _money(found: Comparison) -> list[Explained]:
             "money",
             "Cost of the work",
             f"Device seconds x what a second of them occupies ({seconds}) x the price of that; "
-    XX a video in object storage. Prices: {_prices(prices)}, from "
+            f"decoding's core-seconds x the price of a core; bytes and requests x theirs, a "
+            f"request per unit of a video in object storage. Prices: {_prices(prices)}, from "
             f"{found.prices_from}. What a GPU costs without the cores that come with it is "
             f"gpu_hour - gpu_cores x core_hour.",
         )

@@ -54,6 +54,10 @@ class Differing:
     label: str
     score: float
 
+    def rank(self) -> tuple[bool, float]:
+        """Sorts other labels before equal ones, each by falling divergence."""
+        return self.label == self.reference_label, -self.divergence
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -65,7 +69,7 @@ class Agreement:
         top1: share with the same label.
         top5: share of the five most probable classes that both have.
         divergence: Jensen-Shannon divergence of the units' scores, bits.
-        differing: the units that differ most.
+        differing: the units that differ most, those with another label first.
     """
 
     units: int
@@ -129,7 +133,7 @@ def agreement(
         divergence = _divergence(reference["scores"], run["scores"])
         sums.add(hits, overlap, count, divergence)
         differing += _most(reference, run, divergence, labels)
-        differing = sorted(differing, key=lambda each: -each.divergence)[:SHOWN]
+        differing = sorted(differing, key=Differing.rank)[:SHOWN]
     return sums.agreement(clustered=clustered, differing=differing)
 
 
@@ -252,8 +256,9 @@ def _summed(places: npt.NDArray[np.int64], values: Floats, count: int) -> Floats
 def _most(
     reference: pa.Table, run: pa.Table, divergence: Floats, labels: list[str]
 ) -> list[Differing]:
-    """The units of these rows that differ most, largest divergence first."""
-    chosen = np.argsort(-divergence, kind="stable")[:SHOWN]
+    """The units of these rows that differ most: other labels first, then by divergence."""
+    same = _equal(reference["label_id"], run["label_id"])
+    chosen = np.lexsort((-divergence, same))[:SHOWN]
     columns = ["video_id", "start_s", "truth", "label_id", "score"]
     of_reference = reference.select(columns).take(chosen).to_pylist()
     of_run = run.select(columns).take(chosen).to_pylist()

@@ -142,6 +142,7 @@ def _work(found: Comparison) -> Table:
             _against(found, lambda e: e.rows.shared.flops / max(1, e.rows.shared.views), _flops),
         ),
         (name, _against(found, lambda e: e.rows.shared.device_s, words.seconds)),
+        ("Labelling, core time", _label_cores(found)),
         ("Decoding, core time", _against(found, lambda e: e.rows.shared.decode_s, words.seconds)),
         ("Bytes read", _against(found, lambda e: e.rows.shared.bytes_read, _bytes)),
     ]
@@ -152,9 +153,18 @@ def _work(found: Comparison) -> Table:
             return words.money(value, currency)
 
         rows += [
-            ("Labelling", _against(found, lambda e: e.bill.device if e.bill else 0.0, price)),
-            ("Decoding", _against(found, lambda e: e.bill.decode if e.bill else 0.0, price)),
-            ("Reading", _against(found, lambda e: e.bill.reading if e.bill else 0.0, price)),
+            (
+                "Cost of labelling",
+                _against(found, lambda e: e.bill.device if e.bill else 0.0, price),
+            ),
+            (
+                "Cost of decoding",
+                _against(found, lambda e: e.bill.decode if e.bill else 0.0, price),
+            ),
+            (
+                "Cost of reading",
+                _against(found, lambda e: e.bill.reading if e.bill else 0.0, price),
+            ),
             ("Cost of the work", _against(found, _bill, price)),
             (
                 "per 1,000 videos",
@@ -169,6 +179,12 @@ def _work(found: Comparison) -> Table:
         f"not the machines had anything else to do. The shadow sample stands apart."
     )
     return _table(found, "What the work took", rows, about)
+
+
+def _label_cores(found: Comparison) -> Cell:
+    """Device time x the cores of a labeller; nothing where all labellers have GPUs."""
+    cell = _against(found, lambda e: e.rows.shared.device_s * e.labellers.cpus, words.seconds)
+    return lambda each: cell(each) if each.labellers.cpus else None
 
 
 def _per_hour(found: Comparison, price: Callable[[float], str]) -> Cell:
@@ -210,7 +226,7 @@ def _paid(found: Comparison) -> Table:
         return each.held.wall_s / each.rows.ok * _PER
 
     rows: list[tuple[str, Cell]] = [
-        ("Wall time", lambda e: f"{clock(e.held.wall_s)} in {e.held.starts} start(s)"),
+        ("Wall time", _wall),
         ("Wall time per 1,000 videos", _against(found, per_video, words.seconds)),
         ("GPU time held", _if_gpu(lambda e: words.seconds(e.held.gpu_s))),
         ("of it busy", _if_gpu(lambda e: _part(e.paid.used_gpu_s, e.held.gpu_s))),
@@ -253,6 +269,11 @@ def _paid_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
             ),
         ),
     ]
+
+
+def _wall(each: Figures) -> str:
+    starts = f"{each.held.starts} starts" if each.held.starts > 1 else "one start"
+    return f"{clock(each.held.wall_s)} in {starts}"
 
 
 def _if_gpu(said: Callable[[Figures], str]) -> Cell:
@@ -355,7 +376,8 @@ def _differing(each: Figures) -> Table:
         f"Where {each.run.name} differs most",
         ("Video", "Bits", "Reference", "This run", "Truly"),
         rows,
-        f"Up to {SHOWN} of the largest divergences of the scores from the reference's.",
+        f"Up to {SHOWN} units: those with another label first, then the others, each by the divergence "
+        f"of the scores from the reference's.",
     )
 
 

@@ -160,7 +160,7 @@ def _reasons(runs: Sequence[Run], every: npt.NDArray[np.int8]) -> tuple[tuple[st
         failed = [run.name for run, state in zip(runs, column, strict=True) if state == _FAILED]
         absent = [run.name for run, state in zip(runs, column, strict=True) if state == 0]
         said = [f"failed in {', '.join(failed)}"] if failed else []
-        said += [f"no part of {', '.join(absent)}"] if absent else []
+        said += [f"not in {', '.join(absent)}"] if absent else []
         reasons.append((" and ".join(said), int(count)))
     return tuple(sorted(reasons, key=lambda reason: -reason[1]))
 
