@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -13,6 +12,8 @@ from pipeline.cost_report.compare import Comparison, Figures
 from pipeline.page.figures import COLOURS, inline_svg, new_figure
 
 _BINS = 40
+# Costs that span more than so many times their least are shown on a logarithmic axis.
+_WIDE = 10
 _HELD = ("decoding", "labelling", "shadow sample", "idle, overhead")
 _HELD_COLOURS = (COLOURS[4], COLOURS[0], COLOURS[3], "#dddddd")
 
@@ -50,10 +51,10 @@ def _quality(found: Comparison) -> Plot | None:
         axes.errorbar(x, y, yerr=errors, fmt="o", capsize=3, color=colour, label=_label(each))
     if not shown:
         return None
-    axes.set_xlim(left=0, right=1.15 * max(_cost(each, found) for each in found.runs))
+    axes.set_xlim(left=0, right=1.2 * max(_cost(each, found) for each in found.runs))
     axes.set_ylabel("right, %" if judged else "same label, %")
     axes.set_xlabel(_cost_axis(found))
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower left")
     what = "Accuracy" if judged else "Agreement with the reference"
     return Plot(
         inline_svg(figure, f"{what} against cost"),
@@ -90,7 +91,8 @@ def _time(found: Comparison, what: str) -> Plot:
         if column.any():
             axes.barh(range(len(found.runs)), column, left=left, label=name, color=colour)
             left += column
-    axes.set_yticks(range(len(found.runs)), [_label(each) for each in found.runs], fontsize=8)
+    names = [_label(each).replace(" (", "\n(") for each in found.runs]
+    axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(f"{what[:-1].replace('core', 'Core')} {unit} held by the whole run")
     figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=8)
@@ -116,31 +118,30 @@ def _distribution(found: Comparison) -> Plot | None:
     values = np.concatenate(every)
     if not len(values):
         return None
-    low, high = float(values.min()), float(values.max())
-    edges = np.geomspace(low * 0.95, high * 1.05, _BINS + 1)
+    low, high = 0.95 * float(values.min()), 1.05 * float(values.max())
+    wide = high > _WIDE * low
+    edges = np.geomspace(low, high, _BINS + 1) if wide else np.linspace(low, high, _BINS + 1)
     figure, axes = new_figure()
     for number, (each, costs) in enumerate(zip(found.runs, every, strict=True)):
         colour = COLOURS[number % len(COLOURS)]
         axes.hist(costs, bins=edges, histtype="stepfilled", alpha=0.25, color=colour)
         axes.hist(costs, bins=edges, histtype="step", color=colour, label=_label(each))
-    axes.set_xscale("log")
-    _plain_ticks(axes, low, high)
+    if wide:
+        axes.set_xscale("log")
+        ticks = np.geomspace(low, high, 4)
+        axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+        axes.set_xticks([], minor=True)
+    else:
+        axes.locator_params(axis="x", nbins=5)
     money = found.prices is not None
     axes.set_xlabel(_cost_axis(found) if money else "device and core seconds per video")
     axes.set_ylabel("videos")
     axes.legend(frameon=False, fontsize=8)
     return Plot(
         inline_svg(figure, "Distribution of cost per video"),
-        "How the cost of the work is spread over the shared videos (logarithmic).",
+        "How the cost of the work is spread over the shared videos.",
     )
 
 
-def _plain_ticks(axes: Any, low: float, high: float) -> None:
-    """Few ticks with plain numbers, also where the values span less than a power of ten."""
-    ticks = np.geomspace(low, high, 4)
-    axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
-    axes.set_xticks([], minor=True)
-
-
 def _label(each: Figures) -> str:
-    return f"{each.run.name.split('/')[-1]}\n({each.run.pruning})"
+    return f"{each.run.name.split('/')[-1]} ({each.run.pruning})"

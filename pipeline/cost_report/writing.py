@@ -11,8 +11,9 @@ from typing import Any
 from pipeline.cost_report import words
 from pipeline.cost_report.compare import Comparison, Figures
 from pipeline.cost_report.how import explained
+from pipeline.cost_report.layout import Table
 from pipeline.cost_report.plots import plots
-from pipeline.cost_report.presentation import Table, distribution, headline, tables
+from pipeline.cost_report.presentation import distribution, headline, tables
 from pipeline.page.render import render
 
 NO_PRICES = "No prices, so no money: give them by --prices FILE (infra/prices.yaml is an example)."
@@ -94,6 +95,7 @@ def html(found: Comparison) -> str:
         "cost_report/report.html.j2",
         title=title(found),
         lead=lead(found),
+        reference=found.reference.run.name,
         cards=headline(found),
         notes=[*found.notes, *([] if found.prices else [NO_PRICES])],
         tables=tables(found),
