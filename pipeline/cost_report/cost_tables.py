@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.cost_report import words
-from pipeline.cost_report.cluster import CORES_PER_STEP, UTILISATION
+from pipeline.cost_report.cluster import CORES_PER_STEP, UTILISATION, Cluster
 from pipeline.cost_report.compare import Comparison, Figures
 from pipeline.cost_report.costs import Bill
 from pipeline.cost_report.layout import Cell, Table, against, by_run

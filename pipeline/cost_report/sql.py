@@ -21,10 +21,8 @@ _SUMS = """\
 
 # Half of what Kullback and Leibler count from p to the middle m, and half of that from q.
 _DIVERGENCE = """\
-(list_sum(list_transform(list_zip(p, q),
-   x -> CASE WHEN x[1] > 0 THEN x[1] * log2(2 * x[1] / (x[1] + x[2])) ELSE 0 END))
- + list_sum(list_transform(list_zip(p, q),
-   x -> CASE WHEN x[2] > 0 THEN x[2] * log2(2 * x[2] / (x[1] + x[2])) ELSE 0 END))) / 2"""
+(list_sum([x[1] * log2(2 * x[1] / (x[1] + x[2])) for x in list_zip(p, q) if x[1] > 0])
+   + list_sum([x[2] * log2(2 * x[2] / (x[1] + x[2])) for x in list_zip(p, q) if x[2] > 0])) / 2"""
 
 
 def table(run: Run, folder: str) -> str:
@@ -66,8 +64,8 @@ def agreement(run: Run, reference: Run, runs: Sequence[Run]) -> str:
         f"pairs AS (\n"
         f"  SELECT a.label_id = b.label_id AS same,\n"
         f"         len(list_intersect(a.top_ids, b.top_ids)) / len(a.top_ids) AS overlap,\n"
-        f"         list_transform(a.scores, x -> x::DOUBLE / list_sum(a.scores::DOUBLE[])) AS p,\n"
-        f"         list_transform(b.scores, x -> x::DOUBLE / list_sum(b.scores::DOUBLE[])) AS q\n"
+        f"         [x / list_sum(a.scores::DOUBLE[]) for x in a.scores::DOUBLE[]] AS p,\n"
+        f"         [x / list_sum(b.scores::DOUBLE[]) for x in b.scores::DOUBLE[]] AS q\n"
         f"  FROM a JOIN b USING (unit_id) JOIN shared ON a.video_id = shared.video_id)\n"
         f"SELECT count(*) AS units, count(*) FILTER (same) AS agreeing, avg(overlap) AS overlap,\n"
         f"       avg({_DIVERGENCE}) AS divergence\n"
