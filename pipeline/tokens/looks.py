@@ -98,7 +98,7 @@ def kept_pixels(look: Look, stage: int, frame: int) -> Mask:
 
 def masked(look: Look, stage: int, frame: int) -> Pixels:
     """uint8 (S, S, 3): a frame whose dropped tokens at a stage are white."""
-    out = look.frames[frame].copy()
+    out: Pixels = look.frames[frame].copy()
     out[~kept_pixels(look, stage, frame)] = DROPPED
     return out
 
@@ -110,11 +110,11 @@ def dropped_at(look: Look) -> npt.NDArray[np.int8]:
     place is dropped with the token that it has become part of.
     """
     finest = look.stages[0]
-    first = np.zeros(finest.kept.shape, dtype=np.int8)
+    side = finest.kept.shape[1]
+    first: npt.NDArray[np.int8] = np.zeros(finest.kept.shape, dtype=np.int8)
     for number, stage in enumerate(look.stages, start=1):
-        kept = np.stack(
-            [_spread(kept, stage.cell // finest.cell, first.shape[1]) for kept in stage.kept]
-        )
+        times = stage.cell // finest.cell
+        kept = np.stack([_spread(kept, times, side) for kept in stage.kept])
         first[(first == 0) & ~kept] = number
     return first
 
