@@ -72,8 +72,7 @@ def _stages(look: Look) -> list[dict[str, Any]]:
             "colour": _COLOURS[(number - 1) % len(_COLOURS)],
             "tokens": stage.kept.size,
             "kept": int(stage.kept.sum()),
-            "share": f"{stage.kept.mean():.1%}",
-            "grid": " × ".join(map(str, stage.kept.shape)),
+            "share": f"{100 * stage.kept.mean():.0f} %",
         }
         for number, stage in enumerate(look.stages, start=1)
     ]

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pipeline.tokens.looks import Look, Pixels, masked
 
 _GAP = 4
+_BETWEEN = (217, 222, 229)  # tells where a picture ends whose tokens there were dropped
 _MARGIN_LEFT, _MARGIN_TOP = 150, 46
 _DPI = 100
 _LETTER = 10  # the widest of letters, in pixels
@@ -105,7 +106,7 @@ def _grid(rows: list[list[Pixels]]) -> Pixels:
     side = len(rows[0][0])
     step = side + _GAP
     height, width = len(rows) * step - _GAP, len(rows[0]) * step - _GAP
-    out = np.full((height, width, 3), 255, dtype=np.uint8)
+    out = np.full((height, width, 3), _BETWEEN, dtype=np.uint8)
     for y, row in enumerate(rows):
         for x, picture in enumerate(row):
             out[y * step : y * step + side, x * step : x * step + side] = picture
