@@ -17,6 +17,10 @@ from pipeline.errors import UsageError
 from workers.sampling import parse_seconds
 
 _LABEL = Path(__file__).with_name("label_k400.py")
+_STDERR = 2
+
+DEMO_FLAGS = (("--r", "0"), ())
+DEMO_RUNS = ("demo/k400-released-r-0", "demo/k400-released-r-default")
 
 _EPILOG = """\
 Without RUN the demonstration archive is labelled unpruned and pruned, and both are compared.
@@ -31,12 +35,12 @@ def main() -> int:
         runs = arguments.runs or _demo()
         found = compare(runs, prices_file=arguments.prices, target=_target(arguments))
         page = write(found, arguments.out)
-    except (UsageError, ValueError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
     except (OSError, pa.ArrowException) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    except (UsageError, ValueError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     except subprocess.CalledProcessError as error:
         print(f"error: labelling the demonstration failed: {error}", file=sys.stderr)
         return 1
@@ -91,9 +95,9 @@ def _target(arguments: argparse.Namespace) -> Target | None:
 
 def _demo() -> list[str]:
     """Labels the demonstration archive unpruned and pruned, each in a process of its own."""
-    for flags in (["--r", "0"], []):
-        subprocess.run([sys.executable, str(_LABEL), *flags], check=True, stdout=sys.stderr)
-    return ["demo/k400-released-r-0", "demo/k400-released-r-default"]
+    for flags in DEMO_FLAGS:
+        subprocess.run([sys.executable, str(_LABEL), *flags], check=True, stdout=_STDERR)
+    return list(DEMO_RUNS)
 
 
 if __name__ == "__main__":

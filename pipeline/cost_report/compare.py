@@ -28,6 +28,9 @@ from pipeline.errors import UsageError
 from pipeline.manifest import count_rows
 from pipeline.prices import Prices
 
+# A labeller on a CPU computes for nearly all of its device time, unless others want its cores.
+_COMPUTING = 0.8
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -200,6 +203,12 @@ def _remarks(figures: Sequence[Figures], reference: Run) -> list[str]:
             notes.append(
                 f"{name} used more device or core time than its cluster had: processes took turns "
                 f"on the same cores while their clocks ran, so its idle time is not known."
+            )
+        computed = each.run.computing
+        if computed is not None and computed < _COMPUTING:
+            notes.append(
+                f"{name} shared its cores: its labellers computed in {100 * computed:.0f} % of the "
+                f"time that their clocks ran, so its device time, and the cost of it, is too large."
             )
     if not any(each.run.r == 0 for each in figures):
         notes.append(f"No run is unpruned; {reference.name} is the reference.")

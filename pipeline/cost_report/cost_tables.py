@@ -165,11 +165,11 @@ def cluster_table(found: Comparison) -> Table:
     currency = found.prices.currency if found.prices else ""
 
     def row(heading: str, said: Callable[[Cluster], str]) -> tuple[str, Cell]:
-        return heading, lambda each: said(each.cluster) if each.cluster else None
+        return heading, lambda each: (said(each.cluster) or None) if each.cluster else None
 
     rows = [
-        row("GPUs", lambda its: f"{its.gpus:,}"),
-        row("Cores for labelling", lambda its: f"{its.label_cores:,}"),
+        row("GPUs", lambda its: f"{its.gpus:,}" if its.gpus else ""),
+        row("Cores for labelling", lambda its: f"{its.label_cores:,}" if its.label_cores else ""),
         row("Cores for decoding", lambda its: f"{its.decode_cores:,}"),
         row("Cores to have", lambda its: f"{its.cores:,}"),
         row("Done after", lambda its: words.hours(its.hours)),

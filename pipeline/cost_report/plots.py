@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from pipeline.agreement import Estimate
 from pipeline.cost_report.compare import Comparison, Figures
 from pipeline.page.figures import COLOURS, inline_svg, new_figure
 
-_BINS = 40
+_MOST_BINS = 40
 # Costs that span more than so many times their least are shown on a logarithmic axis.
 _WIDE = 10
 _HELD = ("decoding", "labelling", "shadow sample", "idle, overhead")
@@ -54,7 +55,7 @@ def _quality(found: Comparison) -> Plot | None:
     axes.set_xlim(left=0, right=1.2 * max(_cost(each, found) for each in found.runs))
     axes.set_ylabel("right, %" if judged else "same label, %")
     axes.set_xlabel(_cost_axis(found))
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    _legend(figure, columns=1)
     what = "Accuracy" if judged else "Agreement with the reference"
     return Plot(
         inline_svg(figure, f"{what} against cost"),
@@ -95,7 +96,7 @@ def _time(found: Comparison, what: str) -> Plot:
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(f"{what[:-1].replace('core', 'Core')} {unit} held by the whole run")
-    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+    _legend(figure, columns=4)
     return Plot(
         inline_svg(figure, f"Where the time of {what} went"),
         f"Where the time went: what each whole run held of {what}, and what for.",
@@ -120,7 +121,8 @@ def _distribution(found: Comparison) -> Plot | None:
         return None
     low, high = 0.95 * float(values.min()), 1.05 * float(values.max())
     wide = high > _WIDE * low
-    edges = np.geomspace(low, high, _BINS + 1) if wide else np.linspace(low, high, _BINS + 1)
+    bins = int(np.clip(2 * np.sqrt(len(every[0])), 8, _MOST_BINS))
+    edges = np.geomspace(low, high, bins + 1) if wide else np.linspace(low, high, bins + 1)
     figure, axes = new_figure()
     for number, (each, costs) in enumerate(zip(found.runs, every, strict=True)):
         colour = COLOURS[number % len(COLOURS)]
@@ -136,11 +138,16 @@ def _distribution(found: Comparison) -> Plot | None:
     money = found.prices is not None
     axes.set_xlabel(_cost_axis(found) if money else "device and core seconds per video")
     axes.set_ylabel("videos")
-    axes.legend(frameon=False, fontsize=8)
+    _legend(figure, columns=1)
     return Plot(
         inline_svg(figure, "Distribution of cost per video"),
         "How the cost of the work is spread over the shared videos.",
     )
+
+
+def _legend(figure: Figure, *, columns: int) -> None:
+    """Above the axes, where it covers nothing."""
+    figure.legend(loc="outside upper center", ncols=columns, frameon=False, fontsize=8)
 
 
 def _label(each: Figures) -> str:

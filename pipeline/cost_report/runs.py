@@ -105,6 +105,15 @@ class Run:
         return any(start.labeller_gpus > 0 for start in self.starts)
 
     @property
+    def computing(self) -> float | None:
+        """Share of the labellers' clock time in which they had their cores; None on GPUs."""
+        label = ((self.content.get("totals") or {}).get("stages") or {}).get("label")
+        cores = self.starts[-1].labeller_cpus
+        if self.on_gpu or not label or not label["busy_s"] or not cores:
+            return None
+        return float(label["cpu_s"] / (label["busy_s"] * cores))
+
+    @property
     def prices(self) -> Prices | None:
         """The prices that the labelling command was given."""
         recorded = self.content.get("prices")

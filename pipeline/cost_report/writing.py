@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,23 @@ from pipeline.cost_report.plots import plots
 from pipeline.cost_report.presentation import distribution, headline, tables
 from pipeline.page.render import render
 
+_AFTER_NUMBER = re.compile(r"(?<=\d) (?=\w+\b|%)")
+
 NO_PRICES = "No prices, so no money: give them by --prices FILE (infra/prices.yaml is an example)."
 
 
 def write(found: Comparison, folder: Path) -> Path:
     """Writes report.html, report.md and report.json; the page."""
-    folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(as_json(found), indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "report.json").write_text(f"{content}\n")
-    (folder / "report.md").write_text(markdown(found))
-    page = folder / "report.html"
-    page.write_text(html(found))
-    return page
+    files = {
+        "report.json": f"{content}\n",
+        "report.md": markdown(found),
+        "report.html": html(found),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder / "report.html"
 
 
 def as_json(found: Comparison) -> dict[str, Any]:
@@ -91,17 +97,26 @@ def _without_nan(value: Any) -> Any:
 
 def html(found: Comparison) -> str:
     """The page."""
+    others = [each.run.name for each in found.runs if each is not found.reference]
     return render(
         "cost_report/report.html.j2",
         title=title(found),
         lead=lead(found),
         reference=found.reference.run.name,
+        compared=", ".join(others),
+        several=len(others) > 1,
         cards=headline(found),
         notes=[*found.notes, *([] if found.prices else [NO_PRICES])],
-        tables=tables(found),
+        tables=[_unbroken(table) for table in tables(found)],
         plots=plots(found),
         how=explained(found),
     )
+
+
+def _unbroken(table: Table) -> Table:
+    """The table with numbers and their units on one line, however narrow its columns."""
+    rows = tuple(tuple(_AFTER_NUMBER.sub("\u00a0", cell) for cell in row) for row in table.rows)
+    return dataclasses.replace(table, rows=rows)
 
 
 def markdown(found: Comparison) -> str:

@@ -1,5 +1,7 @@
 """Costs: starts that were killed or differ, the cluster for an archive, prices, what is refused."""
 
+import json
+
 import pytest
 
 from pipeline.cost_report import words
@@ -137,6 +139,18 @@ def test_clocks_that_ran_while_processes_took_turns_are_not_called_idle(tmp_path
     found = compare(runs)
     assert found.runs[0].paid.idle_core_s < 0
     assert any("took turns" in note for note in found.notes)
+
+
+def test_device_time_that_waiting_for_cores_lengthened_is_said(tmp_path):
+    runs = [make_run(tmp_path / "dense", Made()), make_run(tmp_path / "pruned", Made(r=22))]
+    for name, cpu_s in (("dense", 98.0), ("pruned", 30.0)):
+        path = tmp_path / name / "run.json"
+        content = json.loads(path.read_text())
+        content["totals"]["stages"] = {"label": {"cpu_s": cpu_s, "busy_s": 100.0}}
+        path.write_text(json.dumps(content))
+    (note,) = [note for note in compare(runs).notes if "shared its cores" in note]
+    assert note.startswith("pruned")
+    assert "30 %" in note
 
 
 def test_numbers_are_read_without_powers_of_ten():
