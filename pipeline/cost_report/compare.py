@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,10 +62,10 @@ class Figures:
     paid: Paid
     per_video: Floats
     cluster: Cluster | None
-    agreement: Agreement | None
-    accuracy: Estimate | None
-    difference: Estimate | None
-    shadow: Agreement | None
+    agreement: Agreement | None = None
+    accuracy: Estimate | None = None
+    difference: Estimate | None = None
+    shadow: Agreement | None = None
 
 
 @dataclass(frozen=True)
@@ -111,35 +112,43 @@ def compare(
     rows = {run.name: read_rows(run, shared) for run in runs}
     agreements = _agreements(runs, reference, shared)
     judged = np.logical_and.reduce([each.right >= 0 for each in rows.values()])
-    right = rows[reference.name].right
-    figures = {}
+    figures = []
     for run in runs:
-        its, (held, labellers) = rows[run.name], read_starts(run)
-        other = run is not reference
-        figures[run.name] = Figures(
-            run=run,
-            rows=its,
-            held=held,
-            labellers=labellers,
-            bill=None if prices is None else bill(its.shared, prices, labellers),
-            paid=paid(its.whole, held, labellers, prices),
-            per_video=per_video(its, prices, labellers),
-            cluster=None if target is None else cluster_for(target, its.shared, labellers, prices),
-            agreement=agreements.get(run.name),
-            accuracy=accuracy(its.right, judged) if judged.any() else None,
-            difference=paired_difference(right, its.right, judged)
-            if other and judged.any()
-            else None,
-            shadow=shadow_agreement(run),
+        right, difference = rows[run.name].right, None
+        if judged.any() and run is not reference:
+            difference = paired_difference(rows[reference.name].right, right, judged)
+        figures.append(
+            dataclasses.replace(
+                _costs(run, rows[run.name], prices, target),
+                agreement=agreements.get(run.name),
+                accuracy=accuracy(right, judged) if judged.any() else None,
+                difference=difference,
+                shadow=shadow_agreement(run),
+            )
         )
     return Comparison(
-        runs=tuple(figures.values()),
-        reference=figures[reference.name],
+        runs=tuple(figures),
+        reference=figures[runs.index(reference)],
         shared=shared,
         prices=prices,
         prices_from=prices_from,
         target=target,
-        notes=(*notes, *differences(runs), *_remarks(list(figures.values()), reference)),
+        notes=(*notes, *differences(runs), *_remarks(figures, reference)),
+    )
+
+
+def _costs(run: Run, rows: Rows, prices: Prices | None, target: Target | None) -> Figures:
+    """What a run cost, and nothing yet of its labels."""
+    held, labellers = read_starts(run)
+    return Figures(
+        run=run,
+        rows=rows,
+        held=held,
+        labellers=labellers,
+        bill=None if prices is None else bill(rows.shared, prices, labellers),
+        paid=paid(rows.whole, held, labellers, prices),
+        per_video=per_video(rows, prices, labellers),
+        cluster=None if target is None else cluster_for(target, rows.shared, labellers, prices),
     )
 
 
