@@ -6,17 +6,21 @@ import dataclasses
 import json
 import math
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 from pipeline.cost_report import words
 from pipeline.cost_report.compare import Comparison, Figures
+from pipeline.cost_report.cost_tables import device_name
 from pipeline.cost_report.how import explained
 from pipeline.cost_report.layout import Table
 from pipeline.cost_report.plots import plots
 from pipeline.cost_report.presentation import distribution, headline, tables
 from pipeline.page.render import render
 
+# Columns of a terminal that text is wrapped to.
+_SCREEN = 100
 _AFTER_NUMBER = re.compile(r"(?<=\d) (?=\w+\b|%)")
 
 NO_PRICES = "No prices, so no money: give them by --prices FILE (infra/prices.yaml is an example)."
@@ -121,7 +125,7 @@ def _unbroken(table: Table) -> Table:
 
 def markdown(found: Comparison) -> str:
     """The same without plots."""
-    parts = [f"# {title(found)}", *lead(found)]
+    parts = [f"# {_escaped(title(found))}", *map(_escaped, lead(found))]
     notes = [*found.notes, *([] if found.prices else [NO_PRICES])]
     if notes:
         parts.append("\n".join(f"- {_escaped(note)}" for note in notes))
@@ -131,7 +135,7 @@ def markdown(found: Comparison) -> str:
     parts.append("## How each figure comes about")
     for each in explained(found):
         parts += [f"### {each.figure}", each.words]
-        parts += [f"{name}:\n\n```sql\n{text}\n```" for name, text in each.statements]
+        parts += [f"{_escaped(name)}:\n\n```sql\n{text}\n```" for name, text in each.statements]
     return "\n\n".join(parts) + "\n"
 
 
@@ -169,35 +173,51 @@ def _escaped(text: str) -> str:
 
 def screen(found: Comparison) -> str:
     """A short table for the terminal."""
-    currency = found.prices.currency if found.prices else ""
-    heading = ["", "GFLOPs/video", "device s", "decode s", "wall s"]
-    if found.prices:
-        heading += [f"work {currency}/1,000", f"bill {currency}/1,000"]
-    heading += ["same label", "right"]
-    lines = [heading, *(_screen_row(each, priced=found.prices is not None) for each in found.runs)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
+    columns = [["", *_screen_headings(found)]]
+    for each in found.runs:
+        columns.append([f"{each.run.name} ({each.run.pruning})", *_screen_cells(each, found)])
+    widths = [max(map(len, column)) for column in columns]
     table = [
-        "  ".join(
-            cell.ljust(width) if number == 0 else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in zip(*columns, strict=True)
     ]
     notes = [*found.notes, *([] if found.prices else [NO_PRICES])]
-    return "\n".join([*lead(found), "", *table, *(["", *notes] if notes else [])])
+    said = [*lead(found), "", *table, *(["", *notes] if notes else [])]
+    return "\n".join(line if line in table else _wrapped(line) for line in said)
 
 
-def _screen_row(each: Figures, *, priced: bool) -> list[str]:
-    work = each.rows.shared
-    row = [
-        f"{each.run.name} ({each.run.pruning})",
-        words.digits(work.flops / work.videos / 1e9),
-        words.digits(work.device_s),
-        words.digits(work.decode_s),
-        words.digits(each.held.wall_s),
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, _SCREEN, break_long_words=False, break_on_hyphens=False)
+
+
+def _screen_headings(found: Comparison) -> list[str]:
+    work, bill = "Work per 1,000 videos", "Bill per 1,000 videos"
+    return [
+        "FLOPs per video",
+        device_name(found),
+        "Decoding, core time",
+        "Wall time",
+        *([work, bill] if found.prices else []),
+        "Same label",
+        "Accuracy",
     ]
-    if priced and each.bill is not None and each.paid.money is not None:
-        row.append(words.digits(1000 * each.bill.total / work.videos))
-        row.append(words.digits(1000 * each.paid.money / each.rows.ok))
-    same = "reference" if each.agreement is None else words.share(each.agreement.top1)
-    return [*row, same, "–" if each.accuracy is None else words.share(each.accuracy)]
+
+
+def _screen_cells(each: Figures, found: Comparison) -> list[str]:
+    work, priced = each.rows.shared, []
+    if found.prices is not None and each.bill is not None and each.paid.money is not None:
+        currency = found.prices.currency
+        priced = [
+            words.money(1000 * each.bill.total / work.videos, currency),
+            words.money(1000 * each.paid.money / each.rows.ok, currency),
+        ]
+    unknown = "reference" if each is found.reference else words.UNKNOWN
+    return [
+        words.amount(work.flops / work.videos, "FLOPs"),
+        words.seconds(work.device_s),
+        words.seconds(work.decode_s),
+        words.seconds(each.held.wall_s),
+        *priced,
+        unknown if each.agreement is None else words.share(each.agreement.top1),
+        words.share(each.accuracy),
+    ]

@@ -52,7 +52,8 @@ def test_the_report_is_a_page_markdown_and_json_and_a_short_table(command, runs,
     assert content["target"] == {"archive_hours": 10000.0, "deadline_s": 28800.0}
     assert all(run["cluster"]["money"] > 0 for run in content["runs"])
     assert "pruned (r = 22)" in out
-    assert "work EUR/1,000" in out
+    assert re.search(r"Bill per 1,000 videos +0\.\d+ EUR +0\.\d+ EUR\n", out)
+    assert max(map(len, out.splitlines()[:-1])) <= 100
     markdown = (tmp_path / "out" / "report.md").read_text()
     assert "## What was paid for" in markdown
     assert "dense \\<run>" in markdown
