@@ -138,6 +138,7 @@ def _distribution(found: Comparison) -> Plot | None:
     money = found.prices is not None
     axes.set_xlabel(_cost_axis(found) if money else "device and core seconds per video")
     axes.set_ylabel("videos")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     _legend(figure, columns=1)
     return Plot(
         inline_svg(figure, "Distribution of cost per video"),

@@ -69,9 +69,12 @@ def deal(run: Run, folder: Path, parts: int) -> Dealt:
 
 
 def joined(one: Dealt, other: Dealt, shared: Shared) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Rows of both runs for the units of shared videos that both labelled, in the same order."""
+    """Rows of both runs for the units of shared videos that both labelled.
+
+    They come in the order of their ids, so that intervals do not depend on the order of commits.
+    """
     for number in range(one.parts):
-        left, right = one.part(number), other.part(number)
+        left, right = one.part(number), other.part(number).sort_by("unit_id")
         left = left.filter(pa.array(shared.places(left["video_id"]) >= 0)).combine_chunks()
         places = pc.index_in(right["unit_id"], value_set=left["unit_id"].combine_chunks())
         found = pc.is_valid(places)

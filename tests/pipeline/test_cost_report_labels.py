@@ -10,7 +10,7 @@ from pipeline.cost_report.compare import compare
 from pipeline.cost_report.labels import paired_difference, shadow_agreement
 from pipeline.cost_report.runs import open_runs
 from pipeline.evidence import exact_sum
-from tests.pipeline.synthetic_runs import Made, make_run, make_timeline
+from tests.pipeline.synthetic_runs import Made, make_run, make_timeline, unit, write_run
 
 BLURRED = Made(r=22, blur=0.6, shadow=0.5)
 
@@ -40,6 +40,14 @@ def test_a_run_agrees_with_its_copy_in_all_and_differs_in_nothing(tmp_path):
     # Ten equal labels do not prove that all are.
     assert found.top1.low < 0.75
     assert found.differing == ()
+
+
+def test_intervals_do_not_depend_on_the_order_in_which_units_were_committed(tmp_path):
+    rows = [unit(f"video-{number:03d}.mp4", BLURRED, second=1) for number in range(40)]
+    dense = make_run(tmp_path / "dense", Made())
+    forth = write_run(tmp_path / "forth", rows, BLURRED)
+    back = write_run(tmp_path / "back", rows[::-1], BLURRED)
+    assert paired([dense, forth]) == paired([dense, back])
 
 
 def test_what_differs_most_comes_first_other_labels_before_others(tmp_path):
