@@ -22,7 +22,7 @@ def page(figures: Mapping[str, Any], gallery: Sequence[tuple[str, Markup]] = ())
     run = figures["run"]
     return render(
         "run_report/report.html.j2",
-        title=f"{run['architecture']} on {run['input']}",
+        title=f"Run report: {run['architecture']} on {run['input']}",
         facts=_facts(run),
         cards=_cards(figures),
         rates=_rates(figures),

@@ -17,6 +17,9 @@ from pipeline.run_report.words import duration
 _GAP = 0.08
 _TICKS = 5
 
+# Inches, for plots of which three or four stand side by side.
+_SMALL = (3.4, 3.0)
+
 
 @dataclass(frozen=True)
 class _Axis:
@@ -105,9 +108,9 @@ def score_histogram(scores: Mapping[str, Any], low: float) -> Markup:
 def kept_by_place(stage: Mapping[str, Any], number: int) -> Markup:
     """A map of the frame with the share of views in which each place was kept."""
     shares = 100 * np.array(stage["by_place"])
-    figure, axes = new_figure(height=3.6)
+    figure, axes = new_figure(*_SMALL)
     shown = axes.imshow(shares, cmap="viridis", vmin=0, interpolation="none", aspect="equal")
-    figure.colorbar(shown, ax=axes, label="kept, %", shrink=0.9)
+    figure.colorbar(shown, ax=axes, label="kept, %", shrink=0.8)
     for direction, count in ((axes.xaxis, shares.shape[1]), (axes.yaxis, shares.shape[0])):
         direction.set_ticks([0, count - 1], ["1", str(count)])
     axes.set_xlabel("column")
@@ -117,7 +120,7 @@ def kept_by_place(stage: Mapping[str, Any], number: int) -> Markup:
 
 def kept_by_slot(stages: Sequence[Mapping[str, Any]]) -> Markup:
     """The share kept in each time slot, a line per stage."""
-    figure, axes = new_figure(height=3.6)
+    figure, axes = new_figure(*_SMALL)
     for number, stage in enumerate(stages, 1):
         slots = np.arange(1, len(stage["by_slot"]) + 1)
         axes.plot(slots, 100 * np.array(stage["by_slot"]), marker="o", label=f"stage {number}")
