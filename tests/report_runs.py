@@ -75,10 +75,17 @@ def stretch(row: dict[str, Any], number: int) -> dict[str, Any]:
     return row | made
 
 
-def made_run(folder: Path, *files: list[dict[str, Any]], every_s: float | None = None, **more: Any):
+def made_run(
+    folder: Path,
+    *files: list[dict[str, Any]],
+    every_s: float | None = None,
+    shadow: float | None = None,
+    **more: Any,
+) -> RunDirectory:
     """A run whose units/ holds these rows, file by file, with its tables and totals.
 
-    `more`: further entries of run.json, in place of those that are made up here.
+    `shadow`: the share of the shadow sample. `more`: further entries of run.json, in place of
+    those that are made up here.
     """
     run = RunDirectory(Location.of(str(folder)))
     rows = [row for file in files for row in file]
@@ -101,6 +108,8 @@ def made_run(folder: Path, *files: list[dict[str, Any]], every_s: float | None =
         },
         "environment": {"code": "0123456789ab"},
     }
+    if shadow is not None:
+        content["identity"]["shadow"] = shadow
     run.save(content | more)
     Path(run.units.uri).mkdir()
     for number, file in enumerate(files):

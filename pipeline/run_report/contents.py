@@ -11,8 +11,8 @@ totals
 accuracy: where the input gives labels.
     judged, right, share, low, high.
 shadow: where a sample was labelled unpruned too.
-    count (of labels_are), agreeing, share, low, high, units, flops, device_s, min_agreement,
-    is_below.
+    asked (the share of units), count (of labels_are), agreeing, share, low, high, units, flops,
+    device_s, min_agreement, is_below.
 cost: where prices are given.
     currency, labelling, decoding, reading, rows (their sum), reserved (starts x wall time).
 throughput
@@ -49,10 +49,10 @@ from pipeline.run_report.clips import read_view_labels
 from pipeline.run_report.cost import cost
 from pipeline.run_report.kept import KeptFigures, read_kept
 from pipeline.run_report.labels import LOW_SCORE, SCORE_BINS, LabelFigures
-from pipeline.run_report.shadow import Shadow
-from pipeline.run_report.starts import Span, rates, span_of, spans
+from pipeline.run_report.spans import Span, rates, span_of, spans
 from pipeline.run_report.units import UnitFigures, read_units
 from pipeline.run_report.videos import VideoFigures, read_videos
+from pipeline.shadow_report import shadow_agreement
 
 _TOP_LABELS = 20
 
@@ -68,16 +68,17 @@ def contents(run: RunDirectory) -> dict[str, Any]:
     described = _described(run, recorded)
     timeline = described["units_are"] == "stretches"
     videos, units = read_videos(run), read_units(run)
-    labels = read_view_labels(run, units.shadow) if timeline else videos.labels
+    labels = read_view_labels(run) if timeline else videos.labels
     starts = recorded.get("starts") or []
     among = spans(starts, units.at)
     totals = _totals(recorded, videos, units, among)
+    shadow = _shadow(run, recorded, timeline=timeline)
     return {
         "run": described,
         "totals": totals,
         "accuracy": _accuracy(videos),
-        "shadow": _shadow(units.shadow, recorded.get("min_agreement"), by_view=timeline),
-        "cost": _cost(recorded, totals, units.shadow, among),
+        "shadow": shadow,
+        "cost": _cost(recorded, totals, shadow, among),
         "throughput": _throughput(recorded, units, among),
         "failures": _failures(units),
         "damaged": {
@@ -157,24 +158,33 @@ def _accuracy(videos: VideoFigures) -> dict[str, Any] | None:
     return judged | _estimate(share(videos.right, videos.judged))
 
 
-def _shadow(shadow: Shadow, least: float | None, *, by_view: bool) -> dict[str, Any] | None:
-    if not shadow.units:
+def _shadow(
+    run: RunDirectory, recorded: dict[str, Any], *, timeline: bool
+) -> dict[str, Any] | None:
+    estimate = shadow_agreement(run, recorded)
+    if estimate is None:
         return None
-    estimate = shadow.by_view() if by_view else shadow.by_unit()
+    totals, least = recorded["totals"], recorded.get("min_agreement")
+    same = "shadow_views_agreeing" if timeline else "shadow_agreeing"
     return {
-        "count": shadow.views if by_view else shadow.units,
-        "agreeing": shadow.views_agreeing if by_view else shadow.agreeing,
+        "asked": recorded["identity"]["shadow"],
+        "count": totals["shadow_views" if timeline else "shadow_units"],
+        "agreeing": totals[same],
         **_estimate(estimate),
-        "units": shadow.units,
-        "flops": shadow.flops,
-        "device_s": shadow.gpu_ms / 1000,
+        "units": totals["shadow_units"],
+        "flops": totals["shadow_flops"],
+        "device_s": totals["shadow_gpu_ms"] / 1000,
         "min_agreement": least,
-        "is_below": least is not None and estimate.value < least,
+        # Where nothing fell into the sample, the agreement that was asked for is not shown.
+        "is_below": least is not None and not estimate.value >= least,
     }
 
 
 def _cost(
-    recorded: dict[str, Any], totals: dict[str, Any], shadow: Shadow, among: Sequence[Span]
+    recorded: dict[str, Any],
+    totals: dict[str, Any],
+    shadow: dict[str, Any] | None,
+    among: Sequence[Span],
 ) -> dict[str, Any] | None:
     if not recorded.get("prices"):
         return None
@@ -182,7 +192,7 @@ def _cost(
         Prices.from_json(recorded["prices"]),
         recorded.get("starts") or [],
         among,
-        device_s=totals["device_s"] + shadow.gpu_ms / 1000,
+        device_s=totals["device_s"] + (shadow["device_s"] if shadow else 0.0),
         decode_s=totals["decode_core_s"],
         bytes_read=totals["bytes_read"],
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.prices import Prices
-from pipeline.run_report.starts import Span
+from pipeline.run_report.spans import Span
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from pipeline.page.render import quantity, render
 from pipeline.run_report import plots, words
 
 
-def page(figures: Mapping[str, Any], gallery: Sequence[tuple[str, Markup]] = ()) -> str:
+def page(figures: Mapping[str, Any], gallery: Sequence[Markup] = ()) -> str:
     """The page, whole.
 
     Args:
         figures: what `contents` gave.
-        gallery: (video_id, HTML) of what the model looked at.
+        gallery: what the model looked at, video by video.
     """
     run = figures["run"]
     return render(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.page.figures import COLOURS, inline_svg, new_figure
 from pipeline.run_report.words import duration
@@ -101,7 +102,7 @@ def score_histogram(scores: Mapping[str, Any], low: float) -> Markup:
     axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colours, edgecolor="white")
     axes.set_xlim(edges[0], edges[-1])
     axes.set_xlabel("score")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return inline_svg(figure, "Histogram of scores")
 
 
@@ -125,7 +126,7 @@ def kept_by_slot(stages: Sequence[Mapping[str, Any]]) -> Markup:
         slots = np.arange(1, len(stage["by_slot"]) + 1)
         axes.plot(slots, 100 * np.array(stage["by_slot"]), marker="o", label=f"stage {number}")
     axes.set_ylim(0, 103)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("time slot")
     axes.set_ylabel("kept, %")
     axes.legend(frameon=False)

@@ -1,4 +1,4 @@
-"""What units/ tells beyond the flat tables: when rows were made, failures, the shadow sample."""
+"""What units/ tells beyond the flat tables: when rows were made, and what failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 
 from pipeline.run_directory import RunDirectory
 from pipeline.run_report.rows import column_batches
-from pipeline.run_report.shadow import Shadow
 from workers.schema import UNITS_SCHEMA
 
 Floats = npt.NDArray[np.float64]
@@ -22,7 +21,7 @@ EXAMPLES = 3
 
 _NAMES = (
     "video_id", "uri", "start_s", "end_s", "status", "error_type", "error", "duration_s",
-    "label_id", "shadow_label_id", "shadow_flops", "shadow_gpu_ms", "labelled_at",
+    "labelled_at",
 )  # fmt: skip
 _EXAMPLE = ("video_id", "uri", "start_s", "end_s", "error")
 
@@ -38,7 +37,6 @@ class UnitFigures:
         at: (n,) when each labelled unit's row was made, seconds since the epoch; only those of
             which it is known.
         video_s: (n,) length of video in each of these, seconds.
-        shadow: the shadow sample.
     """
 
     units: int = 0
@@ -46,7 +44,6 @@ class UnitFigures:
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     at: Floats = field(default_factory=lambda: np.zeros(0))
     video_s: Floats = field(default_factory=lambda: np.zeros(0))
-    shadow: Shadow = field(default_factory=Shadow)
 
 
 def read_units(run: RunDirectory) -> UnitFigures:
@@ -56,7 +53,6 @@ def read_units(run: RunDirectory) -> UnitFigures:
     for batch in column_batches(run.units, UNITS_SCHEMA, _NAMES):
         figures.units += batch.num_rows
         _add_failures(figures, batch)
-        figures.shadow.add_units(batch)
         ok = batch.filter(pc.equal(batch["status"], "ok"))
         known = ok.filter(pc.is_valid(ok["labelled_at"]))
         at = np.asarray(known["labelled_at"].cast(pa.int64())) / 1000

@@ -50,7 +50,7 @@ def run(tmp_path_factory):
     starts = [start(-5, 40), start(60, 110)]
     return made_run(
         tmp_path_factory.mktemp("run"), rows[:30], rows[30:],
-        starts=starts, prices=PRICES, min_agreement=0.99,
+        starts=starts, prices=PRICES, min_agreement=0.99, shadow=0.25,
     )  # fmt: skip
 
 
@@ -188,7 +188,7 @@ def test_a_timeline_is_told_by_its_clips_and_its_stretches(tmp_path):
         stretch(shadowed(ok("long", views=2), 0), 2),
         stretch(ok("short", views=1), 0),
     ]
-    figures = contents(made_run(tmp_path, rows, every_s=2.0, min_agreement=0.8))
+    figures = contents(made_run(tmp_path, rows, every_s=2.0, min_agreement=0.8, shadow=0.5))
     assert (figures["run"]["units_are"], figures["run"]["labels_are"]) == ("stretches", "clips")
     totals = figures["totals"]
     assert (totals["videos"], totals["ok"], totals["units"], totals["units_failed"]) == (2, 2, 4, 1)

@@ -6,6 +6,7 @@ import re
 import pytest
 from markupsafe import Markup
 
+from pipeline import tokens
 from pipeline.run_report import words, write_run_report
 from pipeline.run_report.contents import contents
 from pipeline.run_report.page import page
@@ -42,14 +43,23 @@ def test_nothing_that_users_wrote_is_taken_as_html(tmp_path):
 
 def test_agreement_below_what_was_asked_is_a_loud_warning(tmp_path):
     rows = [shadowed(ok(f"v{n}"), int(n == 0)) for n in range(10)]
-    low = made_run(tmp_path / "low", rows, min_agreement=0.95)
+    low = made_run(tmp_path / "low", rows, min_agreement=0.95, shadow=1.0)
     assert 'role="alert"' in page(contents(low))
     assert "90.0 % (59.6 to 98.2) of 10 videos in the shadow sample" in shown(low)
-    assert "asks for 95 %" in shown(low)
+    assert "asks for 95 %, which the interval reaches" in shown(low)
     for name, least in {"enough": 0.9, "none": None}.items():
-        run = made_run(tmp_path / name, rows, min_agreement=least)
+        run = made_run(tmp_path / name, rows, min_agreement=least, shadow=1.0)
         assert 'role="alert"' not in page(contents(run))
         assert "90.0 % labelled as unpruned (59.6 to 98.2) of 10 videos" in shown(run)
+
+
+def test_a_sample_into_which_nothing_fell_is_a_warning_where_agreement_was_asked_for(tmp_path):
+    asked = made_run(tmp_path / "asked", [ok("a")], shadow=0.01, min_agreement=0.98)
+    assert "Nothing fell into the shadow sample of 1 %" in shown(asked)
+    assert 'role="alert"' in page(contents(asked))
+    assert contents(asked)["shadow"]["share"] is None
+    free = made_run(tmp_path / "free", [ok("a")], shadow=0.01)
+    assert 'role="alert"' not in page(contents(free))
 
 
 def test_a_timeline_speaks_of_stretches_and_clips(tmp_path):
@@ -58,7 +68,7 @@ def test_a_timeline_speaks_of_stretches_and_clips(tmp_path):
         stretch(failed("long", "timeout"), 1),
         stretch(ok("long", views=2), 2) | {"labelled_at": at(9)},
     ]
-    said = shown(made_run(tmp_path, rows, every_s=2.0, starts=[start(0, 10)]))
+    said = shown(made_run(tmp_path, rows, every_s=2.0, shadow=0.5, starts=[start(0, 10)]))
     assert "1 stretch of 3 failed; 0 videos failed for that, and 1 were labelled without" in said
     assert "long (32 s to 64 s): long is timeout" in said
     assert "Stretches labelled per second" in said
@@ -101,9 +111,19 @@ def test_gpu_time_is_called_that_where_labellers_had_gpus_alone(tmp_path):
 
 def test_the_gallery_is_part_of_the_page(tmp_path):
     figures = contents(made_run(tmp_path, [ok("a")]))
-    markup = page(figures, [("a<b", Markup("<p>frames</p>"))])
-    assert "a&lt;b" in markup
-    assert "<p>frames</p>" in markup
+    assert "<p>frames</p>" in page(figures, [Markup("<p>frames</p>")])
+    assert "What the model looked at" not in page(figures)
+
+
+def test_a_gallery_that_fails_costs_its_pictures_and_not_the_report(tmp_path, monkeypatch):
+    def broken(run, count):
+        raise RuntimeError(f"{SCRIPT} of {count}")
+
+    monkeypatch.setattr(tokens, "gallery", broken)
+    write_run_report(made_run(tmp_path, [ok("a")]), gallery=4)
+    markup = (tmp_path / "report.html").read_text()
+    assert "The gallery could not be made: <script>alert(1)</script> of 4" in text_of(markup)
+    assert "<script" not in markup
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.run_report.starts import Span, rates, span_of, spans
+from pipeline.run_report.spans import Span, rates, span_of, spans
 
 
 def iso(second, zone="+00:00"):
