@@ -46,8 +46,8 @@ def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Protocol": words.protocol(run),
         "Code": run["code"],
         "Device": words.device(run),
-        "Begun": run["created"],
-        "Finished": run["finished"],
+        "Begun": words.moment(run["created"]),
+        "Finished": words.moment(run["finished"]),
     }
     return [(name, str(value)) for name, value in facts.items() if value is not None]
 
@@ -100,7 +100,7 @@ def _quality_cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         cards.append(
             (
                 f"{100 * shadow['share']:.1f} %",
-                "labelled as unpruned",
+                "same label as unpruned",
                 f"{_interval(shadow)} {about} in the shadow sample",
             )
         )
@@ -115,10 +115,10 @@ def _cost_cards(cost: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
     if cost is None:
         return []
     currency = cost["currency"]
-    cards = [(f"{cost['rows']:,.4g} {currency}", "what the work took", "time of all rows, priced")]
+    cards = [(words.money(cost["rows"], currency), "what the work took", "by the time of all rows")]
     if cost["reserved"] is not None:
         cards.append(
-            (f"{cost['reserved']:,.4g} {currency}", "what the cluster cost", "starts x wall time")
+            (words.money(cost["reserved"], currency), "what the cluster cost", "starts x wall time")
         )
     return cards
 

@@ -102,7 +102,7 @@ def score_histogram(scores: Mapping[str, Any], low: float) -> Markup:
     axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colours, edgecolor="white")
     axes.set_xlim(edges[0], edges[-1])
     axes.set_xlabel("score")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     return inline_svg(figure, "Histogram of scores")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,21 @@ def byte_size(count: float) -> str:
         if count >= size:
             return f"{count / size:.3g} {unit}"
     return f"{count:.0f} B"
+
+
+def money(amount: float, currency: str) -> str:
+    """Such as `1,234.50 EUR`."""
+    shown = "< 0.01" if 0 < amount < 0.01 else f"{amount:,.2f}"
+    return f"{shown} {currency}"
+
+
+def moment(text: str | None) -> str | None:
+    """A time in ISO format for people, such as `2026-11-26 09:16:26 UTC`; else the text itself."""
+    try:
+        time = datetime.datetime.fromisoformat(text or "")
+    except ValueError:
+        return text
+    return f"{time.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def counted(count: int, things: str) -> str:

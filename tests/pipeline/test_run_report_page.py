@@ -50,7 +50,7 @@ def test_agreement_below_what_was_asked_is_a_loud_warning(tmp_path):
     for name, least in {"enough": 0.9, "none": None}.items():
         run = made_run(tmp_path / name, rows, min_agreement=least, shadow=1.0)
         assert 'role="alert"' not in page(contents(run))
-        assert "90.0 % labelled as unpruned (59.6 to 98.2) of 10 videos" in shown(run)
+        assert "90.0 % same label as unpruned (59.6 to 98.2) of 10 videos" in shown(run)
 
 
 def test_a_sample_into_which_nothing_fell_is_a_warning_where_agreement_was_asked_for(tmp_path):
@@ -69,7 +69,7 @@ def test_a_timeline_speaks_of_stretches_and_clips(tmp_path):
         stretch(ok("long", views=2), 2) | {"labelled_at": at(9)},
     ]
     said = shown(made_run(tmp_path, rows, every_s=2.0, shadow=0.5, starts=[start(0, 10)]))
-    assert "1 stretch of 3 failed; 0 videos failed for that, and 1 were labelled without" in said
+    assert "1 stretch of 3 failed: 0 videos failed for it, and 1 more lack stretches." in said
     assert "long (32 s to 64 s): long is timeout" in said
     assert "Stretches labelled per second" in said
     assert "of 6 clips have a score below 0.5" in said
@@ -135,6 +135,18 @@ def test_a_gallery_that_fails_costs_its_pictures_and_not_the_report(tmp_path, mo
 )  # fmt: skip
 def test_durations_are_read_at_a_glance(seconds, said):
     assert words.duration(seconds) == said
+
+
+def test_small_amounts_of_money_are_no_nothing():
+    assert [words.money(amount, "EUR") for amount in (0.0, 0.0004, 1.5, 1234.5)] == [
+        "0.00 EUR", "< 0.01 EUR", "1.50 EUR", "1,234.50 EUR",
+    ]  # fmt: skip
+
+
+def test_times_are_told_in_utc_and_what_is_no_time_as_it_stands():
+    assert words.moment("2026-11-26T10:16:26+01:00") == "2026-11-26 09:16:26 UTC"
+    assert words.moment("soon") == "soon"
+    assert words.moment(None) is None
 
 
 @needs_browser
