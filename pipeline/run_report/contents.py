@@ -32,8 +32,9 @@ kept_tokens: where tokens were dropped.
     views that were counted, of_views, stages: grid (time slots, rows, columns), share, by_slot,
     by_place.
 
-Intervals (`low`, `high`) are two-sided, 95 %. What is not known is null. Times in `_s` are seconds,
-FLOPs multiply-accumulates.
+Sums are exact: each time is rounded to a whole nanosecond before it is added. Times in `_s` are
+seconds, FLOPs multiply-accumulates, intervals (`low`, `high`) two-sided, 95 %. What is not known is
+null.
 """
 
 from __future__ import annotations
@@ -133,13 +134,13 @@ def _totals(
         "units_failed": sum(units.failures.values()),
         "incomplete": videos.incomplete,
         "views": videos.views,
-        "video_hours": videos.seconds / 3600,
+        "video_hours": videos.video_ns / 3.6e12,
         "flops": videos.flops,
         "flops_unpruned": unpruned,
         "flops_share": videos.flops / unpruned if unpruned else None,
-        "device_s": videos.gpu_ms / 1000,
+        "device_s": videos.device_ns / 1e9,
         "on_gpu": starts[-1]["labeller_gpus"] > 0 if starts else None,
-        "decode_core_s": videos.decode_ms / 1000,
+        "decode_core_s": videos.decode_ns / 1e9,
         "bytes_read": videos.bytes_read,
         "starts": len(starts) or None,
         "wall_s": sum(span.seconds for span in among) if starts else None,

@@ -1,4 +1,4 @@
-"""Sums over Arrow columns."""
+"""Sums over Arrow columns that do not depend on the order of their rows."""
 
 from __future__ import annotations
 
@@ -20,3 +20,11 @@ def exact(values: pa.Array) -> int:
     """
     numbers = np.asarray(pc.fill_null(values, 0))
     return (int((numbers >> 32).sum()) << 32) + int((numbers & 0xFFFFFFFF).sum())
+
+
+def nanoseconds(values: pa.Array, per_unit: float) -> int:
+    """The sum of times of 0 or more, `per_unit` nanoseconds to one, each rounded to the nearest
+    whole nanosecond before it is added: sums of floats depend on their order.
+    """
+    rounded = np.floor(np.asarray(pc.fill_null(values, 0.0)) * per_unit + 0.5)
+    return exact(pa.array(rounded.astype(np.int64)))

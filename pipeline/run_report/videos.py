@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pipeline.run_directory import RunDirectory
 from pipeline.run_report.labels import LabelFigures
 from pipeline.run_report.rows import column_batches
-from pipeline.run_report.sums import exact, total
+from pipeline.run_report.sums import exact, nanoseconds, total
 from pipeline.tables import VIDEOS_SCHEMA
 
 SHOWN = 10
@@ -28,17 +28,17 @@ _LISTED = (
 
 @dataclass
 class VideoFigures:
-    """Sums over the rows of videos/.
+    """Sums over the rows of videos/, exact.
 
     Attributes:
         videos: rows.
         ok: those with labels.
         views: rows of clips/.
         flops: multiply-accumulates of all views.
-        gpu_ms: device time, milliseconds.
-        decode_ms: CPU time of fetching, decoding and resizing, milliseconds.
+        device_ns: device time, nanoseconds.
+        decode_ns: CPU time of fetching, decoding and resizing, nanoseconds.
         bytes_read: bytes read from storage.
-        seconds: length of the labelled videos.
+        video_ns: length of the labelled videos, nanoseconds.
         damaged: labelled videos that lost frames.
         lost_frames: frames that those lost.
         incomplete: labelled recordings of which some stretches failed.
@@ -52,10 +52,10 @@ class VideoFigures:
     ok: int = 0
     views: int = 0
     flops: int = 0
-    gpu_ms: float = 0.0
-    decode_ms: float = 0.0
+    device_ns: int = 0
+    decode_ns: int = 0
     bytes_read: int = 0
-    seconds: float = 0.0
+    video_ns: int = 0
     damaged: int = 0
     lost_frames: int = 0
     incomplete: int = 0
@@ -75,10 +75,10 @@ class VideoFigures:
         self.ok += ok.num_rows
         self.views += total(videos["clips"])
         self.flops += exact(videos["flops"])
-        self.gpu_ms += total(videos["gpu_ms"])
-        self.decode_ms += total(videos["decode_ms"])
+        self.device_ns += nanoseconds(videos["gpu_ms"], 1e6)
+        self.decode_ns += nanoseconds(videos["decode_ms"], 1e6)
         self.bytes_read += total(videos["bytes_read"])
-        self.seconds += total(ok["duration_s"])
+        self.video_ns += nanoseconds(ok["duration_s"], 1e9)
         self.damaged += damaged.num_rows
         self.lost_frames += total(damaged["lost_frames"])
         self.incomplete += total(pc.greater(ok["units_failed"], 0))
