@@ -21,7 +21,7 @@ MOST_VIEWS = 200_000
 
 # VideoSwin has so many tokens that its views are bounded by their bits: a few seconds' work.
 _MOST_BITS = 4 * 10**9
-_BITS_AT_ONCE = 5 * 10**7
+_BITS_AT_ONCE = 10**7
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline.storage import Location
 
-_ROWS = 65_536
+_ROWS = 16_384
 
 
 def column_batches(

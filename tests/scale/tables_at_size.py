@@ -9,6 +9,7 @@ that confirm them, and then runs each step in a process of its own.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ from pipeline.tables import build_tables
 from pipeline.verify import report, verify
 from tests.pipeline.test_tables import ok
 from workers.labelling import pack_mask
+from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
 
 _ROWS_PER_FILE = 500
@@ -61,8 +63,15 @@ def make_run(folder: Path, units: int, views: int) -> None:
         pq.write_table(ids, f"{run.checkpoint.uri}/x_{number:06d}.parquet")
     run.save(
         {
-            "identity": {"protocol": {"clips": views, "crops": 1}},
+            "identity": {
+                "model": "sha256:0",
+                "pruning": {"r": 64},
+                "protocol": dataclasses.asdict(Protocol("videomae-k400", views, 1)),
+                "decoder": "pyav",
+            },
             "model": {
+                "architecture": "vit_base",
+                "checkpoint": "none",
                 "kept_grids": _GRIDS,
                 "labels": ["a"],
                 "flops_per_view": 96 * 10**9,
