@@ -63,7 +63,7 @@ def pruning(run: Mapping[str, Any]) -> str:
 
 
 def protocol(run: Mapping[str, Any]) -> str:
-    """Such as `videomae-k400, 5 clips x 3 crops`."""
+    """Such as `videomae-k400, 5x3 (clips x crops)`."""
     settings = run["protocol"]
     name, crops = settings.get("name", "not known"), settings.get("crops")
     every = settings.get("every_s")
@@ -72,7 +72,7 @@ def protocol(run: Mapping[str, Any]) -> str:
         return f"{name}, a clip{crops} every {duration(every)}"
     if crops is None:
         return str(name)
-    return f"{name}, {settings['clips']} clips x {crops} crops"
+    return f"{name}, {settings['clips']}x{crops} (clips x crops)"
 
 
 def device(run: Mapping[str, Any]) -> str | None:

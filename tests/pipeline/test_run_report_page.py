@@ -81,6 +81,7 @@ def test_whole_videos_are_called_videos(tmp_path):
     rows = [ok("a") | {"labelled_at": at(1)}, failed("b")]
     said = shown(made_run(tmp_path, rows, starts=[start(0, 4), start(100, 110)]))
     assert "1 video of 2 failed." in said
+    assert "Protocol videomae-k400, 1x1 (clips x crops)" in said
     assert "Videos labelled per second" in said
     assert "stretch" not in said
     assert "14 s wall time of 2 starts" in said
