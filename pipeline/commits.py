@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.progress import Counts
+from pipeline.counts import COUNTED, Counts
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
 
@@ -116,13 +115,7 @@ def committed(run: RunDirectory) -> Counts:
     """What units/ holds, after `reconcile`."""
 
     def count(file: Location) -> Counts:
-        part = _table((file,), ["error_type", "duration_s"])
-        failures = part["error_type"].drop_null().value_counts().to_pylist()
-        return Counts(
-            part.num_rows,
-            Counter({each["values"]: each["counts"] for each in failures}),
-            pc.sum(part["duration_s"], min_count=0).as_py(),
-        )
+        return Counts.of(_table((file,), list(COUNTED)))
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return sum(pool.map(count, run.units.files(".parquet")), Counts())

@@ -50,6 +50,7 @@ class Evidence:
     def units(self) -> pa.Table:
         """What units/ says of every unit, and `views`, their number."""
         names = ["unit_id", "video_id", "status", "error_type", "error", "label", "flops"]
+        names += ["shadow_label_id", "shadow_flops"]
         table = _columns(self._run.units, UNITS_SCHEMA, [*names, "views.list.element.clip"])
         place = table.schema.get_field_index("views")
         counts = pc.fill_null(pc.list_value_length(table["views"]), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +11,18 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.checkpoint import CheckpointConfig
 
+import sta
 from pipeline.progress import Reporter
 from pipeline.resources import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.run_directory import RunDirectory
 from pipeline.s3_filesystem import PASSING_ERRORS
-from pipeline.sizing import Grain, default_batch, grain
+from pipeline.sizing import Grain, default_batch, grain, shadow_batch
 from pipeline.storage import Location
 from workers.decoding import DecodeLimits
 from workers.labelling import LabellerConfig
 from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
+from workers.shadow import Shadow
 from workers.timed_decode_actor import TimedDecodeActor
 from workers.timed_label_actor import TimedLabelActor
 
@@ -41,6 +44,7 @@ class GraphConfig:
         pools: actors and what they reserve.
         units: units of the run, done or not.
         accept_changed: whether objects that changed since they were listed are taken as they are.
+        shadow_share: share of the units that are labelled without pruning too.
     """
 
     protocol: Protocol
@@ -50,6 +54,16 @@ class GraphConfig:
     pools: Pools
     units: int
     accept_changed: bool = False
+    shadow_share: float = 0.0
+
+    @property
+    def shadow(self) -> Shadow | None:
+        """The shadow sample; None if there is none."""
+        if not self.shadow_share:
+            return None
+        batch = shadow_batch(self.protocol.views, self.batch_size)
+        unpruned = dataclasses.replace(self.labeller, pruning=sta.Pruning(r=0), batch_size=batch)
+        return Shadow(self.shadow_share, unpruned)
 
     @property
     def batch_size(self) -> int:
@@ -104,7 +118,8 @@ def run_graph(
     )
     units = units.map_batches(
         TimedLabelActor,
-        fn_constructor_args=(report.work, config.labeller, config.protocol, report.counts),
+        fn_constructor_args=(report.work, config.labeller, config.protocol, report.labelled),
+        fn_constructor_kwargs={"shadow": config.shadow},
         batch_size=rows.label_rows,
         batch_format="pyarrow",
         zero_copy_batch=True,

@@ -17,6 +17,7 @@ from pipeline.failure_limit import FailureLimit
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.label_run import is_finished, label
+from pipeline.prices import Prices
 from pipeline.pruning_flags import add_pruning_flags, pruning_from
 from pipeline.ray_session import inside_unpacked_working_dir
 from pipeline.resources import parse_decoders
@@ -123,6 +124,7 @@ def parser(task: str) -> argparse.ArgumentParser:
         "500ms or 1m; recordings are cut into units by time, each of which reads its part only",
     )
     work.add_argument("--limit", type=int, metavar="N", help="label the first N videos only")
+    _add_proof_flags(made)
     failures = made.add_argument_group("failures")
     failures.add_argument(
         "--max-failed",
@@ -186,6 +188,43 @@ def _summary(run: RunDirectory, content: dict[str, Any]) -> str:
         ) from error
 
 
+def _add_proof_flags(made: argparse.ArgumentParser) -> None:
+    proof = made.add_argument_group("what it cost and what it kept")
+    proof.add_argument(
+        "--shadow",
+        type=parse_share,
+        default=0.0,
+        metavar="SHARE",
+        help="label this share of the videos without pruning too, such as 0.01 or 1%% (always the "
+        "same ones): the summary and the reports then say how many labels pruning keeps",
+    )
+    proof.add_argument(
+        "--min-agreement",
+        type=parse_share,
+        metavar="SHARE",
+        help="with --shadow: warn loudly when a smaller share of labels is kept, such as 98%%",
+    )
+    proof.add_argument(
+        "--prices",
+        type=Path,
+        metavar="FILE",
+        help="what machines cost, for the reports: a YAML file such as infra/prices.yaml",
+    )
+    proof.add_argument(
+        "--gallery",
+        type=int,
+        default=3,
+        metavar="N",
+        help="videos whose kept tokens the run's report shows (default: %(default)s)",
+    )
+
+
+def parse_share(text: str) -> float:
+    """0.01 of `1%` or `0.01`; argparse says of a ValueError what was wrong."""
+    number = text.strip()
+    return float(number[:-1]) / 100 if number.endswith("%") else float(number)
+
+
 def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
     source, output, checkpoint = arguments.input, arguments.output, arguments.checkpoint
     if source is None:
@@ -224,6 +263,10 @@ def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
         decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
         labelers=arguments.labelers,
         batch_size=arguments.batch_size,
+        shadow=arguments.shadow,
+        min_agreement=arguments.min_agreement,
+        prices=Prices.read(arguments.prices) if arguments.prices else None,
+        gallery=arguments.gallery,
         compile=arguments.compile,
     )
 
@@ -248,4 +291,5 @@ def _demo_output(task: str, arguments: argparse.Namespace) -> str:
     """A folder per setting, so that pruned and unpruned runs of the demo stand side by side."""
     r = "default" if arguments.r is None else arguments.r
     every = f"-every-{arguments.every}" if arguments.every else ""
-    return f"{task}-{arguments.pruning}-r-{r}{every}"
+    shadow = f"-shadow-{arguments.shadow:g}" if arguments.shadow else ""
+    return f"{task}-{arguments.pruning}-r-{r}{every}{shadow}"

@@ -9,6 +9,7 @@ from typing import Literal
 import sta
 from pipeline.errors import UsageError
 from pipeline.failure_limit import FailureLimit
+from pipeline.prices import Prices
 from workers.decoding import DECODERS
 
 
@@ -37,6 +38,10 @@ class LabelOptions:
             what the cores allow.
         labelers: label actors.
         batch_size: views per forward pass.
+        shadow: share of the units that are labelled without pruning too.
+        min_agreement: share of those that must keep their label; fewer are warned of.
+        prices: what machines cost, for the reports.
+        gallery: videos that the run's report shows with their tokens.
         compile: False for labellers that start at once and run uncompiled; None as in
             `LabellerConfig`.
     """
@@ -60,6 +65,10 @@ class LabelOptions:
     decoders: tuple[int, int] | Literal["auto"] | None = None
     labelers: int | None = None
     batch_size: int | None = None
+    shadow: float = 0.0
+    min_agreement: float | None = None
+    prices: Prices | None = None
+    gallery: int = 3
     compile: Literal[False] | None = None
 
     def __post_init__(self) -> None:
@@ -67,5 +76,16 @@ class LabelOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be 1 or more; got {value}")
+        if self.gallery < 0:
+            raise UsageError(f"--gallery must be 0 or more; got {self.gallery}")
+        if not 0 <= self.shadow <= 1:
+            raise UsageError(f"--shadow must be 0 to 1, such as 0.01 or 1%; got {self.shadow:g}")
+        if self.min_agreement is not None and not 0 < self.min_agreement <= 1:
+            raise UsageError(
+                f"--min-agreement must be above 0 and at most 1, such as 0.98; got "
+                f"{self.min_agreement:g}"
+            )
+        if self.min_agreement is not None and not self.shadow:
+            raise UsageError("--min-agreement needs --shadow, which measures the agreement")
         if self.every_s is not None and self.decoder != DECODERS[0]:
             raise UsageError(f"--every goes with --decoder {DECODERS[0]} only")

@@ -48,6 +48,11 @@ def plan_labelling(options: LabelOptions) -> LabelPlan:
     )
     pruning = _pruning(options, model)
     model.config.stages(pruning)
+    if options.shadow and not pruning.r:
+        raise UsageError(
+            "--shadow compares with the unpruned model, and with --r 0 nothing is pruned; leave one"
+            " of them out"
+        )
     views = _protocol(options, model)
     plan = LabelPlan(
         run=RunDirectory(Location.of(options.output)),
@@ -104,7 +109,8 @@ def _pruning(options: LabelOptions, model: sta.VideoModel) -> sta.Pruning:
 def _identity(
     options: LabelOptions, model: sta.VideoModel, pruning: sta.Pruning, views: Protocol
 ) -> dict[str, Any]:
-    return {
+    shadow = {"shadow": options.shadow} if options.shadow else {}
+    return shadow | {
         "input": Location.of(options.source).uri,
         "limit": options.limit,
         "model": model.fingerprint,

@@ -81,7 +81,8 @@ def write_manifest(
 ) -> Written:
     """Writes the manifest of the videos, each whole or cut into units of some length.
 
-    Memory is that of one file's rows and of 8 bytes per video.
+    Within a file the largest come first: a long video that comes last would be waited for by
+    everything else. Memory is that of one file's rows and of 8 bytes per video.
 
     Args:
         videos: the videos, each id once; cut are those of known duration.
@@ -100,7 +101,7 @@ def write_manifest(
     rows = _rows(videos, unit_s, seen)
     number = units = 0
     while part := list(islice(rows, _ROWS_PER_FILE)):
-        table = _table(part)
+        table = _largest_first(_table(part))
         name = f"{path}/part-{number:05d}.parquet"
         pq.write_table(table, name, filesystem=filesystem, compression="zstd")
         units += len(part)
@@ -113,6 +114,12 @@ def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
     columns = zip(zip(*rows, strict=True), MANIFEST_SCHEMA, strict=True)
     arrays = [pa.array(values, part.type) for values, part in columns]
     return pa.Table.from_arrays(arrays, schema=MANIFEST_SCHEMA)
+
+
+def _largest_first(table: pa.Table) -> pa.Table:
+    """Those of unknown size last; those of one size, as stretches of a recording, in order."""
+    order = pc.sort_indices(table, sort_keys=[("size_bytes", "descending")])
+    return table.take(order)
 
 
 def _rows(
@@ -164,6 +171,20 @@ def _first_units(folder: Location) -> Iterator[str]:
         )
         first = pc.equal(pc.fill_null(part["start_s"], 0.0), 0.0)
         yield from part["video_id"].filter(first).to_pylist()
+
+
+def size_bytes(folder: Location) -> int | None:
+    """Bytes of all videos of a manifest of whole videos; None where some are not known."""
+    total = 0
+    for file in folder.files(".parquet"):
+        filesystem, path = file.filesystem()
+        sizes = pq.read_table(
+            path, columns=["size_bytes"], filesystem=filesystem, partitioning=None
+        )["size_bytes"]
+        if sizes.null_count:
+            return None
+        total += pc.sum(sizes, min_count=0).as_py()
+    return total
 
 
 def count_rows(folder: Location) -> int:

@@ -6,51 +6,22 @@ import shutil
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+import pyarrow as pa
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.counts import Counts
+from pipeline.metrics import RunGauges, count_units
 from pipeline.stages import Stages, StageSums
 from workers.clock import Worked
 
 _LIVE_SECONDS = 1.0
 _LOG_SECONDS = 30.0
-
-
-@dataclass
-class Counts:
-    """Units that have a row.
-
-    Attributes:
-        units: all of them.
-        failures: the failed ones by error_type.
-        seconds: length of the labelled ones.
-    """
-
-    units: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
-
-    @property
-    def failed(self) -> int:
-        """Units that failed, for whatever reason."""
-        return self.failures.total()
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.units + other.units,
-            self.failures + other.failures,
-            self.seconds + other.seconds,
-        )
-
-    def reasons(self) -> str:
-        """The failures by reason, most frequent first: "58 not_found, 3 forbidden"."""
-        return ", ".join(f"{count:,} {reason}" for reason, count in self.failures.most_common())
 
 
 class Tally:
@@ -60,9 +31,9 @@ class Tally:
         self._counts = Counts()
         self._sums = StageSums()
 
-    def add(self, units: int, failures: dict[str, int], seconds: float) -> None:
-        """One batch of units, the failed ones by reason, and the length of the labelled ones."""
-        self._counts += Counts(units, Counter(failures), seconds)
+    def add(self, counts: Counts) -> None:
+        """One batch of units."""
+        self._counts += counts
 
     def add_work(self, worked: Worked) -> None:
         """What one actor did."""
@@ -75,13 +46,20 @@ class Tally:
 
 @dataclass(frozen=True)
 class Reporter:
-    """What actors tell about their work. It never waits for an answer."""
+    """What actors tell about their work. It never waits for an answer.
+
+    Attributes:
+        tally: the actor that adds it up.
+        run: what the run is called in the metrics.
+    """
 
     tally: Any
+    run: str
 
-    def counts(self, units: int, failures: dict[str, int], seconds: float) -> None:
-        """What `LabelActor` calls after each batch."""
-        self.tally.add.remote(units, failures, seconds)
+    def labelled(self, units: pa.Table) -> None:
+        """What `LabelActor` calls after each batch, in its own process."""
+        self.tally.add.remote(Counts.of(units))
+        count_units(self.run, units)
 
     def work(self, worked: Worked) -> None:
         """What the actors' clocks call."""
@@ -101,12 +79,14 @@ class ProgressLine:
     Attributes:
         total: units of the run.
         before: what earlier starts of the run had finished.
+        total_bytes: size of all their files; None where it is not known, or where units are alike.
         what: what a unit is called: "videos", or "stretches" of recordings.
         out: where the lines go.
     """
 
     total: int
     before: Counts
+    total_bytes: int | None = None
     what: str = "videos"
     out: TextIO = field(default_factory=lambda: sys.stderr)
     started: float = field(default_factory=time.monotonic)
@@ -122,17 +102,42 @@ class ProgressLine:
         parts = [
             f"{done:,}/{self.total:,} {self.what}",
             f"{whole.failed:,} failed",
-            f"{clock(whole.seconds)} of video labelled",
+            f"{self._hours(whole)} labelled",
         ]
         if counts.units:
             parts.append(f"{rate:.3g} {self.what}/s ({counts.seconds / elapsed:.3g}x real time)")
-            parts.append(f"ETA {clock((self.total - done) / rate)}")
+            parts.append(f"ETA {clock(self.remaining_s(counts, now=now) or 0.0)}")
         else:
             parts.append("starting")
+        if whole.agreement is not None:
+            parts.append(f"{100 * whole.agreement:.1f} % of {whole.shadow:,} as without pruning")
         busy = stages.brief() if stages is not None else None
         if busy:
             parts.append(busy)
         return ", ".join(parts)
+
+    def remaining_s(self, counts: Counts, *, now: float) -> float | None:
+        """Seconds to go, by bytes where their number is known: large files come first, and units
+        done would promise too late an end. None before there is anything to go by.
+        """
+        elapsed = now - self.started
+        done, total = self._share(counts), self._share(self.before + counts)
+        return elapsed * max(0.0, 1 - total) / done if done > 0 else None
+
+    def _share(self, counts: Counts) -> float:
+        """How much of the whole run these units are."""
+        if self.total_bytes:
+            return counts.size_bytes / self.total_bytes
+        return counts.units / self.total
+
+    def _hours(self, whole: Counts) -> str:
+        """Such as `1.2 of about 40 video-hours`; the whole length follows from that of the share
+        that is done.
+        """
+        hours, share = whole.seconds / 3600, self._share(whole)
+        if not 0 < share < 1:
+            return f"{hours:.3g} video-hours"
+        return f"{hours:.3g} of about {hours / share:.3g} video-hours"
 
     def write(self, line: str) -> None:
         """Writes a line over the last one on a terminal, below it elsewhere."""
@@ -160,12 +165,21 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def reporting(
-    line: ProgressLine, watch: Callable[[Counts], None] | None = None
+    line: ProgressLine,
+    run: str,
+    watch: Callable[[Counts], None] | None = None,
+    *,
+    min_agreement: float | None = None,
 ) -> Iterator[Reporter]:
     """Shows progress for as long as the block runs; yields what the actors report to.
 
-    `watch` is called every second, from another thread, with what the whole run has done so far.
+    Args:
+        line: how it is shown.
+        run: what the run is called in the metrics.
+        watch: called every second, from another thread, with what the whole run has done so far.
+        min_agreement: what the agreement is measured against, for the metrics.
     """
+    gauges = RunGauges(run, total=line.total, min_agreement=min_agreement)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     tally = ray.remote(num_cpus=0, scheduling_strategy=here)(Tally).remote()
     every = _LIVE_SECONDS if line.out.isatty() else _LOG_SECONDS
@@ -180,14 +194,16 @@ def reporting(
                 continue  # what ends the block says so
             if watch is not None:
                 watch(line.before + counts)
-            if time.monotonic() >= shown + every:
-                shown = time.monotonic()
-                line.write(line.text(counts, stages, now=shown))
+            now = time.monotonic()
+            gauges.set(line.before + counts, stages, remaining_s=line.remaining_s(counts, now=now))
+            if now >= shown + every:
+                shown = now
+                line.write(line.text(counts, stages, now=now))
 
     thread = threading.Thread(target=show, name="progress", daemon=True)
     thread.start()
     try:
-        yield Reporter(tally)
+        yield Reporter(tally, run)
     finally:
         stop.set()
         thread.join(timeout=5)

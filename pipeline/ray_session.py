@@ -33,7 +33,7 @@ def start_ray() -> None:
         return
     _quieten()
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if not os.environ.get("RAY_ADDRESS"):
+    if is_own_ray():
         # The graph's own steps are light. On a machine of few cores they must not take a whole
         # one from the pools.
         cores = len(os.sched_getaffinity(0)) + int(OVERHEAD_CPUS)
@@ -41,6 +41,11 @@ def start_ray() -> None:
     with _native_stderr_held():
         ray.init(**settings)
     end_on_sigterm()  # again, since ray.init installs a handler that prints a native stack trace
+
+
+def is_own_ray() -> bool:
+    """Whether the job has a Ray of its own, of this machine, and joins no cluster."""
+    return not os.environ.get("RAY_ADDRESS")
 
 
 @contextmanager

@@ -32,6 +32,9 @@ _CALLS_PER_LABELLER = 3
 # More padding than the least there can be is taken for smaller calls.
 _PADDING_SLACK = 0.002
 
+# Units of the shadow sample come one at a time.
+_SHADOW_PADDING = 0.1
+
 # Below so many views a further labeller takes longer to start than it saves.
 _VIEWS_PER_LABELLER = 256
 
@@ -108,7 +111,14 @@ def default_batch(*, on_gpu: bool) -> int:
     return DEFAULT_BATCH["cuda" if on_gpu else "cpu"]
 
 
-def labeller_bytes(architecture: str, protocol: Protocol, *, on_gpu: bool, batch_size: int) -> int:
+def shadow_batch(views: int, most: int) -> int:
+    """The largest batch, `most` at the most, that the views of a single unit fill well."""
+    return max(size for size in range(1, most + 1) if padding(views, size) <= _SHADOW_PADDING)
+
+
+def labeller_bytes(
+    architecture: str, protocol: Protocol, *, on_gpu: bool, batch_size: int, models: int = 1
+) -> int:
     """Memory to reserve for a labeller: its peak and a quarter more. The frames that it reads lie
     in the object store, which Ray accounts for by itself.
 
@@ -117,8 +127,9 @@ def labeller_bytes(architecture: str, protocol: Protocol, *, on_gpu: bool, batch
         protocol: which says how large a labeller's input is.
         on_gpu: whether the forward passes take the GPU's memory instead.
         batch_size: views per forward pass.
+        models: how many it holds; they run one after the other.
     """
-    weights = 4 * _block_weights(architecture)
+    weights = models * 4 * _block_weights(architecture)
     passes = 0 if on_gpu else batch_size * _TOKEN_COPIES * _token_bytes(architecture, protocol)
     base = _BASE_BYTES["cuda" if on_gpu else "cpu"]
     return int(_RESERVE * (base + weights + passes))

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline.progress import clock
 from pipeline.run_directory import RunDirectory
+from pipeline.shadow_report import shadow_agreement, shadow_lines
 
 _SHOWN = 5
 
@@ -26,6 +27,7 @@ def summary(run: RunDirectory, content: dict[str, Any]) -> str:
     if totals["judged"]:
         share = 100 * totals["right"] / totals["judged"]
         lines.append(f"Right:     {share:.1f} % of {totals['judged']:,} videos with a true label")
+    lines += shadow_lines(content, shadow_agreement(run, content))
     stages = totals.get("stages")
     if stages and stages["bottleneck"]:
         lines.append(f"Bottleneck: {stages['bottleneck']}")

@@ -19,6 +19,7 @@ from pipeline.evidence import Evidence, exact_sum, sum_by
 from pipeline.recordings import has_failed
 from pipeline.run_directory import RunDirectory
 from workers.failures import ErrorType
+from workers.shadow import in_sample
 
 _NAMED = 3
 
@@ -66,6 +67,10 @@ def verify(run: RunDirectory) -> list[Check]:
     )
     check("clips: as declared, all views of every labelled unit", lambda: _clips(evidence, content))
     check("clips: bits in the kept maps are the tokens kept", lambda: _maps(evidence, content))
+    check(
+        "shadow: labelled without pruning is who belongs to the sample, at its cost",
+        lambda: _shadow(evidence, content),
+    )
     check("FLOPs: units, clips and videos add up to the same", lambda: _flops(evidence))
     check("run.json: totals are those of the tables", lambda: _totals(evidence, content))
     return checks
@@ -242,6 +247,24 @@ def _bits(packed: pa.BinaryArray) -> npt.NDArray[np.int64]:
     counts = np.bitwise_count(np.frombuffer(data, np.uint8)[ends[0] : ends[-1]])
     sums = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     return np.asarray(np.diff(sums[ends - ends[0]]))
+
+
+def _shadow(evidence: Evidence, content: dict[str, Any]) -> str | None:
+    """Whether units outside the sample were labelled, or some within were not."""
+    share, units = content["identity"].get("shadow", 0.0), evidence.units
+    labelled = np.asarray(pc.is_valid(units["shadow_label_id"]))
+    chosen = np.asarray(pc.equal(units["status"], "ok"))
+    chosen &= [in_sample(unit_id, share) for unit_id in units["unit_id"].to_pylist()]
+    names = units["unit_id"].filter(pa.array(labelled != chosen))
+    if len(names):
+        return f"{len(names)} units were, and do not, or the other way round{_such(names)}"
+    dense = content["model"].get("flops_per_view_unpruned", 0)
+    cost = pc.fill_null(units["shadow_flops"], 0).to_numpy()
+    views = np.where(labelled, np.asarray(units["views"], np.int64), 0)
+    names = units["unit_id"].filter(pa.array(cost != views * dense))
+    if len(names):
+        return f"{len(names)} units did not cost the unpruned model's FLOPs{_such(names)}"
+    return None
 
 
 def _flops(evidence: Evidence) -> str | None:

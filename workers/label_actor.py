@@ -5,7 +5,7 @@ It knows nothing of Ray and can be called, timed and tested by itself.
 
 from __future__ import annotations
 
-from collections import Counter
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -22,28 +22,37 @@ from workers.labelling import (
     top_classes,
 )
 from workers.sampling import Protocol
-from workers.schema import IDENTITY, OUTCOME, UNITS_SCHEMA
+from workers.schema import IDENTITY, OUTCOME, PREDICTION, UNITS_SCHEMA
+from workers.shadow import Shadow, in_sample
 
-Progress = Callable[[int, dict[str, int], float], None]
+Progress = Callable[[pa.Table], None]
 
 _COMMON = [field.name for field in (*IDENTITY, *OUTCOME)]
+_PREDICTED = [field.name for field in PREDICTION]
 
 
 class LabelActor:
-    """Decoded rows to labelled rows, through one model.
+    """Decoded rows to labelled rows, through one model, and a sample through the unpruned one too.
 
     Args:
         config: model, pruning and batch size.
         protocol: how videos become views.
-        progress: called after each batch with the number of units, how many failed by error_type,
-            and the video-seconds of the labelled ones.
+        progress: called with each table that was made.
+        shadow: the sample that is labelled without pruning too; None for none.
     """
 
     def __init__(
-        self, config: LabellerConfig, protocol: Protocol, progress: Progress | None = None
+        self,
+        config: LabellerConfig,
+        protocol: Protocol,
+        progress: Progress | None = None,
+        *,
+        shadow: Shadow | None = None,
     ) -> None:
         self._labeller = Labeller(config, protocol)
         self._progress = progress
+        self._shadow = shadow
+        self._unpruned = Labeller(shadow.labeller, protocol) if shadow is not None else None
 
     def __call__(self, decoded: pa.Table) -> pa.Table:
         """A table of UNITS_SCHEMA with the same units in the same order.
@@ -58,14 +67,36 @@ class LabelActor:
             times = np.array(decoded["clip_times"][index].as_py()).reshape(-1, 2)
             first_clip = decoded["first_clip"][index].as_py() or 0
             rows[index] |= self._labelled(views, times, first_clip)
-        table = pa.Table.from_pylist(rows, schema=UNITS_SCHEMA)
+        if self._unpruned is not None:
+            self._label_shadow(self._unpruned, rows, dict(zip(good, frames, strict=True)))
+        now = datetime.datetime.now(datetime.UTC)
+        table = pa.Table.from_pylist(
+            [row | {"labelled_at": now} for row in rows], schema=UNITS_SCHEMA
+        )
         if table["unit_id"].to_pylist() != decoded["unit_id"].to_pylist():
             raise IdMismatch("the labelled units are not the decoded ones")
         if self._progress is not None:
-            seconds = sum(rows[index]["duration_s"] or 0.0 for index in good)
-            failures = Counter(row["error_type"] for row in rows if row["status"] != "ok")
-            self._progress(len(rows), dict(failures), seconds)
+            self._progress(table)
         return table
+
+    def _label_shadow(
+        self, unpruned: Labeller, rows: list[dict[str, Any]], frames: dict[int, Frames]
+    ) -> None:
+        """Adds what the unpruned model says to the rows of the sample."""
+        assert self._shadow is not None
+        share = self._shadow.share
+        chosen = [index for index in frames if in_sample(rows[index]["unit_id"], share)]
+        stream = unpruned.stream([frames[index] for index in chosen])
+        for index, views in zip(chosen, stream, strict=True):
+            mean = _mean_probabilities(views)
+            said = self._prediction(mean)
+            rows[index] |= {f"shadow_{name}": said[name] for name in _PREDICTED} | {
+                "shadow_scores": mean.tolist(),
+                "shadow_flops": sum(view.flops for view in views),
+                "shadow_gpu_ms": sum(view.device_ms for view in views),
+            }
+            for entry, view in zip(rows[index]["views"], views, strict=True):
+                entry["shadow_label_id"] = top_classes(view.probabilities, 1)[0][0]
 
     def _labelled(self, views: list[View], times: np.ndarray, first_clip: int) -> dict[str, Any]:
         entries = []
@@ -83,7 +114,7 @@ class LabelActor:
                     "gpu_ms": view.device_ms,
                 }
             )
-        mean = np.stack([view.probabilities for view in views]).mean(axis=0, dtype=np.float64)
+        mean = _mean_probabilities(views)
         return self._prediction(mean) | {
             "scores": mean.tolist(),
             "flops": sum(view.flops for view in views),
@@ -100,6 +131,12 @@ class LabelActor:
             "top_ids": ids,
             "top_scores": scores,
         }
+
+
+def _mean_probabilities(views: list[View]) -> np.ndarray:
+    """(classes,) float64"""
+    probabilities = np.stack([view.probabilities for view in views])
+    return np.asarray(probabilities.mean(axis=0, dtype=np.float64))
 
 
 def _frames(decoded: pa.Table, index: int) -> Frames:

@@ -22,13 +22,15 @@ from pipeline.benchmark.conditions import conditions
 from pipeline.benchmark.core_seconds import cpu_recorded, process_cpu_s
 from pipeline.benchmark.paired import OutputsDiffer, Spread, in_turn, ratio
 from pipeline.benchmark.report import Chart, Column, Report, Row
+from pipeline.counts import Counts
 from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
 from pipeline.graph import GraphConfig, run_graph
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import LabelPlan, plan_labelling
-from pipeline.label_run import Passing, begin, pools_for
+from pipeline.label_run import begin
 from pipeline.listing import Listing
-from pipeline.progress import Counts, ProgressLine, reporting
+from pipeline.passing import Passing, pools_for
+from pipeline.progress import ProgressLine, reporting
 from pipeline.ray_session import ray_messages_aside, start_ray
 from pipeline.run_directory import RunDirectory
 from pipeline.stopping import Stop
@@ -39,7 +41,7 @@ from workers.label_actor import LabelActor
 _GOAL = 1.15
 
 # What differs from run to run and is no result.
-_TIMES = ("decode_ms", "gpu_ms")
+_TIMES = ("decode_ms", "gpu_ms", "labelled_at")
 
 # Actors that take longer to start are not waited for any more, and spoil the figure.
 _START_S = 600
@@ -218,7 +220,7 @@ class _Work:
         # Start-up is not measured, so nothing is done before all actors are there.
         DataContext.get_current().wait_for_min_actors_s = _START_S
         line = ProgressLine(self.units, Counts(), out=io.StringIO())
-        with cpu_recorded() as record, ray_messages_aside(), reporting(line) as report:
+        with cpu_recorded() as record, ray_messages_aside(), reporting(line, root.name) as report:
             run_graph(run, self._config, report, manifest=self._plan.run.manifest)
             stages = report.stages()
         began = stages.decode.began

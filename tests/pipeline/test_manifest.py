@@ -4,14 +4,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.manifest import MANIFEST_SCHEMA, count_rows, unit_id, unit_spans, write_manifest
+from pipeline.manifest import (
+    MANIFEST_SCHEMA,
+    count_rows,
+    size_bytes,
+    unit_id,
+    unit_spans,
+    write_manifest,
+)
 from pipeline.storage import Location
 from pipeline.video import Video
 
 
 def test_every_video_is_one_row_with_its_own_id(tmp_path):
-    videos = [Video(f"v{i}", f"/x/v{i}.mp4", i, "a" if i % 2 else None) for i in range(5)]
-    videos[3] = Video("v3", "s3://b/v3.mp4", 3, "a", etag='"c0ffee"')
+    videos = [Video(f"v{i}", f"/x/v{i}.mp4", 9 - i, "a" if i % 2 else None) for i in range(5)]
+    videos[3] = Video("v3", "/x/v3.mp4", 6, "a", etag='"c0ffee"')
     folder = Location.of(str(tmp_path / "manifest"))
     assert write_manifest(iter(videos), folder) == (5, 5)
     table = pq.read_table(folder.uri)
@@ -22,6 +29,24 @@ def test_every_video_is_one_row_with_its_own_id(tmp_path):
     assert len(set(table["unit_id"].to_pylist())) == 5
     assert table["start_s"].null_count == table["end_s"].null_count == 5
     assert count_rows(folder) == 5
+
+
+def test_the_largest_come_first_and_stretches_of_one_recording_in_their_order(tmp_path):
+    sizes = {"small": 10, "unknown": None, "large": 1000, "middle": 100, "large too": 1000}
+    videos = [Video(name, f"/x/{name}", size, duration_s=12.0) for name, size in sizes.items()]
+    folder = Location.of(str(tmp_path / "manifest"))
+    write_manifest(videos, folder, unit_s=5.0)
+    table = pq.read_table(folder.uri)
+    order = ["large", "large too", "middle", "small", "unknown"]
+    assert table["video_id"].to_pylist() == [name for name in order for _ in range(3)]
+    assert table["start_s"].to_pylist() == [0.0, 5.0, 10.0] * 5
+    assert size_bytes(folder) is None
+
+
+def test_the_size_of_an_archive_is_the_sum_where_all_are_known(tmp_path):
+    folder = Location.of(str(tmp_path / "manifest"))
+    write_manifest([Video("a", "/x/a", 2**40), Video("b", "/x/b", 7)], folder)
+    assert size_bytes(folder) == 2**40 + 7
 
 
 def test_ids_are_the_same_in_every_run_and_tell_stretches_apart():

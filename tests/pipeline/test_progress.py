@@ -3,7 +3,8 @@
 import io
 from collections import Counter
 
-from pipeline.progress import Counts, ProgressLine, clock
+from pipeline.counts import Counts
+from pipeline.progress import ProgressLine, clock
 from pipeline.stages import Stage, Stages
 
 
@@ -19,20 +20,23 @@ def line(**settings):
 def test_the_line_counts_rates_and_estimates():
     text = line().text(Counts(20, Counter(corrupt=1), 200.0), now=10.0)
     assert text == (
-        "20/100 videos, 1 failed, 3:20 of video labelled, 2 videos/s (20x real time), ETA 0:40"
+        "20/100 videos, 1 failed, 0.0556 of about 0.278 video-hours labelled, 2 videos/s (20x real "
+        "time), ETA 0:40"
     )
 
 
 def test_before_the_first_result_there_is_no_estimate():
     assert (
-        line().text(Counts(), now=3.0) == "0/100 videos, 0 failed, 0:00 of video labelled, starting"
+        line().text(Counts(), now=3.0) == "0/100 videos, 0 failed, 0 video-hours labelled, starting"
     )
 
 
 def test_what_earlier_starts_finished_counts_but_does_not_speed_up_the_estimate():
     resumed = ProgressLine(total=100, before=Counts(50, Counter(corrupt=3), 500.0), started=0.0)
     text = resumed.text(Counts(10, Counter(timeout=1), 100.0), now=10.0)
-    assert text.startswith("60/100 videos, 4 failed, 10:00 of video labelled, 1 videos/s")
+    assert text.startswith(
+        "60/100 videos, 4 failed, 0.167 of about 0.278 video-hours labelled, 1 videos/s"
+    )
     assert text.endswith("ETA 0:40")
 
 
@@ -77,3 +81,16 @@ def test_how_busy_the_stages_are_is_told_where_it_is_known():
     )
     text = line().text(Counts(20, Counter(), 200.0), stages, now=10.0)
     assert text.endswith("ETA 0:40, decoders 95 % busy, labellers 40 %")
+
+
+def test_the_end_is_estimated_by_bytes_since_large_files_come_first():
+    large_first = ProgressLine(total=100, before=Counts(), total_bytes=1000, started=0.0)
+    counts = Counts(10, Counter(), 1800.0, size_bytes=500)
+    assert large_first.remaining_s(counts, now=60.0) == 60.0
+    assert "0.5 of about 1 video-hours" in large_first.text(counts, now=60.0)
+    assert large_first.remaining_s(Counts(), now=60.0) is None
+
+
+def test_how_many_labels_are_kept_is_told_where_a_sample_is_labelled_without_pruning():
+    text = line().text(Counts(20, Counter(), 200.0, shadow=8, agreeing=7), now=10.0)
+    assert "87.5 % of 8 as without pruning" in text

@@ -1,5 +1,7 @@
 """The two actors without Ray: one row in, one row out, failures too."""
 
+import datetime
+import itertools
 import subprocess
 import sys
 
@@ -10,12 +12,14 @@ import torch
 
 import sta
 from pipeline.manifest import MANIFEST_SCHEMA
+from pipeline.manifest import unit_id as manifest_id
 from tests.videos import write_video
 from workers.decode_actor import DecodeActor
 from workers.label_actor import LabelActor
 from workers.labelling import LabellerConfig, unpack_mask
 from workers.sampling import protocol
 from workers.schema import DECODED_SCHEMA, UNITS_SCHEMA
+from workers.shadow import Shadow, in_sample
 
 PROTOCOL = protocol("videomae-k400", size=112, views=(2, 3))
 
@@ -100,8 +104,58 @@ def test_clip_times_are_those_of_the_frames(labelled):
 def test_progress_is_told_of_every_batch(decoded, checkpoint):
     told = []
     config = LabellerConfig(checkpoint, batch_size=6)
-    LabelActor(config, PROTOCOL, lambda *counts: told.append(counts))(decoded)
-    assert told == [(4, {"not_video": 1, "not_found": 1}, pytest.approx(75 / 30, abs=0.1))]
+    table = LabelActor(config, PROTOCOL, told.append)(decoded)
+    assert told == [table]
+
+
+def test_a_row_says_when_it_was_made(labelled):
+    made = labelled["labelled_at"].to_pylist()
+    now = datetime.datetime.now(datetime.UTC)
+    assert len(made) == 4
+    assert all(
+        datetime.timedelta(0) <= now - each < datetime.timedelta(minutes=10) for each in made
+    )
+
+
+def test_the_shadow_sample_is_labelled_as_the_unpruned_model_labels_it(decoded, checkpoint):
+    places = decoded.schema.get_field_index("unit_id")
+    ids = pa.array([manifest_id(name) for name in decoded["video_id"].to_pylist()])
+    decoded = decoded.set_column(places, decoded.schema.field(places), ids)
+    chosen = [in_sample(unit, 0.5) for unit in ids.to_pylist()]
+    assert True in chosen
+    assert False in chosen
+    pruned = LabellerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=5)
+    unpruned = LabellerConfig(checkpoint, pruning=sta.Pruning(r=0), batch_size=3)
+    alone = LabelActor(unpruned, PROTOCOL)(decoded).to_pylist()
+    plain = LabelActor(pruned, PROTOCOL)(decoded).to_pylist()
+    both = LabelActor(pruned, PROTOCOL, shadow=Shadow(0.5, unpruned))(decoded).to_pylist()
+    for row, dense, without, inside in zip(both, alone, plain, chosen, strict=True):
+        assert (row["label_id"], row["scores"]) == (without["label_id"], without["scores"])
+        assert row["flops"] == without["flops"]
+        if not inside or row["status"] == "failed":
+            assert row["shadow_label_id"] is row["shadow_scores"] is row["shadow_flops"] is None
+            assert all(view["shadow_label_id"] is None for view in row["views"] or ())
+            continue
+        for name in ("label", "label_id", "score", "top_ids", "top_scores", "scores", "flops"):
+            assert row[f"shadow_{name}"] == dense[name]
+        assert row["shadow_gpu_ms"] > 0
+        assert [view["shadow_label_id"] for view in row["views"]] == [
+            view["label_id"] for view in dense["views"]
+        ]
+
+
+def test_a_smaller_shadow_sample_is_a_part_of_a_larger_and_has_its_share():
+    ids = [manifest_id(f"video-{number}") for number in range(20_000)]
+    samples = [{unit for unit in ids if in_sample(unit, share)} for share in (0, 0.01, 0.1, 1)]
+    assert [len(sample) for sample in samples] == pytest.approx([0, 200, 2000, 20_000], rel=0.2)
+    assert all(one <= other for one, other in itertools.pairwise(samples))
+
+
+def test_a_shadow_is_unpruned_and_of_a_share(checkpoint):
+    with pytest.raises(ValueError, match="without pruning"):
+        Shadow(0.1, LabellerConfig(checkpoint, pruning=sta.Pruning(r=22)))
+    with pytest.raises(ValueError, match="at most 1"):
+        Shadow(0.0, LabellerConfig(checkpoint, pruning=sta.Pruning(r=0)))
 
 
 def test_a_batch_of_failures_alone_needs_no_model_pass(decoded, checkpoint):

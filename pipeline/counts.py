@@ -1,0 +1,72 @@
+"""What a number of units add up to: the figures of the progress line and of the gauges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# The columns of units/ that are counted.
+COUNTED = ("error_type", "duration_s", "size_bytes", "label_id", "shadow_label_id")
+
+
+@dataclass
+class Counts:
+    """Units that have a row.
+
+    Attributes:
+        units: all of them.
+        failures: the failed ones by error_type.
+        seconds: length of the labelled ones.
+        size_bytes: size of the files of all of them, as far as it is known.
+        shadow: those that were labelled without pruning too.
+        agreeing: those of the shadow sample with the same label both times.
+    """
+
+    units: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    size_bytes: int = 0
+    shadow: int = 0
+    agreeing: int = 0
+
+    @classmethod
+    def of(cls, units: pa.Table) -> Counts:
+        """Of rows of units/, of which COUNTED is read."""
+        reasons = units["error_type"].drop_null().value_counts().to_pylist()
+        return cls(
+            units=units.num_rows,
+            failures=Counter({each["values"]: each["counts"] for each in reasons}),
+            seconds=pc.sum(units["duration_s"], min_count=0).as_py(),
+            size_bytes=pc.sum(units["size_bytes"], min_count=0).as_py(),
+            shadow=pc.count(units["shadow_label_id"]).as_py(),
+            agreeing=pc.sum(
+                pc.equal(units["label_id"], units["shadow_label_id"]), min_count=0
+            ).as_py(),
+        )
+
+    @property
+    def failed(self) -> int:
+        """Units that failed, for whatever reason."""
+        return self.failures.total()
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of the shadow sample that kept its label; None without a sample."""
+        return self.agreeing / self.shadow if self.shadow else None
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.units + other.units,
+            self.failures + other.failures,
+            self.seconds + other.seconds,
+            self.size_bytes + other.size_bytes,
+            self.shadow + other.shadow,
+            self.agreeing + other.agreeing,
+        )
+
+    def reasons(self) -> str:
+        """The failures by reason, most frequent first: "58 not_found, 3 forbidden"."""
+        return ", ".join(f"{count:,} {reason}" for reason, count in self.failures.most_common())

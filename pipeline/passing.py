@@ -1,0 +1,171 @@
+"""Passes of the graph over what has no row yet, and the pools that they run with."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+
+import ray
+
+from pipeline.bottleneck import Room
+from pipeline.commits import reconcile
+from pipeline.counts import Counts
+from pipeline.errors import RunError
+from pipeline.failure_limit import FailureLimit
+from pipeline.graph import GraphConfig, run_graph
+from pipeline.label_options import LabelOptions
+from pipeline.label_plan import LabelPlan
+from pipeline.manifest import count_rows, size_bytes
+from pipeline.progress import ProgressLine, reporting
+from pipeline.ray_session import ray_messages_aside
+from pipeline.resources import AUTO, Pools, most_decoders, plan_pools
+from pipeline.sizing import default_batch, labeller_bytes, labellers_worth_starting
+from pipeline.stages import Stages
+from pipeline.stopping import Stop
+from pipeline.storage import Location
+from workers.decoding import DecodeLimits
+from workers.failures import ErrorType
+
+
+@dataclass(frozen=True)
+class Passing:
+    """Passes over what has no row yet, all with the same settings but for the pools."""
+
+    plan: LabelPlan
+    options: LabelOptions
+    total: int
+    stop: Stop
+
+    def graph(self, pools: Pools) -> GraphConfig:
+        """The settings of a pass."""
+        return GraphConfig(
+            protocol=self.plan.protocol,
+            decoder=self.options.decoder,
+            limits=_limits(self.options),
+            labeller=dataclasses.replace(self.plan.labeller, threads=pools.labeller_threads),
+            pools=pools,
+            units=self.total,
+            accept_changed=self.options.retry_failed,
+            shadow_share=self.options.shadow,
+        )
+
+    def room(self, pools: Pools) -> Room:
+        """What there is for the pools."""
+        resources, config = ray.cluster_resources(), self.graph(pools)
+        return Room(
+            cores=pools.cores,
+            most_decoders=most_decoders(
+                pools, cpus=resources.get("CPU", 0.0), memory=resources.get("memory", 0.0)
+            ),
+            labeller_threads=pools.labeller_threads,
+            batch_size=config.batch_size,
+            full_batch=default_batch(on_gpu=pools.labeller_gpus > 0),
+            views_per_call=config.grain.label_rows * self.plan.protocol.views,
+        )
+
+    def run_graph(self, pools: Pools, done: Counts, manifest: Location | None = None) -> Stages:
+        """Labels what has no row, of the run or of another manifest; tells what that cost."""
+        run, options = self.plan.run, self.options
+        whole = self.plan.protocol.every_s is None
+        line = ProgressLine(
+            self.total,
+            done,
+            total_bytes=size_bytes(run.manifest) if whole else None,
+            what=units_of(self.plan),
+        )
+
+        def watch(counts: Counts) -> None:
+            try:
+                check_failures(options.max_failed, counts, line.total)
+            except RunError as error:
+                self.stop(error)
+
+        try:
+            with (
+                ray_messages_aside(),
+                reporting(
+                    line, run.root.name, watch, min_agreement=options.min_agreement
+                ) as report,
+            ):
+                run_graph(run, self.graph(pools), report, manifest=manifest)
+                stages = report.stages()
+        except (ray.exceptions.RayError, OSError, RuntimeError) as error:
+            raise RunError(root_cause(error)) from error
+        reconcile(run)
+        return stages.within(decoders=pools.decoders[1], labellers=pools.labellers)
+
+
+def pools_for(
+    options: LabelOptions, plan: LabelPlan | None = None, *, decoders: int | None = None
+) -> Pools:
+    """Pools for labelling what the plan says; without one, for measuring recordings.
+
+    `decoders`: how many, if that was found out.
+    """
+    resources = ray.cluster_resources()
+    chosen = None if options.decoders == AUTO else options.decoders
+    worth = memory = 0
+    if plan is not None:
+        on_gpu = resources.get("GPU", 0.0) >= 1
+        worth = labellers_worth_starting(count_rows(plan.run.manifest) * plan.protocol.views)
+        memory = labeller_bytes(
+            plan.model["architecture"],
+            plan.protocol,
+            on_gpu=on_gpu,
+            batch_size=options.batch_size or default_batch(on_gpu=on_gpu),
+            models=2 if options.shadow else 1,
+        )
+    return plan_pools(
+        cpus=resources.get("CPU", 0.0),
+        gpus=resources.get("GPU", 0.0),
+        memory=resources.get("memory", 0.0),
+        nodes=len([node for node in ray.nodes() if node["Alive"]]),
+        decoders=(decoders, decoders) if decoders is not None else chosen,
+        labellers=options.labelers,
+        labellers_worth=worth,
+        labeller_memory=memory,
+    )
+
+
+def _limits(options: LabelOptions) -> DecodeLimits:
+    if options.fetch_s is None:
+        return DecodeLimits()
+    return DecodeLimits(fetch_seconds=options.fetch_s)
+
+
+def retryable() -> set[str]:
+    """Reasons for failing that may be gone by the next start."""
+    return {str(reason) for reason in ErrorType if reason.retryable}
+
+
+def units_of(plan: LabelPlan) -> str:
+    """What the run's units are called."""
+    return "videos" if plan.protocol.every_s is None else "stretches"
+
+
+def check_failures(limit: FailureLimit | None, counts: Counts, total: int) -> None:
+    """Raises RunError where too much fails."""
+    if limit is not None and limit.is_exceeded(
+        failed=counts.failed, done=counts.units, total=total
+    ):
+        raise RunError(
+            f"{counts.failed:,} of {counts.units:,} failed ({counts.reasons()}), more than "
+            f"--max-failed {limit} allows for this run of {total:,}",
+            advice="Raise --max-failed to go on; or mend the input and add --retry-failed, which "
+            f"does {', '.join(sorted(retryable()))} again; for other reasons choose a new OUTPUT.",
+        )
+
+
+def root_cause(error: BaseException) -> str:
+    """What a worker raised, in its own words: Ray wraps it, and adds a traceback above it.
+
+    `cause` is Ray's; `__cause__` is no help, since Ray Data sets it to an empty marker.
+    """
+    if isinstance(error, OSError) and error.strerror and error.errno:
+        return os.strerror(error.errno)
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, BaseException) and cause is not error:
+        return root_cause(cause)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
