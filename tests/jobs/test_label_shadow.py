@@ -74,7 +74,7 @@ def test_the_runs_report_shows_the_warning_and_the_cost(run, arguments):
     page = (arguments[1] / "report.html").read_text()
     report = json.loads((arguments[1] / "report.json").read_text())
     assert f"Report:    {arguments[1] / 'report.html'}" in run.stdout
-    assert "without pruning" in page
+    assert "Pruning may hurt on this data" in page
     assert (report["totals"]["videos"], report["shadow"]["is_below"]) == (7, True)
 
 
