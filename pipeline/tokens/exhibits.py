@@ -20,9 +20,9 @@ from pipeline.tokens.pictures import jpeg, sheet
 from pipeline.tokens.selection import chosen
 
 _COLUMNS = 4
-_TILE = 112
+TILE = 112
 # Four by four pictures of this size stay below 150 KB in base64 even where they are noise.
-_QUALITY = 70
+QUALITY = 60
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ def _exhibit(facts: RunFacts, decoder: ViewDecoder, video_id: str) -> Exhibit:
 def _figure(found: Found, view: Look) -> Markup:
     columns = min(_COLUMNS, view.slots)
     slots = [place * (view.slots - 1) // max(1, columns - 1) for place in range(columns)]
-    picture = sheet(view, tile=min(_TILE, view.frames.shape[1]), slots=slots)
+    picture = sheet(view, tile=min(TILE, view.frames.shape[1]), slots=slots)
     answer, shadow = pruned_answer(found), from_shadow(found)
     top = answer.video or answer.view
     assert top
     return _rendered(
         video_id=view.video_id,
-        picture="data:image/jpeg;base64," + base64.b64encode(jpeg(picture, _QUALITY)).decode(),
+        picture="data:image/jpeg;base64," + base64.b64encode(jpeg(picture, QUALITY)).decode(),
         width=picture.shape[1],
         height=picture.shape[0],
         alt=f"{columns} frames of {view.video_id}, and below what each pruning stage kept of them",

@@ -82,7 +82,7 @@ def stage_maps(
         raise ValueError(f"the kept maps are not those of {architecture} with r = {pruning.r}")
     if isinstance(config, sta.SwinConfig):
         # Patches merge 2 x 2 between the hierarchical stages, at whose start tokens are dropped.
-        names = [f"at the start of stage {stage.block + 1} of 4" for stage in stages]
+        names = [f"Swin stage {stage.block + 1} of 4" for stage in stages]
         cells = [config.patch_size * 2**stage.block for stage in stages]
     else:
         names = [f"after block {stage.block + 1} of {config.depth}" for stage in stages]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.kept_maps import Mask, grid_sides, kept_grids, unpacked, why_absent
 from pipeline.row_lookup import rows_with
 from pipeline.run_directory import RunDirectory
+from pipeline.storage import Location
 from workers.decoding import Unit
 from workers.sampling import Protocol
 
@@ -28,8 +30,7 @@ _UNIT = ["unit_id", "uri", "start_s", "end_s", "etag", "bytes_read", "frame_coun
 _VIDEO = [
     "video_id",
     "status",
-    "error_type",
-    "error",
+    "clips",
     "top_ids",
     "top_scores",
     "truth",
@@ -144,28 +145,15 @@ def find(
         UsageError: no such video, clip or crop, or the video failed; says what there is.
     """
     run = facts.run
-    video = _first(run, "videos", "video_id", video_id, _VIDEO)
+    video = next(_rows(run.videos, video_id, _VIDEO), None)
     if video is None or video["status"] != "ok":
         raise UsageError(why_absent(run, video_id))
-    places = [
-        place
-        for table in rows_with(run.clips, "video_id", {video_id}, _PLACE)
-        for place in table.to_pylist()
-    ]
+    places = list(_rows(run.clips, video_id, _PLACE))
     clip = _chosen("clip", clip, {place["clip"] for place in places}, 0, video_id)
-    here = [place for place in places if place["clip"] == clip]
-    middle = middle_crop(facts.protocol)
-    crop = _chosen("crop", crop, {place["crop"] for place in here}, middle, video_id)
-    unit_id = here[0]["unit_id"]
-    view = next(
-        row
-        for table in rows_with(run.clips, "unit_id", {unit_id}, _VIEW)
-        for row in table.to_pylist()
-        if (row["clip"], row["crop"]) == (clip, crop)
-    )
-    unit = _first(run, "units", "unit_id", unit_id, _UNIT)
-    if unit is None:
-        raise UsageError(f"{run.units.uri} has no unit {unit_id}, which clips/ has")
+    here = {place["crop"] for place in places if place["clip"] == clip}
+    crop = _chosen("crop", crop, here, middle_crop(facts.protocol), video_id)
+    view = _only(run.clips, video_id, _VIEW, clip=clip, crop=crop)
+    unit = _only(run.units, video_id, _UNIT, unit_id=view["unit_id"])
     return Found(facts, video, unit, view)
 
 
@@ -197,9 +185,14 @@ def _ranges(numbers: list[int]) -> str:
     return ", ".join(words[:_NAMED]) + (" and others" if len(words) > _NAMED else "")
 
 
-def _first(
-    run: RunDirectory, table: str, column: str, value: str, columns: list[str]
-) -> dict[str, Any] | None:
-    for rows in rows_with(run.root.child(table), column, {value}, columns):
-        return dict(rows.to_pylist()[0])
-    return None
+def _rows(table: Location, video_id: str, columns: list[str]) -> Iterator[dict[str, Any]]:
+    for rows in rows_with(table, "video_id", {video_id}, columns):
+        yield from rows.to_pylist()
+
+
+def _only(table: Location, video_id: str, columns: list[str], **place: object) -> dict[str, Any]:
+    """The row of a video with these values."""
+    for row in _rows(table, video_id, columns):
+        if all(row[name] == value for name, value in place.items()):
+            return row
+    raise UsageError(f"{table.uri} has no row of {video_id} with {place}, which other tables have")

@@ -28,14 +28,14 @@ def token_page(found: Found, look: Look, answer: Answer, unpruned: Unpruned | No
         answer: what the run says.
         unpruned: what the model without pruning says; None where the run itself is that.
     """
+    answers: list[tuple[str, Answer | None]] = [("With pruning" if unpruned else "Label", answer)]
+    if unpruned:
+        answers.append(("Without pruning", unpruned.answer))
     return render(
         "tokens/show.html.j2",
         found=found,
         look=look,
-        answers=[
-            _said("With pruning" if look.stages else "Label", answer),
-            *([_said("Without pruning", unpruned.answer)] if unpruned else []),
-        ],
+        answers=[_said(title, said, views=found.video["clips"]) for title, said in answers],
         unpruned=unpruned,
         agree=_agree(answer, unpruned),
         stages=_stages(look),
@@ -51,17 +51,13 @@ def _agree(answer: Answer, unpruned: Unpruned | None) -> bool | None:
     return answer.label == unpruned.answer.label
 
 
-def _said(title: str, answer: Answer | None) -> dict[str, Any]:
-    return {
-        "title": title,
-        "tops": []
-        if answer is None
-        else [
-            (of, top)
-            for of, top in (("the whole video", answer.video), ("this view", answer.view))
-            if top
-        ],
-    }
+def _said(title: str, answer: Answer | None, *, views: int) -> dict[str, Any]:
+    """An answer with what each part is of; the one view of a video says what the video says."""
+    video, view = (None, None) if answer is None else (answer.video, answer.view)
+    if views == 1 and video:
+        view = None
+    parts = (("the whole video", video), ("this view", view))
+    return {"title": title, "tops": [(of, top) for of, top in parts if top]}
 
 
 def _stages(look: Look) -> list[dict[str, Any]]:

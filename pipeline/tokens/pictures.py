@@ -14,7 +14,7 @@ from pipeline.tokens.looks import Look, Pixels, masked
 
 _GAP = 4
 _BETWEEN = (217, 222, 229)  # tells where a picture ends whose tokens there were dropped
-_MARGIN_LEFT, _MARGIN_TOP = 150, 46
+_MARGIN_LEFT, _MARGIN_TOP = 170, 46
 _DPI = 100
 _LETTER = 10  # the widest of letters, in pixels
 # A sheet is not wider than this, however many time slots there are.

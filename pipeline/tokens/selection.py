@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import insort
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
 from typing import Any
 
@@ -19,34 +19,37 @@ _COLUMNS = ["video_id", "status", "label", "truth", "shadow_label"]
 _ROWS_AT_ONCE = 10_000
 
 
-@dataclass
 class _Best:
-    """The video of each class that has the lowest digest, by kind."""
+    """The videos of each class that have the lowest digests, by kind: up to `count` of each."""
 
-    by_kind: dict[str, dict[str, tuple[bytes, str]]] = field(
-        default_factory=lambda: {kind: {} for kind in KINDS}
-    )
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._by_kind: dict[str, dict[str, list[tuple[bytes, str]]]] = {kind: {} for kind in KINDS}
 
     def add(self, row: dict[str, Any]) -> None:
         digest = hashlib.blake2b(row["video_id"].encode(), digest_size=8).digest()
-        candidate = (digest, row["video_id"])
-        classes = self.by_kind[_kind(row)]
         # Where the truth is known, it is what a video shows; else what it was taken for.
         name = row["truth"] or row["label"]
-        classes[name] = min(classes.get(name, candidate), candidate)
+        best = self._by_kind[_kind(row)].setdefault(name, [])
+        insort(best, (digest, row["video_id"]))
+        del best[self._count :]
 
     def of(self, kind: str) -> list[str]:
-        return [video for _, video in sorted(self.by_kind[kind].values())]
+        """The first of each class, then the second of each, and so on."""
+        ranked = sorted(
+            (rank, *each) for best in self._by_kind[kind].values() for rank, each in enumerate(best)
+        )
+        return [video for _, _, video in ranked]
 
 
 def chosen(run: RunDirectory, count: int) -> list[str]:
     """Up to `count` labelled videos of a finished run: the same ones for the same rows.
 
     At most a third each are videos for which the model without pruning says another label and
-    videos whose label is wrong, as far as there are enough others; no two of a kind are of one
-    class. Holds one video per class and kind in memory.
+    videos whose label is wrong, as far as there are enough others; each kind is spread over the
+    classes. Holds `count` videos per class and kind in memory.
     """
-    best = _Best()
+    best = _Best(count)
     for row in _labelled(run):
         best.add(row)
     third = max(1, count // 3)
