@@ -97,3 +97,21 @@ class Prices:
     def core_second(self) -> float:
         """One core for a second."""
         return self.core_hour / 3600
+
+    def device_second(self, *, gpus: float, cores: float) -> float:
+        """A second of device time on so many GPUs, or on so many cores."""
+        return gpus * self._gpu_alone_second + cores * self.core_second
+
+    def held(self, gpu_s: float, core_s: float) -> float:
+        """GPU-seconds and core-seconds that were held; at least the cores that come with GPUs."""
+        cores = max(core_s, gpu_s * self.gpu_cores)
+        return gpu_s * self._gpu_alone_second + cores * self.core_second
+
+    def reading(self, bytes_read: float, gets: float) -> float:
+        """Bytes and requests."""
+        return bytes_read / 1e9 * self.read_gb + gets / 1000 * self.get_1000
+
+    @property
+    def _gpu_alone_second(self) -> float:
+        """A GPU without the cores that come with it, which are charged apart."""
+        return self.gpu_second - self.gpu_cores * self.core_second

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pipeline.cost_report.costs import held_money, reading
 from pipeline.cost_report.shared import Work
 from pipeline.cost_report.starts import Labellers
 from pipeline.errors import UsageError
@@ -85,8 +84,8 @@ def cluster_for(
     seconds = max(on_gpus, on_cores)
     money = None
     if prices is not None:
-        money = held_money(prices, gpus * seconds, cores * seconds)
-        money += reading(prices, scale * work.bytes_read, scale * work.gets)
+        money = prices.held(gpus * seconds, cores * seconds)
+        money += prices.reading(scale * work.bytes_read, scale * work.gets)
     return Cluster(
         gpus=gpus,
         label_cores=label_cores,

@@ -55,36 +55,15 @@ class Paid:
     idle_money: float | None
 
 
-def device_second(prices: Prices, labellers: Labellers) -> float:
-    """Money for a second of device time."""
-    return labellers.gpus * gpu_alone_second(prices) + labellers.cpus * prices.core_second
-
-
-def gpu_alone_second(prices: Prices) -> float:
-    """Money for a second of a GPU without the cores that come with it, which are charged apart."""
-    return prices.gpu_second - prices.gpu_cores * prices.core_second
-
-
 def bill(work: Work, prices: Prices, labellers: Labellers) -> Bill:
     """Money for the work of some rows."""
-    second = device_second(prices, labellers)
+    second = prices.device_second(gpus=labellers.gpus, cores=labellers.cpus)
     return Bill(
         device=work.device_s * second,
         decode=work.decode_s * prices.core_second,
-        reading=reading(prices, work.bytes_read, work.gets),
+        reading=prices.reading(work.bytes_read, work.gets),
         shadow=work.shadow_device_s * second,
     )
-
-
-def reading(prices: Prices, bytes_read: float, gets: float) -> float:
-    """Money for bytes and requests."""
-    return bytes_read / 1e9 * prices.read_gb + gets / 1000 * prices.get_1000
-
-
-def held_money(prices: Prices, gpu_s: float, core_s: float) -> float:
-    """Money for GPUs and cores that were held; at least the cores that come with the GPUs."""
-    cores = max(core_s, gpu_s * prices.gpu_cores)
-    return gpu_s * gpu_alone_second(prices) + cores * prices.core_second
 
 
 def paid(whole: Work, held: Held, labellers: Labellers, prices: Prices | None) -> Paid:
@@ -95,8 +74,8 @@ def paid(whole: Work, held: Held, labellers: Labellers, prices: Prices | None) -
     money = idle = None
     if prices is not None:
         took = bill(whole, prices, labellers)
-        money = held_money(prices, held.gpu_s, held.core_s)
-        money += reading(prices, whole.bytes_read, whole.gets)
+        money = prices.held(held.gpu_s, held.core_s)
+        money += prices.reading(whole.bytes_read, whole.gets)
         idle = money - took.total - took.shadow
     return Paid(
         used_core_s=used_core_s,
@@ -115,7 +94,8 @@ def per_video(rows: Rows, prices: Prices | None, labellers: Labellers) -> npt.ND
     """
     if prices is None:
         return np.asarray((rows.device_ns + rows.decode_ns) / 1e9)
-    device = rows.device_ns / 1e9 * device_second(prices, labellers)
+    second = prices.device_second(gpus=labellers.gpus, cores=labellers.cpus)
+    device = rows.device_ns / 1e9 * second
     decode = rows.decode_ns / 1e9 * prices.core_second
     bytes_read = rows.bytes_read / 1e9 * prices.read_gb
     return np.asarray(device + decode + bytes_read + rows.gets / 1000 * prices.get_1000)

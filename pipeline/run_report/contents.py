@@ -14,7 +14,7 @@ shadow: where a sample was labelled unpruned too.
     asked (the share of units), count (of labels_are), agreeing, share, low, high, units, flops,
     device_s, min_agreement, is_below.
 cost: where prices are given.
-    currency, labelling, decoding, reading, rows (their sum), reserved (starts x wall time).
+    currency, labelling, decoding, reading, rows (their sum), reserved (starts x wall time, and reading).
 throughput
     spans, one per start: began, ended, and bins, from edges[i] to edges[i + 1], with units_per_s
     and video_hours_per_hour of what was labelled (times in seconds since the epoch); bottleneck,
@@ -196,6 +196,7 @@ def _cost(
         device_s=totals["device_s"] + (shadow["device_s"] if shadow else 0.0),
         decode_s=totals["decode_core_s"],
         bytes_read=totals["bytes_read"],
+        gets=totals["units"],
     )
     return {
         "currency": found.currency,

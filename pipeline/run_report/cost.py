@@ -19,9 +19,9 @@ class Cost:
         labelling: the rows' device time: of GPUs where labellers had them, else of their cores,
             as the last start gave them out.
         decoding: the rows' decode core time.
-        reading: the bytes that were read; the requests for them are not counted.
-        reserved: the whole cluster for as long as the starts of the command took; None where they
-            are not known. A cluster with GPUs is priced by them, cores included.
+        reading: the bytes that were read, and a request per unit.
+        reserved: the whole cluster for as long as the starts of the command took, and reading; None
+            where they are not known.
     """
 
     currency: str
@@ -44,6 +44,7 @@ def cost(
     device_s: float,
     decode_s: float,
     bytes_read: int,
+    gets: int,
 ) -> Cost:
     """The cost of a run.
 
@@ -54,17 +55,18 @@ def cost(
         device_s: device time of all rows, the shadow sample's included, seconds.
         decode_s: decode core time of all rows, seconds.
         bytes_read: bytes read from storage.
+        gets: requests for them.
     """
-    reserved = sum(
-        span.seconds * _cluster_second(start, prices)
-        for start, span in zip(starts, among, strict=True)
-    )
+    held = list(zip(starts, among, strict=True)) if starts else []
+    gpu_s = sum(span.seconds * float(start["gpus"]) for start, span in held)
+    core_s = sum(span.seconds * float(start["cpus"]) for start, span in held)
+    reading = prices.reading(bytes_read, gets)
     return Cost(
         prices.currency,
         labelling=device_s * _labeller_second(starts, prices),
         decoding=decode_s * prices.core_second,
-        reading=bytes_read / 1e9 * prices.read_gb,
-        reserved=reserved if starts else None,
+        reading=reading,
+        reserved=prices.held(gpu_s, core_s) + reading if starts else None,
     )
 
 
@@ -73,13 +75,6 @@ def _labeller_second(starts: Sequence[Mapping[str, Any]], prices: Prices) -> flo
     if not starts:
         return prices.core_second
     last = starts[-1]
-    if last["labeller_gpus"] > 0:
-        return float(last["labeller_gpus"]) * prices.gpu_second
-    return float(last["labeller_cpus"]) * prices.core_second
-
-
-def _cluster_second(start: Mapping[str, Any], prices: Prices) -> float:
-    """A second of the cluster that a start found."""
-    if start["gpus"] > 0:
-        return float(start["gpus"]) * prices.gpu_second
-    return float(start["cpus"]) * prices.core_second
+    return prices.device_second(
+        gpus=float(last["labeller_gpus"]), cores=float(last["labeller_cpus"])
+    )
