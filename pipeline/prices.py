@@ -23,6 +23,7 @@ class Prices:
         read_gb: reading 10^9 bytes from storage, 0 within a region.
         get_1000: a thousand read requests to object storage.
         currency: what they are in.
+        gpu_cores: cores that come with each GPU within `gpu_hour`, so that none is charged twice.
     """
 
     gpu_hour: float
@@ -30,14 +31,20 @@ class Prices:
     read_gb: float = 0.0
     get_1000: float = 0.0
     currency: str = "USD"
+    gpu_cores: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("gpu_hour", "core_hour", "read_gb", "get_1000"):
+        for name in ("gpu_hour", "core_hour", "read_gb", "get_1000", "gpu_cores"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise UsageError(f"the price {name} must be a number; got {value!r}")
             if not (math.isfinite(value) and value >= 0):
                 raise UsageError(f"the price {name} must be 0 or more; got {value}")
+        if self.gpu_cores * self.core_hour > self.gpu_hour:
+            raise UsageError(
+                f"gpu_hour ({self.gpu_hour}) is less than the {self.gpu_cores} cores that come "
+                f"with a GPU cost by themselves (core_hour {self.core_hour})"
+            )
         if not isinstance(self.currency, str) or not self.currency:
             raise UsageError(f"currency must be a name such as USD; got {self.currency!r}")
 
@@ -90,3 +97,21 @@ class Prices:
     def core_second(self) -> float:
         """One core for a second."""
         return self.core_hour / 3600
+
+    def device_second(self, *, gpus: float, cores: float) -> float:
+        """A second of device time on so many GPUs, or on so many cores."""
+        return gpus * self._gpu_alone_second + cores * self.core_second
+
+    def held(self, gpu_s: float, core_s: float) -> float:
+        """GPU-seconds and core-seconds that were held; at least the cores that come with GPUs."""
+        cores = max(core_s, gpu_s * self.gpu_cores)
+        return gpu_s * self._gpu_alone_second + cores * self.core_second
+
+    def reading(self, bytes_read: float, gets: float) -> float:
+        """Bytes and requests."""
+        return bytes_read / 1e9 * self.read_gb + gets / 1000 * self.get_1000
+
+    @property
+    def _gpu_alone_second(self) -> float:
+        """A GPU without the cores that come with it, which are charged apart."""
+        return self.gpu_second - self.gpu_cores * self.core_second

@@ -28,7 +28,7 @@ def quantity(value: float, unit: str = "", digits: int = 3) -> str:
     """A number of so many digits with a metric prefix: `quantity(1.5e12, "FLOPs")` is
     `1.5 TFLOPs`.
     """
-    for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+    for prefix, size in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= size:
             return f"{value / size:.{digits}g} {prefix}{unit}"
     return f"{value:.{digits}g} {unit}".rstrip()

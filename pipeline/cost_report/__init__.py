@@ -1,0 +1,1 @@
+"""What runs over the same videos cost, and how far their labels agree."""

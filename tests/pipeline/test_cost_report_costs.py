@@ -1,0 +1,162 @@
+"""Costs: starts that were killed or differ, the cluster for an archive, prices, what is refused."""
+
+import json
+
+import pytest
+
+from pipeline.cost_report import words
+from pipeline.cost_report.cluster import CORES_PER_STEP, UTILISATION, Target, cluster_for
+from pipeline.cost_report.compare import compare
+from pipeline.cost_report.runs import open_runs
+from pipeline.cost_report.shared import Work
+from pipeline.cost_report.starts import Labellers, read_starts
+from pipeline.errors import UsageError
+from pipeline.prices import Prices
+from tests.pipeline.synthetic_runs import ON_GPU, PRICES, Made, make_run, make_timeline, start
+
+ONE_HOUR = Work(
+    videos=360, video_ns=3600 * 10**9, device_ns=400 * 10**9, decode_ns=900 * 10**9,
+    bytes_read=10**9, gets=360,
+)  # fmt: skip
+GPU, CPU = Labellers(cpus=0.0, gpus=1.0), Labellers(cpus=1.0, gpus=0.0)
+
+
+def started(tmp_path, *starts):
+    """The rows of this run are made 1 to 40 seconds after the first start began."""
+    path = make_run(tmp_path / "run", Made(), starts=list(starts))
+    other = make_run(tmp_path / "other", Made(r=22))
+    return read_starts(open_runs([path, other])[0])
+
+
+def test_a_killed_start_counts_to_the_last_row_that_it_made(tmp_path):
+    held, _ = started(tmp_path, start(0, None), start(30.5, None, cpus=4), start(100, 110))
+    # Rows at 1 to 30 are the first start's, at 31 to 40 the second's.
+    assert held.wall_s == pytest.approx(30 + 9.5 + 10)
+    assert held.core_s == pytest.approx(30 * 8 + 9.5 * 4 + 10 * 8)
+    assert (held.starts, held.killed) == (3, 2)
+
+
+def test_a_start_that_was_killed_before_its_first_row_counts_nothing(tmp_path):
+    held, _ = started(tmp_path, start(0, 45), start(50, None))
+    assert held.wall_s == 45
+
+
+def test_device_time_on_different_labellers_is_weighted_by_what_each_did(tmp_path):
+    held, labellers = started(tmp_path, start(0, 30.5), start(30.6, 50, **ON_GPU))
+    # 30 of 40 rows of about equal device time were labelled on cores.
+    assert labellers.cpus == pytest.approx(0.75, abs=0.01)
+    assert labellers.cpus + labellers.gpus == pytest.approx(1.0)
+    assert held.gpu_s == pytest.approx(2 * 19.4)
+
+
+def test_the_cluster_for_an_archive_has_whole_gpus_and_cores_by_steps():
+    target = Target(archive_hours=10_000, deadline_s=8 * 3600)
+    prices = Prices(gpu_hour=2.5, core_hour=0.04, read_gb=0.01, get_1000=0.4, gpu_cores=8)
+    found = cluster_for(target, ONE_HOUR, GPU, prices)
+    each = 8 * 3600 * UTILISATION
+    assert (found.gpus, found.label_cores) == (164, 0)  # 4e6 s / 24480 s, rounded up
+    assert found.gpus - 1 < 10_000 * 400 / each < found.gpus
+    assert found.decode_cores - 1 < 10_000 * 900 / each < found.decode_cores
+    assert found.cores % CORES_PER_STEP == 0
+    assert 0 <= found.cores - found.decode_cores - found.own_cores < CORES_PER_STEP
+    assert found.hours <= 8
+    assert found.bottleneck == "GPUs"
+    # The 372 cores come with the GPUs, which have 1,312.
+    reading = 10_000 * (0.01 + 0.36 * 0.4)
+    assert found.money == pytest.approx(164 * 2.5 * found.hours + reading)
+
+
+def test_without_gpus_labelling_and_decoding_share_the_cores():
+    found = cluster_for(Target(10_000, 8 * 3600), ONE_HOUR, CPU, None)
+    assert (found.gpus, found.money, found.bottleneck) == (0, None, "cores")
+    busy_s = found.hours * 3600 * (found.cores - found.own_cores) * UTILISATION
+    assert busy_s == pytest.approx(10_000 * 1300)
+    assert found.hours <= 8
+
+
+def test_an_archive_of_a_minute_still_needs_a_gpu():
+    assert cluster_for(Target(1 / 60, 3600), ONE_HOUR, GPU, None).gpus == 1
+
+
+def test_videos_without_a_length_tell_no_cluster():
+    assert cluster_for(Target(1, 3600), Work(videos=3, device_ns=1), GPU, None) is None
+
+
+@pytest.mark.parametrize("target", [(0, 8), (-1, 8), (10, 0), (float("nan"), 8)])
+def test_an_archive_or_a_deadline_of_nothing_is_refused(target):
+    with pytest.raises(UsageError, match="must be more than 0"):
+        Target(*target)
+
+
+def test_one_price_list_holds_for_all_runs_and_that_is_said(tmp_path):
+    cheap = PRICES | {"core_hour": 0.01}
+    runs = [
+        make_run(tmp_path / "dense", Made(), prices=PRICES),
+        make_run(tmp_path / "pruned", Made(r=22), prices=cheap),
+    ]
+    found = compare(runs)
+    assert found.prices == Prices.from_json(PRICES)
+    assert any("did not record the same prices" in note for note in found.notes)
+    file = tmp_path / "prices.yaml"
+    file.write_text("gpu_hour: 1\ncore_hour: 1\n")
+    chosen = compare(runs, prices_file=file)
+    assert chosen.prices == Prices(1, 1)
+    assert not any("prices" in note for note in chosen.notes)
+
+
+def test_a_gpu_that_is_cheaper_than_its_own_cores_is_refused():
+    with pytest.raises(UsageError, match="cores that come"):
+        Prices(gpu_hour=0.3, core_hour=0.04, gpu_cores=8)
+
+
+def test_runs_that_differ_in_more_than_pruning_are_compared_and_that_is_said(tmp_path):
+    device = {"gpu": None, "cpu": "another CPU"}
+    runs = [
+        make_run(tmp_path / "dense", Made()),
+        make_run(tmp_path / "pruned", Made(r=22, views=3), device=device),
+    ]
+    notes = " ".join(compare(runs).notes)
+    assert "protocol (dense: videomae-k400 1x2; pruned: videomae-k400 1x3)" in notes
+    assert "different machines" in notes
+
+
+def test_recordings_that_were_cut_differently_are_compared_by_cost_alone(tmp_path):
+    runs = [
+        make_timeline(tmp_path / "dense", Made()),
+        make_timeline(tmp_path / "pruned", Made(r=22), count=3),
+    ]
+    found = compare(runs)
+    # The last stretch of three is open, and the third of five is not.
+    assert found.runs[1].agreement.units == 8
+    assert found.runs[1].rows.shared.videos == 4
+
+
+def test_clocks_that_ran_while_processes_took_turns_are_not_called_idle(tmp_path):
+    runs = [
+        make_run(tmp_path / name, Made(r=r), starts=[start(0, 0.1)], prices=PRICES)
+        for name, r in (("dense", 0), ("pruned", 22))
+    ]
+    found = compare(runs)
+    assert found.runs[0].paid.idle_core_s < 0
+    assert any("took turns" in note for note in found.notes)
+
+
+def test_device_time_that_waiting_for_cores_lengthened_is_said(tmp_path):
+    runs = [make_run(tmp_path / "dense", Made()), make_run(tmp_path / "pruned", Made(r=22))]
+    for name, cpu_s in (("dense", 98.0), ("pruned", 30.0)):
+        path = tmp_path / name / "run.json"
+        content = json.loads(path.read_text())
+        content["totals"]["stages"] = {"label": {"cpu_s": cpu_s, "busy_s": 100.0}}
+        path.write_text(json.dumps(content))
+    (note,) = [note for note in compare(runs).notes if "shared its cores" in note]
+    assert note.startswith("pruned")
+    assert "30 %" in note
+
+
+def test_numbers_are_read_without_powers_of_ten():
+    assert [words.digits(each) for each in (0.0000123, 0.5, 12.345, 1234.5, 0)] == [
+        "0.0000123", "0.5", "12.3", "1,234", "0",
+    ]  # fmt: skip
+    assert words.money(0.004567, "EUR") == "0.00457 EUR"
+    assert words.money(1234.5, "EUR") == "1,234.50 EUR"
+    assert words.money(None, "EUR") == "not known"
