@@ -1,0 +1,179 @@
+"""Label on a cluster that has no machine at first, and see it grow and shrink.
+
+``python -m tests.faults.growing [--videos 40]``. Needs root and iproute2 (the command ``ip``) on
+Linux, and some minutes; it is no part of the test suite.
+
+Ray's own autoscaler brings the machines, as on Kubernetes, of a kind that Ray keeps for tests:
+nodes of this machine with the cores and GPUs that the configuration names. The head has neither.
+The job is told what the cluster can grow to. Exit code 0: it grew from nothing in both groups,
+every video has its row exactly once, and the machines went back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
+
+from tests.faults.archive import make_archive, make_checkpoint
+from tests.faults.network import two_hosts
+from tests.faults.nodes import ROOT, Node, is_exactly_once, ray_nodes
+
+IDLE_MINUTES = 0.3
+JOB_S = 600
+_GIB = 1024**3
+_GROUPS = {
+    "decode": {"max_workers": 2, "resources": {"CPU": 3, "memory": 4 * _GIB}},
+    "label": {"max_workers": 2, "resources": {"CPU": 1, "GPU": 1, "memory": 6 * _GIB}},
+}
+_FLAGS = ("--views", "4x1", "--max-cpus", "8", "--max-gpus", "2", "--decoders", "5")
+_COUNT = """\
+import json, ray
+ray.init(log_to_driver=False, logging_level="error")
+print(json.dumps([n["Resources"] for n in ray.nodes() if n["Alive"]]))
+"""
+
+
+def configuration() -> dict[str, object]:
+    """What Ray's autoscaler is told."""
+    node_types = {
+        name: group | {"min_workers": 0, "node_config": {}} for name, group in _GROUPS.items()
+    }
+    for group in node_types.values():
+        group["resources"] = group["resources"] | {"object_store_memory": 200 * 1024**2}
+    node_types["head"] = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+    return {
+        "cluster_name": "growing",
+        "max_workers": sum(group["max_workers"] for group in _GROUPS.values()),
+        "upscaling_speed": 10,
+        "idle_timeout_minutes": IDLE_MINUTES,
+        "provider": {
+            "type": "fake_multinode",
+            "head_node_id": FAKE_HEAD_NODE_ID,
+            "launch_multiple": True,
+        },
+        "auth": {},
+        "head_node_type": "head",
+        "available_node_types": node_types,
+    }
+
+
+def machines(head: Node) -> Counter[str] | None:
+    """How many there are of each group, the head apart; None while it does not answer."""
+    asked = subprocess.run(
+        head.host.command(sys.executable, "-c", _COUNT),
+        env=head.environment | {"RAY_ADDRESS": head.address}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    if asked.returncode:
+        return None
+    resources = [found for found in json.loads(asked.stdout) if found.get("CPU")]
+    return Counter("label" if found.get("GPU") else "decode" for found in resources)
+
+
+def start_head(work: Path, stack: ExitStack) -> Node:
+    """Ray's head with its autoscaler, on a host of its own."""
+    (work / "autoscaling.json").write_text(json.dumps(configuration()))
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+        "RAY_FAKE_CLUSTER": "1",
+        "RAY_enable_autoscaler_v2": "1",
+        "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
+        "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+    }
+    told = ["--num-cpus", "0", "--num-gpus", "0", "--include-dashboard", "false"]
+    told += ["--autoscaling-config", str(work / "autoscaling.json")]
+    hosts = stack.enter_context(two_hosts())
+    head, _ = ray_nodes(work, hosts, environment=environment, head=told, other=[])
+    for _ in range(20):
+        time.sleep(3)
+        if machines(head) is not None:
+            return head
+    raise SystemExit(f"Ray did not come up:\n{head.log.read_text()[-2000:]}")
+
+
+def label(work: Path, head: Node, say: Callable[[str], None]) -> tuple[int, Counter[str]]:
+    """The job's exit code, and the most machines that there were of each group meanwhile."""
+    command = [ROOT / "jobs" / "label_k400.py", work / "videos", work / "output", *_FLAGS]
+    with open(work / "job.log", "wb") as log:
+        job = subprocess.Popen(
+            head.host.command(sys.executable, *command, "--checkpoint", make_checkpoint(work)),
+            env=head.environment | {"RAY_ADDRESS": head.address}, cwd=work,
+            stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    most: Counter[str] = Counter()
+    deadline = time.monotonic() + JOB_S
+    while job.poll() is None and time.monotonic() < deadline:
+        time.sleep(4)
+        grown = most | (machines(head) or Counter())
+        if grown != most:
+            say(f"grown to {dict(grown)}")
+        most = grown
+    job.kill()
+    job.wait()
+    print("\n".join(f"    | {line}" for line in (work / "job.log").read_text().splitlines()[-12:]))
+    return job.returncode, most
+
+
+def run(work: Path, stack: ExitStack) -> list[str]:
+    """Run the job once; what did not come as it must."""
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - began:6.1f} s  {text}", flush=True)
+
+    head = start_head(work, stack)
+    problems = ["there were machines before the job"] if machines(head) else []
+    say(f"Ray runs; machines: {dict(machines(head) or {})}")
+    code, most = label(work, head, say)
+    say(f"the job ended with {code}")
+    problems += [f"{name} never grew" for name in _GROUPS if not most[name]]
+    problems += ["the job did not end well"] if code else []
+    ended = time.monotonic()
+    while machines(head) and time.monotonic() - ended < 60 * IDLE_MINUTES + 60:
+        time.sleep(4)
+    left = machines(head)
+    say(f"{time.monotonic() - ended:.0f} s later there are {dict(left or {})}")
+    return problems + (["machines did not go back"] if left else [])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--videos", type=int, default=40, help="default: %(default)s")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="copy labels and logs there")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    work = Path(tempfile.mkdtemp(prefix="grow-"))
+    try:
+        make_archive(work / "videos", arguments.videos)
+        with ExitStack() as stack:
+            problems = run(work, stack)
+        if not is_exactly_once(work / "output", arguments.videos):
+            problems.append("not every video exactly once")
+        print("as it must be" if not problems else f"NOT SO: {'; '.join(problems)}")
+        return 1 if problems else 0
+    finally:
+        if arguments.keep is not None:
+            shutil.copytree(
+                work, arguments.keep, dirs_exist_ok=True, symlinks=True,
+                ignore=shutil.ignore_patterns("sockets", "videos"),
+            )  # fmt: skip
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
