@@ -92,7 +92,10 @@ def _short(uri: str) -> str:
     """A local path relative to the working directory where that is shorter."""
     if "://" in uri:
         return uri
-    relative = os.path.relpath(uri)
+    try:
+        relative = os.path.relpath(uri)
+    except FileNotFoundError:  # Ray unpacked that folder for the job, and has deleted it again
+        return uri
     return relative if len(relative) < len(uri) else uri
 
 

@@ -102,6 +102,7 @@ def ray_nodes(
         }
         settings.pop("RAY_ADDRESS", None)
         common = ["--node-ip-address", host.address, "--disable-usage-stats"]
+        common += ["--temp-dir", str(temporary)]  # else the head's: hosts share no disk for this
         common += ["--object-store-memory", str(300 * 1024**2)]
         nodes.append(Node(host, common + told, settings, work / f"{temporary.name}.log"))
     first, second = nodes
