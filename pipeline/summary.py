@@ -89,14 +89,14 @@ def _page(run: RunDirectory) -> list[str]:
 
 
 def _short(uri: str) -> str:
-    """A local path relative to the working directory where that is shorter."""
+    """A local path below the working directory as seen from there."""
     if "://" in uri:
         return uri
     try:
         relative = os.path.relpath(uri)
     except FileNotFoundError:  # Ray unpacked that folder for the job, and has deleted it again
         return uri
-    return relative if len(relative) < len(uri) else uri
+    return uri if relative.startswith(os.pardir) else relative
 
 
 def _opener(run: RunDirectory) -> str:

@@ -3,8 +3,9 @@
 from pipeline.summary import _short
 
 
-def test_a_path_is_shown_from_where_the_job_runs_if_that_is_shorter(tmp_path, monkeypatch):
+def test_a_path_is_shown_from_where_the_job_runs_if_it_lies_below(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    assert _short(str(tmp_path.parent / "labels")) == str(tmp_path.parent / "labels")
     assert _short(str(tmp_path / "labels")) == "labels"
     assert _short("s3://bucket/labels") == "s3://bucket/labels"
 
