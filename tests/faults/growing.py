@@ -24,7 +24,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
+from ray.autoscaler._private.fake_multi_node.node_provider import (
+    FAKE_HEAD_NODE_ID,
+    FakeMultiNodeProvider,
+)
 
 from tests.faults.archive import make_archive, make_checkpoint
 from tests.faults.network import two_hosts
@@ -59,7 +62,9 @@ def configuration() -> dict[str, object]:
         "upscaling_speed": 10,
         "idle_timeout_minutes": IDLE_MINUTES,
         "provider": {
-            "type": "fake_multinode",
+            # Not by its own name: Ray's wheels lack the file of defaults that goes with that.
+            "type": "external",
+            "module": f"{FakeMultiNodeProvider.__module__}.{FakeMultiNodeProvider.__qualname__}",
             "head_node_id": FAKE_HEAD_NODE_ID,
             "launch_multiple": True,
         },
@@ -78,7 +83,7 @@ def machines(head: Node) -> Counter[str] | None:
     )  # fmt: skip
     if asked.returncode:
         return None
-    resources = [found for found in json.loads(asked.stdout) if found.get("CPU")]
+    resources = [found for found in json.loads(asked.stdout.splitlines()[-1]) if found.get("CPU")]
     return Counter("label" if found.get("GPU") else "decode" for found in resources)
 
 
