@@ -24,27 +24,30 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from ray.autoscaler._private.fake_multi_node.node_provider import (
-    FAKE_HEAD_NODE_ID,
-    FakeMultiNodeProvider,
-)
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
 from tests.faults.archive import make_archive, make_checkpoint
+from tests.faults.machines import Machines
 from tests.faults.network import two_hosts
 from tests.faults.nodes import ROOT, Node, is_exactly_once, ray_nodes
 
 IDLE_MINUTES = 0.3
 JOB_S = 600
 _GIB = 1024**3
+_HEAD = "ray.head.default"  # the name that the kind of machines asks for
 _GROUPS = {
     "decode": {"max_workers": 2, "resources": {"CPU": 3, "memory": 4 * _GIB}},
     "label": {"max_workers": 2, "resources": {"CPU": 1, "GPU": 1, "memory": 6 * _GIB}},
 }
+_STEPS = (
+    *("initialization", "setup", "head_setup", "worker_setup"),
+    *("head_start_ray", "worker_start_ray"),
+)
 _FLAGS = ("--views", "4x1", "--max-cpus", "8", "--max-gpus", "2", "--decoders", "5")
 _COUNT = """\
 import json, ray
 ray.init(log_to_driver=False, logging_level="error")
-print(json.dumps([n["Resources"] for n in ray.nodes() if n["Alive"]]))
+print("nodes", json.dumps([n["Resources"] for n in ray.nodes() if n["Alive"]]))
 """
 
 
@@ -55,21 +58,25 @@ def configuration() -> dict[str, object]:
     }
     for group in node_types.values():
         group["resources"] = group["resources"] | {"object_store_memory": 200 * 1024**2}
-    node_types["head"] = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+    node_types[_HEAD] = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
     return {
         "cluster_name": "growing",
         "max_workers": sum(group["max_workers"] for group in _GROUPS.values()),
         "upscaling_speed": 10,
         "idle_timeout_minutes": IDLE_MINUTES,
         "provider": {
-            # Not by its own name: Ray's wheels lack the file of defaults that goes with that.
+            # Not by Ray's name for these: its wheels lack the file of defaults that goes with it.
             "type": "external",
-            "module": f"{FakeMultiNodeProvider.__module__}.{FakeMultiNodeProvider.__qualname__}",
+            "module": f"{Machines.__module__}.{Machines.__qualname__}",
             "head_node_id": FAKE_HEAD_NODE_ID,
             "launch_multiple": True,
+            "disable_node_updaters": True,
         },
         "auth": {},
-        "head_node_type": "head",
+        "file_mounts": {},
+        "cluster_synced_files": [],
+        **{f"{step}_commands": [] for step in _STEPS},
+        "head_node_type": _HEAD,
         "available_node_types": node_types,
     }
 
@@ -81,9 +88,11 @@ def machines(head: Node) -> Counter[str] | None:
         env=head.environment | {"RAY_ADDRESS": head.address}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    if asked.returncode:
+    # Ray's autoscaler says its part in between.
+    said = [line for line in asked.stdout.splitlines() if line.startswith("nodes ")]
+    if asked.returncode or not said:
         return None
-    resources = [found for found in json.loads(asked.stdout.splitlines()[-1]) if found.get("CPU")]
+    resources = [found for found in json.loads(said[0].removeprefix("nodes ")) if found.get("CPU")]
     return Counter("label" if found.get("GPU") else "decode" for found in resources)
 
 
