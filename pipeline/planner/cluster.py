@@ -135,7 +135,7 @@ def rent(rates: Rates, labelling: Labelling, terms: Terms, labellers: int, more:
         )
     nodes = math.ceil((labellers + OVERHEAD_CPUS) / machine.cpus)
     cores = nodes * machine.cpus
-    ratio = MARGIN * float(decoded.cpu_s.mean()) / labelling.unit_s
+    ratio = MARGIN * decoded.seconds * (rates.threads or 1) / labelling.unit_s
     most = max(1, 2 * cores - labellers)
     decoders = min(most, math.ceil(labellers * ratio * more))
     return Rented(nodes, 0, decoders, labellers, cores, cores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -76,22 +77,30 @@ def tasks_of(costs: Costs, units: int, setting: Setting, random: np.random.Gener
 
     How often each measured unit is drawn is one multinomial draw, so nothing is held per unit: in
     the order of sizes the units of a task are neighbours, and its sums are differences of one
-    running sum. In no order these tasks come in a random sequence.
+    running sum. A manifest is sorted file by file. In no order these tasks come in a random
+    sequence.
     """
     size = units_per_task(units, setting)
-    edges = np.minimum(np.arange(0, units + size, size), units)
-    edges = edges[: -(-units // size) + 1]
+    ends = [*range(0, units, setting.sorted_units), units]
+    parts = [_sorted_tasks(costs, end - begin, size, random) for begin, end in pairwise(ends)]
+    sums = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if not setting.longest_first:
+        places = random.permutation(len(sums["units"]))
+        sums = {name: values[places] for name, values in sums.items()}
+    return Tasks(size, sums.pop("units").astype(np.int64), **sums)
+
+
+def _sorted_tasks(
+    costs: Costs, units: int, size: int, random: np.random.Generator
+) -> dict[str, Floats]:
+    """Units and sums of the tasks of `size` units of one sorted part of a manifest."""
+    edges = np.append(np.arange(0, units, size), units)
     chances = np.full(len(costs.size), 1 / len(costs.size))
     counts = random.multinomial(units, chances)
     order = np.argsort(-costs.size, kind="stable")
     names = ("bytes_read", "decode_cpu_s", "decode_wait_s", "label_s")
     sums = {name: _sums(getattr(costs, name)[order], counts[order], edges) for name in names}
-    numbers = np.diff(edges)
-    if not setting.longest_first:
-        places = random.permutation(len(numbers))
-        sums = {name: values[places] for name, values in sums.items()}
-        numbers = numbers[places]
-    return Tasks(size, numbers.astype(np.int64), **sums)
+    return sums | {"units": np.diff(edges).astype(np.float64)}
 
 
 def _sums(values: Floats, counts: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]) -> Floats:

@@ -51,6 +51,7 @@ class Setting:
         replacement_s: from the loss of a machine until another is there in its place.
         preemptions_per_node_hour: machines lost per machine and hour.
         longest_first: whether the largest units go first, as in a run's manifest.
+        sorted_units: units within which that holds, those of one file of the manifest.
         limits: what else may hold the run up.
     """
 
@@ -69,10 +70,19 @@ class Setting:
     replacement_s: float = 120.0
     preemptions_per_node_hour: float = 0.0
     longest_first: bool = True
+    sorted_units: int = 100_000
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        whole = ("decoders", "labellers", "nodes", "decode_rows", "label_rows", "commit_rows")
+        whole = (
+            "decoders",
+            "labellers",
+            "nodes",
+            "decode_rows",
+            "label_rows",
+            "commit_rows",
+            "sorted_units",
+        )
         for name in whole:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more; got {getattr(self, name)}")
