@@ -13,7 +13,7 @@ from pipeline.planner.predict import (
     Prediction,
     actor_start_s,
     before_graph_s,
-    capacities,
+    limited,
     predict,
     setting_of,
 )
@@ -106,16 +106,18 @@ def choose(rates: Rates, labelling: Labelling, terms: Terms) -> Choice:
         UsageError: none can; the message says why.
     """
     _check_time(rates, labelling, terms)
+    _check_limits(rates, labelling, terms)
     found = [
         choice
         for more in _MORE_DECODERS
         if (choice := _enough(rates, labelling, terms, more)) is not None
     ]
     if not found:
-        raise UsageError(_why_not(rates, labelling, terms))
-    return min(
-        found, key=lambda choice: (choice.money or 0.0, choice.rented.gpus, choice.rented.cores)
-    )
+        raise UsageError(
+            f"no cluster found labels {terms.work.units:,} units {labelling.name} within "
+            f"{clock(terms.deadline_s)}, a labeller for each unit included"
+        )
+    return min(found, key=lambda each: (each.money or 0.0, each.rented.gpus, each.rented.cores))
 
 
 def rent(rates: Rates, labelling: Labelling, terms: Terms, labellers: int, more: float) -> Rented:
@@ -190,6 +192,19 @@ def _check_time(rates: Rates, labelling: Labelling, terms: Terms) -> None:
         )
 
 
+def _check_limits(rates: Rates, labelling: Labelling, terms: Terms) -> None:
+    """Refuses what storage, driver or commits do not allow, before any cluster is tried."""
+    setting = setting_for(rates, labelling, terms, rent(rates, labelling, terms, 1, 1.0))
+    needed = terms.work.units / (terms.deadline_s - fixed_s(rates, labelling, terms))
+    for name, most in limited(rates.costs(labelling), setting).items():
+        if most < needed:
+            raise UsageError(
+                f"no cluster labels {terms.work.units:,} units {labelling.name} within "
+                f"{clock(terms.deadline_s)}: that needs {needed:.3g} units/s, and what more "
+                f"machines do not widen ({name}) does {most:.3g}"
+            )
+
+
 def _enough(rates: Rates, labelling: Labelling, terms: Terms, more: float) -> Choice | None:
     """The first number of labellers that meets the deadline, from below; None if none does."""
     most = max(1, terms.work.units)
@@ -216,17 +231,3 @@ def _enough(rates: Rates, labelling: Labelling, terms: Terms, more: float) -> Ch
         late = (prediction.seconds - terms.deadline_s + left) / left
         labellers = min(most, max(labellers + 1, math.ceil(labellers * min(late, 2.0))))
     return None
-
-
-def _why_not(rates: Rates, labelling: Labelling, terms: Terms) -> str:
-    """Which part stays too slow."""
-    labellers = max(1, terms.work.units)
-    setting = setting_for(rates, labelling, terms, rent(rates, labelling, terms, labellers, 1.0))
-    parts = capacities(rates.costs(labelling), setting)
-    name = min(parts, key=lambda part: parts[part])
-    needed = terms.work.units / max(1e-9, terms.deadline_s - fixed_s(rates, labelling, terms))
-    return (
-        f"no cluster found labels {terms.work.units:,} units {labelling.name} within "
-        f"{clock(terms.deadline_s)}: that needs {needed:.3g} units/s, and the slowest part that "
-        f"more machines do not widen ({name}) does {parts[name]:.3g}"
-    )

@@ -127,6 +127,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     if deadline_s is not None and deadline_s <= 0:
         raise UsageError("--deadline must be above 0")
     rates, work, protocol, pools, listing_s = _measured(arguments)
+    listed = work.videos
     work = scaled(work, videos=arguments.videos, archive_hours=arguments.archive_hours)
     grain = graining(protocol, arguments.batch_size, work.units, on_gpu=rates.machine.gpus > 0)
     terms = Terms(
@@ -139,7 +140,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         cores_per_gpu=arguments.cores_per_gpu,
         preemptions=arguments.preemptions,
         limits=_limits(arguments),
-        listing_s=listing_s,
+        listing_s=listing_s * work.videos / listed,
     )
     return plan_for(rates, terms, pools, with_cluster=deadline_s is not None)
 

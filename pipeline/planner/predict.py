@@ -128,11 +128,17 @@ def capacities(costs: Costs, setting: Setting) -> dict[str, float]:
     decode_cpu, label = costs.mean("decode_cpu_s"), costs.mean("label_s")
     threads = setting.labeller_threads
     cpu_s = decode_cpu + (0.0 if threads is None else label)
-    limits = setting.limits
-    found = {
+    return {
         "decoders": setting.decoders / (decode_cpu + costs.mean("decode_wait_s")),
         "labellers": setting.labellers * (threads or 1) / label,
         "cores": setting.cores / cpu_s,
+    } | limited(costs, setting)
+
+
+def limited(costs: Costs, setting: Setting) -> dict[str, float]:
+    """The same of the parts that more machines do not widen, where they have a limit."""
+    limits = setting.limits
+    found = {
         "storage bandwidth": _over(limits.storage_bytes_per_s, costs.mean("bytes_read")),
         "storage requests": _over(limits.storage_requests_per_s, setting.requests_per_unit),
         "driver (rows)": limits.rows_per_s,
