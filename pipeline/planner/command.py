@@ -119,13 +119,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _plan(arguments: argparse.Namespace) -> Plan:
     deadline_s = parse_seconds(arguments.deadline) if arguments.deadline else None
-    prices = _prices(arguments)
+    prices, limits = _prices(arguments), _limits(arguments)
     if not arguments.seconds > 0:
         raise UsageError(f"--seconds must be above 0; got {arguments.seconds:g}")
     if arguments.cores_per_gpu < 0 or arguments.preemptions < 0:
         raise UsageError("--cores-per-gpu and --preemptions must be 0 or more")
-    if deadline_s is not None and deadline_s <= 0:
-        raise UsageError("--deadline must be above 0")
     rates, work, protocol, pools, listing_s = _measured(arguments)
     listed = work.videos
     work = scaled(work, videos=arguments.videos, archive_hours=arguments.archive_hours)
@@ -139,7 +137,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         buffer_units=buffered_units(rates.machine, protocol),
         cores_per_gpu=arguments.cores_per_gpu,
         preemptions=arguments.preemptions,
-        limits=_limits(arguments),
+        limits=limits,
         listing_s=listing_s * work.videos / listed,
     )
     return plan_for(rates, terms, pools, with_cluster=deadline_s is not None)
