@@ -28,6 +28,7 @@ from workers.sampling import Protocol
 _MOST_VIDEOS = 1024
 _SEED = 0
 _REASONS = 3
+_PATIENCE = 10
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def listed(options: LabelOptions) -> Listed:
 def decode_sample(
     found: Listed, options: LabelOptions, protocol: Protocol, *, seconds: float, keep: int
 ) -> Sampled:
-    """Decodes units of the sample one after the other for so many seconds, one at the least.
+    """Decodes units of the sample one after the other for so many seconds, and for up to ten times
+    as long until one is decoded.
 
     Args:
         found: the sample.
@@ -109,12 +111,13 @@ def decode_sample(
     if options.fetch_s is not None:
         limits = DecodeLimits(fetch_seconds=options.fetch_s)
     taken = _Taken()
-    until = time.monotonic() + seconds
+    began = time.monotonic()
     actor = DecodeActor(protocol, options.decoder, limits)
     try:
         for entry, video in _entries(found.videos, protocol):
             taken.decode(actor, entry, video, keep=keep)
-            if time.monotonic() >= until:
+            spent = time.monotonic() - began
+            if spent >= seconds * (1 if taken.is_enough else _PATIENCE):
                 break
     finally:
         actor.close()
@@ -170,6 +173,11 @@ class _Taken:
         self._videos.append((video.seconds or length, size, video.units))
         if len(self._frames) < keep:
             self._frames.append(row)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether anything could be decoded."""
+        return bool(self._costs)
 
     def sampled(self, source: str) -> Sampled:
         """The sums; UsageError where nothing could be decoded."""
