@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from ray.util.metrics import Counter, Gauge, Histogram
 
+from pipeline.agreement import share
 from pipeline.counts import Counts
 from pipeline.stages import Stages
 
@@ -47,6 +48,7 @@ GAUGES = {
     "decoders_busy": "Share of the decoders' time that went into decoding",
     "labellers_busy": "Share of the labellers' time that went into labelling",
     "agreement": "Share of the shadow sample that kept its label, over the whole run",
+    "agreement_high": "Upper end of its 95 % interval; below min_agreement it is certain",
     "min_agreement": "What --min-agreement asks for",
 }
 _TAGS = {"units": ("run", "status"), "failures": ("run", "error_type")}
@@ -126,6 +128,7 @@ class RunGauges:
             "decoders_busy": stages.decoders_busy if stages.are_measured else None,
             "labellers_busy": stages.labellers_busy if stages.are_measured else None,
             "agreement": done.agreement,
+            "agreement_high": share(done.agreeing, done.shadow).high if done.shadow else None,
         }
         for name, value in known.items():
             if value is not None:

@@ -73,7 +73,7 @@ def shadow_lines(content: dict[str, Any], agreement: Estimate | None) -> list[st
         return lines if wanted is None else [*lines, *_loud("the agreement is not known")]
     extra = totals["shadow_flops"] / totals["flops"] if totals["flops"] else 0.0
     said = f"{agreement.percent()} of {count:,} {what} have the same label without pruning"
-    lines = [f"Shadow:    {said}; {100 * extra:.2g} % more FLOPs"]
+    lines = [f"Shadow:    {said}; {100 * extra:.3g} % more FLOPs"]
     if wanted is not None and agreement.value < wanted:
         lines += _loud(
             f"{said}, below --min-agreement {100 * wanted:g} %, "

@@ -51,6 +51,7 @@ def row(unit, **changes):
     return {
         "unit_id": unit,
         "decode_ms": 1.0,
+        "labelled_at": None,
         "gpu_ms": 1.0,
         "label": "a",
         "views": [view],

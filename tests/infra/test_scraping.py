@@ -1,0 +1,138 @@
+"""A real Prometheus scrapes a real job on a cluster of its own, and an alert fires."""
+
+import csv
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.infra.test_monitoring import FOLDER, QUERIES
+from tests.processes import eventually
+from tests.videos import write_video
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="Prometheus is not installed (Debian: prometheus)"
+)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running(command, log, **settings):
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, **settings)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(120)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A Ray head on loopback: its environment for a job, and the file that lists its metrics."""
+    port = free_port()
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    environment = os.environ | token | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+    # Sockets have short names: a folder of pytest's is too deep for them.
+    folder = Path("/tmp") / f"ray-{secrets.token_hex(4)}"
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+        *("--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=4", f"--temp-dir={folder}"),
+        *(f"--dashboard-port={free_port()}", "--disable-usage-stats"),
+    ]
+    listed = folder / "prom_metrics_service_discovery.json"
+    with running(command, tmp_path / "ray.log", env=os.environ | token):
+        assert eventually(listed.exists, seconds=120), (tmp_path / "ray.log").read_text()
+        yield environment, listed
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def prometheus(cluster, tmp_path):
+    """Prometheus with the repository's files, but for its patience: it asks every second."""
+    _, listed = cluster
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["scrape_configs"][0]["file_sd_configs"][0]["files"] = [str(listed)]
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    rules = yaml.safe_load((FOLDER / "alerts.yml").read_text())
+    for rule in rules["groups"][0]["rules"]:
+        rule["for"] = "0s"
+    (tmp_path / "alerts.yml").write_text(yaml.safe_dump(rules))
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        "prometheus",
+        f"--config.file={tmp_path / 'prometheus.yml'}",
+        f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+        f"--web.listen-address={address}",
+    ]
+
+    def ask(path, **parameters):
+        url = f"http://{address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    with running(command, tmp_path / "prometheus.log"):
+        yield ask
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """A third of it is not there, and some of it cannot be done before Prometheus has looked."""
+    files = [write_video(tmp_path / f"{number}.mp4", frames=40) for number in range(2)]
+    path = tmp_path / "manifest.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["video_id", "uri"])
+        for number in range(400):
+            there = files[number % 2] if number % 3 else tmp_path / "nowhere.mp4"
+            rows.writerow([f"v{number}", there])
+    return path
+
+
+def test_a_running_job_is_scraped_and_the_alert_on_failures_fires(
+    cluster, prometheus, archive, random_checkpoint, tmp_path
+):
+    environment, _ = cluster
+    command = [
+        *(sys.executable, ROOT / "jobs" / "label_k400.py", archive, tmp_path / "nightly"),
+        *("--checkpoint", random_checkpoint, "--shadow", "0.5", "--min-agreement", "0.5"),
+    ]
+    log = tmp_path / "job.log"
+
+    def firing():
+        alerts = prometheus("alerts")["alerts"]
+        return {
+            alert["labels"]["alertname"]
+            for alert in alerts
+            if alert["state"] == "firing" and alert["labels"]["run"] == "nightly"
+        }
+
+    def shown(query):
+        query = query.replace("$run", "nightly").replace("$__rate_interval", "30s")
+        return bool(prometheus("query", query=query)["result"])
+
+    with ExitStack() as stack:
+        job = stack.enter_context(running(command, log, env=environment, cwd=ROOT))
+        assert eventually(lambda: "TooManyFailures" in firing(), seconds=240), log.read_text()
+        assert job.poll() is None, log.read_text()
+        assert eventually(lambda: all(map(shown, QUERIES)), seconds=120), [
+            query for query in QUERIES if not shown(query)
+        ]
