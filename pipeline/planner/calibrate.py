@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 import sta
@@ -22,8 +23,8 @@ from pipeline.planner.sample import Listed, decode_sample, listed, work_of
 from pipeline.resources import Pools
 from pipeline.starts import cpu_model
 
-# Units whose frames labellers are timed with, where a call takes fewer.
-_FRAMES = 4
+# Units of which the frames are kept; larger calls label some of them several times.
+_MOST_FRAMES = 32
 
 
 @dataclass(frozen=True)
@@ -70,29 +71,12 @@ def calibrate(
     grain, _ = graining(plan.protocol, options.batch_size, found.count, on_gpu=machine.gpus > 0)(
         pools.decoders[1], pools.labellers
     )
-    rows = grain.label_rows
     say(f"Calibrating: decoding a sample of {found.count:,} videos for {share:.0f} s.")
     sampled = decode_sample(
-        found, options, plan.protocol, seconds=share, keep=max(_FRAMES, min(rows, _most_kept(rows)))
+        found, options, plan.protocol, seconds=share, keep=min(grain.label_rows, _MOST_FRAMES)
     )
-    labellers = 1 if machine.gpus else pools.labellers
-    timed: list[tuple[str, int, Timed]] = []
-    with tempfile.TemporaryDirectory(prefix="plan-") as folder:
-        for name, each in variants:
-            say(f"Calibrating: labelling {name} for {share:.0f} s ({labellers} labellers).")
-            config = dataclasses.replace(
-                plan.labeller, pruning=each, threads=pools.labeller_threads
-            )
-            done = time_labellers(
-                config,
-                plan.protocol,
-                sampled.frames,
-                Path(folder),
-                labellers=labellers,
-                rows=rows,
-                seconds=share,
-            )
-            timed.append((name, each.r, done))
+    timing = _Timing(plan, pools, sampled.frames, grain.label_rows, share, say)
+    timed = [(name, each.r, timing.of(name, each)) for name, each in variants]
     measured = [done for _, _, done in timed]
     rates = Rates(
         decoded=sampled.decoded,
@@ -106,17 +90,41 @@ def calibrate(
     return Calibration(rates, work_of(found, sampled), found.seconds)
 
 
+@dataclass(frozen=True)
+class _Timing:
+    """How labellers are timed."""
+
+    plan: LabelPlan
+    pools: Pools
+    frames: pa.Table
+    rows: int
+    seconds: float
+    say: Callable[[str], None]
+
+    def of(self, name: str, pruning: sta.Pruning) -> Timed:
+        """Times as many as share a machine's cores; GPUs share nothing, so one of them does."""
+        labellers = 1 if self.pools.labeller_gpus else self.pools.labellers
+        some = f"{labellers} labellers" if labellers > 1 else "one labeller"
+        self.say(f"Calibrating: labelling {name} for {self.seconds:.0f} s ({some}).")
+        threads = self.pools.labeller_threads
+        with tempfile.TemporaryDirectory(prefix="plan-") as folder:
+            return time_labellers(
+                dataclasses.replace(self.plan.labeller, pruning=pruning, threads=threads),
+                self.plan.protocol,
+                self.frames,
+                Path(folder),
+                labellers=labellers,
+                rows=self.rows,
+                seconds=self.seconds,
+            )
+
+
 def this_machine() -> Machine:
     """The machine that this process runs on."""
     cpus = len(os.sched_getaffinity(0))
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     name = torch.cuda.get_device_name() if gpus else cpu_model()
     return Machine(name=name, cpus=cpus, cores_left=cpus, memory=ray_memory(), gpus=gpus)
-
-
-def _most_kept(rows: int) -> int:
-    """Frames of fewer units than a call are labelled several times in it."""
-    return min(rows, 32)
 
 
 def _labelling(name: str, r: int, timed: Timed, *, on_gpu: bool) -> Labelling:

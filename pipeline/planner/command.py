@@ -100,6 +100,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="cores that come with a GPU and cost nothing more (default: %(default)g)",
     )
+    _add_limits(made)
+    return made
+
+
+def _add_limits(made: argparse.ArgumentParser) -> None:
     limits = made.add_argument_group("limits that more machines do not widen (default: none)")
     limits.add_argument(
         "--storage-mb-per-s", type=float, metavar="X", help="of the storage, in all"
@@ -114,7 +119,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="RATE",
         help="machines lost per machine and hour, such as 0.05 for spot (default: %(default)g)",
     )
-    return made
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:

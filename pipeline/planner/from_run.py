@@ -65,30 +65,16 @@ def finished_run(run: RunDirectory) -> FinishedRun:
         raise UsageError(f"{run.root.uri} labelled nothing that rates could be told from")
     on_gpu = _reserved(content, "labeller_gpus") > 0
     rows, failed = _rows(run)
-    decoded = _decoded(rows, stages, failed, on_gpu=on_gpu)
-    labellings = _labellings(content, stages, on_gpu=on_gpu)
-    device = content.get("device") or {}
-    nodes = max(1, int(device.get("nodes") or 1))
-    cpus = max(1, int((device.get("cpus") or stages.label.actors) / nodes))
-    gpus = max(1, int((device.get("gpus") or 1) / nodes)) if on_gpu else 0
-    machine = Machine(
-        name=str(device.get("gpu") or device.get("cpu") or "the run's machine"),
-        cpus=cpus,
-        cores_left=float(cpus),
-        memory=ray_memory(),
-        gpus=gpus,
-    )
-    threads = None if on_gpu else max(1, int(_reserved(content, "labeller_cpus")))
-    totals = content["totals"]
     rates = Rates(
-        decoded=decoded,
-        labellings=labellings,
-        threads=threads,
+        decoded=_decoded(rows, stages, failed, on_gpu=on_gpu),
+        labellings=_labellings(content, stages, on_gpu=on_gpu),
+        threads=None if on_gpu else max(1, int(_reserved(content, "labeller_cpus"))),
         label_shares=_shares(rows["gpu_ms"]),
-        machine=machine,
+        machine=_machine(content, stages, on_gpu=on_gpu),
         started_s=_LIBRARIES_S,
         known_from=f"the run {run.root.uri}: {stages.label.units:,} units labelled in one start",
     )
+    totals = content["totals"]
     work = Work(
         videos=totals["videos"],
         units=totals["units"],
@@ -102,6 +88,23 @@ def finished_run(run: RunDirectory) -> FinishedRun:
         protocol=Protocol(**content["identity"]["protocol"]),
         pools=Here(stages.decode.actors, stages.label.actors),
         checkpoint=str(content["model"]["checkpoint"]),
+    )
+
+
+def _machine(content: dict[str, Any], stages: Stages, *, on_gpu: bool) -> Machine:
+    """One of the run's machines, all of which are taken as alike.
+
+    Their memory is not known and taken as this one's; it decides only how far decoders run ahead.
+    """
+    device = content.get("device") or {}
+    nodes = max(1, int(device.get("nodes") or 1))
+    cpus = max(1, int((device.get("cpus") or stages.label.actors) / nodes))
+    return Machine(
+        name=str(device.get("gpu") or device.get("cpu") or "the run's machine"),
+        cpus=cpus,
+        cores_left=float(cpus),
+        memory=ray_memory(),
+        gpus=max(1, int((device.get("gpus") or 1) / nodes)) if on_gpu else 0,
     )
 
 

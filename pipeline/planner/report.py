@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.planner.cluster import Choice
 from pipeline.planner.plan import Plan, Variant
 from pipeline.planner.predict import Prediction
 from pipeline.planner.rates import Labelling, Rates
@@ -104,10 +105,7 @@ def _table(plan: Plan) -> list[str]:
     hours = rates.unit_video_s  # video-hours per hour are seconds of video per second
 
     def row(name: str, cell: Callable[[Variant], str]) -> str:
-        return f"{name:<{_WIDTH}}" + "".join(f"{cell(each):>26}" for each in variants)
-
-    def chosen(cell: Callable[[Any], str]) -> Callable[[Variant], str]:
-        return lambda each: "impossible" if each.choice is None else cell(each.choice)
+        return _row(plan, name, cell)
 
     one = "GPU" if rates.machine.gpus else "labeller (CPU)"
     lines = [
@@ -126,32 +124,43 @@ def _table(plan: Plan) -> list[str]:
     known = [each.labelling.known_from for each in variants]
     if set(known) != {"measured"}:
         lines.insert(1, row("rate from", lambda each: each.labelling.known_from[:25]))
-    if plan.terms is None:
-        return lines
-    lines += [
+    return lines + _cluster_rows(plan) if plan.terms is not None else lines
+
+
+def _cluster_rows(plan: Plan) -> list[str]:
+    assert plan.terms is not None
+
+    def row(name: str, cell: Callable[[Choice], str]) -> str:
+        return _row(
+            plan, name, lambda each: "impossible" if each.choice is None else cell(each.choice)
+        )
+
+    lines = [
         "",
         f"Within {clock(plan.terms.deadline_s)}:",
-        row("  GPUs", chosen(lambda c: f"{c.rented.gpus:,}")),
-        row("  labellers", chosen(lambda c: f"{c.rented.labellers:,}")),
-        row("  decoders", chosen(lambda c: f"{c.rented.decoders:,}")),
-        row("  cores (paid by themselves)", chosen(_cores)),
-        row("  machines", chosen(lambda c: f"{c.rented.nodes:,}")),
-        row("  from command to _SUCCESS", chosen(lambda c: clock(c.prediction.seconds))),
-        row("  bottleneck", chosen(lambda c: c.prediction.bottleneck)),
+        row("  GPUs", lambda c: f"{c.rented.gpus:,}"),
+        row("  labellers", lambda c: f"{c.rented.labellers:,}"),
+        row("  decoders", lambda c: f"{c.rented.decoders:,}"),
+        row("  cores (paid by themselves)", _cores),
+        row("  machines", lambda c: f"{c.rented.nodes:,}"),
+        row("  from command to _SUCCESS", lambda c: clock(c.prediction.seconds)),
+        row("  bottleneck", lambda c: c.prediction.bottleneck),
     ]
-    prices = plan.terms.prices
+    prices, videos = plan.terms.prices, plan.work.videos
     if prices is not None:
+        unit = prices.currency
         lines += [
-            row("  money", chosen(lambda c: f"{c.money:,.2f} {prices.currency}")),
-            row(
-                "  per 1,000 videos",
-                chosen(lambda c: f"{1000 * c.money / plan.work.videos:,.4g} {prices.currency}"),
-            ),
+            row("  money", lambda c: f"{c.money:,.2f} {unit}"),
+            row("  per 1,000 videos", lambda c: f"{1000 * (c.money or 0) / videos:,.4g} {unit}"),
         ]
     return lines
 
 
-def _cores(choice: Any) -> str:
+def _row(plan: Plan, name: str, cell: Callable[[Variant], str]) -> str:
+    return f"{name:<{_WIDTH}}" + "".join(f"{cell(each):>26}" for each in plan.variants)
+
+
+def _cores(choice: Choice) -> str:
     return f"{choice.rented.cores:,} ({choice.rented.paid_cores:,})"
 
 
