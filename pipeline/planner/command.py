@@ -14,7 +14,7 @@ from pipeline.errors import RunError, UsageError
 from pipeline.label_plan import plan_labelling
 from pipeline.planner.calibrate import calibrate
 from pipeline.planner.cluster import Terms
-from pipeline.planner.from_run import finished_run
+from pipeline.planner.from_run import FinishedRun, finished_run
 from pipeline.planner.here import buffered_units, graining, pools_of
 from pipeline.planner.plan import Here, Plan, plan_for, scaled
 from pipeline.planner.rates import Rates, Work
@@ -106,12 +106,13 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_limits(made: argparse.ArgumentParser) -> None:
     limits = made.add_argument_group("limits that more machines do not widen (default: none)")
-    limits.add_argument(
-        "--storage-mb-per-s", type=float, metavar="X", help="of the storage, in all"
-    )
-    limits.add_argument("--storage-requests-per-s", type=float, metavar="X", help="that it answers")
-    limits.add_argument("--rows-per-s", type=float, metavar="X", help="units through the driver")
-    limits.add_argument("--commits-per-s", type=float, metavar="X", help="files of results")
+    for flag, about in (
+        ("--storage-mb-per-s", "megabytes per second of the storage, for all decoders together"),
+        ("--storage-requests-per-s", "requests per second that the storage answers"),
+        ("--rows-per-s", "units per second that the driver takes through the graph"),
+        ("--commits-per-s", "files of results per second that are written and confirmed"),
+    ):
+        limits.add_argument(flag, type=float, metavar="X", help=about)
     limits.add_argument(
         "--preemptions",
         type=float,
@@ -153,7 +154,7 @@ def _measured(arguments: argparse.Namespace) -> tuple[Rates, Work, Protocol, Her
         run = RunDirectory(Location.of(arguments.input))
         if run.exists():
             done = finished_run(run)
-            arguments.checkpoint = arguments.checkpoint or done.checkpoint
+            _adopt(arguments, done)
             return done.rates, done.work, done.protocol, done.pools, 0.0
         arguments.output = arguments.output or _OUTPUT
     options = label_command.options_from(arguments.task, arguments)
@@ -162,6 +163,23 @@ def _measured(arguments: argparse.Namespace) -> tuple[Rates, Work, Protocol, Her
     pools = pools_of(plan, options, found.rates.machine, found.work.units)
     here = Here(pools.decoders[1], pools.labellers)
     return found.rates, found.work, plan.protocol, here, found.listing_s
+
+
+def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
+    """Takes a run's settings over, since its rates hold for these: the command printed has them."""
+    views, pruning = done.protocol, done.identity["pruning"]
+    arguments.input = done.identity.get("input") or arguments.input
+    arguments.output = arguments.output or _OUTPUT
+    arguments.checkpoint = done.checkpoint
+    arguments.protocol = views.name
+    arguments.views = f"{views.clips}x{views.crops}"
+    arguments.every = f"{views.every_s:g}s" if views.every_s is not None else None
+    arguments.task = "ssv2" if views.name.endswith("ssv2") else "k400"
+    arguments.decoder = done.identity.get("decoder") or arguments.decoder
+    for name, value in pruning.items():
+        flag = {"grouping": "pruning", "seed": "pruning_seed"}.get(name, name)
+        if hasattr(arguments, flag):
+            setattr(arguments, flag, value)
 
 
 def _say(line: str) -> None:

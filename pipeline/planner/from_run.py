@@ -39,6 +39,7 @@ class FinishedRun:
         protocol: how videos became views.
         pools: that it had.
         checkpoint: that it labelled with, without secrets.
+        identity: what decided its rows, as run.json has it.
     """
 
     rates: Rates
@@ -46,6 +47,7 @@ class FinishedRun:
     protocol: Protocol
     pools: Here
     checkpoint: str
+    identity: dict[str, Any]
 
 
 def finished_run(run: RunDirectory) -> FinishedRun:
@@ -88,6 +90,7 @@ def finished_run(run: RunDirectory) -> FinishedRun:
         protocol=Protocol(**content["identity"]["protocol"]),
         pools=Here(stages.decode.actors, stages.label.actors),
         checkpoint=str(content["model"]["checkpoint"]),
+        identity=content["identity"],
     )
 
 

@@ -106,14 +106,20 @@ def test_a_finished_run_needs_no_calibration_and_no_checkpoint(
     archive, random_checkpoint, tmp_path
 ):
     output = tmp_path / "run"
-    command = [sys.executable, str(JOBS / "label_k400.py"), archive, output]
-    command += ["--checkpoint", random_checkpoint, "--views", "2x1"]
-    subprocess.run(list(map(str, command)), check=True, capture_output=True, timeout=500)
+    run = [sys.executable, str(JOBS / "label_k400.py"), archive, output]
+    run += ["--checkpoint", random_checkpoint, "--views", "2x1"]
+    subprocess.run(list(map(str, run)), check=True, capture_output=True, timeout=500)
     done = plan(output, "--deadline", "90m", "--videos", "1000", "--core-price", "0.04")
     assert done.returncode == 0, done.stderr
     assert "Calibrating" not in done.stderr
     assert "units labelled in one start" in done.stdout
     assert "Within 1:30:00" in done.stdout
+    # What is to be run is the run's own command.
+    commands = [line for line in done.stdout.splitlines() if "jobs/label_k400.py" in line]
+    assert len(commands) == 2
+    for command in commands:
+        assert f"label_k400.py {archive} OUTPUT --checkpoint {random_checkpoint}" in command
+        assert "--views 2x1" in command
 
 
 def test_recordings_are_planned_by_their_stretches(archive, random_checkpoint, tmp_path):
