@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pipeline.bottleneck import MARGIN
 from pipeline.errors import UsageError
 from pipeline.planner.predict import (
-    RAY_CORES,
     Prediction,
     actor_start_s,
     before_graph_s,
     limited,
+    pool_cores,
     predict,
     setting_of,
 )
@@ -146,15 +146,16 @@ def rent(rates: Rates, labelling: Labelling, terms: Terms, labellers: int, more:
 def setting_for(rates: Rates, labelling: Labelling, terms: Terms, rented: Rented) -> Setting:
     """What a simulated run on these machines runs on."""
     grain, commit_rows = terms.graining(rented.decoders, rented.labellers)
-    others = 0.0 if rented.gpus else (RAY_CORES * rented.nodes)
-    cores = rented.cores - (OVERHEAD_CPUS if rented.gpus else others)
+    cores = rented.cores - OVERHEAD_CPUS
+    if not rented.gpus:
+        cores = rented.nodes * pool_cores(rates.machine.cpus)
     return setting_of(
         rates,
         labelling,
         decoders=rented.decoders,
         labellers=rented.labellers,
         nodes=rented.nodes,
-        cores=max(0.5, cores),
+        cores=cores,
         grain=grain,
         commit_rows=commit_rows,
         buffer_units=terms.buffer_units * rented.nodes,

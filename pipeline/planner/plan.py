@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from pipeline.errors import UsageError
 from pipeline.planner.cluster import Choice, Terms, choose
-from pipeline.planner.predict import RAY_CORES, Prediction, before_graph_s, predict, setting_of
+from pipeline.planner.predict import (
+    Prediction,
+    before_graph_s,
+    pool_cores,
+    predict,
+    setting_of,
+)
 from pipeline.planner.rates import Labelling, Rates, Work
 
 
@@ -86,7 +92,7 @@ def run_here(rates: Rates, labelling: Labelling, terms: Terms, pools: Here) -> P
         decoders=pools.decoders,
         labellers=pools.labellers,
         nodes=1,
-        cores=max(0.5, rates.machine.cores_left - RAY_CORES),
+        cores=pool_cores(rates.machine.cores_left),
         grain=grain,
         commit_rows=commit_rows,
         buffer_units=terms.buffer_units,

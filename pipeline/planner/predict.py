@@ -17,8 +17,9 @@ GRAPH_START_S = 3.0
 
 # Cores that Ray's own processes, the driver and the graph's own tasks take while a graph runs:
 # `python jobs/benchmark.py pipeline` holds 1.21 times a plain loop's core-seconds on two cores, so
-# 0.21 / 1.21 of these two are not the actors'.
-RAY_CORES = 0.35
+# 0.21 / 1.21 of these two are not the actors'. Where other programs take cores they get less too.
+RAY_SHARE = 0.21 / 1.21
+RAY_CORES = 2 * RAY_SHARE
 
 # The last commit, and the graph's own end.
 GRAPH_END_S = 0.9
@@ -79,6 +80,11 @@ def predict(
 def before_graph_s(rates: Rates, listing_s: float) -> float:
     """From the command's start until its graph starts: libraries, listing, Ray."""
     return rates.started_s + listing_s + RAY_START_S
+
+
+def pool_cores(cores: float) -> float:
+    """What Ray leaves the actors of a machine's cores."""
+    return cores - min(RAY_CORES, RAY_SHARE * cores)
 
 
 def actor_start_s(rates: Rates, labelling: Labelling) -> tuple[float, float]:
