@@ -24,7 +24,7 @@ import numpy as np
 from pipeline.planner.costs import Costs, Tasks, tasks_of
 from pipeline.planner.setting import Setting
 
-_REAL_END = math.inf
+_NEVER = math.inf
 
 
 @dataclass(frozen=True)
@@ -146,12 +146,12 @@ class _Clock:
         while self._shared and not self._shared[0][2].alive:
             heapq.heappop(self._shared)
         speed = min(1.0, self.cores / self.demand) if self.demand > 1e-9 else 1.0
-        timed = self._timed[0][0] if self._timed else _REAL_END
-        shared = _REAL_END
+        timed = self._timed[0][0] if self._timed else _NEVER
+        shared = _NEVER
         if self._shared:
             shared = self.now + max(0.0, self._shared[0][0] - self.virtual) / speed
         moment = min(timed, shared)
-        if moment == _REAL_END:
+        if moment == _NEVER:
             return False
         self.virtual += (moment - self.now) * speed
         self.now = moment
