@@ -198,4 +198,6 @@ def test_an_impossible_deadline_says_what_takes_longer(failing, archive, random_
     ("predicted", "actual", "within"), [(100, 120, True), (100, 140, False), (130, 100, False)]
 )
 def test_a_comparison_holds_what_is_promised(predicted, actual, within):
-    assert Compared("pruned", predicted, actual, 1.0, 1.0).is_within is within
+    compared = Compared("pruned", predicted, actual, 10.0, 12.0, 2.0, 1.6)
+    assert compared.is_within is within
+    assert compared.with_its_cores == pytest.approx(12.5)

@@ -3,8 +3,11 @@
     python -m tests.scale.plan_against_run --videos 200 --rounds 3
 
 Each round calibrates, predicts the time from the command's start to _SUCCESS and that of the graph
-alone (run.json's totals.stages.wall_s), and then labels the same videos, pruned and unpruned. What
-else the machine does meanwhile goes into the comparison, so its load is printed too.
+alone (run.json's totals.stages.wall_s), and then labels the same videos, pruned and unpruned.
+
+A machine that does other things, and now more and now less of them, makes every prediction wrong.
+So the cores that they left to the calibration and to the run are printed, and what the prediction
+for the graph comes to with those of the run: that is the model's error, the rest is the others'.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.benchmark.core_seconds import cpu_recorded
 from pipeline.demo.archive import ArchiveSettings, make_archive
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -35,14 +39,24 @@ class Compared:
     actual: float
     predicted_graph: float
     actual_graph: float
+    predicted_cores: float
+    actual_cores: float
 
     def line(self) -> str:
         """For people."""
         return (
             f"{self.name:<9} command {self.predicted:6.1f} s predicted, {self.actual:6.1f} s taken "
             f"({self.predicted / self.actual:.2f}); graph {self.predicted_graph:6.1f} s, "
-            f"{self.actual_graph:6.1f} s ({self.predicted_graph / self.actual_graph:.2f})"
+            f"{self.actual_graph:6.1f} s ({self.predicted_graph / self.actual_graph:.2f}); cores "
+            f"left {self.predicted_cores:.2f} to the calibration, {self.actual_cores:.2f} to the "
+            f"run: by these {self.with_its_cores:.1f} s "
+            f"({self.with_its_cores / self.actual_graph:.2f})"
         )
+
+    @property
+    def with_its_cores(self) -> float:
+        """The graph's predicted seconds, had the calibration got the cores that the run got."""
+        return self.predicted_graph * self.predicted_cores / self.actual_cores
 
     @property
     def is_within(self) -> bool:
@@ -57,13 +71,17 @@ def plan(archive: Path, folder: Path, *, seconds: float) -> dict[str, Any]:
     return dict(json.loads(path.read_text()))
 
 
-def take(archive: Path, output: Path, r: int) -> tuple[float, float]:
-    """Labels the archive; seconds from the command's start to _SUCCESS, and of the graph."""
+def take(archive: Path, output: Path, r: int) -> tuple[float, float, float]:
+    """Labels the archive; seconds from the command's start to _SUCCESS, seconds of the graph, and
+    the cores that other programs left meanwhile.
+    """
     began = time.time()
-    _call("label_k400.py", archive, output, "--checkpoint", "demo", "--r", r)
+    with cpu_recorded() as record:
+        _call("label_k400.py", archive, output, "--checkpoint", "demo", "--r", r)
     taken = (output / "_SUCCESS").stat().st_mtime - began
     stages = json.loads((output / "run.json").read_text())["totals"]["stages"]
-    return taken, stages["wall_s"]
+    used, idle = record.between(stages["decode"]["began"], stages["label"]["ended"])
+    return taken, stages["wall_s"], (used + idle) / stages["wall_s"]
 
 
 def _call(job: str, *arguments: object) -> None:
@@ -78,9 +96,11 @@ def compare(archive: Path, folder: Path, *, seconds: float) -> list[Compared]:
     found = plan(archive, folder, seconds=seconds)
     compared = []
     for each in found["variants"]:
-        taken, graph = take(archive, folder / each["name"], each["r"])
-        here = each["here"]
-        compared.append(Compared(each["name"], here["seconds"], taken, here["graph_s"], graph))
+        taken, graph, cores = take(archive, folder / each["name"], each["r"])
+        here, left = each["here"], found["machine"]["cores_left"]
+        compared.append(
+            Compared(each["name"], here["seconds"], taken, here["graph_s"], graph, left, cores)
+        )
     return compared
 
 
