@@ -24,7 +24,7 @@ from pipeline.lease import held
 from pipeline.listing import Listing
 from pipeline.manifest import count_rows, write_manifest
 from pipeline.passing import Passing, check_failures, pools_for, retryable, root_cause, units_of
-from pipeline.ray_session import start_ray
+from pipeline.ray_session import ray_messages_aside, start_ray
 from pipeline.resources import AUTO, Pools
 from pipeline.run_directory import RUN_VERSION, RunDirectory, environment, now
 from pipeline.starts import begin_start, change_pools, end_start
@@ -53,7 +53,8 @@ def label(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
 
     plan.run.root.check_writable()
     try:
-        with held(plan.run.root, lost=lost, say=_say):
+        # Ray prints on stdout whenever it likes, which is for the result alone.
+        with ray_messages_aside(), held(plan.run.root, lost=lost, say=_say):
             return _label(plan, options, stop)
     except KeyboardInterrupt:
         if stop.error is None:
@@ -83,7 +84,7 @@ def _label(plan: LabelPlan, options: LabelOptions, stop: Stop) -> dict[str, Any]
             if options.retry_failed:
                 _withdraw(run)
             stages = _label_the_rest(plan, options, pools, content, stop)
-            return _finish(run, content, stages)
+            return _finish(run, content, stages, gallery=options.gallery)
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{run.root.uri}: {root_cause(error)}") from error
     except ray.exceptions.RayError as error:
@@ -178,7 +179,7 @@ def _label_the_rest(
 
 
 def _finish(
-    run: RunDirectory, content: dict[str, Any], stages: dict[str, Any] | None
+    run: RunDirectory, content: dict[str, Any], stages: dict[str, Any] | None, *, gallery: int
 ) -> dict[str, Any]:
     """Builds the tables, proves them, and writes _SUCCESS.
 
@@ -194,8 +195,22 @@ def _finish(
     problems = [f"{check.what}: {check.problem}" for check in verify(run) if check.problem]
     if problems:
         raise RunError(f"the tables do not hold what they promise: {'; '.join(problems)}")
+    _report(run, gallery)
     run.success.write_bytes(b"")
     return content
+
+
+def _report(run: RunDirectory, gallery: int) -> None:
+    # Drawing takes some hundred MB of libraries that nothing before needs.
+    from pipeline.run_report import write_run_report
+
+    try:
+        write_run_report(run, gallery=gallery)
+    except Exception as error:  # a night's labels are whole, whatever a picture of them fails on
+        _say(
+            f"The report could not be written: {root_cause(error)}. The labels are whole; "
+            f"python jobs/report.py {run.root.uri} tries again."
+        )
 
 
 def _say(line: str | None) -> None:

@@ -18,7 +18,6 @@ from pipeline.label_options import LabelOptions
 from pipeline.label_plan import LabelPlan
 from pipeline.manifest import count_rows, size_bytes
 from pipeline.progress import ProgressLine, reporting
-from pipeline.ray_session import ray_messages_aside
 from pipeline.resources import AUTO, Pools, most_decoders, plan_pools
 from pipeline.sizing import default_batch, labeller_bytes, labellers_worth_starting
 from pipeline.stages import Stages
@@ -82,12 +81,9 @@ class Passing:
                 self.stop(error)
 
         try:
-            with (
-                ray_messages_aside(),
-                reporting(
-                    line, run.root.name, watch, min_agreement=options.min_agreement
-                ) as report,
-            ):
+            with reporting(
+                line, run.root.name, watch, min_agreement=options.min_agreement
+            ) as report:
                 run_graph(run, self.graph(pools), report, manifest=manifest)
                 stages = report.stages()
         except (ray.exceptions.RayError, OSError, RuntimeError) as error:

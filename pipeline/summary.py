@@ -35,7 +35,12 @@ def summary(run: RunDirectory, content: dict[str, Any]) -> str:
     if skipped:
         kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(skipped.items()))
         lines.append(f"Left out:  files that are no videos by their name: {kinds}")
-    lines += [*_examples(run), f"Output:    {_short(run.root.uri)}", f"Open it:   {_opener(run)}"]
+    lines += [
+        *_examples(run),
+        f"Output:    {_short(run.root.uri)}",
+        *_page(run),
+        f"Open it:   {_opener(run)}",
+    ]
     return "\n".join(lines)
 
 
@@ -76,6 +81,11 @@ def _examples(run: RunDirectory) -> list[str]:
         lines.append(f"  {row['video_id']:<28.28} {row['score']:6.1%}  {row['label']}{truth}")
     heading = f"Labels:    the first {len(lines)} of {_short(run.videos.uri)}"
     return [heading, *lines] if lines else []
+
+
+def _page(run: RunDirectory) -> list[str]:
+    page = run.root.child("report.html")
+    return [f"Report:    {_short(page.uri)}"] if page.exists() else []
 
 
 def _short(uri: str) -> str:

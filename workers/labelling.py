@@ -17,6 +17,7 @@ from workers.compiled import Step
 from workers.forward import Forward, mixed_precision
 from workers.lanes import CudaLane, HostLane, Lane
 from workers.loading import DirectLoader, Loader, StagedLoader
+from workers.masks import pack_mask, unpack_mask
 from workers.readback import Readback
 from workers.sampling import Protocol
 from workers.views import Frames, IdMismatch, View
@@ -339,14 +340,3 @@ def top_classes(
     """Indices and probabilities of the most probable classes; ties go to the lower index."""
     order = np.argsort(-probabilities, kind="stable")[:count]
     return order.tolist(), probabilities[order].tolist()
-
-
-def pack_mask(mask: npt.NDArray[np.bool_]) -> bytes:
-    """A kept mask (n_t, n_s) as bits; the order is that of `workers.schema.KEPT_MAPS_ABOUT`."""
-    return np.packbits(mask.reshape(-1)).tobytes()
-
-
-def unpack_mask(packed: bytes, grid: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """The mask (n_t, n_s) that `pack_mask` packed."""
-    bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=grid[0] * grid[1])
-    return bits.astype(bool).reshape(grid)

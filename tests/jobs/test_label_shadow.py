@@ -70,6 +70,14 @@ def test_run_json_says_what_each_start_was_given_and_at_what_prices(run, argumen
     assert start["cpus"] == content["device"]["cpus"] >= 1
 
 
+def test_the_runs_report_shows_the_warning_and_the_cost(run, arguments):
+    page = (arguments[1] / "report.html").read_text()
+    report = json.loads((arguments[1] / "report.json").read_text())
+    assert f"Report:    {arguments[1] / 'report.html'}" in run.stdout
+    assert "Pruning may hurt on this data" in page
+    assert (report["totals"]["videos"], report["shadow"]["is_below"]) == (7, True)
+
+
 def test_another_sample_is_another_run(run, arguments):
     refused = label(*arguments[:4])
     assert refused.returncode == 2

@@ -1,4 +1,4 @@
-"""Time and memory of what a run does with all its units: reconcile, tables, verification.
+"""Time and memory of what a run does with all its units: reconcile, tables, verify, report.
 
     python -m tests.scale.tables_at_size --units 1000000
 
@@ -9,6 +9,7 @@ that confirm them, and then runs each step in a process of its own.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 import time
@@ -24,11 +25,13 @@ from pipeline.commits import committed, reconcile
 from pipeline.listing import Video
 from pipeline.manifest import unit_id, write_manifest
 from pipeline.run_directory import RunDirectory
+from pipeline.run_report import write_run_report
 from pipeline.storage import Location
 from pipeline.tables import build_tables
 from pipeline.verify import report, verify
 from tests.pipeline.test_tables import ok
 from workers.labelling import pack_mask
+from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
 
 _ROWS_PER_FILE = 500
@@ -48,9 +51,11 @@ def make_run(folder: Path, units: int, views: int) -> None:
             "unit_id": [unit_id(name) for name in part],
             "video_id": part,
             "uri": [f"/archive/{name}" for name in part],
+            "labelled_at": [1000 * number] * len(part),
         }.items():
             place = table.schema.get_field_index(column)
-            table = table.set_column(place, table.schema.field(place), pa.array(values))
+            field = table.schema.field(place)
+            table = table.set_column(place, field, pa.array(values, field.type))
         Path(run.units.uri).mkdir(exist_ok=True)
         Path(run.checkpoint.uri).mkdir(exist_ok=True)
         pq.write_table(table, f"{run.units.uri}/x_{number:06d}-0.parquet")
@@ -58,8 +63,15 @@ def make_run(folder: Path, units: int, views: int) -> None:
         pq.write_table(ids, f"{run.checkpoint.uri}/x_{number:06d}.parquet")
     run.save(
         {
-            "identity": {"protocol": {"clips": views, "crops": 1}},
+            "identity": {
+                "model": "sha256:0",
+                "pruning": {"r": 64},
+                "protocol": dataclasses.asdict(Protocol("videomae-k400", views, 1)),
+                "decoder": "pyav",
+            },
             "model": {
+                "architecture": "vit_base",
+                "checkpoint": "none",
                 "kept_grids": _GRIDS,
                 "labels": ["a"],
                 "flops_per_view": 96 * 10**9,
@@ -101,6 +113,11 @@ def _verify(run: RunDirectory) -> str:
     return report(verify(run)).splitlines()[-1]
 
 
+def _report(run: RunDirectory) -> str:
+    write_run_report(run)
+    return f"{len(run.root.child('report.html').read_bytes()) / 1e3:.0f} kB"
+
+
 def _measured(step: Callable[[RunDirectory], str], folder: Path) -> None:
     began = time.monotonic()
     said = step(RunDirectory(Location.of(str(folder))))
@@ -125,7 +142,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         make_run(folder, arguments.units, arguments.views)
-        for step in (_reconcile, _committed, _tables, _verify):
+        for step in (_reconcile, _committed, _tables, _verify, _report):
             process = get_context("spawn").Process(target=_measured, args=(step, folder))
             process.start()
             process.join()

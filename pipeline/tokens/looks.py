@@ -1,0 +1,124 @@
+"""One view of a video as the model saw it, and where on it tokens were dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+import sta
+
+Pixels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+# The paper's Figure 4 has white boxes where tokens were dropped.
+DROPPED = 255
+
+
+@dataclass(frozen=True)
+class StageMap:
+    """What one pruning stage kept.
+
+    Attributes:
+        name: where in the model the stage is.
+        cell: side in pixels of a token's square; squares of the last row and column may stick out.
+        kept: bool (n_t, rows, columns), True = kept.
+    """
+
+    name: str
+    cell: int
+    kept: Mask
+
+
+@dataclass(frozen=True)
+class Look:
+    """One view.
+
+    Attributes:
+        video_id: whose it is.
+        clip: number of its clip.
+        crop: number of its crop.
+        start_s: time of its first frame in the video, seconds.
+        end_s: time of its last frame, seconds.
+        frames: uint8 (T, S, S, 3) RGB, resized and cropped as the model was given them.
+        stages: the pruning stages in order, none for a model without pruning.
+    """
+
+    video_id: str
+    clip: int
+    crop: int
+    start_s: float
+    end_s: float
+    frames: Pixels
+    stages: tuple[StageMap, ...]
+
+    @property
+    def slots(self) -> int:
+        """Time slots n_t: tokens along time; the number of frames where nothing is pruned."""
+        return len(self.stages[0].kept) if self.stages else len(self.frames)
+
+    def slot(self, frame: int) -> int:
+        """The time slot that a frame belongs to."""
+        return frame * self.slots // len(self.frames)
+
+    def first_frame(self, slot: int) -> int:
+        """The first frame of a time slot."""
+        return -(-slot * len(self.frames) // self.slots)
+
+
+def stage_maps(
+    architecture: str, pruning: sta.Pruning, *, frames: int, size: int, kept: list[Mask]
+) -> tuple[StageMap, ...]:
+    """Names and token sizes for the kept maps (n_t, rows, columns) of a model's stages.
+
+    Raises:
+        ValueError: the maps are not those of this model.
+    """
+    config = sta.architecture_config(architecture, frames=frames, image_size=size)
+    stages = config.stages(pruning)
+    shapes = [(grid[0], grid[1]) for grid in config.kept_grids(pruning)]
+    if [(len(mask), mask[0].size) for mask in kept] != shapes:
+        raise ValueError(f"the kept maps are not those of {architecture} with r = {pruning.r}")
+    if isinstance(config, sta.SwinConfig):
+        # Patches merge 2 x 2 between the hierarchical stages, at whose start tokens are dropped.
+        names = [f"Swin stage {stage.block + 1} of 4" for stage in stages]
+        cells = [config.patch_size * 2**stage.block for stage in stages]
+    else:
+        names = [f"after block {stage.block + 1} of {config.depth}" for stage in stages]
+        cells = [config.patch_size] * len(stages)
+    return tuple(StageMap(*parts) for parts in zip(names, cells, kept, strict=True))
+
+
+def kept_pixels(look: Look, stage: int, frame: int) -> Mask:
+    """bool (S, S): the pixels of a frame that lie in kept tokens of a stage, counted from 0."""
+    shown = look.stages[stage]
+    return _spread(shown.kept[look.slot(frame)], shown.cell, look.frames.shape[1])
+
+
+def masked(look: Look, stage: int, frame: int) -> Pixels:
+    """uint8 (S, S, 3): a frame whose dropped tokens at a stage are white."""
+    out: Pixels = look.frames[frame].copy()
+    out[~kept_pixels(look, stage, frame)] = DROPPED
+    return out
+
+
+def dropped_at(look: Look) -> npt.NDArray[np.int8]:
+    """int8 (n_t, rows, columns) on the first stage's grid: the first stage that dropped a place.
+
+    Stages count from 1; 0 is a place that none dropped. Where tokens merge from stage to stage, a
+    place is dropped with the token that it has become part of.
+    """
+    finest = look.stages[0]
+    side = finest.kept.shape[1]
+    first: npt.NDArray[np.int8] = np.zeros(finest.kept.shape, dtype=np.int8)
+    for number, stage in enumerate(look.stages, start=1):
+        times = stage.cell // finest.cell
+        kept = np.stack([_spread(kept, times, side) for kept in stage.kept])
+        first[(first == 0) & ~kept] = number
+    return first
+
+
+def _spread(mask: Mask, times: int, side: int) -> Mask:
+    """A square mask with each entry `times` x `times` large, cut to `side`."""
+    return mask.repeat(times, axis=0).repeat(times, axis=1)[:side, :side]

@@ -1,0 +1,64 @@
+"""The report's command: what it writes, and what it says where it cannot."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.test_tables import failed, ok
+from tests.report_runs import made_run
+
+JOB = Path(__file__).parents[2] / "jobs" / "report.py"
+
+
+def report(*arguments):
+    command = [sys.executable, str(JOB), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Path(made_run(tmp_path / "run", [ok("a"), failed("b")]).root.uri)
+
+
+def test_a_report_is_written_anew_into_the_run_and_named(run):
+    (run / "report.json").write_text("old")
+    done = report(run, "--gallery", 0)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(run / "report.html"), str(run / "report.json")]
+    assert json.loads((run / "report.json").read_text())["totals"]["ok"] == 1
+
+
+def test_a_report_goes_where_it_is_asked_to(run, tmp_path):
+    done = report(run, "--gallery", 0, "--out", tmp_path / "new" / "folder")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "new" / "folder" / "report.html").exists()
+    assert not (run / "report.html").exists()
+
+
+def test_a_wrong_command_is_told_in_one_line(run, tmp_path):
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    (unfinished / "run.json").write_bytes((run / "run.json").read_bytes())
+    for arguments, said in [
+        ([tmp_path], "there is no run in"),
+        ([unfinished], "has no tables yet; finish it by its labelling command"),
+        ([run, "--gallery", -1], "0 videos or more; got -1"),
+        (["ftp://x/y"], "ftp:// is not supported"),
+    ]:
+        done = report(*arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_damaged_table_is_named(run):
+    file = next((run / "videos").iterdir())
+    file.write_bytes(file.read_bytes()[:-100])
+    done = report(run, "--gallery", 0)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
