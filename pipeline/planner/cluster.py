@@ -81,7 +81,6 @@ class Terms:
         graining: the grain and the units of a commit of a run with so many decoders and labellers.
         views: of a unit.
         buffer_units: decoded units that the object store of one machine holds.
-        cores_per_gpu: cores that come with a GPU.
         preemptions: machines lost per machine and hour.
         limits: what else may hold the run up.
         listing_s: what listing the work takes.
@@ -93,7 +92,6 @@ class Terms:
     graining: Graining
     views: int
     buffer_units: int
-    cores_per_gpu: float
     preemptions: float
     limits: Limits
     listing_s: float
@@ -127,13 +125,14 @@ def rent(rates: Rates, labelling: Labelling, terms: Terms, labellers: int, more:
         ratio = MARGIN * decoded.seconds / labelling.unit_s
         decoders = math.ceil(labellers * ratio * more)
         cores = math.ceil(decoders * decoded.cores + OVERHEAD_CPUS)
+        included = terms.prices.gpu_cores if terms.prices is not None else 0.0
         return Rented(
             nodes=math.ceil(labellers / machine.gpus),
             gpus=labellers,
             decoders=decoders,
             labellers=labellers,
             cores=cores,
-            paid_cores=max(0, math.ceil(cores - labellers * terms.cores_per_gpu)),
+            paid_cores=max(0, math.ceil(cores - labellers * included)),
         )
     nodes = math.ceil((labellers + OVERHEAD_CPUS) / machine.cpus)
     cores = nodes * machine.cpus
@@ -169,11 +168,9 @@ def cost(rates: Rates, terms: Terms, rented: Rented, seconds: float) -> float | 
     prices = terms.prices
     if prices is None:
         return None
-    machines = rented.gpus * prices.gpu_second + rented.paid_cores * prices.core_second
+    held = prices.held(rented.gpus * seconds, rented.cores * seconds)
     read = float(rates.decoded.bytes_read.mean()) * terms.work.units
-    return (
-        machines * seconds + read / 1e9 * prices.read_gb + terms.work.units / 1000 * prices.get_1000
-    )
+    return held + prices.reading(read, terms.work.units)
 
 
 def fixed_s(rates: Rates, labelling: Labelling, terms: Terms) -> float:

@@ -96,9 +96,8 @@ def parser() -> argparse.ArgumentParser:
     money.add_argument(
         "--cores-per-gpu",
         type=float,
-        default=0.0,
         metavar="N",
-        help="cores that come with a GPU and cost nothing more (default: %(default)g)",
+        help="cores that come with a GPU within its price (default: 0)",
     )
     _add_limits(made)
     return made
@@ -127,8 +126,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     prices, limits = _prices(arguments), _limits(arguments)
     if not arguments.seconds > 0:
         raise UsageError(f"--seconds must be above 0; got {arguments.seconds:g}")
-    if arguments.cores_per_gpu < 0 or arguments.preemptions < 0:
-        raise UsageError("--cores-per-gpu and --preemptions must be 0 or more")
+    if arguments.preemptions < 0:
+        raise UsageError("--preemptions must be 0 or more")
     rates, work, protocol, pools, listing_s = _measured(arguments)
     listed = work.videos
     work = scaled(work, videos=arguments.videos, archive_hours=arguments.archive_hours)
@@ -140,7 +139,6 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         graining=grain,
         views=protocol.views,
         buffer_units=buffered_units(rates.machine, protocol),
-        cores_per_gpu=arguments.cores_per_gpu,
         preemptions=arguments.preemptions,
         limits=limits,
         listing_s=listing_s * work.videos / listed,
@@ -191,10 +189,16 @@ def _prices(arguments: argparse.Namespace) -> Prices | None:
     if arguments.prices is not None:
         if given:
             raise UsageError("name --prices or --gpu-price and --core-price, not both")
+        if arguments.cores_per_gpu is not None:
+            raise UsageError("with --prices, gpu_cores in the file says what --cores-per-gpu does")
         return Prices.read(arguments.prices)
     if not given:
         return None
-    return Prices(gpu_hour=arguments.gpu_price or 0.0, core_hour=arguments.core_price or 0.0)
+    return Prices(
+        gpu_hour=arguments.gpu_price or 0.0,
+        core_hour=arguments.core_price or 0.0,
+        gpu_cores=arguments.cores_per_gpu or 0.0,
+    )
 
 
 def _limits(arguments: argparse.Namespace) -> Limits:

@@ -63,7 +63,6 @@ def terms(*, videos=VIDEOS, deadline_s=900.0, prices=PRICES, on_gpu=True, **chan
         buffer_units=2000,
         **(
             {
-                "cores_per_gpu": 0.0,
                 "preemptions": 0.0,
                 "limits": Limits(),
                 "listing_s": 5.0,
@@ -98,8 +97,11 @@ def test_the_unpruned_model_takes_twice_the_gpus_where_it_takes_twice_the_time()
 
 
 def test_money_is_machines_for_the_time_and_reading():
-    found, prices = rates(), Prices(gpu_hour=2.0, core_hour=0.05, read_gb=0.02, get_1000=0.0004)
-    asked = terms(prices=prices, cores_per_gpu=2.0)
+    found, prices = (
+        rates(),
+        Prices(gpu_hour=2.0, core_hour=0.05, read_gb=0.02, get_1000=0.0004, gpu_cores=2.0),
+    )
+    asked = terms(prices=prices)
     rented = rent(found, found.labellings[0], asked, 8, 1.0)
     assert rented.paid_cores == 21 - 16
     money = cost(found, asked, rented, 1800.0)
