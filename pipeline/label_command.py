@@ -46,7 +46,7 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     """
     arguments = parser(task).parse_args(argv)
     try:
-        options = _options(task, arguments)
+        options = options_from(task, arguments)
         plan = plan_labelling(options)
         if is_finished(plan.run, retry_failed=options.retry_failed):
             print(f"{plan.run.root.uri} is complete; nothing to do.", file=sys.stderr)
@@ -67,12 +67,13 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parser(task: str) -> argparse.ArgumentParser:
-    """The flags of a labelling job."""
+def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
+    """The flags of a labelling job; without --help a parent of another job's parser."""
     published = {"k400": "5x3, VideoSwin 4x3", "ssv2": "2x3, VideoSwin 1x3"}[task]
     made = argparse.ArgumentParser(
         description=f"Label videos by the {task} protocol with a token-pruned video transformer.",
         epilog=_EPILOG,
+        add_help=add_help,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
@@ -233,7 +234,12 @@ def parse_share(text: str) -> float:
     return float(number[:-1]) / 100 if number.endswith("%") else float(number)
 
 
-def _options(task: str, arguments: argparse.Namespace) -> LabelOptions:
+def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
+    """What the flags of `parser` say; without INPUT of the demo archive, made where it is not.
+
+    Raises:
+        UsageError, ValueError: they do not go together, or a value is none.
+    """
     source, output, checkpoint = arguments.input, arguments.output, arguments.checkpoint
     if source is None:
         checkpoint = checkpoint or "demo"

@@ -14,7 +14,8 @@ shadow: where a sample was labelled unpruned too.
     asked (the share of units), count (of labels_are), agreeing, share, low, high, units, flops,
     device_s, min_agreement, is_below.
 cost: where prices are given.
-    currency, labelling, decoding, reading, rows (their sum), reserved (starts x wall time, and reading).
+    currency, labelling, decoding, reading, rows (their sum), reserved (starts x wall time,
+    and reading).
 throughput
     spans, one per start: began, ended, and bins, from edges[i] to edges[i + 1], with units_per_s
     and video_hours_per_hour of what was labelled (times in seconds since the epoch); bottleneck,

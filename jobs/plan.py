@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Plan a labelling run: machines, hours and money for a deadline, pruned and unpruned."""
+
+import sys
+
+from pipeline.planner.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())

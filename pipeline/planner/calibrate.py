@@ -1,0 +1,147 @@
+"""Rates of this machine from about a minute's decoding and labelling of a sample of the input."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+import sta
+from pipeline.label_options import LabelOptions
+from pipeline.label_plan import LabelPlan
+from pipeline.planner.here import graining, pools_of, ray_memory
+from pipeline.planner.labelling import Timed, time_labellers
+from pipeline.planner.rates import PRUNED, UNPRUNED, Labelling, Machine, Rates, Work
+from pipeline.planner.sample import Listed, decode_sample, listed, work_of
+from pipeline.resources import Pools
+from pipeline.starts import cpu_model
+
+# Units of which the frames are kept; larger calls label some of them several times.
+_MOST_FRAMES = 32
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a calibration found.
+
+    Attributes:
+        rates: of archive, model and machine.
+        work: what the input holds.
+        listing_s: what listing it took.
+    """
+
+    rates: Rates
+    work: Work
+    listing_s: float
+
+
+def calibrate(
+    plan: LabelPlan,
+    options: LabelOptions,
+    *,
+    seconds: float,
+    say: Callable[[str], None],
+) -> Calibration:
+    """Decodes and labels a sample as the run would, pruned and unpruned.
+
+    Args:
+        plan: of the run.
+        options: of the run.
+        seconds: for decoding and labelling together; start-up comes on top.
+        say: tells the user something.
+
+    Raises:
+        UsageError: there is no video, or none of the sample could be decoded.
+        RunError: labelling could not be measured.
+    """
+    machine = this_machine()
+    found = listed(options)
+    pruning = plan.labeller.pruning
+    variants = [(PRUNED, pruning)] if pruning.r else []
+    variants.append((UNPRUNED, sta.Pruning(r=0)))
+    share = seconds / (1 + len(variants))
+    pools = pools_of(plan, options, machine, found.count)
+    grain, _ = graining(plan.protocol, options.batch_size, found.count, on_gpu=machine.gpus > 0)(
+        pools.decoders[1], pools.labellers
+    )
+    say(f"Calibrating: decoding a sample of {found.count:,} videos for {share:.0f} s.")
+    sampled = decode_sample(
+        found, options, plan.protocol, seconds=share, keep=min(grain.label_rows, _MOST_FRAMES)
+    )
+    timing = _Timing(plan, pools, sampled.frames, grain.label_rows, share, say)
+    timed = [(name, each.r, timing.of(name, each)) for name, each in variants]
+    measured = [done for _, _, done in timed]
+    rates = Rates(
+        decoded=sampled.decoded,
+        labellings=tuple(_labelling(*each, on_gpu=machine.gpus > 0) for each in timed),
+        threads=pools.labeller_threads,
+        label_shares=np.ones(len(sampled.decoded.size)),
+        machine=dataclasses.replace(machine, cores_left=_cores_left(machine, pools, measured)),
+        started_s=float(np.mean([done.imported_s for done in measured])),
+        known_from=_told(found, sampled.decoded.failed, len(sampled.decoded.size), measured),
+    )
+    return Calibration(rates, work_of(found, sampled), found.seconds)
+
+
+@dataclass(frozen=True)
+class _Timing:
+    """How labellers are timed."""
+
+    plan: LabelPlan
+    pools: Pools
+    frames: pa.Table
+    rows: int
+    seconds: float
+    say: Callable[[str], None]
+
+    def of(self, name: str, pruning: sta.Pruning) -> Timed:
+        """Times as many as share a machine's cores; GPUs share nothing, so one of them does."""
+        labellers = 1 if self.pools.labeller_gpus else self.pools.labellers
+        some = f"{labellers} labellers" if labellers > 1 else "one labeller"
+        self.say(f"Calibrating: labelling {name} for {self.seconds:.0f} s ({some}).")
+        threads = self.pools.labeller_threads
+        with tempfile.TemporaryDirectory(prefix="plan-") as folder:
+            return time_labellers(
+                dataclasses.replace(self.plan.labeller, pruning=pruning, threads=threads),
+                self.plan.protocol,
+                self.frames,
+                Path(folder),
+                labellers=labellers,
+                rows=self.rows,
+                seconds=self.seconds,
+            )
+
+
+def this_machine() -> Machine:
+    """The machine that this process runs on."""
+    cpus = len(os.sched_getaffinity(0))
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    name = torch.cuda.get_device_name() if gpus else cpu_model()
+    return Machine(name=name, cpus=cpus, cores_left=cpus, memory=ray_memory(), gpus=gpus)
+
+
+def _labelling(name: str, r: int, timed: Timed, *, on_gpu: bool) -> Labelling:
+    used = timed.wall_s if on_gpu else timed.cpu_s
+    return Labelling(name, r, used / timed.units, timed.start_s, "measured")
+
+
+def _cores_left(machine: Machine, pools: Pools, measured: list[Timed]) -> float:
+    """Cores that other programs left to labellers that asked for all of them."""
+    if pools.labeller_threads is None or pools.labellers * pools.labeller_threads < machine.cpus:
+        return float(machine.cpus)
+    cores = sum(done.cores * done.wall_s for done in measured) / sum(d.wall_s for d in measured)
+    return float(min(machine.cpus, cores))
+
+
+def _told(found: Listed, failed: dict[str, int], decoded: int, measured: list[Timed]) -> str:
+    text = f"{decoded} of {found.count:,} videos decoded"
+    if failed:
+        text += f", {sum(failed.values())} more failed ({', '.join(sorted(failed))})"
+    return f"{text}; {' and '.join(f'{each.units:,}' for each in measured)} units labelled"

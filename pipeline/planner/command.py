@@ -1,0 +1,230 @@
+"""The command line of the planner: the labelling job's flags, prices and a deadline."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import label_command
+from pipeline.errors import RunError, UsageError
+from pipeline.label_plan import plan_labelling
+from pipeline.planner.calibrate import calibrate
+from pipeline.planner.cluster import Terms
+from pipeline.planner.from_run import FinishedRun, finished_run
+from pipeline.planner.here import buffered_units, graining, pools_of
+from pipeline.planner.plan import Here, Plan, plan_for, scaled
+from pipeline.planner.rates import Rates, Work
+from pipeline.planner.report import as_json, text
+from pipeline.planner.setting import Limits
+from pipeline.prices import Prices
+from pipeline.run_directory import RunDirectory
+from pipeline.storage import Location
+from workers.sampling import Protocol, parse_seconds
+
+_OUTPUT = "OUTPUT"
+_ABOUT = """\
+Say what labelling INPUT will take: machines, hours and money for a deadline, pruned and unpruned.
+
+The command is the labelling job's, with prices and a deadline: a minute of its decoding and
+labelling is run on a sample. INPUT may also be the directory of a finished run, whose rates are
+then taken."""
+_EPILOG = """\
+Exit code: 0, there is a plan; 2, the command was wrong or its deadline is impossible; 1, nothing
+could be measured."""
+
+# Flags of the labelling job that the plan itself is to say, or that are about another start.
+_NOT_PRINTED = ("r", "decoders", "labelers", "prices", "help", "retry_failed")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Plans, and returns the exit code; `argv` None for the process's arguments."""
+    arguments = parser().parse_args(argv)
+    try:
+        found = _plan(arguments)
+        commands = {
+            each.labelling.name: _command(arguments, found, each.labelling.r)
+            for each in found.variants
+        }
+        if arguments.json is not None:
+            content = json.dumps(as_json(found, commands), indent=2, ensure_ascii=False)
+            arguments.json.write_text(content + "\n")
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 1
+    except (UsageError, ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(text(found, commands, gpu_price=arguments.gpu_price is not None))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The planner's flags and the labelling job's."""
+    made = argparse.ArgumentParser(
+        parents=[label_command.parser("k400", add_help=False)],
+        conflict_handler="resolve",
+        description=_ABOUT,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    plan = made.add_argument_group("plan")
+    plan.add_argument(
+        "--task", choices=("k400", "ssv2"), default="k400", help="which labelling job"
+    )
+    plan.add_argument("--deadline", metavar="T", help="within how long, such as 8h or 90m")
+    plan.add_argument("--videos", type=int, metavar="N", help="plan for so many such videos")
+    plan.add_argument(
+        "--archive-hours", type=float, metavar="H", help="plan for so many hours of such videos"
+    )
+    plan.add_argument(
+        "--seconds", type=float, default=60.0, metavar="S", help="calibrate for (default: 60)"
+    )
+    plan.add_argument("--json", type=Path, metavar="FILE", help="write the plan there as JSON too")
+    money = made.add_argument_group("prices")
+    money.add_argument("--gpu-price", type=float, metavar="P", help="of one GPU for an hour")
+    money.add_argument("--core-price", type=float, metavar="P", help="of one core for an hour")
+    money.add_argument(
+        "--prices", type=Path, metavar="FILE", help="a YAML file of prices, instead of these two"
+    )
+    money.add_argument(
+        "--cores-per-gpu",
+        type=float,
+        metavar="N",
+        help="cores that come with a GPU within its price (default: 0)",
+    )
+    _add_limits(made)
+    return made
+
+
+def _add_limits(made: argparse.ArgumentParser) -> None:
+    limits = made.add_argument_group("limits that more machines do not widen (default: none)")
+    for flag, about in (
+        ("--storage-mb-per-s", "megabytes per second of the storage, for all decoders together"),
+        ("--storage-requests-per-s", "requests per second that the storage answers"),
+        ("--rows-per-s", "units per second that the driver takes through the graph"),
+        ("--commits-per-s", "files of results per second that are written and confirmed"),
+    ):
+        limits.add_argument(flag, type=float, metavar="X", help=about)
+    limits.add_argument(
+        "--preemptions",
+        type=float,
+        default=0.0,
+        metavar="RATE",
+        help="machines lost per machine and hour, such as 0.05 for spot (default: %(default)g)",
+    )
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    deadline_s = parse_seconds(arguments.deadline) if arguments.deadline else None
+    prices, limits = _prices(arguments), _limits(arguments)
+    if not arguments.seconds > 0:
+        raise UsageError(f"--seconds must be above 0; got {arguments.seconds:g}")
+    if arguments.preemptions < 0:
+        raise UsageError("--preemptions must be 0 or more")
+    rates, work, protocol, pools, listing_s = _measured(arguments)
+    listed = work.videos
+    work = scaled(work, videos=arguments.videos, archive_hours=arguments.archive_hours)
+    grain = graining(protocol, arguments.batch_size, work.units, on_gpu=rates.machine.gpus > 0)
+    terms = Terms(
+        work=work,
+        deadline_s=deadline_s or 0.0,
+        prices=prices,
+        graining=grain,
+        views=protocol.views,
+        buffer_units=buffered_units(rates.machine, protocol),
+        preemptions=arguments.preemptions,
+        limits=limits,
+        listing_s=listing_s * work.videos / listed,
+    )
+    return plan_for(rates, terms, pools, with_cluster=deadline_s is not None)
+
+
+def _measured(arguments: argparse.Namespace) -> tuple[Rates, Work, Protocol, Here, float]:
+    """Rates, work, protocol, a run's pools here and the time of a listing."""
+    if arguments.input is not None:
+        run = RunDirectory(Location.of(arguments.input))
+        if run.exists():
+            done = finished_run(run)
+            _adopt(arguments, done)
+            return done.rates, done.work, done.protocol, done.pools, 0.0
+        arguments.output = arguments.output or _OUTPUT
+    options = label_command.options_from(arguments.task, arguments)
+    plan = plan_labelling(options)
+    found = calibrate(plan, options, seconds=arguments.seconds, say=_say)
+    pools = pools_of(plan, options, found.rates.machine, found.work.units)
+    here = Here(pools.decoders[1], pools.labellers)
+    return found.rates, found.work, plan.protocol, here, found.listing_s
+
+
+def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
+    """Takes a run's settings over, since its rates hold for these: the command printed has them."""
+    views, pruning = done.protocol, done.identity["pruning"]
+    arguments.input = done.identity.get("input") or arguments.input
+    arguments.output = arguments.output or _OUTPUT
+    arguments.checkpoint = done.checkpoint
+    arguments.protocol = views.name
+    arguments.views = f"{views.clips}x{views.crops}"
+    arguments.every = f"{views.every_s:g}s" if views.every_s is not None else None
+    arguments.task = "ssv2" if views.name.endswith("ssv2") else "k400"
+    arguments.decoder = done.identity.get("decoder") or arguments.decoder
+    for name, value in pruning.items():
+        flag = {"grouping": "pruning", "seed": "pruning_seed"}.get(name, name)
+        if hasattr(arguments, flag):
+            setattr(arguments, flag, value)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _prices(arguments: argparse.Namespace) -> Prices | None:
+    given = arguments.gpu_price is not None or arguments.core_price is not None
+    if arguments.prices is not None:
+        if given:
+            raise UsageError("name --prices or --gpu-price and --core-price, not both")
+        if arguments.cores_per_gpu is not None:
+            raise UsageError("with --prices, gpu_cores in the file says what --cores-per-gpu does")
+        return Prices.read(arguments.prices)
+    if not given:
+        return None
+    return Prices(
+        gpu_hour=arguments.gpu_price or 0.0,
+        core_hour=arguments.core_price or 0.0,
+        gpu_cores=arguments.cores_per_gpu or 0.0,
+    )
+
+
+def _limits(arguments: argparse.Namespace) -> Limits:
+    megabytes = arguments.storage_mb_per_s
+    return Limits(
+        storage_bytes_per_s=None if megabytes is None else 1e6 * megabytes,
+        storage_requests_per_s=arguments.storage_requests_per_s,
+        rows_per_s=arguments.rows_per_s,
+        commits_per_s=arguments.commits_per_s,
+    )
+
+
+def _command(arguments: argparse.Namespace, plan: Plan, r: int) -> str:
+    """The labelling command: the flags that were given, and those that the plan recommends."""
+    words = ["python", f"jobs/label_{arguments.task}.py"]
+    if arguments.input is not None:
+        words += [arguments.input, arguments.output or _OUTPUT]
+    for action in label_command.parser("k400", add_help=False)._actions:
+        value = getattr(arguments, action.dest)
+        flags = action.option_strings
+        if not flags or action.dest in _NOT_PRINTED or value == action.default:
+            continue
+        words += [flags[0]] if action.nargs == 0 else [flags[0], str(value)]
+    words += ["--r", str(r)]
+    choice = next(each.choice for each in plan.variants if each.labelling.r == r)
+    if choice is not None:
+        rented = choice.rented
+        words += ["--decoders", str(rented.decoders), "--labelers", str(rented.labellers)]
+    return shlex.join(words)

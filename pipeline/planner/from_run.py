@@ -1,0 +1,184 @@
+"""Rates from a finished run, as its rows and the account of its stages tell them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import UsageError
+from pipeline.planner.costs import Floats
+from pipeline.planner.here import ray_memory
+from pipeline.planner.plan import Here
+from pipeline.planner.rates import PRUNED, UNPRUNED, Decoded, Labelling, Machine, Rates, Work
+from pipeline.planner.thinning import Thinned
+from pipeline.run_directory import RunDirectory
+from pipeline.stages import Stages
+from workers.sampling import Protocol
+
+_COLUMNS = ["status", "error_type", "size_bytes", "bytes_read", "decode_ms", "duration_s", "gpu_ms"]
+_BATCH_ROWS = 4096
+_MOST_ROWS = 20_000
+
+# What a run does not tell, of two cores: loading the program's libraries, and model and libraries.
+_LIBRARIES_S = 1.8
+_LABELLER_S = 2.5
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that was measured by being done.
+
+    Attributes:
+        rates: of its machines.
+        work: what it did.
+        protocol: how videos became views.
+        pools: that it had.
+        checkpoint: that it labelled with, without secrets.
+        identity: what decided its rows, as run.json has it.
+    """
+
+    rates: Rates
+    work: Work
+    protocol: Protocol
+    pools: Here
+    checkpoint: str
+    identity: dict[str, Any]
+
+
+def finished_run(run: RunDirectory) -> FinishedRun:
+    """Reads a run, holding a spread sample of its rows.
+
+    Raises:
+        UsageError: it is not finished, or nothing of it was labelled.
+    """
+    content = run.load()
+    if not run.success.exists() or not content.get("totals"):
+        raise UsageError(f"{run.root.uri} is not finished; run its command again, or name videos")
+    try:
+        stages = Stages.from_json(content["totals"]["stages"])
+    except (KeyError, TypeError):
+        stages = Stages()
+    if not stages.are_measured:
+        raise UsageError(f"{run.root.uri} labelled nothing that rates could be told from")
+    on_gpu = _reserved(content, "labeller_gpus") > 0
+    rows, failed = _rows(run)
+    rates = Rates(
+        decoded=_decoded(rows, stages, failed, on_gpu=on_gpu),
+        labellings=_labellings(content, stages, on_gpu=on_gpu),
+        threads=None if on_gpu else max(1, int(_reserved(content, "labeller_cpus"))),
+        label_shares=_shares(rows["gpu_ms"]),
+        machine=_machine(content, stages, on_gpu=on_gpu),
+        started_s=_LIBRARIES_S,
+        known_from=f"the run {run.root.uri}: {stages.label.units:,} units labelled in one start",
+    )
+    totals = content["totals"]
+    work = Work(
+        videos=totals["videos"],
+        units=totals["units"],
+        video_s=totals["video_seconds"],
+        bytes=float(totals["bytes_read"]),
+        known_from="the run's own",
+    )
+    return FinishedRun(
+        rates,
+        work,
+        protocol=Protocol(**content["identity"]["protocol"]),
+        pools=Here(stages.decode.actors, stages.label.actors),
+        checkpoint=str(content["model"]["checkpoint"]),
+        identity=content["identity"],
+    )
+
+
+def _machine(content: dict[str, Any], stages: Stages, *, on_gpu: bool) -> Machine:
+    """One of the run's machines, all of which are taken as alike.
+
+    Their memory is not known and taken as this one's; it decides only how far decoders run ahead.
+    """
+    device = content.get("device") or {}
+    nodes = max(1, int(device.get("nodes") or 1))
+    cpus = max(1, int((device.get("cpus") or stages.label.actors) / nodes))
+    return Machine(
+        name=str(device.get("gpu") or device.get("cpu") or "the run's machine"),
+        cpus=cpus,
+        cores_left=float(cpus),
+        memory=ray_memory(),
+        gpus=max(1, int((device.get("gpus") or 1) / nodes)) if on_gpu else 0,
+    )
+
+
+def _reserved(content: dict[str, Any], name: str) -> float:
+    starts = content.get("starts") or [{}]
+    return float(starts[-1].get(name) or 0.0)
+
+
+def _rows(run: RunDirectory) -> tuple[dict[str, Floats], dict[str, int]]:
+    """Columns of a spread sample of the labelled units, and the failures by reason."""
+    sample: Thinned[tuple[float, ...]] = Thinned(_MOST_ROWS)
+    failed: Counter[str] = Counter()
+    for file in run.units.files(".parquet"):
+        filesystem, path = file.filesystem()
+        with pq.ParquetFile(path, filesystem=filesystem) as opened:
+            for batch in opened.iter_batches(batch_size=_BATCH_ROWS, columns=_COLUMNS):
+                _add(batch, sample, failed)
+    values = np.array(sample.kept, dtype=np.float64).reshape(-1, len(_COLUMNS) - 2).T
+    return dict(zip(_COLUMNS[2:], values, strict=True)), dict(failed)
+
+
+def _add(batch: pa.RecordBatch, sample: Thinned[tuple[float, ...]], failed: Counter[str]) -> None:
+    for row in batch.to_pylist():
+        if row["status"] == "ok":
+            sample.add(tuple(float(row[name] or 0.0) for name in _COLUMNS[2:]))
+        else:
+            failed[row["error_type"]] += 1
+
+
+def _decoded(
+    rows: dict[str, Floats], stages: Stages, failed: dict[str, int], *, on_gpu: bool
+) -> Decoded:
+    """The rows' decoding, with what the actors took beside their children.
+
+    Beside labellers on CPUs a decoder waits for cores, which the simulation adds by itself; on GPUs
+    what it waits for is storage, which goes with bytes.
+    """
+    decode = stages.decode
+    mean = max(1e-9, float(rows["decode_ms"].mean()))
+    cpu_s = rows["decode_ms"] * (decode.cpu_s / decode.units / mean)
+    waiting = max(0.0, decode.busy_s - decode.cpu_s) / decode.units if on_gpu else 0.0
+    return Decoded(
+        size=np.where(rows["size_bytes"] > 0, rows["size_bytes"], rows["bytes_read"]),
+        bytes_read=rows["bytes_read"],
+        cpu_s=cpu_s,
+        wait_s=waiting * _shares(rows["bytes_read"]),
+        video_s=rows["duration_s"],
+        failed=failed,
+    )
+
+
+def _labellings(content: dict[str, Any], stages: Stages, *, on_gpu: bool) -> tuple[Labelling, ...]:
+    """What the run did, and the unpruned model by its shadow sample or else by FLOPs."""
+    totals, model, label = content["totals"], content["model"], stages.label
+    shadow_ms, shadow_units = totals.get("shadow_gpu_ms") or 0.0, totals.get("shadow_units") or 0
+    share = totals["gpu_ms"] / max(1e-9, totals["gpu_ms"] + shadow_ms)
+    used = (label.busy_s if on_gpu else label.cpu_s) * share / label.units
+    r = int(content["identity"]["pruning"]["r"])
+    if not r:
+        return (Labelling(UNPRUNED, 0, used, _LABELLER_S, "the run"),)
+    known, more = "FLOPs", model["flops_per_view_unpruned"] / model["flops_per_view"]
+    if shadow_units:
+        labelled = max(1, totals["units"] - sum(totals["unit_failures"].values()))
+        known = f"a shadow sample of {shadow_units:,} units"
+        more = (shadow_ms / shadow_units) / max(1e-9, totals["gpu_ms"] / labelled)
+    return (
+        Labelling(PRUNED, r, used, _LABELLER_S, "the run"),
+        Labelling(UNPRUNED, 0, used * more, _LABELLER_S, known),
+    )
+
+
+def _shares(values: Floats) -> Floats:
+    mean = float(values.mean())
+    return values / mean if mean > 0 else np.ones_like(values)

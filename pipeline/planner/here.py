@@ -1,0 +1,88 @@
+"""The pools and the grain that a labelling job takes on a machine or a cluster, without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.graph import GraphConfig
+from pipeline.label_options import LabelOptions
+from pipeline.label_plan import LabelPlan
+from pipeline.planner.rates import Machine
+from pipeline.resources import AUTO, OVERHEAD_CPUS, Pools, plan_pools
+from pipeline.sizing import (
+    Grain,
+    default_batch,
+    labeller_bytes,
+    labellers_worth_starting,
+    unit_bytes,
+)
+from workers.decoding import DECODERS, DecodeLimits
+from workers.labelling import LabellerConfig
+from workers.sampling import Protocol
+
+# Ray gives actors what is available but for the object store, for which it takes 30 % of that.
+_ACTORS_SHARE = 0.7
+_STORE_SHARE = 0.3
+
+
+def ray_memory() -> float:
+    """Bytes that Ray, started now on this machine, would hand out to actors."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    kib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return _ACTORS_SHARE * 1024 * kib
+
+
+def store_bytes(machine: Machine) -> float:
+    """Bytes of the machine's object store."""
+    return machine.memory / _ACTORS_SHARE * _STORE_SHARE
+
+
+def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: int) -> Pools:
+    """The pools of a run of so many units on this machine alone.
+
+    Raises:
+        UsageError: they do not fit; the message holds the arithmetic.
+    """
+    on_gpu = machine.gpus > 0
+    batch = options.batch_size or default_batch(on_gpu=on_gpu)
+    architecture = plan.model["architecture"]
+    return plan_pools(
+        cpus=machine.cpus + OVERHEAD_CPUS,  # as `ray_session.start_ray` tells Ray
+        gpus=machine.gpus,
+        memory=machine.memory,
+        decoders=None if options.decoders == AUTO else options.decoders,
+        labellers=options.labelers,
+        labellers_worth=labellers_worth_starting(units * plan.protocol.views),
+        labeller_memory=labeller_bytes(
+            architecture, plan.protocol, on_gpu=on_gpu, batch_size=batch
+        ),
+    )
+
+
+def graining(
+    protocol: Protocol, batch_size: int | None, units: int, *, on_gpu: bool
+) -> Callable[[int, int], tuple[Grain, int]]:
+    """What tells, of so many decoders and labellers, the grain of the graph and the units of a
+    commit in a run of `units` units.
+    """
+
+    def of(decoders: int, labellers: int) -> tuple[Grain, int]:
+        graph = GraphConfig(
+            protocol=protocol,
+            decoder=DECODERS[0],
+            limits=DecodeLimits(),
+            labeller=LabellerConfig("", batch_size=batch_size),
+            pools=Pools((decoders, decoders), 1.0, labellers, 0.0, float(on_gpu), None),
+            units=units,
+        )
+        return graph.grain, graph.commit_rows
+
+    return of
+
+
+def buffered_units(machine: Machine, protocol: Protocol) -> int:
+    """Decoded units for which one machine's object store has room; Ray Data keeps half of it for
+    what is being made.
+    """
+    return max(1, int(store_bytes(machine) / 2 / unit_bytes(protocol)))

@@ -1,0 +1,180 @@
+"""How fast labellers are, with as many of them at once as a run would have on this machine.
+
+On CPUs several labellers share caches and memory, and one alone would be timed too fast; so each
+runs in a process of its own, and all measure at the same time.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from threading import BrokenBarrierError
+
+import pyarrow as pa
+
+from pipeline.errors import RunError
+from workers.label_actor import LabelActor
+from workers.labelling import LabellerConfig
+from workers.sampling import Protocol
+
+# A labeller that takes longer to start, compilation included, will not come.
+_START_S = 900.0
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What labellers did together.
+
+    Attributes:
+        labellers: how many there were.
+        units: that they labelled.
+        wall_s: time of it, summed over the labellers.
+        cpu_s: CPU time of it, summed.
+        imported_s: from the start of a process until the program's libraries were there, mean.
+        start_s: from its start until it had labelled its first units, less what labelling such
+            units took later, mean.
+    """
+
+    labellers: int
+    units: int
+    wall_s: float
+    cpu_s: float
+    imported_s: float
+    start_s: float
+
+    @property
+    def cores(self) -> float:
+        """Cores that they got."""
+        return self.labellers * self.cpu_s / self.wall_s
+
+
+def time_labellers(
+    config: LabellerConfig,
+    protocol: Protocol,
+    frames: pa.Table,
+    folder: Path,
+    *,
+    labellers: int,
+    rows: int,
+    seconds: float,
+) -> Timed:
+    """Labels decoded units again and again for some seconds, and one call at the least.
+
+    Args:
+        config: model, pruning, batch and threads.
+        protocol: how the units were decoded.
+        frames: DECODED_SCHEMA, one unit or more.
+        folder: for temporary files.
+        labellers: how many processes do so at once.
+        rows: units of a call.
+        seconds: how long.
+
+    Raises:
+        RunError: a labeller could not start or died; the message says why.
+    """
+    path = folder / "frames.arrow"
+    repeated = pa.concat_tables([frames] * -(-rows // len(frames))).slice(0, max(rows, len(frames)))
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, frames.schema) as writer:
+        writer.write_table(repeated)
+    context = get_context("spawn")
+    barrier = context.Barrier(labellers)
+    ends, processes = [], []
+    for _ in range(labellers):
+        receiving, sending = context.Pipe(duplex=False)
+        work = (path, config, protocol, rows, seconds, time.time(), barrier, sending)
+        processes.append(context.Process(target=_label, args=work, daemon=True))
+        processes[-1].start()
+        sending.close()
+        ends.append(receiving)
+    try:
+        parts = [_received(end, barrier) for end in ends]
+    finally:
+        for process in processes:
+            process.join(timeout=5)
+            if process.is_alive():
+                process.kill()
+                process.join()
+    return _together(parts)
+
+
+def _received(end: Connection, barrier: Barrier) -> Timed:
+    try:
+        said = end.recv()
+    except EOFError:
+        barrier.abort()
+        said = "a labeller died; was the system short of memory?"
+    if isinstance(said, str):
+        raise RunError(f"labelling could not be measured: {said}", advice="")
+    assert isinstance(said, Timed)
+    return said
+
+
+def _together(parts: list[Timed]) -> Timed:
+    def total(name: str) -> float:
+        return float(sum(getattr(part, name) for part in parts))
+
+    return Timed(
+        labellers=len(parts),
+        units=int(total("units")),
+        wall_s=total("wall_s"),
+        cpu_s=total("cpu_s"),
+        imported_s=total("imported_s") / len(parts),
+        start_s=total("start_s") / len(parts),
+    )
+
+
+def _label(
+    path: Path,
+    config: LabellerConfig,
+    protocol: Protocol,
+    rows: int,
+    seconds: float,
+    launched: float,
+    barrier: Barrier,
+    answer: Connection,
+) -> None:
+    """What each process does."""
+    imported_s = time.time() - launched
+    try:
+        with pa.memory_map(str(path)) as source:
+            frames = pa.ipc.open_file(source).read_all()
+            timed = _measured(
+                frames, LabelActor(config, protocol), rows, seconds, launched, barrier
+            )
+        answer.send(Timed(1, *timed[:3], imported_s, timed[3]))
+    except BrokenBarrierError:
+        answer.send("another labeller failed")
+    except Exception as error:
+        barrier.abort()
+        answer.send(f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _measured(
+    frames: pa.Table,
+    actor: LabelActor,
+    rows: int,
+    seconds: float,
+    launched: float,
+    barrier: Barrier,
+) -> tuple[int, float, float, float]:
+    """(units, wall, CPU time, start-up) of one labeller."""
+    actor(frames.slice(0, rows))
+    started = time.time() - launched
+    barrier.wait(_START_S)
+    units = at = 0
+    began, cpu = time.perf_counter(), time.process_time()
+    while True:
+        call = frames.slice(at, rows)
+        if len(call) < rows:
+            at, call = 0, frames.slice(0, rows)
+        actor(call)
+        units, at = units + rows, at + rows
+        wall_s = time.perf_counter() - began
+        if wall_s >= seconds:
+            break
+    cpu_s = time.process_time() - cpu
+    return units, wall_s, cpu_s, max(0.0, started - wall_s * rows / units)

@@ -1,0 +1,190 @@
+"""A plan as a table on a terminal and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.planner.cluster import Choice
+from pipeline.planner.plan import Plan, Variant
+from pipeline.planner.predict import Prediction
+from pipeline.planner.rates import Labelling, Rates
+from pipeline.progress import clock
+
+_WIDTH = 34
+
+_ELSEWHERE = (
+    "This machine has no GPU, so all rates are those of labellers on its CPU cores, and the GPU's "
+    "price is not used: run this on a machine like those to be rented, or name a finished run's "
+    "directory from there as INPUT."
+)
+
+
+def text(plan: Plan, commands: dict[str, str], *, gpu_price: bool) -> str:
+    """The plan for people.
+
+    Args:
+        plan: what was found.
+        commands: the labelling command of each way of labelling, by its name.
+        gpu_price: whether a GPU's price was given, which is of no use without a GPU.
+    """
+    rates, work = plan.rates, plan.work
+    lines = [
+        f"Measured:   {rates.known_from}, on {_machine(rates)}",
+        f"Work:       {work.videos:,} videos, {work.video_s / 3600:,.4g} hours"
+        + (f", {work.units:,} stretches" if work.units != work.videos else "")
+        + (f", {work.bytes / 1e9:,.4g} GB" if work.bytes else "")
+        + f" ({work.known_from})",
+        "",
+        *_table(plan),
+    ]
+    if gpu_price and not rates.machine.gpus:
+        lines += ["", f"Note: {_ELSEWHERE}"]
+    for variant in plan.variants:
+        if variant.refusal:
+            lines += ["", f"{variant.labelling.name}: {variant.refusal}."]
+    if _saved(plan):
+        lines += ["", _saved(plan)]
+    lines.append("")
+    lines += [f"{name}: {command}" for name, command in commands.items()]
+    return "\n".join(lines)
+
+
+def as_json(plan: Plan, commands: dict[str, str]) -> dict[str, Any]:
+    """The plan for programs; times in seconds, rates in units per second."""
+    rates, terms = plan.rates, plan.terms
+    return {
+        "measured": rates.known_from,
+        "machine": dataclasses.asdict(rates.machine),
+        "work": dataclasses.asdict(plan.work),
+        "deadline_s": terms.deadline_s if terms else None,
+        "prices": terms.prices.as_json() if terms and terms.prices else None,
+        "decoder": {
+            "unit_s": rates.decoded.seconds,
+            "cpu_s": float(rates.decoded.cpu_s.mean()),
+            "units_per_s": 1 / rates.decoded.seconds,
+            "failed": rates.decoded.failed,
+        },
+        "here": {"decoders": plan.pools.decoders, "labellers": plan.pools.labellers},
+        "variants": [_variant_json(rates, each, commands) for each in plan.variants],
+    }
+
+
+def _variant_json(rates: Rates, each: Variant, commands: dict[str, str]) -> dict[str, Any]:
+    choice = each.choice
+    return dataclasses.asdict(each.labelling) | {
+        "labeller_units_per_s": _labeller_rate(rates, each.labelling),
+        "decoders_per_labeller": _labeller_rate(rates, each.labelling) * rates.decoded.seconds,
+        "here": _prediction_json(each.here),
+        "cluster": None
+        if choice is None
+        else dataclasses.asdict(choice.rented)
+        | {"money": choice.money, "run": _prediction_json(choice.prediction)},
+        "refusal": each.refusal,
+        "command": commands.get(each.labelling.name),
+    }
+
+
+def _prediction_json(prediction: Prediction) -> dict[str, Any]:
+    outcome = dataclasses.asdict(prediction.outcome)
+    del outcome["labelled"]
+    return {
+        "seconds": prediction.seconds,
+        "before_s": prediction.before_s,
+        "graph_s": prediction.graph_s,
+        "after_s": prediction.after_s,
+        "bottleneck": prediction.bottleneck,
+        "capacities": prediction.capacities,
+        "simulation": outcome,
+    }
+
+
+def _table(plan: Plan) -> list[str]:
+    rates, variants = plan.rates, plan.variants
+    hours = rates.unit_video_s  # video-hours per hour are seconds of video per second
+
+    def row(name: str, cell: Callable[[Variant], str]) -> str:
+        return _row(plan, name, cell)
+
+    one = "GPU" if rates.machine.gpus else "labeller (CPU)"
+    lines = [
+        row("", lambda each: f"{each.labelling.name} (r = {each.labelling.r})"),
+        row(f"one {one}", lambda each: _rate(_labeller_rate(rates, each.labelling), hours)),
+        row("one decoder", lambda each: _rate(1 / rates.decoded.seconds, hours)),
+        row(
+            f"decoders per {one}",
+            lambda e: f"{_labeller_rate(rates, e.labelling) * rates.decoded.seconds:.2f}",
+        ),
+        row(
+            f"here ({plan.pools.decoders} decoders, {plan.pools.labellers} labellers)",
+            lambda each: f"{clock(each.here.seconds)}, {each.here.bottleneck}",
+        ),
+    ]
+    known = [each.labelling.known_from for each in variants]
+    if set(known) != {"measured"}:
+        lines.insert(1, row("rate from", lambda each: each.labelling.known_from[:25]))
+    return lines + _cluster_rows(plan) if plan.terms is not None else lines
+
+
+def _cluster_rows(plan: Plan) -> list[str]:
+    assert plan.terms is not None
+
+    def row(name: str, cell: Callable[[Choice], str]) -> str:
+        return _row(
+            plan, name, lambda each: "impossible" if each.choice is None else cell(each.choice)
+        )
+
+    lines = [
+        "",
+        f"Within {clock(plan.terms.deadline_s)}:",
+        row("  GPUs", lambda c: f"{c.rented.gpus:,}"),
+        row("  labellers", lambda c: f"{c.rented.labellers:,}"),
+        row("  decoders", lambda c: f"{c.rented.decoders:,}"),
+        row("  cores (paid by themselves)", _cores),
+        row("  machines", lambda c: f"{c.rented.nodes:,}"),
+        row("  from command to _SUCCESS", lambda c: clock(c.prediction.seconds)),
+        row("  bottleneck", lambda c: c.prediction.bottleneck),
+    ]
+    prices, videos = plan.terms.prices, plan.work.videos
+    if prices is not None:
+        unit = prices.currency
+        lines += [
+            row("  money", lambda c: f"{c.money:,.2f} {unit}"),
+            row("  per 1,000 videos", lambda c: f"{1000 * (c.money or 0) / videos:,.4g} {unit}"),
+        ]
+    return lines
+
+
+def _row(plan: Plan, name: str, cell: Callable[[Variant], str]) -> str:
+    return f"{name:<{_WIDTH}}" + "".join(f"{cell(each):>26}" for each in plan.variants)
+
+
+def _cores(choice: Choice) -> str:
+    return f"{choice.rented.cores:,} ({choice.rented.paid_cores:,})"
+
+
+def _labeller_rate(rates: Rates, labelling: Labelling) -> float:
+    return (rates.threads or 1) / labelling.unit_s
+
+
+def _rate(units_per_s: float, hours: float) -> str:
+    return f"{units_per_s:.3g}/s, {units_per_s * hours:.4g} video-h/h"
+
+
+def _machine(rates: Rates) -> str:
+    machine = rates.machine
+    text = f"{machine.name}, {machine.cpus} cores"
+    if machine.gpus:
+        text += f", {machine.gpus} GPUs"
+    if machine.cores_left < 0.9 * machine.cpus:
+        text += f" ({machine.cores_left:.2g} of them left by other programs)"
+    return text
+
+
+def _saved(plan: Plan) -> str:
+    """What pruning saves, where both ways have a price."""
+    money = [each.choice.money for each in plan.variants if each.choice is not None]
+    if len(money) < 2 or money[0] is None or not money[1]:
+        return ""
+    return f"Pruning saves {100 * (1 - money[0] / money[1]):.0f} % of the money."

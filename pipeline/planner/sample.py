@@ -1,0 +1,252 @@
+"""A spread sample of the input, decoded as a run would decode it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import UsageError
+from pipeline.label_options import LabelOptions
+from pipeline.listing import Listing
+from pipeline.manifest import MANIFEST_SCHEMA, unit_id, unit_spans
+from pipeline.planner.rates import Decoded, Work
+from pipeline.planner.thinning import Thinned
+from pipeline.video import Video
+from workers.decode_actor import DecodeActor
+from workers.decoding import DecodeLimits, Measured, SandboxedDecoder, Unit
+from workers.sampling import Protocol
+
+_MOST_VIDEOS = 1024
+_SEED = 0
+_REASONS = 3
+_PATIENCE = 10
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What listing the input found.
+
+    Attributes:
+        videos: a spread sample in random order.
+        count: videos in all.
+        bytes: of those whose size is known.
+        sized: how many those are.
+        seconds: what listing took.
+    """
+
+    videos: list[Video]
+    count: int
+    bytes: float
+    sized: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Decoded units of the input.
+
+    Attributes:
+        decoded: what they cost.
+        frames: DECODED_SCHEMA, the first of them, for labellers.
+        units_per_video: mean over the sampled videos.
+        video_s: mean length of the sampled videos.
+        video_bytes: mean size of those whose size is known; 0 if of none.
+    """
+
+    decoded: Decoded
+    frames: pa.Table
+    units_per_video: float
+    video_s: float
+    video_bytes: float
+
+
+def listed(options: LabelOptions) -> Listed:
+    """Lists the input, in memory for a sample.
+
+    Raises:
+        UsageError: there is no such input, or no video in it.
+    """
+    began = time.monotonic()
+    sample: Thinned[Video] = Thinned(_MOST_VIDEOS)
+    size = sized = 0
+    for video in islice(Listing(options.source).videos(), options.limit):
+        sample.add(video)
+        if video.size_bytes is not None:
+            size += video.size_bytes
+            sized += 1
+    if not sample.seen:
+        raise UsageError(f"no video in {options.source}")
+    videos = list(sample.kept)
+    # The time may end before the sample does: what was decoded by then is spread as well.
+    random.Random(_SEED).shuffle(videos)
+    return Listed(videos, sample.seen, float(size), sized, time.monotonic() - began)
+
+
+def decode_sample(
+    found: Listed, options: LabelOptions, protocol: Protocol, *, seconds: float, keep: int
+) -> Sampled:
+    """Decodes units of the sample one after the other for so many seconds, and for up to ten times
+    as long until one is decoded.
+
+    Args:
+        found: the sample.
+        options: of the labelling job.
+        protocol: how videos become views.
+        seconds: how long.
+        keep: decoded units to keep the frames of.
+
+    Raises:
+        UsageError: none of them could be decoded; the message holds the reasons.
+    """
+    limits = DecodeLimits()
+    if options.fetch_s is not None:
+        limits = DecodeLimits(fetch_seconds=options.fetch_s)
+    taken = _Taken()
+    began = time.monotonic()
+    actor = DecodeActor(protocol, options.decoder, limits)
+    try:
+        for entry, video in _entries(found.videos, protocol):
+            taken.decode(actor, entry, video, keep=keep)
+            spent = time.monotonic() - began
+            if spent >= seconds * (1 if taken.is_enough else _PATIENCE):
+                break
+    finally:
+        actor.close()
+    return taken.sampled(options.source)
+
+
+def work_of(found: Listed, sampled: Sampled) -> Work:
+    """What the whole input holds, by what the sample does: seconds of video go with bytes."""
+    video_s, how = sampled.video_s * found.count, "by number"
+    if found.sized and sampled.video_bytes:
+        whole = found.bytes * found.count / found.sized
+        video_s, how = sampled.video_s * whole / sampled.video_bytes, "by bytes"
+    ratio = video_s / max(1e-9, sampled.video_s * found.count)
+    units = found.count
+    if sampled.units_per_video > 1:
+        units = max(found.count, round(found.count * sampled.units_per_video * ratio))
+    return Work(
+        videos=found.count,
+        units=units,
+        video_s=video_s,
+        bytes=found.bytes,
+        known_from=f"listed; hours estimated {how} from {len(sampled.decoded.size)} of them",
+    )
+
+
+class _Taken:
+    """What was decoded so far."""
+
+    def __init__(self) -> None:
+        self._costs: list[tuple[float, ...]] = []
+        self._frames: list[pa.Table] = []
+        self._failed: Counter[str] = Counter()
+        self._said: dict[str, str] = {}
+        self._videos: list[tuple[float, float, int]] = []
+
+    def decode(self, actor: DecodeActor, entry: pa.Table, video: _Measured, *, keep: int) -> None:
+        """Decodes one unit, `entry` of the manifest, of a video."""
+        child = actor.child_pid
+        began, cpu, queued = time.perf_counter(), time.process_time(), _queued_s(child)
+        row = next(actor(entry))
+        wall_s = time.perf_counter() - began
+        cpu_s = time.process_time() - cpu + (row["decode_ms"][0].as_py() or 0.0) / 1e3
+        if child == actor.child_pid:
+            wall_s -= max(0.0, _queued_s(child) - queued)
+        if row["status"][0].as_py() != "ok":
+            reason = row["error_type"][0].as_py()
+            self._failed[reason] += 1
+            self._said.setdefault(reason, f"{video.video.video_id}: {row['error'][0].as_py()}")
+            return
+        bytes_read, length = (row[name][0].as_py() for name in ("bytes_read", "duration_s"))
+        size = video.video.size_bytes or 0
+        self._costs.append((size, bytes_read, cpu_s, max(0.0, wall_s - cpu_s), length))
+        self._videos.append((video.seconds or length, size, video.units))
+        if len(self._frames) < keep:
+            self._frames.append(row)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether anything could be decoded."""
+        return bool(self._costs)
+
+    def sampled(self, source: str) -> Sampled:
+        """The sums; UsageError where nothing could be decoded."""
+        if not self._costs:
+            reasons = "; ".join(
+                f"{count} {reason}, such as {self._said[reason]}"
+                for reason, count in self._failed.most_common(_REASONS)
+            )
+            raise UsageError(f"none of the sampled videos of {source} could be decoded: {reasons}")
+        size, bytes_read, cpu_s, wait_s, length = np.array(self._costs, dtype=np.float64).T
+        videos = np.array(self._videos, dtype=np.float64)
+        known = videos[:, 1] > 0
+        return Sampled(
+            decoded=Decoded(size, bytes_read, cpu_s, wait_s, length, dict(self._failed)),
+            frames=pa.concat_tables(self._frames),
+            units_per_video=float(videos[:, 2].mean()),
+            video_s=float(videos[:, 0].mean()),
+            video_bytes=float(videos[known, 1].mean()) if known.any() else 0.0,
+        )
+
+
+def _queued_s(child: int | None) -> float:
+    """Seconds that this process and another one stood in line for a core so far.
+
+    Other programs that compute make decoding slow, as slow storage does; but a run's own machine
+    need not have them. 0 where the kernel does not tell.
+    """
+    total = 0.0
+    for pid in ("self", str(child)):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            total += int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    return total
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A video, the number of its units, and its length where it had to be measured for that."""
+
+    video: Video
+    units: int
+    seconds: float | None
+
+
+def _entries(videos: list[Video], protocol: Protocol) -> Iterator[tuple[pa.Table, _Measured]]:
+    """One unit of each video, as a row of a manifest: the whole of it, or a stretch from its
+    middle.
+    """
+    if protocol.every_s is None:
+        for video in videos:
+            yield _entry(video, None, None), _Measured(video, 1, None)
+        return
+    with SandboxedDecoder(protocol) as decoder:
+        for video in videos:
+            found = decoder.measure(Unit(video.video_id, video.video_id, video.uri))
+            seconds = found.duration_s if isinstance(found, Measured) else None
+            spans = unit_spans(seconds, protocol.unit_s)
+            start_s, end_s = spans[len(spans) // 2]
+            yield _entry(video, start_s, end_s), _Measured(video, len(spans), seconds)
+
+
+def _entry(video: Video, start_s: float | None, end_s: float | None) -> pa.Table:
+    row = {
+        "unit_id": unit_id(video.video_id, start_s, end_s),
+        "video_id": video.video_id,
+        "uri": video.uri,
+        "size_bytes": video.size_bytes,
+        "etag": video.etag,
+        "start_s": start_s,
+        "end_s": end_s,
+        "label": video.label,
+    }
+    return pa.Table.from_pylist([row], schema=MANIFEST_SCHEMA)

@@ -1,0 +1,94 @@
+"""What a simulated run runs on: pools, cores, limits, delays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+
+from pipeline.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What else may hold a run up; None where it does not.
+
+    Attributes:
+        storage_bytes_per_s: bytes per second that the storage gives all decoders together.
+        storage_requests_per_s: requests per second that it answers.
+        rows_per_s: units per second that the driver takes through the graph.
+        commits_per_s: files of results per second that are written and confirmed.
+    """
+
+    storage_bytes_per_s: float | None = None
+    storage_requests_per_s: float | None = None
+    rows_per_s: float | None = None
+    commits_per_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is not None and not value > 0:
+                raise UsageError(f"the limit {each.name} must be above 0; got {value}")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Pools and what they share.
+
+    Attributes:
+        decoders: decode actors.
+        labellers: label actors.
+        cores: cores of all machines that decoders, and labellers on CPUs, have for themselves.
+        labeller_threads: cores that a labeller keeps busy; None where it has a GPU of its own.
+        nodes: machines over which the actors are spread.
+        decode_rows: units of one task of a decoder.
+        label_rows: units of one call of a labeller.
+        commit_rows: units of one file of results.
+        buffer_units: decoded units that may wait for a labeller.
+        requests_per_unit: requests to the storage that one unit takes.
+        decoder_start_s: from the graph's start until a decoder works.
+        labeller_start_s: until a labeller does, model load and compilation included.
+        replacement_s: from the loss of a machine until another is there in its place.
+        preemptions_per_node_hour: machines lost per machine and hour.
+        longest_first: whether the largest units go first, as in a run's manifest.
+        sorted_units: units within which that holds, those of one file of the manifest.
+        limits: what else may hold the run up.
+    """
+
+    decoders: int
+    labellers: int
+    cores: float
+    labeller_threads: int | None = None
+    nodes: int = 1
+    decode_rows: int = 1
+    label_rows: int = 1
+    commit_rows: int = 1
+    buffer_units: int = 64
+    requests_per_unit: float = 1.0
+    decoder_start_s: float = 0.0
+    labeller_start_s: float = 0.0
+    replacement_s: float = 120.0
+    preemptions_per_node_hour: float = 0.0
+    longest_first: bool = True
+    sorted_units: int = 100_000
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        whole = (
+            "decoders",
+            "labellers",
+            "nodes",
+            "decode_rows",
+            "label_rows",
+            "commit_rows",
+            "sorted_units",
+        )
+        for name in whole:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        if not self.cores > 0:
+            raise ValueError(f"cores must be above 0; got {self.cores}")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{each.name} must be 0 or more; got {value}")

@@ -1,0 +1,363 @@
+"""A run in simulated time: a source, decoders, a bounded buffer, labellers, commits.
+
+Decoders, and labellers on CPUs, share the cores as a fair scheduler shares them: what wants `w`
+cores of `c` gets `min(1, c / (sum of all w))` of its speed. That speed is the same for all at any
+moment, so one virtual clock that runs at it tells when each piece of work ends, and an event costs
+one heap operation however many actors there are. Machines are taken as alike and evenly loaded.
+Labellers on GPUs run by the clock on the wall.
+
+Work that a lost machine had in hand is done again from its last stage; what it had decoded and not
+yet handed over is lost too. Frames in the object store are taken as kept.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.planner.costs import Costs, Tasks, tasks_of
+from pipeline.planner.setting import Setting
+
+_NEVER = math.inf
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a simulated run took.
+
+    Attributes:
+        seconds: from the graph's start to its last commit.
+        labelling_from: when the first labeller had its first call.
+        decoders_busy: share of the decoders' time that went into decoding, 0 to 1.
+        decoders_blocked: share of it in which they waited for room in the buffer.
+        labellers_busy: share of the labellers' time, from the first call on.
+        preemptions: machines lost.
+        redone_units: units of which some work was done more than once.
+        labelled: (tasks,) how often each task was labelled; 1 for every one.
+        task_units: units per simulated task; the end is known to about one task's time.
+    """
+
+    seconds: float
+    labelling_from: float
+    decoders_busy: float
+    decoders_blocked: float
+    labellers_busy: float
+    preemptions: int
+    redone_units: int
+    labelled: tuple[int, ...]
+    task_units: int
+
+
+def simulate(costs: Costs, units: int, setting: Setting, *, seed: int = 0) -> Outcome:
+    """Runs `units` units, each of the cost of one of `costs`, through a cluster.
+
+    The same arguments give the same outcome.
+    """
+    return _Run(tasks_of(costs, units, setting, np.random.default_rng(seed)), setting, seed).run()
+
+
+@dataclass
+class _Server:
+    """Something that does so much per second, for one after the other; None for no limit."""
+
+    rate: float | None
+    free: float = 0.0
+
+    def take(self, now: float, amount: float) -> float:
+        """When `amount` of it is done that was asked for now."""
+        if self.rate is None:
+            return now
+        self.free = max(now, self.free) + amount / self.rate
+        return self.free
+
+
+@dataclass(eq=False)
+class _Actor:
+    """A decoder or a labeller, its machine, and what it has in hand."""
+
+    node: int
+    decodes: bool
+    job: _Job | None = None
+
+
+@dataclass(eq=False)
+class _Job:
+    """Tasks in one actor's hands. A job that is not `alive` was lost with its machine."""
+
+    actor: _Actor
+    tasks: list[int]
+    began: float
+    demand: float = 0.0
+    alive: bool = True
+    blocked_at: float | None = None
+
+
+@dataclass
+class _Sums:
+    decode_s: float = 0.0
+    blocked_s: float = 0.0
+    label_s: float = 0.0
+    preemptions: int = 0
+    redone: int = 0
+    labelled_units: int = 0
+    uncommitted: int = 0
+    end: float = 0.0
+    label_from: float | None = None
+    label_to: float = 0.0
+
+
+@dataclass
+class _Clock:
+    """The time on the wall, and the virtual time of what shares the cores."""
+
+    cores: float
+    now: float = 0.0
+    virtual: float = 0.0
+    demand: float = 0.0
+    _timed: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _shared: list[tuple[float, int, _Job, Callable[[], None]]] = field(default_factory=list)
+    _number: int = 0
+
+    def at(self, moment: float, then: Callable[[], None]) -> None:
+        """Does something at a moment of the wall's time."""
+        self._number += 1
+        heapq.heappush(self._timed, (moment, self._number, then))
+
+    def compute(self, job: _Job, seconds: float, demand: float, then: Callable[[], None]) -> None:
+        """Does something when a job has had `demand` cores for `seconds`, or its part of them."""
+        self._number += 1
+        job.demand = demand
+        self.demand += demand
+        heapq.heappush(self._shared, (self.virtual + seconds, self._number, job, then))
+
+    def leave(self, job: _Job) -> None:
+        """Takes a job from the cores, done or lost."""
+        self.demand -= job.demand
+        job.demand = 0.0
+
+    def step(self) -> bool:
+        """Goes to the next event and does it; False where there is none."""
+        while self._shared and not self._shared[0][2].alive:
+            heapq.heappop(self._shared)
+        speed = min(1.0, self.cores / self.demand) if self.demand > 1e-9 else 1.0
+        timed = self._timed[0][0] if self._timed else _NEVER
+        shared = _NEVER
+        if self._shared:
+            shared = self.now + max(0.0, self._shared[0][0] - self.virtual) / speed
+        moment = min(timed, shared)
+        if moment == _NEVER:
+            return False
+        self.virtual += (moment - self.now) * speed
+        self.now = moment
+        if shared <= timed:
+            _, _, job, then = heapq.heappop(self._shared)
+            self.leave(job)
+            then()
+        else:
+            heapq.heappop(self._timed)[2]()
+        return True
+
+
+class _Run:
+    """One simulation."""
+
+    def __init__(self, tasks: Tasks, setting: Setting, seed: int) -> None:
+        self.tasks, self.setting, self.sums = tasks, setting, _Sums()
+        self.clock = _Clock(setting.cores)
+        limits = setting.limits
+        self.rows = _Server(limits.rows_per_s)
+        self.bytes = _Server(limits.storage_bytes_per_s)
+        self.requests = _Server(limits.storage_requests_per_s)
+        self.commits = _Server(limits.commits_per_s)
+        self.per_call = max(1, setting.label_rows // tasks.units_per_task)
+        self.room = max(self.per_call, setting.buffer_units // tasks.units_per_task)
+        self.queue = deque(range(len(tasks.units)))
+        self.buffer: deque[int] = deque()
+        self.again: deque[list[int]] = deque()
+        self.blocked: deque[_Job] = deque()
+        self.labelled = [0] * len(tasks.units)
+        self.left = len(tasks.units)
+        self.decoding = 0
+        self.idle_decoders: deque[_Actor] = deque()
+        self.idle_labellers: deque[_Actor] = deque()
+        self.random = random.Random(seed)
+        nodes = setting.nodes
+        self.actors = [_Actor(i % nodes, True) for i in range(setting.decoders)]
+        self.actors += [_Actor(i % nodes, False) for i in range(setting.labellers)]
+
+    def run(self) -> Outcome:
+        """Simulates until the last commit."""
+        for actor in self.actors:
+            start = self.setting.decoder_start_s if actor.decodes else self.setting.labeller_start_s
+            self._join(actor, start)
+        self._expect_preemption()
+        while self.left and self.clock.step():
+            pass
+        return self._outcome()
+
+    def _join(self, actor: _Actor, delay: float) -> None:
+        idle = self.idle_decoders if actor.decodes else self.idle_labellers
+
+        def joins() -> None:
+            idle.append(actor)
+            self._dispatch()
+
+        self.clock.at(self.clock.now + delay, joins)
+
+    def _dispatch(self) -> None:
+        """Gives everybody who is idle something to do."""
+        while self.idle_decoders and self.queue:
+            self._decode(self.idle_decoders.popleft(), self.queue.popleft())
+        while self.idle_labellers and (self.again or self._call_is_ready()):
+            tasks = self.again.popleft() if self.again else self._next_call()
+            self._label(self.idle_labellers.popleft(), tasks)
+
+    def _call_is_ready(self) -> bool:
+        waiting = len(self.buffer)
+        none_to_come = not self.queue and not self.decoding
+        return waiting >= self.per_call or (waiting > 0 and none_to_come)
+
+    def _next_call(self) -> list[int]:
+        call = [self.buffer.popleft() for _ in range(min(self.per_call, len(self.buffer)))]
+        while self.blocked and len(self.buffer) < self.room:
+            job = self.blocked.popleft()
+            assert job.blocked_at is not None
+            self.sums.blocked_s += self.clock.now - job.blocked_at
+            self._hand_over(job)
+        return call
+
+    def _decode(self, actor: _Actor, task: int) -> None:
+        now, tasks = self.clock.now, self.tasks
+        actor.job = job = _Job(actor, [task], now)
+        self.decoding += 1
+        units = int(tasks.units[task])
+        ready = max(
+            self.rows.take(now, units),
+            self.bytes.take(now, float(tasks.bytes_read[task])),
+            self.requests.take(now, units * self.setting.requests_per_unit),
+        )
+        cpu_s = float(tasks.decode_cpu_s[task])
+
+        def fetched() -> None:
+            if job.alive:
+                self.clock.compute(job, cpu_s, 1.0, lambda: self._decoded(job))
+
+        self.clock.at(ready + float(tasks.decode_wait_s[task]), fetched)
+
+    def _decoded(self, job: _Job) -> None:
+        self.sums.decode_s += self.clock.now - job.began
+        if len(self.buffer) < self.room:
+            self._hand_over(job)
+            self._dispatch()
+        else:
+            job.blocked_at = self.clock.now
+            self.blocked.append(job)
+
+    def _hand_over(self, job: _Job) -> None:
+        self.decoding -= 1
+        self.buffer.extend(job.tasks)
+        job.actor.job = None
+        if self.queue:
+            self._decode(job.actor, self.queue.popleft())
+        else:
+            self.idle_decoders.append(job.actor)
+
+    def _label(self, actor: _Actor, tasks: list[int]) -> None:
+        now = self.clock.now
+        actor.job = job = _Job(actor, tasks, now)
+        if self.sums.label_from is None:
+            self.sums.label_from = now
+        seconds = float(sum(self.tasks.label_s[task] for task in tasks))
+        threads = self.setting.labeller_threads
+
+        def done() -> None:
+            if job.alive:
+                self._labelled(job)
+
+        if threads is None:
+            self.clock.at(now + seconds, done)
+        else:
+            self.clock.compute(job, seconds / threads, threads, done)
+
+    def _labelled(self, job: _Job) -> None:
+        now = self.clock.now
+        self.sums.label_s += now - job.began
+        self.sums.label_to = now
+        for task in job.tasks:
+            self.labelled[task] += 1
+        self.left -= len(job.tasks)
+        self.sums.uncommitted += int(sum(self.tasks.units[task] for task in job.tasks))
+        self._commit()
+        job.actor.job = None
+        self.idle_labellers.append(job.actor)
+        self._dispatch()
+
+    def _commit(self) -> None:
+        """Writes whole files, and at the end what is left; large tasks are several files."""
+        sums, rows = self.sums, self.setting.commit_rows
+        files = sums.uncommitted // rows if self.left else math.ceil(sums.uncommitted / rows)
+        if files:
+            sums.uncommitted = max(0, sums.uncommitted - files * rows)
+            sums.end = max(sums.end, self.commits.take(self.clock.now, files))
+
+    def _expect_preemption(self) -> None:
+        rate = self.setting.preemptions_per_node_hour * self.setting.nodes / 3600
+        if rate > 0:
+            self.clock.at(self.clock.now + self.random.expovariate(rate), self._preempt)
+
+    def _preempt(self) -> None:
+        """A machine goes, with all that its actors had in hand, and another takes its place."""
+        node = self.random.randrange(self.setting.nodes)
+        self.sums.preemptions += 1
+        # What was in hand keeps its place before all that was not begun.
+        for actor in reversed(self.actors):
+            if actor.node == node and self._is_there(actor):
+                self._lose(actor)
+        self._expect_preemption()
+        self._dispatch()
+
+    def _is_there(self, actor: _Actor) -> bool:
+        idle = self.idle_decoders if actor.decodes else self.idle_labellers
+        if actor.job is None and actor in idle:
+            idle.remove(actor)
+            return True
+        return actor.job is not None
+
+    def _lose(self, actor: _Actor) -> None:
+        job, actor.job = actor.job, None
+        if job is not None:
+            job.alive = False
+            self.clock.leave(job)
+            self.sums.redone += int(sum(self.tasks.units[task] for task in job.tasks))
+            if actor.decodes:
+                self.decoding -= 1
+                self.queue.extendleft(reversed(job.tasks))
+                if job.blocked_at is not None:
+                    self.blocked.remove(job)
+            else:
+                self.again.appendleft(job.tasks)
+        start = self.setting.decoder_start_s if actor.decodes else self.setting.labeller_start_s
+        self._join(actor, self.setting.replacement_s + start)
+
+    def _outcome(self) -> Outcome:
+        sums, setting = self.sums, self.setting
+        decoding = max(1e-9, setting.decoders * sums.end)
+        label_from = sums.label_from or 0.0
+        labelling = max(1e-9, setting.labellers * (sums.label_to - label_from))
+        return Outcome(
+            seconds=sums.end,
+            labelling_from=label_from,
+            decoders_busy=min(1.0, sums.decode_s / decoding),
+            decoders_blocked=min(1.0, sums.blocked_s / decoding),
+            labellers_busy=min(1.0, sums.label_s / labelling),
+            preemptions=sums.preemptions,
+            redone_units=sums.redone,
+            labelled=tuple(self.labelled),
+            task_units=self.tasks.units_per_task,
+        )
