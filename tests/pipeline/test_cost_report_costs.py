@@ -7,6 +7,7 @@ import pytest
 from pipeline.cost_report import words
 from pipeline.cost_report.cluster import CORES_PER_STEP, UTILISATION, Target, cluster_for
 from pipeline.cost_report.compare import compare
+from pipeline.cost_report.plots import plots
 from pipeline.cost_report.runs import open_runs
 from pipeline.cost_report.shared import Work
 from pipeline.cost_report.starts import Labellers, read_starts
@@ -160,3 +161,10 @@ def test_numbers_are_read_without_powers_of_ten():
     assert words.money(0.004567, "EUR") == "0.00457 EUR"
     assert words.money(1234.5, "EUR") == "1,234.50 EUR"
     assert words.money(None, "EUR") == "not known"
+
+
+def test_runs_of_any_name_stand_in_the_plots(tmp_path):
+    made = [make_run(tmp_path / "_night", Made()), make_run(tmp_path / "$%$ & <b>", Made(r=22))]
+    for plot in plots(compare(made)):
+        assert ">night" in plot.svg
+        assert "$%$ &amp; &lt;b&gt;" in plot.svg
