@@ -132,6 +132,18 @@ def test_recordings_that_were_cut_differently_are_compared_by_cost_alone(tmp_pat
     assert found.runs[1].rows.shared.videos == 4
 
 
+def test_clips_at_other_steps_are_not_compared_by_their_numbers(tmp_path):
+    protocol = {"name": "videomae-k400", "clips": 2, "crops": 1, "every_s": 4.0}
+    identity = {"labels": "eight", "pruning": {"r": 22}, "protocol": protocol}
+    runs = [
+        make_timeline(tmp_path / "dense", Made()),
+        make_timeline(tmp_path / "pruned", Made(r=22), identity=identity),
+    ]
+    found = compare(runs)
+    assert found.runs[1].agreement is None
+    assert "other steps from clip to clip" in " ".join(found.notes)
+
+
 def test_clocks_that_ran_while_processes_took_turns_are_not_called_idle(tmp_path):
     runs = [
         make_run(tmp_path / name, Made(r=r), starts=[start(0, 0.1)], prices=PRICES)
