@@ -166,10 +166,7 @@ def test_device_time_that_waiting_for_cores_lengthened_is_said(tmp_path):
     assert "30 %" in note
 
 
-def test_numbers_are_read_without_powers_of_ten():
-    assert [words.digits(each) for each in (0.0000123, 0.5, 12.345, 1234.5, 0)] == [
-        "0.0000123", "0.5", "12.3", "1,234", "0",
-    ]  # fmt: skip
+def test_money_is_read_without_powers_of_ten():
     assert words.money(0.004567, "EUR") == "0.00457 EUR"
     assert words.money(1234.5, "EUR") == "1,234.50 EUR"
     assert words.money(None, "EUR") == "not known"
