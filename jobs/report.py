@@ -13,7 +13,9 @@ from pipeline.storage import Location
 
 
 def main() -> int:
-    """0: written; 1: the tables cannot be read or the report not be written; 2: there is no run."""
+    """0: written; 1: the tables cannot be read or the report not be written; 2: there is no run
+    that is finished.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="directory or s3://bucket/prefix of a run")
     parser.add_argument(
@@ -30,6 +32,11 @@ def main() -> int:
     try:
         run = RunDirectory(Location.of(arguments.run))
         out = Location.of(arguments.out) if arguments.out else run.root
+        if run.exists() and not run.success.exists():
+            # Its tables may be of an earlier start, and units/ be that of this one.
+            raise UsageError(
+                f"the run in {run.root.uri} is not finished; finish it by its labelling command"
+            )
         write_run_report(run, gallery=arguments.gallery, out=out)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)

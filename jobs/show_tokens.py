@@ -5,6 +5,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+
 from pipeline.errors import UsageError
 from pipeline.tokens.show import ShowOptions, show, summary
 
@@ -13,11 +15,12 @@ Three files are written: a page with sliders over frames and stages (.html, whic
 sheet of stages by time (.png), and the frames with each stage beside them as a file that moves
 (.webp). The label without pruning is taken from the run's shadow sample where the video is in it,
 else from --against, else the model is run on this one video.
-Exit code: 0, they are written; 2, the command was wrong or the video is gone."""
+Exit code: 0, they are written; 2, the command was wrong or the video is gone; 1, the run's tables
+cannot be read."""
 
 
 def main() -> int:
-    """0: the files are written; 2: they cannot be, said in one line."""
+    """0: the files are written; 2: the command was wrong, or the video is gone; 1: otherwise."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,9 +62,12 @@ def main() -> int:
     )
     try:
         print(summary(show(options)))
-    except (UsageError, OSError) as error:
+    except UsageError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except (OSError, RuntimeError, pa.ArrowException) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -23,6 +23,7 @@ from pipeline.tables import CLIPS_SCHEMA, VIDEOS_SCHEMA
 from workers.schema import UNITS_SCHEMA
 
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 _LOW_BITS = 32
 # Views whose kept maps are looked at together: some ten MB.
@@ -49,7 +50,7 @@ class Evidence:
     def units(self) -> pa.Table:
         """What units/ says of every unit, and `views`, their number."""
         names = ["unit_id", "video_id", "status", "error_type", "error", "label", "flops"]
-        names += ["shadow_label_id", "shadow_flops"]
+        names += ["label_id", "shadow_label_id", "shadow_flops"]
         table = _columns(self._run.units, UNITS_SCHEMA, [*names, "views.list.element.clip"])
         place = table.schema.get_field_index("views")
         counts = pc.fill_null(pc.list_value_length(table["views"]), 0)
@@ -58,7 +59,7 @@ class Evidence:
     @cached_property
     def videos(self) -> pa.Table:
         """What videos/ says of every video."""
-        names = ["video_id", "status", "flops", "clips", "units", "units_failed"]
+        names = ["video_id", "status", "flops", "clips", "units", "units_failed", "shadow_flops"]
         return _columns(self._run.videos, VIDEOS_SCHEMA, names)
 
     @cached_property
@@ -82,18 +83,22 @@ class Evidence:
         return _places(self.videos["video_id"], self.video_ids)
 
     @cached_property
-    def clips(self) -> tuple[Ints, Ints, Ints, Ints]:
-        """(place of the unit in the manifest or -1, clip, crop, flops) of every view."""
-        names = ["unit_id", "clip", "crop", "flops"]
+    def clips(self) -> tuple[Ints, Ints, Ints, Ints, Flags]:
+        """(place of the unit in the manifest or -1, clip, crop, flops, whether it was labelled
+        without pruning too) of every view.
+        """
+        names = ["unit_id", "clip", "crop", "flops", "shadow_label_id"]
         ids = self.manifest["unit_id"].combine_chunks()
         parts: list[list[npt.NDArray[Any]]] = []
         for table in tables(self._run.clips, CLIPS_SCHEMA, names):
-            parts.append([_places(table["unit_id"], ids), *map(_numbers, table.columns[1:])])
+            numbers = map(_numbers, table.columns[1:4])
+            shadowed = np.asarray(pc.is_valid(table["shadow_label_id"]))
+            parts.append([_places(table["unit_id"], ids), *numbers, shadowed])
         if not parts:
             none = np.zeros(0, np.int64)
-            return none, none, none, none
-        unit, clip, crop, flops = (np.concatenate(p) for p in zip(*parts, strict=True))
-        return unit, clip, crop, flops
+            return none, none, none, none, none.astype(np.bool_)
+        unit, clip, crop, flops, shadowed = (np.concatenate(p) for p in zip(*parts, strict=True))
+        return unit, clip, crop, flops, shadowed
 
     def kept_maps(self) -> Iterator[pa.Table]:
         """video_id, flops, tokens_kept and kept_maps of the views, a few at a time."""

@@ -2,14 +2,19 @@
 
 Counters and histograms are added up where units are labelled, gauges are set by the driver. Ray
 shows each as ray_NAME, counters as ray_NAME_total. A run that ends before it is scraped leaves
-nothing here; its totals stand in run.json.
+nothing here; its totals stand in run.json. What cannot be told is left out: no metric is worth a
+row.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 from collections import Counter as Counted
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -77,10 +82,16 @@ def _gauges() -> dict[str, Any]:
 
 
 def count_units(run: str, units: pa.Table) -> None:
-    """Adds labelled rows (UNITS_SCHEMA) to the counters and histograms of this process."""
-    tags = {"run": run}
+    """Adds labelled rows (UNITS_SCHEMA) to the counters and histograms of this process; raises
+    nothing, since what calls it has labels to give.
+    """
+    with _out_of_the_way():
+        _count(_tags(run), units)
+
+
+def _count(tags: dict[str, str], units: pa.Table) -> None:
     for name, value in _sums(units).items():
-        if value:
+        if value > 0:  # a counter takes nothing else, and damaged timestamps may run backwards
             _counters()[name].inc(value, tags)
     for status, count in Counted(units["status"].to_pylist()).items():
         _counters()["units"].inc(count, tags | {"status": status})
@@ -89,6 +100,25 @@ def count_units(run: str, units: pa.Table) -> None:
     for name, column in {"decode_seconds": "decode_ms", "inference_seconds": "gpu_ms"}.items():
         for milliseconds in units[column].drop_null().to_pylist():
             _histograms()[name].observe(milliseconds / 1000, tags)
+
+
+def _tags(run: str) -> dict[str, str]:
+    """Ray takes ASCII alone: other letters of a run's name are written as in an address."""
+    return {"run": run if run.isascii() else quote(run)}
+
+
+@contextlib.contextmanager
+def _out_of_the_way() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever it is, labelling goes on
+        _complain(f"{type(error).__name__}: {error}")
+
+
+@functools.cache
+def _complain(problem: str) -> None:
+    """Once of each problem in each process."""
+    logging.getLogger(__name__).warning("metrics are left out: %s", problem)
 
 
 def _sums(units: pa.Table) -> dict[str, float]:
@@ -114,11 +144,13 @@ class RunGauges:
     """
 
     def __init__(self, run: str, *, total: int, min_agreement: float | None) -> None:
-        self._tags = {"run": run}
+        self._tags = _tags(run)
         self._fixed = {"units_expected": total, "min_agreement": min_agreement}
 
     def set(self, done: Counts, stages: Stages, *, remaining_s: float | None) -> None:
-        """Tells what the whole run has done so far; what is not known yet is left out."""
+        """Tells what the whole run has done so far; what is not known yet is left out. Raises
+        nothing.
+        """
         known = {
             **self._fixed,
             "units_done": done.units,
@@ -130,6 +162,7 @@ class RunGauges:
             "agreement": done.agreement,
             "agreement_high": share(done.agreeing, done.shadow).high if done.shadow else None,
         }
-        for name, value in known.items():
-            if value is not None:
-                _gauges()[name].set(value, self._tags)
+        with _out_of_the_way():
+            for name, value in known.items():
+                if value is not None:
+                    _gauges()[name].set(value, self._tags)

@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.counts import Counts
 from pipeline.metrics import RunGauges, count_units
+from pipeline.numerals import digits
 from pipeline.stages import Stages, StageSums
 from workers.clock import Worked
 
@@ -105,7 +106,9 @@ class ProgressLine:
             f"{self._hours(whole)} labelled",
         ]
         if counts.units:
-            parts.append(f"{rate:.3g} {self.what}/s ({counts.seconds / elapsed:.3g}x real time)")
+            parts.append(
+                f"{digits(rate)} {self.what}/s ({digits(counts.seconds / elapsed)}x real time)"
+            )
             parts.append(f"ETA {clock(self.remaining_s(counts, now=now) or 0.0)}")
         else:
             parts.append("starting")
@@ -136,8 +139,8 @@ class ProgressLine:
         """
         hours, share = whole.seconds / 3600, self._share(whole)
         if not 0 < share < 1:
-            return f"{hours:.3g} video-hours"
-        return f"{hours:.3g} of about {hours / share:.3g} video-hours"
+            return f"{digits(hours)} video-hours"
+        return f"{digits(hours)} of about {digits(hours / share)} video-hours"
 
     def write(self, line: str) -> None:
         """Writes a line over the last one on a terminal, below it elsewhere."""

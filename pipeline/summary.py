@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipeline.numerals import digits
 from pipeline.progress import clock
 from pipeline.run_directory import RunDirectory
 from pipeline.shadow_report import shadow_agreement, shadow_lines
@@ -58,10 +59,10 @@ def _counts(totals: dict[str, Any]) -> str:
 def _flops(model: dict[str, Any], totals: dict[str, Any]) -> str:
     dense = model["flops_per_view_unpruned"]
     pruned = totals["flops"] / totals["clips"] if totals["clips"] else model["flops_per_view"]
-    text = f"FLOPs:     {pruned / 1e9:.4g} G per view"
+    text = f"FLOPs:     {digits(pruned / 1e9, 4)} G per view"
     if pruned != dense:
-        text += f", {100 * pruned / dense:.1f} % of the unpruned model's {dense / 1e9:.4g} G"
-    return f"{text}; {totals['flops'] / 1e12:.4g} T in {totals['clips']:,} views"
+        text += f", {100 * pruned / dense:.1f} % of the unpruned model's {digits(dense / 1e9, 4)} G"
+    return f"{text}; {digits(totals['flops'] / 1e12, 4)} T in {totals['clips']:,} views"
 
 
 def _examples(run: RunDirectory) -> list[str]:

@@ -163,7 +163,7 @@ def _units_by_video(evidence: Evidence) -> tuple[npt.NDArray[np.int64], npt.NDAr
 
 def _clips(evidence: Evidence, content: dict[str, Any]) -> str | None:
     protocol = content["identity"]["protocol"]
-    unit, clip, crop, _ = evidence.clips
+    unit, clip, crop, *_ = evidence.clips
     if (unit < 0).any():
         return f"{int((unit < 0).sum())} views are of units that are not of this manifest"
     if (crop < 0).any() or (crop >= protocol["crops"]).any() or (clip < 0).any():
@@ -264,12 +264,31 @@ def _shadow(evidence: Evidence, content: dict[str, Any]) -> str | None:
     names = units["unit_id"].filter(pa.array(cost != views * dense))
     if len(names):
         return f"{len(names)} units did not cost the unpruned model's FLOPs{_such(names)}"
-    return None
+    return _shadow_elsewhere(evidence, views, cost)
+
+
+def _shadow_elsewhere(
+    evidence: Evidence, views: npt.NDArray[np.int64], cost: npt.NDArray[np.int64]
+) -> str | None:
+    """Whether clips/ and videos/ tell another sample than units/: (units,) its views and FLOPs."""
+    manifest, rows = evidence.manifest, evidence.unit_rows
+    unit, *_, shadowed = evidence.clips
+    told = np.bincount(unit[shadowed & (unit >= 0)], minlength=len(manifest))
+    names = manifest["unit_id"].filter(pa.array(told != sum_by(rows, views, len(manifest))))
+    if len(names):
+        return f"in clips/ {len(names)} units have other views in the sample{_such(names)}"
+    count = len(evidence.video_ids)
+    in_units = sum_by(np.where(rows >= 0, evidence.video_of_unit[rows], -1), cost, count)
+    said = np.asarray(pc.fill_null(evidence.videos["shadow_flops"], 0))
+    names = evidence.video_ids.filter(
+        pa.array(in_units != sum_by(evidence.video_rows, said, count))
+    )
+    return f"in videos/ {len(names)} cost other FLOPs{_such(names)}" if len(names) else None
 
 
 def _flops(evidence: Evidence) -> str | None:
     count = len(evidence.video_ids)
-    unit, _, _, flops = evidence.clips
+    unit, _, _, flops, _ = evidence.clips
     rows = evidence.unit_rows
     videos = np.where(rows >= 0, evidence.video_of_unit[rows], -1)
     in_units = sum_by(videos, np.asarray(pc.fill_null(evidence.units["flops"], 0)), count)
@@ -291,10 +310,15 @@ def _totals(evidence: Evidence, content: dict[str, Any]) -> str | None:
     if totals is None:
         return "there are none: the run is not finished"
     states = Counter(evidence.videos["status"].to_pylist())
+    units = evidence.units
+    same = pc.equal(units["label_id"], units["shadow_label_id"])
     found = {
         "videos": len(pc.unique(evidence.videos["video_id"])),
         "ok": states["ok"],
         "flops": exact_sum(np.asarray(pc.fill_null(evidence.videos["flops"], 0))),
+        "shadow_units": pc.count(units["shadow_label_id"]).as_py(),
+        "shadow_agreeing": pc.sum(same, min_count=0).as_py(),
+        "shadow_flops": exact_sum(np.asarray(pc.fill_null(units["shadow_flops"], 0))),
     }
     said = {name: totals[name] for name in found}
     return None if found == said else f"it says {json.dumps(said)}, the tables {json.dumps(found)}"

@@ -176,7 +176,8 @@ def _agreements(runs: Sequence[Run], reference: Run, shared: Shared) -> dict[str
     with tempfile.TemporaryDirectory(prefix="cost-report-") as folder:
         dealt: dict[str, Dealt] = {}
         for run in runs:
-            if run.is_timeline == reference.is_timeline:
+            # Clips are matched by their numbers, which stand for other times at another step.
+            if run.every_s == reference.every_s:
                 dealt[run.name] = deal(run, Path(folder) / str(len(dealt)), parts)
         for run in runs:
             if run is reference or run.name not in dealt:
@@ -195,8 +196,8 @@ def _remarks(figures: Sequence[Figures], reference: Run) -> list[str]:
         name = each.run.name
         if each.run is not reference and each.agreement is None:
             notes.append(
-                f"{name} and {reference.name} have no unit in common (their recordings were cut "
-                f"differently), so their labels are not compared."
+                f"{name} and {reference.name} have no unit in common, or other steps from clip to "
+                f"clip (their recordings were cut differently), so their labels are not compared."
             )
         if each.rows.incomplete:
             notes.append(

@@ -9,6 +9,7 @@ from pipeline.cost_report.cluster import CORES_PER_STEP, UTILISATION, Cluster
 from pipeline.cost_report.compare import Comparison, Figures
 from pipeline.cost_report.costs import Bill
 from pipeline.cost_report.layout import Cell, Table, against, by_run
+from pipeline.numerals import digits
 from pipeline.progress import clock
 
 _PER = 1000
@@ -178,7 +179,7 @@ def cluster_table(found: Comparison) -> Table:
     if found.prices is not None:
         rows.append(row("Price", lambda its: words.money(its.money, currency)))
     about = (
-        f"For {words.digits(found.target.archive_hours)} hours of video like the shared ones, "
+        f"For {digits(found.target.archive_hours)} hours of video like the shared ones, "
         f"labelled within {words.hours(found.target.deadline_s / 3600)}, by the measured times "
         f"per hour of video. GPUs and cores are taken to be busy {100 * UTILISATION:.0f} % of the "
         f"time: what a short run reached is mostly its start. GPUs are whole ones; cores include "

@@ -157,7 +157,9 @@ def _held(found: Comparison) -> Explained:
         "killed to the last labelled_at in units/ before the next began (time after that is not "
         "known and not counted). That time x `cpus` and x `gpus` of the cluster is what was held. "
         "Idle and overhead is what remains of it after decoding, labelling and the shadow sample "
-        f"of all rows.{charged} Other jobs on the same cluster are not told apart.",
+        f"of all rows.{charged} `cpus` and `gpus` are those that were there when a start began; "
+        "machines that come or go later are not counted, and other jobs on the same cluster not "
+        "told apart.",
     )
 
 

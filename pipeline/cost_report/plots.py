@@ -152,4 +152,6 @@ def _legend(figure: Figure, *, columns: int) -> None:
 
 
 def _label(each: Figures) -> str:
-    return f"{each.run.name.split('/')[-1]} ({each.run.pruning})"
+    # A legend leaves out what begins with an underscore.
+    name = each.run.name.split("/")[-1].lstrip("_") or "run"
+    return f"{name} ({each.run.pruning})"

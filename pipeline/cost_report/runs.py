@@ -90,9 +90,15 @@ class Run:
         return int(self.identity["pruning"]["r"])
 
     @property
+    def every_s(self) -> float | None:
+        """Seconds from clip to clip of a timeline (--every); None of whole videos."""
+        every_s = self.identity["protocol"].get("every_s")
+        return None if every_s is None else float(every_s)
+
+    @property
     def is_timeline(self) -> bool:
-        """Whether clips of recordings have labels of their own (--every)."""
-        return self.identity["protocol"].get("every_s") is not None
+        """Whether clips of recordings have labels of their own."""
+        return self.every_s is not None
 
     @property
     def labels(self) -> list[str]:

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from pipeline.agreement import Estimate
+from pipeline.numerals import digits
 from pipeline.page.render import quantity
 
 UNKNOWN = "not known"
-
-
-def digits(value: float, significant: int = 3) -> str:
-    """A number of so many digits, never in powers of ten: `0.000123`, `12.3`, `1,235`."""
-    if abs(value) >= 10**significant or value == 0:
-        return f"{value:,.0f}"
-    text = np.format_float_positional(
-        value, precision=significant, fractional=False, unique=False, trim="-"
-    )
-    return str(text)
 
 
 def money(value: float | None, currency: str) -> str:

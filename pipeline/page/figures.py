@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from typing import Any
 
 import matplotlib
@@ -11,6 +12,7 @@ from cycler import cycler
 from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 # Told apart by eyes that see few colours too (Paul Tol's bright scheme).
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
@@ -20,6 +22,7 @@ _STYLE: Any = {
     "svg.fonttype": "none",  # words stay words: they are found, read aloud and copied
     "font.family": "sans-serif",
     "font.size": 10.0,
+    "text.parse_math": False,  # a dollar sign is one, in names and in currencies
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.prop_cycle": cycler(color=COLOURS),
@@ -38,7 +41,11 @@ def new_figure(width: float = _WIDTH, height: float = _HEIGHT) -> tuple[Figure, 
 def inline_svg(figure: Figure, title: str) -> Markup:
     """The figure as an <svg> element that fills its place's width; `title` is what it is called."""
     out = io.StringIO()
-    with matplotlib.rc_context(_STYLE):
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # what was made after the figure does not have its style
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        # The browser has letters that no font here has.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(out, format="svg", metadata={"Date": None, "Title": title})
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :]

@@ -6,6 +6,8 @@ from typing import Any
 
 import jinja2
 
+from pipeline.numerals import digits
+
 # Templates lie beside the code that fills them: `render("page/base.html.j2")`.
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("pipeline", "."),
@@ -24,14 +26,14 @@ def render(template: str, **context: Any) -> str:
     return _ENVIRONMENT.get_template(template).render(**context)
 
 
-def quantity(value: float, unit: str = "", digits: int = 3) -> str:
-    """A number of so many digits with a metric prefix: `quantity(1.5e12, "FLOPs")` is
+def quantity(value: float, unit: str = "") -> str:
+    """A number of three digits with a metric prefix: `quantity(1.5e12, "FLOPs")` is
     `1.5 TFLOPs`.
     """
     for prefix, size in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= size:
-            return f"{value / size:.{digits}g} {prefix}{unit}"
-    return f"{value:.{digits}g} {unit}".rstrip()
+            return f"{digits(value / size)} {prefix}{unit}"
+    return f"{digits(value)} {unit}".rstrip()
 
 
 _ENVIRONMENT.filters["quantity"] = quantity

@@ -38,6 +38,8 @@ could be measured."""
 
 # Flags of the labelling job that the plan itself is to say, or that are about another start.
 _NOT_PRINTED = ("r", "decoders", "labelers", "prices", "help", "retry_failed")
+# Flags that the labelling job refuses beside `--r 0`.
+_OF_PRUNING = ("shadow", "min_agreement")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -129,6 +131,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     if arguments.preemptions < 0:
         raise UsageError("--preemptions must be 0 or more")
     rates, work, protocol, pools, listing_s = _measured(arguments)
+    rates = rates.with_shadow(arguments.shadow)
     listed = work.videos
     work = scaled(work, videos=arguments.videos, archive_hours=arguments.archive_hours)
     grain = graining(protocol, arguments.batch_size, work.units, on_gpu=rates.machine.gpus > 0)
@@ -219,7 +222,8 @@ def _command(arguments: argparse.Namespace, plan: Plan, r: int) -> str:
     for action in label_command.parser("k400", add_help=False)._actions:
         value = getattr(arguments, action.dest)
         flags = action.option_strings
-        if not flags or action.dest in _NOT_PRINTED or value == action.default:
+        left_out = _NOT_PRINTED if r else (*_NOT_PRINTED, *_OF_PRUNING)
+        if not flags or action.dest in left_out or value == action.default:
             continue
         words += [flags[0]] if action.nargs == 0 else [flags[0], str(value)]
     words += ["--r", str(r)]

@@ -55,7 +55,11 @@ def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: in
         labellers=options.labelers,
         labellers_worth=labellers_worth_starting(units * plan.protocol.views),
         labeller_memory=labeller_bytes(
-            architecture, plan.protocol, on_gpu=on_gpu, batch_size=batch
+            architecture,
+            plan.protocol,
+            on_gpu=on_gpu,
+            batch_size=batch,
+            models=2 if options.shadow else 1,
         ),
     )
 

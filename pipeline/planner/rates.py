@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -113,6 +114,18 @@ class Rates:
             decode_wait_s=self.decoded.wait_s,
             label_s=labelling.unit_s * self.label_shares,
         )
+
+    def with_shadow(self, share: float) -> Rates:
+        """The same of runs that label this share of the units without pruning too; an unpruned
+        run has no such sample.
+        """
+        dense = next(each.unit_s for each in self.labellings if each.name == UNPRUNED)
+        more = {PRUNED: share * dense, UNPRUNED: 0.0}
+        labellings = (
+            dataclasses.replace(each, unit_s=each.unit_s + more[each.name])
+            for each in self.labellings
+        )
+        return dataclasses.replace(self, labellings=tuple(labellings))
 
     @property
     def unit_video_s(self) -> float:

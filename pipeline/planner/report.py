@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.numerals import digits
 from pipeline.planner.cluster import Choice
 from pipeline.planner.plan import Plan, Variant
 from pipeline.planner.predict import Prediction
@@ -32,9 +33,9 @@ def text(plan: Plan, commands: dict[str, str], *, gpu_price: bool) -> str:
     rates, work = plan.rates, plan.work
     lines = [
         f"Measured:   {rates.known_from}, on {_machine(rates)}",
-        f"Work:       {work.videos:,} videos, {work.video_s / 3600:,.4g} hours"
+        f"Work:       {work.videos:,} videos, {digits(work.video_s / 3600, 4)} hours"
         + (f", {work.units:,} stretches" if work.units != work.videos else "")
-        + (f", {work.bytes / 1e9:,.4g} GB" if work.bytes else "")
+        + (f", {digits(work.bytes / 1e9, 4)} GB" if work.bytes else "")
         + f" ({work.known_from})",
         "",
         *_table(plan),
@@ -151,7 +152,10 @@ def _cluster_rows(plan: Plan) -> list[str]:
         unit = prices.currency
         lines += [
             row("  money", lambda c: f"{c.money:,.2f} {unit}"),
-            row("  per 1,000 videos", lambda c: f"{1000 * (c.money or 0) / videos:,.4g} {unit}"),
+            row(
+                "  per 1,000 videos",
+                lambda c: f"{digits(1000 * (c.money or 0) / videos, 4)} {unit}",
+            ),
         ]
     return lines
 
@@ -169,7 +173,7 @@ def _labeller_rate(rates: Rates, labelling: Labelling) -> float:
 
 
 def _rate(units_per_s: float, hours: float) -> str:
-    return f"{units_per_s:.3g}/s, {units_per_s * hours:.4g} video-h/h"
+    return f"{digits(units_per_s)}/s, {digits(units_per_s * hours, 4)} video-h/h"
 
 
 def _machine(rates: Rates) -> str:

@@ -14,8 +14,8 @@ shadow: where a sample was labelled unpruned too.
     asked (the share of units), count (of labels_are), agreeing, share, low, high, units, flops,
     device_s, min_agreement, is_below.
 cost: where prices are given.
-    currency, labelling, decoding, reading, rows (their sum), reserved (starts x wall time,
-    and reading).
+    currency, labelling (with the shadow sample), decoding, reading, rows (their sum), reserved
+    (starts x wall time, and reading).
 throughput
     spans, one per start: began, ended, and bins, from edges[i] to edges[i + 1], with units_per_s
     and video_hours_per_hour of what was labelled (times in seconds since the epoch); bottleneck,
@@ -80,7 +80,7 @@ def contents(run: RunDirectory) -> dict[str, Any]:
         "totals": totals,
         "accuracy": _accuracy(videos),
         "shadow": shadow,
-        "cost": _cost(recorded, totals, shadow, among),
+        "cost": _cost(recorded, totals, shadow, among, gets=videos.gets),
         "throughput": _throughput(recorded, units, among),
         "failures": _failures(units),
         "damaged": {
@@ -187,6 +187,8 @@ def _cost(
     totals: dict[str, Any],
     shadow: dict[str, Any] | None,
     among: Sequence[Span],
+    *,
+    gets: int,
 ) -> dict[str, Any] | None:
     if not recorded.get("prices"):
         return None
@@ -197,7 +199,7 @@ def _cost(
         device_s=totals["device_s"] + (shadow["device_s"] if shadow else 0.0),
         decode_s=totals["decode_core_s"],
         bytes_read=totals["bytes_read"],
-        gets=totals["units"],
+        gets=gets,
     )
     return {
         "currency": found.currency,

@@ -16,10 +16,10 @@ class Cost:
 
     Attributes:
         currency: of all amounts.
-        labelling: the rows' device time: of GPUs where labellers had them, else of their cores,
-            as the last start gave them out.
+        labelling: the rows' device time, the shadow sample's included: of GPUs where labellers had
+            them, else of their cores, as the last start gave them out.
         decoding: the rows' decode core time.
-        reading: the bytes that were read, and a request per unit.
+        reading: the bytes that were read, and a request per unit in object storage.
         reserved: the whole cluster for as long as the starts of the command took, and reading; None
             where they are not known.
     """

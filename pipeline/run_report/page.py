@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipeline.numerals import digits
 from pipeline.page.figures import COLOURS
 from pipeline.page.render import quantity, render
 from pipeline.run_report import plots, words
@@ -61,7 +62,11 @@ def _cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         failed += f"; {totals['units_failed']:,} of {of} failed"
     cards = [
         (f"{totals['ok']:,}", "videos labelled", failed),
-        (f"{totals['video_hours']:,.4g} h", "of video", words.counted(totals["views"], "views")),
+        (
+            f"{digits(totals['video_hours'], 4)} h",
+            "of video",
+            words.counted(totals["views"], "views"),
+        ),
         (quantity(totals["flops"]), "FLOPs", _saved(totals)),
         (words.duration(totals["device_s"]), *_device_time(totals)),
         (words.duration(totals["decode_core_s"]), "decode core time", ""),

@@ -12,13 +12,15 @@ from pipeline.run_directory import RunDirectory
 from pipeline.run_report.labels import LabelFigures
 from pipeline.run_report.rows import column_batches
 from pipeline.run_report.sums import exact, nanoseconds, total
+from pipeline.storage import S3_SCHEME
 from pipeline.tables import VIDEOS_SCHEMA
 
 SHOWN = 10
 
 _NAMES = (
     "video_id", "uri", "size_bytes", "status", "label", "score", "clips", "flops", "gpu_ms",
-    "decode_ms", "bytes_read", "lost_frames", "frame_count", "duration_s", "units_failed", "truth",
+    "decode_ms", "bytes_read", "lost_frames", "frame_count", "duration_s", "units", "units_failed",
+    "truth",
 )  # fmt: skip
 _LISTED = (
     "video_id", "uri", "size_bytes", "duration_s", "decode_ms", "gpu_ms", "frame_count",
@@ -38,6 +40,7 @@ class VideoFigures:
         device_ns: device time, nanoseconds.
         decode_ns: CPU time of fetching, decoding and resizing, nanoseconds.
         bytes_read: bytes read from storage.
+        gets: reads of objects: one per unit of a video in object storage.
         video_ns: length of the labelled videos, nanoseconds.
         damaged: labelled videos that lost frames.
         lost_frames: frames that those lost.
@@ -55,6 +58,7 @@ class VideoFigures:
     device_ns: int = 0
     decode_ns: int = 0
     bytes_read: int = 0
+    gets: int = 0
     video_ns: int = 0
     damaged: int = 0
     lost_frames: int = 0
@@ -78,6 +82,8 @@ class VideoFigures:
         self.device_ns += nanoseconds(videos["gpu_ms"], 1e6)
         self.decode_ns += nanoseconds(videos["decode_ms"], 1e6)
         self.bytes_read += total(videos["bytes_read"])
+        in_storage = videos.filter(pc.starts_with(videos["uri"], S3_SCHEME))
+        self.gets += total(in_storage["units"])
         self.video_ns += nanoseconds(ok["duration_s"], 1e9)
         self.damaged += damaged.num_rows
         self.lost_frames += total(damaged["lost_frames"])

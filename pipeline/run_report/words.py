@@ -6,15 +6,17 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.numerals import digits
+
 _ONE = {"videos": "video", "stretches": "stretch", "clips": "clip", "views": "view"}
 
 
 def duration(seconds: float) -> str:
     """Such as `41 ms`, `7.3 s`, `12 min 5 s`, `3 h 20 min` or `2 d 4 h`."""
     if seconds < 1:
-        return f"{1000 * seconds:.3g} ms"
+        return f"{digits(1000 * seconds)} ms"
     if seconds < 60:
-        return f"{seconds:.3g} s"
+        return f"{digits(seconds)} s"
     whole = round(seconds)
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
@@ -29,7 +31,7 @@ def byte_size(count: float) -> str:
     """Such as `1.25 GB`; powers of ten."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
-            return f"{count / size:.3g} {unit}"
+            return f"{digits(count / size)} {unit}"
     return f"{count:.0f} B"
 
 

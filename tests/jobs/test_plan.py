@@ -38,6 +38,10 @@ def planned(archive, random_checkpoint, tmp_path_factory):
         random_checkpoint,
         "--views",
         "2x1",
+        "--shadow",
+        "50%",
+        "--min-agreement",
+        "90%",
         "--seconds",
         "3",
         "--archive-hours",
@@ -100,6 +104,9 @@ def test_the_command_to_run_has_the_flags_given_and_those_found(planned, archive
         ):
             assert words[words.index(flag) + 1] == str(value)
         assert "--prices" not in words
+        # The labelling job refuses a shadow sample of the unpruned model.
+        for flag in ("--shadow", "--min-agreement"):
+            assert (flag in words) == (each["name"] == "pruned")
 
 
 def test_a_finished_run_needs_no_calibration_and_no_checkpoint(

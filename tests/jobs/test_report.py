@@ -1,6 +1,7 @@
 """The report's command: what it writes, and what it says where it cannot."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,9 @@ def report(*arguments):
 
 @pytest.fixture
 def run(tmp_path):
-    return Path(made_run(tmp_path / "run", [ok("a"), failed("b")]).root.uri)
+    made = made_run(tmp_path / "run", [ok("a"), failed("b")])
+    made.success.write_bytes(b"")
+    return Path(made.root.uri)
 
 
 def test_a_report_is_written_anew_into_the_run_and_named(run):
@@ -39,12 +42,14 @@ def test_a_report_goes_where_it_is_asked_to(run, tmp_path):
 
 
 def test_a_wrong_command_is_told_in_one_line(run, tmp_path):
-    unfinished = tmp_path / "unfinished"
-    unfinished.mkdir()
-    (unfinished / "run.json").write_bytes((run / "run.json").read_bytes())
+    unfinished = shutil.copytree(run, tmp_path / "unfinished")
+    (unfinished / "_SUCCESS").unlink()
+    without_tables = shutil.copytree(run, tmp_path / "without_tables")
+    shutil.rmtree(without_tables / "videos")
     for arguments, said in [
         ([tmp_path], "there is no run in"),
-        ([unfinished], "has no tables yet; finish it by its labelling command"),
+        ([unfinished], "is not finished; finish it by its labelling command"),
+        ([without_tables], "has no tables yet; finish it by its labelling command"),
         ([run, "--gallery", -1], "0 videos or more; got -1"),
         (["ftp://x/y"], "ftp:// is not supported"),
     ]:

@@ -265,3 +265,13 @@ def test_a_wrong_command_is_one_line_and_exit_code_2(source, tmp_path):
         assert len(done.stderr.splitlines()) == 1
         assert said in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_table_is_one_line_and_exit_code_1(source, tmp_path):
+    run = make_run(tmp_path / "run", [Video("a", str(source))], VIT)
+    table = next(Path(run.videos.uri).iterdir())
+    table.write_bytes(table.read_bytes()[:-100])
+    done = command(run.root.uri, "a", "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1

@@ -7,6 +7,7 @@ import pytest
 from pipeline.cost_report import words
 from pipeline.cost_report.cluster import CORES_PER_STEP, UTILISATION, Target, cluster_for
 from pipeline.cost_report.compare import compare
+from pipeline.cost_report.plots import plots
 from pipeline.cost_report.runs import open_runs
 from pipeline.cost_report.shared import Work
 from pipeline.cost_report.starts import Labellers, read_starts
@@ -131,6 +132,18 @@ def test_recordings_that_were_cut_differently_are_compared_by_cost_alone(tmp_pat
     assert found.runs[1].rows.shared.videos == 4
 
 
+def test_clips_at_other_steps_are_not_compared_by_their_numbers(tmp_path):
+    protocol = {"name": "videomae-k400", "clips": 2, "crops": 1, "every_s": 4.0}
+    identity = {"labels": "eight", "pruning": {"r": 22}, "protocol": protocol}
+    runs = [
+        make_timeline(tmp_path / "dense", Made()),
+        make_timeline(tmp_path / "pruned", Made(r=22), identity=identity),
+    ]
+    found = compare(runs)
+    assert found.runs[1].agreement is None
+    assert "other steps from clip to clip" in " ".join(found.notes)
+
+
 def test_clocks_that_ran_while_processes_took_turns_are_not_called_idle(tmp_path):
     runs = [
         make_run(tmp_path / name, Made(r=r), starts=[start(0, 0.1)], prices=PRICES)
@@ -153,10 +166,14 @@ def test_device_time_that_waiting_for_cores_lengthened_is_said(tmp_path):
     assert "30 %" in note
 
 
-def test_numbers_are_read_without_powers_of_ten():
-    assert [words.digits(each) for each in (0.0000123, 0.5, 12.345, 1234.5, 0)] == [
-        "0.0000123", "0.5", "12.3", "1,234", "0",
-    ]  # fmt: skip
+def test_money_is_read_without_powers_of_ten():
     assert words.money(0.004567, "EUR") == "0.00457 EUR"
     assert words.money(1234.5, "EUR") == "1,234.50 EUR"
     assert words.money(None, "EUR") == "not known"
+
+
+def test_runs_of_any_name_stand_in_the_plots(tmp_path):
+    made = [make_run(tmp_path / "_night", Made()), make_run(tmp_path / "$%$ & <b>", Made(r=22))]
+    for plot in plots(compare(made)):
+        assert ">night" in plot.svg
+        assert "$%$ &amp; &lt;b&gt;" in plot.svg

@@ -1,9 +1,14 @@
 """Metrics: what a table of labelled rows adds to the counters."""
 
-import pyarrow as pa
+import logging
 
+import pyarrow as pa
+import pytest
+
+from pipeline import metrics
 from pipeline.counts import Counts
-from pipeline.metrics import COUNTERS, GAUGES, HISTOGRAMS, _sums
+from pipeline.metrics import COUNTERS, GAUGES, HISTOGRAMS, RunGauges, _sums, count_units
+from pipeline.stages import Stages
 from tests.pipeline.test_tables import failed, ok
 from workers.schema import UNITS_SCHEMA
 
@@ -34,3 +39,35 @@ def test_failures_alone_and_nothing_at_all_count_too():
 def test_every_metric_says_what_it_counts():
     for about in (COUNTERS | HISTOGRAMS | GAUGES).values():
         assert about
+
+
+@pytest.mark.parametrize("run", ["nightly", "Nächte/日本", 'a "b"\n', ""])
+def test_a_run_of_any_name_is_counted(run, caplog):
+    units = pa.Table.from_pylist([ok("a"), failed("b")], schema=UNITS_SCHEMA)
+    count_units(run, units)
+    gauges = RunGauges(run, total=2, min_agreement=None)
+    gauges.set(Counts.of(units), Stages(), remaining_s=1.0)
+    assert not caplog.records
+
+
+def test_a_length_below_nothing_keeps_no_other_sum_from_being_counted(caplog):
+    units = pa.Table.from_pylist([ok("a") | {"duration_s": -1.0}], schema=UNITS_SCHEMA)
+    count_units("nightly", units)
+    assert not caplog.records
+
+
+def test_metrics_that_fail_cost_no_row_and_say_so_once(monkeypatch, caplog):
+    def broken():
+        raise RuntimeError("no agent here")
+
+    for kind in ("_counters", "_gauges"):
+        monkeypatch.setattr(metrics, kind, broken)
+    units = pa.Table.from_pylist([ok("a")], schema=UNITS_SCHEMA)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            count_units("nightly", units)
+            gauges = RunGauges("nightly", total=1, min_agreement=None)
+            gauges.set(Counts.of(units), Stages(), remaining_s=None)
+    assert [record.message for record in caplog.records] == [
+        "metrics are left out: RuntimeError: no agent here"
+    ]

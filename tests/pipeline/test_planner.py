@@ -72,6 +72,12 @@ def terms(*, videos=VIDEOS, deadline_s=900.0, prices=PRICES, on_gpu=True, **chan
     )
 
 
+def test_a_shadow_sample_makes_pruned_labelling_slower_by_its_share_of_the_unpruned():
+    pruned, unpruned = rates(pruned=0.1, unpruned=0.2).with_shadow(0.25).labellings
+    assert pruned.unit_s == pytest.approx(0.1 + 0.25 * 0.2)
+    assert unpruned.unit_s == 0.2
+
+
 def test_the_deadline_is_met_by_few_more_gpus_than_arithmetic_asks_for():
     found = rates()
     choice = choose(found, found.labellings[0], terms())

@@ -16,7 +16,7 @@ from pipeline.storage import Location
 from tests.pipeline.test_tables import failed, ok
 from tests.report_runs import at, made_run, shadowed, start, stretch
 
-PRICES = {"gpu_hour": 36.0, "core_hour": 3.6, "read_gb": 1000.0, "get_1000": 0, "currency": "EUR"}
+PRICES = {"gpu_hour": 36.0, "core_hour": 3.6, "read_gb": 1000.0, "get_1000": 5, "currency": "EUR"}
 
 
 def varied_rows(count, draw):
@@ -34,6 +34,7 @@ def varied_rows(count, draw):
             "label": "ab"[label],
             "score": score,
             "top_ids": [label],
+            "uri": f"s3://bucket/{name}" if number % 2 else f"/x/{name}",
             "size_bytes": int(draw.integers(1000)),
             "decode_ms": float(draw.exponential(100)),
             "gpu_ms": float(draw.exponential(50)),
@@ -174,7 +175,9 @@ def test_cost_adds_up_from_the_rows_and_from_the_starts(figures, ask):
     (device_s,) = ask("select (sum(gpu_ms) + sum(shadow_gpu_ms)) / 1000 from {videos}")[0]
     assert cost["labelling"] == pytest.approx(device_s * 2 * 3.6 / 3600)
     assert cost["decoding"] == pytest.approx(totals["decode_core_s"] * 3.6 / 3600)
-    assert cost["reading"] == pytest.approx(totals["bytes_read"] * 1e-6)
+    (gets,) = ask("select sum(units) from {videos} where starts_with(uri, 's3://')")[0]
+    assert 0 < gets < totals["units"]
+    assert cost["reading"] == pytest.approx(totals["bytes_read"] * 1e-6 + gets * 5e-3)
     assert cost["rows"] == cost["labelling"] + cost["decoding"] + cost["reading"]
     assert cost["reserved"] == pytest.approx(95 * 8 * 3.6 / 3600 + cost["reading"])
 

@@ -110,6 +110,15 @@ def test_gpu_time_is_called_that_where_labellers_had_gpus_alone(tmp_path):
     assert "3 ms device time of labellers on CPUs" in shown(on_cpu)
 
 
+def test_the_money_of_labelling_says_that_it_has_the_shadow_sample_in_it(tmp_path):
+    prices = {"gpu_hour": 2.0, "core_hour": 1.0}
+    row = ok("a") | {"labelled_at": at(1)}
+    plain = made_run(tmp_path / "plain", [row], prices=prices)
+    sampled = made_run(tmp_path / "sampled", [shadowed(row, 1)], prices=prices, shadow=1.0)
+    said = "for labelling (the shadow sample included), "
+    assert (said in shown(plain), said in shown(sampled)) == (False, True)
+
+
 def test_the_gallery_is_part_of_the_page(tmp_path):
     figures = contents(made_run(tmp_path, [ok("a")]))
     assert "<p>frames</p>" in page(figures, [Markup("<p>frames</p>")])

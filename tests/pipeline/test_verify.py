@@ -1,5 +1,6 @@
 """Verification: it holds for a whole run, and finds each way in which one is not."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -17,30 +18,46 @@ from pipeline.storage import Location
 from pipeline.tables import build_tables
 from pipeline.verify import report, verify
 from tests.pipeline.test_tables import failed, ok
+from tests.report_runs import shadowed
 from workers.schema import UNITS_SCHEMA
 
 NAMES = ["a", "b", "c", "d"]
 
 
-@pytest.fixture
-def run(tmp_path):
+def whole_run(tmp_path, rows, share=0.0):
+    """A finished run of these four rows, in two files."""
     directory = RunDirectory(Location.of(str(tmp_path / "run")))
     write_manifest((Video(name, f"/x/{name}") for name in NAMES), directory.manifest)
     for folder in ("units", "_checkpoint"):
         (tmp_path / "run" / folder).mkdir()
-    rows = [ok("a"), failed("b"), ok("c"), ok("d")]
     for number, part in enumerate((rows[:2], rows[2:])):
         table = pa.Table.from_pylist(part, schema=UNITS_SCHEMA)
         pq.write_table(table, f"{directory.units.uri}/{number}.parquet")
         pq.write_table(table.select(["unit_id"]), f"{directory.checkpoint.uri}/{number}.parquet")
     content = {
-        "identity": {"protocol": {"clips": 1, "crops": 2}},
-        "model": {"kept_grids": [[1, 2]], "flops_per_view": 10, "flops_follow_clip": False},
+        "identity": {"protocol": {"clips": 1, "crops": 2}, "shadow": share},
+        "model": {
+            "kept_grids": [[1, 2]],
+            "flops_per_view": 10,
+            "flops_per_view_unpruned": 20,
+            "flops_follow_clip": False,
+        },
     }
     directory.save(content)
-    totals = build_tables(directory)
-    directory.save(content | {"totals": {"videos": 4, "ok": 3, "flops": totals.flops}})
+    directory.save(content | {"totals": dataclasses.asdict(build_tables(directory))})
     return directory
+
+
+@pytest.fixture
+def run(tmp_path):
+    return whole_run(tmp_path, [ok("a"), failed("b"), ok("c"), ok("d")])
+
+
+@pytest.fixture
+def shadow_run(tmp_path):
+    """All of its labelled units are in the shadow sample; the last is labelled otherwise there."""
+    good = [shadowed(ok(name), label_id) for name, label_id in (("a", 0), ("c", 0), ("d", 1))]
+    return whole_run(tmp_path, [good[0], failed("b"), *good[1:]], share=1.0)
 
 
 def problems(run):
@@ -97,6 +114,39 @@ def set_column(name, value):
 def test_every_kind_of_damage_is_found(run, folder, change, name, found):
     rewrite(run.root.child(folder), change, name)
     assert any(what.startswith(found) for what in problems(run))
+
+
+def test_a_run_with_a_shadow_sample_is_whole(shadow_run):
+    assert problems(shadow_run) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "change", "name"),
+    [
+        ("units", set_column("shadow_label_id", None), "0"),
+        ("units", set_column("shadow_flops", 41), "0"),
+        ("clips", set_column("shadow_label_id", None), "part-00000"),
+        ("videos", set_column("shadow_flops", None), "part-00000"),
+    ],
+)
+def test_a_wrong_shadow_sample_is_found(shadow_run, folder, change, name):
+    rewrite(shadow_run.root.child(folder), change, name)
+    assert any(what.startswith("shadow: ") for what in problems(shadow_run))
+
+
+def test_a_share_that_the_units_do_not_have_is_found(shadow_run):
+    content = shadow_run.load()
+    content["identity"]["shadow"] = 0.0
+    shadow_run.save(content)
+    assert [what[:7] for what in problems(shadow_run)] == ["shadow:"]
+
+
+@pytest.mark.parametrize("figure", ["shadow_units", "shadow_agreeing", "shadow_flops"])
+def test_totals_of_another_shadow_sample_are_found(shadow_run, figure):
+    content = shadow_run.load()
+    content["totals"][figure] += 1
+    shadow_run.save(content)
+    assert problems(shadow_run) == ["run.json: totals are those of the tables"]
 
 
 @pytest.mark.parametrize("folder", ["units", "clips", "videos", "manifest"])

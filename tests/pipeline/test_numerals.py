@@ -1,0 +1,37 @@
+"""Numbers as people read them, however large a run is."""
+
+import pytest
+
+from pipeline.counts import Counts
+from pipeline.numerals import digits
+from pipeline.page.render import quantity
+from pipeline.progress import ProgressLine
+from pipeline.run_report import words
+
+
+def test_numbers_are_read_without_powers_of_ten():
+    assert [digits(each) for each in (0.0000123, 0.5, 12.345, 999.6, 1234.5, 0)] == [
+        "0.0000123", "0.5", "12.3", "1000", "1,234", "0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (quantity(999.96e9, "FLOPs"), "1000 GFLOPs"),
+        (quantity(1.5e12, "FLOPs"), "1.5 TFLOPs"),
+        (quantity(4.2e21, "FLOPs"), "4,200 EFLOPs"),
+        (words.byte_size(999_960_000), "1000 MB"),
+        (words.byte_size(2.5e15), "2,500 TB"),
+        (words.duration(0.99996), "1000 ms"),
+    ],
+)
+def test_the_largest_of_a_unit_and_what_has_no_larger_one_are_plain(said, wanted):
+    assert said == wanted
+
+
+def test_the_line_of_a_year_of_video_is_plain():
+    line = ProgressLine(total=10**8, before=Counts(), started=0.0)
+    text = line.text(Counts(10**7, seconds=1234.5e4 * 3600), now=1000.0)
+    assert "12,345,000 of about 123,450,000 video-hours labelled" in text
+    assert "10,000 videos/s" in text
