@@ -14,7 +14,7 @@ from pipeline.cost_report.cluster import Target
 from pipeline.cost_report.compare import compare
 from pipeline.cost_report.writing import screen, write
 from pipeline.errors import UsageError
-from workers.sampling import parse_seconds
+from workers.sampling import parse_duration
 
 _LABEL = Path(__file__).with_name("label_k400.py")
 _STDERR = 2
@@ -90,7 +90,7 @@ def _target(arguments: argparse.Namespace) -> Target | None:
         raise UsageError("--archive-hours and --deadline go together")
     if arguments.archive_hours is None:
         return None
-    return Target(arguments.archive_hours, parse_seconds(arguments.deadline))
+    return Target(arguments.archive_hours, parse_duration(arguments.deadline))
 
 
 def _demo() -> list[str]:

@@ -16,7 +16,7 @@ from pipeline.errors import RunError, UsageError
 from pipeline.failure_limit import FailureLimit
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
-from pipeline.label_run import is_finished, label
+from pipeline.label_run import finished, is_finished, label
 from pipeline.prices import Prices
 from pipeline.pruning_flags import add_pruning_flags, pruning_from
 from pipeline.ray_session import inside_unpacked_working_dir
@@ -50,7 +50,7 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
         plan = plan_labelling(options)
         if is_finished(plan.run, retry_failed=options.retry_failed):
             print(f"{plan.run.root.uri} is complete; nothing to do.", file=sys.stderr)
-            content = plan.run.load()
+            content = finished(plan.run, options)
         else:
             content = label(plan, options)
         said = _summary(plan.run, content)
@@ -231,6 +231,8 @@ def _add_proof_flags(made: argparse.ArgumentParser) -> None:
 def parse_share(text: str) -> float:
     """0.01 of `1%` or `0.01`; argparse says of a ValueError what was wrong."""
     number = text.strip()
+    if number in ("1", "1."):
+        raise argparse.ArgumentTypeError("1 may be meant as 1% or as 100%; write one of them")
     return float(number[:-1]) / 100 if number.endswith("%") else float(number)
 
 

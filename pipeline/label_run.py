@@ -70,6 +70,18 @@ def is_finished(run: RunDirectory, *, retry_failed: bool) -> bool:
     return not (retry_failed and retryable() & failures.keys())
 
 
+def finished(run: RunDirectory, options: LabelOptions) -> dict[str, Any]:
+    """The run.json of a finished run, with what is asked of it anew, by which its report is drawn
+    again.
+    """
+    content, asked = run.load(), _asked(options)
+    if any(content.get(name) != value for name, value in asked.items()):
+        content |= asked
+        run.save(content)
+        _report(run, options.gallery)
+    return content
+
+
 def _label(plan: LabelPlan, options: LabelOptions, stop: Stop) -> dict[str, Any]:
     """All that happens while the lease is held."""
     run, began = plan.run, now()
@@ -116,8 +128,9 @@ def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
 
 def _asked(options: LabelOptions) -> dict[str, Any]:
     """What a start may say anew of a run: it changes no row."""
-    prices = {"prices": options.prices.as_json()} if options.prices is not None else {}
-    return prices | {"min_agreement": options.min_agreement}
+    prices = None if options.prices is None else options.prices.as_json()
+    said = {"prices": prices, "min_agreement": options.min_agreement}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 @contextmanager

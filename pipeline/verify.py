@@ -254,7 +254,8 @@ def _shadow(evidence: Evidence, content: dict[str, Any]) -> str | None:
     share, units = content["identity"].get("shadow", 0.0), evidence.units
     labelled = np.asarray(pc.is_valid(units["shadow_label_id"]))
     chosen = np.asarray(pc.equal(units["status"], "ok"))
-    chosen &= [in_sample(unit_id, share) for unit_id in units["unit_id"].to_pylist()]
+    within = [in_sample(unit_id, share) for unit_id in units["unit_id"].to_pylist()]
+    chosen = chosen & np.array(within, dtype=np.bool_)
     names = units["unit_id"].filter(pa.array(labelled != chosen))
     if len(names):
         return f"{len(names)} units were, and do not, or the other way round{_such(names)}"

@@ -6,12 +6,14 @@ Both check signatures: a wrong key is refused.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -120,13 +122,24 @@ def object_storage(folder: Path) -> Iterator[ObjectStorage]:
             place = folder / str(attempt)
             place.mkdir()
             try:
-                server = (_RadosGateway if ceph else _Moto)(place, processes)
+                with _one_at_a_time():
+                    server = (_RadosGateway if ceph else _Moto)(place, processes)
             except _NotStartedError:
                 if attempt < 2:
                     continue  # another process may have taken a port that was free
                 raise
             yield server
             return
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Servers that several test processes start wait for each other: a monitor that gets too little
+    of the cores gives up its commands.
+    """
+    with open(Path(tempfile.gettempdir()) / "sta-tests-object-storage.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class _NotStartedError(Exception):

@@ -218,6 +218,13 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
+def parse_duration(text: str) -> float:
+    """As `parse_seconds`, of a text that names its unit: few deadlines of 8 are seconds."""
+    if text.strip()[-1:].isdigit():
+        raise ValueError(f"name the unit of {text!r}: 8h is eight hours, 90m ninety minutes")
+    return parse_seconds(text)
+
+
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 

@@ -218,7 +218,9 @@ def _remarks(figures: Sequence[Figures], reference: Run) -> list[str]:
         if computed is not None and computed < _COMPUTING:
             notes.append(
                 f"{name} shared its cores: its labellers computed in {100 * computed:.0f} % of the "
-                f"time that their clocks ran, so its device time, and the cost of it, is too large."
+                f"time that their clocks ran, so its device time, and what follows from it (its "
+                f"cost, the cluster for an archive), is too large. Without a GPU, compare runs on "
+                f"machines that do nothing else."
             )
     if not any(each.run.r == 0 for each in figures):
         notes.append(f"No run is unpruned; {reference.name} is the reference.")

@@ -23,7 +23,7 @@ from pipeline.planner.setting import Limits
 from pipeline.prices import Prices
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
-from workers.sampling import Protocol, parse_seconds
+from workers.sampling import Protocol, parse_duration
 
 _OUTPUT = "OUTPUT"
 _ABOUT = """\
@@ -63,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print(text(found, commands, gpu_price=arguments.gpu_price is not None))
+    prices = found.terms.prices if found.terms is not None else None
+    print(text(found, commands, gpu_price=bool(prices and prices.gpu_hour)))
     return 0
 
 
@@ -124,7 +125,7 @@ def _add_limits(made: argparse.ArgumentParser) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
-    deadline_s = parse_seconds(arguments.deadline) if arguments.deadline else None
+    deadline_s = parse_duration(arguments.deadline) if arguments.deadline else None
     prices, limits = _prices(arguments), _limits(arguments)
     if not arguments.seconds > 0:
         raise UsageError(f"--seconds must be above 0; got {arguments.seconds:g}")
@@ -197,6 +198,8 @@ def _prices(arguments: argparse.Namespace) -> Prices | None:
         return Prices.read(arguments.prices)
     if not given:
         return None
+    if arguments.core_price is None:
+        raise UsageError("--gpu-price needs --core-price: decoding runs on cores")
     return Prices(
         gpu_hour=arguments.gpu_price or 0.0,
         core_hour=arguments.core_price or 0.0,

@@ -124,7 +124,7 @@ def _table(plan: Plan) -> list[str]:
     ]
     known = [each.labelling.known_from for each in variants]
     if set(known) != {"measured"}:
-        lines.insert(1, row("rate from", lambda each: each.labelling.known_from[:25]))
+        lines.insert(1, row("rate from", lambda each: each.labelling.known_from))
     return lines + _cluster_rows(plan) if plan.terms is not None else lines
 
 

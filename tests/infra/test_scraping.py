@@ -1,5 +1,6 @@
 """A real Prometheus scrapes a real job on a cluster of its own, and an alert fires."""
 
+import contextlib
 import csv
 import json
 import os
@@ -89,7 +90,12 @@ def prometheus(cluster, tmp_path):
         with urllib.request.urlopen(url, timeout=10) as answer:
             return json.load(answer)["data"]
 
+    def answers():
+        with contextlib.suppress(OSError):
+            return ask("alerts") is not None
+
     with running(command, tmp_path / "prometheus.log"):
+        assert eventually(answers, seconds=60), (tmp_path / "prometheus.log").read_text()
         yield ask
 
 

@@ -28,7 +28,7 @@ def arguments(tmp_path_factory, random_checkpoint):
     (folder / "prices.yaml").write_text("gpu_hour: 2.5\ncore_hour: 0.04\n")
     return [
         *(folder / "in", folder / "out", "--checkpoint", random_checkpoint),
-        *("--shadow", "100%", "--min-agreement", "1", "--prices", folder / "prices.yaml"),
+        *("--shadow", "100%", "--min-agreement", "100%", "--prices", folder / "prices.yaml"),
     ]
 
 
@@ -78,6 +78,19 @@ def test_the_runs_report_shows_the_warning_and_the_cost(run, arguments):
     assert (report["totals"]["videos"], report["shadow"]["is_below"]) == (7, True)
 
 
+def test_a_finished_run_takes_other_prices_and_another_limit_for_its_report(run, arguments):
+    other = arguments[1].parent / "other.yaml"
+    other.write_text("gpu_hour: 5\ncore_hour: 0.08\n")
+    again = label(*arguments[:6], "--min-agreement", "1%", "--prices", other)
+    assert again.returncode == 0, again.stderr
+    assert "nothing to do" in again.stderr
+    assert "WARNING" not in again.stdout
+    content = json.loads((arguments[1] / "run.json").read_text())
+    assert (content["prices"]["gpu_hour"], content["min_agreement"]) == (5, 0.01)
+    report = json.loads((arguments[1] / "report.json").read_text())
+    assert report["shadow"]["is_below"] is False
+
+
 def test_another_sample_is_another_run(run, arguments):
     refused = label(*arguments[:4])
     assert refused.returncode == 2
@@ -89,6 +102,7 @@ def test_another_sample_is_another_run(run, arguments):
     [
         (["--shadow", "2"], "0 to 1"),
         (["--shadow", "some"], "invalid"),
+        (["--shadow", "1"], "as 1% or as 100%"),
         (["--min-agreement", "0.9"], "needs --shadow"),
         (["--shadow", "1%", "--r", "0"], "nothing is pruned"),
         (["--prices", "nowhere.yaml"], "nowhere.yaml"),

@@ -181,7 +181,7 @@ def test_a_sample_that_cannot_be_decoded_is_refused_with_its_reasons(
         (["--deadline", "soon"], "a time is a number above 0"),
         (["--seconds", "0"], "--seconds must be above 0"),
         (["--gpu-price", "2", "--prices", "p.yaml"], "not both"),
-        (["--gpu-price", "-2"], "gpu_hour must be 0 or more"),
+        (["--gpu-price", "-2", "--core-price", "1"], "gpu_hour must be 0 or more"),
         (["--preemptions", "-1"], "--preemptions must be 0 or more"),
         (["--rows-per-s", "0"], "rows_per_s must be above 0"),
     ],
