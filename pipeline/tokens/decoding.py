@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from pipeline.errors import UsageError
 from pipeline.tokens.looks import Look, stage_maps
 from pipeline.tokens.lookup import Found, RunFacts
@@ -12,7 +10,7 @@ from workers.failures import ErrorType, UnitFailure
 
 
 class ViewDecoder:
-    """Decodes units of one run again; a context manager.
+    """Decodes units of one run again, until it is closed.
 
     Args:
         facts: of the run.
@@ -21,15 +19,8 @@ class ViewDecoder:
     def __init__(self, facts: RunFacts) -> None:
         self._decoder = SandboxedDecoder(facts.protocol, decoder=facts.decoder)
 
-    def __enter__(self) -> ViewDecoder:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Ends the decoder's child."""
         self._decoder.close()
 
     def decode(self, found: Found) -> DecodedUnit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,7 @@ def gallery(run: RunDirectory, count: int) -> list[Exhibit]:
         decoder = ViewDecoder(facts)
     except (RuntimeError, OSError) as error:
         return [_without_picture(video, error) for video in videos]
-    with decoder:
+    with closing(decoder):
         return [_exhibit(facts, decoder, video) for video in videos]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def show(options: ShowOptions) -> Shown:
     facts = RunFacts.of(RunDirectory(Location.of(options.output)))
     found = find(facts, options.video_id, clip=options.clip, crop=options.crop)
     other = None if options.against is None else unpruned_run(facts, options.against)
-    with ViewDecoder(facts) as decoder:
+    with closing(ViewDecoder(facts)) as decoder:
         decoded = decoder.decode(found)
     shown = look(found, decoded)
     answer = pruned_answer(found)

@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,7 +26,7 @@ from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE
 from tests.faults.archive import make_archive, make_checkpoint
 from tests.faults.machines import Machines
 from tests.faults.network import two_hosts
-from tests.faults.nodes import ROOT, Node, is_exactly_once, ray_nodes
+from tests.faults.nodes import ROOT, Node, drill_folder, is_exactly_once, ray_nodes
 
 IDLE_MINUTES = 0.3
 JOB_S = 600
@@ -170,9 +167,7 @@ def main() -> int:
     parser.add_argument("--videos", type=int, default=40, help="default: %(default)s")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="copy labels and logs there")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    work = Path(tempfile.mkdtemp(prefix="grow-"))
-    try:
+    with drill_folder("grow-", keep=arguments.keep, videos="videos") as work:
         make_archive(work / "videos", arguments.videos)
         with ExitStack() as stack:
             problems = run(work, stack)
@@ -180,13 +175,6 @@ def main() -> int:
             problems.append("not every video exactly once")
         print("as it must be" if not problems else f"NOT SO: {'; '.join(problems)}")
         return 1 if problems else 0
-    finally:
-        if arguments.keep is not None:
-            shutil.copytree(
-                work, arguments.keep, dirs_exist_ok=True, symlinks=True,
-                ignore=shutil.ignore_patterns("sockets", "videos"),
-            )  # fmt: skip
-        shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

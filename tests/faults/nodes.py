@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,6 +134,28 @@ def wait_for_nodes(nodes: tuple[Node, Node]) -> None:
             return
     said = f"{head.log.read_text()[-2000:]}\n{other.log.read_text()[-2000:]}"
     raise SystemExit(f"Ray did not come up on both hosts:\n{said}")
+
+
+@contextmanager
+def drill_folder(prefix: str, *, keep: Path | None, videos: str) -> Iterator[Path]:
+    """A folder of a drill's own, gone when the block ends, by SIGTERM too.
+
+    Args:
+        prefix: what its name begins with; short, since sockets lie in it.
+        keep: where all but sockets and videos is copied to at the end; None for nowhere.
+        videos: name of the folder of videos.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    work = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield work
+    finally:
+        try:
+            if keep is not None:
+                left_out = shutil.ignore_patterns("sockets", videos)
+                shutil.copytree(work, keep, dirs_exist_ok=True, symlinks=True, ignore=left_out)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def written_rows(output: Path) -> int:

@@ -16,11 +16,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -28,7 +25,15 @@ from pathlib import Path
 
 from tests.faults.archive import make_archive, make_checkpoint
 from tests.faults.network import two_hosts
-from tests.faults.nodes import ROOT, Node, is_exactly_once, ray_nodes, wait_for_nodes, written_rows
+from tests.faults.nodes import (
+    ROOT,
+    Node,
+    drill_folder,
+    is_exactly_once,
+    ray_nodes,
+    wait_for_nodes,
+    written_rows,
+)
 
 NIGHT = "2026-11-25"
 CPUS, GPUS = 6, 2
@@ -164,17 +169,8 @@ def main() -> int:
     parser.add_argument("--videos", type=int, default=60, help="default: %(default)s")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="copy labels and logs there")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    work = Path(tempfile.mkdtemp(prefix="night-"))
-    try:
+    with drill_folder("night-", keep=arguments.keep, videos="videos") as work:
         return 0 if drill_once(arguments, work) else 1
-    finally:
-        if arguments.keep is not None:
-            shutil.copytree(
-                work, arguments.keep, dirs_exist_ok=True, symlinks=True,
-                ignore=shutil.ignore_patterns("sockets", "videos"),
-            )  # fmt: skip
-        shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,8 @@ import argparse
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -27,7 +25,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.network import Host, two_hosts
-from tests.faults.nodes import ROOT, Node, is_exactly_once, ray_nodes, wait_for_nodes, written_rows
+from tests.faults.nodes import (
+    ROOT,
+    Node,
+    drill_folder,
+    is_exactly_once,
+    ray_nodes,
+    wait_for_nodes,
+    written_rows,
+)
 from tests.faults.opens import Opens
 from tests.videos import write_video
 from workers.decoding import DecodedUnit, SandboxedDecoder, Unit
@@ -204,17 +210,8 @@ def main() -> int:
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="copy output and logs there")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    work = Path(tempfile.mkdtemp(prefix="two-"))
-    try:
+    with drill_folder("two-", keep=arguments.keep, videos="archive") as work:
         return 0 if drill_once(arguments, work) else 1
-    finally:
-        if arguments.keep is not None:
-            shutil.copytree(
-                work, arguments.keep, dirs_exist_ok=True, symlinks=True,
-                ignore=shutil.ignore_patterns("sockets", "archive"),
-            )  # fmt: skip
-        shutil.rmtree(work, ignore_errors=True)
 
 
 if __name__ == "__main__":

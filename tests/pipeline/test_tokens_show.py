@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def timeline(source, random_checkpoint, tmp_path_factory):
 def seen(run, video="a", **place):
     facts = RunFacts.of(run)
     found = find(facts, video, **place)
-    with ViewDecoder(facts) as decoder:
+    with closing(ViewDecoder(facts)) as decoder:
         decoded = decoder.decode(found)
     return found, decoded, look(found, decoded)
 
