@@ -11,8 +11,10 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.checkpoint import CheckpointConfig
+from ray.data.expressions import Expr, col
 
 import sta
+from pipeline.policies.slices import Slice
 from pipeline.progress import Reporter
 from pipeline.resources import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.run_directory import RunDirectory
@@ -93,9 +95,15 @@ class GraphConfig:
 
 
 def run_graph(
-    run: RunDirectory, config: GraphConfig, report: Reporter, *, manifest: Location | None = None
+    run: RunDirectory,
+    config: GraphConfig,
+    report: Reporter,
+    *,
+    manifest: Location | None = None,
+    within: Slice | None = None,
 ) -> None:
-    """Labels every unit of the manifest, or of another one, that has no committed row yet.
+    """Labels every unit of the manifest, or of another one, that has no committed row yet; with
+    `within` those of a slice.
 
     Ray Data's checkpointing writes the ids of a commit before its file and confirms them after it;
     a restart removes files without a confirmation and leaves out rows that have one.
@@ -110,6 +118,8 @@ def run_graph(
     pools, rows = config.pools, config.grain
     filesystem, path = (manifest or run.manifest).filesystem()
     units = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=IO_CPUS)
+    if within is not None:
+        units = units.filter(expr=_belongs(within))
     units = units.repartition(target_num_rows_per_block=rows.decode_rows)
     units = units.map_batches(
         TimedDecodeActor,
@@ -161,6 +171,11 @@ def _task(config: GraphConfig, report: Reporter) -> _Task:
         settings = {"variants": dict(config.variants)}
         return _Task(TimedTrialActor, settings, report.tried, TRIALS_SCHEMA)
     return _Task(TimedLabelActor, {"shadow": config.shadow}, report.labelled, UNITS_SCHEMA)
+
+
+def _belongs(within: Slice) -> Expr:
+    expression = col("unit_id") >= within.low
+    return expression if within.high is None else expression & (col("unit_id") < within.high)
 
 
 def _checkpointing(run: RunDirectory) -> CheckpointConfig:

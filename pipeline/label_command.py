@@ -17,6 +17,7 @@ from pipeline.failure_limit import FailureLimit
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.label_run import finished, is_finished, label
+from pipeline.policies.budget import Budget
 from pipeline.prices import Prices
 from pipeline.pruning_flags import add_pruning_flags, pruning_from
 from pipeline.ray_session import inside_unpacked_working_dir
@@ -219,6 +220,22 @@ def _add_proof_flags(made: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="what machines cost, for the reports: a YAML file such as infra/prices.yaml",
     )
+    spending = made.add_argument_group("budget, with --policy")
+    spending.add_argument(
+        "--budget",
+        type=float,
+        metavar="FLOPS",
+        help="multiply-accumulates that labelling may take, such as 2e18; never passed: where the "
+        "policy's promise takes more, videos are looked at less, and the report says what that "
+        "costs in labels (the shadow sample comes on top)",
+    )
+    spending.add_argument(
+        "--budget-usd",
+        type=float,
+        metavar="MONEY",
+        help="the same in money, for device time and decoding by --prices, in their currency; kept "
+        "as far as time can be measured",
+    )
     proof.add_argument(
         "--gallery",
         type=int,
@@ -284,9 +301,17 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
         shadow=arguments.shadow,
         min_agreement=arguments.min_agreement,
         prices=Prices.read(arguments.prices) if arguments.prices else None,
+        budget=_budget(arguments),
         gallery=arguments.gallery,
         compile=arguments.compile,
     )
+
+
+def _budget(arguments: argparse.Namespace) -> Budget | None:
+    if arguments.budget is None and arguments.budget_usd is None:
+        return None
+    prices = Prices.read(arguments.prices) if arguments.prices else None
+    return Budget(flops=arguments.budget, money=arguments.budget_usd, prices=prices)
 
 
 def _is_absolute(output: str) -> bool:

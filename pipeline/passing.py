@@ -18,6 +18,7 @@ from pipeline.graph import GraphConfig, run_graph
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import LabelPlan
 from pipeline.manifest import count_rows, size_bytes
+from pipeline.policies.budget import Part
 from pipeline.progress import ProgressLine, reporting
 from pipeline.resources import AUTO, Pools, most_decoders, plan_pools
 from pipeline.sizing import default_batch, labeller_bytes, labellers_worth_starting
@@ -63,9 +64,21 @@ class Passing:
             views_per_call=config.grain.label_rows * self.plan.protocol.views,
         )
 
-    def run_graph(self, pools: Pools, done: Counts, manifest: Location | None = None) -> Stages:
-        """Labels what has no row, of the run or of another manifest; tells what that cost."""
+    def run_graph(
+        self,
+        pools: Pools,
+        done: Counts,
+        manifest: Location | None = None,
+        *,
+        part: Part | None = None,
+    ) -> Stages:
+        """Labels what has no row, of the run, of another manifest, or of a part of the run; tells
+        what that cost.
+        """
         run, options = self.plan.run, self.options
+        config, within = self.graph(pools), None
+        if part is not None:
+            config, within = dataclasses.replace(config, policy=part.policy), part.within
         whole = self.plan.protocol.every_s is None
         line = ProgressLine(
             self.total,
@@ -84,7 +97,7 @@ class Passing:
             with reporting(
                 line, run.root.name, watch, min_agreement=options.min_agreement
             ) as report:
-                run_graph(run, self.graph(pools), report, manifest=manifest)
+                run_graph(run, config, report, manifest=manifest, within=within)
                 stages = report.stages()
         except (ray.exceptions.RayError, OSError, RuntimeError) as error:
             raise RunError(root_cause(error)) from error

@@ -66,13 +66,19 @@ class Part:
 
     Attributes:
         policy: when a video of it has been looked at enough; None for every view.
-        upto: units of the run that have their row when it is done.
+        units: how many it has.
         within: the slice that it is; None for the whole run.
     """
 
     policy: ViewPolicy | None
-    upto: int
+    units: int
     within: Slice | None = None
+
+    def missing(self, run: RunDirectory, done: int) -> int:
+        """Units of it that have no row, in a run that has `done` rows."""
+        if self.within is None:
+            return self.units - done
+        return self.units - units_per_slice(run.units, [self.within])[0]
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ def parts_within(
             decision = _decided(budget, file, labelling, left, units[each.number :], taken)
             decided.append(_recorded(decision, units[each.number]))
             run.save(content)
-        yield Part(policy_of(decided[each.number]), sum(units[: each.number + 1]), each)
+        yield Part(policy_of(decided[each.number]), units[each.number], each)
 
 
 def policy_of(recorded: dict[str, Any]) -> ViewPolicy:

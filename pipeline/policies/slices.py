@@ -6,11 +6,11 @@ sample of the archive, the same one whoever asks.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from pipeline.storage import Location
@@ -50,24 +50,22 @@ def slices_of(units: int) -> list[Slice]:
     ]
 
 
-def slice_number(unit_id: str, slices: Sequence[Slice]) -> int:
-    """The slice that a unit belongs to."""
-    return bisect_right([each.low for each in slices], unit_id) - 1
-
-
-def slice_numbers(unit_ids: Iterable[str], slices: Sequence[Slice]) -> np.ndarray:
-    """(units,) int64 slice of each unit."""
+def slice_numbers(unit_ids: Iterable[str], slices: Sequence[Slice]) -> npt.NDArray[np.int64]:
+    """(units,) place in `slices`, which follow one another, of each unit; -1 for none of them."""
     lows = np.array([each.low for each in slices], dtype=np.bytes_)
     ids = np.array([unit_id[:_DIGITS] for unit_id in unit_ids], dtype=np.bytes_)
-    return np.asarray(np.searchsorted(lows, ids, side="right") - 1, dtype=np.int64)
+    numbers = np.searchsorted(lows, ids, side="right") - 1
+    high = slices[-1].high
+    beyond = ids >= high.encode() if high is not None else np.zeros(len(ids), np.bool_)
+    return np.asarray(np.where(beyond, -1, numbers), dtype=np.int64)
 
 
-def units_per_slice(manifest: Location, slices: Sequence[Slice]) -> list[int]:
-    """How many units of a manifest each slice holds."""
+def units_per_slice(folder: Location, slices: Sequence[Slice]) -> list[int]:
+    """How many of the units of a folder's files each slice holds."""
     counts = np.zeros(len(slices), dtype=np.int64)
-    for file in manifest.files(".parquet"):
+    for file in folder.files(".parquet"):
         filesystem, path = file.filesystem()
         ids = pq.read_table(path, columns=["unit_id"], filesystem=filesystem, partitioning=None)
         numbers = slice_numbers(ids["unit_id"].to_pylist(), slices)
-        counts += np.bincount(numbers, minlength=len(slices))
+        counts += np.bincount(numbers[numbers >= 0], minlength=len(slices))
     return [int(count) for count in counts]
