@@ -25,6 +25,7 @@ from workers.schema import UNITS_SCHEMA
 from workers.shadow import Shadow
 from workers.timed_decode_actor import TimedDecodeActor
 from workers.timed_label_actor import TimedLabelActor
+from workers.view_policy import ViewPolicy
 
 # A file of units/ is what a kill can cost: at most a two-thousandth of the run, and for the largest
 # runs so many rows that the files of a night can still be listed in seconds.
@@ -45,6 +46,7 @@ class GraphConfig:
         units: units of the run, done or not.
         accept_changed: whether objects that changed since they were listed are taken as they are.
         shadow_share: share of the units that are labelled without pruning too.
+        policy: when a unit has been looked at enough; None for all views of each.
     """
 
     protocol: Protocol
@@ -55,6 +57,7 @@ class GraphConfig:
     units: int
     accept_changed: bool = False
     shadow_share: float = 0.0
+    policy: ViewPolicy | None = None
 
     @property
     def shadow(self) -> Shadow | None:
@@ -79,6 +82,7 @@ class GraphConfig:
             units=self.units,
             decoders=self.pools.decoders[1],
             labellers=self.pools.labellers,
+            adaptive=self.policy is not None,
         )
 
     @property
@@ -119,7 +123,7 @@ def run_graph(
     units = units.map_batches(
         TimedLabelActor,
         fn_constructor_args=(report.work, config.labeller, config.protocol, report.labelled),
-        fn_constructor_kwargs={"shadow": config.shadow},
+        fn_constructor_kwargs={"shadow": config.shadow, "policy": config.policy},
         batch_size=rows.label_rows,
         batch_format="pyarrow",
         zero_copy_batch=True,

@@ -10,6 +10,7 @@ import sta
 from pipeline.errors import UsageError
 from pipeline.label_options import LabelOptions
 from pipeline.listing import VIDEO_EXTENSIONS, Listing
+from pipeline.policies import PolicyFile
 from pipeline.run_directory import RunDirectory, check_same
 from pipeline.storage import Location
 from sta.remote import without_secrets
@@ -28,6 +29,7 @@ class LabelPlan:
         model: what run.json says of the model.
         protocol: how videos become views.
         labeller: what the labellers load.
+        policy: when a video has been looked at enough; None for all views of each.
     """
 
     run: RunDirectory
@@ -35,6 +37,12 @@ class LabelPlan:
     model: dict[str, Any]
     protocol: Protocol
     labeller: LabellerConfig
+    policy: PolicyFile | None = None
+
+    @property
+    def looks(self) -> float:
+        """Views of a unit that are looked at, on average as far as is known before."""
+        return self.protocol.views if self.policy is None else self.policy.point.views
 
 
 def plan_labelling(options: LabelOptions) -> LabelPlan:
@@ -48,15 +56,17 @@ def plan_labelling(options: LabelOptions) -> LabelPlan:
     )
     pruning = _pruning(options, model)
     model.config.stages(pruning)
-    if options.shadow and not pruning.r:
+    if options.shadow and not pruning.r and options.policy is None:
         raise UsageError(
             "--shadow compares with the unpruned model, and with --r 0 nothing is pruned; leave one"
             " of them out"
         )
     views = _protocol(options, model)
+    identity = _identity(options, model, pruning, views)
+    policy = _policy(options, identity)
     plan = LabelPlan(
         run=RunDirectory(Location.of(options.output)),
-        identity=_identity(options, model, pruning, views),
+        identity=identity | _promised(policy),
         model=_described(options, model, pruning),
         protocol=views,
         labeller=LabellerConfig(
@@ -67,6 +77,7 @@ def plan_labelling(options: LabelOptions) -> LabelPlan:
             compile=options.compile,
             fingerprint=model.fingerprint,
         ),
+        policy=policy,
     )
     if plan.run.exists():
         check_same(plan.run.load()["identity"], plan.identity, plan.run.root.uri)
@@ -120,6 +131,24 @@ def _identity(
         "decoder": options.decoder,
         "unit_schema": UNIT_SCHEMA_VERSION,
     }
+
+
+def _policy(options: LabelOptions, identity: dict[str, Any]) -> PolicyFile | None:
+    """The policy, if one is asked for, which must have been fitted for such a run."""
+    if options.policy is None:
+        return None
+    place = Location.of(options.policy)
+    policy = PolicyFile.read(place)
+    policy.check_fits(identity, place.uri)
+    return policy
+
+
+def _promised(policy: PolicyFile | None) -> dict[str, Any]:
+    """What a run's identity says of its policy; nothing without one."""
+    if policy is None:
+        return {}
+    said = dataclasses.asdict(policy.policy)
+    return {"policy": said | {"agreement": policy.agreement, "confidence": policy.confidence}}
 
 
 def _described(

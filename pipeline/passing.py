@@ -48,18 +48,20 @@ class Passing:
             units=self.total,
             accept_changed=self.options.retry_failed,
             shadow_share=self.options.shadow,
+            policy=self.plan.policy.policy if self.plan.policy is not None else None,
         )
 
     def room(self, pools: Pools) -> Room:
         """What there is for the pools."""
         cluster, config = cluster_for(self.options), self.graph(pools)
+        views = config.grain.label_rows * self.plan.protocol.views
         return Room(
             cores=pools.cores,
             most_decoders=most_decoders(pools, cpus=cluster.cpus, memory=cluster.memory),
             labeller_threads=pools.labeller_threads,
             batch_size=config.batch_size,
             full_batch=default_batch(on_gpu=pools.labeller_gpus > 0),
-            views_per_call=config.grain.label_rows * self.plan.protocol.views,
+            views_per_call=views if config.policy is None else None,
         )
 
     def run_graph(self, pools: Pools, done: Counts, manifest: Location | None = None) -> Stages:
@@ -103,7 +105,7 @@ def pools_for(
     worth = memory = 0
     if plan is not None:
         on_gpu = cluster.gpus >= 1
-        worth = labellers_worth_starting(count_rows(plan.run.manifest) * plan.protocol.views)
+        worth = labellers_worth_starting(int(count_rows(plan.run.manifest) * plan.looks))
         memory = labeller_bytes(
             plan.model["architecture"],
             plan.protocol,

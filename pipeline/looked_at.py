@@ -1,0 +1,88 @@
+"""Proof that each unit was looked at as its policy says: views in their order, until settled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.evidence import Evidence, tables
+from pipeline.run_directory import RunDirectory
+from workers.schema import UNITS_SCHEMA
+from workers.view_policy import ViewPolicy, view_order
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+_COLUMNS = ["unit_id", "top_scores", "leads", "views.list.element.clip", "views.list.element.crop"]
+_NAMED = 3
+
+# Scores of classes and leads are rounded to float32, each by itself.
+_ROUNDING = 1e-6
+
+
+def looked_at(run: RunDirectory, evidence: Evidence, identity: dict[str, Any]) -> str | None:
+    """What contradicts the policy of a run; None if nothing does.
+
+    Args:
+        run: a run with tables.
+        evidence: what is known of them.
+        identity: of the run, with its policy.
+    """
+    protocol = identity["protocol"]
+    policy = ViewPolicy(identity["policy"]["margin"], identity["policy"]["most"])
+    order = view_order(protocol["clips"], protocol["crops"])
+    places = np.empty(len(order), np.int64)
+    places[[clip * protocol["crops"] + crop for clip, crop in order]] = np.arange(len(order))
+    for units in tables(run.units, UNITS_SCHEMA, _COLUMNS):
+        labelled = units.filter(pc.is_valid(units["views"])).combine_chunks()
+        wrong = _misjudged(labelled, policy, len(order)) | _misplaced(labelled, protocol, places)
+        if wrong.any():
+            return _named(labelled["unit_id"].filter(pa.array(wrong)))
+    unit, clip, crop, *_ = evidence.clips
+    looks = np.bincount(unit, minlength=len(evidence.manifest))
+    astray = unit[places[clip * protocol["crops"] + crop] >= looks[unit]]
+    return _named(evidence.manifest["unit_id"].take(np.unique(astray))) if len(astray) else None
+
+
+def _misjudged(units: pa.Table, policy: ViewPolicy, views: int) -> Flags:
+    """(n,) whether a unit's leads do not end where the policy is content, or not in its scores."""
+    wrong = np.zeros(len(units), np.bool_)
+    rows = zip(
+        *(units[name].to_pylist() for name in ("leads", "top_scores")),
+        pc.list_value_length(units["views"]).to_pylist(),
+        strict=True,
+    )
+    for place, (leads, scores, count) in enumerate(rows):
+        settled = [
+            policy.is_settled(lead, seen=seen, views=views)
+            for seen, lead in enumerate(leads or [], start=1)
+        ]
+        last = scores[0] - scores[1] if len(scores) > 1 else scores[0]
+        wrong[place] = (
+            settled != [False] * (count - 1) + [True] or abs(leads[-1] - last) > _ROUNDING
+        )
+    return wrong
+
+
+def _misplaced(units: pa.Table, protocol: dict[str, Any], places: Ints) -> Flags:
+    """(n,) whether the views of a unit are not the first of the order, clip by clip and crop by
+    crop.
+    """
+    views = units["views"].combine_chunks()
+    clip, crop = (np.asarray(part) for part in pc.list_flatten(views).flatten())
+    parents = np.asarray(pc.list_parent_indices(views))
+    counts = np.asarray(pc.list_value_length(views))
+    known = (clip >= 0) & (clip < protocol["clips"]) & (crop >= 0) & (crop < protocol["crops"])
+    number = np.where(known, clip * protocol["crops"] + crop, 0)
+    wrong = ~known | (places[number] >= counts[parents])
+    wrong[1:] |= (np.diff(parents) == 0) & (np.diff(number) <= 0)
+    return np.asarray(np.bincount(parents[wrong], minlength=len(units)) > 0)
+
+
+def _named(names: pa.ChunkedArray) -> str:
+    such = ", ".join(map(str, names[:_NAMED].to_pylist()))
+    return f"{len(names)} units were looked at otherwise, such as {such}"
