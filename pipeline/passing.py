@@ -49,6 +49,7 @@ class Passing:
             accept_changed=self.options.retry_failed,
             shadow_share=self.options.shadow,
             policy=self.plan.policy.policy if self.plan.policy is not None else None,
+            variants=self.plan.variants,
         )
 
     def room(self, pools: Pools) -> Room:
@@ -105,13 +106,15 @@ def pools_for(
     worth = memory = 0
     if plan is not None:
         on_gpu = cluster.gpus >= 1
-        worth = labellers_worth_starting(int(count_rows(plan.run.manifest) * plan.looks))
+        models = plan.models(shadow=bool(options.shadow))
+        views = int(count_rows(plan.run.manifest) * plan.looks)
+        worth = labellers_worth_starting(views * (len(plan.variants) or 1))
         memory = labeller_bytes(
             plan.model["architecture"],
             plan.protocol,
             on_gpu=on_gpu,
             batch_size=options.batch_size or default_batch(on_gpu=on_gpu),
-            models=2 if options.shadow else 1,
+            models=models,
         )
     return plan_pools(
         cpus=cluster.cpus,

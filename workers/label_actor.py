@@ -26,6 +26,7 @@ from workers.sampling import Protocol
 from workers.schema import IDENTITY, OUTCOME, PREDICTION, UNITS_SCHEMA
 from workers.shadow import Shadow, in_sample
 from workers.view_policy import ViewPolicy
+from workers.views import frames_of
 
 Progress = Callable[[pa.Table], None]
 
@@ -75,7 +76,7 @@ class LabelActor:
         """
         rows = decoded.select(_COMMON).to_pylist()
         good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
-        frames = [_frames(decoded, index) for index in good]
+        frames = [frames_of(decoded, index) for index in good]
         for index, (views, leads) in zip(good, self._looks(frames), strict=True):
             times = np.array(decoded["clip_times"][index].as_py()).reshape(-1, 2)
             said = self._labelled(views, times, _first_clip(decoded, index))
@@ -169,16 +170,3 @@ def _mean_probabilities(views: list[View]) -> np.ndarray:
 def _first_clip(decoded: pa.Table, index: int) -> int:
     """Number in the video of a row's first clip."""
     return decoded["first_clip"][index].as_py() or 0
-
-
-def _frames(decoded: pa.Table, index: int) -> Frames:
-    """The pixels of one row, on the table's own memory."""
-    shape = decoded["frames_shape"][index].as_py()
-    pixels = np.frombuffer(decoded["frames"][index].as_buffer(), dtype=np.uint8).reshape(shape)
-    clip_times = decoded["clip_times"][index].as_py()
-    clip_frames = np.array(decoded["clip_frames"][index].as_py(), dtype=np.int32)
-    return Frames(
-        unit_id=decoded["unit_id"][index].as_py(),
-        pixels=pixels,
-        clip_frames=clip_frames.reshape(len(clip_times) // 2, -1),
-    )
