@@ -30,6 +30,7 @@ from workers.timed_decode_actor import TimedDecodeActor
 from workers.timed_label_actor import TimedLabelActor
 from workers.timed_trial_actor import TimedTrialActor
 from workers.trial_schema import TRIALS_SCHEMA
+from workers.view_policy import ViewPolicy
 
 # A file of units/ is what a kill can cost: at most a two-thousandth of the run, and for the largest
 # runs so many rows that the files of a night can still be listed in seconds.
@@ -50,6 +51,7 @@ class GraphConfig:
         units: units of the run, done or not.
         accept_changed: whether objects that changed since they were listed are taken as they are.
         shadow_share: share of the units that are labelled without pruning too.
+        policy: when a unit has been looked at enough; None for all views of each.
         variants: prunings that are all tried on every unit, in place of labelling it by one.
     """
 
@@ -61,6 +63,7 @@ class GraphConfig:
     units: int
     accept_changed: bool = False
     shadow_share: float = 0.0
+    policy: ViewPolicy | None = None
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
 
     @property
@@ -86,6 +89,7 @@ class GraphConfig:
             units=self.units,
             decoders=self.pools.decoders[1],
             labellers=self.pools.labellers,
+            adaptive=self.policy is not None,
         )
 
     @property
@@ -168,9 +172,10 @@ class _Task:
 
 def _task(config: GraphConfig, report: Reporter) -> _Task:
     if config.variants:
-        settings = {"variants": dict(config.variants)}
-        return _Task(TimedTrialActor, settings, report.tried, TRIALS_SCHEMA)
-    return _Task(TimedLabelActor, {"shadow": config.shadow}, report.labelled, UNITS_SCHEMA)
+        variants = {"variants": dict(config.variants)}
+        return _Task(TimedTrialActor, variants, report.tried, TRIALS_SCHEMA)
+    settings = {"shadow": config.shadow, "policy": config.policy}
+    return _Task(TimedLabelActor, settings, report.labelled, UNITS_SCHEMA)
 
 
 def _belongs(within: Slice) -> Expr:

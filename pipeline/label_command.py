@@ -125,6 +125,12 @@ def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
         help="a timeline for long recordings: a clip with a label of its own every T, such as 2s, "
         "500ms or 1m; recordings are cut into units by time, each of which reads its part only",
     )
+    work.add_argument(
+        "--policy",
+        metavar="FILE",
+        help="look at each video only until its label is settled, as a file of jobs/calibrate.py "
+        "(local or s3://) says; it must have been fitted for this model, pruning and protocol",
+    )
     work.add_argument("--limit", type=int, metavar="N", help="label the first N videos only")
     _add_proof_flags(made)
     failures = made.add_argument_group("failures")
@@ -205,8 +211,9 @@ def _add_proof_flags(made: argparse.ArgumentParser) -> None:
         type=parse_share,
         default=0.0,
         metavar="SHARE",
-        help="label this share of the videos without pruning too, such as 0.01 or 1%% (always the "
-        "same ones): the summary and the reports then say how many labels pruning keeps",
+        help="label this share of the videos without pruning too, by all views, such as 0.01 or "
+        "1%% (always the same ones): the summary and the reports then say how many labels pruning "
+        "keeps",
     )
     proof.add_argument(
         "--min-agreement",
@@ -298,6 +305,7 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
         max_cpus=arguments.max_cpus,
         max_gpus=arguments.max_gpus,
         batch_size=arguments.batch_size,
+        policy=arguments.policy,
         shadow=arguments.shadow,
         min_agreement=arguments.min_agreement,
         prices=Prices.read(arguments.prices) if arguments.prices else None,
@@ -335,4 +343,5 @@ def _demo_output(task: str, arguments: argparse.Namespace) -> str:
     r = "default" if arguments.r is None else arguments.r
     every = f"-every-{arguments.every}" if arguments.every else ""
     shadow = f"-shadow-{arguments.shadow:g}" if arguments.shadow else ""
-    return f"{task}-{arguments.pruning}-r-{r}{every}{shadow}"
+    policy = f"-policy-{Path(arguments.policy).stem}" if arguments.policy else ""
+    return f"{task}-{arguments.pruning}-r-{r}{every}{policy}{shadow}"

@@ -41,6 +41,8 @@ class LabelOptions:
         max_cpus: cores that an autoscaling cluster can grow to, None for those that are there.
         max_gpus: GPUs that it can grow to.
         batch_size: views per forward pass.
+        policy: file that says when a video has been looked at enough, local or s3://; None for all
+            views of each.
         shadow: share of the units that are labelled without pruning too.
         min_agreement: share of those that must keep their label; fewer are warned of.
         prices: what machines cost, for the reports and for a budget of money.
@@ -71,6 +73,7 @@ class LabelOptions:
     max_cpus: int | None = None
     max_gpus: int | None = None
     batch_size: int | None = None
+    policy: str | None = None
     shadow: float = 0.0
     min_agreement: float | None = None
     prices: Prices | None = None
@@ -103,6 +106,11 @@ class LabelOptions:
             raise UsageError(
                 "--decoders auto measures on videos of the whole run, and a budget is decided "
                 "slice by slice; name how many decoders, or leave it out"
+            )
+        if self.every_s is not None and self.policy is not None:
+            raise UsageError(
+                "--policy looks at a video until its label is settled, and with --every each clip "
+                "has a label of its own; leave one of them out"
             )
         if self.every_s is not None and self.decoder != DECODERS[0]:
             raise UsageError(f"--every goes with --decoder {DECODERS[0]} only")

@@ -49,19 +49,21 @@ class Passing:
             units=self.total,
             accept_changed=self.options.retry_failed,
             shadow_share=self.options.shadow,
+            policy=self.plan.policy.policy if self.plan.policy is not None else None,
             variants=self.plan.variants,
         )
 
     def room(self, pools: Pools) -> Room:
         """What there is for the pools."""
         cluster, config = cluster_for(self.options), self.graph(pools)
+        views = config.grain.label_rows * self.plan.protocol.views
         return Room(
             cores=pools.cores,
             most_decoders=most_decoders(pools, cpus=cluster.cpus, memory=cluster.memory),
             labeller_threads=pools.labeller_threads,
             batch_size=config.batch_size,
             full_batch=default_batch(on_gpu=pools.labeller_gpus > 0),
-            views_per_call=config.grain.label_rows * self.plan.protocol.views,
+            views_per_call=views if config.policy is None else None,
         )
 
     def run_graph(
@@ -118,7 +120,7 @@ def pools_for(
     if plan is not None:
         on_gpu = cluster.gpus >= 1
         models = plan.models(shadow=bool(options.shadow))
-        views = count_rows(plan.run.manifest) * plan.protocol.views
+        views = int(count_rows(plan.run.manifest) * plan.looks)
         worth = labellers_worth_starting(views * (len(plan.variants) or 1))
         memory = labeller_bytes(
             plan.model["architecture"],

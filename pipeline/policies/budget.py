@@ -139,6 +139,17 @@ def policy_of(recorded: dict[str, Any]) -> ViewPolicy:
     return ViewPolicy(recorded["margin"], recorded["most"])
 
 
+def policies_by_slice(content: dict[str, Any]) -> tuple[list[Slice], list[ViewPolicy]]:
+    """The slices of a run with a policy and how each was looked at; without a budget one of all."""
+    kept = content.get(BUDGET)
+    if not kept:
+        policy = content["identity"]["policy"]
+        return slices_of(0), [ViewPolicy(policy["margin"], policy["most"])]
+    decided = kept["slices"]
+    slices = slices_of(sum(each["units"] for each in decided))
+    return slices, [policy_of(each) for each in decided]
+
+
 def _recorded(decision: Decision, units: int) -> dict[str, Any]:
     policy = asdict(decision.policy)
     return policy | {"units": units, "calibration": asdict(decision.point)}

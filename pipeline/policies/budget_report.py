@@ -50,7 +50,7 @@ def bought(content: dict[str, Any]) -> Bought | None:
     videos = sum(each["units"] for each in slices)
 
     def over_all(name: str) -> float:
-        return sum(each["units"] * each["calibration"][name] for each in slices) / videos
+        return float(sum(each["units"] * each["calibration"][name] for each in slices) / videos)
 
     currency = None if kept["money"] is None else content["prices"]["currency"]
     return Bought(
