@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline.numerals import digits
+from pipeline.policies.budget_report import budget_lines
 from pipeline.progress import clock
 from pipeline.run_directory import RunDirectory
 from pipeline.shadow_report import shadow_agreement, shadow_lines
@@ -28,6 +29,7 @@ def summary(run: RunDirectory, content: dict[str, Any]) -> str:
     if totals["judged"]:
         share = 100 * totals["right"] / totals["judged"]
         lines.append(f"Right:     {share:.1f} % of {totals['judged']:,} videos with a true label")
+    lines += budget_lines(content)
     lines += shadow_lines(content, shadow_agreement(run, content))
     stages = totals.get("stages")
     if stages and stages["bottleneck"]:
