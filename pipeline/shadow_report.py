@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.agreement import Estimate, ratio, share
 from pipeline.run_directory import RunDirectory
-from pipeline.spared import all_views
+from pipeline.spared import all_views, is_pruned
 
 _RULE = "!" * 78
 
@@ -101,8 +101,9 @@ def advice(content: dict[str, Any]) -> list[str]:
 
 def culprit(content: dict[str, Any]) -> str:
     """What may have cost labels."""
-    looks = ["looking less"] if "policy" in content["identity"] else []
-    return " or ".join((["pruning"] if content["identity"]["pruning"]["r"] else []) + looks)
+    identity = content["identity"]
+    pruned = ["pruning"] if is_pruned(identity) else []
+    return " or ".join(pruned + (["looking less"] if "policy" in identity else []))
 
 
 def _loud(content: dict[str, Any], problem: str, *advice: str) -> list[str]:

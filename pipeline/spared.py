@@ -55,6 +55,11 @@ class Spared:
 def all_views(content: Mapping[str, Any]) -> str:
     """What the model of a run's shadow sample did otherwise than the run, in words."""
     identity = content["identity"]
-    pruned = "without pruning" if identity.get("pruning", {}).get("r") else ""
+    pruned = "without pruning" if is_pruned(identity) else ""
     looked = "by all views" if "policy" in identity else ""
     return " ".join(filter(None, (looked, pruned)))
+
+
+def is_pruned(identity: Mapping[str, Any]) -> bool:
+    """Whether a run's model drops tokens."""
+    return bool(identity.get("pruning", {}).get("r", True))

@@ -11,7 +11,7 @@ from pipeline.numerals import digits
 from pipeline.progress import clock
 from pipeline.run_directory import RunDirectory
 from pipeline.shadow_report import shadow_agreement, shadow_lines
-from pipeline.spared import Spared
+from pipeline.spared import Spared, is_pruned
 
 _SHOWN = 5
 
@@ -74,15 +74,13 @@ def _looks(content: dict[str, Any]) -> list[str]:
     if spared is None or policy is None:
         return []
     text = (
-        f"Looks:     at {digits(spared.mean)} of {spared.of} views on average, "
-        f"{digits(spared.flops / spared.videos / 1e9, 4)} G FLOPs per video: "
-        f"{100 * spared.of_all:.1f} % of all views"
+        f"Looks:     {digits(spared.mean)} of {spared.of} views on average, "
+        f"{digits(spared.flops / spared.videos / 1e9, 4)} G FLOPs per video, "
+        f"{100 * spared.of_all:.1f} % of what all views take"
     )
-    if content["identity"]["pruning"]["r"]:
-        text += f", {100 * spared.of_unpruned:.1f} % of all views unpruned"
-    return [
-        f"{text}; the policy promises {100 * policy['agreement']:g} % of their labels",
-    ]
+    if is_pruned(content["identity"]):
+        text += f" and {100 * spared.of_unpruned:.1f} % of all unpruned"
+    return [f"{text}; promised: {100 * policy['agreement']:g} % of the labels of all views"]
 
 
 def _examples(run: RunDirectory) -> list[str]:

@@ -106,12 +106,11 @@ def _quality_cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         )
     if shadow and shadow["share"] is not None:
         about = f"of {words.counted(shadow['count'], figures['run']['labels_are'])}"
+        compared = shadow["compared"] if figures["looks"] else "as unpruned"
         cards.append(
             (
                 f"{100 * shadow['share']:.1f} %",
-                f"same label {shadow['compared']}"
-                if figures["looks"]
-                else "same label as unpruned",
+                f"same label {compared}",
                 f"{_interval(shadow)} {about} in the shadow sample",
             )
         )
