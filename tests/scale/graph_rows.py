@@ -126,14 +126,15 @@ class Looks:
             self.everything.sample()
             self.looks.append((time.time(), counts.units, time.process_time()))
 
-    def line(self, grain: Grain) -> str:
-        """For people."""
+    def line(self, grain: Grain, files: int) -> str:
+        """For people; `files` are those of the whole run."""
         (began, before, driver_before), (ended, after, driver) = self.looks[0], self.looks[-1]
         units, seconds = after - before, ended - began
         driver_s = driver - driver_before
         used_s, _ = self.everything.between(began, ended)
         return (
-            f"{units:,} units in {seconds:.1f} s: {units / seconds:,.0f} units/s; CPU time of the "
+            f"{units:,} units in {seconds:.1f} s: {units / seconds:,.0f} units/s and "
+            f"{files * units / self.units / seconds:.2g} files/s; CPU time of the "
             f"driver {1e3 * driver_s / units:.2f} ms per unit, "
             f"{1e3 * driver_s * grain.decode_rows / units:.2f} per block of {grain.decode_rows}, "
             f"{driver_s / seconds:.2f} of a core; of all processes "
@@ -152,7 +153,10 @@ def main() -> None:
     parser.add_argument("--frames-mb", type=float, default=0.0, help="decoded frames per unit")
     parser.add_argument("--decoders", type=int, default=2)
     parser.add_argument("--labelers", type=int, default=1)
-    parser.add_argument("--block-rows", type=int, help="units per block (as in a real run)")
+    parser.add_argument("--block-rows", type=int, help="units per block (default: as planned)")
+    parser.add_argument(
+        "--of", type=int, default=5_000_000, help="with blocks and files as of a run of so many"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="graph-rows-") as folder:
         print(_measured(arguments, RunDirectory(Location.of(folder))))
@@ -185,7 +189,7 @@ def _measured(arguments: argparse.Namespace, run: RunDirectory) -> str:
         raise SystemExit(f"{count_rows(run.units):,} rows of {units:,} units")
     if len(looks.looks) < 3:
         raise SystemExit("too short to be measured; try more --units")
-    return looks.line(config.grain)
+    return looks.line(config.grain, len(run.units.files(".parquet")))
 
 
 def _config(arguments: argparse.Namespace) -> Config:
@@ -201,7 +205,7 @@ def _config(arguments: argparse.Namespace) -> Config:
             decoders=(arguments.decoders,) * 2,
             labellers=arguments.labelers,
         ),
-        units=arguments.units,
+        units=arguments.of,
         block_rows=arguments.block_rows,
     )
 
