@@ -147,6 +147,7 @@ def table(inputs: Inputs, counts: Sequence[int] = GPUS) -> str:
     def could(part: str) -> Callable[[Night], str]:
         return lambda each: f"{each.capacities[part]:,.0f}"
 
+    limited = inputs.storage_mb_per_s is not None
     return "\n".join(
         [
             row("GPUs", alone, lambda each: f"{each.gpus:,}"),
@@ -155,6 +156,7 @@ def table(inputs: Inputs, counts: Sequence[int] = GPUS) -> str:
             row("videos a second: the GPUs could do", alone, could("labellers")),
             row("... one driver", alone, could("driver (rows)")),
             row("... one prefix of S3, GET", alone, could("storage requests")),
+            *([row("... bandwidth", alone, could("storage bandwidth"))] if limited else []),
             row("... commits", alone, could("commits")),
             row("**first bottleneck of one run**", alone, lambda each: f"**{each.bottleneck}**"),
             row("one run does, videos a second", alone, lambda e: f"{e.videos_per_s:,.0f}"),
