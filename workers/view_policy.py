@@ -1,0 +1,124 @@
+"""Which views of a video are looked at, in which order, and when the answer is settled.
+
+A protocol's label is that of the mean over all its views. After some of them the label that leads
+so far is nearly certain to be that of all, and the rest need not be computed. How certain follows
+from the lead: of n views k were looked at, and the mean over a sample of k of n things, drawn
+without replacement, strays from the mean over all by sigma * sqrt((n - k) / (k * (n - 1))), where
+sigma is their spread (W. G. Cochran, Sampling Techniques, 1977, theorem 2.2). A lead of `margin`
+times that root is enough; what `margin` must be is found on videos whose views were all labelled.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class ViewPolicy:
+    """When a video has been looked at enough.
+
+    Attributes:
+        margin: the lead of the best class over the second that settles it, in units of
+            `needed_lead`; infinite for a policy that looks at every view.
+        most: views at the most, None for all.
+    """
+
+    margin: float
+    most: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.margin >= 0:
+            raise ValueError(f"margin must be a number, 0 or more; got {self.margin!r}")
+        if self.most is not None and self.most < 1:
+            raise ValueError(f"most must be 1 or more views; got {self.most!r}")
+
+    def is_settled(self, lead: float, *, seen: int, views: int) -> bool:
+        """Whether a video needs no further look.
+
+        Args:
+            lead: of the best class over the second, in the mean probabilities of the views so far.
+            seen: views so far, 1 or more.
+            views: views of the protocol.
+        """
+        return bool(self.are_settled(np.array([lead]), seen=np.array([seen]), views=views)[0])
+
+    def are_settled(
+        self, leads: Floats, *, seen: npt.NDArray[np.integer], views: int
+    ) -> npt.NDArray[np.bool_]:
+        """(n,) `is_settled` for leads (n,) after so many views (n,) each."""
+        most = min(views, self.most or views)
+        enough = [self.margin * needed_lead(count, views) for count in range(1, most)]
+        return np.asarray(leads >= np.array([*enough, -np.inf])[np.minimum(seen, most) - 1])
+
+
+def needed_lead(seen: int, views: int) -> float:
+    """The lead that settles a video at margin 1: 1 after the first view, 0 after the last."""
+    if seen >= views:
+        return 0.0
+    return math.sqrt((views - seen) / (seen * (views - 1)))
+
+
+def view_order(clips: int, crops: int) -> list[tuple[int, int]]:
+    """Every (clip, crop) once, in the order in which they are looked at.
+
+    The clip in the middle of the video under the middle crop comes first, then the other clips,
+    each as far as can be from those before, then the other crops in the same way.
+    """
+    return [(clip, crop) for crop in _spread(crops) for clip in _spread(clips)]
+
+
+def _spread(count: int) -> list[int]:
+    """0 to count - 1 from the middle on, each as far as can be from those before; ties go to the
+    lower.
+    """
+    order = [count // 2]
+    rest = [place for place in range(count) if place != order[0]]
+    while rest:
+        farthest = max(rest, key=lambda place: (min(abs(place - o) for o in order), -place))
+        order.append(farthest)
+        rest.remove(farthest)
+    return order
+
+
+def lead(mean: Floats) -> Floats:
+    """(...,) lead of the best class over the second in mean probabilities (..., classes); of a
+    single class, its probability.
+
+    It is rounded to float32, as a run writes it down, so that whoever reads it decides likewise.
+    """
+    if mean.shape[-1] == 1:
+        found = mean[..., 0]
+    else:
+        best = np.partition(mean, -2, axis=-1)
+        found = best[..., -1] - best[..., -2]
+    return np.asarray(found).astype(np.float32).astype(np.float64)
+
+
+def leads(probabilities: Floats) -> Floats:
+    """(views,) float64, `lead` in the mean of the views up to each.
+
+    Args:
+        probabilities: float32 (views, classes), in the order in which they are looked at.
+    """
+    counts = np.arange(1, len(probabilities) + 1)[:, None]
+    return lead(np.cumsum(probabilities, axis=0, dtype=np.float64) / counts)
+
+
+def views_needed(policy: ViewPolicy, leads: Floats) -> int:
+    """Views that a policy looks at, of a video with these leads after each of them.
+
+    Args:
+        policy: when to stop.
+        leads: (views,) as `leads` gives them.
+    """
+    views = len(leads)
+    for seen, lead in enumerate(leads.tolist(), start=1):
+        if policy.is_settled(lead, seen=seen, views=views):
+            return seen
+    return views
