@@ -23,11 +23,15 @@ from pipeline.stopping import end_on_sigterm
 _HARMLESS = "PYTHON worker processes have been started"
 
 
-def start_ray() -> None:
+def start_ray(*, cores: int | None = None) -> None:
     """Joins the cluster that the job was submitted to, or starts a Ray of its own.
 
     RAY_ADDRESS alone tells: `ray job submit` sets it, and a cluster that an earlier program left
     behind on this machine does not. A second call changes nothing.
+
+    Args:
+        cores: that a Ray of its own is told of; None for this machine's and those of the graph's
+            own steps.
     """
     if ray.is_initialized():
         return
@@ -36,7 +40,7 @@ def start_ray() -> None:
     if is_own_ray():
         # The graph's own steps are light. On a machine of few cores they must not take a whole
         # one from the pools.
-        cores = len(os.sched_getaffinity(0)) + int(OVERHEAD_CPUS)
+        cores = cores or len(os.sched_getaffinity(0)) + int(OVERHEAD_CPUS)
         settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     with _native_stderr_held():
         ray.init(**settings)
