@@ -142,7 +142,7 @@ def _curves(default: sta.Pruning, most: int) -> list[Variant]:
     rates = sorted({min(most, round(default.r * share)) for share in _CURVE} - {0, default.r})
     by_chance = dataclasses.replace(default, score="random")
     return [
-        Variant(f"{name}-r{r}", f"{about}, r = {r}", (dataclasses.replace(pruning, r=r),))
+        Variant(f"curve-{name}-r{r}", f"{about}, r = {r}", (dataclasses.replace(pruning, r=r),))
         for r in rates
         for name, about, pruning in (
             (DEFAULT, "STA", default),
