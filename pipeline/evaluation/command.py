@@ -191,7 +191,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[TrialOptions, list[Variant]]:
         model.architecture, r=arguments.r, seeds=arguments.seeds, classes=len(model.labels)
     )
     names = arguments.variants.split(",") if arguments.variants else []
-    names += _QUICK if arguments.quick else ()
+    names += list(_QUICK) if arguments.quick else []
     if names:
         variants = chosen(variants, names)
     source = arguments.input or _demo_archive(arguments.videos or _DEMO_VIDEOS)
