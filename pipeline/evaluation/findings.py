@@ -64,6 +64,10 @@ class Findings:
         """The figures of a variant, None if it was not tried."""
         return next((each for each in self.figures if each.variant.name == name), None)
 
+    def about(self, name: str) -> str:
+        """What a variant that was tried is."""
+        return next(v.variant.about for v in self.figures if v.variant.name == name)
+
     @property
     def default(self) -> Figures:
         """The figures of STA as it is by default."""
@@ -104,8 +108,8 @@ def find(run: RunDirectory, variants: Sequence[Variant]) -> Findings:
     Raises:
         UsageError: they are no finished trials.
     """
-    content = run.load()
-    found = outcomes(read_trials(run), variants, content["model"]["labels"])
+    chunks, content = read_trials(run), run.load()
+    found = outcomes(chunks, variants, content["model"]["labels"])
     base = found.by_variant[DEFAULT]
     figures = tuple(_figures(variant, found.by_variant[variant.name], base) for variant in variants)
     return Findings(run, content, figures, tuple(tables(found, variants)), found)

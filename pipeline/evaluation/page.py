@@ -46,7 +46,7 @@ def _page(found: Findings) -> str:
             {
                 "title": table.title,
                 "says": table.says,
-                "verdict": verdict(table),
+                "verdict": verdict(table, found),
                 "rows": [compared(line, found) for line in table.lines],
             }
             for table in found.tables

@@ -67,7 +67,7 @@ def _against(found: Findings, cost: Callable[[Figures], Estimate], axis: str, ti
     curves = {kind: [v.name for v in of_kind(variants, kind)] for kind in (DEFAULT, RANDOM)}
     joined = {name for names in curves.values() for name in names} | {UNPRUNED}
     others = [each for each in found.figures if each.variant.name not in joined]
-    _points(axes, others, cost, fmt="o", color=_OTHERS, markersize=4, label="other switches")
+    _points(axes, others, cost, bars=False, fmt="x", color=_OTHERS, label="other switches")
     for kind, colour, label in (
         (RANDOM, _RANDOM, "random tokens"),
         (DEFAULT, _STA, "STA"),
@@ -87,7 +87,12 @@ def _against(found: Findings, cost: Callable[[Figures], Estimate], axis: str, ti
 
 
 def _points(
-    axes: Any, figures: Sequence[Figures], cost: Callable[[Figures], Estimate], **style: Any
+    axes: Any,
+    figures: Sequence[Figures],
+    cost: Callable[[Figures], Estimate],
+    *,
+    bars: bool = True,
+    **style: Any,
 ) -> None:
     if not figures:
         return
@@ -95,8 +100,8 @@ def _points(
     axes.errorbar(
         [each.value for each in x],
         [100 * each.value for each in y],
-        xerr=_bars(x, 1.0),
-        yerr=_bars(y, 100.0),
+        xerr=_bars(x, 1.0) if bars else None,
+        yerr=_bars(y, 100.0) if bars else None,
         capsize=2,
         elinewidth=1,
         **style,
@@ -142,7 +147,7 @@ def _differences(found: Findings) -> Plot | None:
             markersize=5,
             label="paper, ViT-L on Kinetics-400",
         )
-    axes.set_yticks(places, [f"{line.variant}" for line in lines])
+    axes.set_yticks(places, [found.about(line.variant) for line in lines])
     axes.set_ylim(-0.7, len(lines) - 0.3)
     axes.set_xlabel("difference in accuracy, points")
     axes.grid(axis="x", color="#e6e9ee")

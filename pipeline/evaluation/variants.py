@@ -119,7 +119,7 @@ def _switched(default: sta.Pruning, seeds: int) -> list[Variant]:
         )
 
     return [
-        one("grouping-paper", "STA, grouped as in Algorithm 1", grouping="paper"),
+        one("grouping-paper", "STA, grouping of the paper", grouping="paper"),
         several(RANDOM, "random tokens", score="random"),
         one("score-semantics", "1 - F alone", score="semantics"),
         one("score-redundancy", "A alone", score="redundancy"),
@@ -179,7 +179,7 @@ def _schedules(architecture: str, default: sta.Pruning, classes: int) -> list[Va
     return [
         Variant(
             f"schedule-{name}",
-            f"{name} schedule" + (", random first frame" if first_frame == "random" else ""),
+            f"{name} schedule",
             (dataclasses.replace(base, r=_nearest_r(architecture, base, level, flops)),),
         )
         for name, base in bases.items()

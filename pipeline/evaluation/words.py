@@ -11,7 +11,7 @@ from pipeline.evaluation.verdicts import Line, Table, Verdict
 from pipeline.numerals import digits
 
 COLUMNS = ("variant", "r", "GFLOPs", "right", "top 5", "single view", "against STA", "ms")
-COMPARED = ("variant", "r", "GFLOPs", "right", "difference", "paper", "difference there", "")
+COMPARED = ("variant", "r", "GFLOPs", "right", "difference", "paper", "difference there", "verdict")
 
 _SHOWN = 3
 
@@ -66,23 +66,24 @@ def _name(each: Figures) -> str:
     return each.variant.about + (f" (mean of {seeds} seeds)" if seeds > 1 else "")
 
 
-def verdict(table: Table) -> str:
+def verdict(table: Table, found: Findings) -> str:
     """What a table comes to, in a sentence."""
-    by_verdict = {
-        kind: [line.variant for line in table.lines if line.verdict == kind] for kind in Verdict
-    }
+
+    def named(kind: Verdict) -> str:
+        return ", ".join(found.about(line.variant) for line in table.lines if line.verdict == kind)
+
+    same = named(Verdict.SAME)
+    told = f" As in the paper: {same}." if same else ""
     match table.verdict:
         case Verdict.SAME:
             return "The order is the paper's."
         case Verdict.OTHER:
-            return f"The order is not the paper's: {', '.join(by_verdict[Verdict.OTHER])}."
+            return f"The order is not the paper's: {named(Verdict.OTHER)}.{told}"
         case Verdict.OPEN:
-            said = (
-                "Whether the order is the paper's cannot be told from so many videos: the interval "
-                f"of the difference covers 0 for {', '.join(by_verdict[Verdict.OPEN])}"
+            return (
+                "Whether the order is the paper's cannot be told from so many videos: intervals "
+                f"of {named(Verdict.OPEN)} cover 0.{told}"
             )
-            told = by_verdict[Verdict.SAME]
-            return f"{said}; as in the paper: {', '.join(told)}." if told else f"{said}."
     return "The paper says nothing of this."
 
 
@@ -132,19 +133,18 @@ def cards(found: Findings) -> list[tuple[str, str]]:
 
 
 def notes(found: Findings) -> list[str]:
-    """What a reader has to know of the videos that were left out, and of the times."""
+    """What a reader has to know of the videos that were left out."""
     outcomes, said = found.outcomes, []
     if outcomes.failed:
-        said.append(f"{outcomes.failed:,} videos could not be read and are left out.")
+        said.append(f"{outcomes.failed:,} that could not be read")
     if outcomes.unlabelled:
-        said.append(f"{outcomes.unlabelled:,} videos have no label and are left out.")
+        said.append(f"{outcomes.unlabelled:,} without a label")
     if outcomes.unknown:
         named = ", ".join(repr(label) for label, _ in outcomes.unknown.most_common(_SHOWN))
         said.append(
-            f"{outcomes.unknown.total():,} videos have a label that is none of the model's and are "
-            f"left out, such as {named}."
+            f"{outcomes.unknown.total():,} whose label is none of the model's, such as {named}"
         )
-    return said
+    return [f"Left out of the videos: {', '.join(said)}."] if said else []
 
 
 def how(found: Findings) -> list[str]:
@@ -160,7 +160,8 @@ def how(found: Findings) -> list[str]:
         "and its interval leaves 0 out. With some thirty differences one or two may leave 0 out by "
         "chance alone.",
         "FLOPs are multiply-accumulates by fvcore's convention. Schedules are compared at FLOPs "
-        "that all three can reach, which may be more than STA's default.",
+        "that all three can reach, which may be more than STA's default, and with a random first "
+        "frame where ToMe's step, which drops half of a frame at the most, stands in the way.",
         f"Device time per view is measured on {found.device}, the mean over all batches"
         + ("." if found.on_gpu else ", by the clock: other work on the machine is in it."),
         "The paper's figures are of ViT-L on Kinetics-400, r = 64. Another model on other videos "
@@ -171,7 +172,7 @@ def how(found: Findings) -> list[str]:
 def screen(found: Findings) -> str:
     """The result for a terminal."""
     lines = [*lead(found), *notes(found), "", *_aligned([COLUMNS, *map(row, found.figures)]), ""]
-    lines += [f"{table.title}: {verdict(table)}" for table in found.tables]
+    lines += [f"{table.title}: {verdict(table, found)}" for table in found.tables]
     return "\n".join(lines)
 
 

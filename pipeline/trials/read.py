@@ -54,13 +54,17 @@ def read_trials(run: RunDirectory) -> Iterator[Trials]:
     is another in another run over the same videos.
 
     Raises:
-        UsageError: the folder holds no finished trials run.
+        UsageError: the folder holds no finished trials run; said before the first chunk.
     """
     if not run.exists() or "variants" not in run.load()["identity"]:
         raise UsageError(f"there are no trials in {run.root.uri}")
     if not run.success.exists():
         raise UsageError(f"the trials in {run.root.uri} are not finished; resume them")
     content = run.load()
+    return _chunks(run, content)
+
+
+def _chunks(run: RunDirectory, content: dict[str, Any]) -> Iterator[Trials]:
     names = sorted(content["identity"]["variants"])
     classes = len(content["model"]["labels"])
     protocol = content["identity"]["protocol"]

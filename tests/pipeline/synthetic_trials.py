@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,9 @@ from workers.trial_schema import TRIALS_SCHEMA
 LABELS = ("cat", "dog", "emu", "fox", "gnu", "hen", "ibis")
 
 
-def probabilities(right, *, views=2, classes=len(LABELS), truths=None):
+def probabilities(right, *, views=2, truths=None):
     """(n, views, classes) float32: 0.4 for the truth where `right`, else for the class after it."""
-    right = np.asarray(right, bool)
+    right, classes = np.asarray(right, bool), len(LABELS)
     truths = np.zeros(len(right), int) if truths is None else np.asarray(truths)
     said = np.full((len(right), views, classes), 0.6 / (classes - 1), np.float32)
     first = np.where(right, truths, (truths + 1) % classes)
@@ -92,8 +91,3 @@ def write_trials(
     )
     run.success.write_bytes(b"")
     return run
-
-
-def loaded_json(path: Path):
-    """A JSON file."""
-    return json.loads(path.read_text())

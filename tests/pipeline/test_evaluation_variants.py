@@ -63,7 +63,9 @@ def test_chance_is_tried_with_every_seed_and_nothing_else_is():
 
 def test_random_tokens_are_tried_at_every_r_of_the_curve_of_sta():
     points = {
-        kind: {each.r for each in all_variants("vit_large") if each.name.startswith(f"curve-{kind}")}
+        kind: {
+            each.r for each in all_variants("vit_large") if each.name.startswith(f"curve-{kind}")
+        }
         for kind in ("sta", "random")
     }
     assert points["sta"] == points["random"] == {16, 32, 48, 80, 96}
@@ -86,7 +88,9 @@ def test_only_what_was_named_is_tried_with_the_two_that_all_is_measured_by():
 
 
 def test_a_name_that_fits_nothing_is_refused_with_those_that_do():
-    with pytest.raises(UsageError, match="there is no 'orders'; there are unpruned, sta, .*order-B"):
+    with pytest.raises(
+        UsageError, match="there is no 'orders'; there are unpruned, sta, .*order-B"
+    ):
         chosen(all_variants("vit_demo"), ["orders"])
 
 

@@ -142,7 +142,7 @@ def test_killed_trials_are_resumed_to_the_same_rows(
     driver.wait()
     assert not (output / "_SUCCESS").exists()
     with pytest.raises(UsageError, match="not finished"):
-        next(read_trials(RunDirectory(Location.of(str(output)))))
+        read_trials(RunDirectory(Location.of(str(output))))
     assert rows(run_trials(asked(output))) == rows(run)
 
 
@@ -170,7 +170,7 @@ def test_nothing_to_try_and_an_empty_sample_are_refused(asked, tmp_path):
 
 def test_a_folder_without_trials_is_told_apart(tmp_path):
     with pytest.raises(UsageError, match="no trials in"):
-        next(read_trials(RunDirectory(Location.of(str(tmp_path)))))
+        read_trials(RunDirectory(Location.of(str(tmp_path))))
 
 
 def test_probabilities_of_a_view_add_up_to_one(run):
