@@ -16,9 +16,12 @@ from pipeline.errors import UsageError
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.manifest import unit_id
+from pipeline.planner.from_run import finished_run
 from pipeline.run_directory import RunDirectory
+from pipeline.run_report import write_run_report
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, read_trials, run_trials
+from pipeline.verify import verify
 from tests.videos import write_video
 from workers.trial_schema import TRIALS_SCHEMA
 
@@ -123,6 +126,12 @@ def test_labels_are_not_added_to_trials(run, archive, random_checkpoint):
     options = LabelOptions("k400", str(archive), run.root.uri, str(random_checkpoint))
     with pytest.raises(UsageError, match="another configuration"):
         plan_labelling(options)
+
+
+@pytest.mark.parametrize("reader", [verify, finished_run, write_run_report])
+def test_what_reads_labels_says_that_these_are_trials(run, reader):
+    with pytest.raises(UsageError, match="holds trials of several prunings, and no labels"):
+        reader(run)
 
 
 def test_killed_trials_are_resumed_to_the_same_rows(
