@@ -18,6 +18,7 @@ from pipeline.evaluation.truths import check_truths
 from pipeline.evaluation.variants import Variant, all_variants, chosen
 from pipeline.evaluation.words import screen
 from pipeline.failure_limit import FailureLimit
+from pipeline.ray_session import check_outlives_job
 from pipeline.resources import parse_decoders
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, run_trials
@@ -50,7 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nStopped. Run the same command again to resume.", file=sys.stderr)
         return 1
-    except (UsageError, ValueError, OSError, pa.ArrowException) as error:
+    except pa.ArrowException as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except (UsageError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print(screen(found))
@@ -147,6 +151,11 @@ def _add_work_flags(parser: argparse.ArgumentParser) -> None:
         "--max-failed", metavar="SHARE", help="stop early when more than this share cannot be read"
     )
     work.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="try those again that failed for a reason that may be gone",
+    )
+    work.add_argument(
         "--decoder", choices=DECODERS, default=DECODERS[0], help="default: %(default)s"
     )
     work.add_argument("--decoders", metavar="N|MIN:MAX|auto", help="decode actors")
@@ -170,6 +179,7 @@ def _add_work_flags(parser: argparse.ArgumentParser) -> None:
 
 def _output(arguments: argparse.Namespace) -> str:
     if arguments.output is not None:
+        check_outlives_job(arguments.output)
         return str(arguments.output)
     if arguments.input is None:
         return str(_DEMO / "evaluation")
@@ -209,6 +219,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[TrialOptions, list[Variant]]:
         protocol=arguments.protocol,
         views=parse_views(arguments.views) if arguments.views else None,
         max_failed=FailureLimit.parse(arguments.max_failed) if arguments.max_failed else None,
+        retry_failed=arguments.retry_failed,
         decoder=arguments.decoder,
         decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
         labelers=arguments.labelers,
