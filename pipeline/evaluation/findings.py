@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline import agreement
 from pipeline.agreement import Estimate
+from pipeline.errors import UsageError
 from pipeline.evaluation.scores import Outcome, Outcomes, accuracy, difference, outcomes
 from pipeline.evaluation.variants import DEFAULT, RANDOM, UNPRUNED, Variant
 from pipeline.evaluation.verdicts import Table, tables
@@ -106,10 +107,16 @@ def find(run: RunDirectory, variants: Sequence[Variant]) -> Findings:
     """Reads finished trials and works everything out.
 
     Raises:
-        UsageError: they are no finished trials.
+        UsageError: they are no finished trials, or of no video that can be judged.
     """
     chunks, content = read_trials(run), run.load()
     found = outcomes(chunks, variants, content["model"]["labels"])
+    if not found.videos:
+        raise UsageError(
+            f"nothing to judge in {run.root.uri}: {found.failed:,} videos could not be read, "
+            f"{found.unlabelled:,} have no label, {found.unknown.total():,} one that is none of the "
+            f"model's"
+        )
     base = found.by_variant[DEFAULT]
     figures = tuple(_figures(variant, found.by_variant[variant.name], base) for variant in variants)
     return Findings(run, content, figures, tuple(tables(found, variants)), found)

@@ -26,7 +26,7 @@ CONTENT = "evaluation.json"
 
 def write(found: Findings, out: Location) -> Location:
     """Writes both into a folder; where the page lies."""
-    text = json.dumps(as_json(found), indent=2, ensure_ascii=False)
+    text = json.dumps(as_json(found), indent=2, ensure_ascii=False, allow_nan=False)
     out.child(CONTENT).write_bytes(text.encode() + b"\n")
     page = out.child(PAGE)
     page.write_bytes(_page(found).encode())

@@ -91,6 +91,15 @@ def test_trials_that_are_not_there_are_told(tmp_path):
         find(run, all_variants("vit_demo"))
 
 
+def test_trials_without_a_video_to_judge_by_say_why(tmp_path):
+    variants = [each for each in all_variants("vit_demo") if each.name in ("unpruned", "sta")]
+    said = {each.name: probabilities([True, True]) for each in variants}
+    prunings = {each.name: each.prunings[0] for each in variants}
+    run = write_trials(tmp_path / "trials", said, prunings, [None, "yak"], failed=4)
+    with pytest.raises(UsageError, match="4 videos could not be read, 1 have no label, 1 one that"):
+        find(run, variants)
+
+
 @needs_browser
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
 def test_the_page_stands_alone_fits_and_shows_tables_and_plots(page, size):
