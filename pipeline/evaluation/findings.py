@@ -114,8 +114,8 @@ def find(run: RunDirectory, variants: Sequence[Variant]) -> Findings:
     if not found.videos:
         raise UsageError(
             f"nothing to judge in {run.root.uri}: {found.failed:,} videos could not be read, "
-            f"{found.unlabelled:,} have no label, {found.unknown.total():,} one that is none of the "
-            f"model's"
+            f"{found.unlabelled:,} have no label, {found.unknown.total():,} one that is none of "
+            f"the model's"
         )
     base = found.by_variant[DEFAULT]
     figures = tuple(_figures(variant, found.by_variant[variant.name], base) for variant in variants)
