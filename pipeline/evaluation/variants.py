@@ -121,8 +121,8 @@ def _switched(default: sta.Pruning, seeds: int) -> list[Variant]:
     return [
         one("grouping-paper", "STA, grouping of the paper", grouping="paper"),
         several(RANDOM, "random tokens", score="random"),
-        one("score-semantics", "1 - F alone", score="semantics"),
-        one("score-redundancy", "A alone", score="redundancy"),
+        one("score-semantics", "semantics alone, 1 - F", score="semantics"),
+        one("score-redundancy", "redundancy alone, A", score="redundancy"),
         several("first-random", "random first frame", first_frame="random"),
         several("first-grid", "first frame by grid", first_frame="grid"),
         *(
@@ -131,8 +131,8 @@ def _switched(default: sta.Pruning, seeds: int) -> list[Variant]:
             if order != default.direction
         ),
         *(
-            one(f"similarity-{similarity}", f"similarity of {similarity}", similarity=similarity)
-            for similarity in ("q", "v", "ffn")
+            one(f"similarity-{similarity}", f"similarity of {what}", similarity=similarity)
+            for similarity, what in (("q", "queries"), ("v", "values"), ("ffn", "FFN inputs"))
         ),
     ]
 
