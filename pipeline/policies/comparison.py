@@ -56,6 +56,7 @@ class Comparison:
         thresholds: of `changes`, descending; a view gets as many rungs as it lies below.
         shares: of the views, per rung.
         flops: mean per view.
+        rung_flops: of a view, per rung.
         rungs: agreement of each rung alone with the lowest.
         adaptive: agreement of adaptive r with the lowest rung.
         fixed: that of fixed r at the same FLOPs: a mixture of the two neighbouring rungs.
@@ -70,6 +71,7 @@ class Comparison:
     thresholds: tuple[float, ...]
     shares: tuple[float, ...]
     flops: float
+    rung_flops: tuple[float, ...]
     rungs: tuple[Estimate, ...]
     adaptive: Estimate
     fixed: Estimate
@@ -113,6 +115,7 @@ def compare(
         thresholds=tuple(thresholds.tolist()),
         shares=tuple(shares.tolist()),
         flops=flops,
+        rung_flops=tuple(ladder.flops.tolist()),
         rungs=tuple(share(int(each.sum()), len(each)) for each in agreeing),
         adaptive=mean(adaptive),
         fixed=mean(fixed),
