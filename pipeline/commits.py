@@ -115,7 +115,10 @@ def committed(run: RunDirectory) -> Counts:
     """What units/ holds, after `reconcile`."""
 
     def count(file: Location) -> Counts:
-        return Counts.of(_table((file,), list(COUNTED)))
+        filesystem, path = file.filesystem()
+        with pq.ParquetFile(path, filesystem=filesystem) as rows:
+            held = [name for name in COUNTED if name in rows.schema_arrow.names]
+            return Counts.of(rows.read(columns=held))
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return sum(pool.map(count, run.units.files(".parquet")), Counts())

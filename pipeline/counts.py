@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# The columns of units/ that are counted.
+# The columns of units/ that are counted, as far as they are there: trials have no labels.
 COUNTED = ("error_type", "duration_s", "size_bytes", "label_id", "shadow_label_id")
 
 
@@ -34,17 +34,16 @@ class Counts:
 
     @classmethod
     def of(cls, units: pa.Table) -> Counts:
-        """Of rows of units/, of which COUNTED is read."""
+        """Of rows of units/, of which COUNTED is read, as far as it is there."""
+        shadow, agreeing = _agreement(units)
         reasons = units["error_type"].drop_null().value_counts().to_pylist()
         return cls(
             units=units.num_rows,
             failures=Counter({each["values"]: each["counts"] for each in reasons}),
             seconds=pc.sum(units["duration_s"], min_count=0).as_py(),
             size_bytes=pc.sum(units["size_bytes"], min_count=0).as_py(),
-            shadow=pc.count(units["shadow_label_id"]).as_py(),
-            agreeing=pc.sum(
-                pc.equal(units["label_id"], units["shadow_label_id"]), min_count=0
-            ).as_py(),
+            shadow=shadow,
+            agreeing=agreeing,
         )
 
     @property
@@ -70,3 +69,11 @@ class Counts:
     def reasons(self) -> str:
         """The failures by reason, most frequent first: "58 not_found, 3 forbidden"."""
         return ", ".join(f"{count:,} {reason}" for reason, count in self.failures.most_common())
+
+
+def _agreement(units: pa.Table) -> tuple[int, int]:
+    """Rows of the shadow sample, and those of them with the same label both times."""
+    if "shadow_label_id" not in units.column_names:
+        return 0, 0
+    same = pc.equal(units["label_id"], units["shadow_label_id"])
+    return pc.count(units["shadow_label_id"]).as_py(), pc.sum(same, min_count=0).as_py()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,8 @@ from workers.schema import UNITS_SCHEMA
 from workers.shadow import Shadow
 from workers.timed_decode_actor import TimedDecodeActor
 from workers.timed_label_actor import TimedLabelActor
+from workers.timed_trial_actor import TimedTrialActor
+from workers.trial_schema import TRIALS_SCHEMA
 
 # A file of units/ is what a kill can cost: at most a two-thousandth of the run, and for the largest
 # runs so many rows that the files of a night can still be listed in seconds.
@@ -45,6 +48,7 @@ class GraphConfig:
         units: units of the run, done or not.
         accept_changed: whether objects that changed since they were listed are taken as they are.
         shadow_share: share of the units that are labelled without pruning too.
+        variants: prunings that are all tried on every unit, in place of labelling it by one.
     """
 
     protocol: Protocol
@@ -55,6 +59,7 @@ class GraphConfig:
     units: int
     accept_changed: bool = False
     shadow_share: float = 0.0
+    variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
 
     @property
     def shadow(self) -> Shadow | None:
@@ -116,10 +121,11 @@ def run_graph(
         num_cpus=pools.decoder_cpus,
         memory=DECODER_MEMORY,
     )
+    task = _task(config, report)
     units = units.map_batches(
-        TimedLabelActor,
-        fn_constructor_args=(report.work, config.labeller, config.protocol, report.labelled),
-        fn_constructor_kwargs={"shadow": config.shadow},
+        task.actor,
+        fn_constructor_args=(report.work, config.labeller, config.protocol, task.progress),
+        fn_constructor_kwargs=task.settings,
         batch_size=rows.label_rows,
         batch_format="pyarrow",
         zero_copy_batch=True,
@@ -133,9 +139,28 @@ def run_graph(
         path,
         filesystem=filesystem,
         min_rows_per_file=config.commit_rows,
-        schema=_described(run),
+        schema=task.schema.with_metadata(run.schema_metadata()),
         ray_remote_args={"num_cpus": IO_CPUS},
     )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the labellers do: their class, what it is given besides, whom it tells of its rows, and
+    the schema of these.
+    """
+
+    actor: type
+    settings: dict[str, Any]
+    progress: Callable[[pa.Table], None]
+    schema: pa.Schema
+
+
+def _task(config: GraphConfig, report: Reporter) -> _Task:
+    if config.variants:
+        settings = {"variants": dict(config.variants)}
+        return _Task(TimedTrialActor, settings, report.tried, TRIALS_SCHEMA)
+    return _Task(TimedLabelActor, {"shadow": config.shadow}, report.labelled, UNITS_SCHEMA)
 
 
 def _checkpointing(run: RunDirectory) -> CheckpointConfig:
@@ -156,7 +181,3 @@ def _pool(size: tuple[int, int]) -> Any:
     if low == high:
         return ActorPoolStrategy(size=low)
     return ActorPoolStrategy(min_size=low, max_size=high)
-
-
-def _described(run: RunDirectory) -> pa.Schema:
-    return UNITS_SCHEMA.with_metadata(run.schema_metadata())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import sta
@@ -28,6 +29,8 @@ class LabelPlan:
         model: what run.json says of the model.
         protocol: how videos become views.
         labeller: what the labellers load.
+        variants: prunings that are all tried on every unit, in place of labelling it by one.
+        sample: so many videos of the input, those with the smallest unit ids; None for all.
     """
 
     run: RunDirectory
@@ -35,6 +38,12 @@ class LabelPlan:
     model: dict[str, Any]
     protocol: Protocol
     labeller: LabellerConfig
+    variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
+    sample: int | None = None
+
+    def models(self, *, shadow: bool) -> int:
+        """How many a labeller holds."""
+        return len(self.variants) or (2 if shadow else 1)
 
 
 def plan_labelling(options: LabelOptions) -> LabelPlan:
@@ -53,7 +62,7 @@ def plan_labelling(options: LabelOptions) -> LabelPlan:
             "--shadow compares with the unpruned model, and with --r 0 nothing is pruned; leave one"
             " of them out"
         )
-    views = _protocol(options, model)
+    views = protocol_for(options, model)
     plan = LabelPlan(
         run=RunDirectory(Location.of(options.output)),
         identity=_identity(options, model, pruning, views),
@@ -68,12 +77,21 @@ def plan_labelling(options: LabelOptions) -> LabelPlan:
             fingerprint=model.fingerprint,
         ),
     )
+    check_place(plan, options.source)
+    return plan
+
+
+def check_place(plan: LabelPlan, source: str) -> None:
+    """Refuses an output that holds something else, and an input that holds nothing.
+
+    Raises:
+        UsageError: the message says what is there.
+    """
     if plan.run.exists():
         check_same(plan.run.load()["identity"], plan.identity, plan.run.root.uri)
     else:
         plan.run.check_unused()
-        _check_input(options.source)
-    return plan
+        _check_input(source)
 
 
 def _check_input(source: str) -> None:
@@ -89,7 +107,7 @@ def _check_input(source: str) -> None:
     raise UsageError(f"no video in {source}: {found}")
 
 
-def _protocol(options: LabelOptions, model: sta.VideoModel) -> Protocol:
+def protocol_for(options: LabelOptions, model: sta.VideoModel) -> Protocol:
     """The protocol that the task's published accuracies of this kind of model were measured by."""
     family = "videoswin" if model.architecture.startswith("videoswin") else "videomae"
     return protocol(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipeline.label_options import LabelOptions
 from pipeline.label_plan import LabelPlan
 from pipeline.lease import held
 from pipeline.listing import Listing
-from pipeline.manifest import count_rows, write_manifest
+from pipeline.manifest import count_rows, sampled, write_manifest
 from pipeline.passing import Passing, check_failures, pools_for, retryable, root_cause, units_of
 from pipeline.ray_session import ray_messages_aside, start_ray
 from pipeline.resources import AUTO, Pools
@@ -38,8 +39,27 @@ from pipeline.video import Video
 _PASSES = 2
 
 
-def label(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Conclusion:
+    """What a run comes to when every unit has its row.
+
+    Attributes:
+        totals: builds what follows from the rows, and adds them up for run.json.
+        problems: proves what was built; what contradicts it, in lines.
+        report: draws the run's report, and never fails.
+    """
+
+    totals: Callable[[RunDirectory], dict[str, Any]]
+    problems: Callable[[RunDirectory], list[str]]
+    report: Callable[[RunDirectory], None]
+
+
+def label(
+    plan: LabelPlan, options: LabelOptions, conclusion: Conclusion | None = None
+) -> dict[str, Any]:
     """Labels every unit that has no row yet and returns the finished run.json.
+
+    `conclusion`: None for that of a labelling run, its tables and its report.
 
     Raises:
         UsageError: the input or the cluster is not as it must be, or another command is at work.
@@ -55,7 +75,7 @@ def label(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
     try:
         # Ray prints on stdout whenever it likes, which is for the result alone.
         with ray_messages_aside(), held(plan.run.root, lost=lost, say=_say):
-            return _label(plan, options, stop)
+            return _label(plan, options, stop, conclusion or _tables_and_report(options.gallery))
     except KeyboardInterrupt:
         if stop.error is None:
             raise
@@ -82,7 +102,9 @@ def finished(run: RunDirectory, options: LabelOptions) -> dict[str, Any]:
     return content
 
 
-def _label(plan: LabelPlan, options: LabelOptions, stop: Stop) -> dict[str, Any]:
+def _label(
+    plan: LabelPlan, options: LabelOptions, stop: Stop, conclusion: Conclusion
+) -> dict[str, Any]:
     """All that happens while the lease is held."""
     run, began = plan.run, now()
     try:
@@ -96,7 +118,7 @@ def _label(plan: LabelPlan, options: LabelOptions, stop: Stop) -> dict[str, Any]
             if options.retry_failed:
                 _withdraw(run)
             stages = _label_the_rest(plan, options, pools, content, stop)
-            return _finish(run, content, stages, gallery=options.gallery)
+            return _finish(run, content, stages, conclusion)
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"{run.root.uri}: {root_cause(error)}") from error
     except ray.exceptions.RayError as error:
@@ -109,6 +131,8 @@ def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
     run.manifest.delete_parts()
     listing = Listing(options.source, report=lambda count: _say(f"listed {count:,} so far"))
     videos: Iterator[Video] = islice(listing.videos(), options.limit)
+    if plan.sample is not None:
+        videos = sampled(videos, plan.sample)
     if every_s is not None:
         start_ray()
         videos = with_durations(videos, run, plan.protocol, pools_for(options))
@@ -193,25 +217,38 @@ def _label_the_rest(
 
 
 def _finish(
-    run: RunDirectory, content: dict[str, Any], stages: dict[str, Any] | None, *, gallery: int
+    run: RunDirectory,
+    content: dict[str, Any],
+    stages: dict[str, Any] | None,
+    conclusion: Conclusion,
 ) -> dict[str, Any]:
-    """Builds the tables, proves them, and writes _SUCCESS.
+    """Builds what the run comes to, proves it, and writes _SUCCESS.
 
     The account of the stages is that of the start that labelled most.
     """
     discard_sample(run)
     accounts = [content.get("totals", {}).get("stages"), stages]
     stages = max(filter(None, accounts), key=lambda each: each["label"]["units"], default=None)
-    totals = dataclasses.asdict(build_tables(run)) | {"stages": stages}
+    totals = conclusion.totals(run) | {"stages": stages}
     end_start(content)
     content |= {"totals": totals, "finished": now()}
     run.save(content)
-    problems = [f"{check.what}: {check.problem}" for check in verify(run) if check.problem]
+    problems = conclusion.problems(run)
     if problems:
         raise RunError(f"the tables do not hold what they promise: {'; '.join(problems)}")
-    _report(run, gallery)
+    conclusion.report(run)
     run.success.write_bytes(b"")
     return content
+
+
+def _tables_and_report(gallery: int) -> Conclusion:
+    return Conclusion(
+        totals=lambda run: dataclasses.asdict(build_tables(run)),
+        problems=lambda run: [
+            f"{each.what}: {each.problem}" for each in verify(run) if each.problem
+        ],
+        report=lambda run: _report(run, gallery),
+    )
 
 
 def _report(run: RunDirectory, gallery: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 from array import array
 from collections.abc import Iterable, Iterator
@@ -58,6 +59,15 @@ def unit_id(video_id: str, start_s: float | None = None, end_s: float | None = N
     """
     text = f"{video_id}\0{start_s}\0{end_s}".encode()
     return hashlib.blake2b(text, digest_size=_ID_BYTES).hexdigest()
+
+
+def sampled(videos: Iterable[Video], count: int) -> Iterator[Video]:
+    """The `count` videos with the smallest unit ids, or all that there are.
+
+    Ids are hashes, so the sample is the same whoever asks, in whatever order the videos come, and a
+    smaller one is a part of every larger one.
+    """
+    return iter(heapq.nsmallest(count, videos, key=lambda video: unit_id(video.video_id)))
 
 
 def unit_spans(duration_s: float | None, unit_s: float | None) -> list[_Span]:

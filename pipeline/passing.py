@@ -48,6 +48,7 @@ class Passing:
             units=self.total,
             accept_changed=self.options.retry_failed,
             shadow_share=self.options.shadow,
+            variants=self.plan.variants,
         )
 
     def room(self, pools: Pools) -> Room:
@@ -103,13 +104,15 @@ def pools_for(
     worth = memory = 0
     if plan is not None:
         on_gpu = cluster.gpus >= 1
-        worth = labellers_worth_starting(count_rows(plan.run.manifest) * plan.protocol.views)
+        models = plan.models(shadow=bool(options.shadow))
+        views = count_rows(plan.run.manifest) * plan.protocol.views
+        worth = labellers_worth_starting(views * (len(plan.variants) or 1))
         memory = labeller_bytes(
             plan.model["architecture"],
             plan.protocol,
             on_gpu=on_gpu,
             batch_size=options.batch_size or default_batch(on_gpu=on_gpu),
-            models=2 if options.shadow else 1,
+            models=models,
         )
     return plan_pools(
         cpus=cluster.cpus,

@@ -62,6 +62,12 @@ class Reporter:
         self.tally.add.remote(Counts.of(units))
         count_units(self.run, units)
 
+    def tried(self, units: pa.Table) -> None:
+        """What `TrialActor` calls after each batch; the metrics are of labels, which it makes none
+        of.
+        """
+        self.tally.add.remote(Counts.of(units))
+
     def work(self, worked: Worked) -> None:
         """What the actors' clocks call."""
         self.tally.add_work.remote(worked)

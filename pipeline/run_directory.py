@@ -113,10 +113,10 @@ class RunDirectory:
     def schema_metadata(self) -> dict[str, str]:
         """What the tables say of the run in their schemas."""
         run = self.load()
-        return {
-            "kept_grids": json.dumps(run["model"]["kept_grids"]),
-            "identity": json.dumps(run["identity"], ensure_ascii=False),
-        }
+        said = {"identity": run["identity"]}
+        if "kept_grids" in run["model"]:
+            said["kept_grids"] = run["model"]["kept_grids"]
+        return {name: json.dumps(value, ensure_ascii=False) for name, value in said.items()}
 
 
 def check_same(recorded: dict[str, Any], asked: dict[str, Any], where: str) -> None:

@@ -24,6 +24,7 @@ from workers.labelling import (
 from workers.sampling import Protocol
 from workers.schema import IDENTITY, OUTCOME, PREDICTION, UNITS_SCHEMA
 from workers.shadow import Shadow, in_sample
+from workers.views import frames_of
 
 Progress = Callable[[pa.Table], None]
 
@@ -62,7 +63,7 @@ class LabelActor:
         """
         rows = decoded.select(_COMMON).to_pylist()
         good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
-        frames = [_frames(decoded, index) for index in good]
+        frames = [frames_of(decoded, index) for index in good]
         for index, views in zip(good, self._labeller.stream(frames), strict=True):
             times = np.array(decoded["clip_times"][index].as_py()).reshape(-1, 2)
             first_clip = decoded["first_clip"][index].as_py() or 0
@@ -137,16 +138,3 @@ def _mean_probabilities(views: list[View]) -> np.ndarray:
     """(classes,) float64"""
     probabilities = np.stack([view.probabilities for view in views])
     return np.asarray(probabilities.mean(axis=0, dtype=np.float64))
-
-
-def _frames(decoded: pa.Table, index: int) -> Frames:
-    """The pixels of one row, on the table's own memory."""
-    shape = decoded["frames_shape"][index].as_py()
-    pixels = np.frombuffer(decoded["frames"][index].as_buffer(), dtype=np.uint8).reshape(shape)
-    clip_times = decoded["clip_times"][index].as_py()
-    clip_frames = np.array(decoded["clip_frames"][index].as_py(), dtype=np.int32)
-    return Frames(
-        unit_id=decoded["unit_id"][index].as_py(),
-        pixels=pixels,
-        clip_frames=clip_frames.reshape(len(clip_times) // 2, -1),
-    )

@@ -6,6 +6,8 @@ import pyarrow as pa
 
 from workers.schema import IDENTITY, OUTCOME, column
 
+TRIAL_SCHEMA_VERSION = 1
+
 TRIAL = (
     column("variant", pa.string(), "name of the pruning; run.json says what it is"),
     column("label_id", pa.int32(), "most probable class by the mean over all views"),
@@ -28,6 +30,10 @@ TRIALS_SCHEMA = pa.schema(
             pa.list_(pa.float32()),
             "(views,) change of the picture from frame to frame; see workers.redundancy",
         ),
-        column("trials", pa.list_(pa.struct(list(TRIAL))), "one entry per variant; null if failed"),
+        column(
+            "trials",
+            pa.list_(pa.struct(list(TRIAL))),
+            "one entry per variant, by their names' order; null if failed",
+        ),
     ]
 )

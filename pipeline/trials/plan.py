@@ -1,0 +1,93 @@
+"""From the options of a trials run to what it will do: all checks that need no writing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import sta
+from pipeline.errors import UsageError
+from pipeline.label_plan import LabelPlan, check_place, protocol_for
+from pipeline.run_directory import RunDirectory
+from pipeline.storage import Location
+from pipeline.trials.options import TrialOptions
+from sta.remote import without_secrets
+from workers.labelling import LabellerConfig
+from workers.sampling import Protocol
+from workers.trial_schema import TRIAL_SCHEMA_VERSION
+
+
+def plan_trials(options: TrialOptions) -> LabelPlan:
+    """Loads the model and checks the variants against it, and all against the run that it would
+    resume.
+
+    Raises:
+        UsageError, sta.CheckpointError, sta.UnsafePickle, ValueError: something is wrong.
+    """
+    model = sta.load_model(
+        options.checkpoint, architecture=options.architecture, labels=options.labels
+    )
+    variants = dict(sorted(options.variants.items()))
+    for name, pruning in variants.items():
+        try:
+            model.config.stages(pruning)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from error
+    labelling = options.labelling()
+    views = protocol_for(labelling, model)
+    plan = LabelPlan(
+        run=RunDirectory(Location.of(options.output)),
+        identity=_identity(options, model, variants, views),
+        model=_described(options, model, variants),
+        protocol=views,
+        labeller=LabellerConfig(
+            checkpoint=options.checkpoint,
+            labels=options.labels,
+            batch_size=options.batch_size,
+            compile=options.compile,
+            fingerprint=model.fingerprint,
+        ),
+        variants=variants,
+        sample=options.sample,
+    )
+    check_place(plan, options.source)
+    return plan
+
+
+def pruning_identity(pruning: sta.Pruning) -> dict[str, Any]:
+    """A pruning as an identity says it: nothing but r matters where nothing is pruned."""
+    return dataclasses.asdict(pruning) if pruning.r else {"r": 0}
+
+
+def _identity(
+    options: TrialOptions,
+    model: sta.VideoModel,
+    variants: dict[str, sta.Pruning],
+    views: Protocol,
+) -> dict[str, Any]:
+    return {
+        "input": Location.of(options.source).uri,
+        "limit": options.limit,
+        "sample": options.sample,
+        "model": model.fingerprint,
+        "labels": sta.labels_fingerprint(model.labels),
+        "variants": {name: pruning_identity(pruning) for name, pruning in variants.items()},
+        "protocol": dataclasses.asdict(views),
+        "decoder": options.decoder,
+        "trial_schema": TRIAL_SCHEMA_VERSION,
+    }
+
+
+def _described(
+    options: TrialOptions, model: sta.VideoModel, variants: dict[str, sta.Pruning]
+) -> dict[str, Any]:
+    flops = {
+        name: sta.estimate_flops(model.architecture, pruning=pruning, num_classes=len(model.labels))
+        for name, pruning in variants.items()
+    }
+    return {
+        "architecture": model.architecture,
+        "checkpoint": without_secrets(options.checkpoint),
+        "flops": flops,
+        "labels": list(model.labels),
+    }

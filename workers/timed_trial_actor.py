@@ -1,0 +1,30 @@
+"""A trial actor with a clock."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workers.clock import LABEL, Clock, Listener
+from workers.trial_actor import TrialActor
+
+
+class TimedTrialActor(TrialActor):
+    """A `TrialActor` that tells ``listener`` after each batch what it did."""
+
+    def __init__(self, listener: Listener, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._clock = Clock(LABEL, listener)
+
+    def __call__(self, decoded: pa.Table) -> pa.Table:
+        """As `TrialActor` does."""
+        began = time.time()
+        tried = super().__call__(decoded)
+        self._clock.add(began, len(tried))
+        views = pc.sum(pc.list_value_length(tried["changes"]), min_count=0).as_py()
+        slots = -(-views // self.batch_size) * self.batch_size
+        self._clock.report(views=views * self.variants, slots=slots * self.variants)
+        return tried

@@ -1,0 +1,102 @@
+"""What the labeller pool of a trials run does: every unit through several prunings of one model.
+
+It knows nothing of Ray and can be called, timed and tested by itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import sta
+from workers import redundancy
+from workers.labelling import IdMismatch, Labeller, LabellerConfig, View, top_classes
+from workers.sampling import Protocol
+from workers.schema import IDENTITY, OUTCOME
+from workers.trial_schema import TRIALS_SCHEMA
+from workers.views import frames_of
+
+_COMMON = [field.name for field in (*IDENTITY, *OUTCOME)]
+
+
+class TrialActor:
+    """Decoded rows to rows of TRIALS_SCHEMA, through one model pruned in several ways.
+
+    The variants take turns over all units of a call, so that all see the same pixels from one
+    decode and whatever else the machine does meanwhile falls on all of them.
+
+    Args:
+        config: model and batch size; its pruning is not looked at.
+        protocol: how videos become views.
+        progress: called with each table that was made.
+        variants: the prunings by name, in the order of a row's entries.
+    """
+
+    def __init__(
+        self,
+        config: LabellerConfig,
+        protocol: Protocol,
+        progress: Callable[[pa.Table], None] | None = None,
+        *,
+        variants: Mapping[str, sta.Pruning],
+    ) -> None:
+        if not variants:
+            raise ValueError("a trial needs at least one pruning")
+        self._protocol = protocol
+        self._progress = progress
+        self._labellers = {
+            name: Labeller(dataclasses.replace(config, pruning=pruning), protocol)
+            for name, pruning in variants.items()
+        }
+
+    @property
+    def variants(self) -> int:
+        """How many prunings it tries."""
+        return len(self._labellers)
+
+    @property
+    def batch_size(self) -> int:
+        """Views per forward pass."""
+        return next(iter(self._labellers.values())).batch_size
+
+    def __call__(self, decoded: pa.Table) -> pa.Table:
+        """A table of TRIALS_SCHEMA with the same units in the same order.
+
+        Raises:
+            IdMismatch: the rows are not those of the units that were asked for.
+        """
+        rows = decoded.select(_COMMON).to_pylist()
+        good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
+        frames = [frames_of(decoded, index) for index in good]
+        for index, unit in zip(good, frames, strict=True):
+            rows[index] |= {"changes": redundancy.changes(unit, self._protocol), "trials": []}
+        for name, labeller in self._labellers.items():
+            for index, views in zip(good, labeller.stream(frames), strict=True):
+                rows[index]["trials"].append(_tried(name, views))
+        now = datetime.datetime.now(datetime.UTC)
+        table = pa.Table.from_pylist(
+            [row | {"labelled_at": now} for row in rows], schema=TRIALS_SCHEMA
+        )
+        if table["unit_id"].to_pylist() != decoded["unit_id"].to_pylist():
+            raise IdMismatch("the tried units are not the decoded ones")
+        if self._progress is not None:
+            self._progress(table)
+        return table
+
+
+def _tried(name: str, views: list[View]) -> dict[str, Any]:
+    """What one variant says of one unit."""
+    probabilities = np.stack([view.probabilities for view in views])
+    ids, _ = top_classes(probabilities.mean(axis=0, dtype=np.float64), 1)
+    return {
+        "variant": name,
+        "label_id": ids[0],
+        "probabilities": probabilities.reshape(-1),
+        "flops": sum(view.flops for view in views),
+        "gpu_ms": sum(view.device_ms for view in views),
+    }
