@@ -9,6 +9,10 @@ from pipeline.policies.calibrate import Calibration
 from pipeline.policies.comparison import Comparison, Together
 
 
+# Shares of views below this are not told.
+_LEAST_SHARE = 0.0005
+
+
 def page(found: Calibration, command: str) -> str:
     """The page, whole.
 
@@ -38,6 +42,7 @@ def page(found: Calibration, command: str) -> str:
         rungs=None if adaptive is None else plots.rungs(adaptive),
         rows=[] if adaptive is None else _rows(adaptive),
         verdict="" if adaptive is None else words.verdict(adaptive),
+        shares="" if adaptive is None else _shares(adaptive),
         compared="" if adaptive is None else words.compared(adaptive),
         together=_together(adaptive.together) if adaptive and adaptive.together else [],
     )
@@ -91,6 +96,15 @@ def _rows(found: Comparison) -> list[tuple[str, str, str]]:
         ("the same rungs by lot", words.interval(found.random), cost),
         ("adaptive r", words.interval(found.adaptive), cost),
     ]
+
+
+def _shares(found: Comparison) -> str:
+    parts = ", ".join(
+        f"{digits(100 * share)} % of the views r = {r}"
+        for r, share in zip(found.rs, found.shares, strict=True)
+        if share >= _LEAST_SHARE
+    )
+    return f"It gave {parts}."
 
 
 def _cost(flops: float, found: Comparison) -> str:

@@ -51,7 +51,9 @@ def views_needed(found: Calibration) -> Markup:
     axes.bar(range(1, found.views + 1), 100 * counts / counts.sum(), color=_BLUE)
     axes.set_xlabel("views looked at")
     axes.set_ylabel("videos, %")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    ticks = sorted({1, *range(5, found.views, 5), found.views})
+    axes.set_xticks(ticks if found.views > 6 else range(1, found.views + 1))
+    axes.set_xlim(0.3, found.views + 0.7)
     return inline_svg(figure, "Views needed")
 
 

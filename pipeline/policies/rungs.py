@@ -17,6 +17,8 @@ from pipeline.policies.looks import Floats, Ints
 
 # Shares of the rungs are tried in steps of one part in so many.
 _PARTS = 10
+# By so much may the mean FLOPs be above the budget: a quantile lies between two views.
+_SLACK = 1.001
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,12 @@ def fit_thresholds(ladder: Ladder, budget: float) -> Floats:
     for shares in _shares(len(ladder.rs)):
         if not _spends(shares, ladder.flops, budget):
             continue
-        # The views with the most change get the first rung.
-        thresholds = np.quantile(ladder.changes, 1 - np.cumsum(shares)[:-1].clip(0, 1))
-        means = ladder.taken(rungs_of(ladder.changes, thresholds)).mean(axis=1, dtype=np.float64)
+        thresholds = _thresholds(ladder.changes, shares)
+        rungs = rungs_of(ladder.changes, thresholds)
+        # Views that change alike get one rung, whatever the shares say.
+        if ladder.flops[rungs].mean() > _SLACK * budget:
+            continue
+        means = ladder.taken(rungs).mean(axis=1, dtype=np.float64)
         agreement = float((means.argmax(axis=1) == reference).mean())
         score = (agreement, float(means[rows, reference].mean()))
         if best is None or score > best[0]:
@@ -105,6 +110,13 @@ def fit_thresholds(ladder: Ladder, budget: float) -> Floats:
             f"a budget of {budget:g} FLOPs per view lies outside the ladder's {ladder.flops}"
         )
     return best[1]
+
+
+def _thresholds(changes: Floats, shares: Floats) -> Floats:
+    """(rungs - 1,) thresholds under which the views with the most change get the first rung."""
+    above = np.cumsum(shares)[:-1].round(9)
+    inner = np.quantile(changes, 1 - above.clip(0, 1))
+    return np.where(above == 0, np.inf, np.where(above == 1, -np.inf, inner))
 
 
 def _shares(rungs: int) -> Iterator[Floats]:
