@@ -8,7 +8,6 @@ from pipeline.policies import plots, words
 from pipeline.policies.calibrate import Calibration
 from pipeline.policies.comparison import Comparison, Together
 
-
 # Shares of views below this are not told.
 _LEAST_SHARE = 0.0005
 
