@@ -37,7 +37,8 @@ class Room:
         labeller_threads: CPU threads of each labeller; None on GPUs.
         batch_size: views per forward pass.
         full_batch: views from which on larger batches bring nothing.
-        views_per_call: views of one call of a labeller, when no unit fails.
+        views_per_call: views of one call of a labeller, when no unit fails; None where a policy
+            says how many are looked at.
     """
 
     cores: float
@@ -45,7 +46,7 @@ class Room:
     labeller_threads: int | None
     batch_size: int
     full_batch: int
-    views_per_call: int
+    views_per_call: int | None
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,12 @@ def _labelling(stages: Stages, room: Room) -> str:
 def _batches(stages: Stages, room: Room) -> list[str]:
     size = room.batch_size
     if stages.label.padding > _PADDING_WORTH_SAYING:
-        better = _filled_batch(room)
+        if room.views_per_call is None:
+            return [
+                f"{100 * stages.label.padding:.0f} % of the labellers' batches of {size} views is "
+                f"padding or was not needed in the end; smaller batches waste less (--batch-size)."
+            ]
+        better = _filled_batch(room.views_per_call, size)
         if better is not None:
             return [
                 f"{100 * stages.label.padding:.0f} % of the labellers' batches of {size} views is "
@@ -170,12 +176,12 @@ def _batches(stages: Stages, room: Room) -> list[str]:
     return []
 
 
-def _filled_batch(room: Room) -> int | None:
+def _filled_batch(views: int, batch_size: int) -> int | None:
     """The largest batch that a call's views fill; None where the present one is no worse."""
-    if padding(room.views_per_call, room.batch_size) <= _LITTLE_PADDING:
+    if padding(views, batch_size) <= _LITTLE_PADDING:
         return None  # units that failed left the gaps
-    sizes = range(room.batch_size, 0, -1)
-    return next(s for s in sizes if padding(room.views_per_call, s) <= _LITTLE_PADDING)
+    sizes = range(batch_size, 0, -1)
+    return next(s for s in sizes if padding(views, s) <= _LITTLE_PADDING)
 
 
 def _wanted(stages: Stages) -> int | None:

@@ -11,8 +11,10 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.checkpoint import CheckpointConfig
+from ray.data.expressions import Expr, col
 
 import sta
+from pipeline.policies.slices import Slice
 from pipeline.progress import Reporter
 from pipeline.resources import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.run_directory import RunDirectory
@@ -28,6 +30,7 @@ from workers.timed_decode_actor import TimedDecodeActor
 from workers.timed_label_actor import TimedLabelActor
 from workers.timed_trial_actor import TimedTrialActor
 from workers.trial_schema import TRIALS_SCHEMA
+from workers.view_policy import ViewPolicy
 
 # A file of units/ is what a kill can cost: at most a two-thousandth of the run, and for the largest
 # runs so many rows that the files of a night can still be listed in seconds.
@@ -48,6 +51,7 @@ class GraphConfig:
         units: units of the run, done or not.
         accept_changed: whether objects that changed since they were listed are taken as they are.
         shadow_share: share of the units that are labelled without pruning too.
+        policy: when a unit has been looked at enough; None for all views of each.
         variants: prunings that are all tried on every unit, in place of labelling it by one.
     """
 
@@ -59,6 +63,7 @@ class GraphConfig:
     units: int
     accept_changed: bool = False
     shadow_share: float = 0.0
+    policy: ViewPolicy | None = None
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
 
     @property
@@ -84,6 +89,7 @@ class GraphConfig:
             units=self.units,
             decoders=self.pools.decoders[1],
             labellers=self.pools.labellers,
+            adaptive=self.policy is not None,
         )
 
     @property
@@ -93,9 +99,15 @@ class GraphConfig:
 
 
 def run_graph(
-    run: RunDirectory, config: GraphConfig, report: Reporter, *, manifest: Location | None = None
+    run: RunDirectory,
+    config: GraphConfig,
+    report: Reporter,
+    *,
+    manifest: Location | None = None,
+    within: Slice | None = None,
 ) -> None:
-    """Labels every unit of the manifest, or of another one, that has no committed row yet.
+    """Labels every unit of the manifest, or of another one, that has no committed row yet; with
+    `within` those of a slice.
 
     Ray Data's checkpointing writes the ids of a commit before its file and confirms them after it;
     a restart removes files without a confirmation and leaves out rows that have one.
@@ -110,6 +122,8 @@ def run_graph(
     pools, rows = config.pools, config.grain
     filesystem, path = (manifest or run.manifest).filesystem()
     units = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=IO_CPUS)
+    if within is not None:
+        units = units.filter(expr=_belongs(within))
     units = units.repartition(target_num_rows_per_block=rows.decode_rows)
     units = units.map_batches(
         TimedDecodeActor,
@@ -158,9 +172,15 @@ class _Task:
 
 def _task(config: GraphConfig, report: Reporter) -> _Task:
     if config.variants:
-        settings = {"variants": dict(config.variants)}
-        return _Task(TimedTrialActor, settings, report.tried, TRIALS_SCHEMA)
-    return _Task(TimedLabelActor, {"shadow": config.shadow}, report.labelled, UNITS_SCHEMA)
+        variants = {"variants": dict(config.variants)}
+        return _Task(TimedTrialActor, variants, report.tried, TRIALS_SCHEMA)
+    settings = {"shadow": config.shadow, "policy": config.policy}
+    return _Task(TimedLabelActor, settings, report.labelled, UNITS_SCHEMA)
+
+
+def _belongs(within: Slice) -> Expr:
+    expression = col("unit_id") >= within.low
+    return expression if within.high is None else expression & (col("unit_id") < within.high)
 
 
 def _checkpointing(run: RunDirectory) -> CheckpointConfig:

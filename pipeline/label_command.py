@@ -17,6 +17,7 @@ from pipeline.failure_limit import FailureLimit
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.label_run import finished, is_finished, label
+from pipeline.policies.budget import Budget
 from pipeline.prices import Prices
 from pipeline.pruning_flags import add_pruning_flags, pruning_from
 from pipeline.ray_session import inside_unpacked_working_dir
@@ -124,6 +125,12 @@ def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
         help="a timeline for long recordings: a clip with a label of its own every T, such as 2s, "
         "500ms or 1m; recordings are cut into units by time, each of which reads its part only",
     )
+    work.add_argument(
+        "--policy",
+        metavar="FILE",
+        help="look at each video only until its label is settled, as a file of jobs/calibrate.py "
+        "(local or s3://) says; it must have been fitted for this model, pruning and protocol",
+    )
     work.add_argument("--limit", type=int, metavar="N", help="label the first N videos only")
     _add_proof_flags(made)
     failures = made.add_argument_group("failures")
@@ -204,8 +211,9 @@ def _add_proof_flags(made: argparse.ArgumentParser) -> None:
         type=parse_share,
         default=0.0,
         metavar="SHARE",
-        help="label this share of the videos without pruning too, such as 0.01 or 1%% (always the "
-        "same ones): the summary and the reports then say how many labels pruning keeps",
+        help="label this share of the videos without pruning too, by all views, such as 0.01 or "
+        "1%% (always the same ones): the summary and the reports then say how many labels pruning "
+        "keeps",
     )
     proof.add_argument(
         "--min-agreement",
@@ -218,6 +226,22 @@ def _add_proof_flags(made: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="what machines cost, for the reports: a YAML file such as infra/prices.yaml",
+    )
+    spending = made.add_argument_group("budget, with --policy")
+    spending.add_argument(
+        "--budget",
+        type=float,
+        metavar="FLOPS",
+        help="multiply-accumulates that labelling may take, such as 2e18; never passed: where the "
+        "policy's promise takes more, videos are looked at less, and the report says what that "
+        "costs in labels (the shadow sample comes on top)",
+    )
+    spending.add_argument(
+        "--budget-usd",
+        type=float,
+        metavar="MONEY",
+        help="the same in money, for device time and decoding by --prices, in their currency; kept "
+        "as far as time can be measured",
     )
     proof.add_argument(
         "--gallery",
@@ -281,12 +305,21 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
         max_cpus=arguments.max_cpus,
         max_gpus=arguments.max_gpus,
         batch_size=arguments.batch_size,
+        policy=arguments.policy,
         shadow=arguments.shadow,
         min_agreement=arguments.min_agreement,
         prices=Prices.read(arguments.prices) if arguments.prices else None,
+        budget=_budget(arguments),
         gallery=arguments.gallery,
         compile=arguments.compile,
     )
+
+
+def _budget(arguments: argparse.Namespace) -> Budget | None:
+    if arguments.budget is None and arguments.budget_usd is None:
+        return None
+    prices = Prices.read(arguments.prices) if arguments.prices else None
+    return Budget(flops=arguments.budget, money=arguments.budget_usd, prices=prices)
 
 
 def _is_absolute(output: str) -> bool:
@@ -310,4 +343,5 @@ def _demo_output(task: str, arguments: argparse.Namespace) -> str:
     r = "default" if arguments.r is None else arguments.r
     every = f"-every-{arguments.every}" if arguments.every else ""
     shadow = f"-shadow-{arguments.shadow:g}" if arguments.shadow else ""
-    return f"{task}-{arguments.pruning}-r-{r}{every}{shadow}"
+    policy = f"-policy-{Path(arguments.policy).stem}" if arguments.policy else ""
+    return f"{task}-{arguments.pruning}-r-{r}{every}{policy}{shadow}"

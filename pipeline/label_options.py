@@ -9,6 +9,7 @@ from typing import Literal
 import sta
 from pipeline.errors import UsageError
 from pipeline.failure_limit import FailureLimit
+from pipeline.policies.budget import Budget
 from pipeline.prices import Prices
 from workers.decoding import DECODERS
 
@@ -40,9 +41,12 @@ class LabelOptions:
         max_cpus: cores that an autoscaling cluster can grow to, None for those that are there.
         max_gpus: GPUs that it can grow to.
         batch_size: views per forward pass.
+        policy: file that says when a video has been looked at enough, local or s3://; None for all
+            views of each.
         shadow: share of the units that are labelled without pruning too.
         min_agreement: share of those that must keep their label; fewer are warned of.
-        prices: what machines cost, for the reports.
+        prices: what machines cost, for the reports and for a budget of money.
+        budget: what the run may spend on labelling; needs a policy.
         gallery: videos that the run's report shows with their tokens.
         compile: False for labellers that start at once and run uncompiled; None as in
             `LabellerConfig`.
@@ -69,9 +73,11 @@ class LabelOptions:
     max_cpus: int | None = None
     max_gpus: int | None = None
     batch_size: int | None = None
+    policy: str | None = None
     shadow: float = 0.0
     min_agreement: float | None = None
     prices: Prices | None = None
+    budget: Budget | None = None
     gallery: int = 3
     compile: Literal[False] | None = None
 
@@ -91,5 +97,20 @@ class LabelOptions:
             )
         if self.min_agreement is not None and not self.shadow:
             raise UsageError("--min-agreement needs --shadow, which measures the agreement")
+        if self.budget is not None and self.policy is None:
+            raise UsageError(
+                "--budget and --budget-usd need --policy, which says what fewer views cost in "
+                "labels; jobs/calibrate.py writes one"
+            )
+        if self.budget is not None and self.decoders == "auto":
+            raise UsageError(
+                "--decoders auto measures on videos of the whole run, and a budget is decided "
+                "slice by slice; name how many decoders, or leave it out"
+            )
+        if self.every_s is not None and self.policy is not None:
+            raise UsageError(
+                "--policy looks at a video until its label is settled, and with --every each clip "
+                "has a label of its own; leave one of them out"
+            )
         if self.every_s is not None and self.decoder != DECODERS[0]:
             raise UsageError(f"--every goes with --decoder {DECODERS[0]} only")

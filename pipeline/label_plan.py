@@ -11,6 +11,7 @@ import sta
 from pipeline.errors import UsageError
 from pipeline.label_options import LabelOptions
 from pipeline.listing import VIDEO_EXTENSIONS, Listing
+from pipeline.policies import PolicyFile
 from pipeline.run_directory import RunDirectory, check_same
 from pipeline.storage import Location
 from sta.remote import without_secrets
@@ -29,6 +30,7 @@ class LabelPlan:
         model: what run.json says of the model.
         protocol: how videos become views.
         labeller: what the labellers load.
+        policy: when a video has been looked at enough; None for all views of each.
         variants: prunings that are all tried on every unit, in place of labelling it by one.
         sample: so many videos of the input, those with the smallest unit ids; None for all.
     """
@@ -38,8 +40,14 @@ class LabelPlan:
     model: dict[str, Any]
     protocol: Protocol
     labeller: LabellerConfig
+    policy: PolicyFile | None = None
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
     sample: int | None = None
+
+    @property
+    def looks(self) -> float:
+        """Views of a unit that are looked at, on average as far as is known before."""
+        return self.protocol.views if self.policy is None else self.policy.point.views
 
     def models(self, *, shadow: bool) -> int:
         """How many a labeller holds."""
@@ -57,15 +65,17 @@ def plan_labelling(options: LabelOptions) -> LabelPlan:
     )
     pruning = _pruning(options, model)
     model.config.stages(pruning)
-    if options.shadow and not pruning.r:
+    if options.shadow and not pruning.r and options.policy is None:
         raise UsageError(
             "--shadow compares with the unpruned model, and with --r 0 nothing is pruned; leave one"
             " of them out"
         )
     views = protocol_for(options, model)
+    identity = _identity(options, model, pruning, views)
+    policy = _policy(options, identity)
     plan = LabelPlan(
         run=RunDirectory(Location.of(options.output)),
-        identity=_identity(options, model, pruning, views),
+        identity=identity | _promised(policy) | _budgeted(options),
         model=_described(options, model, pruning),
         protocol=views,
         labeller=LabellerConfig(
@@ -76,6 +86,7 @@ def plan_labelling(options: LabelOptions) -> LabelPlan:
             compile=options.compile,
             fingerprint=model.fingerprint,
         ),
+        policy=policy,
     )
     check_place(plan, options.source)
     return plan
@@ -138,6 +149,29 @@ def _identity(
         "decoder": options.decoder,
         "unit_schema": UNIT_SCHEMA_VERSION,
     }
+
+
+def _policy(options: LabelOptions, identity: dict[str, Any]) -> PolicyFile | None:
+    """The policy, if one is asked for, which must have been fitted for such a run."""
+    if options.policy is None:
+        return None
+    place = Location.of(options.policy)
+    policy = PolicyFile.read(place)
+    policy.check_fits(identity, place.uri)
+    return policy
+
+
+def _promised(policy: PolicyFile | None) -> dict[str, Any]:
+    """What a run's identity says of its policy; nothing without one."""
+    if policy is None:
+        return {}
+    said = dataclasses.asdict(policy.policy)
+    return {"policy": said | {"agreement": policy.agreement, "confidence": policy.confidence}}
+
+
+def _budgeted(options: LabelOptions) -> dict[str, Any]:
+    """What a run's identity says of its budget; how large it is may change from start to start."""
+    return {} if options.budget is None else {"budget": options.budget.kind}
 
 
 def _described(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +25,7 @@ from pipeline.lease import held
 from pipeline.listing import Listing
 from pipeline.manifest import count_rows, sampled, write_manifest
 from pipeline.passing import Passing, check_failures, pools_for, retryable, root_cause, units_of
+from pipeline.policies.budget import Labelling, Part, parts_within
 from pipeline.ray_session import ray_messages_aside, start_ray
 from pipeline.resources import AUTO, Pools
 from pipeline.run_directory import RUN_VERSION, RunDirectory, environment, now
@@ -200,20 +201,39 @@ def _label_the_rest(
         if decoders is not None:
             pools = pools_for(options, plan, decoders=decoders)
             change_pools(content, pools)
-    account = None
-    for _ in range(_PASSES):
-        check_failures(options.max_failed, counts, total)
-        if counts.units >= total:
-            return account
-        stages = passing.run_graph(pools, counts)
-        counts = committed(run)
-        room = passing.room(pools)
-        account = account or stages.as_json() | {"bottleneck": bottleneck(stages, room)}
-        record(content, stages, room)
-        note_growth(content)
-        run.save(content)
+    accounts: list[dict[str, Any]] = []
+    for part in _parts(plan, options, pools, content, total):
+        for _ in range(_PASSES):
+            check_failures(options.max_failed, counts, total)
+            if not part.missing(run, counts.units):
+                break
+            stages = passing.run_graph(pools, counts, part=part)
+            counts = committed(run)
+            room = passing.room(pools)
+            accounts.append(stages.as_json() | {"bottleneck": bottleneck(stages, room)})
+            record(content, stages, room)
+            note_growth(content)
+            run.save(content)
+        if part.missing(run, counts.units):
+            break
     check_failures(options.max_failed, counts, total)
-    return account
+    return _fullest(accounts)
+
+
+def _parts(
+    plan: LabelPlan, options: LabelOptions, pools: Pools, content: dict[str, Any], total: int
+) -> Iterable[Part]:
+    """What is labelled in one go: the whole run, or with a budget slice after slice."""
+    file = plan.policy
+    if options.budget is None or file is None:
+        return [Part(None if file is None else file.policy, total)]
+    labelling = Labelling(
+        views=plan.protocol.views,
+        flops=plan.model["flops_per_view"],
+        gpus=pools.labeller_gpus,
+        cores=pools.labeller_threads or pools.labeller_cpus,
+    )
+    return parts_within(plan.run, content, options.budget, file, labelling)
 
 
 def _finish(
@@ -227,8 +247,7 @@ def _finish(
     The account of the stages is that of the start that labelled most.
     """
     discard_sample(run)
-    accounts = [content.get("totals", {}).get("stages"), stages]
-    stages = max(filter(None, accounts), key=lambda each: each["label"]["units"], default=None)
+    stages = _fullest([content.get("totals", {}).get("stages"), stages])
     totals = conclusion.totals(run) | {"stages": stages}
     end_start(content)
     content |= {"totals": totals, "finished": now()}
@@ -239,6 +258,11 @@ def _finish(
     conclusion.report(run)
     run.success.write_bytes(b"")
     return content
+
+
+def _fullest(accounts: Iterable[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Of several accounts of stages that of most units."""
+    return max(filter(None, accounts), key=lambda each: each["label"]["units"], default=None)
 
 
 def _tables_and_report(gallery: int) -> Conclusion:

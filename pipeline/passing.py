@@ -18,6 +18,7 @@ from pipeline.graph import GraphConfig, run_graph
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import LabelPlan
 from pipeline.manifest import count_rows, size_bytes
+from pipeline.policies.budget import Part
 from pipeline.progress import ProgressLine, reporting
 from pipeline.resources import AUTO, Pools, most_decoders, plan_pools
 from pipeline.sizing import default_batch, labeller_bytes, labellers_worth_starting
@@ -48,24 +49,38 @@ class Passing:
             units=self.total,
             accept_changed=self.options.retry_failed,
             shadow_share=self.options.shadow,
+            policy=self.plan.policy.policy if self.plan.policy is not None else None,
             variants=self.plan.variants,
         )
 
     def room(self, pools: Pools) -> Room:
         """What there is for the pools."""
         cluster, config = cluster_for(self.options), self.graph(pools)
+        views = config.grain.label_rows * self.plan.protocol.views
         return Room(
             cores=pools.cores,
             most_decoders=most_decoders(pools, cpus=cluster.cpus, memory=cluster.memory),
             labeller_threads=pools.labeller_threads,
             batch_size=config.batch_size,
             full_batch=default_batch(on_gpu=pools.labeller_gpus > 0),
-            views_per_call=config.grain.label_rows * self.plan.protocol.views,
+            views_per_call=views if config.policy is None else None,
         )
 
-    def run_graph(self, pools: Pools, done: Counts, manifest: Location | None = None) -> Stages:
-        """Labels what has no row, of the run or of another manifest; tells what that cost."""
+    def run_graph(
+        self,
+        pools: Pools,
+        done: Counts,
+        manifest: Location | None = None,
+        *,
+        part: Part | None = None,
+    ) -> Stages:
+        """Labels what has no row, of the run, of another manifest, or of a part of the run; tells
+        what that cost.
+        """
         run, options = self.plan.run, self.options
+        config, within = self.graph(pools), None
+        if part is not None:
+            config, within = dataclasses.replace(config, policy=part.policy), part.within
         whole = self.plan.protocol.every_s is None
         line = ProgressLine(
             self.total,
@@ -84,7 +99,7 @@ class Passing:
             with reporting(
                 line, run.root.name, watch, min_agreement=options.min_agreement
             ) as report:
-                run_graph(run, self.graph(pools), report, manifest=manifest)
+                run_graph(run, config, report, manifest=manifest, within=within)
                 stages = report.stages()
         except (ray.exceptions.RayError, OSError, RuntimeError) as error:
             raise RunError(root_cause(error)) from error
@@ -105,7 +120,7 @@ def pools_for(
     if plan is not None:
         on_gpu = cluster.gpus >= 1
         models = plan.models(shadow=bool(options.shadow))
-        views = count_rows(plan.run.manifest) * plan.protocol.views
+        views = int(count_rows(plan.run.manifest) * plan.looks)
         worth = labellers_worth_starting(views * (len(plan.variants) or 1))
         memory = labeller_bytes(
             plan.model["architecture"],

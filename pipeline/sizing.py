@@ -61,7 +61,13 @@ class Grain:
 
 
 def grain(
-    protocol: Protocol, *, batch_size: int, units: int, decoders: int, labellers: int
+    protocol: Protocol,
+    *,
+    batch_size: int,
+    units: int,
+    decoders: int,
+    labellers: int,
+    adaptive: bool = False,
 ) -> Grain:
     """What suits a run.
 
@@ -71,9 +77,12 @@ def grain(
         units: of the run.
         decoders: how many there are at the most.
         labellers: how many there are.
+        adaptive: whether units are looked at until they are settled. Which of them fill a batch is
+            then not known before, and the more there are to choose from, the fuller it is.
     """
-    most = min(_MAX_CLIPS // protocol.clips, units // max(_CALLS, _CALLS_PER_LABELLER * labellers))
-    rows = _fewest_filling(protocol.views, batch_size, max(1, most))
+    calls = max(1 if adaptive else _CALLS, _CALLS_PER_LABELLER * labellers)
+    most = max(1, min(_MAX_CLIPS // protocol.clips, units // calls))
+    rows = most if adaptive else _fewest_filling(protocol.views, batch_size, most)
     fitting = _BLOCK_BYTES // unit_bytes(protocol)
     fair = units // (_TASKS_PER_DECODER * decoders)
     decode = max(1, min(fitting, fair, rows))

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
 from pipeline.evidence import Evidence, exact_sum, sum_by
+from pipeline.looked_at import looked_at
 from pipeline.recordings import has_failed
 from pipeline.run_directory import RunDirectory
 from workers.failures import ErrorType
@@ -65,7 +66,12 @@ def verify(run: RunDirectory) -> list[Check]:
         "videos: as declared, one row per video, in the state of its units",
         lambda: _videos(evidence),
     )
-    check("clips: as declared, all views of every labelled unit", lambda: _clips(evidence, content))
+    check("clips: as declared, the views of every labelled unit", lambda: _clips(evidence, content))
+    if "policy" in content["identity"]:
+        check(
+            "views: looked at in their order, until the policy called the label settled",
+            lambda: looked_at(run, evidence, content),
+        )
     check("clips: bits in the kept maps are the tokens kept", lambda: _maps(evidence, content))
     check(
         "shadow: labelled without pruning is who belongs to the sample, at its cost",
@@ -178,7 +184,7 @@ def _clips(evidence: Evidence, content: dict[str, Any]) -> str | None:
     expected = sum_by(
         evidence.unit_rows, np.asarray(evidence.units["views"]), len(evidence.manifest)
     )
-    wrong = (found != expected) | ~_allowed(evidence, protocol, expected)
+    wrong = (found != expected) | ~_allowed(evidence, content["identity"], expected)
     names = evidence.manifest["unit_id"].filter(pa.array(wrong))
     if len(names):
         return f"{len(names)} units have not the views of their protocol{_such(names)}"
@@ -186,13 +192,16 @@ def _clips(evidence: Evidence, content: dict[str, Any]) -> str | None:
 
 
 def _allowed(
-    evidence: Evidence, protocol: dict[str, Any], views: npt.NDArray[np.int64]
+    evidence: Evidence, identity: dict[str, Any], views: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """(units,) whether a unit of this state may have so many views."""
+    protocol = identity["protocol"]
     ok = np.zeros(len(evidence.manifest), dtype=np.bool_)
     rows = evidence.unit_rows
     ok[rows[rows >= 0]] = np.asarray(pc.equal(evidence.units["status"], "ok"))[rows >= 0]
     most = protocol["clips"] * protocol["crops"]
+    if "policy" in identity:
+        return np.asarray(np.where(ok, (views > 0) & (views <= most), views == 0))
     if protocol.get("every_s") is None:
         return np.asarray(views == np.where(ok, most, 0))
     # A recording may have grown since it was measured: its last unit goes to its end.
@@ -261,11 +270,15 @@ def _shadow(evidence: Evidence, content: dict[str, Any]) -> str | None:
         return f"{len(names)} units were, and do not, or the other way round{_such(names)}"
     dense = content["model"].get("flops_per_view_unpruned", 0)
     cost = pc.fill_null(units["shadow_flops"], 0).to_numpy()
-    views = np.where(labelled, np.asarray(units["views"], np.int64), 0)
+    looked_at = np.where(labelled, np.asarray(units["views"], np.int64), 0)
+    # A policy spares the pruned model views, and not the one that it is compared with.
+    protocol = content["identity"]["protocol"]
+    every = np.where(labelled, protocol["clips"] * protocol["crops"], 0)
+    views = every if "policy" in content["identity"] else looked_at
     names = units["unit_id"].filter(pa.array(cost != views * dense))
     if len(names):
         return f"{len(names)} units did not cost the unpruned model's FLOPs{_such(names)}"
-    return _shadow_elsewhere(evidence, views, cost)
+    return _shadow_elsewhere(evidence, looked_at, cost)
 
 
 def _shadow_elsewhere(

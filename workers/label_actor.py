@@ -6,12 +6,13 @@ It knows nothing of Ray and can be called, timed and tested by itself.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from workers.adaptive import AdaptiveLabeller, Looks
 from workers.labelling import (
     Frames,
     IdMismatch,
@@ -24,6 +25,7 @@ from workers.labelling import (
 from workers.sampling import Protocol
 from workers.schema import IDENTITY, OUTCOME, PREDICTION, UNITS_SCHEMA
 from workers.shadow import Shadow, in_sample
+from workers.view_policy import ViewPolicy
 from workers.views import frames_of
 
 Progress = Callable[[pa.Table], None]
@@ -39,7 +41,8 @@ class LabelActor:
         config: model, pruning and batch size.
         protocol: how videos become views.
         progress: called with each table that was made.
-        shadow: the sample that is labelled without pruning too; None for none.
+        shadow: the sample that is labelled without pruning too, by all views; None for none.
+        policy: when a unit has been looked at enough; None for all views of each.
     """
 
     def __init__(
@@ -49,11 +52,21 @@ class LabelActor:
         progress: Progress | None = None,
         *,
         shadow: Shadow | None = None,
+        policy: ViewPolicy | None = None,
     ) -> None:
-        self._labeller = Labeller(config, protocol)
+        self._labeller = (
+            Labeller(config, protocol)
+            if policy is None
+            else AdaptiveLabeller(config, protocol, policy)
+        )
         self._progress = progress
         self._shadow = shadow
         self._unpruned = Labeller(shadow.labeller, protocol) if shadow is not None else None
+
+    @property
+    def launches(self) -> int:
+        """Batches that its labeller gave to the device so far; not those of the shadow sample."""
+        return self._labeller.engine.launches
 
     def __call__(self, decoded: pa.Table) -> pa.Table:
         """A table of UNITS_SCHEMA with the same units in the same order.
@@ -64,12 +77,13 @@ class LabelActor:
         rows = decoded.select(_COMMON).to_pylist()
         good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
         frames = [frames_of(decoded, index) for index in good]
-        for index, views in zip(good, self._labeller.stream(frames), strict=True):
+        for index, (views, leads) in zip(good, self._looks(frames), strict=True):
             times = np.array(decoded["clip_times"][index].as_py()).reshape(-1, 2)
-            first_clip = decoded["first_clip"][index].as_py() or 0
-            rows[index] |= self._labelled(views, times, first_clip)
+            said = self._labelled(views, times, _first_clip(decoded, index))
+            rows[index] |= said | {"leads": leads}
         if self._unpruned is not None:
-            self._label_shadow(self._unpruned, rows, dict(zip(good, frames, strict=True)))
+            chosen = dict(zip(good, frames, strict=True))
+            self._label_shadow(self._unpruned, decoded, rows, chosen)
         now = datetime.datetime.now(datetime.UTC)
         table = pa.Table.from_pylist(
             [row | {"labelled_at": now} for row in rows], schema=UNITS_SCHEMA
@@ -80,8 +94,19 @@ class LabelActor:
             self._progress(table)
         return table
 
+    def _looks(self, frames: list[Frames]) -> Iterator[tuple[list[View], list[float] | None]]:
+        """The views of each unit that were looked at, and its lead after each; None where all are
+        looked at, whatever the lead.
+        """
+        for looked in self._labeller.stream(frames):
+            yield (looked.views, looked.leads) if isinstance(looked, Looks) else (looked, None)
+
     def _label_shadow(
-        self, unpruned: Labeller, rows: list[dict[str, Any]], frames: dict[int, Frames]
+        self,
+        unpruned: Labeller,
+        decoded: pa.Table,
+        rows: list[dict[str, Any]],
+        frames: dict[int, Frames],
     ) -> None:
         """Adds what the unpruned model says to the rows of the sample."""
         assert self._shadow is not None
@@ -96,8 +121,10 @@ class LabelActor:
                 "shadow_flops": sum(view.flops for view in views),
                 "shadow_gpu_ms": sum(view.device_ms for view in views),
             }
-            for entry, view in zip(rows[index]["views"], views, strict=True):
-                entry["shadow_label_id"] = top_classes(view.probabilities, 1)[0][0]
+            labels = {(v.clip, v.crop): top_classes(v.probabilities, 1)[0][0] for v in views}
+            first_clip = _first_clip(decoded, index)
+            for entry in rows[index]["views"]:
+                entry["shadow_label_id"] = labels[entry["clip"] - first_clip, entry["crop"]]
 
     def _labelled(self, views: list[View], times: np.ndarray, first_clip: int) -> dict[str, Any]:
         entries = []
@@ -138,3 +165,8 @@ def _mean_probabilities(views: list[View]) -> np.ndarray:
     """(classes,) float64"""
     probabilities = np.stack([view.probabilities for view in views])
     return np.asarray(probabilities.mean(axis=0, dtype=np.float64))
+
+
+def _first_clip(decoded: pa.Table, index: int) -> int:
+    """Number in the video of a row's first clip."""
+    return decoded["first_clip"][index].as_py() or 0

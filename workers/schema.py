@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-UNIT_SCHEMA_VERSION = 3
+UNIT_SCHEMA_VERSION = 4
 
 KEPT_MAPS_ABOUT = (
     "one bit map per pruning stage, 1 = token kept; bits run over (time slot, row, column), the "
@@ -107,6 +107,12 @@ UNITS_SCHEMA = pa.schema(
         *OUTCOME,
         *PREDICTION,
         column("scores", pa.list_(pa.float32()), "mean probability of every class over the views"),
+        column(
+            "leads",
+            pa.list_(pa.float32()),
+            "lead of the best class over the second in the mean of the views so far, after each "
+            "view in the order in which they were looked at; null where all are looked at",
+        ),
         column("flops", pa.int64(), "sum of the views' flops"),
         column("gpu_ms", pa.float64(), "sum of the views' gpu_ms"),
         *SHADOW,
@@ -114,6 +120,6 @@ UNITS_SCHEMA = pa.schema(
             "shadow_scores", pa.list_(pa.float32()), "as scores, without pruning; null as the label"
         ),
         column("labelled_at", pa.timestamp("ms", tz="UTC"), "when this row was made"),
-        column("views", pa.list_(pa.struct(list(VIEW))), "one entry per view"),
+        column("views", pa.list_(pa.struct(list(VIEW))), "one entry per view looked at"),
     ]
 )

@@ -21,10 +21,10 @@ class TimedLabelActor(LabelActor):
 
     def __call__(self, decoded: pa.Table) -> pa.Table:
         """As `LabelActor` does."""
-        began = time.time()
+        began, launches = time.time(), self.launches
         labelled = super().__call__(decoded)
         self._clock.add(began, len(labelled))
         views = pc.sum(pc.list_value_length(labelled["views"]), min_count=0).as_py()
-        size = self._labeller.batch_size
-        self._clock.report(views=views, slots=-(-views // size) * size)
+        slots = (self.launches - launches) * self._labeller.batch_size
+        self._clock.report(views=views, slots=slots)
         return labelled

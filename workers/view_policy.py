@@ -46,9 +46,15 @@ class ViewPolicy:
             seen: views so far, 1 or more.
             views: views of the protocol.
         """
-        if seen >= min(views, self.most or views):
-            return True
-        return lead >= self.margin * needed_lead(seen, views)
+        return bool(self.are_settled(np.array([lead]), seen=np.array([seen]), views=views)[0])
+
+    def are_settled(
+        self, leads: Floats, *, seen: npt.NDArray[np.integer], views: int
+    ) -> npt.NDArray[np.bool_]:
+        """(n,) `is_settled` for leads (n,) after so many views (n,) each."""
+        most = min(views, self.most or views)
+        enough = [self.margin * needed_lead(count, views) for count in range(1, most)]
+        return np.asarray(leads >= np.array([*enough, -np.inf])[np.minimum(seen, most) - 1])
 
 
 def needed_lead(seen: int, views: int) -> float:
@@ -80,16 +86,28 @@ def _spread(count: int) -> list[int]:
     return order
 
 
+def lead(mean: Floats) -> Floats:
+    """(...,) lead of the best class over the second in mean probabilities (..., classes); of a
+    single class, its probability.
+
+    It is rounded to float32, as a run writes it down, so that whoever reads it decides likewise.
+    """
+    if mean.shape[-1] == 1:
+        found = mean[..., 0]
+    else:
+        best = np.partition(mean, -2, axis=-1)
+        found = best[..., -1] - best[..., -2]
+    return np.asarray(found).astype(np.float32).astype(np.float64)
+
+
 def leads(probabilities: Floats) -> Floats:
-    """(views,) lead of the best class over the second in the mean of the views up to each.
+    """(views,) float64, `lead` in the mean of the views up to each.
 
     Args:
-        probabilities: (views, classes), in the order in which they are looked at.
+        probabilities: float32 (views, classes), in the order in which they are looked at.
     """
     counts = np.arange(1, len(probabilities) + 1)[:, None]
-    means = np.cumsum(probabilities, axis=0, dtype=np.float64) / counts
-    best = np.partition(means, -2, axis=1)[:, -2:] if means.shape[1] > 1 else means
-    return np.asarray(best[:, -1] - best[:, 0] if means.shape[1] > 1 else best[:, 0])
+    return lead(np.cumsum(probabilities, axis=0, dtype=np.float64) / counts)
 
 
 def views_needed(policy: ViewPolicy, leads: Floats) -> int:

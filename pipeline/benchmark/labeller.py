@@ -126,7 +126,7 @@ def _measure(options: LabellerBenchmark, architecture: str, device: str) -> Row:
 
     def forward() -> None:
         for _ in range(batches):
-            made.step()
+            made.engine.step()
 
     def label() -> None:
         made.label(units)
@@ -155,14 +155,14 @@ def _check(made: Labeller, unit: Frames, size: int) -> None:
     """
     bare = sta.create_model(made.model.architecture, pruning=made.model.pruning)
     bare.load_state_dict({name: value.float() for name, value in made.model.state_dict().items()})
-    bare.to(made.device)
-    mean, std = (torch.tensor(values, device=made.device) for values in (MEAN, STD))
+    bare.to(made.engine.device)
+    mean, std = (torch.tensor(values, device=made.engine.device) for values in (MEAN, STD))
     origins = made.protocol.crop_origins(*unit.pixels.shape[1:3])
-    allowed = _DIFFERENCE[made.device.type]
+    allowed = _DIFFERENCE[made.engine.device.type]
     for view in made.label([unit])[0]:
         top, left = origins[view.crop]
         pixels = unit.pixels[unit.clip_frames[view.clip], top : top + size, left : left + size]
-        clip = torch.tensor(pixels, device=made.device)[None]
+        clip = torch.tensor(pixels, device=made.engine.device)[None]
         with torch.inference_mode():
             want = bare(normalised(clip, mean, std)).logits.softmax(dim=-1)[0].cpu().numpy()
         off = np.linalg.norm(view.probabilities - want) / np.linalg.norm(want - want.mean())
@@ -174,7 +174,7 @@ def _check(made: Labeller, unit: Frames, size: int) -> None:
 
 
 def _graph(made: Labeller) -> str:
-    ways = [way for way in ("compiled", "captured") if getattr(made.step, way)]
+    ways = [way for way in ("compiled", "captured") if getattr(made.engine.step, way)]
     return " and ".join(ways) or "eager"
 
 

@@ -112,7 +112,7 @@ def test_without_a_compiler_a_labeller_says_so_in_one_line_and_labels(tmp_path, 
         "import sys; from workers.labelling import *; from workers.sampling import protocol\n"
         "p = protocol('videomae-k400', size=112, views=(1, 1))\n"
         f"c = LabellerConfig({str(random_checkpoint)!r}, batch_size=1, compile=True)\n"
-        "print(Labeller(c, p).step.compiled)"
+        "print(Labeller(c, p).engine.step.compiled)"
     )
     absent = str(tmp_path / "no-compiler")
     environment = os.environ | {"CXX": absent, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}

@@ -125,35 +125,35 @@ def test_no_units_give_no_labels(checkpoint):
 
 def test_a_batch_that_returns_other_ids_is_refused(checkpoint, monkeypatch):
     made = labeller(checkpoint, batch_size=4)
-    step = made.step
+    step = made.engine.step
 
     def swapped():
         ids, *rest = step()
         return ids.flip(0), *rest
 
-    monkeypatch.setattr(made, "step", swapped)
+    monkeypatch.setattr(made.engine, "step", swapped)
     with pytest.raises(IdMismatch, match=r"views 0 to 3 went in and views \[3, 2, 1, 0\] came"):
         made.label([unit("u", 0)])
 
 
 def test_a_batch_that_returns_the_scores_of_another_is_refused(checkpoint, monkeypatch):
     made = labeller(checkpoint, batch_size=6)
-    stale = tuple(output.clone() for output in made.step())
+    stale = tuple(output.clone() for output in made.engine.step())
     made.label([unit("u", 0)])
-    monkeypatch.setattr(made, "step", lambda: stale)
+    monkeypatch.setattr(made.engine, "step", lambda: stale)
     with pytest.raises(IdMismatch, match="views 6 to 11 went in"):
         made.label([unit("u", 0)])
 
 
 def test_a_padded_view_that_returns_an_id_is_refused(checkpoint, monkeypatch):
     made = labeller(checkpoint, batch_size=8)
-    step = made.step
+    step = made.engine.step
 
     def numbered():
         ids, *rest = step()
         return ids.clamp(min=0), *rest
 
-    monkeypatch.setattr(made, "step", numbered)
+    monkeypatch.setattr(made.engine, "step", numbered)
     with pytest.raises(IdMismatch, match="views 0 to 5 went in"):
         made.label([unit("u", 0)])
 

@@ -1,0 +1,233 @@
+"""A run within a budget: its slices, what was decided for each, and what they have cost.
+
+What was decided stands in run.json under `budget` before the slice begins, so that a resumed run
+goes on as it began. A budget of FLOPs is kept to the last one and gives the same rows in every run;
+one of money is kept as far as time can be measured, and what it buys follows from that time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.errors import RunError, UsageError
+from pipeline.manifest import count_rows
+from pipeline.policies.controller import BudgetError, Decision, decide, observed_ratio
+from pipeline.policies.policy_file import Point, PolicyFile
+from pipeline.policies.slices import Slice, slices_of, units_per_slice
+from pipeline.policies.spending import Spending, spending
+from pipeline.prices import Prices
+from pipeline.run_directory import RunDirectory
+from workers.view_policy import ViewPolicy
+
+BUDGET = "budget"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may spend on labelling, the shadow sample apart.
+
+    Attributes:
+        flops: multiply-accumulates; None for a budget of money.
+        money: for device time and decoding, in the currency of `prices`; None for one of FLOPs.
+        prices: what machines cost; needed for a budget of money.
+    """
+
+    flops: float | None = None
+    money: float | None = None
+    prices: Prices | None = None
+
+    def __post_init__(self) -> None:
+        given = [each for each in (self.flops, self.money) if each is not None]
+        if len(given) != 1:
+            raise UsageError("name --budget (FLOPs) or --budget-usd, one of them")
+        if not (math.isfinite(given[0]) and given[0] > 0):
+            raise UsageError(f"a budget must be a number above 0; got {given[0]:g}")
+        if self.money is not None and self.prices is None:
+            raise UsageError("--budget-usd needs --prices, which say what machines cost")
+
+    @property
+    def kind(self) -> str:
+        """ "flops" or "money"."""
+        return "flops" if self.money is None else "money"
+
+    def amount(self, value: float) -> str:
+        """A number of what it is in, for people."""
+        if self.prices is None or self.money is None:
+            return f"{value:.4g} FLOPs"
+        return f"{value:,.2f} {self.prices.currency}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a run that is labelled in one go.
+
+    Attributes:
+        policy: when a video of it has been looked at enough; None for every view.
+        units: how many it has.
+        within: the slice that it is; None for the whole run.
+    """
+
+    policy: ViewPolicy | None
+    units: int
+    within: Slice | None = None
+
+    def missing(self, run: RunDirectory, done: int) -> int:
+        """Units of it that have no row, in a run that has `done` rows."""
+        if self.within is None:
+            return self.units - done
+        return self.units - units_per_slice(run.units, [self.within])[0]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What the controller has to know of a run's labelling.
+
+    Attributes:
+        views: of the protocol.
+        flops: multiply-accumulates of a view.
+        gpus: of each labeller.
+        cores: of each labeller.
+    """
+
+    views: int
+    flops: int
+    gpus: float
+    cores: float
+
+
+def parts_within(
+    run: RunDirectory,
+    content: dict[str, Any],
+    budget: Budget,
+    file: PolicyFile,
+    labelling: Labelling,
+) -> Iterator[Part]:
+    """The parts of a run, each decided when those before it are labelled.
+
+    Args:
+        run: what is labelled; its manifest is whole.
+        content: its run.json, in which decisions are kept.
+        budget: what it may spend.
+        file: the policy whose promise it keeps where the budget allows.
+        labelling: what a view costs.
+
+    Raises:
+        UsageError: the budget covers not one view of every video.
+        RunError: it does no more, with what was spent so far.
+    """
+    kept = content.setdefault(BUDGET, {})
+    kept |= {"flops": budget.flops, "money": budget.money}
+    decided = kept.setdefault("slices", [])
+    slices = slices_of(count_rows(run.manifest))
+    units = units_per_slice(run.manifest, slices)
+    for each in slices:
+        if each.number >= len(decided):
+            spent = spending(run, slices) if each.number else []
+            taken = _taken(decided, spent)
+            left = _views_left(budget, labelling, decided, spent, sum(units[each.number :]))
+            decision = _decided(budget, file, labelling, left, units[each.number :], taken)
+            decided.append(_recorded(decision, units[each.number]))
+            run.save(content)
+        yield Part(policy_of(decided[each.number]), units[each.number], each)
+
+
+def policy_of(recorded: dict[str, Any]) -> ViewPolicy:
+    """The policy of a slice, as run.json says it."""
+    return ViewPolicy(recorded["margin"], recorded["most"])
+
+
+def policies_by_slice(content: dict[str, Any]) -> tuple[list[Slice], list[ViewPolicy]]:
+    """The slices of a run with a policy and how each was looked at; without a budget one of all."""
+    kept = content.get(BUDGET)
+    if not kept:
+        policy = content["identity"]["policy"]
+        return slices_of(0), [ViewPolicy(policy["margin"], policy["most"])]
+    decided = kept["slices"]
+    slices = slices_of(sum(each["units"] for each in decided))
+    return slices, [policy_of(each) for each in decided]
+
+
+def _recorded(decision: Decision, units: int) -> dict[str, Any]:
+    policy = asdict(decision.policy)
+    return policy | {"units": units, "calibration": asdict(decision.point)}
+
+
+def _taken(decided: list[dict[str, Any]], spent: list[Spending]) -> list[tuple[int, int, Point]]:
+    """Videos, views and expectation of every slice whose videos were looked at as its margin
+    says, none of them cut short.
+    """
+    return [
+        (cost.labelled, cost.views, Point(**recorded["calibration"]))
+        for recorded, cost in zip(decided, spent, strict=False)
+        if recorded["most"] is None
+    ]
+
+
+def _views_left(
+    budget: Budget,
+    labelling: Labelling,
+    decided: list[dict[str, Any]],
+    spent: list[Spending],
+    units: int,
+) -> float | None:
+    """Views that the budget still covers; None where nothing tells yet what a view costs.
+
+    What --retry-failed may do again is put aside.
+    """
+    views = sum(cost.views for cost in spent)
+    aside = sum(
+        cost.retryable * (recorded["most"] or labelling.views)
+        for recorded, cost in zip(decided, spent, strict=False)
+    )
+    if budget.flops is not None:
+        flops = sum(cost.flops for cost in spent)
+        each = max(labelling.flops, flops / views if views else 0)
+        return (budget.flops - flops) / each - aside
+    assert budget.money is not None
+    assert budget.prices is not None
+    if not views:
+        return None
+    second = budget.prices.device_second(gpus=labelling.gpus, cores=labelling.cores)
+    device = sum(cost.device_s for cost in spent) * second
+    decode = sum(cost.decode_s for cost in spent) * budget.prices.core_second
+    decoding = decode / sum(cost.units for cost in spent) * units
+    if not device:
+        return math.inf
+    return (budget.money - device - decode - decoding) / (device / views) - aside
+
+
+def _decided(
+    budget: Budget,
+    file: PolicyFile,
+    labelling: Labelling,
+    left: float | None,
+    units: list[int],
+    taken: list[tuple[int, int, Point]],
+) -> Decision:
+    if left is None or left == math.inf or not units[0]:
+        return Decision(file.policy, file.point)
+    try:
+        return decide(
+            file.curve,
+            promised=file.margin,
+            views=labelling.views,
+            left=left,
+            mine=units[0],
+            rest=sum(units[1:]),
+            ratio=observed_ratio(taken),
+        )
+    except BudgetError as error:
+        if budget.flops is not None and not taken:
+            least = budget.amount(sum(units) * labelling.flops)
+            raise UsageError(
+                f"--budget {budget.flops:g} is too small: a single view of each of the "
+                f"{sum(units):,} videos takes {least}"
+            ) from error
+        raise RunError(
+            f"the budget of {budget.amount(budget.flops or budget.money or 0)} is nearly spent: "
+            f"{error}",
+            advice="Name a larger budget and run the same command again to go on.",
+        ) from error

@@ -1,0 +1,71 @@
+"""A run in slices, one after the other, so that each can spend what those before it left.
+
+A unit's id is a hash, and its first digits say which slice it belongs to: every slice is a random
+sample of the archive, the same one whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from pipeline.storage import Location
+
+_DIGITS = 12
+_NUMBERS: int = 16**_DIGITS
+
+# With so many slices, of which the last alone has nothing after it to make up for what it would
+# take, a budget bites only at the end. Each costs a start of the graph, and a slice of few units
+# costs more than it tells.
+_SLICES = 8
+_UNITS_PER_SLICE = 32
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The units with low <= unit_id < high, by their first digits.
+
+    Attributes:
+        number: from 0.
+        low: hexadecimal digits.
+        high: hexadecimal digits; None where there is no slice after it.
+    """
+
+    number: int
+    low: str
+    high: str | None
+
+
+def slices_of(units: int) -> list[Slice]:
+    """Slices of equal shares for a run of so many units."""
+    count = max(1, min(_SLICES, units // _UNITS_PER_SLICE))
+    edges = [f"{number * _NUMBERS // count:0{_DIGITS}x}" for number in range(count)]
+    return [
+        Slice(number, low, high)
+        for number, (low, high) in enumerate(zip(edges, [*edges[1:], None], strict=True))
+    ]
+
+
+def slice_numbers(unit_ids: Iterable[str], slices: Sequence[Slice]) -> npt.NDArray[np.int64]:
+    """(units,) place in `slices`, which follow one another, of each unit; -1 for none of them."""
+    lows = np.array([each.low for each in slices], dtype=np.bytes_)
+    ids = np.array([unit_id[:_DIGITS] for unit_id in unit_ids], dtype=np.bytes_)
+    numbers = np.searchsorted(lows, ids, side="right") - 1
+    high = slices[-1].high
+    beyond = ids >= high.encode() if high is not None else np.zeros(len(ids), np.bool_)
+    return np.asarray(np.where(beyond, -1, numbers), dtype=np.int64)
+
+
+def units_per_slice(folder: Location, slices: Sequence[Slice]) -> list[int]:
+    """How many of the units of a folder's files each slice holds."""
+    counts = np.zeros(len(slices), dtype=np.int64)
+    for file in folder.files(".parquet"):
+        filesystem, path = file.filesystem()
+        ids = pq.read_table(path, columns=["unit_id"], filesystem=filesystem, partitioning=None)
+        numbers = slice_numbers(ids["unit_id"].to_pylist(), slices)
+        counts += np.bincount(numbers[numbers >= 0], minlength=len(slices))
+    return [int(count) for count in counts]

@@ -1,0 +1,73 @@
+"""What the rows of a run have cost so far, slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.evidence import exact_sum
+from pipeline.policies.slices import Slice, slice_numbers
+from pipeline.run_directory import RunDirectory
+from workers.failures import ErrorType
+
+_COLUMNS = ["unit_id", "status", "error_type", "flops", "gpu_ms", "decode_ms"]
+_RETRYABLE = pa.array([str(reason) for reason in ErrorType if reason.retryable])
+
+
+@dataclass
+class Spending:
+    """What the rows of a slice have cost.
+
+    Attributes:
+        units: rows.
+        labelled: those with a label.
+        retryable: failed ones that --retry-failed would do again.
+        views: looked at.
+        flops: of those views.
+        device_s: device time of labelling, seconds.
+        decode_s: CPU time of fetching and decoding, seconds.
+    """
+
+    units: int = 0
+    labelled: int = 0
+    retryable: int = 0
+    views: int = 0
+    flops: int = 0
+    device_s: float = 0.0
+    decode_s: float = 0.0
+
+
+def spending(run: RunDirectory, slices: Sequence[Slice]) -> list[Spending]:
+    """What the rows of every slice have cost; read file by file."""
+    found = [Spending() for _ in slices]
+    for file in run.units.files(".parquet"):
+        filesystem, path = file.filesystem()
+        rows = pq.read_table(
+            path,
+            columns=[*_COLUMNS, "views.list.element.clip"],
+            filesystem=filesystem,
+            partitioning=None,
+        )
+        numbers = slice_numbers(rows["unit_id"].to_pylist(), slices)
+        for number in np.unique(numbers).tolist():
+            _add(found[number], rows.filter(pa.array(numbers == number)))
+    return found
+
+
+def _add(spent: Spending, rows: pa.Table) -> None:
+    spent.units += rows.num_rows
+    spent.labelled += _sum(pc.equal(rows["status"], "ok"))
+    spent.retryable += _sum(pc.is_in(rows["error_type"], value_set=_RETRYABLE))
+    spent.views += _sum(pc.list_value_length(rows["views"]))
+    spent.flops += exact_sum(np.asarray(pc.fill_null(rows["flops"], 0)))
+    spent.device_s += _sum(rows["gpu_ms"]) / 1e3
+    spent.decode_s += _sum(rows["decode_ms"]) / 1e3
+
+
+def _sum(values: pa.ChunkedArray) -> int:
+    return pc.sum(values, min_count=0).as_py() or 0
