@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from workers.view_policy import leads, needed_lead
+from workers.view_policy import ViewPolicy, leads
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -87,6 +87,6 @@ def views_used(looks: Looks, margin: float) -> Ints:
     """(n,) views that the policy of this margin looks at; as `view_policy.views_needed`, of all
     videos at once.
     """
-    needed = [margin * needed_lead(seen, looks.views) for seen in range(1, looks.views)]
-    settled = looks.leads >= np.array([*needed, -np.inf])
-    return np.asarray(settled.argmax(axis=1) + 1)
+    seen = np.tile(np.arange(1, looks.views + 1), looks.videos)
+    settled = ViewPolicy(margin).are_settled(looks.leads.ravel(), seen=seen, views=looks.views)
+    return np.asarray(settled.reshape(looks.leads.shape).argmax(axis=1) + 1)
