@@ -96,6 +96,9 @@ def calibrate(
             "the protocol looks at each video once, so that there is no view to leave out; choose "
             "one of several views by --views, such as 5x3"
         )
+    videos = sample.looks.videos
+    failed = f" ({sample.failed:,} failed)" if sample.failed else ""
+    promise.check(videos, f"{videos:,} of the sample were labelled{failed}")
     content = run.load()
     identity = content["identity"]
     trace = Trace.of(sample.looks)
@@ -108,7 +111,7 @@ def calibrate(
         agreement=promise.agreement,
         confidence=promise.confidence,
         margin=float(trace.margins[number]),
-        videos=sample.looks.videos,
+        videos=videos,
         source=identity["input"],
         curve=trace.curve(promise.confidence),
     )

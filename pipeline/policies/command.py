@@ -80,11 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _request(arguments: argparse.Namespace) -> _Request:
     promise = Promise(arguments.agreement, arguments.confidence)
-    if not promise.is_provable(arguments.sample):
-        raise UsageError(
-            f"an agreement of {promise.agreement:g} at {100 * promise.confidence:g} % confidence "
-            f"takes {promise.videos_needed:,} videos at least, and --sample is {arguments.sample:,}"
-        )
+    promise.check(arguments.sample, f"--sample is {arguments.sample:,}")
     checkpoint = arguments.checkpoint or (None if arguments.input else "demo")
     if checkpoint is None:
         raise UsageError("--checkpoint is missing: name fine-tuned weights, or demo")
@@ -162,14 +158,8 @@ def _name(r: int) -> str:
 
 def _check_enough(source: str, promise: Promise) -> None:
     """Refuses an input of too few videos before any work is done."""
-    needed = promise.videos_needed
-    found = sum(1 for _ in islice(Listing(source).videos(), needed))
-    if found < needed:
-        raise UsageError(
-            f"an agreement of {promise.agreement:g} at {100 * promise.confidence:g} % confidence "
-            f"takes {needed:,} videos at least, and {source} has {found:,}; add videos or promise "
-            f"less by --agreement"
-        )
+    found = sum(1 for _ in islice(Listing(source).videos(), promise.videos_needed))
+    promise.check(found, f"{source} has {found:,}")
 
 
 def _demo_archive(sample: int) -> Path:

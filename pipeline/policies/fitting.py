@@ -51,6 +51,23 @@ class Promise:
         """How many videos prove it at the least, if all agree."""
         return videos_needed(self.agreement, self.confidence)
 
+    def check(self, videos: int, found: str) -> None:
+        """Refuses fewer videos than can prove it.
+
+        Args:
+            videos: how many there are.
+            found: the same in words, such as `there are 300`.
+
+        Raises:
+            UsageError: the message says how many it takes.
+        """
+        if not self.is_provable(videos):
+            raise UsageError(
+                f"an agreement of {self.agreement:g} at {100 * self.confidence:g} % confidence "
+                f"takes {self.videos_needed:,} videos at least, and {found}; take more or promise "
+                f"less by --agreement"
+            )
+
     def is_provable(self, videos: int) -> bool:
         """Whether so many videos can prove it."""
         return most_misses(videos, self.agreement, self.confidence) >= 0
@@ -111,12 +128,7 @@ class Trace:
         missed = self.missed if videos is None else self.missed[:, videos]
         count = missed.shape[1]
         allowed = most_misses(count, promise.agreement, promise.confidence)
-        if allowed < 0:
-            raise UsageError(
-                f"an agreement of {promise.agreement:g} at {100 * promise.confidence:g} % "
-                f"confidence takes {promise.videos_needed:,} videos without one that differs, and "
-                f"there are {count:,}; take a larger --sample or promise less"
-            )
+        promise.check(count, f"there are {count:,}")
         failing = np.flatnonzero(missed.sum(axis=1) > allowed)
         # The first margin looks at every view and misses nothing.
         return int(failing[0]) - 1 if len(failing) else len(self.margins) - 1

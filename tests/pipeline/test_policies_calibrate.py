@@ -107,7 +107,7 @@ def test_halves_too_small_for_the_promise_are_said_to_prove_nothing(tmp_path):
 
 def test_too_few_videos_and_a_single_view_are_refused(tmp_path):
     few = write_trials(tmp_path / "few", {"r-16": (sta.Pruning(r=16), said(100)[0])})
-    with pytest.raises(UsageError, match="takes 149 videos .* there are 100"):
+    with pytest.raises(UsageError, match="takes 149 videos at least, and 100 of the sample"):
         calibrate(few, "r-16", PROMISE)
     once = write_trials(
         tmp_path / "once", {"r-16": (sta.Pruning(r=16), said(200, views=1)[0])}, views=(1, 1)
@@ -118,7 +118,9 @@ def test_too_few_videos_and_a_single_view_are_refused(tmp_path):
 
 def test_where_every_video_failed_there_is_nothing_to_fit_on(tmp_path):
     nothing = write_trials(tmp_path, {"r-16": (sta.Pruning(r=16), said(0)[0])}, failed=5)
-    with pytest.raises(UsageError, match="takes 149 videos .* there are 0"):
+    with pytest.raises(
+        UsageError, match="149 videos at least, and 0 of the sample were labelled .5 failed"
+    ):
         calibrate(nothing, "r-16", PROMISE, ladder=(), r=16)
 
 
