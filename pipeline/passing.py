@@ -22,6 +22,7 @@ from pipeline.policies.budget import Part
 from pipeline.progress import ProgressLine, reporting
 from pipeline.resources import AUTO, Pools, most_decoders, plan_pools
 from pipeline.sizing import default_batch, labeller_bytes, labellers_worth_starting
+from pipeline.spared import all_views
 from pipeline.stages import Stages
 from pipeline.stopping import Stop
 from pipeline.storage import Location
@@ -87,6 +88,7 @@ class Passing:
             done,
             total_bytes=size_bytes(run.manifest) if whole else None,
             what=units_of(self.plan),
+            shadow=all_views({"identity": self.plan.identity}),
         )
 
         def watch(counts: Counts) -> None:

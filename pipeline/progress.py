@@ -88,6 +88,7 @@ class ProgressLine:
         before: what earlier starts of the run had finished.
         total_bytes: size of all their files; None where it is not known, or where units are alike.
         what: what a unit is called: "videos", or "stretches" of recordings.
+        shadow: how the shadow sample is labelled.
         out: where the lines go.
     """
 
@@ -95,6 +96,7 @@ class ProgressLine:
     before: Counts
     total_bytes: int | None = None
     what: str = "videos"
+    shadow: str = "without pruning"
     out: TextIO = field(default_factory=lambda: sys.stderr)
     started: float = field(default_factory=time.monotonic)
 
@@ -119,7 +121,7 @@ class ProgressLine:
         else:
             parts.append("starting")
         if whole.agreement is not None:
-            parts.append(f"{100 * whole.agreement:.1f} % of {whole.shadow:,} as without pruning")
+            parts.append(f"{100 * whole.agreement:.1f} % of {whole.shadow:,} as {self.shadow}")
         busy = stages.brief() if stages is not None else None
         if busy:
             parts.append(busy)

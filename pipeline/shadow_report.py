@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.agreement import Estimate, ratio, share
 from pipeline.run_directory import RunDirectory
+from pipeline.spared import all_views, is_pruned
 
 _RULE = "!" * 78
 
@@ -70,19 +71,41 @@ def shadow_lines(content: dict[str, Any], agreement: Estimate | None) -> list[st
     count = totals["shadow_views" if timeline else "shadow_units"]
     if not count:
         lines = [f"Shadow:    nothing fell into the sample of {100 * asked:g} %; try a larger one"]
-        return lines if wanted is None else [*lines, *_loud("the agreement is not known")]
+        return lines if wanted is None else [*lines, *_loud(content, "the agreement is not known")]
     extra = totals["shadow_flops"] / totals["flops"] if totals["flops"] else 0.0
-    said = f"{agreement.percent()} of {count:,} {what} have the same label without pruning"
+    said = f"{agreement.percent()} of {count:,} {what} have the same label {all_views(content)}"
     lines = [f"Shadow:    {said}; {100 * extra:.3g} % more FLOPs"]
     if wanted is not None and agreement.value < wanted:
         lines += _loud(
+            content,
             f"{said}, below --min-agreement {100 * wanted:g} %, "
             + ("for certain" if agreement.high < wanted else "though the interval reaches it"),
-            "A smaller --r (or --r 0) in a new OUTPUT prunes less; jobs/cost_report.py names the",
-            "videos on which two runs differ.",
+            *advice(content),
         )
     return lines
 
 
-def _loud(problem: str, *advice: str) -> list[str]:
-    return [_RULE, f"WARNING:   pruning may hurt on this data: {problem}", *advice, _RULE]
+def advice(content: dict[str, Any]) -> list[str]:
+    """What to do where too few labels are kept, in lines."""
+    if "policy" in content["identity"]:
+        return [
+            "A policy that promises more (jobs/calibrate.py), or all views, in a new OUTPUT looks",
+            "longer, and a smaller --r prunes less; jobs/cost_report.py names the videos on which",
+            "two runs differ.",
+        ]
+    return [
+        "A smaller --r (or --r 0) in a new OUTPUT prunes less; jobs/cost_report.py names the",
+        "videos on which two runs differ.",
+    ]
+
+
+def culprit(content: dict[str, Any]) -> str:
+    """What may have cost labels."""
+    identity = content["identity"]
+    pruned = ["pruning"] if is_pruned(identity) else []
+    return " or ".join(pruned + (["looking less"] if "policy" in identity else []))
+
+
+def _loud(content: dict[str, Any], problem: str, *advice: str) -> list[str]:
+    warning = f"WARNING:   {culprit(content)} may hurt on this data: {problem}"
+    return [_RULE, warning, *advice, _RULE]

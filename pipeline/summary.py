@@ -8,9 +8,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline.numerals import digits
+from pipeline.policies.budget_report import budget_lines
 from pipeline.progress import clock
 from pipeline.run_directory import RunDirectory
 from pipeline.shadow_report import shadow_agreement, shadow_lines
+from pipeline.spared import Spared, is_pruned
 
 _SHOWN = 5
 
@@ -25,9 +27,11 @@ def summary(run: RunDirectory, content: dict[str, Any]) -> str:
     if totals["damaged"]:
         lines.append(f"  {totals['damaged']:,} labelled videos lost frames to damage (lost_frames)")
     lines.append(_flops(model, totals))
+    lines += _looks(content)
     if totals["judged"]:
         share = 100 * totals["right"] / totals["judged"]
         lines.append(f"Right:     {share:.1f} % of {totals['judged']:,} videos with a true label")
+    lines += budget_lines(content)
     lines += shadow_lines(content, shadow_agreement(run, content))
     stages = totals.get("stages")
     if stages and stages["bottleneck"]:
@@ -63,6 +67,22 @@ def _flops(model: dict[str, Any], totals: dict[str, Any]) -> str:
     if pruned != dense:
         text += f", {100 * pruned / dense:.1f} % of the unpruned model's {digits(dense / 1e9, 4)} G"
     return f"{text}; {digits(totals['flops'] / 1e12, 4)} T in {totals['clips']:,} views"
+
+
+def _looks(content: dict[str, Any]) -> list[str]:
+    """What a policy spared."""
+    totals, policy = content["totals"], content["identity"].get("policy")
+    spared = Spared.by(content, videos=totals["ok"], looked=totals["clips"], flops=totals["flops"])
+    if spared is None or policy is None:
+        return []
+    text = (
+        f"Looks:     {digits(spared.mean)} of {spared.of} views on average, "
+        f"{digits(spared.flops / spared.videos / 1e9, 4)} G FLOPs per video, "
+        f"{100 * spared.of_all:.1f} % of what all views take"
+    )
+    if is_pruned(content["identity"]):
+        text += f" and {100 * spared.of_unpruned:.1f} % of all unpruned"
+    return [f"{text}; promised: {100 * policy['agreement']:g} % of the labels of all views"]
 
 
 def _examples(run: RunDirectory) -> list[str]:

@@ -84,7 +84,7 @@ class Totals:
         right: those labelled truly.
         shadow_units: units that were labelled without pruning too.
         shadow_agreeing: those of them with the same label both times.
-        shadow_views: views of those units.
+        shadow_views: views of those units that were looked at; the unpruned model sees all.
         shadow_views_agreeing: those of them with the same label both times.
         shadow_flops: multiply-accumulates of the labelling without pruning, beside flops.
         shadow_gpu_ms: its device time, milliseconds, beside gpu_ms.

@@ -224,4 +224,6 @@ def _remarks(figures: Sequence[Figures], reference: Run) -> list[str]:
             )
     if not any(each.run.r == 0 for each in figures):
         notes.append(f"No run is unpruned; {reference.name} is the reference.")
+    elif reference.r or reference.is_adaptive:
+        notes.append(f"No run is unpruned with all views; {reference.name} is the reference.")
     return notes

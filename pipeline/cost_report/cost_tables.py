@@ -30,6 +30,7 @@ def work_table(found: Comparison) -> Table:
             "FLOPs per view",
             against(found, lambda e: e.rows.shared.flops / max(1, e.rows.shared.views), _flops),
         ),
+        *_looks(found),
         (name, against(found, lambda e: e.rows.shared.device_s, words.seconds)),
         ("Labelling, core time", _label_cores(found)),
         ("Decoding, core time", against(found, lambda e: e.rows.shared.decode_s, words.seconds)),
@@ -44,6 +45,22 @@ def work_table(found: Comparison) -> Table:
         f"not the machines had anything else to do. The shadow sample stands apart."
     )
     return by_run(found, "What the work took", rows, about)
+
+
+def _looks(found: Comparison) -> list[tuple[str, Cell]]:
+    """Views per video, where a policy says how many; elsewhere all videos have as many."""
+    if not any(each.run.is_adaptive for each in found.runs):
+        return []
+    return [
+        (
+            "Views per video",
+            against(found, lambda e: e.rows.shared.views / e.rows.shared.videos, digits),
+        ),
+        (
+            "FLOPs per video",
+            against(found, lambda e: e.rows.shared.flops / e.rows.shared.videos, _flops),
+        ),
+    ]
 
 
 def _label_cores(found: Comparison) -> Cell:

@@ -55,9 +55,9 @@ def _sums(found: Comparison) -> list[Explained]:
             "FLOPs, device time, decoding, bytes, hours of video",
             "Sums over the rows of the shared videos in videos/. FLOPs and bytes are integers. "
             "Each time is rounded to a whole nanosecond before it is added, so that the sum does "
-            "not depend on the order. Device time is that of the forward passes, padding included, "
-            "on a GPU or on the labeller's cores; decoding is the CPU time of fetching, decoding "
-            "and resizing.",
+            "not depend on the order. Device time is that of the forward passes, padding (and what "
+            "was computed ahead and not needed) included, on a GPU or on the labeller's cores; "
+            "decoding is the CPU time of fetching, decoding and resizing.",
             tuple((run.name, sql.work(run, runs)) for run in runs),
         ),
         Explained(

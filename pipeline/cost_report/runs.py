@@ -21,6 +21,7 @@ _COMPARED = {
     "protocol": "protocol",
     "decoder": "decoder",
     "shadow": "shadow share",
+    "policy": "policy",
 }
 
 
@@ -90,6 +91,11 @@ class Run:
         return int(self.identity["pruning"]["r"])
 
     @property
+    def is_adaptive(self) -> bool:
+        """Whether videos were looked at only until a policy called their label settled."""
+        return "policy" in self.identity
+
+    @property
     def every_s(self) -> float | None:
         """Seconds from clip to clip of a timeline (--every); None of whole videos."""
         every_s = self.identity["protocol"].get("every_s")
@@ -127,8 +133,9 @@ class Run:
 
     @property
     def pruning(self) -> str:
-        """The pruning in words, such as `r = 22`."""
-        return f"r = {self.r}" if self.r else "unpruned"
+        """The pruning in words, such as `r = 22`, and whether all views were looked at."""
+        words = f"r = {self.r}" if self.r else "unpruned"
+        return f"{words}, until settled" if self.is_adaptive else words
 
 
 def open_runs(names: Sequence[str]) -> list[Run]:
@@ -181,8 +188,9 @@ def _opened(place: Location, name: str) -> Run:
 
 
 def reference_of(runs: Sequence[Run]) -> Run:
-    """The first unpruned run, else the first."""
-    return next((run for run in runs if run.r == 0), runs[0])
+    """The first unpruned run, else the first; runs that look at all views go before others."""
+    full = [run for run in runs if not run.is_adaptive] or runs
+    return next((run for run in full if run.r == 0), full[0])
 
 
 def differences(runs: Sequence[Run]) -> list[str]:
@@ -205,6 +213,8 @@ def _shown(run: Run, key: str) -> str:
     if key == "protocol" and isinstance(value, dict):
         every = f" every {value['every_s']:g} s" if value.get("every_s") is not None else ""
         return f"{value.get('name')} {value.get('clips')}x{value.get('crops')}{every}"
+    if key == "policy" and isinstance(value, dict):
+        return f"{100 * value['agreement']:g} % of labels promised"
     return "none" if value is None else str(value)
 
 

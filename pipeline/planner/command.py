@@ -41,6 +41,11 @@ _NOT_PRINTED = ("r", "decoders", "labelers", "prices", "help", "retry_failed")
 # Flags that the labelling job refuses beside `--r 0`.
 _OF_PRUNING = ("shadow", "min_agreement")
 
+_ALL_VIEWS = (
+    "plans are for all views of each video; plan without a policy (with one, decoding stays as it "
+    "is, and labelling takes the share of the views that the policy file names)"
+)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Plans, and returns the exit code; `argv` None for the process's arguments."""
@@ -156,9 +161,13 @@ def _measured(arguments: argparse.Namespace) -> tuple[Rates, Work, Protocol, Her
         run = RunDirectory(Location.of(arguments.input))
         if run.exists():
             done = finished_run(run)
+            if "policy" in done.identity or arguments.policy is not None:
+                raise UsageError(f"{run.root.uri}: {_ALL_VIEWS}")
             _adopt(arguments, done)
             return done.rates, done.work, done.protocol, done.pools, 0.0
         arguments.output = arguments.output or _OUTPUT
+    if arguments.policy is not None:
+        raise UsageError(f"--policy: {_ALL_VIEWS}")
     options = label_command.options_from(arguments.task, arguments)
     plan = plan_labelling(options)
     found = calibrate(plan, options, seconds=arguments.seconds, say=_say)

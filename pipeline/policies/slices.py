@@ -22,7 +22,7 @@ _NUMBERS: int = 16**_DIGITS
 # take, a budget bites only at the end. Each costs a start of the graph, and a slice of few units
 # costs more than it tells.
 _SLICES = 8
-_UNITS_PER_SLICE = 32
+_UNITS_PER_SLICE = 64
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline.evidence import exact_sum
+from pipeline.evidence import exact_sum, tables
 from pipeline.policies.slices import Slice, slice_numbers
 from pipeline.run_directory import RunDirectory
 from workers.failures import ErrorType
+from workers.schema import UNITS_SCHEMA
 
 _COLUMNS = ["unit_id", "status", "error_type", "flops", "gpu_ms", "decode_ms"]
+_COLUMNS += ["views.list.element.clip"]
 _RETRYABLE = pa.array([str(reason) for reason in ErrorType if reason.retryable])
 
 
@@ -45,14 +46,7 @@ class Spending:
 def spending(run: RunDirectory, slices: Sequence[Slice]) -> list[Spending]:
     """What the rows of every slice have cost; read file by file."""
     found = [Spending() for _ in slices]
-    for file in run.units.files(".parquet"):
-        filesystem, path = file.filesystem()
-        rows = pq.read_table(
-            path,
-            columns=[*_COLUMNS, "views.list.element.clip"],
-            filesystem=filesystem,
-            partitioning=None,
-        )
+    for rows in tables(run.units, UNITS_SCHEMA, _COLUMNS):
         numbers = slice_numbers(rows["unit_id"].to_pylist(), slices)
         for number in np.unique(numbers).tolist():
             _add(found[number], rows.filter(pa.array(numbers == number)))

@@ -8,10 +8,15 @@ totals
     videos, ok, failed, units, units_failed, incomplete (labelled recordings with failed stretches),
     views, video_hours (of labelled videos), flops, flops_unpruned (of the same views), flops_share,
     device_s, on_gpu, decode_core_s, bytes_read, starts, wall_s (of all starts together).
+looks: where a policy said when a video's label is settled.
+    agreement (promised), confidence, of (views that the protocol has), mean (looked at per video),
+    counts (videos by views looked at, from 1 to `of`), of_all (share of the FLOPs of all views),
+    of_unpruned (the same of the unpruned model's).
 accuracy: where the input gives labels.
     judged, right, share, low, high.
 shadow: where a sample was labelled unpruned too.
-    asked (the share of units), count (of labels_are), agreeing, share, low, high, units, flops,
+    asked (the share of units), compared (how it was labelled), culprit (what may have cost labels),
+    count (of labels_are), agreeing, share, low, high, units, flops,
     device_s, min_agreement, is_below.
 cost: where prices are given.
     currency, labelling (with the shadow sample), decoding, reading, rows (their sum), reserved
@@ -54,7 +59,8 @@ from pipeline.run_report.labels import LOW_SCORE, SCORE_BINS, LabelFigures
 from pipeline.run_report.spans import Span, rates, span_of, spans
 from pipeline.run_report.units import UnitFigures, read_units
 from pipeline.run_report.videos import VideoFigures, read_videos
-from pipeline.shadow_report import shadow_agreement
+from pipeline.shadow_report import culprit, shadow_agreement
+from pipeline.spared import Spared, all_views
 
 _TOP_LABELS = 20
 
@@ -78,6 +84,7 @@ def contents(run: RunDirectory) -> dict[str, Any]:
     return {
         "run": described,
         "totals": totals,
+        "looks": _looks(recorded, videos),
         "accuracy": _accuracy(videos),
         "shadow": shadow,
         "cost": _cost(recorded, totals, shadow, among, gets=videos.gets),
@@ -148,6 +155,22 @@ def _totals(
     }
 
 
+def _looks(recorded: dict[str, Any], videos: VideoFigures) -> dict[str, Any] | None:
+    spared = Spared.by(recorded, videos=videos.ok, looked=videos.views, flops=videos.flops)
+    if spared is None:
+        return None
+    policy = recorded["identity"]["policy"]
+    return {
+        "agreement": policy["agreement"],
+        "confidence": policy["confidence"],
+        "of": spared.of,
+        "mean": spared.mean,
+        "counts": [videos.looks[count] for count in range(1, spared.of + 1)],
+        "of_all": spared.of_all,
+        "of_unpruned": spared.of_unpruned,
+    }
+
+
 def _estimate(estimate: Estimate) -> dict[str, float | None]:
     bounds = {"share": estimate.value, "low": estimate.low, "high": estimate.high}
     return {name: value if math.isfinite(value) else None for name, value in bounds.items()}
@@ -170,6 +193,8 @@ def _shadow(
     same = "shadow_views_agreeing" if timeline else "shadow_agreeing"
     return {
         "asked": recorded["identity"]["shadow"],
+        "compared": all_views(recorded),
+        "culprit": culprit(recorded),
         "count": totals["shadow_views" if timeline else "shadow_units"],
         "agreeing": totals[same],
         **_estimate(estimate),

@@ -28,6 +28,7 @@ def page(figures: Mapping[str, Any], gallery: Sequence[Markup] = ()) -> str:
         cards=_cards(figures),
         rates=_rates(figures),
         scores=_scores(figures["labels"]),
+        by_views=plots.views_looked_at(figures["looks"]["counts"]) if figures["looks"] else None,
         kept=_kept(figures["kept_tokens"]),
         gallery=gallery,
         words=words,
@@ -67,7 +68,7 @@ def _cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             "of video",
             words.counted(totals["views"], "views"),
         ),
-        (quantity(totals["flops"]), "FLOPs", _saved(totals)),
+        (quantity(totals["flops"]), "FLOPs", _saved(figures)),
         (words.duration(totals["device_s"]), *_device_time(totals)),
         (words.duration(totals["decode_core_s"]), "decode core time", ""),
         (words.byte_size(totals["bytes_read"]), "read", ""),
@@ -78,7 +79,10 @@ def _cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return cards + _quality_cards(figures) + _cost_cards(figures["cost"])
 
 
-def _saved(totals: Mapping[str, Any]) -> str:
+def _saved(figures: Mapping[str, Any]) -> str:
+    totals, looks = figures["totals"], figures["looks"]
+    if looks is not None:
+        return f"{100 * looks['of_unpruned']:.1f} % of all views unpruned"
     if totals["flops_share"] is None:
         return ""
     if totals["flops"] == totals["flops_unpruned"]:
@@ -102,10 +106,11 @@ def _quality_cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         )
     if shadow and shadow["share"] is not None:
         about = f"of {words.counted(shadow['count'], figures['run']['labels_are'])}"
+        compared = shadow["compared"] if figures["looks"] else "as unpruned"
         cards.append(
             (
                 f"{100 * shadow['share']:.1f} %",
-                "same label as unpruned",
+                f"same label {compared}",
                 f"{_interval(shadow)} {about} in the shadow sample",
             )
         )

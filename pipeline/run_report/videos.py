@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,7 @@ class VideoFigures:
         videos: rows.
         ok: those with labels.
         views: rows of clips/.
+        looks: labelled videos by their number of views.
         flops: multiply-accumulates of all views.
         device_ns: device time, nanoseconds.
         decode_ns: CPU time of fetching, decoding and resizing, nanoseconds.
@@ -54,6 +56,7 @@ class VideoFigures:
     videos: int = 0
     ok: int = 0
     views: int = 0
+    looks: Counter[int] = field(default_factory=Counter)
     flops: int = 0
     device_ns: int = 0
     decode_ns: int = 0
@@ -78,6 +81,8 @@ class VideoFigures:
         self.videos += videos.num_rows
         self.ok += ok.num_rows
         self.views += total(videos["clips"])
+        for each in ok["clips"].value_counts().to_pylist():
+            self.looks[each["values"]] += each["counts"]
         self.flops += exact(videos["flops"])
         self.device_ns += nanoseconds(videos["gpu_ms"], 1e6)
         self.decode_ns += nanoseconds(videos["decode_ms"], 1e6)

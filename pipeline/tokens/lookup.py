@@ -54,6 +54,7 @@ class RunFacts:
         fingerprint: the identity of its weights.
         decoder: which decoder read the videos.
         grids: (n_t, rows, columns) of each pruning stage.
+        is_adaptive: whether videos were looked at only until their label was settled.
     """
 
     run: RunDirectory
@@ -65,6 +66,7 @@ class RunFacts:
     fingerprint: str
     decoder: str
     grids: tuple[tuple[int, int, int], ...]
+    is_adaptive: bool = False
 
     @classmethod
     def of(cls, run: RunDirectory) -> RunFacts:
@@ -86,6 +88,7 @@ class RunFacts:
             fingerprint=identity["model"],
             decoder=identity["decoder"],
             grids=tuple(grids),
+            is_adaptive="policy" in identity,
         )
 
     @property
@@ -149,12 +152,33 @@ def find(
     if video is None or video["status"] != "ok":
         raise UsageError(why_absent(run, video_id))
     places = list(_rows(run.clips, video_id, _PLACE))
+    if facts.is_adaptive:
+        _check_looked_at(facts.protocol, clip, crop, places)
     clip = _chosen("clip", clip, {place["clip"] for place in places}, 0, video_id)
     here = {place["crop"] for place in places if place["clip"] == clip}
     crop = _chosen("crop", crop, here, middle_crop(facts.protocol), video_id)
     view = _only(run.clips, video_id, _VIEW, clip=clip, crop=crop)
     unit = _only(run.units, video_id, _UNIT, unit_id=view["unit_id"])
     return Found(facts, video, unit, view)
+
+
+def _check_looked_at(
+    protocol: Protocol, clip: int | None, crop: int | None, places: list[dict[str, Any]]
+) -> None:
+    """Refuses a view of the protocol that the policy of the run spared."""
+    if not (clip or 0) < protocol.clips or not (crop or 0) < protocol.crops:
+        return
+    asked = {
+        name: number for name, number in (("clip", clip), ("crop", crop)) if number is not None
+    }
+    if any(all(place[name] == number for name, number in asked.items()) for place in places):
+        return
+    looked = ", ".join(f"{place['clip']}/{place['crop']}" for place in places)
+    named = ", ".join(f"{name} {number}" for name, number in asked.items())
+    raise UsageError(
+        f"{places[0]['video_id']} was not looked at in {named}: its label was settled before that; "
+        f"clip/crop looked at: {looked}"
+    )
 
 
 def middle_crop(protocol: Protocol) -> int:

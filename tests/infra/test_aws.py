@@ -42,3 +42,7 @@ def test_credentials_come_from_instance_profiles_and_a_token_guards_the_cluster(
     assert "AWS_SECRET_ACCESS_KEY" not in text
     assert "--env RAY_AUTH_MODE=token" in CONFIG["docker"]["run_options"]
     assert "/home/ray/.ray/auth_token" in CONFIG["file_mounts"]
+
+
+def test_containers_on_gpu_machines_are_given_their_gpus():
+    assert "--env NVIDIA_VISIBLE_DEVICES=all" in CONFIG["docker"]["run_options"]

@@ -62,3 +62,9 @@ def test_torch_is_pinned_as_in_the_constraints():
     ]
     assert len(pins) == 1
     assert "grep '^torch==' constraints.txt" in TEXT
+
+
+def test_the_image_has_what_the_cluster_launcher_runs_in_a_container():
+    installed = re.findall(r"apt-get install (.+?)(?: \\|;)", TEXT)
+    always = {word for word in installed[0].split() if not word.startswith("-")}
+    assert always == {"openssh-client", "rsync"}

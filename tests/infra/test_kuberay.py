@@ -148,11 +148,16 @@ def test_object_store_and_actors_fit_into_the_memory_of_each_pod(manifests):
 def test_no_pod_runs_as_root_or_gains_rights(manifests):
     pods = [group["template"]["spec"] for group in groups(manifests)]
     nightly = only(manifests(), "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    for pod in (*pods, nightly):
+    submitter = ray_job(manifests)["spec"]["submitterPodTemplate"]["spec"]
+    every = [*pods, nightly, submitter]
+    for pod in every:
         assert pod["securityContext"]["runAsNonRoot"] is True
-        for each in pod["containers"]:
-            assert each["securityContext"]["allowPrivilegeEscalation"] is False
-            assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    # KubeRay puts its autoscaler into the head's pod.
+    containers = [each for pod in every for each in pod["containers"]]
+    for each in (*containers, cluster(manifests)["autoscalerOptions"]):
+        assert each["securityContext"]["allowPrivilegeEscalation"] is False
+        assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
 @everywhere

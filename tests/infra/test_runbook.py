@@ -9,6 +9,7 @@ from pipeline.graph import GraphConfig
 from pipeline.label_command import parser
 from pipeline.resources import plan_pools
 from tests.infra.manifests import ROOT
+from tests.scale.many_gpus import Inputs, fewest_runs, night, table
 from workers.decoding import DecodeLimits
 from workers.labelling import LabellerConfig
 from workers.sampling import protocol
@@ -57,6 +58,31 @@ def test_the_head_s_memory_follows_from_its_inputs():
     gib = [0.6 + units * 1.1 * 1024 / 2**30 for units in RUNS]
     said = [float(cell.removesuffix(" GiB")) for cell in row("head's memory")]
     assert said == pytest.approx(gib, rel=0.05)
+
+
+def test_the_table_of_many_gpus_is_what_the_simulation_says_now():
+    assert table(Inputs()) in TEXT
+
+
+def test_the_inputs_of_the_simulation_are_those_of_the_page():
+    inputs = {
+        "what a GPU does of it": f"{Inputs().gpu_tflops:g} TFLOP/s",
+        "listing": f"{Inputs().listed_per_s:,.0f} objects",
+        "one driver": f": {Inputs().rows_per_s:g} videos a second",
+        "files of `units/`": f"{Inputs().commits_per_s:g} a second",
+        "decoding a video": f"to {Inputs().decode_s:g} (720p",
+    }
+    for row, value in inputs.items():
+        lines = [line for line in TEXT.splitlines() if line.startswith(f"| {row} |")]
+        assert [line for line in lines if value in line], row
+
+
+def test_runs_side_by_side_are_the_fewest_whose_drivers_keep_up():
+    inputs = Inputs(rows_per_s=40.0, most_videos=20_000)
+    runs = fewest_runs(inputs, 8)
+    assert runs == 2
+    assert night(inputs, 8, runs - 1).bottleneck == "driver"
+    assert night(inputs, 8, runs).bottleneck == "GPUs"
 
 
 def test_every_alert_is_in_the_table_of_what_to_do():

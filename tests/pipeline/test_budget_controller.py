@@ -79,6 +79,6 @@ def test_slices_share_the_units_evenly_and_each_unit_is_in_one() -> None:
 
 
 def test_a_small_run_has_fewer_slices() -> None:
-    assert [len(slices_of(units)) for units in (0, 31, 63, 64, 255, 256, 10**9)] == [
-        1, 1, 1, 2, 7, 8, 8
+    assert [len(slices_of(units)) for units in (0, 127, 128, 511, 512, 10**9)] == [
+        1, 1, 2, 7, 8, 8
     ]  # fmt: skip
