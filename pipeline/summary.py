@@ -31,7 +31,7 @@ def summary(run: RunDirectory, content: dict[str, Any]) -> str:
     if totals["judged"]:
         share = 100 * totals["right"] / totals["judged"]
         lines.append(f"Right:     {share:.1f} % of {totals['judged']:,} videos with a true label")
-    lines += budget_lines(content)
+    lines += budget_lines(run, content)
     lines += shadow_lines(content, shadow_agreement(run, content))
     stages = totals.get("stages")
     if stages and stages["bottleneck"]:

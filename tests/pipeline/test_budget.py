@@ -48,7 +48,10 @@ FILE = PolicyFile(
     curve=CURVE,
 )
 LABELLING = Labelling(views=VIEWS, flops=FLOPS, gpus=1.0, cores=0.0)
-IDENTITY = {"policy": {"margin": 1.0, "most": None, "agreement": 0.99, "confidence": 0.95}}
+IDENTITY = {
+    "protocol": {"clips": 5, "crops": 3},
+    "policy": {"margin": 1.0, "most": None, "agreement": 0.99, "confidence": 0.95},
+}
 
 
 @pytest.fixture
@@ -69,7 +72,11 @@ def label(run: RunDirectory, part: Part, looks: Callable[[Part, np.random.Genera
     names = [name for name, yes in zip(manifest["video_id"].to_pylist(), mine, strict=True) if yes]
     assert len(names) == part.units
     rng = np.random.default_rng(part.within.number)
-    rows = [ok(name, flops=FLOPS, views=looks(part, rng)) for name in names]
+    seen = [looks(part, rng) for _ in names]
+    rows = [
+        ok(name, flops=FLOPS, views=views) | {"leads": [0.0] * views}
+        for name, views in zip(names, seen, strict=True)
+    ]
     write_units(run, f"part-{part.within.number}", rows)
 
 
@@ -207,16 +214,21 @@ def test_a_budget_that_makes_no_sense_is_refused(settings: dict[str, Any], said:
 
 def test_the_summary_says_what_was_spent_and_what_it_bought(run: RunDirectory) -> None:
     content = all_run(run, Budget(flops=2.0 * VIDEOS * FLOPS))
-    found = bought(content)
+    found = bought(run, content)
     assert found is not None
     assert found.spent == content["totals"]["flops"]
     assert 0.9 < found.agreement < 0.99
     assert found.promised == 0.99
-    text = "\n".join(budget_lines(content))
+    # No lead of these rows is enough for any margin but none.
+    slices, policies = policies_by_slice(content)
+    ids = pq.read_table(run.units.uri, columns=["unit_id"])["unit_id"].to_pylist()
+    careful = [policies[number].margin > 0 for number in slice_numbers(ids, slices)]
+    assert found.cut_short == sum(careful) > 0
+    text = "\n".join(budget_lines(run, content))
     assert f"({100 * found.spent / found.budget:.1f} %)" in text
     assert f"bought {100 * found.agreement:.1f} % of the labels of a full look" in text
 
 
 def test_a_run_without_a_budget_has_nothing_to_say_of_one(run: RunDirectory) -> None:
-    assert bought(run.load()) is None
-    assert budget_lines(run.load()) == []
+    assert bought(run, run.load()) is None
+    assert budget_lines(run, run.load()) == []
