@@ -16,6 +16,7 @@ from typing import Any
 import ray
 import ray.data
 
+from pipeline.errors import UsageError
 from pipeline.resources import OVERHEAD_CPUS
 from pipeline.stopping import end_on_sigterm
 
@@ -73,9 +74,18 @@ def _native_stderr_held() -> Iterator[None]:
             os.close(original)
 
 
-def inside_unpacked_working_dir() -> bool:
-    """Whether this process runs in a folder that Ray unpacked for the job and will delete."""
-    return "working_dir_files" in Path.cwd().parts
+def check_outlives_job(output: str) -> None:
+    """Refuses an output that would go with the folder that Ray unpacked for a submitted job.
+
+    Raises:
+        UsageError: it is a relative path, and this process runs in such a folder.
+    """
+    is_absolute = "://" in output or Path(output).expanduser().is_absolute()
+    if "working_dir_files" in Path.cwd().parts and not is_absolute:
+        raise UsageError(
+            f"OUTPUT {output} is relative to the folder that Ray unpacked for this job and deletes "
+            f"after it; name an absolute path that every machine sees, or s3://bucket/prefix"
+        )
 
 
 def _quieten() -> None:

@@ -82,7 +82,9 @@ def _looks(content: dict[str, Any]) -> list[str]:
     )
     if is_pruned(content["identity"]):
         text += f" and {100 * spared.of_unpruned:.1f} % of all unpruned"
-    return [f"{text}; promised: {100 * policy['agreement']:g} % of the labels of all views"]
+    if "budget" not in content["identity"]:
+        text += f"; promised: {100 * policy['agreement']:g} % of the labels of all views"
+    return [text]
 
 
 def _examples(run: RunDirectory) -> list[str]:

@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Find how many views of a video are enough, and write the policy that keeps a promise."""
+
+import sys
+
+from pipeline.policies.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())

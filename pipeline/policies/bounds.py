@@ -1,0 +1,83 @@
+"""What a sample without many misses proves: exact bounds of a share.
+
+C. J. Clopper and E. S. Pearson, The use of confidence or fiducial limits illustrated in the case of
+the binomial, Biometrika 26, 1934.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+_HALVINGS = 60
+
+
+def miss_probability(misses: int, count: int, share: float) -> float:
+    """Probability of at most so many misses in `count` draws that each miss with `share`."""
+    if misses < 0:
+        return 0.0
+    if misses >= count or share <= 0:
+        return 1.0
+    if share >= 1:
+        return 0.0
+    numbers = np.arange(misses + 1)
+    logs = _log_choices(count)[: misses + 1]
+    terms = logs + numbers * math.log(share) + (count - numbers) * math.log1p(-share)
+    return min(1.0, float(np.exp(terms).sum()))
+
+
+@functools.lru_cache(maxsize=16)
+def _log_choices(count: int) -> np.ndarray:
+    """(count + 1,) logarithms of the ways to choose 0 to `count` of `count`."""
+    whole = math.lgamma(count + 1)
+    return np.array(
+        [whole - math.lgamma(k + 1) - math.lgamma(count - k + 1) for k in range(count + 1)]
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def lower_bound(hits: int, count: int, confidence: float) -> float:
+    """The lower end of the exact one-sided interval of a share.
+
+    Args:
+        hits: how many of `count` hit.
+        count: draws, 1 or more.
+        confidence: above 0 and below 1.
+    """
+    if not 0 <= hits <= count or count < 1:
+        raise ValueError(f"hits must be 0 to count and count 1 or more; got {hits} of {count}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be above 0 and below 1; got {confidence:g}")
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if miss_probability(count - hits, count, middle) > 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return 1 - high
+
+
+def most_misses(count: int, agreement: float, confidence: float) -> int:
+    """Most misses of `count` at which the lower bound of the share reaches `agreement`; -1 where
+    not even none is enough.
+    """
+    misses = -1
+    while misses < count and miss_probability(misses + 1, count, 1 - agreement) <= 1 - confidence:
+        misses += 1
+    return misses
+
+
+def videos_needed(agreement: float, confidence: float) -> int:
+    """The fewest draws that prove a share of `agreement` when none misses."""
+    count = max(1, math.ceil(math.log(1 - confidence) / math.log(agreement)) - 1)
+    while most_misses(count, agreement, confidence) < 0:
+        count += 1
+    return count
+
+
+def refutes(misses: int, count: int, agreement: float, confidence: float) -> bool:
+    """Whether so many misses show, at this confidence, that the share is below `agreement`."""
+    return 1 - miss_probability(misses - 1, count, 1 - agreement) <= 1 - confidence

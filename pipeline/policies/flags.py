@@ -1,0 +1,134 @@
+"""The flags of the calibration."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pipeline.label_command import parse_share
+from pipeline.pruning_flags import add_pruning_flags
+from workers.decoding import DECODERS
+from workers.sampling import PROTOCOLS
+
+DEMO_VIDEOS = 1200
+
+_ABOUT = """\
+Find how many views of a video are enough: every view of a sample is labelled, and the quickest
+policy is fitted that keeps the label of all views for the promised share of videos."""
+_EPILOG = f"""\
+Without INPUT an archive of {DEMO_VIDEOS:,} videos (or --sample, where that is less) is generated
+and the demonstration model calibrated on it: about ten minutes on two cores.
+Running the same command again resumes; another promise on the same trials takes seconds.
+Exit code: 0, the policy is written; 2, the command was wrong or the videos are too few for the
+promise; 1, the trials could not finish and the same command resumes them."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
+    made = argparse.ArgumentParser(
+        description=_ABOUT, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "input",
+        nargs="?",
+        metavar="INPUT",
+        help="videos like those to be labelled: directory, s3://bucket/prefix, or a manifest",
+    )
+    made.add_argument(
+        "policy",
+        nargs="?",
+        metavar="POLICY",
+        help="file for the policy, such as policy.json or s3://bucket/policy.json; its report "
+        "(.html) and its trials go beside it",
+    )
+    promise = made.add_argument_group("promise")
+    promise.add_argument(
+        "--agreement",
+        type=parse_share,
+        default=0.995,
+        metavar="SHARE",
+        help="share of videos that keep the label of all views, such as 0.99 or 99%% (default: "
+        "%(default)s)",
+    )
+    promise.add_argument(
+        "--confidence",
+        type=parse_share,
+        default=0.95,
+        metavar="SHARE",
+        help="how sure that is (default: %(default)s)",
+    )
+    promise.add_argument(
+        "--sample",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="videos of INPUT to label in full, chosen by a hash (default: %(default)s)",
+    )
+    _add_model_flags(made)
+    add_pruning_flags(made)
+    _add_work_flags(made)
+    return made
+
+
+def _add_model_flags(made: argparse.ArgumentParser) -> None:
+    model = made.add_argument_group("model and protocol, as the labelling job's")
+    model.add_argument("--checkpoint", metavar="C", help="fine-tuned weights (default: demo)")
+    model.add_argument("--arch", metavar="A", help="refuse a checkpoint that is not this")
+    model.add_argument("--labels", type=Path, metavar="F", help="class names, if it has none")
+    model.add_argument(
+        "--task",
+        choices=("k400", "ssv2"),
+        default="k400",
+        help="which labelling job the policy is for (default: %(default)s)",
+    )
+    model.add_argument(
+        "--protocol", choices=tuple(PROTOCOLS), help="how frames and crops are taken"
+    )
+    model.add_argument("--views", metavar="CxS", help="clips x spatial crops of each video")
+    model.add_argument(
+        "--ladder",
+        metavar="R,R,...",
+        help="also try an adaptive r: drop numbers such as 8,16,22,24, of which --r is neither the "
+        "least nor the largest; the report says whether it is worth having",
+    )
+
+
+def _add_work_flags(made: argparse.ArgumentParser) -> None:
+    work = made.add_argument_group("work, as the labelling job's")
+    work.add_argument(
+        "--trials",
+        metavar="DIR",
+        help="folder for what every view says (default: POLICY without its ending, and -trials)",
+    )
+    work.add_argument("--decoder", choices=DECODERS, default=DECODERS[0], help="%(default)s")
+    work.add_argument("--fetch-timeout", metavar="T", help="for one video, such as 10m")
+    work.add_argument("--decoders", metavar="N|MIN:MAX|auto", help="decode actors")
+    work.add_argument("--labelers", type=int, metavar="N", help="label actors")
+    work.add_argument("--batch-size", type=int, metavar="N", help="views per forward pass")
+    work.add_argument(
+        "--no-compile",
+        action="store_false",
+        dest="compile",
+        default=None,
+        help="on GPUs: start at once and label slower",
+    )
+    work.add_argument("--max-failed", metavar="SHARE", help="stop when more videos fail")
+    work.add_argument(
+        "--retry-failed", action="store_true", help="do failed videos again that may now succeed"
+    )
+
+
+def binding(arguments: argparse.Namespace) -> list[str]:
+    """The flags that the labelling job needs to do what was calibrated: those not at their
+    default.
+    """
+    pruning = argparse.ArgumentParser(add_help=False)
+    add_pruning_flags(pruning)
+    flags = {action.option_strings[0]: (action.dest, action.default) for action in pruning._actions}
+    flags |= {f"--{name}": (name, None) for name in ("labels", "protocol", "views")}
+    words = []
+    for flag, (name, default) in flags.items():
+        value = getattr(arguments, name)
+        if value != default:
+            words += [flag, str(value)]
+    return words

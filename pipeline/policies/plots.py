@@ -1,0 +1,111 @@
+"""The plots of the calibration's report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.page.figures import COLOURS, inline_svg, new_figure
+from pipeline.policies.calibrate import Calibration
+from pipeline.policies.comparison import Comparison
+from pipeline.policies.heldout import Resampled
+
+_BLUE, _RED, _GREEN, _YELLOW = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[3]
+_GREY = "#8a93a0"
+_TICKS = (1, 2, 5, 10, 20, 50, 100)
+
+
+def curve(found: Calibration) -> Markup:
+    """Agreement against the share of the FLOPs, with bounds and promise."""
+    points = found.policy.curve
+    flops = np.array([100 * point.views / found.views for point in points])
+    agreement, low = (
+        np.array([100 * getattr(point, name) for point in points]) for name in ("agreement", "low")
+    )
+    figure, axes = new_figure()
+    axes.plot(flops, agreement, color=_BLUE, label="found")
+    axes.fill_between(flops, low, agreement, color=_BLUE, alpha=0.2, linewidth=0)
+    promise = 100 * found.promise.agreement
+    axes.axhline(promise, color=_RED, linestyle="--", linewidth=1, label="promised")
+    point = found.policy.point
+    axes.plot(
+        100 * found.flops_share, 100 * point.agreement, "o", color=_GREEN, label="chosen", zorder=3
+    )
+    axes.set_xscale("log")
+    ticks = [tick for tick in _TICKS if 0.8 * flops.min() <= tick]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_ylim(top=100 + 0.05 * (100 - low.min()))
+    axes.set_xlabel("share of the FLOPs of all views, %")
+    axes.set_ylabel("label of all views, %")
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    return inline_svg(figure, "Agreement against share of FLOPs")
+
+
+def views_needed(found: Calibration) -> Markup:
+    """How many videos need how many views."""
+    counts = np.bincount(found.used, minlength=found.views + 1)[1:]
+    figure, axes = new_figure()
+    axes.bar(range(1, found.views + 1), 100 * counts / counts.sum(), color=_BLUE)
+    axes.set_xlabel("views looked at")
+    axes.set_ylabel("videos, %")
+    ticks = sorted({1, *range(5, found.views, 5), found.views})
+    axes.set_xticks(ticks if found.views > 6 else range(1, found.views + 1))
+    axes.set_xlim(0.3, found.views + 0.7)
+    return inline_svg(figure, "Views needed")
+
+
+def resamplings(found: Resampled, promise: float) -> Markup:
+    """Agreement on the half that was not fitted on, over all resamplings."""
+    values = 100 * found.agreements
+    figure, axes = new_figure()
+    low, high = min(values.min(), 100 * promise), max(values.max(), 100 * promise)
+    room = 0.08 * max(high - low, 0.1)
+    _histogram(axes, values, low - room, min(high + room, 100.0))
+    axes.axvline(100 * promise, color=_RED, linestyle="--", linewidth=1, label="promised")
+    axes.set_xlabel("label of all views on the other half, %")
+    axes.set_ylabel("resamplings")
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", nbins=6)
+    axes.ticklabel_format(axis="x", useOffset=False)
+    figure.legend(loc="outside upper center", frameon=False, fontsize=9)
+    return inline_svg(figure, "Agreement on held-out halves")
+
+
+def _histogram(axes: Any, values: np.ndarray, low: float, high: float) -> None:
+    axes.hist(values, bins=np.linspace(low, high, 25), color=_BLUE, edgecolor="white")
+
+
+def rungs(found: Comparison) -> Markup:
+    """Agreement of fixed r, of adaptive r and of rungs by lot against FLOPs per view."""
+    flops = np.array(found.rung_flops)
+    figure, axes = new_figure()
+    scale = 100 / flops[0]
+    axes.plot(
+        scale * flops,
+        [100 * each.value for each in found.rungs],
+        "o-",
+        color=_GREY,
+        label="fixed r",
+    )
+    for r, x, each in zip(found.rs, scale * flops, found.rungs, strict=True):
+        axes.annotate(
+            f"r = {r}", (x, 100 * each.value), textcoords="offset points", xytext=(0, -13),
+            ha="center", fontsize=8, color=_GREY,
+        )  # fmt: skip
+    for each, colour, name, marker in (
+        (found.adaptive, _BLUE, "adaptive r", "o"),
+        (found.random, _YELLOW, "rungs by lot", "s"),
+    ):
+        errors = [[100 * (each.value - each.low)], [100 * (each.high - each.value)]]
+        axes.errorbar(
+            scale * found.flops, 100 * each.value, yerr=errors, fmt=marker, capsize=3,
+            color=colour, label=name,
+        )  # fmt: skip
+    axes.set_xlabel(f"FLOPs per view, % of r = {found.rs[0]}")
+    axes.set_ylabel(f"label of r = {found.rs[0]}, %")
+    axes.margins(x=0.1, y=0.2)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    return inline_svg(figure, "Adaptive r against fixed r and against rungs by lot")

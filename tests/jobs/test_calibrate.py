@@ -1,0 +1,132 @@
+"""The calibration as its users run it: real files, real processes, and a run by its policy."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.policies import PolicyFile
+from pipeline.policies.command import main, parse_ladder
+from pipeline.policies.flags import DEMO_VIDEOS, parser
+from pipeline.storage import Location
+from tests.videos import write_video
+
+JOBS = Path(__file__).parents[2] / "jobs"
+VIDEOS = 6
+
+# Half of the videos at 95 %: five that agree are enough.
+HALF = ("--agreement", "50%")
+
+
+def run(job, *arguments, **options):
+    command = [sys.executable, str(JOBS / job), *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=500, check=False, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archive")
+    for number in range(VIDEOS):
+        write_video(folder / f"good-{number}.mp4", frames=30 + 10 * number)
+    (folder / "broken.mp4").write_bytes(b"no video")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calibrated(archive, random_checkpoint, tmp_path_factory):
+    """What a calibration prints, and the policy file that it writes."""
+    place = tmp_path_factory.mktemp("calibration") / "policy.json"
+    asked = ["--views", "2x3", "--r", "16", "--direction", "FFF", "--ladder", "8,16,20"]
+    done = run("calibrate.py", archive, place, "--checkpoint", random_checkpoint, *HALF, *asked)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, place
+
+
+def test_policy_report_and_trials_lie_beside_each_other(calibrated):
+    said, place = calibrated
+    policy = PolicyFile.read(Location.of(str(place)))
+    assert policy.videos == VIDEOS
+    assert policy.point.low >= 0.5
+    assert (policy.pruning["r"], policy.pruning["direction"]) == (16, "FFF")
+    assert (place.parent / "policy-trials" / "_SUCCESS").exists()
+    assert "Adaptive r" in place.with_suffix(".html").read_text()
+    assert "the label of all 6 views for 50 % of videos at least" in said
+    assert "6 videos (1 more failed)" in said
+
+
+def test_the_printed_command_labels_by_the_policy(calibrated, archive, tmp_path):
+    said, place = calibrated
+    line = next(line for line in said.splitlines() if line.startswith("Label by it:"))
+    words = shlex.split(line.partition(":")[2])
+    assert words[:2] == ["python", "jobs/label_k400.py"]
+    places = {"INPUT": str(archive), "OUTPUT": str(tmp_path / "labels")}
+    done = run("label_k400.py", *[places.get(word, word) for word in words[2:]], "--gallery", "0")
+    assert done.returncode == 0, done.stderr
+    identity = json.loads((tmp_path / "labels" / "run.json").read_text())["identity"]
+    assert identity["policy"]["margin"] == PolicyFile.read(Location.of(str(place))).margin
+
+
+def test_another_promise_on_the_same_trials_labels_nothing_anew(
+    calibrated, archive, random_checkpoint
+):
+    _, place = calibrated
+    trials = place.parent / "policy-trials"
+    before = {file: file.stat().st_mtime_ns for file in trials.rglob("*.parquet")}
+    other = place.with_name("other.json")
+    done = run(
+        "calibrate.py", archive, other, "--checkpoint", random_checkpoint, "--trials", trials,
+        "--views", "2x3", "--r", "16", "--direction", "FFF", "--ladder", "8,16,20",
+        "--agreement", "0.3",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert PolicyFile.read(Location.of(str(other))).agreement == 0.3
+    assert {file: file.stat().st_mtime_ns for file in trials.rglob("*.parquet")} == before
+
+
+def refused(capsys, *arguments):
+    assert main([str(each) for each in arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+def test_too_few_videos_are_refused_before_any_work(capsys, archive, random_checkpoint, tmp_path):
+    place = tmp_path / "policy.json"
+    named = (archive, place, "--checkpoint", random_checkpoint)
+    assert "takes 598 videos at least, and " in (said := refused(capsys, *named))
+    assert f"{archive} has 7" in said
+    assert "--sample is 200" in refused(capsys, *named, "--sample", "200")
+    assert not os.listdir(tmp_path)
+
+
+def test_what_was_left_out_or_cannot_be_is_said_in_one_line(capsys, archive, tmp_path):
+    place = tmp_path / "policy.json"
+    assert "POLICY is missing" in refused(capsys, archive, "--checkpoint", "demo")
+    assert "--checkpoint is missing" in refused(capsys, archive, place)
+    demo = (archive, place, "--checkpoint", "demo", *HALF)
+    assert "JSON file" in refused(capsys, archive, tmp_path / "x.html", *demo[2:])
+    assert "--confidence must be above 0" in refused(capsys, *demo, "--confidence", "0")
+    for ladder in ("8,16", "22,24", "a,b", "22"):
+        assert "--ladder" in refused(capsys, *demo, "--ladder", ladder)
+    assert "the largest r here is 24" in refused(capsys, *demo, "--ladder", "8,22,400")
+    assert not place.exists()
+
+
+def test_a_ladder_is_sorted_and_holds_the_policys_r_inside():
+    assert parse_ladder("24, 8,22,16,8", 22) == (8, 16, 22, 24)
+    assert parse_ladder("0,16,24", 16) == (0, 16, 24)
+
+
+def test_help_tells_how_many_videos_the_demo_makes(capsys):
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(["--help"])
+    assert ended.value.code == 0
+    assert f"an archive of {DEMO_VIDEOS:,} videos" in capsys.readouterr().out
