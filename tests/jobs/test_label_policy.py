@@ -161,7 +161,7 @@ def test_a_view_that_was_spared_cannot_be_shown(labelled, output, tmp_path):
     )
     (looked,) = row["views"]
     spared = (looked["clip"] + 1) % 5
-    shown = run(output, name, "--clip", spared, "--output", tmp_path, job="show_tokens")
+    shown = run(output, name, "--clip", spared, "--out", tmp_path, job="show_tokens")
     assert shown.returncode == 2
     assert f"{name} was not looked at in clip {spared}" in shown.stderr
     assert f"clip/crop looked at: {looked['clip']}/{looked['crop']}" in shown.stderr
