@@ -15,9 +15,10 @@ COLUMNS = (
     *("single views", "against STA", "ms"),
 )
 COMPARED = (
-    *("variant", "r", "GFLOPs", "right", "difference", "paper", "difference there", "verdict"),
-    *("by single views", "verdict"),
+    *("variant", "r", "GFLOPs", "right", "difference", "of single views", "paper"),
+    "difference there",
 )
+MARKS = {Verdict.SAME: "✓", Verdict.OTHER: "✗", Verdict.OPEN: "?"}
 
 _SHOWN = 3
 
@@ -61,12 +62,10 @@ def compared(line: Line, found: Findings) -> tuple[str, ...]:
         str(each.variant.r),
         f"{each.flops / 1e9:.3f}",
         f"{100 * each.top1.value:.1f} %",
-        _difference(line.difference),
+        _marked(line.difference, line.verdict),
+        _marked(line.view_difference, line.view_verdict),
         paper,
         "" if line.expected is None or line.paper is None else f"{line.expected:+.2f}",
-        line.verdict or "",
-        _difference(line.view_difference),
-        line.view_verdict or "",
     )
 
 
@@ -79,11 +78,21 @@ def _difference(estimate: Estimate | None) -> str:
     return "" if estimate is None else points(estimate)
 
 
+def _marked(estimate: Estimate | None, verdict: Verdict | None) -> str:
+    mark = "" if verdict is None else f"{MARKS[verdict]} "
+    return mark + _difference(estimate)
+
+
 def verdicts(table: Table, found: Findings) -> str:
     """What a table comes to: by the mean over all views, and by single views."""
-    whole = _verdict(table.verdict, [(line.variant, line.verdict) for line in table.lines], found)
-    views = [(line.variant, line.view_verdict) for line in table.lines]
-    return f"{whole} By single views: {_verdict(table.view_verdict, views, found)}"
+    lines = table.lines
+    whole = _verdict(table.verdict, [(line.variant, line.verdict) for line in lines], found)
+    views = _verdict(
+        table.view_verdict, [(line.variant, line.view_verdict) for line in lines], found
+    )
+    if whole == views:
+        return f"{whole} Single views say the same."
+    return f"{whole} By single views: {views[0].lower()}{views[1:]}"
 
 
 def _verdict(
@@ -94,17 +103,14 @@ def _verdict(
 
     same, contrary, unsure = map(named, (Verdict.SAME, Verdict.OTHER, Verdict.OPEN))
     told = f" As in the paper: {same}." if same else ""
-    doubt = f" Cannot be told, since the interval covers 0: {unsure}." if unsure else ""
+    doubt = f" The interval covers 0 for {unsure}." if unsure else ""
     match whole:
         case Verdict.SAME:
             return "The order is the paper's."
         case Verdict.OTHER:
-            return f"The order is not the paper's: {contrary}.{told}{doubt}"
+            return f"The order is not the paper's, for {contrary}.{told}{doubt}"
         case Verdict.OPEN:
-            return (
-                "Whether the order is the paper's cannot be told from so many videos: the interval "
-                f"covers 0 for {unsure}.{told}"
-            )
+            return f"Cannot be told from so many videos.{doubt}{told}"
     return "The paper says nothing of this."
 
 
@@ -177,8 +183,8 @@ def how(found: Findings) -> list[str]:
         "Intervals are of 95 %, over videos: Wilson's for a share, a bootstrap of the videos for a "
         "mean over seeds and for differences, which are taken video by video. They do not say how "
         "other seeds would do.",
-        "An order is the paper's if every difference to the table's reference has the paper's sign "
-        "and its interval leaves 0 out. With some thirty differences one or two may leave 0 out by "
+        "✓ as in the paper, ✗ not as in the paper, ? cannot be told. An order is the paper's if "
+        "every difference to the table's reference has the paper's sign and its interval leaves 0 out. With some thirty differences one or two may leave 0 out by "
         "chance alone. Single views tell smaller differences apart, since the mean over all views "
         "forgives most of what pruning does to one; the paper's figures are of the mean.",
         "FLOPs are multiply-accumulates by fvcore's convention. Schedules are compared at FLOPs "
