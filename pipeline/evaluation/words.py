@@ -184,9 +184,10 @@ def how(found: Findings) -> list[str]:
         "mean over seeds and for differences, which are taken video by video. They do not say how "
         "other seeds would do.",
         "✓ as in the paper, ✗ not as in the paper, ? cannot be told. An order is the paper's if "
-        "every difference to the table's reference has the paper's sign and its interval leaves 0 out. With some thirty differences one or two may leave 0 out by "
-        "chance alone. Single views tell smaller differences apart, since the mean over all views "
-        "forgives most of what pruning does to one; the paper's figures are of the mean.",
+        "every difference to the table's reference has the paper's sign and its interval leaves 0 "
+        "out. With some thirty differences one or two may leave 0 out by chance alone.",
+        "Single views tell smaller differences apart, since the mean over all views forgives most "
+        "of what pruning does to one; the paper's figures are of the mean.",
         "FLOPs are multiply-accumulates by fvcore's convention. Schedules are compared at FLOPs "
         "that all three can reach, which may be more than STA's default, and with a random first "
         "frame where ToMe's step, which drops half of a frame at the most, stands in the way.",
