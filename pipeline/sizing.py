@@ -140,8 +140,10 @@ def labeller_bytes(
     """
     weights = models * 4 * _block_weights(architecture)
     passes = 0 if on_gpu else batch_size * _TOKEN_COPIES * _token_bytes(architecture, protocol)
+    # The peak is that of one model at work; the others keep their inputs meanwhile.
+    kept = 0 if on_gpu else (models - 1) * batch_size * _input_bytes(protocol)
     base = _BASE_BYTES["cuda" if on_gpu else "cpu"]
-    return int(_RESERVE * (base + weights + passes))
+    return int(_RESERVE * (base + weights + passes + kept))
 
 
 def _block_weights(architecture: str) -> int:
@@ -155,6 +157,11 @@ def _block_weights(architecture: str) -> int:
             12 * depth * width**2 for depth, width in zip(config.depths, widths, strict=True)
         )
     return 12 * config.depth * config.width**2
+
+
+def _input_bytes(protocol: Protocol) -> int:
+    """Bytes of one view as a CPU's labeller holds it: in uint8, and normalised in float32."""
+    return (1 + 4) * 3 * protocol.frames * protocol.size**2
 
 
 def _token_bytes(architecture: str, protocol: Protocol) -> int:

@@ -79,3 +79,15 @@ def test_with_a_policy_a_call_takes_as_many_units_as_memory_allows(units, batch_
     made = grain(K400, batch_size=batch_size, units=units, decoders=3, labellers=1, adaptive=True)
     assert made.label_rows == min(160 // K400.clips, max(1, units // 3))
     assert made.label_rows % made.decode_rows == 0
+
+
+def test_every_further_model_reserves_its_weights_and_its_input():
+    """31 models of the demonstration, as an evaluation holds them, took 1.35 GB beside frames."""
+    views = protocol("videomae-k400", size=112)
+    one, many = (
+        labeller_bytes("vit_demo", views, on_gpu=False, batch_size=8, models=models)
+        for models in (1, 31)
+    )
+    inputs, weights = 8 * 16 * 112 * 112 * 3 * 5, 4 * 12 * 6 * 192**2
+    assert many - one == pytest.approx(1.25 * 30 * (inputs + weights), rel=1e-6)
+    assert many > 1.35e9
