@@ -25,14 +25,12 @@ _SHOWN = 3
 
 def points(estimate: Estimate) -> str:
     """A difference of shares in points: `-11.5 (-16.0 to -7.3)`."""
-    value, low, high = (f"{100 * each:+.1f}" for each in _ends(estimate))
+    # What rounds to zero has one sign, not two.
+    value, low, high = (
+        f"{round(100 * each, 1) + 0.0:+.1f}"
+        for each in (estimate.value, estimate.low, estimate.high)
+    )
     return f"{value} ({low} to {high})"
-
-
-def _ends(estimate: Estimate) -> tuple[float, float, float]:
-    # A zero has no sign.
-    value, low, high = (round(e, 6) + 0.0 for e in (estimate.value, estimate.low, estimate.high))
-    return value, low, high
 
 
 def row(each: Figures) -> tuple[str, ...]:
@@ -99,7 +97,7 @@ def _verdict(
     whole: Verdict | None, lines: Sequence[tuple[str, Verdict | None]], found: Findings
 ) -> str:
     def named(kind: Verdict) -> str:
-        return ", ".join(found.about(name) for name, verdict in lines if verdict == kind)
+        return "; ".join(found.about(name) for name, verdict in lines if verdict == kind)
 
     same, contrary, unsure = map(named, (Verdict.SAME, Verdict.OTHER, Verdict.OPEN))
     told = f" As in the paper: {same}." if same else ""
@@ -182,7 +180,9 @@ def how(found: Findings) -> list[str]:
         "of seeds that were right.",
         "Intervals are of 95 %, over videos: Wilson's for a share, a bootstrap of the videos for a "
         "mean over seeds and for differences, which are taken video by video. They do not say how "
-        "other seeds would do.",
+        "other seeds would do. Where no video was judged otherwise the interval is 0 to 0, "
+        f"and up to {300 / found.outcomes.videos:.1f} points may still hide in it (3 of as many "
+        "videos).",
         "✓ as in the paper, ✗ not as in the paper, ? cannot be told. An order is the paper's if "
         "every difference to the table's reference has the paper's sign and its interval leaves 0 "
         "out. With some thirty differences one or two may leave 0 out by chance alone.",

@@ -81,7 +81,7 @@ def test_the_screen_says_the_result_in_words_and_every_variant_in_a_row(found):
 
 def test_differences_in_points_have_signs_and_a_zero_has_none_but_plus():
     assert points(Estimate(-0.115, -0.16, 0.0, 9)) == "-11.5 (-16.0 to +0.0)"
-    assert points(Estimate(-0.0, -0.0, 0.0, 9)) == "+0.0 (+0.0 to +0.0)"
+    assert points(Estimate(-0.0, -0.0004, 0.0, 9)) == "+0.0 (+0.0 to +0.0)"
 
 
 def test_trials_that_are_not_there_are_told(tmp_path):
