@@ -67,9 +67,9 @@ def read_kept_maps(
         video_id: the video; None for all of them.
 
     Returns:
-        Of one video all views, by clip and crop. Of a run an iterator that gives the views of one
-        unit of work at a time, in the order of the files: a whole video, or one stretch of a
-        recording. It holds one unit and a few thousand rows in memory.
+        Of one video all views that were looked at, by clip and crop. Of a run an iterator that
+        gives the views of one unit of work at a time, in the order of the files: a whole video, or
+        one stretch of a recording. It holds one unit and a few thousand rows in memory.
 
     Raises:
         UsageError: there is no finished run here, no such video in it, or no label for it.

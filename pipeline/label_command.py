@@ -20,7 +20,7 @@ from pipeline.label_run import finished, is_finished, label
 from pipeline.policies.budget import Budget
 from pipeline.prices import Prices
 from pipeline.pruning_flags import add_pruning_flags, pruning_from
-from pipeline.ray_session import inside_unpacked_working_dir
+from pipeline.ray_session import check_outlives_job
 from pipeline.resources import parse_decoders
 from pipeline.run_directory import RunDirectory
 from pipeline.summary import summary
@@ -273,11 +273,8 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
         output = str(_DEMO / _demo_output(task, arguments))
     if output is None:
         raise UsageError("OUTPUT is missing: name a directory or s3://bucket/prefix for the labels")
-    if arguments.output and inside_unpacked_working_dir() and not _is_absolute(output):
-        raise UsageError(
-            f"OUTPUT {output} is relative to the folder that Ray unpacked for this job and deletes "
-            f"after it; name an absolute path that every machine sees, or s3://bucket/prefix"
-        )
+    if arguments.output:
+        check_outlives_job(output)
     if checkpoint is None:
         raise UsageError(
             "--checkpoint is missing: name fine-tuned weights, such as "
@@ -320,10 +317,6 @@ def _budget(arguments: argparse.Namespace) -> Budget | None:
         return None
     prices = Prices.read(arguments.prices) if arguments.prices else None
     return Budget(flops=arguments.budget, money=arguments.budget_usd, prices=prices)
-
-
-def _is_absolute(output: str) -> bool:
-    return "://" in output or Path(output).expanduser().is_absolute()
 
 
 def _demo_archive() -> Path:

@@ -48,10 +48,24 @@ def looked_at(run: RunDirectory, evidence: Evidence, content: dict[str, Any]) ->
             wrong[mine] |= _misjudged(labelled.take(mine), policies[number], len(order))
         if wrong.any():
             return _named(labelled["unit_id"].filter(pa.array(wrong)))
+    return _clips(evidence, protocol, places)
+
+
+def _clips(evidence: Evidence, protocol: dict[str, Any], places: Ints) -> str | None:
+    """Whether clips/ tells of other views than the first of the order of each unit."""
     unit, clip, crop, *_ = evidence.clips
+    number, known = _numbers(clip, crop, protocol)
+    if not (known & (unit >= 0)).all():
+        return "clips/ holds views of other units, or that the protocol does not have"
     looks = np.bincount(unit, minlength=len(evidence.manifest))
-    astray = unit[places[clip * protocol["crops"] + crop] >= looks[unit]]
-    return _named(evidence.manifest["unit_id"].take(np.unique(astray))) if len(astray) else None
+    astray = np.unique(unit[places[number] >= looks[unit]])
+    return _named(evidence.manifest["unit_id"].take(astray)) if len(astray) else None
+
+
+def _numbers(clip: Ints, crop: Ints, protocol: dict[str, Any]) -> tuple[Ints, Flags]:
+    """(n,) number of each view, clip by clip and crop by crop, and whether the protocol has it."""
+    known = (clip >= 0) & (clip < protocol["clips"]) & (crop >= 0) & (crop < protocol["crops"])
+    return np.where(known, clip * protocol["crops"] + crop, 0), known
 
 
 def _misjudged(units: pa.Table, policy: ViewPolicy, views: int) -> Flags:
@@ -83,8 +97,7 @@ def _misplaced(units: pa.Table, protocol: dict[str, Any], places: Ints) -> Flags
     clip, crop = (np.asarray(part) for part in pc.list_flatten(views).flatten())
     parents = np.asarray(pc.list_parent_indices(views))
     counts = np.asarray(pc.list_value_length(views))
-    known = (clip >= 0) & (clip < protocol["clips"]) & (crop >= 0) & (crop < protocol["crops"])
-    number = np.where(known, clip * protocol["crops"] + crop, 0)
+    number, known = _numbers(clip, crop, protocol)
     wrong = ~known | (places[number] >= counts[parents])
     wrong[1:] |= (np.diff(parents) == 0) & (np.diff(number) <= 0)
     return np.asarray(np.bincount(parents[wrong], minlength=len(units)) > 0)

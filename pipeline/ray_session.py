@@ -16,6 +16,7 @@ from typing import Any
 import ray
 import ray.data
 
+from pipeline.errors import UsageError
 from pipeline.resources import OVERHEAD_CPUS
 from pipeline.stopping import end_on_sigterm
 
@@ -23,11 +24,15 @@ from pipeline.stopping import end_on_sigterm
 _HARMLESS = "PYTHON worker processes have been started"
 
 
-def start_ray() -> None:
+def start_ray(*, cores: int | None = None) -> None:
     """Joins the cluster that the job was submitted to, or starts a Ray of its own.
 
     RAY_ADDRESS alone tells: `ray job submit` sets it, and a cluster that an earlier program left
     behind on this machine does not. A second call changes nothing.
+
+    Args:
+        cores: that a Ray of its own is told of; None for this machine's and those of the graph's
+            own steps.
     """
     if ray.is_initialized():
         return
@@ -36,7 +41,7 @@ def start_ray() -> None:
     if is_own_ray():
         # The graph's own steps are light. On a machine of few cores they must not take a whole
         # one from the pools.
-        cores = len(os.sched_getaffinity(0)) + int(OVERHEAD_CPUS)
+        cores = cores or len(os.sched_getaffinity(0)) + int(OVERHEAD_CPUS)
         settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     with _native_stderr_held():
         ray.init(**settings)
@@ -69,9 +74,18 @@ def _native_stderr_held() -> Iterator[None]:
             os.close(original)
 
 
-def inside_unpacked_working_dir() -> bool:
-    """Whether this process runs in a folder that Ray unpacked for the job and will delete."""
-    return "working_dir_files" in Path.cwd().parts
+def check_outlives_job(output: str) -> None:
+    """Refuses an output that would go with the folder that Ray unpacked for a submitted job.
+
+    Raises:
+        UsageError: it is a relative path, and this process runs in such a folder.
+    """
+    is_absolute = "://" in output or Path(output).expanduser().is_absolute()
+    if "working_dir_files" in Path.cwd().parts and not is_absolute:
+        raise UsageError(
+            f"OUTPUT {output} is relative to the folder that Ray unpacked for this job and deletes "
+            f"after it; name an absolute path that every machine sees, or s3://bucket/prefix"
+        )
 
 
 def _quieten() -> None:

@@ -16,6 +16,9 @@ from pipeline.storage import Location
 
 RUN_VERSION = 1
 
+# The key of an identity by which trials of several prunings are told from labels of one.
+VARIANTS = "variants"
+
 _PACKAGES = ("ray", "torch", "av", "decord", "pyarrow", "numpy", "opencv-python-headless", "boto3")
 
 
@@ -72,6 +75,17 @@ class RunDirectory:
     def exists(self) -> bool:
         """Whether a run was begun here: run.json is written when the manifest is whole."""
         return self.run_json.exists()
+
+    def check_labels(self) -> None:
+        """Refuses a folder that holds no labelling run.
+
+        Raises:
+            UsageError: the message says what it holds.
+        """
+        if not self.exists():
+            raise UsageError(f"there is no run in {self.root.uri}: it has no run.json")
+        if VARIANTS in self.load()["identity"]:
+            raise UsageError(f"{self.root.uri} holds trials of several prunings, and no labels")
 
     def check_unused(self) -> None:
         """Refuses a folder that holds another's files under the names that a run writes to.

@@ -31,7 +31,7 @@ def summary(run: RunDirectory, content: dict[str, Any]) -> str:
     if totals["judged"]:
         share = 100 * totals["right"] / totals["judged"]
         lines.append(f"Right:     {share:.1f} % of {totals['judged']:,} videos with a true label")
-    lines += budget_lines(content)
+    lines += budget_lines(run, content)
     lines += shadow_lines(content, shadow_agreement(run, content))
     stages = totals.get("stages")
     if stages and stages["bottleneck"]:
@@ -82,7 +82,9 @@ def _looks(content: dict[str, Any]) -> list[str]:
     )
     if is_pruned(content["identity"]):
         text += f" and {100 * spared.of_unpruned:.1f} % of all unpruned"
-    return [f"{text}; promised: {100 * policy['agreement']:g} % of the labels of all views"]
+    if "budget" not in content["identity"]:
+        text += f"; promised: {100 * policy['agreement']:g} % of the labels of all views"
+    return [text]
 
 
 def _examples(run: RunDirectory) -> list[str]:

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import UsageError
 from pipeline.evidence import Evidence, exact_sum, sum_by
 from pipeline.looked_at import looked_at
 from pipeline.recordings import has_failed
@@ -44,8 +43,7 @@ def verify(run: RunDirectory) -> list[Check]:
     Raises:
         UsageError: there is no run here.
     """
-    if not run.exists():
-        raise UsageError(f"there is no run in {run.root.uri}: it has no run.json")
+    run.check_labels()
     content = run.load()
     evidence = Evidence(run)
     checks: list[Check] = []

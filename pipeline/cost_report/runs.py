@@ -166,8 +166,7 @@ def open_runs(names: Sequence[str]) -> list[Run]:
 
 def _opened(place: Location, name: str) -> Run:
     directory = RunDirectory(place)
-    if not directory.exists():
-        raise UsageError(f"there is no run in {place.uri}: it has no run.json")
+    directory.check_labels()
     if not directory.success.exists():
         raise UsageError(
             f"the run in {place.uri} is not finished (it has no _SUCCESS); finish it by its "

@@ -56,6 +56,7 @@ def finished_run(run: RunDirectory) -> FinishedRun:
     Raises:
         UsageError: it is not finished, or nothing of it was labelled.
     """
+    run.check_labels()
     content = run.load()
     if not run.success.exists() or not content.get("totals"):
         raise UsageError(f"{run.root.uri} is not finished; run its command again, or name videos")

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.numerals import digits
-from pipeline.policies.budget import BUDGET
+from pipeline.policies.budget import BUDGET, policies_by_slice
+from pipeline.policies.spending import cut_short
 from pipeline.prices import Prices
+from pipeline.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,9 @@ class Bought:
             was decided, over all slices.
         low: the same of the lower ends of the one-sided intervals.
         promised: share that the policy promises.
-        limited: videos of slices in which the number of views was limited too, which the
-            calibration says nothing of.
+        cut_short: videos that were given up unsettled, since what the budget left had to reach for
+            the others; the calibration says nothing of these.
         videos: of all slices.
-        most_careful: largest margin of a slice.
-        quickest: smallest margin of a slice.
     """
 
     budget: float
@@ -35,14 +35,19 @@ class Bought:
     agreement: float
     low: float
     promised: float
-    limited: int
+    cut_short: int
     videos: int
-    most_careful: float
-    quickest: float
+
+    @property
+    def said(self) -> str:
+        """What was spent of what, for people."""
+        if self.currency is None:
+            return f"{digits(self.spent / 1e12, 4)} T of {digits(self.budget / 1e12, 4)} T FLOPs"
+        return f"{digits(self.spent)} of {digits(self.budget)} {self.currency}, by the work's time,"
 
 
-def bought(content: dict[str, Any]) -> Bought | None:
-    """From the run.json of a finished run; None without a budget."""
+def bought(run: RunDirectory, content: dict[str, Any]) -> Bought | None:
+    """From a finished run and its run.json; None without a budget."""
     kept = content.get(BUDGET)
     if not kept:
         return None
@@ -60,10 +65,8 @@ def bought(content: dict[str, Any]) -> Bought | None:
         agreement=over_all("agreement"),
         low=over_all("low"),
         promised=content["identity"]["policy"]["agreement"],
-        limited=sum(each["units"] for each in slices if each["most"] is not None),
+        cut_short=cut_short(run, *policies_by_slice(content), views=_views(content)),
         videos=videos,
-        most_careful=max(each["margin"] for each in slices),
-        quickest=min(each["margin"] for each in slices),
     )
 
 
@@ -74,25 +77,25 @@ def _money(content: dict[str, Any]) -> float:
     return float(totals["gpu_ms"] * second + totals["decode_ms"] * prices.core_second) / 1e3
 
 
-def budget_lines(content: dict[str, Any]) -> list[str]:
+def _views(content: dict[str, Any]) -> int:
+    protocol = content["identity"]["protocol"]
+    return int(protocol["clips"] * protocol["crops"])
+
+
+def budget_lines(run: RunDirectory, content: dict[str, Any]) -> list[str]:
     """For the summary; none without a budget."""
-    found = bought(content)
+    found = bought(run, content)
     if found is None:
         return []
-    spent, budget = found.spent, found.budget
-    if found.currency is None:
-        line = f"{digits(spent / 1e12, 4)} T of {digits(budget / 1e12, 4)} T FLOPs"
-    else:
-        line = f"{digits(spent)} of {digits(budget)} {found.currency} by the work's time"
     lines = [
-        f"Budget:    {line} ({100 * spent / budget:.1f} %)",
+        f"Budget:    {found.said} spent ({100 * found.spent / found.budget:.1f} %)",
         f"           bought {100 * found.agreement:.1f} % of the labels of a full look "
         f"({100 * found.low:.1f} % at least; {100 * found.promised:g} % was promised), by the "
         f"calibration's videos",
     ]
-    if found.limited:
+    if found.cut_short:
         lines.append(
-            f"           {found.limited:,} of {found.videos:,} videos could not be looked at as "
-            f"often as that takes: what the budget left had to reach for the others"
+            f"           {found.cut_short:,} of {found.videos:,} videos were given up before they "
+            f"were settled, so that a view was left for each of the others"
         )
     return lines

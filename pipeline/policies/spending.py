@@ -14,6 +14,7 @@ from pipeline.policies.slices import Slice, slice_numbers
 from pipeline.run_directory import RunDirectory
 from workers.failures import ErrorType
 from workers.schema import UNITS_SCHEMA
+from workers.view_policy import ViewPolicy
 
 _COLUMNS = ["unit_id", "status", "error_type", "flops", "gpu_ms", "decode_ms"]
 _COLUMNS += ["views.list.element.clip"]
@@ -65,3 +66,28 @@ def _add(spent: Spending, rows: pa.Table) -> None:
 
 def _sum(values: pa.ChunkedArray) -> int:
     return pc.sum(values, min_count=0).as_py() or 0
+
+
+def cut_short(
+    run: RunDirectory, slices: Sequence[Slice], policies: Sequence[ViewPolicy], *, views: int
+) -> int:
+    """Videos that were given up at the most views of their slice, before they were settled.
+
+    Args:
+        run: a run with a policy.
+        slices: its slices.
+        policies: how each was looked at.
+        views: of the protocol.
+    """
+    found = 0
+    for rows in tables(run.units, UNITS_SCHEMA, ["unit_id", "leads"]):
+        seen_rows = rows.filter(pc.is_valid(rows["leads"])).combine_chunks()
+        numbers = slice_numbers(seen_rows["unit_id"].to_pylist(), slices)
+        seen = np.asarray(pc.list_value_length(seen_rows["leads"]))
+        last = np.asarray(pc.list_flatten(seen_rows["leads"]), np.float64)[np.cumsum(seen) - 1]
+        for number, policy in enumerate(policies):
+            mine = numbers == number
+            unlimited = ViewPolicy(policy.margin)
+            settled = unlimited.are_settled(last[mine], seen=seen[mine], views=views)
+            found += int((~settled).sum())
+    return found

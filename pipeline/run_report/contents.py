@@ -45,11 +45,13 @@ null.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.agreement import Estimate, share
+from pipeline.policies.budget_report import bought
 from pipeline.prices import Prices
 from pipeline.run_directory import RunDirectory
 from pipeline.run_report.clips import read_view_labels
@@ -84,7 +86,7 @@ def contents(run: RunDirectory) -> dict[str, Any]:
     return {
         "run": described,
         "totals": totals,
-        "looks": _looks(recorded, videos),
+        "looks": _looks(run, recorded, videos),
         "accuracy": _accuracy(videos),
         "shadow": shadow,
         "cost": _cost(recorded, totals, shadow, among, gets=videos.gets),
@@ -155,11 +157,13 @@ def _totals(
     }
 
 
-def _looks(recorded: dict[str, Any], videos: VideoFigures) -> dict[str, Any] | None:
+def _looks(
+    run: RunDirectory, recorded: dict[str, Any], videos: VideoFigures
+) -> dict[str, Any] | None:
     spared = Spared.by(recorded, videos=videos.ok, looked=videos.views, flops=videos.flops)
     if spared is None:
         return None
-    policy = recorded["identity"]["policy"]
+    policy, found = recorded["identity"]["policy"], bought(run, recorded)
     return {
         "agreement": policy["agreement"],
         "confidence": policy["confidence"],
@@ -168,6 +172,7 @@ def _looks(recorded: dict[str, Any], videos: VideoFigures) -> dict[str, Any] | N
         "counts": [videos.looks[count] for count in range(1, spared.of + 1)],
         "of_all": spared.of_all,
         "of_unpruned": spared.of_unpruned,
+        "budget": found and dataclasses.asdict(found) | {"said": found.said},
     }
 
 

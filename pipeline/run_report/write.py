@@ -32,8 +32,7 @@ def write_run_report(
     """
     if gallery < 0:
         raise UsageError(f"a gallery has 0 videos or more; got {gallery}")
-    if not run.exists():
-        raise UsageError(f"there is no run in {run.root.uri}: it has no run.json")
+    run.check_labels()
     if not run.videos.files(".parquet"):
         raise UsageError(
             f"the run in {run.root.uri} has no tables yet; finish it by its labelling command"

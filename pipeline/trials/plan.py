@@ -8,7 +8,7 @@ from typing import Any
 import sta
 from pipeline.errors import UsageError
 from pipeline.label_plan import LabelPlan, check_place, protocol_for
-from pipeline.run_directory import RunDirectory
+from pipeline.run_directory import VARIANTS, RunDirectory
 from pipeline.storage import Location
 from pipeline.trials.options import TrialOptions
 from sta.remote import without_secrets
@@ -71,7 +71,7 @@ def _identity(
         "sample": options.sample,
         "model": model.fingerprint,
         "labels": sta.labels_fingerprint(model.labels),
-        "variants": {name: pruning_identity(pruning) for name, pruning in variants.items()},
+        VARIANTS: {name: pruning_identity(pruning) for name, pruning in variants.items()},
         "protocol": dataclasses.asdict(views),
         "decoder": options.decoder,
         "trial_schema": TRIAL_SCHEMA_VERSION,

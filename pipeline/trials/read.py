@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
-from pipeline.run_directory import RunDirectory
+from pipeline.run_directory import VARIANTS, RunDirectory
 
 Floats = npt.NDArray[np.float32]
 
@@ -54,14 +54,18 @@ def read_trials(run: RunDirectory) -> Iterator[Trials]:
     is another in another run over the same videos.
 
     Raises:
-        UsageError: the folder holds no finished trials run.
+        UsageError: the folder holds no finished trials run; said before the first chunk.
     """
-    if not run.exists() or "variants" not in run.load()["identity"]:
+    if not run.exists() or VARIANTS not in run.load()["identity"]:
         raise UsageError(f"there are no trials in {run.root.uri}")
     if not run.success.exists():
         raise UsageError(f"the trials in {run.root.uri} are not finished; resume them")
     content = run.load()
-    names = sorted(content["identity"]["variants"])
+    return _chunks(run, content)
+
+
+def _chunks(run: RunDirectory, content: dict[str, Any]) -> Iterator[Trials]:
+    names = sorted(content["identity"][VARIANTS])
     classes = len(content["model"]["labels"])
     protocol = content["identity"]["protocol"]
     views = protocol["clips"] * protocol["crops"]

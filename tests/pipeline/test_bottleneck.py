@@ -106,6 +106,12 @@ def test_batches_that_are_padded_or_small_are_told():
     assert bottleneck(balanced, small).endswith("Batches of 4 views are small: --batch-size 32.")
 
 
+def test_what_a_policy_wasted_is_told_without_a_number_that_nobody_knows():
+    wasted = stages(decoders=4, decode_s=0.38, labellers=1, label_s=0.095, views=15000, slots=20000)
+    said = bottleneck(wasted, dataclasses.replace(GPU, views_per_call=None))
+    assert "25 % of the labellers' batches of 32 views is padding or was not needed" in said
+
+
 def test_padding_that_failed_units_left_asks_for_no_other_batch():
     gaps = stages(decoders=4, decode_s=0.38, labellers=1, label_s=0.095, views=1500, slots=3200)
     assert "batch" not in bottleneck(gaps, GPU)

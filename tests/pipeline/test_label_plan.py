@@ -1,6 +1,7 @@
 """Planning a run: the protocol follows the model, the identity what decides a row."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from pipeline.errors import UsageError
 from pipeline.failure_limit import FailureLimit
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
+from tests.policies import write_policy
 from tests.videos import write_video
+from workers.view_policy import ViewPolicy
 
 
 @pytest.fixture
@@ -104,3 +107,43 @@ def test_the_secrets_of_an_address_stay_out_of_run_json(options, monkeypatch, ra
     assert plan.model["checkpoint"].startswith("https://host/w.safetensors")
     assert "5ec2e7" not in repr((plan.model, plan.identity))
     assert "AKIDX" not in repr((plan.model, plan.identity))
+
+
+@pytest.fixture
+def policy(options, tmp_path):
+    return str(
+        write_policy(
+            tmp_path / "p.json", 0.5, source=options.source, checkpoint=options.checkpoint, r=22
+        )
+    )
+
+
+def test_a_policy_is_part_of_the_identity_and_its_views_are_what_is_expected(options, policy):
+    asked = dataclasses.replace(options, r=22, policy=policy)
+    plan = plan_labelling(asked)
+    said = {"margin": 0.5, "most": None, "agreement": 0.9, "confidence": 0.95}
+    assert plan.identity["policy"] == said
+    assert plan.policy.policy == ViewPolicy(0.5)
+    assert plan.looks == 3.0
+    without = plan_labelling(dataclasses.replace(asked, policy=None))
+    assert without.looks == without.protocol.views == 15
+    assert without.identity == {k: v for k, v in plan.identity.items() if k != "policy"}
+
+
+def test_a_policy_file_may_lie_in_object_storage(options, policy, s3):
+    s3.create_bucket(Bucket="policies")
+    s3.put_object(Bucket="policies", Key="a/p.json", Body=Path(policy).read_bytes())
+    there = dataclasses.replace(options, r=22, policy="s3://policies/a/p.json")
+    assert plan_labelling(there).policy.margin == 0.5
+    with pytest.raises(UsageError, match="there is no policy file s3://policies/b.json"):
+        plan_labelling(dataclasses.replace(there, policy="s3://policies/b.json"))
+
+
+def test_a_policy_may_be_checked_by_a_sample_even_without_pruning(options, tmp_path):
+    file = write_policy(
+        tmp_path / "p.json", 0.5, source=options.source, checkpoint=options.checkpoint, r=0
+    )
+    asked = dataclasses.replace(options, r=0, shadow=0.5)
+    with pytest.raises(UsageError, match="nothing is pruned"):
+        plan_labelling(asked)
+    assert plan_labelling(dataclasses.replace(asked, policy=str(file))).identity["shadow"] == 0.5

@@ -16,9 +16,12 @@ from pipeline.errors import UsageError
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.manifest import unit_id
+from pipeline.planner.from_run import finished_run
 from pipeline.run_directory import RunDirectory
+from pipeline.run_report import write_run_report
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, read_trials, run_trials
+from pipeline.verify import verify
 from tests.videos import write_video
 from workers.trial_schema import TRIALS_SCHEMA
 
@@ -125,6 +128,12 @@ def test_labels_are_not_added_to_trials(run, archive, random_checkpoint):
         plan_labelling(options)
 
 
+@pytest.mark.parametrize("reader", [verify, finished_run, write_run_report])
+def test_what_reads_labels_says_that_these_are_trials(run, reader):
+    with pytest.raises(UsageError, match="holds trials of several prunings, and no labels"):
+        reader(run)
+
+
 def test_killed_trials_are_resumed_to_the_same_rows(
     run, archive, random_checkpoint, asked, tmp_path
 ):
@@ -142,7 +151,7 @@ def test_killed_trials_are_resumed_to_the_same_rows(
     driver.wait()
     assert not (output / "_SUCCESS").exists()
     with pytest.raises(UsageError, match="not finished"):
-        next(read_trials(RunDirectory(Location.of(str(output)))))
+        read_trials(RunDirectory(Location.of(str(output))))
     assert rows(run_trials(asked(output))) == rows(run)
 
 
@@ -170,7 +179,7 @@ def test_nothing_to_try_and_an_empty_sample_are_refused(asked, tmp_path):
 
 def test_a_folder_without_trials_is_told_apart(tmp_path):
     with pytest.raises(UsageError, match="no trials in"):
-        next(read_trials(RunDirectory(Location.of(str(tmp_path)))))
+        read_trials(RunDirectory(Location.of(str(tmp_path))))
 
 
 def test_probabilities_of_a_view_add_up_to_one(run):

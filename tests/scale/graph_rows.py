@@ -172,10 +172,11 @@ def _measured(arguments: argparse.Namespace, run: RunDirectory) -> str:
         "TimedLabelActor": SleepingLabeller,
     }
     config, looks = _config(arguments), Looks(units)
-    start_ray()
+    # A core for each actor, since these only sleep.
+    start_ray(cores=int(OVERHEAD_CPUS) + arguments.decoders + arguments.labelers)
     try:
         # What starts late is not the graph's cost.
-        DataContext.get_current().wait_for_min_actors_s = 600
+        DataContext.get_current().wait_for_min_actors_s = 300
         line = ProgressLine(units, Counts(), out=io.StringIO())
         with (
             patch.multiple(pipeline.graph, **asleep),

@@ -61,7 +61,7 @@ class Inputs:
     gpu_tflops: float = 28.0
     decode_s: float = 0.7
     megabytes: float = 3.0
-    rows_per_s: float = 500.0
+    rows_per_s: float = 400.0
     commits_per_s: float = 7.0
     requests_per_s: float = 5500.0
     storage_mb_per_s: float | None = None

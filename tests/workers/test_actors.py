@@ -2,6 +2,7 @@
 
 import datetime
 import itertools
+import math
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ from workers.labelling import LabellerConfig, unpack_mask
 from workers.sampling import protocol
 from workers.schema import DECODED_SCHEMA, UNITS_SCHEMA
 from workers.shadow import Shadow, in_sample
+from workers.view_policy import ViewPolicy, view_order
 
 PROTOCOL = protocol("videomae-k400", size=112, views=(2, 3))
 
@@ -142,6 +144,35 @@ def test_the_shadow_sample_is_labelled_as_the_unpruned_model_labels_it(decoded, 
         assert [view["shadow_label_id"] for view in row["views"]] == [
             view["label_id"] for view in dense["views"]
         ]
+
+
+def test_with_a_policy_a_row_holds_what_was_looked_at_and_the_sample_all_views(decoded, checkpoint):
+    places = decoded.schema.get_field_index("unit_id")
+    ids = pa.array([manifest_id(name) for name in decoded["video_id"].to_pylist()])
+    decoded = decoded.set_column(places, decoded.schema.field(places), ids)
+    pruned = LabellerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=5)
+    unpruned = LabellerConfig(checkpoint, pruning=sta.Pruning(r=0), batch_size=3)
+    policy, order = ViewPolicy(math.inf, most=2), view_order(PROTOCOL.clips, PROTOCOL.crops)
+    alone = LabelActor(unpruned, PROTOCOL)(decoded).to_pylist()
+    plain = LabelActor(pruned, PROTOCOL)(decoded).to_pylist()
+    actor = LabelActor(pruned, PROTOCOL, shadow=Shadow(1.0, unpruned), policy=policy)
+    for row, dense, every in zip(actor(decoded).to_pylist(), alone, plain, strict=True):
+        if row["status"] == "failed":
+            assert row["views"] is row["leads"] is None
+            continue
+        assert every["leads"] is None
+        assert [(v["clip"], v["crop"]) for v in row["views"]] == sorted(order[:2])
+        same = [v for v in every["views"] if (v["clip"], v["crop"]) in order[:2]]
+        for name in ("label_id", "top_scores", "start_s", "end_s", "flops", "kept_maps"):
+            assert [v[name] for v in row["views"]] == [v[name] for v in same]
+        assert row["flops"] == sum(v["flops"] for v in same)
+        assert len(row["leads"]) == 2
+        best, second = sorted(row["scores"])[:-3:-1]
+        assert row["leads"][-1] == pytest.approx(best - second, abs=1e-6)
+        for name in ("label_id", "scores", "flops"):
+            assert row[f"shadow_{name}"] == dense[name]
+        said = {(v["clip"], v["crop"]): v["label_id"] for v in dense["views"]}
+        assert all(v["shadow_label_id"] == said[v["clip"], v["crop"]] for v in row["views"])
 
 
 def test_a_smaller_shadow_sample_is_a_part_of_a_larger_and_has_its_share():

@@ -16,6 +16,7 @@ from workers.labelling import LabellerConfig
 from workers.sampling import protocol
 from workers.timed_decode_actor import TimedDecodeActor
 from workers.timed_label_actor import TimedLabelActor
+from workers.view_policy import ViewPolicy
 
 PROTOCOL = protocol("videomae-k400", size=112, views=(2, 1))
 
@@ -62,6 +63,17 @@ def test_a_labeller_tells_views_and_the_slots_they_took(manifest, random_checkpo
     (each,) = told
     assert (each.stage, each.units, each.views, each.slots) == (LABEL, 2, 2, 3)
     assert each.ended >= each.began + each.busy_s - 1e-3
+
+
+def test_slots_are_those_of_the_batches_that_were_launched(manifest, random_checkpoint):
+    """A policy that looks at one view of two fills a batch up with the other, in vain."""
+    told = []
+    config = LabellerConfig(str(random_checkpoint), batch_size=4)
+    decoded = pa.concat_tables(DecodeActor(PROTOCOL)(manifest))
+    made = TimedLabelActor(told.append, config, PROTOCOL, policy=ViewPolicy(0.0))
+    for _ in range(2):
+        made(decoded)
+    assert [(each.views, each.slots) for each in told] == [(1, 4), (1, 4)]
 
 
 def test_a_clock_without_work_tells_nothing():

@@ -1,0 +1,187 @@
+"""Findings in words and cells: what the page and the screen share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.agreement import Estimate
+from pipeline.evaluation.findings import Figures, Findings
+from pipeline.evaluation.variants import RANDOM, UNPRUNED
+from pipeline.evaluation.verdicts import Line, Table, Verdict
+from pipeline.numerals import digits
+
+COLUMNS = ("variant", "r", "GFLOPs", "right", "top 5", "single view", "against STA", "ms")
+COMPARED = ("variant", "r", "GFLOPs", "right", "difference", "paper", "difference there", "verdict")
+
+_SHOWN = 3
+
+
+def points(estimate: Estimate) -> str:
+    """A difference of shares in points: `-11.5 (-16.0 to -7.3)`."""
+    value, low, high = (f"{100 * each:+.1f}" for each in _ends(estimate))
+    return f"{value} ({low} to {high})"
+
+
+def _ends(estimate: Estimate) -> tuple[float, float, float]:
+    # A zero has no sign.
+    value, low, high = (round(e, 6) + 0.0 for e in (estimate.value, estimate.low, estimate.high))
+    return value, low, high
+
+
+def row(each: Figures) -> tuple[str, ...]:
+    """A variant's cells under COLUMNS."""
+    return (
+        _name(each),
+        str(each.variant.r),
+        f"{each.flops / 1e9:.3f}",
+        each.top1.percent(),
+        f"{100 * each.top5.value:.1f} %",
+        f"{100 * each.per_view.value:.1f} %",
+        "" if each.difference is None else points(each.difference),
+        digits(each.ms.value),
+    )
+
+
+def compared(line: Line, found: Findings) -> tuple[str, ...]:
+    """A line's cells under COMPARED."""
+    each = found.of(line.variant)
+    assert each is not None
+    paper = ""
+    if line.paper is not None:
+        paper = f"{line.paper.top1:.2f} %"
+    return (
+        _name(each),
+        str(each.variant.r),
+        f"{each.flops / 1e9:.3f}",
+        f"{100 * each.top1.value:.1f} %",
+        "" if line.difference is None else points(line.difference),
+        paper,
+        "" if line.expected is None or line.paper is None else f"{line.expected:+.2f}",
+        line.verdict or "",
+    )
+
+
+def _name(each: Figures) -> str:
+    seeds = len(each.variant.prunings)
+    return each.variant.about + (f" (mean of {seeds} seeds)" if seeds > 1 else "")
+
+
+def verdict(table: Table, found: Findings) -> str:
+    """What a table comes to, in a sentence."""
+
+    def named(kind: Verdict) -> str:
+        return ", ".join(found.about(line.variant) for line in table.lines if line.verdict == kind)
+
+    same = named(Verdict.SAME)
+    told = f" As in the paper: {same}." if same else ""
+    match table.verdict:
+        case Verdict.SAME:
+            return "The order is the paper's."
+        case Verdict.OTHER:
+            return f"The order is not the paper's: {named(Verdict.OTHER)}.{told}"
+        case Verdict.OPEN:
+            return (
+                "Whether the order is the paper's cannot be told from so many videos: intervals "
+                f"of {named(Verdict.OPEN)} cover 0.{told}"
+            )
+    return "The paper says nothing of this."
+
+
+def lead(found: Findings) -> list[str]:
+    """The result in a few sentences."""
+    default, dense, chance = found.default, found.of(UNPRUNED), found.of(RANDOM)
+    said = [
+        f"{found.content['model']['architecture']} on {found.outcomes.videos:,} labelled videos, "
+        f"each in {_views(found)} views, all variants on the same decoded frames."
+    ]
+    if dense is not None and found.flops_share is not None:
+        said.append(
+            f"STA with r = {default.variant.r} takes {100 * found.flops_share:.0f} % of the FLOPs "
+            f"and is right on {default.top1.percent()}; without pruning {dense.top1.percent()}."
+        )
+    loss = found.random_loses
+    if chance is not None and loss is not None:
+        said.append(
+            f"As many tokens dropped at random leave {chance.top1.percent()}: STA against random "
+            f"is {points(_negated(loss))} points."
+        )
+    return said
+
+
+def _views(found: Findings) -> str:
+    protocol = found.content["identity"]["protocol"]
+    return f"{protocol['clips']} x {protocol['crops']}"
+
+
+def _negated(estimate: Estimate) -> Estimate:
+    return Estimate(-estimate.value, -estimate.high, -estimate.low, estimate.count)
+
+
+def cards(found: Findings) -> list[tuple[str, str]]:
+    """The main figures and what each is."""
+    made = [(f"{found.outcomes.videos:,}", "videos with a true label")]
+    if found.flops_share is not None:
+        made.append((f"{100 * found.flops_share:.0f} %", "of the FLOPs with STA"))
+    for name, what in ((UNPRUNED, "right without pruning"), ("sta", "right with STA")):
+        each = found.of(name)
+        if each is not None:
+            made.append((f"{100 * each.top1.value:.1f} %", what))
+    if found.random_loses is not None:
+        chance = _negated(found.random_loses)
+        made.append((f"{100 * chance.value:+.1f}", "points, STA against random tokens"))
+    return made
+
+
+def notes(found: Findings) -> list[str]:
+    """What a reader has to know of the videos that were left out."""
+    outcomes, said = found.outcomes, []
+    if outcomes.failed:
+        said.append(f"{outcomes.failed:,} that could not be read")
+    if outcomes.unlabelled:
+        said.append(f"{outcomes.unlabelled:,} without a label")
+    if outcomes.unknown:
+        named = ", ".join(repr(label) for label, _ in outcomes.unknown.most_common(_SHOWN))
+        said.append(
+            f"{outcomes.unknown.total():,} whose label is none of the model's, such as {named}"
+        )
+    return [f"Left out of the videos: {', '.join(said)}."] if said else []
+
+
+def how(found: Findings) -> list[str]:
+    """How the figures come about."""
+    return [
+        "Right: the mean of the probabilities over all views puts the true label first. Where "
+        "chance is in a variant, it was tried with several seeds, and a video counts by the share "
+        "of seeds that were right.",
+        "Intervals are of 95 %, over videos: Wilson's for a share, a bootstrap of the videos for a "
+        "mean over seeds and for differences, which are taken video by video. They do not say how "
+        "other seeds would do.",
+        "An order is the paper's if every difference to the table's reference has the paper's sign "
+        "and its interval leaves 0 out. With some thirty differences one or two may leave 0 out by "
+        "chance alone.",
+        "FLOPs are multiply-accumulates by fvcore's convention. Schedules are compared at FLOPs "
+        "that all three can reach, which may be more than STA's default, and with a random first "
+        "frame where ToMe's step, which drops half of a frame at the most, stands in the way.",
+        f"Device time per view is measured on {found.device}, the mean over all batches"
+        + ("." if found.on_gpu else ", by the clock: other work on the machine is in it."),
+        "The paper's figures are of ViT-L on Kinetics-400, r = 64. Another model on other videos "
+        "need not have its order.",
+    ]
+
+
+def screen(found: Findings) -> str:
+    """The result for a terminal."""
+    lines = [*lead(found), *notes(found), "", *_aligned([COLUMNS, *map(row, found.figures)]), ""]
+    lines += [f"{table.title}: {verdict(table, found)}" for table in found.tables]
+    return "\n".join(lines)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(each, widths, strict=True))
+        ).rstrip()
+        for each in rows
+    ]

@@ -1,0 +1,116 @@
+"""A run within a budget as users of the job see it."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.policies import Point, PolicyFile
+from pipeline.run_directory import RunDirectory
+from pipeline.storage import Location
+from pipeline.verify import verify
+from tests.policies import write_policy
+from tests.videos import write_video
+
+JOB = Path(__file__).parents[2] / "jobs" / "label_k400.py"
+VIDEOS = 128
+CURVE = tuple(Point(margin, 0.9, 0.9, views, 2.0) for margin, views in ((0.9, 6.0), (0.0, 1.0)))
+
+
+def label(*arguments):
+    command = [sys.executable, str(JOB), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, random_checkpoint):
+    folder = tmp_path_factory.mktemp("budget")
+    (folder / "in").mkdir()
+    for number in range(4):
+        write_video(folder / "in" / f"{number}.mp4", frames=20 + 10 * number)
+    for number in range(4, VIDEOS):
+        os.link(folder / "in" / f"{number % 4}.mp4", folder / "in" / f"{number}.mp4")
+    policy = write_policy(
+        folder / "policy.json", 0.9, source=folder / "in", checkpoint=random_checkpoint
+    )
+    place = Location.of(str(policy))
+    dataclasses.replace(PolicyFile.read(place), curve=CURVE).write(place)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def flops_per_view(folder, random_checkpoint):
+    """Of the checkpoint as the job prunes it, from a refusal that names it."""
+    run = label(folder / "in", folder / "none", *policy(folder, random_checkpoint), "--budget", 1)
+    assert run.returncode == 2, run.stderr
+    assert f"a single view of each of the {VIDEOS} videos takes" in run.stderr
+    return json.loads((folder / "none" / "run.json").read_text())["model"]["flops_per_view"]
+
+
+def policy(folder, checkpoint):
+    return ["--checkpoint", checkpoint, "--policy", folder / "policy.json"]
+
+
+@pytest.fixture(scope="module")
+def run(folder, random_checkpoint, flops_per_view):
+    budget = 2 * VIDEOS * flops_per_view
+    arguments = [*policy(folder, random_checkpoint), "--budget", budget]
+    finished = label(folder / "in", folder / "out", *arguments)
+    assert finished.returncode == 0, finished.stderr
+    return finished, json.loads((folder / "out" / "run.json").read_text()), arguments
+
+
+def test_the_budget_is_kept_and_the_summary_says_what_it_bought(run, folder):
+    finished, content, _ = run
+    budget = content["budget"]
+    assert content["totals"]["flops"] <= budget["flops"]
+    assert sum(each["units"] for each in budget["slices"]) == VIDEOS
+    assert len(budget["slices"]) == 2
+    assert "Budget:    " in finished.stdout
+    assert "of the labels of a full look" in finished.stdout
+    units = pq.read_table(folder / "out" / "units", partitioning=None)
+    assert sum(units["flops"].to_pylist()) == content["totals"]["flops"]
+
+
+def test_each_slice_was_looked_at_as_was_decided_for_it(run, folder):
+    place = RunDirectory(Location.of(str(folder / "out")))
+    assert [check.problem for check in verify(place) if check.problem] == []
+    content = place.load()
+    for each in content["budget"]["slices"]:
+        each["margin"], each["most"] = 2.0, None
+    place.save(content)
+    problems = [check.problem for check in verify(place) if check.problem]
+    place.save(run[1])
+    assert any("looked at otherwise" in problem for problem in problems)
+
+
+def test_a_second_run_gives_the_same_rows(run, folder):
+    _, content, arguments = run
+    again = label(folder / "in", folder / "again", *arguments)
+    assert again.returncode == 0, again.stderr
+    one, other = (
+        pq.read_table(folder / name / "units", partitioning=None)
+        .select(["unit_id", "label", "scores", "leads", "flops"])
+        .sort_by("unit_id")
+        for name in ("out", "again")
+    )
+    assert one.equals(other)
+    slices = json.loads((folder / "again" / "run.json").read_text())["budget"]["slices"]
+    assert slices == content["budget"]["slices"]
+
+
+def test_a_budget_without_a_policy_is_refused(folder, random_checkpoint):
+    run = label(folder / "in", folder / "x", "--checkpoint", random_checkpoint, "--budget", "1e18")
+    assert run.returncode == 2
+    assert "need --policy" in run.stderr
+
+
+def test_a_budget_of_money_needs_prices(folder, random_checkpoint):
+    run = label(folder / "in", folder / "x", *policy(folder, random_checkpoint), "--budget-usd", 9)
+    assert run.returncode == 2
+    assert "--budget-usd needs --prices" in run.stderr

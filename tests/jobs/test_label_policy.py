@@ -1,0 +1,201 @@
+"""Runs that look at a video until its label is settled, as users of the job see them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.demo.archive import ArchiveSettings, make_archive
+from tests.policies import write_policy
+from workers.view_policy import ViewPolicy
+
+JOBS = Path(__file__).parents[2] / "jobs"
+MARGIN = 0.7
+TIMES = ("labelled_at", "decode_ms", "gpu_ms", "shadow_gpu_ms", "attempts")
+
+
+def run(*arguments, job="label_k400"):
+    command = [sys.executable, str(JOBS / f"{job}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("policy") / "in"
+    make_archive(folder, ArchiveSettings(videos=14))
+    (folder / "broken.mp4").write_text("no video")
+    for other in folder.iterdir():
+        if other.suffix != ".mp4":
+            other.unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def policy(archive):
+    return write_policy(
+        archive.parent / "policy.json", MARGIN, source=archive, checkpoint="demo", agreement=0.8
+    )
+
+
+@pytest.fixture(scope="module")
+def label(archive, policy):
+    def labelled(output, *flags):
+        done = run(archive, output, "--checkpoint", "demo", "--policy", policy,
+                   "--batch-size", "4", "--shadow", "50%", *flags)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return labelled
+
+
+@pytest.fixture(scope="module")
+def output(archive):
+    return archive.parent / "out"
+
+
+@pytest.fixture(scope="module")
+def labelled(label, output):
+    return label(output)
+
+
+def rows(output):
+    """Rows of units/ without the times that no two runs share."""
+    read = pq.read_table(Path(output) / "units", partitioning=None).to_pylist()
+    for row in read:
+        for part in (row, *(row["views"] or ())):
+            for name in TIMES:
+                part.pop(name, None)
+    return {row["video_id"]: row for row in read}
+
+
+def test_videos_are_looked_at_until_they_are_settled(labelled, output):
+    policy, counts = ViewPolicy(MARGIN), set()
+    for name, row in rows(output).items():
+        if name == "broken.mp4":
+            assert (row["status"], row["leads"], row["views"]) == ("failed", None, None)
+            continue
+        settled = [
+            policy.is_settled(lead, seen=seen, views=15)
+            for seen, lead in enumerate(row["leads"], 1)
+        ]
+        assert settled == [False] * (len(row["views"]) - 1) + [True]
+        counts.add(len(row["views"]))
+    assert len(counts) > 1
+    assert run(output, job="verify").returncode == 0
+
+
+def test_the_summary_says_what_was_spared(labelled, output):
+    content = json.loads((output / "run.json").read_text())
+    totals, model = content["totals"], content["model"]
+    assert content["identity"]["policy"] == {
+        "margin": MARGIN, "most": None, "agreement": 0.8, "confidence": 0.95,
+    }  # fmt: skip
+    assert totals["flops"] == totals["clips"] * model["flops_per_view"]
+    assert totals["clips"] < 14 * 15
+    (line,) = [line for line in labelled.stdout.splitlines() if line.startswith("Looks:")]
+    assert "of 15 views on average" in line
+    assert f"{100 * totals['clips'] / (14 * 15):.1f} % of what all views take" in line
+    assert line.endswith("promised: 80 % of the labels of all views")
+    assert "have the same label by all views without pruning" in labelled.stdout
+
+
+def test_the_sample_is_labelled_by_all_views_whatever_the_policy(labelled, output):
+    content = json.loads((output / "run.json").read_text())
+    totals, model = content["totals"], content["model"]
+    assert 0 < totals["shadow_units"] < 14
+    every = 15 * totals["shadow_units"]
+    assert totals["shadow_flops"] == every * model["flops_per_view_unpruned"]
+    assert totals["shadow_views"] < every
+
+
+def test_the_report_shows_how_many_views_were_looked_at(labelled, output):
+    looks = json.loads((output / "report.json").read_text())["looks"]
+    found = [len(row["views"]) for row in rows(output).values() if row["views"]]
+    assert looks["counts"] == [found.count(number) for number in range(1, 16)]
+    assert looks["mean"] == pytest.approx(sum(found) / 14)
+    assert "Views looked at" in (output / "report.html").read_text()
+
+
+def test_slots_are_the_places_of_all_forward_passes(labelled, output):
+    stage = json.loads((output / "run.json").read_text())["totals"]["stages"]["label"]
+    assert stage["views"] == sum(len(row["views"] or ()) for row in rows(output).values())
+    assert stage["slots"] % 4 == 0
+    assert stage["slots"] > stage["views"]
+
+
+def test_a_broken_run_is_mended_to_the_same_rows(labelled, label, output, tmp_path):
+    """Half of the commits are gone; who shares a batch with whom is then another matter."""
+    broken = tmp_path / "out"
+    shutil.copytree(output, broken)
+    for checkpoint in sorted((broken / "_checkpoint").glob("*.parquet"))[::2]:
+        (file,) = (broken / "units").glob(f"{checkpoint.stem}-*.parquet")
+        file.unlink()
+        checkpoint.unlink()
+    (broken / "_SUCCESS").unlink()
+    label(broken, "--labelers", "2")
+    assert rows(broken) == rows(output)
+    assert run(broken, job="verify").returncode == 0
+
+
+def test_units_that_were_tampered_with_are_refused_by_verify(labelled, output, tmp_path):
+    broken = tmp_path / "out"
+    shutil.copytree(output, broken)
+    file = next(iter((broken / "units").glob("*.parquet")))
+    table = pq.read_table(file, partitioning=None)
+    changed = table.to_pylist()
+    for row in changed:
+        row["leads"] = row["leads"] and [0.0] * len(row["leads"])
+    pq.write_table(table.from_pylist(changed, schema=table.schema), file)
+    checked = run(broken, job="verify")
+    assert checked.returncode == 1
+    assert "FAIL  views: looked at in their order" in checked.stdout
+
+
+def test_a_view_that_was_spared_cannot_be_shown(labelled, output, tmp_path):
+    name, row = next(
+        (name, row) for name, row in rows(output).items() if len(row["views"] or ()) == 1
+    )
+    (looked,) = row["views"]
+    spared = (looked["clip"] + 1) % 5
+    shown = run(output, name, "--clip", spared, "--out", tmp_path, job="show_tokens")
+    assert shown.returncode == 2
+    assert f"{name} was not looked at in clip {spared}" in shown.stderr
+    assert f"clip/crop looked at: {looked['clip']}/{looked['crop']}" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--every", "1s"], "with --every each clip has a label of its own"),
+        (["--r", "8"], "was fitted for another labelling: pruning is"),
+        (["--views", "2x3"], "protocol is"),
+    ],
+)
+def test_a_policy_for_another_labelling_is_refused_in_one_line(
+    archive, policy, tmp_path, flags, said
+):
+    command = [archive, tmp_path / "out", "--checkpoint", "demo", "--policy", policy]
+    refused = run(*command, *flags)
+    assert refused.returncode == 2
+    assert said in refused.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_is_not_resumed_by_another_policy(labelled, archive, output, tmp_path):
+    other = write_policy(tmp_path / "other.json", 2.0, source=archive, checkpoint="demo")
+    refused = run(archive, output, "--checkpoint", "demo", "--policy", other, "--shadow", "50%")
+    assert refused.returncode == 2
+    assert "belongs to another configuration: policy is" in refused.stderr
+    without = run(archive, output, "--checkpoint", "demo", "--shadow", "50%")
+    assert "not set here" in without.stderr
+
+
+def test_plans_for_runs_with_a_policy_are_refused(labelled, archive, policy, output):
+    for arguments in ([output], [archive, "--checkpoint", "demo", "--policy", policy]):
+        refused = run(*arguments, job="plan")
+        assert refused.returncode == 2
+        assert "plans are for all views of each video" in refused.stderr

@@ -1,0 +1,93 @@
+"""Trials runs without videos or models: what every variant says is made up."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import sta
+from pipeline.run_directory import RunDirectory
+from pipeline.storage import Location
+from workers.sampling import protocol
+from workers.trial_schema import TRIALS_SCHEMA
+
+LABELS = ("cat", "dog", "emu", "fox", "gnu", "hen", "ibis")
+
+
+def probabilities(right, *, views=2, truths=None):
+    """(n, views, classes) float32: 0.4 for the truth where `right`, else for the class after it."""
+    right, classes = np.asarray(right, bool), len(LABELS)
+    truths = np.zeros(len(right), int) if truths is None else np.asarray(truths)
+    said = np.full((len(right), views, classes), 0.6 / (classes - 1), np.float32)
+    first = np.where(right, truths, (truths + 1) % classes)
+    said[np.arange(len(right)), :, first] = 0.4
+    return said
+
+
+def write_trials(
+    folder: Path,
+    said: dict[str, np.ndarray],
+    variants: dict[str, sta.Pruning],
+    truths: list[str | None],
+    *,
+    failed: int = 0,
+    files: int = 2,
+    architecture: str = "vit_demo",
+) -> RunDirectory:
+    """A finished trials run in which variant `name` says `said[name]` (n, views, classes)."""
+    names = sorted(said)
+    views = next(iter(said.values())).shape[1]
+    plan = dataclasses.asdict(protocol("videomae-k400", size=112, views=(views, 1)))
+    flops = {
+        name: sta.estimate_flops(architecture, pruning=pruning, num_classes=len(LABELS))
+        for name, pruning in variants.items()
+    }
+    rows = [
+        {
+            "unit_id": f"{number:020x}",
+            "video_id": f"video {number}",
+            "truth": truth,
+            "status": "ok",
+            "changes": [float(number)] * views,
+            "trials": [
+                {
+                    "variant": name,
+                    "label_id": int(said[name][number].mean(0).argmax()),
+                    "probabilities": said[name][number].reshape(-1),
+                    "flops": views * flops[name],
+                    "gpu_ms": views * flops[name] / 1e8,
+                }
+                for name in names
+            ],
+        }
+        for number, truth in enumerate(truths)
+    ]
+    rows += [
+        {"unit_id": f"f{number:019x}", "video_id": f"failed {number}", "status": "failed"}
+        for number in range(failed)
+    ]
+    run = RunDirectory(Location.of(str(folder)))
+    (folder / "units").mkdir(parents=True)
+    for number in range(files):
+        part = pa.Table.from_pylist(rows[number::files], schema=TRIALS_SCHEMA)
+        pq.write_table(part, folder / "units" / f"{number}.parquet")
+    start = {"labeller_gpus": 0.0, "labeller_cpus": 1.0}
+    run.save(
+        {
+            "identity": {
+                "input": "videos.csv",
+                "variants": {name: dataclasses.asdict(variants[name]) for name in names},
+                "protocol": plan,
+            },
+            "model": {"architecture": architecture, "labels": list(LABELS), "flops": flops},
+            "device": {"gpu": None, "cpu": "a CPU"},
+            "starts": [start],
+            "totals": {"unit_failures": {}},
+        }
+    )
+    run.success.write_bytes(b"")
+    return run

@@ -1,0 +1,234 @@
+"""A run within a budget, with labellers that do as they are told."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import RunError, UsageError
+from pipeline.manifest import unit_id, write_manifest
+from pipeline.policies import Point, PolicyFile
+from pipeline.policies.budget import Budget, Labelling, Part, parts_within, policies_by_slice
+from pipeline.policies.budget_report import bought, budget_lines
+from pipeline.policies.slices import slice_numbers
+from pipeline.prices import Prices
+from pipeline.run_directory import RunDirectory
+from pipeline.storage import Location
+from pipeline.video import Video
+from tests.pipeline.test_tables import failed, ok, write_units
+
+VIDEOS, VIEWS, FLOPS = 1000, 15, 7
+PRICES = Prices(gpu_hour=3600.0, core_hour=36.0)
+CURVE = tuple(
+    Point(margin, agreement, agreement - 0.01, views, 1.0)
+    for margin, agreement, views in (
+        (2.0, 1.0, 7.0),
+        (1.0, 0.99, 3.0),
+        (0.5, 0.97, 2.0),
+        (0, 0.9, 1),
+    )
+)
+FILE = PolicyFile(
+    model="m",
+    labels="l",
+    pruning={"r": 0},
+    protocol={},
+    agreement=0.99,
+    confidence=0.95,
+    margin=1.0,
+    videos=1000,
+    source="here",
+    curve=CURVE,
+)
+LABELLING = Labelling(views=VIEWS, flops=FLOPS, gpus=1.0, cores=0.0)
+IDENTITY = {
+    "protocol": {"clips": 5, "crops": 3},
+    "policy": {"margin": 1.0, "most": None, "agreement": 0.99, "confidence": 0.95},
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(Location.of(str(tmp_path)))
+    names = [f"v{number}" for number in range(VIDEOS)]
+    write_manifest((Video(name, f"/x/{name}") for name in names), directory.manifest)
+    (tmp_path / "units").mkdir()
+    directory.save({"identity": IDENTITY, "model": {"kept_grids": [[1, 2]]}})
+    return directory
+
+
+def label(run: RunDirectory, part: Part, looks: Callable[[Part, np.random.Generator], int]) -> None:
+    """Writes rows for the videos of a part, each with as many views as `looks` says."""
+    assert part.within is not None
+    manifest = pq.read_table(run.manifest.uri, partitioning=None)
+    mine = slice_numbers(manifest["unit_id"].to_pylist(), [part.within]) == 0
+    names = [name for name, yes in zip(manifest["video_id"].to_pylist(), mine, strict=True) if yes]
+    assert len(names) == part.units
+    rng = np.random.default_rng(part.within.number)
+    seen = [looks(part, rng) for _ in names]
+    rows = [
+        ok(name, flops=FLOPS, views=views) | {"leads": [0.0] * views}
+        for name, views in zip(names, seen, strict=True)
+    ]
+    write_units(run, f"part-{part.within.number}", rows)
+
+
+def as_calibrated(part: Part, rng: np.random.Generator) -> int:
+    """Views with the mean that the curve says, spread widely."""
+    assert part.policy is not None
+    mean = next(point.views for point in CURVE if point.margin == part.policy.margin)
+    return int(min(1 + rng.geometric(1 / mean) - 1, part.policy.most or VIEWS))
+
+
+def all_run(run: RunDirectory, budget: Budget, looks: Any = as_calibrated) -> dict[str, Any]:
+    content = run.load()
+    for part in parts_within(run, content, budget, FILE, LABELLING):
+        label(run, part, looks)
+        assert part.missing(run, done=0) == 0
+    content["totals"] = {"flops": flops_of(run)}
+    return content
+
+
+def flops_of(run: RunDirectory) -> int:
+    return sum(pq.read_table(run.units.uri, columns=["flops"])["flops"].to_pylist())
+
+
+def margins(content: dict[str, Any]) -> list[float]:
+    return [policy.margin for policy in policies_by_slice(content)[1]]
+
+
+def test_every_video_is_in_one_part_and_plenty_buys_the_promise(run: RunDirectory) -> None:
+    content = all_run(run, Budget(flops=1e12))
+    assert len(pq.read_table(run.units.uri)) == VIDEOS
+    assert margins(content) == [1.0] * 8
+
+
+def test_a_budget_of_flops_is_nearly_used_and_never_passed(run: RunDirectory) -> None:
+    budget = 2.4 * VIDEOS * FLOPS
+    content = all_run(run, Budget(flops=budget))
+    assert 0.8 * budget < content["totals"]["flops"] <= budget
+    assert set(margins(content)) <= {1.0, 0.5}
+
+
+def test_an_archive_far_harder_than_the_calibration_passes_no_budget(run: RunDirectory) -> None:
+    def as_often_as_allowed(part: Part, rng: np.random.Generator) -> int:
+        assert part.policy is not None
+        return part.policy.most or VIEWS
+
+    budget = 2.4 * VIDEOS * FLOPS
+    content = all_run(run, Budget(flops=budget), as_often_as_allowed)
+    assert content["totals"]["flops"] <= budget
+
+
+def test_decisions_stand_in_run_json_before_the_work_and_a_resumed_run_keeps_them(
+    run: RunDirectory,
+) -> None:
+    budget, content = Budget(flops=2.4 * VIDEOS * FLOPS), run.load()
+    for number, part in enumerate(parts_within(run, content, budget, FILE, LABELLING)):
+        assert len(run.load()["budget"]["slices"]) == number + 1
+        if number == 3:
+            break
+        label(run, part, as_calibrated)
+    stopped = json.loads(json.dumps(run.load()))
+    resumed = run.load()
+    rest = list(parts_within(run, resumed, budget, FILE, LABELLING))
+    assert resumed["budget"]["slices"][:4] == stopped["budget"]["slices"]
+    assert [part.missing(run, 0) > 0 for part in rest] == [False] * 3 + [True] * 5
+
+
+def test_a_larger_budget_serves_what_is_left_of_a_run(run: RunDirectory) -> None:
+    content = run.load()
+    for number, part in enumerate(
+        parts_within(run, content, Budget(flops=1.3 * VIDEOS * FLOPS), FILE, LABELLING)
+    ):
+        if number == 4:
+            break
+        label(run, part, as_calibrated)
+    content = run.load()
+    list(parts_within(run, content, Budget(flops=1e12), FILE, LABELLING))
+    assert margins(content) == [0.0] * 5 + [1.0] * 3
+
+
+def test_less_than_a_view_of_each_video_is_refused_with_what_it_takes(run: RunDirectory) -> None:
+    with pytest.raises(UsageError, match=r"each of the 1,000 videos takes 7000 FLOPs"):
+        all_run(run, Budget(flops=6_999))
+
+
+def test_failures_that_may_be_done_again_keep_their_share(run: RunDirectory) -> None:
+    content = run.load()
+    parts = parts_within(run, content, Budget(flops=2.0 * VIDEOS * FLOPS), FILE, LABELLING)
+    first = next(parts)
+    label(run, first, as_calibrated)
+    next(parts)
+    without = content["budget"]["slices"][1]
+    assert first.within is not None
+    names = [f"lost{number}" for number in range(1000)]
+    within = slice_numbers([unit_id(name) for name in names], [first.within]) == 0
+    names = [name for name, inside in zip(names, within, strict=True) if inside][:50]
+    write_units(run, "lost", [failed(name, "unavailable") for name in names])
+    content = run.load()
+    del content["budget"]["slices"][1:]
+    again = parts_within(run, content, Budget(flops=2.0 * VIDEOS * FLOPS), FILE, LABELLING)
+    next(again), next(again)
+    assert content["budget"]["slices"][1]["most"] < without["most"]
+
+
+def test_money_buys_what_the_first_slice_measured(run: RunDirectory) -> None:
+    # A view takes 1.5 ms of a GPU at 1 a second, decoding a video 100 ms of a core at 0.01.
+    each, decoding = 0.0015, 0.001
+    budget = VIDEOS * (decoding + 2.4 * each)
+    content = all_run(run, Budget(money=budget, prices=PRICES))
+    views = flops_of(run) / FLOPS
+    assert 0.8 * budget < VIDEOS * decoding + views * each <= 1.02 * budget
+    assert margins(content)[0] == 1.0
+    assert min(margins(content)) == 0.5
+
+
+def test_money_that_does_not_reach_ends_the_run_and_says_so(run: RunDirectory) -> None:
+    with pytest.raises(RunError, match="budget of 1.10 USD is nearly spent") as caught:
+        all_run(run, Budget(money=1.1, prices=PRICES))
+    assert "larger budget" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "one of them"),
+        ({"flops": 1.0, "money": 1.0, "prices": PRICES}, "one of them"),
+        ({"flops": 0.0}, "above 0"),
+        ({"flops": math.inf}, "above 0"),
+        ({"money": 1.0}, "needs --prices"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Budget(**settings)
+
+
+def test_the_summary_says_what_was_spent_and_what_it_bought(run: RunDirectory) -> None:
+    content = all_run(run, Budget(flops=2.0 * VIDEOS * FLOPS))
+    found = bought(run, content)
+    assert found is not None
+    assert found.spent == content["totals"]["flops"]
+    assert 0.9 < found.agreement < 0.99
+    assert found.promised == 0.99
+    # No lead of these rows is enough for any margin but none.
+    slices, policies = policies_by_slice(content)
+    ids = pq.read_table(run.units.uri, columns=["unit_id"])["unit_id"].to_pylist()
+    careful = [policies[number].margin > 0 for number in slice_numbers(ids, slices)]
+    assert found.cut_short == sum(careful) > 0
+    text = "\n".join(budget_lines(run, content))
+    assert f"({100 * found.spent / found.budget:.1f} %)" in text
+    assert f"bought {100 * found.agreement:.1f} % of the labels of a full look" in text
+
+
+def test_a_run_without_a_budget_has_nothing_to_say_of_one(run: RunDirectory) -> None:
+    assert bought(run, run.load()) is None
+    assert budget_lines(run, run.load()) == []
