@@ -30,6 +30,7 @@ class Figures:
         top5: the same among the first five classes.
         per_view: accuracy of single views.
         difference: of top1 to the default's, over the same videos; None of the default itself.
+        view_difference: of per_view likewise.
         ms: device time per view, milliseconds.
         flops: multiply-accumulates per view.
     """
@@ -39,6 +40,7 @@ class Figures:
     top5: Estimate
     per_view: Estimate
     difference: Estimate | None
+    view_difference: Estimate | None
     ms: Estimate
     flops: float
 
@@ -129,6 +131,7 @@ def _figures(variant: Variant, outcome: Outcome, base: Outcome) -> Figures:
         top5=accuracy(outcome.top5, seeds=outcome.seeds),
         per_view=agreement.mean(outcome.per_view),
         difference=None if outcome is base else difference(outcome.top1, base.top1),
+        view_difference=None if outcome is base else difference(outcome.per_view, base.per_view),
         ms=agreement.mean(outcome.ms),
         flops=float(outcome.flops.mean()),
     )
@@ -150,7 +153,9 @@ def as_json(found: Findings) -> dict[str, Any]:
         "flops_share": found.flops_share,
         "variants": [_variant_json(each) for each in found.figures],
         "tables": [
-            dataclasses.asdict(table) | {"verdict": table.verdict} for table in found.tables
+            dataclasses.asdict(table)
+            | {"verdict": table.verdict, "view_verdict": table.view_verdict}
+            for table in found.tables
         ],
     }
 
@@ -168,6 +173,7 @@ def _variant_json(each: Figures) -> dict[str, Any]:
                 ("top5", each.top5),
                 ("per_view", each.per_view),
                 ("difference", each.difference),
+                ("view_difference", each.view_difference),
                 ("ms_per_view", each.ms),
             )
         },

@@ -15,7 +15,7 @@ from pipeline.evaluation.words import (
     lead,
     notes,
     row,
-    verdict,
+    verdicts,
 )
 from pipeline.page.render import render
 from pipeline.storage import Location
@@ -46,7 +46,7 @@ def _page(found: Findings) -> str:
             {
                 "title": table.title,
                 "says": table.says,
-                "verdict": verdict(table, found),
+                "verdict": verdicts(table, found),
                 "rows": [compared(line, found) for line in table.lines],
             }
             for table in found.tables

@@ -31,6 +31,9 @@ class Line:
         expected: the paper's difference in top-1, in points; None where it gives none.
         difference: ours, of shares; None of the base itself.
         verdict: None where there is nothing to compare.
+        view_difference: ours between the accuracies of single views, which tell smaller differences
+            apart: the mean over fifteen views forgives most of what pruning does to one.
+        view_verdict: what that says of the paper's difference.
     """
 
     variant: str
@@ -39,6 +42,8 @@ class Line:
     expected: float | None
     difference: Estimate | None
     verdict: Verdict | None
+    view_difference: Estimate | None = None
+    view_verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,19 @@ class Table:
         """Of the whole order: one line against it is enough for another, and each must be told for
         the same. None where the paper says nothing.
         """
-        said = [line.verdict for line in self.lines if line.verdict is not None]
-        if not said:
-            return None
-        return next((v for v in (Verdict.OTHER, Verdict.OPEN) if v in said), Verdict.SAME)
+        return _whole(line.verdict for line in self.lines)
+
+    @property
+    def view_verdict(self) -> Verdict | None:
+        """The same by single views."""
+        return _whole(line.view_verdict for line in self.lines)
+
+
+def _whole(verdicts: Iterable[Verdict | None]) -> Verdict | None:
+    said = [each for each in verdicts if each is not None]
+    if not said:
+        return None
+    return next((v for v in (Verdict.OTHER, Verdict.OPEN) if v in said), Verdict.SAME)
 
 
 def judged(expected: float | None, ours: Estimate) -> Verdict | None:
@@ -118,6 +132,16 @@ def _line(
 ) -> Line:
     if name == base:
         return Line(name, base, paper, None, None, None)
-    by_variant = outcomes.by_variant
-    ours = difference(by_variant[name].top1, by_variant[base].top1)
-    return Line(name, base, paper, expected, ours, judged(expected, ours))
+    one, other = outcomes.by_variant[name], outcomes.by_variant[base]
+    ours = difference(one.top1, other.top1)
+    views = difference(one.per_view, other.per_view)
+    return Line(
+        name,
+        base,
+        paper,
+        expected,
+        ours,
+        judged(expected, ours),
+        view_difference=views,
+        view_verdict=judged(expected, views),
+    )

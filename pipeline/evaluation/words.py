@@ -10,8 +10,15 @@ from pipeline.evaluation.variants import RANDOM, UNPRUNED
 from pipeline.evaluation.verdicts import Line, Table, Verdict
 from pipeline.numerals import digits
 
-COLUMNS = ("variant", "r", "GFLOPs", "right", "top 5", "single view", "against STA", "ms")
-COMPARED = ("variant", "r", "GFLOPs", "right", "difference", "paper", "difference there", "verdict")
+COLUMNS = (
+    *("variant", "r", "GFLOPs", "right", "top 5", "against STA"),
+    *("single views", "against STA", "ms"),
+)
+COMPARED = (
+    *("variant", "r", "GFLOPs", "right", "difference", "of single views", "paper"),
+    "difference there",
+)
+MARKS = {Verdict.SAME: "✓", Verdict.OTHER: "✗", Verdict.OPEN: "?"}
 
 _SHOWN = 3
 
@@ -36,8 +43,9 @@ def row(each: Figures) -> tuple[str, ...]:
         f"{each.flops / 1e9:.3f}",
         each.top1.percent(),
         f"{100 * each.top5.value:.1f} %",
+        _difference(each.difference),
         f"{100 * each.per_view.value:.1f} %",
-        "" if each.difference is None else points(each.difference),
+        _difference(each.view_difference),
         digits(each.ms.value),
     )
 
@@ -54,10 +62,10 @@ def compared(line: Line, found: Findings) -> tuple[str, ...]:
         str(each.variant.r),
         f"{each.flops / 1e9:.3f}",
         f"{100 * each.top1.value:.1f} %",
-        "" if line.difference is None else points(line.difference),
+        _marked(line.difference, line.verdict),
+        _marked(line.view_difference, line.view_verdict),
         paper,
         "" if line.expected is None or line.paper is None else f"{line.expected:+.2f}",
-        line.verdict or "",
     )
 
 
@@ -66,24 +74,43 @@ def _name(each: Figures) -> str:
     return each.variant.about + (f" (mean of {seeds} seeds)" if seeds > 1 else "")
 
 
-def verdict(table: Table, found: Findings) -> str:
-    """What a table comes to, in a sentence."""
+def _difference(estimate: Estimate | None) -> str:
+    return "" if estimate is None else points(estimate)
 
+
+def _marked(estimate: Estimate | None, verdict: Verdict | None) -> str:
+    mark = "" if verdict is None else f"{MARKS[verdict]} "
+    return mark + _difference(estimate)
+
+
+def verdicts(table: Table, found: Findings) -> str:
+    """What a table comes to: by the mean over all views, and by single views."""
+    lines = table.lines
+    whole = _verdict(table.verdict, [(line.variant, line.verdict) for line in lines], found)
+    views = _verdict(
+        table.view_verdict, [(line.variant, line.view_verdict) for line in lines], found
+    )
+    if whole == views:
+        return f"{whole} Single views say the same."
+    return f"{whole} By single views: {views[0].lower()}{views[1:]}"
+
+
+def _verdict(
+    whole: Verdict | None, lines: Sequence[tuple[str, Verdict | None]], found: Findings
+) -> str:
     def named(kind: Verdict) -> str:
-        return ", ".join(found.about(line.variant) for line in table.lines if line.verdict == kind)
+        return ", ".join(found.about(name) for name, verdict in lines if verdict == kind)
 
-    same = named(Verdict.SAME)
+    same, contrary, unsure = map(named, (Verdict.SAME, Verdict.OTHER, Verdict.OPEN))
     told = f" As in the paper: {same}." if same else ""
-    match table.verdict:
+    doubt = f" The interval covers 0 for {unsure}." if unsure else ""
+    match whole:
         case Verdict.SAME:
             return "The order is the paper's."
         case Verdict.OTHER:
-            return f"The order is not the paper's: {named(Verdict.OTHER)}.{told}"
+            return f"The order is not the paper's, for {contrary}.{told}{doubt}"
         case Verdict.OPEN:
-            return (
-                "Whether the order is the paper's cannot be told from so many videos: intervals "
-                f"of {named(Verdict.OPEN)} cover 0.{told}"
-            )
+            return f"Cannot be told from so many videos.{doubt}{told}"
     return "The paper says nothing of this."
 
 
@@ -156,9 +183,11 @@ def how(found: Findings) -> list[str]:
         "Intervals are of 95 %, over videos: Wilson's for a share, a bootstrap of the videos for a "
         "mean over seeds and for differences, which are taken video by video. They do not say how "
         "other seeds would do.",
-        "An order is the paper's if every difference to the table's reference has the paper's sign "
-        "and its interval leaves 0 out. With some thirty differences one or two may leave 0 out by "
-        "chance alone.",
+        "✓ as in the paper, ✗ not as in the paper, ? cannot be told. An order is the paper's if "
+        "every difference to the table's reference has the paper's sign and its interval leaves 0 "
+        "out. With some thirty differences one or two may leave 0 out by chance alone.",
+        "Single views tell smaller differences apart, since the mean over all views forgives most "
+        "of what pruning does to one; the paper's figures are of the mean.",
         "FLOPs are multiply-accumulates by fvcore's convention. Schedules are compared at FLOPs "
         "that all three can reach, which may be more than STA's default, and with a random first "
         "frame where ToMe's step, which drops half of a frame at the most, stands in the way.",
@@ -172,7 +201,7 @@ def how(found: Findings) -> list[str]:
 def screen(found: Findings) -> str:
     """The result for a terminal."""
     lines = [*lead(found), *notes(found), "", *_aligned([COLUMNS, *map(row, found.figures)]), ""]
-    lines += [f"{table.title}: {verdict(table, found)}" for table in found.tables]
+    lines += [f"{table.title}: {verdicts(table, found)}" for table in found.tables]
     return "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 """When our order is the paper's, when it is not, and when it cannot be told."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -62,6 +63,18 @@ def test_one_line_that_cannot_be_told_leaves_the_order_open():
 def test_one_line_against_it_is_another_order_whatever_the_others_say():
     found = by_key(outcomes(sta=0.8, score_semantics=0.9))
     assert found["6e"].verdict is Verdict.OTHER
+
+
+def test_single_views_tell_what_the_mean_over_them_hides():
+    found = outcomes(sta=0.9)
+    before = found.by_variant["order-FFF"]
+    worse = np.where(np.arange(200) < 100, 0.8, before.per_view)
+    found.by_variant["order-FFF"] = dataclasses.replace(before, per_view=worse)
+    by_name = {line.variant: line for line in by_key(found)["6b"].lines}
+    assert by_name["order-FFF"].verdict is Verdict.OPEN
+    assert by_name["order-FFF"].view_verdict is Verdict.SAME
+    assert by_name["order-FFF"].view_difference.value == pytest.approx(-0.1)
+    assert by_name["order-BBB"].view_verdict is Verdict.OPEN
 
 
 def test_the_papers_differences_are_those_of_its_table():

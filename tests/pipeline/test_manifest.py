@@ -7,6 +7,7 @@ from pipeline.errors import UsageError
 from pipeline.manifest import (
     MANIFEST_SCHEMA,
     count_rows,
+    sampled,
     size_bytes,
     unit_id,
     unit_spans,
@@ -121,3 +122,15 @@ def test_a_large_manifest_is_written_in_parts(tmp_path, monkeypatch):
     write_manifest((Video(f"v{i}", f"/x/{i}") for i in range(25)), folder)
     assert len(folder.files(".parquet")) == 3
     assert count_rows(folder) == 25
+
+
+def test_a_sample_is_the_same_in_any_order_and_a_part_of_every_larger_one():
+    videos = [Video(f"v{number}", f"/x/{number}") for number in range(300)]
+    few = [video.video_id for video in sampled(iter(videos), 20)]
+    assert [video.video_id for video in sampled(reversed(videos), 20)] == few
+    more = {video.video_id for video in sampled(videos, 150)}
+    assert set(few) < more
+    assert max(map(unit_id, few)) < min(
+        unit_id(v.video_id) for v in videos if v.video_id not in few
+    )
+    assert list(sampled(videos[:3], 20)) == sorted(videos[:3], key=lambda v: unit_id(v.video_id))
