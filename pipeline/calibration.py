@@ -95,14 +95,24 @@ def fitted_decoders(
     return fit.decoders
 
 
-def sample_size(protocol: Protocol, pools: Pools, batch_size: int) -> int:
-    """Units that the rates can be told from: several tasks and full calls for every actor."""
+def sample_size(
+    protocol: Protocol, pools: Pools, batch_size: int, *, adaptive: bool = False
+) -> int:
+    """Units that the rates can be told from: several tasks and full calls for every actor.
+
+    Args:
+        protocol: how videos become views.
+        pools: of the run.
+        batch_size: views per forward pass.
+        adaptive: as `sizing.grain` takes it.
+    """
     rows = grain(
         protocol,
         batch_size=batch_size,
         units=_MANY,
         decoders=pools.decoders[1],
         labellers=pools.labellers,
+        adaptive=adaptive,
     ).label_rows
     return max(_UNITS_PER_DECODER * pools.decoders[1], _CALLS_PER_LABELLER * pools.labellers * rows)
 

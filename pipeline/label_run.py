@@ -192,7 +192,9 @@ def _label_the_rest(
             run,
             content,
             remaining,
-            sample=sample_size(plan.protocol, pools, room.batch_size),
+            sample=sample_size(
+                plan.protocol, pools, room.batch_size, adaptive=plan.policy is not None
+            ),
             room=room,
             measure=lambda sample: passing.run_graph(pools, counts, sample),
             say=_say,

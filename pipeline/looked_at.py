@@ -13,8 +13,9 @@ from pipeline.evidence import Evidence, tables
 from pipeline.policies.budget import policies_by_slice
 from pipeline.policies.slices import slice_numbers
 from pipeline.run_directory import RunDirectory
+from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
-from workers.view_policy import ViewPolicy, view_order
+from workers.view_policy import ViewPolicy
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -36,7 +37,7 @@ def looked_at(run: RunDirectory, evidence: Evidence, content: dict[str, Any]) ->
     """
     protocol = content["identity"]["protocol"]
     slices, policies = policies_by_slice(content)
-    order = view_order(protocol["clips"], protocol["crops"])
+    order = Protocol(**protocol).look_order
     places = np.empty(len(order), np.int64)
     places[[clip * protocol["crops"] + crop for clip, crop in order]] = np.arange(len(order))
     for units in tables(run.units, UNITS_SCHEMA, _COLUMNS):

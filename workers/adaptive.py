@@ -19,7 +19,7 @@ import numpy.typing as npt
 from workers.engine import READBACKS, Engine, LabellerConfig
 from workers.lanes import Lane
 from workers.sampling import Protocol
-from workers.view_policy import ViewPolicy, lead, view_order
+from workers.view_policy import ViewPolicy, lead
 from workers.views import Frames, View
 
 # Frames that are one view already are cut from their corner.
@@ -154,7 +154,7 @@ class AdaptiveLabeller:
         """
         sure = sum(not unit.flying for unit in self._open)
         while sure < self.batch_size and (frames := next(coming, None)) is not None:
-            order = view_order(len(frames.clip_frames), self.protocol.crops)
+            order = self.protocol.look_order
             unit = _Unit(
                 frames=frames,
                 origins=self.protocol.crop_origins(*frames.pixels.shape[1:3]),

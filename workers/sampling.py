@@ -17,6 +17,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from workers.view_policy import view_order
+
 IntArray = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -24,6 +26,9 @@ Floats = npt.NDArray[np.float64]
 # together than this, in seconds and in clips, is the same.
 SAME_S = 1e-6
 _SAME_CLIP = 1e-6
+
+# So much longer than a crop that no two of its places are the same.
+_WIDE = 1 << 16
 
 TIMELINE_VIEWS = (16, 1)
 
@@ -160,6 +165,12 @@ class Protocol:
         if width < height:
             return long_side(self.size, height, width), self.size
         return self.size, long_side(self.size, width, height)
+
+    @property
+    def look_order(self) -> list[tuple[int, int]]:
+        """Every (clip, crop) of a video in the order of `view_policy.view_order`."""
+        offsets = _recipe(self.name).offsets(_WIDE, self.crops)
+        return view_order(self.clips, sorted(range(self.crops), key=offsets.__getitem__))
 
     def crop_origins(self, height: int, width: int) -> IntArray:
         """(crops, 2) int64 (top, left) of each crop within a frame of ``resized`` size."""

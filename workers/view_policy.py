@@ -11,6 +11,7 @@ times that root is enough; what `margin` must be is found on videos whose views 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,13 +65,17 @@ def needed_lead(seen: int, views: int) -> float:
     return math.sqrt((views - seen) / (seen * (views - 1)))
 
 
-def view_order(clips: int, crops: int) -> list[tuple[int, int]]:
+def view_order(clips: int, across: Sequence[int]) -> list[tuple[int, int]]:
     """Every (clip, crop) once, in the order in which they are looked at.
 
     The clip in the middle of the video under the middle crop comes first, then the other clips,
     each as far as can be from those before, then the other crops in the same way.
+
+    Args:
+        clips: how many there are.
+        across: numbers of the crops from one edge of the picture to the other.
     """
-    return [(clip, crop) for crop in _spread(crops) for clip in _spread(clips)]
+    return [(clip, across[place]) for place in _spread(len(across)) for clip in _spread(clips)]
 
 
 def _spread(count: int) -> list[int]:

@@ -81,3 +81,8 @@ def videos_needed(agreement: float, confidence: float) -> int:
 def refutes(misses: int, count: int, agreement: float, confidence: float) -> bool:
     """Whether so many misses show, at this confidence, that the share is below `agreement`."""
     return 1 - miss_probability(misses - 1, count, 1 - agreement) <= 1 - confidence
+
+
+def reaches(misses: int, count: int, agreement: float) -> bool:
+    """Whether the share is at least `agreement`; 4 misses of 800 are 0.995 however it rounds."""
+    return misses <= count * (1 - agreement) + 1e-6

@@ -106,6 +106,8 @@ def _request(arguments: argparse.Namespace) -> _Request:
         fetch_s=parse_seconds(arguments.fetch_timeout) if arguments.fetch_timeout else None,
         decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
         labelers=arguments.labelers,
+        max_cpus=arguments.max_cpus,
+        max_gpus=arguments.max_gpus,
         batch_size=arguments.batch_size,
         compile=arguments.compile,
     )

@@ -104,6 +104,10 @@ def _add_work_flags(made: argparse.ArgumentParser) -> None:
     work.add_argument("--fetch-timeout", metavar="T", help="for one video, such as 10m")
     work.add_argument("--decoders", metavar="N|MIN:MAX|auto", help="decode actors")
     work.add_argument("--labelers", type=int, metavar="N", help="label actors")
+    for unit, kind in (("cpus", "cores"), ("gpus", "GPUs")):
+        work.add_argument(
+            f"--max-{unit}", type=int, metavar="N", help=f"{kind} a cluster can grow to"
+        )
     work.add_argument("--batch-size", type=int, metavar="N", help="views per forward pass")
     work.add_argument(
         "--no-compile",

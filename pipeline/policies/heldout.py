@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.agreement import Estimate, mean, share
-from pipeline.policies.bounds import refutes
+from pipeline.policies.bounds import reaches, refutes
 from pipeline.policies.fitting import Promise, Trace
 from pipeline.policies.looks import Bools, Floats
 
@@ -86,7 +86,8 @@ def resample(trace: Trace, promise: Promise, *, count: int = RESAMPLINGS) -> Res
     if not promise.is_provable(half):
         return None
     draw = np.random.default_rng(_SEED)
-    agreements, views, contradicted = np.empty(count), np.empty(count), 0
+    agreements, views = np.empty(count), np.empty(count)
+    kept = contradicted = 0
     for number in range(count):
         shuffled = draw.permutation(videos)
         chosen = trace.chosen(promise, shuffled[:half])
@@ -94,6 +95,6 @@ def resample(trace: Trace, promise: Promise, *, count: int = RESAMPLINGS) -> Res
         misses = int(trace.missed[chosen, others].sum())
         agreements[number] = 1 - misses / len(others)
         views[number] = trace.views[chosen, others].mean()
+        kept += reaches(misses, len(others), promise.agreement)
         contradicted += refutes(misses, len(others), promise.agreement, promise.confidence)
-    kept = int((agreements >= promise.agreement).sum())
     return Resampled(agreements, views, kept, contradicted)

@@ -86,12 +86,16 @@ def fit_thresholds(ladder: Ladder, budget: float) -> Floats:
     """(rungs - 1,) thresholds under which the most labels are those of the lowest rung.
 
     Shares of the rungs in tenths are tried, all whose views cost no more than `budget` FLOPs on
-    average and as much as can be: moving a tenth one rung down would cost more. Among equals the
-    one is taken that gives the reference label the most probability.
+    average and as much as can be: moving a tenth one rung down would cost more. One rung for all
+    is what adaptive r is compared with, and taken only where views cannot be told apart. Among
+    equals the thresholds are taken that give the reference label the most probability.
+
+    Raises:
+        ValueError: no rung costs so little.
     """
     reference = ladder.labels(ladder.fixed(0))
     rows = np.arange(ladder.videos)
-    best: tuple[tuple[float, float], Floats] | None = None
+    best: tuple[tuple[bool, float, float], Floats] | None = None
     for shares in _shares(len(ladder.rs)):
         if not _spends(shares, ladder.flops, budget):
             continue
@@ -102,13 +106,11 @@ def fit_thresholds(ladder: Ladder, budget: float) -> Floats:
             continue
         means = ladder.taken(rungs).mean(axis=1, dtype=np.float64)
         agreement = float((means.argmax(axis=1) == reference).mean())
-        score = (agreement, float(means[rows, reference].mean()))
+        score = (bool(shares.max() < 1), agreement, float(means[rows, reference].mean()))
         if best is None or score > best[0]:
             best = score, thresholds
     if best is None:
-        raise ValueError(
-            f"a budget of {budget:g} FLOPs per view lies outside the ladder's {ladder.flops}"
-        )
+        raise ValueError(f"no rung of {ladder.flops} FLOPs costs {budget:g} or less per view")
     return best[1]
 
 

@@ -12,7 +12,7 @@ from pipeline.policies.looks import Bools, Floats, Ints, Looks
 from pipeline.policies.rungs import Ladder
 from pipeline.run_directory import RunDirectory
 from pipeline.trials import read_trials
-from workers.view_policy import view_order
+from workers.sampling import Protocol
 
 _UNKNOWN = -1
 
@@ -62,8 +62,8 @@ def read_sample(run: RunDirectory, variant: str, ladder: Sequence[tuple[int, str
     """
     content = run.load()
     protocol, labels = content["identity"]["protocol"], content["model"]["labels"]
-    crops = protocol["crops"]
-    order = tuple(clip * crops + crop for clip, crop in view_order(protocol["clips"], crops))
+    looked = Protocol(**protocol).look_order
+    order = tuple(clip * protocol["crops"] + crop for clip, crop in looked)
     numbers = {label: number for number, label in enumerate(labels)}
     unit_ids: list[str] = []
     video_ids: list[str] = []

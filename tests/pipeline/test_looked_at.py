@@ -17,7 +17,7 @@ from workers.schema import UNITS_SCHEMA
 from workers.view_policy import ViewPolicy, leads, view_order, views_needed
 
 CLIPS, CROPS = 3, 2
-ORDER = view_order(CLIPS, CROPS)
+ORDER = view_order(CLIPS, range(CROPS))
 MARGIN = 0.5
 FLOPS, DENSE = 10, 20
 NAMES = [f"v{number}" for number in range(12)]
@@ -68,7 +68,7 @@ def made(tmp_path, change=lambda rows: None, *, shadow=False):
     pq.write_table(table, f"{run.units.uri}/0.parquet")
     pq.write_table(table.select(["unit_id"]), f"{run.checkpoint.uri}/0.parquet")
     identity = {
-        "protocol": {"clips": CLIPS, "crops": CROPS},
+        "protocol": {"name": "videomae-k400", "clips": CLIPS, "crops": CROPS},
         "policy": {"margin": MARGIN, "most": None, "agreement": 0.9, "confidence": 0.95},
         "shadow": 1.0 if shadow else 0.0,
     }

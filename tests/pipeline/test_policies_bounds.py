@@ -7,6 +7,7 @@ from pipeline.policies.bounds import (
     lower_bound,
     miss_probability,
     most_misses,
+    reaches,
     refutes,
     videos_needed,
 )
@@ -58,6 +59,13 @@ def test_a_share_is_refuted_only_by_more_misses_than_chance_explains():
     draw = np.random.default_rng(1)
     misses = draw.binomial(1200, 0.01, size=2000)
     assert np.mean([refutes(int(each), 1200, 0.99, 0.95) for each in misses]) <= 0.06
+
+
+@pytest.mark.parametrize("thousandths", range(900, 1000))
+def test_exactly_the_promised_share_reaches_it_and_one_miss_more_does_not(thousandths):
+    misses = 1000 - thousandths
+    assert reaches(misses, 1000, thousandths / 1000)
+    assert not reaches(misses + 1, 1000, thousandths / 1000)
 
 
 def test_what_is_no_share_is_refused():

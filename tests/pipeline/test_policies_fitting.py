@@ -10,7 +10,7 @@ from pipeline.policies.looks import Looks, views_used
 from tests.trial_runs import said
 from workers.view_policy import ViewPolicy, needed_lead, view_order, views_needed
 
-ORDER = [clip * 3 + crop for clip, crop in view_order(5, 3)]
+ORDER = [clip * 3 + crop for clip, crop in view_order(5, range(3))]
 
 
 def looks(videos, **how):

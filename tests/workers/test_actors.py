@@ -21,7 +21,7 @@ from workers.labelling import LabellerConfig, unpack_mask
 from workers.sampling import protocol
 from workers.schema import DECODED_SCHEMA, UNITS_SCHEMA
 from workers.shadow import Shadow, in_sample
-from workers.view_policy import ViewPolicy, view_order
+from workers.view_policy import ViewPolicy
 
 PROTOCOL = protocol("videomae-k400", size=112, views=(2, 3))
 
@@ -152,7 +152,7 @@ def test_with_a_policy_a_row_holds_what_was_looked_at_and_the_sample_all_views(d
     decoded = decoded.set_column(places, decoded.schema.field(places), ids)
     pruned = LabellerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=5)
     unpruned = LabellerConfig(checkpoint, pruning=sta.Pruning(r=0), batch_size=3)
-    policy, order = ViewPolicy(math.inf, most=2), view_order(PROTOCOL.clips, PROTOCOL.crops)
+    policy, order = ViewPolicy(math.inf, most=2), PROTOCOL.look_order
     alone = LabelActor(unpruned, PROTOCOL)(decoded).to_pylist()
     plain = LabelActor(pruned, PROTOCOL)(decoded).to_pylist()
     actor = LabelActor(pruned, PROTOCOL, shadow=Shadow(1.0, unpruned), policy=policy)

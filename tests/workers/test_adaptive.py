@@ -16,7 +16,7 @@ from workers.view_policy import ViewPolicy, leads, view_order, views_needed
 SIZE = 112
 VIEWS = (3, 3)
 BATCH = 4
-ORDER = view_order(*VIEWS)
+ORDER = view_order(VIEWS[0], range(VIEWS[1]))
 POLICY = ViewPolicy(0.8)
 
 

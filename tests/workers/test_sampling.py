@@ -136,3 +136,14 @@ def test_an_unknown_protocol_is_refused_with_the_known_ones() -> None:
 def test_a_protocol_of_no_views_is_refused() -> None:
     with pytest.raises(ValueError, match="crops must be at least 1"):
         Protocol("videomae-k400", clips=5, crops=0)
+
+
+@pytest.mark.parametrize(("name", "middle"), [("videomae-k400", 1), ("videoswin-k400", 2)])
+def test_a_policy_looks_first_at_the_crop_that_lies_in_the_middle(name, middle):
+    plan = protocol(name)
+    lefts = plan.crop_origins(224, 400)[:, 1].tolist()
+    assert sorted(lefts)[1] == lefts[middle]
+    assert plan.look_order[0] == (plan.clips // 2, middle)
+    assert sorted(plan.look_order) == [
+        (clip, crop) for clip in range(plan.clips) for crop in range(plan.crops)
+    ]

@@ -11,13 +11,13 @@ from workers.view_policy import ViewPolicy, lead, leads, needed_lead, view_order
 
 @pytest.mark.parametrize(("clips", "crops"), [(1, 1), (5, 3), (4, 3), (2, 3), (10, 1)])
 def test_every_view_comes_once_and_the_middle_one_first(clips, crops):
-    order = view_order(clips, crops)
+    order = view_order(clips, range(crops))
     assert sorted(order) == [(clip, crop) for clip in range(clips) for crop in range(crops)]
     assert order[0] == (clips // 2, crops // 2)
 
 
 def test_clips_are_spread_before_another_crop_is_looked_at():
-    assert view_order(5, 3)[:6] == [(2, 1), (0, 1), (4, 1), (1, 1), (3, 1), (2, 0)]
+    assert view_order(5, range(3))[:6] == [(2, 1), (0, 1), (4, 1), (1, 1), (3, 1), (2, 0)]
 
 
 def test_the_lead_that_is_needed_falls_from_one_to_nothing():
