@@ -61,7 +61,7 @@ def decide(
     """
     if left < mine + rest:
         raise BudgetError(
-            f"{mine + rest:,} videos need a view each, and the budget covers {left:,.0f}"
+            f"{mine + rest:,} videos need a view each, and the budget covers {max(0, math.floor(left)):,}"
         )
     allowed = [point for point in curve if point.margin <= promised]
     fair = left / (mine + rest)

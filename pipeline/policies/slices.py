@@ -24,6 +24,10 @@ _NUMBERS: int = 16**_DIGITS
 _SLICES = 8
 _UNITS_PER_SLICE = 64
 
+# Nothing is known of what a view costs in money before some were looked at, so that nothing limits
+# the first slice: it is no larger than it takes to know.
+_PILOT = 1024
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -40,13 +44,19 @@ class Slice:
     high: str | None
 
 
-def slices_of(units: int) -> list[Slice]:
-    """Slices of equal shares for a run of so many units."""
+def slices_of(units: int, *, pilot: bool = False) -> list[Slice]:
+    """Slices of equal shares for a run of so many units.
+
+    `pilot`: whether a small one is cut off the first.
+    """
     count = max(1, min(_SLICES, units // _UNITS_PER_SLICE))
-    edges = [f"{number * _NUMBERS // count:0{_DIGITS}x}" for number in range(count)]
+    edges = [number * _NUMBERS // count for number in range(count)]
+    if pilot and units > 1:
+        edges.insert(1, _NUMBERS * min(_PILOT, max(1, units // (2 * _SLICES))) // units)
+    lows = [f"{edge:0{_DIGITS}x}" for edge in edges]
     return [
         Slice(number, low, high)
-        for number, (low, high) in enumerate(zip(edges, [*edges[1:], None], strict=True))
+        for number, (low, high) in enumerate(zip(lows, [*lows[1:], None], strict=True))
     ]
 
 
