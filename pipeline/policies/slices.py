@@ -7,6 +7,7 @@ sample of the archive, the same one whoever asks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,9 @@ _UNITS_PER_SLICE = 64
 # Nothing is known of what a view costs in money before some were looked at, so that nothing limits
 # the first slice: it is no larger than it takes to know.
 _PILOT = 1024
+
+# A file takes some round trips to object storage, which answers many at once.
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,13 @@ def slice_numbers(unit_ids: Iterable[str], slices: Sequence[Slice]) -> npt.NDArr
 
 def units_per_slice(folder: Location, slices: Sequence[Slice]) -> list[int]:
     """How many of the units of a folder's files each slice holds."""
-    counts = np.zeros(len(slices), dtype=np.int64)
-    for file in folder.files(".parquet"):
+
+    def count(file: Location) -> npt.NDArray[np.int64]:
         filesystem, path = file.filesystem()
         ids = pq.read_table(path, columns=["unit_id"], filesystem=filesystem, partitioning=None)
         numbers = slice_numbers(ids["unit_id"].to_pylist(), slices)
-        counts += np.bincount(numbers[numbers >= 0], minlength=len(slices))
+        return np.bincount(numbers[numbers >= 0], minlength=len(slices))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        counts = sum(pool.map(count, folder.files(".parquet")), np.zeros(len(slices), np.int64))
     return [int(count) for count in counts]
