@@ -201,5 +201,7 @@ def _command(arguments: argparse.Namespace, asked: _Request) -> str:
     """The labelling command that uses the policy, with every flag that it is bound to."""
     words = ["python", f"jobs/label_{arguments.task}.py"]
     if arguments.input is not None:
-        words += ["INPUT", "OUTPUT", "--checkpoint", asked.trials.checkpoint]
+        words += ["INPUT", "OUTPUT"]
+    if arguments.checkpoint is not None:
+        words += ["--checkpoint", arguments.checkpoint]
     return shlex.join([*words, *binding(arguments), "--policy", asked.policy.uri])
