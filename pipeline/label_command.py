@@ -337,4 +337,9 @@ def _demo_output(task: str, arguments: argparse.Namespace) -> str:
     every = f"-every-{arguments.every}" if arguments.every else ""
     shadow = f"-shadow-{arguments.shadow:g}" if arguments.shadow else ""
     policy = f"-policy-{Path(arguments.policy).stem}" if arguments.policy else ""
-    return f"{task}-{arguments.pruning}-r-{r}{every}{policy}{shadow}"
+    budget = "".join(
+        f"-{name}-{value:g}"
+        for name in ("budget", "budget_usd")
+        if (value := getattr(arguments, name)) is not None
+    )
+    return f"{task}-{arguments.pruning}-r-{r}{every}{policy}{budget}{shadow}"

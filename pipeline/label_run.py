@@ -25,7 +25,7 @@ from pipeline.lease import held
 from pipeline.listing import Listing
 from pipeline.manifest import count_rows, sampled, write_manifest
 from pipeline.passing import Passing, check_failures, pools_for, retryable, root_cause, units_of
-from pipeline.policies.budget import Labelling, Part, parts_within
+from pipeline.policies.budget import Labelling, Part, most_flops, parts_within
 from pipeline.ray_session import ray_messages_aside, start_ray
 from pipeline.resources import AUTO, Pools
 from pipeline.run_directory import RUN_VERSION, RunDirectory, environment, now
@@ -231,7 +231,7 @@ def _parts(
         return [Part(None if file is None else file.policy, total)]
     labelling = Labelling(
         views=plan.protocol.views,
-        flops=plan.model["flops_per_view"],
+        flops=most_flops(plan.model),
         gpus=pools.labeller_gpus,
         cores=pools.labeller_threads or pools.labeller_cpus,
     )

@@ -46,7 +46,10 @@ def looked_at(run: RunDirectory, evidence: Evidence, content: dict[str, Any]) ->
         wrong = _misplaced(labelled, protocol, places)
         for number in np.unique(numbers).tolist():
             mine = np.flatnonzero(numbers == number)
-            wrong[mine] |= _misjudged(labelled.take(mine), policies[number], len(order))
+            if number < len(policies):
+                wrong[mine] |= _misjudged(labelled.take(mine), policies[number], len(order))
+            else:
+                wrong[mine] = True
         if wrong.any():
             return _named(labelled["unit_id"].filter(pa.array(wrong)))
     return _clips(evidence, protocol, places)

@@ -139,17 +139,26 @@ def check_same(recorded: dict[str, Any], asked: dict[str, Any], where: str) -> N
     Raises:
         UsageError: the message lists everything that differs.
     """
-    names = sorted(recorded.keys() | asked.keys())
-    differing = [
-        f"{name} is {_shown(recorded.get(name))} there and {_shown(asked.get(name))} here"
-        for name in names
-        if recorded.get(name) != asked.get(name)
-    ]
+    differing = _differing(recorded, asked)
     if differing:
         raise UsageError(
             f"{where} belongs to another configuration: {'; '.join(differing)}. "
             f"Choose another output, or the same settings to resume"
         )
+
+
+def _differing(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    found = []
+    for name in sorted(recorded.keys() | asked.keys()):
+        there, here = recorded.get(name), asked.get(name)
+        if there == here:
+            continue
+        if name == VARIANTS and there and here:
+            first, *others = _differing(there, here)
+            found.append(f"variant {first}{f', and {len(others)} more differ' * bool(others)}")
+        else:
+            found.append(f"{name} is {_shown(there)} there and {_shown(here)} here")
+    return found
 
 
 def _shown(value: object) -> str:

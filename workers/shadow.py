@@ -1,7 +1,9 @@
 """The shadow sample: units that are labelled without pruning too, so that its cost in labels shows.
 
-A unit's id is a hash, and its first digits decide. The same units are chosen whoever asks, in every
-run over the same videos, and a smaller share is a part of every larger one.
+A unit's id is a hash, and its last digits decide. The same units are chosen whoever asks, in every
+run over the same videos, and a smaller share is a part of every larger one. By the first digits the
+videos of a calibration are chosen and the slices of a budget: a sample by these would hold videos
+that the policy was fitted on, and of one slice only.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 
 from workers.labelling import LabellerConfig
 
-_DIGITS = 12
+_DIGITS = 8
 _NUMBERS: int = 16**_DIGITS
 
 
@@ -42,4 +44,4 @@ def in_sample(unit_id: str, share: float) -> bool:
         unit_id: hexadecimal digits that are spread evenly.
         share: 0 to 1.
     """
-    return int(unit_id[:_DIGITS], 16) < share * _NUMBERS
+    return int(unit_id[-_DIGITS:], 16) < share * _NUMBERS

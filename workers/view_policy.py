@@ -55,7 +55,9 @@ class ViewPolicy:
         """(n,) `is_settled` for leads (n,) after so many views (n,) each."""
         most = min(views, self.most or views)
         enough = [self.margin * needed_lead(count, views) for count in range(1, most)]
-        return np.asarray(leads >= np.array([*enough, -np.inf])[np.minimum(seen, most) - 1])
+        is_enough = leads >= np.array([*enough, -np.inf])[np.minimum(seen, most) - 1]
+        # Whatever its lead, which is no number where the model says nothing that is one.
+        return np.asarray(is_enough | (seen >= most))
 
 
 def needed_lead(seen: int, views: int) -> float:

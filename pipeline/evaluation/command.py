@@ -182,8 +182,21 @@ def _output(arguments: argparse.Namespace) -> str:
         check_outlives_job(arguments.output)
         return str(arguments.output)
     if arguments.input is None:
-        return str(_DEMO / "evaluation")
+        return str(_DEMO / _demo_output(arguments))
     raise UsageError("OUTPUT is missing: name a directory or s3://bucket/prefix for the report")
+
+
+def _demo_output(arguments: argparse.Namespace) -> str:
+    """A folder per setting, since without INPUT none can be named."""
+    parser = _parser()
+    names = ["checkpoint", "quick", "variants", "r", "seeds", "videos", "limit"]
+    names += ["task", "protocol", "views", "decoder"]
+    said = [
+        name if value is True else f"{name}-{str(value).replace('/', '_')}"
+        for name in names
+        if (value := getattr(arguments, name)) != parser.get_default(name)
+    ]
+    return "-".join(["evaluation", *said])
 
 
 def _asked(arguments: argparse.Namespace) -> tuple[TrialOptions, list[Variant]]:

@@ -22,6 +22,8 @@ def miss_probability(misses: int, count: int, share: float) -> float:
         return 1.0
     if share >= 1:
         return 0.0
+    if misses == 0:
+        return math.exp(count * math.log1p(-share))
     numbers = np.arange(misses + 1)
     logs = _log_choices(count)[: misses + 1]
     terms = logs + numbers * math.log(share) + (count - numbers) * math.log1p(-share)
@@ -60,20 +62,30 @@ def lower_bound(hits: int, count: int, confidence: float) -> float:
     return 1 - high
 
 
+@functools.lru_cache(maxsize=4096)
 def most_misses(count: int, agreement: float, confidence: float) -> int:
     """Most misses of `count` at which the lower bound of the share reaches `agreement`; -1 where
     not even none is enough.
     """
-    misses = -1
-    while misses < count and miss_probability(misses + 1, count, 1 - agreement) <= 1 - confidence:
-        misses += 1
-    return misses
+    few, many = -1, max(0, count)
+    while many - few > 1:
+        middle = (few + many) // 2
+        if miss_probability(middle, count, 1 - agreement) <= 1 - confidence:
+            few = middle
+        else:
+            many = middle
+    return few
+
+
+def is_provable(count: int, agreement: float, confidence: float) -> bool:
+    """Whether so many draws of which none misses prove a share of `agreement`."""
+    return count > 0 and miss_probability(0, count, 1 - agreement) <= 1 - confidence
 
 
 def videos_needed(agreement: float, confidence: float) -> int:
     """The fewest draws that prove a share of `agreement` when none misses."""
     count = max(1, math.ceil(math.log(1 - confidence) / math.log(agreement)) - 1)
-    while most_misses(count, agreement, confidence) < 0:
+    while not is_provable(count, agreement, confidence):
         count += 1
     return count
 

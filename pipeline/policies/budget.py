@@ -87,7 +87,7 @@ class Labelling:
 
     Attributes:
         views: of the protocol.
-        flops: multiply-accumulates of a view.
+        flops: multiply-accumulates of a view, at the most.
         gpus: of each labeller.
         cores: of each labeller.
     """
@@ -96,6 +96,13 @@ class Labelling:
     flops: int
     gpus: float
     cores: float
+
+
+def most_flops(model: dict[str, Any]) -> int:
+    """Multiply-accumulates that a view takes at the most, by what run.json says of the model."""
+    pruned = int(model["flops_per_view"])
+    # Where they follow the clip, `pruned` is that of a typical one.
+    return max(pruned, model["flops_per_view_unpruned"]) if model["flops_follow_clip"] else pruned
 
 
 def parts_within(
@@ -115,20 +122,27 @@ def parts_within(
         labelling: what a view costs.
 
     Raises:
-        UsageError: the budget covers not one view of every video.
+        UsageError: the budget covers not one view of every video, or is smaller than one by which
+            slices were decided.
         RunError: it does no more, with what was spent so far.
     """
     kept = content.setdefault(BUDGET, {})
-    kept |= {"flops": budget.flops, "money": budget.money}
     decided = kept.setdefault("slices", [])
-    slices = slices_of(count_rows(run.manifest))
+    if decided:
+        _check_not_smaller(budget, kept)
+    kept |= {"flops": budget.flops, "money": budget.money, "units": count_rows(run.manifest)}
+    slices = _slices(kept)
     units = units_per_slice(run.manifest, slices)
     for each in slices:
         if each.number >= len(decided):
             spent = spending(run, slices) if each.number else []
             taken = _taken(decided, spent)
             left = _views_left(budget, labelling, decided, spent, sum(units[each.number :]))
-            decision = _decided(budget, file, labelling, left, units[each.number :], taken)
+            try:
+                decision = _decided(budget, file, labelling, left, units[each.number :], taken)
+            except BudgetError as error:
+                rest = units[each.number :]
+                raise _too_small(budget, labelling, rest, error, is_first=not decided) from error
             decided.append(_recorded(decision, units[each.number]))
             run.save(content)
         yield Part(policy_of(decided[each.number]), units[each.number], each)
@@ -140,14 +154,29 @@ def policy_of(recorded: dict[str, Any]) -> ViewPolicy:
 
 
 def policies_by_slice(content: dict[str, Any]) -> tuple[list[Slice], list[ViewPolicy]]:
-    """The slices of a run with a policy and how each was looked at; without a budget one of all."""
+    """The slices of a run with a policy and how each was looked at; without a budget one of all.
+
+    Of an unfinished run the last slices may not be decided yet.
+    """
     kept = content.get(BUDGET)
     if not kept:
         policy = content["identity"]["policy"]
         return slices_of(0), [ViewPolicy(policy["margin"], policy["most"])]
-    decided = kept["slices"]
-    slices = slices_of(sum(each["units"] for each in decided))
-    return slices, [policy_of(each) for each in decided]
+    return _slices(kept), [policy_of(each) for each in kept["slices"]]
+
+
+def _slices(kept: dict[str, Any]) -> list[Slice]:
+    return slices_of(kept["units"], pilot=kept["money"] is not None)
+
+
+def _check_not_smaller(budget: Budget, kept: dict[str, Any]) -> None:
+    before = kept["flops"] if budget.money is None else kept["money"]
+    asked = budget.flops if budget.money is None else budget.money
+    if asked is not None and asked < before:
+        raise UsageError(
+            f"this run's videos are looked at as {budget.amount(before)} allow; a resumed run "
+            f"takes the same budget or a larger one, and not {budget.amount(asked)}"
+        )
 
 
 def _recorded(decision: Decision, units: int) -> dict[str, Any]:
@@ -209,25 +238,28 @@ def _decided(
 ) -> Decision:
     if left is None or left == math.inf or not units[0]:
         return Decision(file.policy, file.point)
-    try:
-        return decide(
-            file.curve,
-            promised=file.margin,
-            views=labelling.views,
-            left=left,
-            mine=units[0],
-            rest=sum(units[1:]),
-            ratio=observed_ratio(taken),
+    return decide(
+        file.curve,
+        promised=file.margin,
+        views=labelling.views,
+        left=left,
+        mine=units[0],
+        rest=sum(units[1:]),
+        ratio=observed_ratio(taken),
+    )
+
+
+def _too_small(
+    budget: Budget, labelling: Labelling, units: list[int], why: BudgetError, *, is_first: bool
+) -> UsageError | RunError:
+    """Of a budget that covers not one view of each of the videos of the slices that are left."""
+    if budget.flops is not None and is_first:
+        return UsageError(
+            f"--budget {budget.flops:g} is too small: a single view of each of the "
+            f"{sum(units):,} videos takes {budget.amount(sum(units) * labelling.flops)}"
         )
-    except BudgetError as error:
-        if budget.flops is not None and not taken:
-            least = budget.amount(sum(units) * labelling.flops)
-            raise UsageError(
-                f"--budget {budget.flops:g} is too small: a single view of each of the "
-                f"{sum(units):,} videos takes {least}"
-            ) from error
-        raise RunError(
-            f"the budget of {budget.amount(budget.flops or budget.money or 0)} is nearly spent: "
-            f"{error}",
-            advice="Name a larger budget and run the same command again to go on.",
-        ) from error
+    return RunError(
+        f"the budget of {budget.amount(budget.flops or budget.money or 0)} is nearly spent, or put "
+        f"aside for failed videos that --retry-failed may do again: {why}",
+        advice="Name a larger budget and run the same command again to go on.",
+    )

@@ -24,8 +24,10 @@ from pipeline.policies.calibrate import calibrate
 from pipeline.policies.fitting import Promise
 from pipeline.policies.flags import DEMO_VIDEOS, binding, parser
 from pipeline.policies.page import page
+from pipeline.policies.policy_file import PolicyFile
 from pipeline.policies.words import summary
 from pipeline.pruning_flags import pruning_from
+from pipeline.ray_session import check_outlives_job
 from pipeline.resources import parse_decoders
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, run_trials
@@ -117,10 +119,24 @@ def _request(arguments: argparse.Namespace) -> _Request:
 def _policy_place(arguments: argparse.Namespace) -> Location:
     if arguments.input is not None and arguments.policy is None:
         raise UsageError("POLICY is missing: name a file such as policy.json for the policy")
+    for name in filter(None, (arguments.policy, arguments.trials)):
+        check_outlives_job(name)
     place = Location.of(arguments.policy or str(_DEMO / "policy.json"))
     if place.uri.endswith(".html"):
         raise UsageError("POLICY is a JSON file, such as policy.json; its report goes beside it")
+    if place.exists():
+        _check_is_policy(place)
     return place
+
+
+def _check_is_policy(place: Location) -> None:
+    """Refuses to write over what is no policy, before hours of work and not after them."""
+    try:
+        PolicyFile.read(place)
+    except UsageError as error:
+        raise UsageError(
+            f"POLICY {place.uri} is there and is no policy file; name one of its own"
+        ) from error
 
 
 def _variants(
@@ -187,5 +203,7 @@ def _command(arguments: argparse.Namespace, asked: _Request) -> str:
     """The labelling command that uses the policy, with every flag that it is bound to."""
     words = ["python", f"jobs/label_{arguments.task}.py"]
     if arguments.input is not None:
-        words += ["INPUT", "OUTPUT", "--checkpoint", asked.trials.checkpoint]
+        words += ["INPUT", "OUTPUT"]
+    if arguments.checkpoint is not None:
+        words += ["--checkpoint", arguments.checkpoint]
     return shlex.join([*words, *binding(arguments), "--policy", asked.policy.uri])

@@ -60,8 +60,9 @@ def decide(
         BudgetError: not even one view of every video is left.
     """
     if left < mine + rest:
+        covered = max(0, math.floor(left))
         raise BudgetError(
-            f"{mine + rest:,} videos need a view each, and the budget covers {left:,.0f}"
+            f"{mine + rest:,} videos need a view each, and the budget covers {covered:,}"
         )
     allowed = [point for point in curve if point.margin <= promised]
     fair = left / (mine + rest)

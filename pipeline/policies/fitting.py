@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import UsageError
-from pipeline.policies.bounds import lower_bound, most_misses, videos_needed
+from pipeline.policies.bounds import is_provable, lower_bound, most_misses, videos_needed
 from pipeline.policies.looks import Bools, Floats, Ints, Looks, views_used
 from pipeline.policies.policy_file import Point
 from workers.view_policy import needed_lead
@@ -70,7 +70,7 @@ class Promise:
 
     def is_provable(self, videos: int) -> bool:
         """Whether so many videos can prove it."""
-        return most_misses(videos, self.agreement, self.confidence) >= 0
+        return is_provable(videos, self.agreement, self.confidence)
 
 
 def margins(views: int) -> Floats:

@@ -7,6 +7,7 @@ sample of the archive, the same one whoever asks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,13 @@ _NUMBERS: int = 16**_DIGITS
 _SLICES = 8
 _UNITS_PER_SLICE = 64
 
+# Nothing is known of what a view costs in money before some were looked at, so that nothing limits
+# the first slice: it is no larger than it takes to know.
+_PILOT = 1024
+
+# A file takes some round trips to object storage, which answers many at once.
+_AT_ONCE = 16
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -40,13 +48,19 @@ class Slice:
     high: str | None
 
 
-def slices_of(units: int) -> list[Slice]:
-    """Slices of equal shares for a run of so many units."""
+def slices_of(units: int, *, pilot: bool = False) -> list[Slice]:
+    """Slices of equal shares for a run of so many units.
+
+    `pilot`: whether a small one is cut off the first.
+    """
     count = max(1, min(_SLICES, units // _UNITS_PER_SLICE))
-    edges = [f"{number * _NUMBERS // count:0{_DIGITS}x}" for number in range(count)]
+    edges = [number * _NUMBERS // count for number in range(count)]
+    if pilot and units > 1:
+        edges.insert(1, _NUMBERS * min(_PILOT, max(1, units // (2 * _SLICES))) // units)
+    lows = [f"{edge:0{_DIGITS}x}" for edge in edges]
     return [
         Slice(number, low, high)
-        for number, (low, high) in enumerate(zip(edges, [*edges[1:], None], strict=True))
+        for number, (low, high) in enumerate(zip(lows, [*lows[1:], None], strict=True))
     ]
 
 
@@ -62,10 +76,13 @@ def slice_numbers(unit_ids: Iterable[str], slices: Sequence[Slice]) -> npt.NDArr
 
 def units_per_slice(folder: Location, slices: Sequence[Slice]) -> list[int]:
     """How many of the units of a folder's files each slice holds."""
-    counts = np.zeros(len(slices), dtype=np.int64)
-    for file in folder.files(".parquet"):
+
+    def count(file: Location) -> npt.NDArray[np.int64]:
         filesystem, path = file.filesystem()
         ids = pq.read_table(path, columns=["unit_id"], filesystem=filesystem, partitioning=None)
         numbers = slice_numbers(ids["unit_id"].to_pylist(), slices)
-        counts += np.bincount(numbers[numbers >= 0], minlength=len(slices))
+        return np.bincount(numbers[numbers >= 0], minlength=len(slices))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        counts = sum(pool.map(count, folder.files(".parquet")), np.zeros(len(slices), np.int64))
     return [int(count) for count in counts]

@@ -130,3 +130,21 @@ def test_help_tells_how_many_videos_the_demo_makes(capsys):
         parser().parse_args(["--help"])
     assert ended.value.code == 0
     assert f"an archive of {DEMO_VIDEOS:,} videos" in capsys.readouterr().out
+
+
+def test_what_is_no_policy_is_not_written_over(archive, tmp_path, capsys):
+    place = tmp_path / "notes.json"
+    place.write_text("[]")
+    for name, said in ((place, "is there and is no policy file"), (tmp_path, "Is a directory")):
+        assert main([str(archive), str(name), "--checkpoint", "demo", *HALF]) == 2
+        assert said in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["notes.json"]
+
+
+def test_a_policy_that_a_submitted_job_would_lose_is_refused(tmp_path, monkeypatch, capsys):
+    unpacked = tmp_path / "working_dir_files" / "_ray_pkg_1"
+    unpacked.mkdir(parents=True)
+    monkeypatch.chdir(unpacked)
+    for names in (["policy.json"], ["/x/policy.json", "--trials", "trials"]):
+        assert main(["/x", *names, "--checkpoint", "demo", *HALF]) == 2
+        assert "is relative to the folder that Ray unpacked" in capsys.readouterr().err

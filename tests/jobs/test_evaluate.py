@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.evaluation import command
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
 from pipeline.trials import read_trials
@@ -17,10 +18,8 @@ ASKED = ("--variants", "random,order-FFF", "--seeds", "2", "--views", "2x1", "--
 
 
 def evaluate(*arguments, cwd=None):
-    command = [sys.executable, str(JOB), *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, cwd=cwd
-    )
+    words = [sys.executable, str(JOB), *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -123,4 +122,15 @@ def test_without_input_the_demos_test_videos_are_made_and_judged(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "vit_demo on 4 labelled videos" in done.stdout
     assert len(list((tmp_path / "demo" / "test").glob("*.mp4"))) == 4
-    assert content(tmp_path / "demo" / "evaluation")["videos"] == 4
+    (output,) = tmp_path.glob("demo/evaluation-*")
+    assert content(output)["videos"] == 4
+
+
+def test_the_demonstrations_settings_have_places_of_their_own():
+    def place(*flags):
+        return command._output(command._parser().parse_args(flags))
+
+    assert place() == "demo/evaluation"
+    asked = [(), ("--quick",), ("--videos", "50"), ("--r", "8"), ("--quick", "--r", "8")]
+    assert len({place(*flags) for flags in asked}) == len(asked)
+    assert place("--labelers", "1") == place()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import label_command
 from pipeline.policies import Point, PolicyFile
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
@@ -114,3 +115,12 @@ def test_a_budget_of_money_needs_prices(folder, random_checkpoint):
     run = label(folder / "in", folder / "x", *policy(folder, random_checkpoint), "--budget-usd", 9)
     assert run.returncode == 2
     assert "--budget-usd needs --prices" in run.stderr
+
+
+def test_demonstrations_within_budgets_have_places_of_their_own():
+    def place(*flags):
+        arguments = label_command.parser("k400").parse_args(["--policy", "p.json", *flags])
+        return label_command._demo_output("k400", arguments)
+
+    asked = [(), ("--budget", "1e12"), ("--budget", "2e12"), ("--budget-usd", "2e12")]
+    assert len({place(*flags) for flags in asked}) == len(asked)

@@ -15,9 +15,16 @@ import pytest
 from pipeline.errors import RunError, UsageError
 from pipeline.manifest import unit_id, write_manifest
 from pipeline.policies import Point, PolicyFile
-from pipeline.policies.budget import Budget, Labelling, Part, parts_within, policies_by_slice
+from pipeline.policies.budget import (
+    Budget,
+    Labelling,
+    Part,
+    most_flops,
+    parts_within,
+    policies_by_slice,
+)
 from pipeline.policies.budget_report import bought, budget_lines
-from pipeline.policies.slices import slice_numbers
+from pipeline.policies.slices import slice_numbers, slices_of
 from pipeline.prices import Prices
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
@@ -156,6 +163,34 @@ def test_a_larger_budget_serves_what_is_left_of_a_run(run: RunDirectory) -> None
     assert margins(content) == [0.0] * 5 + [1.0] * 3
 
 
+def test_a_smaller_budget_is_refused_since_what_was_decided_may_pass_it(run: RunDirectory) -> None:
+    content = run.load()
+    for number, part in enumerate(parts_within(run, content, Budget(flops=1e5), FILE, LABELLING)):
+        if number == 7:
+            break
+        label(run, part, as_calibrated)
+    with pytest.raises(UsageError, match=r"as 1e\+05 FLOPs allow; .* and not 9e\+04 FLOPs"):
+        next(parts_within(run, run.load(), Budget(flops=9e4), FILE, LABELLING))
+    assert run.load()["budget"]["flops"] == 1e5
+
+
+def test_an_unfinished_run_has_the_slices_that_it_will_have(run: RunDirectory) -> None:
+    content = run.load()
+    for number, part in enumerate(parts_within(run, content, Budget(flops=1e5), FILE, LABELLING)):
+        if number == 2:
+            break
+        label(run, part, as_calibrated)
+    slices, policies = policies_by_slice(run.load())
+    assert slices == slices_of(VIDEOS)
+    assert len(policies) == 3
+
+
+def test_where_flops_follow_the_clip_a_view_takes_no_more_than_the_unpruned_model_does() -> None:
+    model = {"flops_per_view": 5, "flops_per_view_unpruned": 9}
+    assert most_flops(model | {"flops_follow_clip": False}) == 5
+    assert most_flops(model | {"flops_follow_clip": True}) == 9
+
+
 def test_less_than_a_view_of_each_video_is_refused_with_what_it_takes(run: RunDirectory) -> None:
     with pytest.raises(UsageError, match=r"each of the 1,000 videos takes 7000 FLOPs"):
         all_run(run, Budget(flops=6_999))
@@ -189,6 +224,29 @@ def test_money_buys_what_the_first_slice_measured(run: RunDirectory) -> None:
     assert 0.8 * budget < VIDEOS * decoding + views * each <= 1.02 * budget
     assert margins(content)[0] == 1.0
     assert min(margins(content)) == 0.5
+
+
+def test_a_budget_that_failures_use_up_is_told_of_as_such(run: RunDirectory) -> None:
+    """Its slices are all cut short, so that nothing is known of how videos are looked at."""
+    content = run.load()
+    parts = parts_within(run, content, Budget(flops=1.5 * VIDEOS * FLOPS), FILE, LABELLING)
+    label(run, next(parts), as_calibrated)
+    assert content["budget"]["slices"][0]["most"] is not None
+    within = slice_numbers(unit_ids := [unit_id(f"lost{n}") for n in range(5000)], slices_of(1000))
+    lost = [
+        f"lost{n}" for n, number in zip(range(len(unit_ids)), within, strict=True) if not number
+    ]
+    write_units(run, "lost", [failed(name, "unavailable") for name in lost])
+    with pytest.raises(RunError, match=r"videos that --retry-failed may do again: .* covers 0"):
+        next(parts)
+
+
+def test_an_archive_far_dearer_than_a_budget_of_money_costs_a_small_slice(
+    run: RunDirectory,
+) -> None:
+    with pytest.raises(RunError, match="nearly spent"):
+        all_run(run, Budget(money=0.05, prices=PRICES))
+    assert 0 < len(pq.read_table(run.units.uri)) < VIDEOS / 10
 
 
 def test_money_that_does_not_reach_ends_the_run_and_says_so(run: RunDirectory) -> None:

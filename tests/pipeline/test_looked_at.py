@@ -186,6 +186,24 @@ def test_the_sample_is_labelled_by_all_views_or_it_is_found_out(tmp_path):
     assert [what.partition(":")[0] for what in found] == ["shadow"]
 
 
+def test_units_of_a_slice_that_is_not_decided_yet_are_found(tmp_path):
+    run = made(tmp_path)
+    decided = [{"margin": MARGIN, "most": None, "units": 6}]
+    budget = {"flops": 1e9, "money": None, "units": 128, "slices": decided}
+    run.save(run.load() | {"budget": budget})
+    assert problems(run) == [LOOKS + ", until the policy called the label settled"]
+
+
+def test_failed_units_alone_in_a_file_are_no_problem(tmp_path):
+    def fails(rows):
+        for row in rows:
+            nothing = dict.fromkeys(UNITS_SCHEMA.names)
+            said = {name: row[name] for name in ("unit_id", "video_id", "uri")}
+            row |= nothing | said | {"status": "failed", "error_type": "corrupt", "error": "x"}
+
+    assert problems(made(tmp_path, fails)) == []
+
+
 def test_a_run_without_a_policy_is_not_asked_for_leads(tmp_path):
     run = made(tmp_path)
     content = run.load()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.policies.bounds import (
+    is_provable,
     lower_bound,
     miss_probability,
     most_misses,
@@ -51,6 +52,20 @@ def test_one_miss_more_than_the_most_puts_the_bound_below_the_promise():
     most = most_misses(1200, 0.99, 0.95)
     assert lower_bound(1200 - most, 1200, 0.95) >= 0.99
     assert lower_bound(1200 - most - 1, 1200, 0.95) < 0.99
+
+
+@pytest.mark.parametrize(("count", "share"), [(10, 0.3), (598, 0.995), (2000, 0.9), (50, 0.999)])
+def test_the_most_misses_are_those_that_counting_up_finds(count, share):
+    misses = -1
+    while misses < count and miss_probability(misses + 1, count, 1 - share) <= 0.05:
+        misses += 1
+    assert most_misses(count, share, 0.95) == misses
+    assert is_provable(count, share, 0.95) == (misses >= 0)
+
+
+def test_a_promise_that_takes_billions_of_videos_is_said_at_once():
+    assert videos_needed(1 - 1e-9, 0.95) == pytest.approx(3e9, rel=0.01)
+    assert not is_provable(0, 0.5, 0.5)
 
 
 def test_a_share_is_refuted_only_by_more_misses_than_chance_explains():

@@ -50,6 +50,14 @@ def test_another_identity_is_refused_with_everything_that_differs():
     assert "decoder" not in said
 
 
+def test_of_many_variants_that_differ_one_is_shown():
+    there, here = ({"variants": {f"v{n}": {"r": r} for n in range(40)}} for r in (1, 2))
+    there["variants"]["v0"] = here["variants"]["v0"]
+    with pytest.raises(UsageError, match=r"variant v1 is .* there and .*, and 38 more") as said:
+        check_same(there, here, "out")
+    assert len(str(said.value)) < 200
+
+
 def test_output_on_object_storage_reads_and_writes_the_same_way(s3):
     s3.create_bucket(Bucket="output")
     run = RunDirectory(Location.of("s3://output/night/1/"))

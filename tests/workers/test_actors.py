@@ -182,6 +182,13 @@ def test_a_smaller_shadow_sample_is_a_part_of_a_larger_and_has_its_share():
     assert all(one <= other for one, other in itertools.pairwise(samples))
 
 
+def test_a_shadow_sample_is_as_large_among_the_smallest_ids_as_among_all():
+    """By these the videos of a calibration are chosen and the first slice of a budget."""
+    ids = sorted(manifest_id(f"video-{number}") for number in range(20_000))
+    inside = [in_sample(unit, 0.1) for unit in ids]
+    assert [sum(inside[:4000]), sum(inside[4000:])] == pytest.approx([400, 1600], rel=0.2)
+
+
 def test_a_shadow_is_unpruned_and_of_a_share(checkpoint):
     with pytest.raises(ValueError, match="without pruning"):
         Shadow(0.1, LabellerConfig(checkpoint, pruning=sta.Pruning(r=22)))

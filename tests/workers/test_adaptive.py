@@ -202,3 +202,13 @@ def test_a_timeline_is_refused(checkpoint):
 
 def test_no_units_give_no_labels(checkpoint):
     assert adaptive(checkpoint).label([]) == []
+
+
+def test_a_model_that_says_nothing_is_asked_for_every_view_and_ends(tmp_path):
+    torch.manual_seed(0)
+    model = sta.create_model("vit_demo", num_classes=3)
+    torch.nn.init.constant_(model.head.weight, torch.nan)
+    path = tmp_path / "broken.safetensors"
+    sta.save_checkpoint(model, path, labels=list("abc"), origin="random")
+    looks = adaptive(str(path)).label(UNITS[:2])
+    assert [len(each.leads) for each in looks] == [len(ORDER)] * 2

@@ -89,3 +89,12 @@ def test_many_leads_are_judged_as_each_by_itself() -> None:
         ]
         assert together.tolist() == alone
         assert 0 < sum(alone) < 500
+
+
+@pytest.mark.parametrize(("most", "looks"), [(None, 15), (4, 4)])
+def test_a_video_of_which_nothing_can_be_said_is_settled_by_its_last_look(most, looks) -> None:
+    said = leads(np.full((15, 3), np.nan, np.float32))
+    assert views_needed(ViewPolicy(0.5, most), said) == looks
+    policy = ViewPolicy(0.5, most)
+    settled = policy.are_settled(said[:looks], seen=np.arange(1, looks + 1), views=15)
+    assert settled.tolist() == [False] * (looks - 1) + [True]
