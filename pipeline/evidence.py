@@ -112,8 +112,13 @@ class Evidence:
 def tables(folder: Location, schema: pa.Schema, columns: list[str]) -> Iterator[pa.Table]:
     """The tables of a folder, file by file; a file of another schema raises pa.ArrowInvalid."""
     for file in folder.files(".parquet"):
-        with _opened(file, schema) as opened:
-            yield opened.read(columns=columns)
+        yield table(file, schema, columns)
+
+
+def table(file: Location, schema: pa.Schema, columns: list[str]) -> pa.Table:
+    """The table of a file; one of another schema raises pa.ArrowInvalid."""
+    with _opened(file, schema) as opened:
+        return opened.read(columns=columns)
 
 
 def _opened(file: Location, schema: pa.Schema) -> pq.ParquetFile:

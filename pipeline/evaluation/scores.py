@@ -62,7 +62,7 @@ class Outcomes:
 def outcomes(
     chunks: Iterable[Trials], variants: Sequence[Variant], labels: Sequence[str]
 ) -> Outcomes:
-    """Judges trials by their true labels; what it holds is some 20 bytes per video and trial.
+    """Judges trials by their true labels; what it holds is some 120 bytes per video and trial.
 
     Args:
         chunks: the trials, of which those of `variants` are read.

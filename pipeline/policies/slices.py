@@ -26,11 +26,12 @@ _SLICES = 8
 _UNITS_PER_SLICE = 64
 
 # Nothing is known of what a view costs in money before some were looked at, so that nothing limits
-# the first slice: it is no larger than it takes to know.
-_PILOT = 1024
+# the first slice: it is no larger than it takes to know. Of a small run it is not so small that it
+# might be empty.
+_PILOT = 8, 1024
 
 # A file takes some round trips to object storage, which answers many at once.
-_AT_ONCE = 16
+FILES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ def slices_of(units: int, *, pilot: bool = False) -> list[Slice]:
     count = max(1, min(_SLICES, units // _UNITS_PER_SLICE))
     edges = [number * _NUMBERS // count for number in range(count)]
     if pilot and units > 1:
-        edges.insert(1, _NUMBERS * min(_PILOT, max(1, units // (2 * _SLICES))) // units)
+        least, most = _PILOT
+        size = max(min(least, units // 2), min(most, units // (2 * _SLICES)))
+        edges.insert(1, _NUMBERS * size // units)
     lows = [f"{edge:0{_DIGITS}x}" for edge in edges]
     return [
         Slice(number, low, high)
@@ -83,6 +86,6 @@ def units_per_slice(folder: Location, slices: Sequence[Slice]) -> list[int]:
         numbers = slice_numbers(ids["unit_id"].to_pylist(), slices)
         return np.bincount(numbers[numbers >= 0], minlength=len(slices))
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         counts = sum(pool.map(count, folder.files(".parquet")), np.zeros(len(slices), np.int64))
     return [int(count) for count in counts]

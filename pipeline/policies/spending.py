@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.evidence import exact_sum, tables
-from pipeline.policies.slices import Slice, slice_numbers
+from pipeline.evidence import exact_sum, table, tables
+from pipeline.policies.slices import FILES_AT_ONCE, Slice, slice_numbers
 from pipeline.run_directory import RunDirectory
+from pipeline.storage import Location
 from workers.failures import ErrorType
 from workers.schema import UNITS_SCHEMA
 from workers.view_policy import ViewPolicy
@@ -21,7 +24,7 @@ _COLUMNS += ["views.list.element.clip"]
 _RETRYABLE = pa.array([str(reason) for reason in ErrorType if reason.retryable])
 
 
-@dataclass
+@dataclass(frozen=True)
 class Spending:
     """What the rows of a slice have cost.
 
@@ -43,25 +46,34 @@ class Spending:
     device_s: float = 0.0
     decode_s: float = 0.0
 
+    def __add__(self, other: Spending) -> Spending:
+        """Both together."""
+        return Spending(*map(operator.add, astuple(self), astuple(other)))
+
 
 def spending(run: RunDirectory, slices: Sequence[Slice]) -> list[Spending]:
-    """What the rows of every slice have cost; read file by file."""
-    found = [Spending() for _ in slices]
-    for rows in tables(run.units, UNITS_SCHEMA, _COLUMNS):
+    """What the rows of every slice have cost; several files are read at once."""
+
+    def of_file(file: Location) -> list[Spending]:
+        rows = table(file, UNITS_SCHEMA, _COLUMNS)
         numbers = slice_numbers(rows["unit_id"].to_pylist(), slices)
-        for number in np.unique(numbers).tolist():
-            _add(found[number], rows.filter(pa.array(numbers == number)))
-    return found
+        return [_spent(rows.filter(pa.array(numbers == each.number))) for each in slices]
+
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        files = list(pool.map(of_file, run.units.files(".parquet")))
+    return [sum((file[each.number] for file in files), Spending()) for each in slices]
 
 
-def _add(spent: Spending, rows: pa.Table) -> None:
-    spent.units += rows.num_rows
-    spent.labelled += _sum(pc.equal(rows["status"], "ok"))
-    spent.retryable += _sum(pc.is_in(rows["error_type"], value_set=_RETRYABLE))
-    spent.views += _sum(pc.list_value_length(rows["views"]))
-    spent.flops += exact_sum(np.asarray(pc.fill_null(rows["flops"], 0)))
-    spent.device_s += _sum(rows["gpu_ms"]) / 1e3
-    spent.decode_s += _sum(rows["decode_ms"]) / 1e3
+def _spent(rows: pa.Table) -> Spending:
+    return Spending(
+        units=rows.num_rows,
+        labelled=_sum(pc.equal(rows["status"], "ok")),
+        retryable=_sum(pc.is_in(rows["error_type"], value_set=_RETRYABLE)),
+        views=_sum(pc.list_value_length(rows["views"])),
+        flops=exact_sum(np.asarray(pc.fill_null(rows["flops"], 0))),
+        device_s=_sum(rows["gpu_ms"]) / 1e3,
+        decode_s=_sum(rows["decode_ms"]) / 1e3,
+    )
 
 
 def _sum(values: pa.ChunkedArray) -> int:

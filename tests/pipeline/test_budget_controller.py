@@ -82,3 +82,18 @@ def test_a_small_run_has_fewer_slices() -> None:
     assert [len(slices_of(units)) for units in (0, 127, 128, 511, 512, 10**9)] == [
         1, 1, 2, 7, 8, 8
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("units", [2, 5, 40, 200, 1000, 10**5, 10**9])
+def test_a_pilot_is_cut_off_the_first_slice_and_small(units: int) -> None:
+    whole, cut = slices_of(units), slices_of(units, pilot=True)
+    lows = [each.low for each in cut]
+    assert lows == sorted(set(lows))
+    assert {each.low for each in whole} | {cut[1].low} == set(lows)
+    assert len(cut) == len(whole) + 1
+    expected = int(cut[1].low, 16) / 16**12 * units
+    assert min(8, units // 2) <= round(expected) <= max(8, min(1024, units / 16))
+
+
+def test_a_run_of_one_has_no_pilot() -> None:
+    assert slices_of(1, pilot=True) == slices_of(1)
