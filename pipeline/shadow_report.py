@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.agreement import Estimate, ratio, share
+from pipeline.numerals import digits
 from pipeline.run_directory import RunDirectory
 from pipeline.spared import all_views, is_pruned
 
@@ -74,7 +75,7 @@ def shadow_lines(content: dict[str, Any], agreement: Estimate | None) -> list[st
         return lines if wanted is None else [*lines, *_loud(content, "the agreement is not known")]
     extra = totals["shadow_flops"] / totals["flops"] if totals["flops"] else 0.0
     said = f"{agreement.percent()} of {count:,} {what} have the same label {all_views(content)}"
-    lines = [f"Shadow:    {said}; {100 * extra:.3g} % more FLOPs"]
+    lines = [f"Shadow:    {said}; {digits(100 * extra)} % more FLOPs"]
     if wanted is not None and agreement.value < wanted:
         lines += _loud(
             content,
