@@ -25,7 +25,7 @@ from pipeline.lease import held
 from pipeline.listing import Listing
 from pipeline.manifest import count_rows, sampled, write_manifest
 from pipeline.passing import Passing, check_failures, pools_for, retryable, root_cause, units_of
-from pipeline.policies.budget import Labelling, Part, most_flops, parts_within
+from pipeline.policies.budget import Labelling, Part, check_retry, most_flops, parts_within
 from pipeline.ray_session import ray_messages_aside, start_ray
 from pipeline.resources import AUTO, Pools
 from pipeline.run_directory import RUN_VERSION, RunDirectory, environment, now
@@ -117,6 +117,8 @@ def _label(
         with _ending(run, content, stop):
             _say(reconcile(run).line())
             if options.retry_failed:
+                if options.budget is not None:
+                    check_retry(run, content, options.budget, _labelling(plan, pools))
                 _withdraw(run)
             stages = _label_the_rest(plan, options, pools, content, stop)
             return _finish(run, content, stages, conclusion)
@@ -229,13 +231,16 @@ def _parts(
     file = plan.policy
     if options.budget is None or file is None:
         return [Part(None if file is None else file.policy, total)]
-    labelling = Labelling(
+    return parts_within(plan.run, content, options.budget, file, _labelling(plan, pools))
+
+
+def _labelling(plan: LabelPlan, pools: Pools) -> Labelling:
+    return Labelling(
         views=plan.protocol.views,
         flops=most_flops(plan.model),
         gpus=pools.labeller_gpus,
         cores=pools.labeller_threads or pools.labeller_cpus,
     )
-    return parts_within(plan.run, content, options.budget, file, labelling)
 
 
 def _finish(

@@ -137,7 +137,7 @@ def parts_within(
         if each.number >= len(decided):
             spent = spending(run, slices) if each.number else []
             taken = _taken(decided, spent)
-            left = _views_left(budget, labelling, decided, spent, sum(units[each.number :]))
+            left = _views_left(budget, labelling, spent, sum(units[each.number :]))
             try:
                 decision = _decided(budget, file, labelling, left, units[each.number :], taken)
             except BudgetError as error:
@@ -195,26 +195,50 @@ def _taken(decided: list[dict[str, Any]], spent: list[Spending]) -> list[tuple[i
     ]
 
 
-def _views_left(
-    budget: Budget,
-    labelling: Labelling,
-    decided: list[dict[str, Any]],
-    spent: list[Spending],
-    units: int,
-) -> float | None:
-    """Views that the budget still covers; None where nothing tells yet what a view costs.
+def check_retry(
+    run: RunDirectory, content: dict[str, Any], budget: Budget, labelling: Labelling
+) -> None:
+    """Refuses to do failed videos again where that could pass the budget.
 
-    What --retry-failed may do again is put aside.
+    Args:
+        run: what is labelled.
+        content: its run.json.
+        budget: what it may spend.
+        labelling: what a view costs.
+
+    Raises:
+        UsageError: the budget that is left does not cover the most views that they may take.
+    """
+    kept = content.get(BUDGET)
+    if not kept or not kept["slices"]:
+        return
+    spent = spending(run, _slices(kept))
+    begun = list(zip(kept["slices"], spent, strict=False))
+    ahead = kept["units"] - sum(recorded["units"] for recorded, _ in begun)
+    failed = sum(cost.retryable for _, cost in begun)
+    again = [
+        (slice_["units"] - cost.units + cost.retryable, slice_["most"]) for slice_, cost in begun
+    ]
+    needed = ahead + sum(count * (most or labelling.views) for count, most in again)
+    left = _views_left(budget, labelling, spent, ahead + sum(count for count, _ in again))
+    if left is not None and left < needed:
+        raise UsageError(
+            f"doing {failed:,} failed videos again may take {needed:,} views with what else is to "
+            f"be done, and the budget covers {max(0, math.floor(left)):,}; name a larger budget, "
+            f"or leave --retry-failed out"
+        )
+
+
+def _views_left(
+    budget: Budget, labelling: Labelling, spent: list[Spending], units: int
+) -> float | None:
+    """Views that the budget still covers when `units` videos are still to be decoded; None where
+    nothing tells yet what a view costs.
     """
     views = sum(cost.views for cost in spent)
-    aside = sum(
-        cost.retryable * (recorded["most"] or labelling.views)
-        for recorded, cost in zip(decided, spent, strict=False)
-    )
     if budget.flops is not None:
         flops = sum(cost.flops for cost in spent)
-        each = max(labelling.flops, flops / views if views else 0)
-        return (budget.flops - flops) / each - aside
+        return (budget.flops - flops) / max(labelling.flops, flops / views if views else 0)
     assert budget.money is not None
     assert budget.prices is not None
     if not views:
@@ -225,7 +249,7 @@ def _views_left(
     decoding = decode / sum(cost.units for cost in spent) * units
     if not device:
         return math.inf
-    return (budget.money - device - decode - decoding) / (device / views) - aside
+    return (budget.money - device - decode - decoding) / (device / views)
 
 
 def _decided(
@@ -259,7 +283,6 @@ def _too_small(
             f"{sum(units):,} videos takes {budget.amount(sum(units) * labelling.flops)}"
         )
     return RunError(
-        f"the budget of {budget.amount(budget.flops or budget.money or 0)} is nearly spent, or put "
-        f"aside for failed videos that --retry-failed may do again: {why}",
+        f"the budget of {budget.amount(budget.flops or budget.money or 0)} is nearly spent: {why}",
         advice="Name a larger budget and run the same command again to go on.",
     )

@@ -22,7 +22,8 @@ class Bought:
         currency: None for FLOPs.
         agreement: share of the calibration's videos that kept the label of all views under what
             was decided, over all slices.
-        low: the same of the lower ends of the one-sided intervals.
+        low: the same of the lower ends of the one-sided intervals, as if every video that was
+            given up had lost its label.
         promised: share that the policy promises.
         cut_short: videos that were given up unsettled, since what the budget left had to reach for
             the others; the calibration says nothing of these.
@@ -57,15 +58,16 @@ def bought(run: RunDirectory, content: dict[str, Any]) -> Bought | None:
     def over_all(name: str) -> float:
         return float(sum(each["units"] * each["calibration"][name] for each in slices) / videos)
 
+    given_up = cut_short(run, *policies_by_slice(content), views=_views(content))
     currency = None if kept["money"] is None else content["prices"]["currency"]
     return Bought(
         budget=kept["flops"] if currency is None else kept["money"],
         spent=content["totals"]["flops"] if currency is None else _money(content),
         currency=currency,
         agreement=over_all("agreement"),
-        low=over_all("low"),
+        low=max(0.0, over_all("low") - given_up / videos),
         promised=content["identity"]["policy"]["agreement"],
-        cut_short=cut_short(run, *policies_by_slice(content), views=_views(content)),
+        cut_short=given_up,
         videos=videos,
     )
 

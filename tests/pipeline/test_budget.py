@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import RunError, UsageError
-from pipeline.manifest import unit_id, write_manifest
+from pipeline.manifest import write_manifest
 from pipeline.policies import Point, PolicyFile
 from pipeline.policies.budget import (
     Budget,
     Labelling,
     Part,
+    check_retry,
     most_flops,
     parts_within,
     policies_by_slice,
@@ -104,7 +105,7 @@ def all_run(run: RunDirectory, budget: Budget, looks: Any = as_calibrated) -> di
 
 
 def flops_of(run: RunDirectory) -> int:
-    return sum(pq.read_table(run.units.uri, columns=["flops"])["flops"].to_pylist())
+    return sum(pq.read_table(run.units.uri, columns=["flops"])["flops"].drop_null().to_pylist())
 
 
 def margins(content: dict[str, Any]) -> list[float]:
@@ -196,23 +197,31 @@ def test_less_than_a_view_of_each_video_is_refused_with_what_it_takes(run: RunDi
         all_run(run, Budget(flops=6_999))
 
 
-def test_failures_that_may_be_done_again_keep_their_share(run: RunDirectory) -> None:
+def with_failures(run: RunDirectory, budget: Budget, failures: int) -> dict[str, Any]:
+    """A run whose parts are labelled, but for videos of the first that were not to be had."""
     content = run.load()
-    parts = parts_within(run, content, Budget(flops=2.0 * VIDEOS * FLOPS), FILE, LABELLING)
-    first = next(parts)
-    label(run, first, as_calibrated)
-    next(parts)
-    without = content["budget"]["slices"][1]
-    assert first.within is not None
-    names = [f"lost{number}" for number in range(1000)]
-    within = slice_numbers([unit_id(name) for name in names], [first.within]) == 0
-    names = [name for name, inside in zip(names, within, strict=True) if inside][:50]
-    write_units(run, "lost", [failed(name, "unavailable") for name in names])
-    content = run.load()
-    del content["budget"]["slices"][1:]
-    again = parts_within(run, content, Budget(flops=2.0 * VIDEOS * FLOPS), FILE, LABELLING)
-    next(again), next(again)
-    assert content["budget"]["slices"][1]["most"] < without["most"]
+    for part in parts_within(run, content, budget, FILE, LABELLING):
+        label(run, part, as_calibrated)
+        if part.within is not None and part.within.number == 0:
+            file = f"{run.units.uri}/part-0.parquet"
+            rows = pq.read_table(file, partitioning=None).to_pylist()
+            lost = [failed(row["video_id"], "unavailable") for row in rows[:failures]]
+            write_units(run, "part-0", [*lost, *rows[failures:]])
+    return content
+
+
+def test_failures_leave_what_they_did_not_spend_to_the_others(run: RunDirectory) -> None:
+    content = with_failures(run, Budget(flops=2.4 * VIDEOS * FLOPS), failures=100)
+    assert 0.8 * 2.4 * VIDEOS < flops_of(run) / FLOPS <= 2.4 * VIDEOS
+    assert len(content["budget"]["slices"]) == 8
+
+
+def test_failures_are_done_again_only_where_that_cannot_pass_the_budget(run: RunDirectory) -> None:
+    budget = Budget(flops=2.4 * VIDEOS * FLOPS)
+    content = with_failures(run, budget, failures=100)
+    with pytest.raises(UsageError, match="doing 100 failed videos again may take"):
+        check_retry(run, content, budget, LABELLING)
+    check_retry(run, content, Budget(flops=(2.4 + 1.5) * VIDEOS * FLOPS), LABELLING)
 
 
 def test_money_buys_what_the_first_slice_measured(run: RunDirectory) -> None:
@@ -224,21 +233,6 @@ def test_money_buys_what_the_first_slice_measured(run: RunDirectory) -> None:
     assert 0.8 * budget < VIDEOS * decoding + views * each <= 1.02 * budget
     assert margins(content)[0] == 1.0
     assert min(margins(content)) == 0.5
-
-
-def test_a_budget_that_failures_use_up_is_told_of_as_such(run: RunDirectory) -> None:
-    """Its slices are all cut short, so that nothing is known of how videos are looked at."""
-    content = run.load()
-    parts = parts_within(run, content, Budget(flops=1.5 * VIDEOS * FLOPS), FILE, LABELLING)
-    label(run, next(parts), as_calibrated)
-    assert content["budget"]["slices"][0]["most"] is not None
-    within = slice_numbers(unit_ids := [unit_id(f"lost{n}") for n in range(5000)], slices_of(1000))
-    lost = [
-        f"lost{n}" for n, number in zip(range(len(unit_ids)), within, strict=True) if not number
-    ]
-    write_units(run, "lost", [failed(name, "unavailable") for name in lost])
-    with pytest.raises(RunError, match=r"videos that --retry-failed may do again: .* covers 0"):
-        next(parts)
 
 
 def test_an_archive_far_dearer_than_a_budget_of_money_costs_a_small_slice(
