@@ -75,7 +75,7 @@ def plan_labelling(options: LabelOptions) -> LabelPlan:
     policy = _policy(options, identity)
     plan = LabelPlan(
         run=RunDirectory(Location.of(options.output)),
-        identity=identity | _promised(policy) | _budgeted(options),
+        identity=identity | _promised(policy) | _budgeted(options, policy),
         model=_described(options, model, pruning),
         protocol=views,
         labeller=LabellerConfig(
@@ -169,9 +169,11 @@ def _promised(policy: PolicyFile | None) -> dict[str, Any]:
     return {"policy": said | {"agreement": policy.agreement, "confidence": policy.confidence}}
 
 
-def _budgeted(options: LabelOptions) -> dict[str, Any]:
+def _budgeted(options: LabelOptions, policy: PolicyFile | None) -> dict[str, Any]:
     """What a run's identity says of its budget; how large it is may change from start to start."""
-    return {} if options.budget is None else {"budget": options.budget.kind}
+    if options.budget is None or policy is None:
+        return {}
+    return {"budget": options.budget.kind, "policy_curve": policy.digest}
 
 
 def _described(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,12 @@ class PolicyFile:
     def point(self) -> Point:
         """What it did on the videos that it was fitted on."""
         return next(point for point in self.curve if point.margin == self.margin)
+
+    @property
+    def digest(self) -> str:
+        """Identity of the curve, by which budgets are decided."""
+        points = json.dumps([dataclasses.asdict(point) for point in self.curve])
+        return hashlib.blake2b(points.encode(), digest_size=8).hexdigest()
 
     def write(self, place: Location) -> None:
         """Writes the file whole."""

@@ -11,6 +11,9 @@ from pipeline.errors import UsageError
 from pipeline.failure_limit import FailureLimit
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
+from pipeline.policies import PolicyFile
+from pipeline.policies.budget import Budget
+from pipeline.storage import Location
 from tests.policies import write_policy
 from tests.videos import write_video
 from workers.view_policy import ViewPolicy
@@ -147,3 +150,16 @@ def test_a_policy_may_be_checked_by_a_sample_even_without_pruning(options, tmp_p
     with pytest.raises(UsageError, match="nothing is pruned"):
         plan_labelling(asked)
     assert plan_labelling(dataclasses.replace(asked, policy=str(file))).identity["shadow"] == 0.5
+
+
+def test_a_budget_is_bound_to_the_curve_by_which_it_is_decided(options, policy):
+    within = dataclasses.replace(options, r=22, policy=policy, budget=Budget(flops=1e15))
+    identity = plan_labelling(within).identity
+    larger = dataclasses.replace(within, budget=Budget(flops=1e16))
+    assert plan_labelling(larger).identity == identity
+    place = Location.of(str(policy))
+    fitted = PolicyFile.read(place)
+    curve = tuple(dataclasses.replace(point, views=point.views + 1) for point in fitted.curve)
+    dataclasses.replace(fitted, curve=curve).write(place)
+    assert plan_labelling(within).identity["policy_curve"] != identity["policy_curve"]
+    assert plan_labelling(within).identity["policy"] == identity["policy"]
