@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import label_command
+from pipeline import label_command, label_flags
 from pipeline.errors import RunError, UsageError
 from pipeline.label_plan import plan_labelling
 from pipeline.planner.calibrate import calibrate
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The planner's flags and the labelling job's."""
     made = argparse.ArgumentParser(
-        parents=[label_command.parser("k400", add_help=False)],
+        parents=[label_flags.parser("k400", add_help=False)],
         conflict_handler="resolve",
         description=_ABOUT,
         epilog=_EPILOG,
@@ -231,7 +231,7 @@ def _command(arguments: argparse.Namespace, plan: Plan, r: int) -> str:
     words = ["python", f"jobs/label_{arguments.task}.py"]
     if arguments.input is not None:
         words += [arguments.input, arguments.output or _OUTPUT]
-    for action in label_command.parser("k400", add_help=False)._actions:
+    for action in label_flags.parser("k400", add_help=False)._actions:
         value = getattr(arguments, action.dest)
         flags = action.option_strings
         left_out = _NOT_PRINTED if r else (*_NOT_PRINTED, *_OF_PRUNING)

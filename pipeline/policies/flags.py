@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pipeline.label_command import parse_share
+from pipeline.label_flags import parse_share
 from pipeline.pruning_flags import add_pruning_flags
 from workers.decoding import DECODERS
 from workers.sampling import PROTOCOLS

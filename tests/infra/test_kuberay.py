@@ -6,7 +6,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
-from pipeline.label_command import parser
+from pipeline.label_flags import parser
 from pipeline.resources import DECODER_MEMORY, FILTER_MEMORY, plan_pools
 from tests.infra.manifests import (
     OVERLAYS,

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from pipeline.graph import GraphConfig
-from pipeline.label_command import parser
+from pipeline.label_flags import parser
 from pipeline.resources import plan_pools
 from tests.infra.manifests import ROOT
 from tests.scale.many_gpus import Inputs, fewest_runs, night, table

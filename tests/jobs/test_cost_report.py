@@ -9,6 +9,7 @@ import pytest
 
 from jobs import cost_report
 from pipeline import label_command
+from pipeline.label_flags import parser
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
 from tests.pipeline.synthetic_runs import PRICES, Made, make_run
 
@@ -206,7 +207,7 @@ def test_a_demonstration_that_cannot_be_labelled_is_no_report(command, tmp_path,
 
 def test_the_demonstrations_runs_lie_where_the_labelling_job_puts_them():
     for flags, place in zip(cost_report.DEMO_FLAGS, cost_report.DEMO_RUNS, strict=True):
-        arguments = label_command.parser("k400").parse_args(list(flags))
+        arguments = parser("k400").parse_args(list(flags))
         assert Path(place) == label_command._DEMO / label_command._demo_output("k400", arguments)
 
 

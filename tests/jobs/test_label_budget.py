@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import label_command
+from pipeline.label_flags import parser
 from pipeline.policies import Point, PolicyFile
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
@@ -119,7 +120,7 @@ def test_a_budget_of_money_needs_prices(folder, random_checkpoint):
 
 def test_demonstrations_within_budgets_have_places_of_their_own():
     def place(*flags):
-        arguments = label_command.parser("k400").parse_args(["--policy", "p.json", *flags])
+        arguments = parser("k400").parse_args(["--policy", "p.json", *flags])
         return label_command._demo_output("k400", arguments)
 
     asked = [(), ("--budget", "1e12"), ("--budget", "2e12"), ("--budget-usd", "2e12")]
