@@ -155,7 +155,7 @@ def _differing(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
             continue
         if name == VARIANTS and there and here:
             first, *others = _differing(there, here)
-            found.append(f"variant {first}{f', and {len(others)} more differ' * bool(others)}")
+            found.append(f"variant {first}{f', and {len(others)} more' * bool(others)}")
         else:
             found.append(f"{name} is {_shown(there)} there and {_shown(here)} here")
     return found
