@@ -1,5 +1,6 @@
 """The same command again: after failures, after damage, beside another one."""
 
+import re
 import subprocess
 import sys
 import time
@@ -127,8 +128,8 @@ def test_an_input_that_is_plainly_wrong_is_stopped_with_the_reasons_counted(
     stopped = label("--max-failed", "20%")
     assert stopped.returncode == 1
     *_, reason, advice = stopped.stderr.splitlines()
-    assert "not_video" in reason
-    assert "empty" in reason
+    # The largest files come first, so that how many of the empty ones are seen is chance.
+    assert re.search(r"\d+ of \d+ failed \((, |\d+ (not_video|empty))+\)", reason)
     assert "more than --max-failed 20 % allows for this run of 70" in reason
     assert "Raise --max-failed to go on" in advice
     assert "timeout" in advice
