@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,7 @@ import pyarrow as pa
 
 from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
 from pipeline.errors import RunError, UsageError
-from pipeline.failure_limit import FailureLimit
-from pipeline.label_flags import parser
+from pipeline.label_flags import asked_of_work, parser
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.label_run import finished, is_finished, label
@@ -21,10 +21,9 @@ from pipeline.policies.budget import Budget
 from pipeline.prices import Prices
 from pipeline.pruning_flags import pruning_from
 from pipeline.ray_session import check_outlives_job
-from pipeline.resources import parse_decoders
 from pipeline.run_directory import RunDirectory
 from pipeline.summary import summary
-from workers.sampling import parse_seconds, parse_views
+from workers.sampling import parse_seconds
 
 _DEMO = Path("demo")
 _DEMO_VIDEOS = 48
@@ -93,35 +92,18 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
             "--checkpoint is missing: name fine-tuned weights, such as "
             "MCG-NJU/videomae-base-finetuned-kinetics (licence CC-BY-NC-4.0), a file, or demo"
         )
-    return LabelOptions(
-        task=task,
-        source=source,
-        output=output,
-        checkpoint=checkpoint,
-        architecture=arguments.arch,
-        labels=arguments.labels,
+    return dataclasses.replace(
+        asked_of_work(arguments, task=task, source=source, output=output, checkpoint=checkpoint),
         pruning=pruning_from(arguments),
         r=arguments.r,
-        protocol=arguments.protocol,
-        views=parse_views(arguments.views) if arguments.views else None,
         every_s=parse_seconds(arguments.every) if arguments.every else None,
         limit=arguments.limit,
-        max_failed=FailureLimit.parse(arguments.max_failed) if arguments.max_failed else None,
-        retry_failed=arguments.retry_failed,
-        decoder=arguments.decoder,
-        fetch_s=parse_seconds(arguments.fetch_timeout) if arguments.fetch_timeout else None,
-        decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
-        labelers=arguments.labelers,
-        max_cpus=arguments.max_cpus,
-        max_gpus=arguments.max_gpus,
-        batch_size=arguments.batch_size,
         policy=arguments.policy,
         shadow=arguments.shadow,
         min_agreement=arguments.min_agreement,
         prices=Prices.read(arguments.prices) if arguments.prices else None,
         budget=_budget(arguments),
         gallery=arguments.gallery,
-        compile=arguments.compile,
     )
 
 

@@ -6,10 +6,13 @@ import argparse
 from pathlib import Path
 
 import sta
+from pipeline.failure_limit import FailureLimit
+from pipeline.label_options import LabelOptions
 from pipeline.pruning_flags import add_pruning_flags
+from pipeline.resources import parse_decoders
 from workers.decoding import DECODERS
 from workers.failures import ErrorType
-from workers.sampling import PROTOCOLS
+from workers.sampling import PROTOCOLS, parse_seconds, parse_views
 
 _EPILOG = """\
 Without INPUT a small archive is generated and labelled with the demonstration model.
@@ -38,18 +41,50 @@ def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
     made.add_argument(
         "output", nargs="?", metavar="OUTPUT", help="directory or s3://bucket/prefix of the run"
     )
-    _add_model_flags(made)
+    add_model_flags(made)
     add_pruning_flags(made)
     work = made.add_argument_group("work")
-    _add_view_flags(work, _VIEWS[task])
+    add_protocol_flags(work, _VIEWS[task])
+    _add_extent_flags(work)
     _add_proof_flags(made)
     _add_budget_flags(made)
-    _add_failure_flags(made)
-    _add_pool_flags(work)
+    add_failure_flags(made)
+    add_pool_flags(work)
     return made
 
 
-def _add_model_flags(made: argparse.ArgumentParser) -> None:
+def asked_of_work(
+    arguments: argparse.Namespace, *, task: str, source: str, output: str, checkpoint: str
+) -> LabelOptions:
+    """What the flags of a model, a protocol, failures and pools say; all else at its default.
+
+    Raises:
+        UsageError, ValueError: a value is none.
+    """
+    return LabelOptions(
+        task=task,
+        source=source,
+        output=output,
+        checkpoint=checkpoint,
+        architecture=arguments.arch,
+        labels=arguments.labels,
+        protocol=arguments.protocol,
+        views=parse_views(arguments.views) if arguments.views else None,
+        max_failed=FailureLimit.parse(arguments.max_failed) if arguments.max_failed else None,
+        retry_failed=arguments.retry_failed,
+        decoder=arguments.decoder,
+        fetch_s=parse_seconds(arguments.fetch_timeout) if arguments.fetch_timeout else None,
+        decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
+        labelers=arguments.labelers,
+        max_cpus=arguments.max_cpus,
+        max_gpus=arguments.max_gpus,
+        batch_size=arguments.batch_size,
+        compile=arguments.compile,
+    )
+
+
+def add_model_flags(made: argparse.ArgumentParser) -> None:
+    """Which weights."""
     model = made.add_argument_group("model")
     model.add_argument(
         "--checkpoint",
@@ -70,7 +105,10 @@ def _add_model_flags(made: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_view_flags(work: argparse._ArgumentGroup, published: str) -> None:
+def add_protocol_flags(
+    work: argparse._ArgumentGroup, published: str = "5x3 for VideoMAE on Kinetics-400"
+) -> None:
+    """How frames and crops are taken."""
     work.add_argument(
         "--protocol",
         choices=tuple(PROTOCOLS),
@@ -80,14 +118,17 @@ def _add_view_flags(work: argparse._ArgumentGroup, published: str) -> None:
         "--views",
         type=str,
         metavar="CxS",
-        help=f"clips x spatial crops of each video (default: the protocol's, {published}); with "
-        "--every, clips of a unit x crops (16x1)",
+        help=f"clips x spatial crops of each video (default: the protocol's, {published})",
     )
+
+
+def _add_extent_flags(work: argparse._ArgumentGroup) -> None:
     work.add_argument(
         "--every",
         metavar="T",
         help="a timeline for long recordings: a clip with a label of its own every T, such as 2s, "
-        "500ms or 1m; recordings are cut into units by time, each of which reads its part only",
+        "500ms or 1m; recordings are cut into units by time, each of which reads its part only; "
+        "--views is then clips of a unit x crops (16x1)",
     )
     work.add_argument(
         "--policy",
@@ -149,7 +190,8 @@ def _add_budget_flags(made: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_failure_flags(made: argparse.ArgumentParser) -> None:
+def add_failure_flags(made: argparse.ArgumentParser) -> None:
+    """What is done about videos that fail."""
     failures = made.add_argument_group("failures")
     failures.add_argument(
         "--max-failed",
@@ -165,7 +207,8 @@ def _add_failure_flags(made: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_pool_flags(work: argparse._ArgumentGroup) -> None:
+def add_pool_flags(work: argparse._ArgumentGroup) -> None:
+    """Who does the work."""
     work.add_argument(
         "--decoder", choices=DECODERS, default=DECODERS[0], help="default: %(default)s"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +18,16 @@ from pipeline.evaluation.page import write
 from pipeline.evaluation.truths import check_truths
 from pipeline.evaluation.variants import Variant, all_variants, chosen
 from pipeline.evaluation.words import screen
-from pipeline.failure_limit import FailureLimit
+from pipeline.label_flags import (
+    add_failure_flags,
+    add_model_flags,
+    add_pool_flags,
+    add_protocol_flags,
+    asked_of_work,
+)
 from pipeline.ray_session import check_outlives_job
-from pipeline.resources import parse_decoders
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, run_trials
-from workers.decoding import DECODERS
-from workers.sampling import PROTOCOLS, parse_views
 
 _DEMO = Path("demo")
 _DEMO_VIDEOS = 200
@@ -79,20 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "output", nargs="?", metavar="OUTPUT", help="directory or s3://bucket/prefix of the report"
     )
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--checkpoint",
-        metavar="C",
-        help="fine-tuned weights: a file, a Hugging Face directory, a hub id, s3://bucket/key, "
-        "https://..., demo",
-    )
-    model.add_argument("--arch", metavar="A", help="refuse a checkpoint that is not this")
-    model.add_argument(
-        "--labels",
-        type=Path,
-        metavar="F",
-        help="class names for a checkpoint without them: one per line, CSV (index,name) or JSON",
-    )
+    add_model_flags(parser)
     _add_variant_flags(parser)
     _add_work_flags(parser)
     return parser
@@ -139,42 +130,9 @@ def _add_work_flags(parser: argparse.ArgumentParser) -> None:
     work.add_argument(
         "--task", choices=("k400", "ssv2"), default="k400", help="default: %(default)s"
     )
-    work.add_argument(
-        "--protocol",
-        choices=tuple(PROTOCOLS),
-        help="how frames and crops are taken (default: as the model's accuracy was published)",
-    )
-    work.add_argument(
-        "--views", metavar="CxS", help="clips x spatial crops of each video (default: the task's)"
-    )
-    work.add_argument(
-        "--max-failed", metavar="SHARE", help="stop early when more than this share cannot be read"
-    )
-    work.add_argument(
-        "--retry-failed",
-        action="store_true",
-        help="try those again that failed for a reason that may be gone",
-    )
-    work.add_argument(
-        "--decoder", choices=DECODERS, default=DECODERS[0], help="default: %(default)s"
-    )
-    work.add_argument("--decoders", metavar="N|MIN:MAX|auto", help="decode actors")
-    work.add_argument("--labelers", type=int, metavar="N", help="label actors")
-    work.add_argument("--max-cpus", type=int, metavar="N", help="cores a cluster can grow to")
-    work.add_argument("--max-gpus", type=int, metavar="N", help="GPUs a cluster can grow to")
-    work.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help="views per forward pass (default: 32 on a GPU, 8 on a CPU)",
-    )
-    work.add_argument(
-        "--no-compile",
-        action="store_false",
-        dest="compile",
-        default=None,
-        help="on GPUs: start at once and run slower",
-    )
+    add_protocol_flags(work)
+    add_failure_flags(parser)
+    add_pool_flags(work)
 
 
 def _output(arguments: argparse.Namespace) -> str:
@@ -219,27 +177,17 @@ def _asked(arguments: argparse.Namespace) -> tuple[TrialOptions, list[Variant]]:
         variants = chosen(variants, names)
     source = arguments.input or _demo_archive(arguments.videos or _DEMO_VIDEOS)
     check_truths(source, model.labels, limit=arguments.limit)
-    options = TrialOptions(
+    asked = asked_of_work(
+        arguments,
+        task=arguments.task,
         source=source,
         output=Location.of(output).child(_TRIALS).uri,
         checkpoint=checkpoint,
-        variants={name: each for variant in variants for name, each in variant.trials().items()},
-        sample=arguments.videos,
-        limit=arguments.limit,
-        task=arguments.task,
-        architecture=arguments.arch,
-        labels=arguments.labels,
-        protocol=arguments.protocol,
-        views=parse_views(arguments.views) if arguments.views else None,
-        max_failed=FailureLimit.parse(arguments.max_failed) if arguments.max_failed else None,
-        retry_failed=arguments.retry_failed,
-        decoder=arguments.decoder,
-        decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
-        labelers=arguments.labelers,
-        max_cpus=arguments.max_cpus,
-        max_gpus=arguments.max_gpus,
-        batch_size=arguments.batch_size,
-        compile=arguments.compile,
+    )
+    options = TrialOptions(
+        dataclasses.replace(asked, limit=arguments.limit),
+        {name: each for variant in variants for name, each in variant.trials().items()},
+        arguments.videos,
     )
     return options, variants
 

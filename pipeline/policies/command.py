@@ -18,7 +18,7 @@ import pyarrow as pa
 import sta
 from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
 from pipeline.errors import RunError, UsageError
-from pipeline.failure_limit import FailureLimit
+from pipeline.label_flags import asked_of_work
 from pipeline.listing import Listing
 from pipeline.policies.calibrate import calibrate
 from pipeline.policies.fitting import Promise
@@ -28,10 +28,8 @@ from pipeline.policies.policy_file import PolicyFile
 from pipeline.policies.words import summary
 from pipeline.pruning_flags import pruning_from
 from pipeline.ray_session import check_outlives_job
-from pipeline.resources import parse_decoders
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, run_trials
-from workers.sampling import parse_seconds, parse_views
 
 _DEMO = Path("demo")
 # Other scenes than those of the archive that the labelling job makes.
@@ -91,28 +89,14 @@ def _request(arguments: argparse.Namespace) -> _Request:
     stem = policy.uri.removesuffix(".json")
     source = arguments.input or str(_demo_archive(arguments.sample))
     _check_enough(source, promise)
-    trials = TrialOptions(
+    asked = asked_of_work(
+        arguments,
+        task=arguments.task,
         source=source,
         output=arguments.trials or f"{stem}-trials",
         checkpoint=checkpoint,
-        variants=variants,
-        sample=arguments.sample,
-        task=arguments.task,
-        architecture=arguments.arch,
-        labels=arguments.labels,
-        protocol=arguments.protocol,
-        views=parse_views(arguments.views) if arguments.views else None,
-        max_failed=FailureLimit.parse(arguments.max_failed) if arguments.max_failed else None,
-        retry_failed=arguments.retry_failed,
-        decoder=arguments.decoder,
-        fetch_s=parse_seconds(arguments.fetch_timeout) if arguments.fetch_timeout else None,
-        decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
-        labelers=arguments.labelers,
-        max_cpus=arguments.max_cpus,
-        max_gpus=arguments.max_gpus,
-        batch_size=arguments.batch_size,
-        compile=arguments.compile,
     )
+    trials = TrialOptions(asked, variants, arguments.sample)
     return _Request(trials, policy, Location(f"{stem}.html"), _name(r), r, ladder, promise)
 
 

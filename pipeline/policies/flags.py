@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from pipeline.label_flags import parse_share
+from pipeline.label_flags import (
+    add_failure_flags,
+    add_model_flags,
+    add_pool_flags,
+    add_protocol_flags,
+    parse_share,
+)
 from pipeline.pruning_flags import add_pruning_flags
-from workers.decoding import DECODERS
-from workers.sampling import PROTOCOLS
 
 DEMO_VIDEOS = 1200
 
@@ -64,62 +67,34 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="videos of INPUT to label in full, chosen by a hash (default: %(default)s)",
     )
-    _add_model_flags(made)
+    add_model_flags(made)
     add_pruning_flags(made)
     _add_work_flags(made)
+    add_failure_flags(made)
     return made
 
 
-def _add_model_flags(made: argparse.ArgumentParser) -> None:
-    model = made.add_argument_group("model and protocol, as the labelling job's")
-    model.add_argument("--checkpoint", metavar="C", help="fine-tuned weights (default: demo)")
-    model.add_argument("--arch", metavar="A", help="refuse a checkpoint that is not this")
-    model.add_argument("--labels", type=Path, metavar="F", help="class names, if it has none")
-    model.add_argument(
+def _add_work_flags(made: argparse.ArgumentParser) -> None:
+    work = made.add_argument_group("work")
+    work.add_argument(
         "--task",
         choices=("k400", "ssv2"),
         default="k400",
         help="which labelling job the policy is for (default: %(default)s)",
     )
-    model.add_argument(
-        "--protocol", choices=tuple(PROTOCOLS), help="how frames and crops are taken"
-    )
-    model.add_argument("--views", metavar="CxS", help="clips x spatial crops of each video")
-    model.add_argument(
+    add_protocol_flags(work)
+    work.add_argument(
         "--ladder",
         metavar="R,R,...",
         help="also try an adaptive r: drop numbers such as 8,16,22,24, of which --r is neither the "
         "least nor the largest; the report says whether it is worth having",
     )
-
-
-def _add_work_flags(made: argparse.ArgumentParser) -> None:
-    work = made.add_argument_group("work, as the labelling job's")
     work.add_argument(
         "--trials",
         metavar="DIR",
         help="folder for what every view says (default: POLICY without its ending, and -trials)",
     )
-    work.add_argument("--decoder", choices=DECODERS, default=DECODERS[0], help="%(default)s")
-    work.add_argument("--fetch-timeout", metavar="T", help="for one video, such as 10m")
-    work.add_argument("--decoders", metavar="N|MIN:MAX|auto", help="decode actors")
-    work.add_argument("--labelers", type=int, metavar="N", help="label actors")
-    for unit, kind in (("cpus", "cores"), ("gpus", "GPUs")):
-        work.add_argument(
-            f"--max-{unit}", type=int, metavar="N", help=f"{kind} a cluster can grow to"
-        )
-    work.add_argument("--batch-size", type=int, metavar="N", help="views per forward pass")
-    work.add_argument(
-        "--no-compile",
-        action="store_false",
-        dest="compile",
-        default=None,
-        help="on GPUs: start at once and label slower",
-    )
-    work.add_argument("--max-failed", metavar="SHARE", help="stop when more videos fail")
-    work.add_argument(
-        "--retry-failed", action="store_true", help="do failed videos again that may now succeed"
-    )
+    add_pool_flags(work)
 
 
 def binding(arguments: argparse.Namespace) -> list[str]:

@@ -24,33 +24,31 @@ def plan_trials(options: TrialOptions) -> LabelPlan:
     Raises:
         UsageError, sta.CheckpointError, sta.UnsafePickle, ValueError: something is wrong.
     """
-    model = sta.load_model(
-        options.checkpoint, architecture=options.architecture, labels=options.labels
-    )
+    asked = options.labelling
+    model = sta.load_model(asked.checkpoint, architecture=asked.architecture, labels=asked.labels)
     variants = dict(sorted(options.variants.items()))
     for name, pruning in variants.items():
         try:
             model.config.stages(pruning)
         except ValueError as error:
             raise UsageError(f"{name}: {error}") from error
-    labelling = options.labelling()
-    views = protocol_for(labelling, model)
+    views = protocol_for(asked, model)
     plan = LabelPlan(
-        run=RunDirectory(Location.of(options.output)),
+        run=RunDirectory(Location.of(asked.output)),
         identity=_identity(options, model, variants, views),
         model=_described(options, model, variants),
         protocol=views,
         labeller=LabellerConfig(
-            checkpoint=options.checkpoint,
-            labels=options.labels,
-            batch_size=options.batch_size,
-            compile=options.compile,
+            checkpoint=asked.checkpoint,
+            labels=asked.labels,
+            batch_size=asked.batch_size,
+            compile=asked.compile,
             fingerprint=model.fingerprint,
         ),
         variants=variants,
         sample=options.sample,
     )
-    check_place(plan, options.source)
+    check_place(plan, asked.source)
     return plan
 
 
@@ -66,14 +64,14 @@ def _identity(
     views: Protocol,
 ) -> dict[str, Any]:
     return {
-        "input": Location.of(options.source).uri,
-        "limit": options.limit,
+        "input": Location.of(options.labelling.source).uri,
+        "limit": options.labelling.limit,
         "sample": options.sample,
         "model": model.fingerprint,
         "labels": sta.labels_fingerprint(model.labels),
         VARIANTS: {name: pruning_identity(pruning) for name, pruning in variants.items()},
         "protocol": dataclasses.asdict(views),
-        "decoder": options.decoder,
+        "decoder": options.labelling.decoder,
         "trial_schema": TRIAL_SCHEMA_VERSION,
     }
 
@@ -87,7 +85,7 @@ def _described(
     }
     return {
         "architecture": model.architecture,
-        "checkpoint": without_secrets(options.checkpoint),
+        "checkpoint": without_secrets(options.labelling.checkpoint),
         "flops": flops,
         "labels": list(model.labels),
     }

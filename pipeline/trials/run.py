@@ -24,9 +24,9 @@ def run_trials(options: TrialOptions) -> RunDirectory:
         RunError: the run could not finish; the same options resume it.
     """
     plan = plan_trials(options)
-    if not is_finished(plan.run, retry_failed=options.retry_failed):
+    if not is_finished(plan.run, retry_failed=options.labelling.retry_failed):
         conclusion = Conclusion(totals=_totals, problems=_problems, report=lambda run: None)
-        label(plan, options.labelling(), conclusion)
+        label(plan, options.labelling, conclusion)
     return plan.run
 
 

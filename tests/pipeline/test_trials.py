@@ -30,9 +30,10 @@ VIDEOS = 10
 
 _SCRIPT = """
 import sys, sta
+from pipeline.label_options import LabelOptions
 from pipeline.trials import TrialOptions, run_trials
-run_trials(TrialOptions(*sys.argv[1:4], views=(2, 3), batch_size=4,
-    variants={"sta": sta.Pruning(r=20), "dense": sta.Pruning()}))
+labelling = LabelOptions("k400", *sys.argv[1:4], views=(2, 3), batch_size=4)
+run_trials(TrialOptions(labelling, {"sta": sta.Pruning(r=20), "dense": sta.Pruning()}))
 """
 
 
@@ -51,9 +52,10 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def asked(archive, random_checkpoint):
-    def options(output, **changed):
-        settings = {"variants": VARIANTS, "views": (2, 3), "batch_size": 4, **changed}
-        return TrialOptions(str(archive), str(output), str(random_checkpoint), **settings)
+    def options(output, *, variants=VARIANTS, sample=None, **changed):
+        settings = {"views": (2, 3), "batch_size": 4, **changed}
+        places = (str(archive), str(output), str(random_checkpoint))
+        return TrialOptions(LabelOptions("k400", *places, **settings), variants, sample)
 
     return options
 
