@@ -106,8 +106,10 @@ def held(
         yield
     finally:
         stop.set()
-        thread.join(timeout=times.beat_s)
-        if _is_mine(file, me):
+        thread.join(timeout=times.dead_s)
+        # A beat that storage still holds up would make the file again once it is gone; left as it
+        # is, the lease belongs to a holder that gives no sign of life.
+        if not thread.is_alive() and _is_mine(file, me):
             file.delete()
 
 

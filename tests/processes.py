@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PROC = Path("/proc")
 
@@ -46,14 +48,20 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def eventually(condition: Callable[[], bool], *, seconds: float = 20.0) -> bool:
-    """Whether ``condition`` comes true before ``seconds`` are over."""
+def eventually(condition: Callable[[], bool], *, seconds: float = 300.0) -> bool:
+    """Whether ``condition`` comes true before ``seconds`` are over: a bound for what never ends."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
     return True
+
+
+def wait_while_running(driver: subprocess.Popen[Any], until: Callable[[], bool]) -> None:
+    """Returns when ``until`` comes true; fails where the job ends before, or it never does."""
+    assert eventually(lambda: until() or driver.poll() is not None), "it never got as far"
+    assert driver.poll() is None, f"it ended with {driver.returncode} before it was as far"
 
 
 def descriptors() -> list[str]:

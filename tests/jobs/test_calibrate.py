@@ -25,7 +25,7 @@ HALF = ("--agreement", "50%")
 def run(job, *arguments, **options):
     command = [sys.executable, str(JOBS / job), *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=500, check=False, **options
+        command, capture_output=True, text=True, timeout=900, check=False, **options
     )
 
 

@@ -19,7 +19,7 @@ ASKED = ("--variants", "random,order-FFF", "--seeds", "2", "--views", "2x1", "--
 
 def evaluate(*arguments, cwd=None):
     words = [sys.executable, str(JOB), *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
+    return subprocess.run(words, capture_output=True, text=True, timeout=900, check=False, cwd=cwd)
 
 
 @pytest.fixture(scope="module")

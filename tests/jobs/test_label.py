@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.tables import CLIPS_SCHEMA, VIDEOS_SCHEMA
+from tests.processes import wait_while_running
 from tests.videos import write_sound, write_video
 from workers.labelling import unpack_mask
 from workers.schema import UNITS_SCHEMA
@@ -50,7 +50,7 @@ def command(job, *arguments):
 
 def label(*arguments, job="label_k400", cwd=None):
     return subprocess.run(
-        command(job, *arguments), capture_output=True, text=True, timeout=300, check=False, cwd=cwd
+        command(job, *arguments), capture_output=True, text=True, timeout=900, check=False, cwd=cwd
     )
 
 
@@ -160,12 +160,9 @@ def start_and_signal(arguments, output, *, files, sent):
     driver = subprocess.Popen(
         command("label_k400", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 200
-    while len(list(output.glob("units/*.parquet"))) < files and time.monotonic() < deadline:
-        assert driver.poll() is None, "it ended before it could be stopped"
-        time.sleep(0.05)
+    wait_while_running(driver, lambda: len(list(output.glob("units/*.parquet"))) >= files)
     driver.send_signal(sent)
-    _, said = driver.communicate(timeout=60)
+    _, said = driver.communicate(timeout=900)
     assert not (output / "_SUCCESS").exists()
     return driver.returncode, said
 

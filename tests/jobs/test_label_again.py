@@ -3,12 +3,12 @@
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from tests.processes import wait_while_running
 from tests.videos import write_video
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -20,7 +20,7 @@ def command(*arguments, job="label_k400"):
 
 def run(*arguments, job="label_k400"):
     return subprocess.run(
-        command(*arguments, job=job), capture_output=True, text=True, timeout=300, check=False
+        command(*arguments, job=job), capture_output=True, text=True, timeout=900, check=False
     )
 
 
@@ -149,11 +149,9 @@ def test_a_second_command_on_the_same_output_is_refused_and_the_first_goes_on(
     output = tmp_path / "out"
     arguments = (archive, output, "--checkpoint", random_checkpoint, "--views", "1x1")
     with subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True) as first:
-        deadline = time.monotonic() + 100
-        while not list(output.glob("_lease/*")) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_while_running(first, lambda: bool(list(output.glob("_lease/*"))))
         second = run(*arguments)
-        first.communicate(timeout=300)
+        first.communicate(timeout=900)
     assert first.returncode == 0
     # The first may have ended while the second watched it for a sign of life.
     if second.returncode == 2:

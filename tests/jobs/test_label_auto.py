@@ -17,7 +17,7 @@ UNITS = 200
 
 def job(name, *arguments):
     command = [sys.executable, str(JOBS / f"{name}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ CURVE = tuple(Point(margin, 0.9, 0.9, views, 2.0) for margin, views in ((0.9, 6.
 
 def label(*arguments):
     command = [sys.executable, str(JOB), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.fixture(scope="module")

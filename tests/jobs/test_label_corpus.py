@@ -34,7 +34,7 @@ def finished(random_checkpoint, temporary, tmp_path_factory):
     environment = {**os.environ, "TMPDIR": temporary}
     done = subprocess.run(
         [sys.executable, *map(str, job), *map(str, options)],
-        capture_output=True, text=True, timeout=300, check=False, env=environment,
+        capture_output=True, text=True, timeout=900, check=False, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return output, done

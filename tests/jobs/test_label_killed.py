@@ -47,7 +47,7 @@ def test_a_video_that_kills_its_decoder_each_time_is_one_row_and_the_job_goes_on
     with killing(readers, itertools.repeat(0.01)) as killed:
         done = subprocess.run(
             [sys.executable, *map(str, job), "--views", "1x1"],
-            capture_output=True, text=True, timeout=300, check=False,
+            capture_output=True, text=True, timeout=900, check=False,
             env={**os.environ, "TMPDIR": temporary},
         )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ TIMES = ("labelled_at", "decode_ms", "gpu_ms", "shadow_gpu_ms", "attempts")
 
 def run(*arguments, job="label_k400"):
     command = [sys.executable, str(JOBS / f"{job}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.fixture(scope="module")

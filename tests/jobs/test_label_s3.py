@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,6 +14,7 @@ import pytest
 
 from pipeline.storage import Location
 from tests.object_storage import KEY_NAMES
+from tests.processes import wait_while_running
 from tests.videos import write_video
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -50,7 +50,7 @@ def job(s3, random_checkpoint, monkeypatch):
 
 
 def run(command):
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
 def rows(uri):
@@ -60,14 +60,6 @@ def rows(uri):
     by_video = {row["video_id"]: row for row in table}
     assert len(by_video) == len(table)
     return by_video
-
-
-def wait_for(driver, there):
-    deadline = time.monotonic() + 200
-    while not there():
-        assert driver.poll() is None, "it ended before it was as far"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def committed(output):
@@ -97,7 +89,7 @@ def test_a_killed_run_is_finished_by_the_same_command_and_says_no_secret(
     source, output = f"{bucket}/videos", f"{bucket}/labels/night #1"
     command = job(source, output)
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_for(driver, lambda: committed(output) >= 2)
+    wait_while_running(driver, lambda: committed(output) >= 2)
     driver.send_signal(signal.SIGKILL)
     said = b"".join(driver.communicate())
 
@@ -172,7 +164,7 @@ def test_objects_that_are_removed_after_they_were_listed_are_rows_that_say_so(s3
     output = f"{bucket}/labels/leaving"
     command = job(f"{bucket}/leaving", output)
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(driver, lambda: Location.of(f"{output}/run.json").exists())
+    wait_while_running(driver, lambda: Location.of(f"{output}/run.json").exists())
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     assert committed(output) == 0
@@ -189,13 +181,13 @@ def test_ten_seconds_without_the_storage_cost_no_row(bucket, job, object_storage
     output = f"{bucket}/labels/cut-off"
     with tempfile.TemporaryFile() as said:
         driver = subprocess.Popen(job(f"{bucket}/videos", output), stdout=said, stderr=said)
-        wait_for(driver, lambda: committed(output) >= 1)
+        wait_while_running(driver, lambda: committed(output) >= 1)
         object_storage.stop()
         back = threading.Timer(10, object_storage.start)
         back.start()
         try:
             assert driver.poll() is None, "it ended before it was cut off"
-            code = driver.wait(timeout=300)
+            code = driver.wait(timeout=900)
         finally:
             back.join()
         said.seek(0)

@@ -15,7 +15,7 @@ JOB = Path(__file__).parents[2] / "jobs" / "label_k400.py"
 
 def label(*arguments):
     command = [sys.executable, str(JOB), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.fixture(scope="module")

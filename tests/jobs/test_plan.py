@@ -16,7 +16,7 @@ JOBS = Path(__file__).parents[2] / "jobs"
 
 def plan(*arguments):
     command = [sys.executable, str(JOBS / "plan.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_a_finished_run_needs_no_calibration_and_no_checkpoint(
     output = tmp_path / "run"
     run = [sys.executable, str(JOBS / "label_k400.py"), archive, output]
     run += ["--checkpoint", random_checkpoint, "--views", "2x1"]
-    subprocess.run(list(map(str, run)), check=True, capture_output=True, timeout=500)
+    subprocess.run(list(map(str, run)), check=True, capture_output=True, timeout=900)
     done = plan(output, "--deadline", "90m", "--videos", "1000", "--core-price", "0.04")
     assert done.returncode == 0, done.stderr
     assert "Calibrating" not in done.stderr

@@ -16,7 +16,7 @@ JOB = Path(__file__).parents[2] / "jobs" / "report.py"
 
 def report(*arguments):
     command = [sys.executable, str(JOB), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,8 +13,12 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.lease import LeaseTimes, held
 from pipeline.storage import Location
+from tests.processes import eventually
 
-FAST = LeaseTimes(beat_s=0.2, dead_s=6.0)
+# A living holder is recognized by its next beat, however late a busy machine lets it come; nobody
+# waits this long. A silent one is waited for to the end.
+FAST = LeaseTimes(beat_s=0.2, dead_s=120.0)
+SILENT = LeaseTimes(beat_s=0.2, dead_s=2.0)
 
 
 def never():
@@ -75,7 +78,7 @@ def test_of_many_commands_at_once_one_wins(root):
             with hold(root):
                 inside.append(None)
                 for _ in range(5):  # a slow one must find the holder alive, too
-                    assert refused.acquire(timeout=60)
+                    assert refused.acquire(timeout=900)
                 return "won"
         except UsageError:
             refused.release()
@@ -95,10 +98,10 @@ def write_holder(root, generation, **changes):
 def test_a_silent_holder_on_another_machine_is_followed_after_a_wait_that_is_announced(root):
     write_holder(root, 4)
     said = []
-    with hold(root, said=said):
+    with hold(root, said=said, times=SILENT):
         assert [file.name for file in leases(root)] == ["00000005.json"]
     assert said == [
-        "Process 7 on elsewhere was working on this OUTPUT; waiting up to 6 s for a sign of life "
+        "Process 7 on elsewhere was working on this OUTPUT; waiting up to 2 s for a sign of life "
         "before taking over"
     ]
 
@@ -125,7 +128,7 @@ def test_a_holder_that_was_displaced_learns_of_it_and_leaves_the_new_one_alone(r
     with hold(root, lost=learned.set):
         mine = leases(root)[0]
         write_holder(root, 9)
-        assert learned.wait(10)
+        assert learned.wait(120)
         mine.delete()
     assert [file.name for file in leases(root)] == ["00000009.json"]
 
@@ -134,7 +137,7 @@ def test_a_holder_whose_number_was_taken_again_learns_of_it_and_leaves_the_new_o
     learned = threading.Event()
     with hold(root, lost=learned.set):
         write_holder(root, 1, token="another's")
-        assert learned.wait(10)
+        assert learned.wait(120)
     assert [file.name for file in leases(root)] == ["00000001.json"]
 
 
@@ -142,14 +145,41 @@ def test_a_holder_whose_number_was_taken_again_learns_of_it_and_leaves_the_new_o
 def test_a_lease_that_says_nothing_sensible_is_followed_after_a_wait(tmp_path, content):
     root = Location.of(str(tmp_path))
     root.child("_lease").child("00000001.json").write_bytes(content)
-    with hold(root):
+    with hold(root, times=SILENT):
         assert [file.name for file in leases(root)] == ["00000002.json"]
 
 
-def test_nothing_half_written_is_left_beside_it(tmp_path):
-    with hold(Location.of(str(tmp_path))):
-        time.sleep(0.5)
-        assert [p.name for p in Path(tmp_path, "_lease").iterdir()] == ["00000001.json"]
+def test_signs_of_life_replace_one_another_and_nothing_half_written_is_left(root, tmp_path):
+    def beats():
+        (lease,) = leases(root)
+        return json.loads(lease.read_bytes())["beat"]
+
+    with hold(root):
+        assert eventually(lambda: beats() >= 3)
+    assert leases(root) == []
+    assert [path for path in Path(tmp_path).rglob("*") if path.is_file()] == []
+
+
+def test_a_beat_that_storage_holds_up_does_not_bring_a_lease_back(tmp_path, monkeypatch):
+    root, write = Location.of(str(tmp_path)), Location.write_bytes
+    began, go_on, written = threading.Event(), threading.Event(), threading.Event()
+
+    def held_up(place, content):
+        began.set()
+        go_on.wait(300)
+        write(place, content)
+        written.set()
+
+    monkeypatch.setattr(Location, "write_bytes", held_up)
+    with hold(root, times=LeaseTimes(beat_s=0.05, dead_s=0.2)):
+        assert began.wait(300)
+    go_on.set()
+    assert written.wait(300)
+    monkeypatch.undo()
+    said = []
+    with hold(root, said=said, times=SILENT):
+        assert [file.name for file in leases(root)] == ["00000002.json"]
+    assert "waiting up to 2 s for a sign of life" in said[0]
 
 
 def test_times_that_would_take_over_a_living_holder_are_refused():

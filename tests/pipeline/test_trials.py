@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from pipeline.run_report import write_run_report
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, read_trials, run_trials
 from pipeline.verify import verify
+from tests.processes import wait_while_running
 from tests.videos import write_video
 from workers.trial_schema import TRIALS_SCHEMA
 
@@ -144,11 +144,7 @@ def test_killed_trials_are_resumed_to_the_same_rows(
         [sys.executable, "-c", _SCRIPT, str(archive), str(output), str(random_checkpoint)],
         cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 240
-    while len(list(output.glob("_checkpoint/*[!g].parquet"))) < 2:
-        assert driver.poll() is None, "it must be killed before it ends"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_while_running(driver, lambda: len(list(output.glob("_checkpoint/*[!g].parquet"))) >= 2)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
     assert not (output / "_SUCCESS").exists()

@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,25 +40,40 @@ def child_of(decoder: SandboxedDecoder) -> int:
 
 
 def test_a_hang_ends_at_the_limit_and_the_next_unit_decodes(unit: Unit) -> None:
-    with SandboxedDecoder(PROTOCOL, limits=DecodeLimits(seconds=1.5)) as decoder:
+    with SandboxedDecoder(PROTOCOL, limits=DecodeLimits(seconds=4)) as decoder:
         hung = child_of(decoder)
         os.kill(hung, signal.SIGSTOP)
         result = decoder.decode(unit)
         assert isinstance(result, UnitFailure)
         assert result.error_type is ErrorType.timeout
-        assert "1.5 s" in result.message
+        assert "4 s" in result.message
         assert result.attempts == 1
         assert not is_running(hung)
         assert isinstance(decoder.decode(unit), DecodedUnit)
 
 
+def asking_then_killing(child: int) -> Callable[[int, wire.Message], None]:
+    """A `wire.send` whose message ``child`` gets, is stopped before it can answer, and dies of."""
+    send = wire.send
+
+    def ask(descriptor: int, message: wire.Message) -> None:
+        if is_running(child):
+            os.kill(child, signal.SIGSTOP)
+            send(descriptor, message)
+            os.kill(child, signal.SIGKILL)
+        else:
+            send(descriptor, message)
+
+    return ask
+
+
 def test_a_child_that_dies_while_decoding_gets_one_more_try(
-    unit: Unit, decoder: SandboxedDecoder
+    unit: Unit, decoder: SandboxedDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = child_of(decoder)
-    os.kill(first, signal.SIGSTOP)
-    threading.Timer(0.3, os.kill, (first, signal.SIGKILL)).start()
-    result = decoder.decode(unit)
+    with monkeypatch.context() as patch:
+        patch.setattr(wire, "send", asking_then_killing(first))
+        result = decoder.decode(unit)
     assert isinstance(result, DecodedUnit)
     assert result.attempts == 2
     assert child_of(decoder) != first
@@ -215,15 +229,16 @@ def test_what_must_be_fetched_has_time_for_it_on_top_and_a_local_file_has_not() 
     assert limits.attempt_seconds("/path/s3:/file.mp4") == 10
 
 
-def test_a_hang_in_measuring_ends_at_the_limit_and_a_death_gets_one_more_try(unit: Unit) -> None:
-    with SandboxedDecoder(PROTOCOL, limits=DecodeLimits(seconds=1.5)) as decoder:
+def test_a_hang_in_measuring_ends_at_the_limit_and_a_death_gets_one_more_try(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SandboxedDecoder(PROTOCOL, limits=DecodeLimits(seconds=4)) as decoder:
         os.kill(child_of(decoder), signal.SIGSTOP)
         late = decoder.measure(unit)
         assert isinstance(late, UnitFailure)
         assert late.error_type is ErrorType.timeout
         first = child_of_next(decoder, unit)
-        os.kill(first, signal.SIGSTOP)
-        threading.Timer(0.3, os.kill, (first, signal.SIGKILL)).start()
+        monkeypatch.setattr(wire, "send", asking_then_killing(first))
         assert isinstance(decoder.measure(unit), Measured)
         assert child_of(decoder) != first
 

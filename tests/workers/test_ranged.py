@@ -10,6 +10,7 @@ import pytest
 
 from tests import recordings, videos
 from tests.scripted_storage import Storage
+from workers import objects
 from workers.decoding import DecodedUnit, DecodeLimits, Measured, SandboxedDecoder, Unit, opening
 from workers.failures import ErrorType, UnitFailure
 from workers.fetching import open_source
@@ -115,13 +116,39 @@ def test_a_storage_without_ranges_is_named(storage: Storage) -> None:
     assert "no ranges" in remote.failure.message
 
 
-def test_waiting_counts_but_the_time_between_reads_does_not(storage: Storage) -> None:
-    remote = ranged(storage, os.urandom(10 * BLOCK), seconds=2.0)
-    for place in range(1, 6):
+class ScriptedTime:
+    """In place of the module `time`: it goes on where somebody sleeps or says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds + 1e-6  # late, as every sleep is
+
+
+def test_waiting_counts_until_it_is_renewed_and_the_time_between_reads_does_not(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ScriptedTime()
+    monkeypatch.setattr(objects, "time", clock)
+    remote = ranged(storage, os.urandom(100 * BLOCK), seconds=2.0)
+
+    def read_after_a_refusal(place: int) -> bytes:
         storage.first = [(503, "SlowDown")]
-        assert remote.read_at(place * BLOCK, 10)
+        clock.now += 100  # a unit is decoded meanwhile
+        return remote.read_at(place * 37 % 100 * BLOCK, 10)  # here and there: nothing is read ahead
+
+    for place in range(1, 40):
+        assert read_after_a_refusal(place)
         remote.patience.renew()
-    assert remote.failure is None
+    for place in range(40, 90):
+        if not read_after_a_refusal(place):
+            break
+    assert remote.failure is not None
+    assert "2 s" in remote.failure.message
 
 
 Long = Callable[..., Path]
@@ -202,7 +229,7 @@ def test_a_storage_that_fails_in_mid_decode_is_unavailable_and_the_next_unit_dec
     storage: Storage, long: Long
 ) -> None:
     storage.objects["/bucket/long.mp4"] = long("a.mp4").read_bytes()
-    limits = DecodeLimits(fetch_seconds=1.0)
+    limits = DecodeLimits(fetch_seconds=5.0)
     with SandboxedDecoder(PROTOCOL, limits=limits) as sandbox:
         before = sandbox.decode(Unit("u", "v", URI, 0.0, 32.0))
         storage.answers["/bucket/long.mp4"] = 500, "InternalError"
@@ -212,7 +239,7 @@ def test_a_storage_that_fails_in_mid_decode_is_unavailable_and_the_next_unit_dec
     assert isinstance(before, DecodedUnit)
     assert isinstance(broken, UnitFailure)
     assert broken.error_type is ErrorType.unavailable
-    assert "1 s" in broken.message
+    assert "5 s" in broken.message
     assert isinstance(after, DecodedUnit)
 
 
