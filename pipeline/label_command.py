@@ -97,6 +97,7 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
         pruning=pruning_from(arguments),
         r=arguments.r,
         every_s=parse_seconds(arguments.every) if arguments.every else None,
+        all_files=arguments.all_files,
         limit=arguments.limit,
         policy=arguments.policy,
         shadow=arguments.shadow,

@@ -35,8 +35,9 @@ def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
         "input",
         nargs="?",
         metavar="INPUT",
-        help="directory (searched through), s3://bucket/prefix, one video, or a manifest "
-        "(.parquet, .csv or .jsonl with uri and optionally video_id and label)",
+        help="directory (searched through), s3://bucket/prefix, one video, or a list of videos: "
+        "Parquet, CSV, TSV or JSON with uri and optionally video_id and label, or text with "
+        "`path label` in each line",
     )
     made.add_argument(
         "output", nargs="?", metavar="OUTPUT", help="directory or s3://bucket/prefix of the run"
@@ -136,6 +137,7 @@ def _add_extent_flags(work: argparse._ArgumentGroup) -> None:
         help="look at each video only until its label is settled, as a file of jobs/calibrate.py "
         "(local or s3://) says; it must have been fitted for this model, pruning and protocol",
     )
+    add_input_flags(work)
     work.add_argument("--limit", type=int, metavar="N", help="label the first N videos only")
 
 
@@ -204,6 +206,16 @@ def add_failure_flags(made: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do the failed videos of this run again whose reason may be gone: "
         + ", ".join(reason for reason in ErrorType if reason.retryable),
+    )
+
+
+def add_input_flags(work: argparse._ArgumentGroup) -> None:
+    """Which files are videos."""
+    work.add_argument(
+        "--all-files",
+        action="store_true",
+        help="of a directory or prefix, take files whatever their names are, unless their first "
+        "bytes show that they are no video (pictures, text, archives, ...)",
     )
 
 

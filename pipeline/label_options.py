@@ -30,6 +30,7 @@ class LabelOptions:
         protocol: name of a sampling protocol, None for the model's own.
         views: (clips, crops), None for the protocol's own.
         every_s: seconds between the clips of a timeline, None for clips over the whole video.
+        all_files: take files of every name whose first bytes show nothing but a video.
         limit: label at most so many videos.
         max_failed: stop when more units fail, None to go on whatever fails.
         retry_failed: do units again that failed for a reason that may be gone.
@@ -63,6 +64,7 @@ class LabelOptions:
     protocol: str | None = None
     views: tuple[int, int] | None = None
     every_s: float | None = None
+    all_files: bool = False
     limit: int | None = None
     max_failed: FailureLimit | None = None
     retry_failed: bool = False

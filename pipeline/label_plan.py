@@ -9,11 +9,12 @@ from typing import Any
 
 import sta
 from pipeline.errors import UsageError
+from pipeline.input_check import checked_input
 from pipeline.label_options import LabelOptions
-from pipeline.listing import VIDEO_EXTENSIONS, Listing
 from pipeline.policies import PolicyFile
 from pipeline.run_directory import RunDirectory, check_same
 from pipeline.storage import Location
+from pipeline.true_labels import TrueLabels
 from sta.remote import without_secrets
 from workers.labelling import LabellerConfig
 from workers.sampling import Protocol, protocol
@@ -33,6 +34,7 @@ class LabelPlan:
         policy: when a video has been looked at enough; None for all views of each.
         variants: prunings that are all tried on every unit, in place of labelling it by one.
         sample: so many videos of the input, those with the smallest unit ids; None for all.
+        true_labels: those of the input of a run that does not exist yet.
     """
 
     run: RunDirectory
@@ -43,6 +45,7 @@ class LabelPlan:
     policy: PolicyFile | None = None
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
     sample: int | None = None
+    true_labels: TrueLabels | None = None
 
     @property
     def looks(self) -> float:
@@ -88,34 +91,35 @@ def plan_labelling(options: LabelOptions) -> LabelPlan:
         ),
         policy=policy,
     )
-    check_place(plan, options.source)
-    return plan
+    return with_checked_places(plan, options)
 
 
-def check_place(plan: LabelPlan, source: str) -> None:
-    """Refuses an output that holds something else, and an input that holds nothing.
+def with_checked_places(plan: LabelPlan, options: LabelOptions) -> LabelPlan:
+    """The plan with the input's true labels; refuses an output that holds something else, and an
+    input that holds nothing or is malformed.
 
     Raises:
         UsageError: the message says what is there.
     """
     if plan.run.exists():
         check_same(plan.run.load()["identity"], plan.identity, plan.run.root.uri)
-    else:
-        plan.run.check_unused()
-        _check_input(source)
+        return plan
+    plan.run.check_unused()
+    return dataclasses.replace(plan, true_labels=true_labels(plan, options))
 
 
-def _check_input(source: str) -> None:
-    """Refuses an input without a single video, by what it holds instead."""
-    listing = Listing(source)
-    if next(listing.videos(), None) is not None:
-        return
-    found = "it is empty"
-    if listing.skipped:
-        kinds = ", ".join(f"{count} {name}" for name, count in listing.skipped.most_common(5))
-        extensions = " ".join(sorted(VIDEO_EXTENSIONS))
-        found = f"it holds {kinds}; a video's name ends in one of {extensions}"
-    raise UsageError(f"no video in {source}: {found}")
+def true_labels(plan: LabelPlan, options: LabelOptions) -> TrueLabels:
+    """The true labels of the input, which is checked.
+
+    Raises:
+        UsageError: it holds no video, or is a list that is malformed.
+    """
+    return checked_input(
+        options.source,
+        plan.model["labels"],
+        all_files=options.all_files,
+        limit=options.limit,
+    )
 
 
 def protocol_for(options: LabelOptions, model: sta.VideoModel) -> Protocol:
@@ -139,16 +143,21 @@ def _identity(
     options: LabelOptions, model: sta.VideoModel, pruning: sta.Pruning, views: Protocol
 ) -> dict[str, Any]:
     shadow = {"shadow": options.shadow} if options.shadow else {}
-    return shadow | {
-        "input": Location.of(options.source).uri,
-        "limit": options.limit,
-        "model": model.fingerprint,
-        "labels": sta.labels_fingerprint(model.labels),
-        "pruning": dataclasses.asdict(pruning) if pruning.r else {"r": 0},
-        "protocol": dataclasses.asdict(views),
-        "decoder": options.decoder,
-        "unit_schema": UNIT_SCHEMA_VERSION,
-    }
+    all_files = {"all_files": True} if options.all_files else {}
+    return (
+        shadow
+        | all_files
+        | {
+            "input": Location.of(options.source).uri,
+            "limit": options.limit,
+            "model": model.fingerprint,
+            "labels": sta.labels_fingerprint(model.labels),
+            "pruning": dataclasses.asdict(pruning) if pruning.r else {"r": 0},
+            "protocol": dataclasses.asdict(views),
+            "decoder": options.decoder,
+            "unit_schema": UNIT_SCHEMA_VERSION,
+        }
+    )
 
 
 def _policy(options: LabelOptions, identity: dict[str, Any]) -> PolicyFile | None:

@@ -20,7 +20,7 @@ from pipeline.commits import committed, reconcile, withdraw_failed
 from pipeline.cutting import with_durations
 from pipeline.errors import RunError
 from pipeline.label_options import LabelOptions
-from pipeline.label_plan import LabelPlan
+from pipeline.label_plan import LabelPlan, true_labels
 from pipeline.lease import held
 from pipeline.listing import Listing
 from pipeline.manifest import count_rows, sampled, write_manifest
@@ -132,8 +132,15 @@ def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
     """Lists the input, writes the manifest and then run.json, with which the run begins."""
     run, every_s = plan.run, plan.protocol.every_s
     run.manifest.delete_parts()
-    listing = Listing(options.source, report=lambda count: _say(f"listed {count:,} so far"))
+    labels = plan.true_labels or true_labels(plan, options)
+    _say(labels.problem())
+    listing = Listing(
+        options.source,
+        all_files=options.all_files,
+        report=lambda count: _say(f"listed {count:,} so far"),
+    )
     videos: Iterator[Video] = islice(listing.videos(), options.limit)
+    videos = (dataclasses.replace(each, label=labels.named(each.label)) for each in videos)
     if plan.sample is not None:
         videos = sampled(videos, plan.sample)
     if every_s is not None:

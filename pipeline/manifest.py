@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
-from array import array
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
 from pipeline.storage import Location
+from pipeline.twins import Twins
 from pipeline.video import Video
 from workers.schema import column
 
@@ -107,7 +105,7 @@ def write_manifest(
         raise ValueError(f"a unit must be longer than 0 seconds; got {unit_s}")
     filesystem, path = folder.filesystem()
     filesystem.create_dir(path, recursive=True)
-    seen = array("Q")
+    seen = Twins()
     rows = _rows(videos, unit_s, seen)
     number = units = 0
     while part := list(islice(rows, _ROWS_PER_FILE)):
@@ -116,7 +114,11 @@ def write_manifest(
         pq.write_table(table, name, filesystem=filesystem, compression="zstd")
         units += len(part)
         number += 1
-    _refuse_twins(folder, seen)
+    twin = seen.first(_first_units(folder))
+    if twin is not None:
+        raise UsageError(
+            f"two videos of the input have video_id {twin.video_id!r}; every video needs its own"
+        )
     return Written(videos=len(seen), units=units)
 
 
@@ -132,12 +134,10 @@ def _largest_first(table: pa.Table) -> pa.Table:
     return table.take(order)
 
 
-def _rows(
-    videos: Iterable[Video], unit_s: float | None, seen: array[int]
-) -> Iterator[tuple[Any, ...]]:
-    """Rows in the order of the schema's columns; `seen` receives a digest of each video's id."""
+def _rows(videos: Iterable[Video], unit_s: float | None, seen: Twins) -> Iterator[tuple[Any, ...]]:
+    """Rows in the order of the schema's columns; `seen` receives each video's id."""
     for video in videos:
-        seen.append(_digest(video.video_id))
+        seen.add(video.video_id)
         for start_s, end_s in unit_spans(video.duration_s, unit_s):
             yield (
                 unit_id(video.video_id, start_s, end_s),
@@ -149,27 +149,6 @@ def _rows(
                 end_s,
                 video.label,
             )
-
-
-def _digest(video_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(video_id.encode(), digest_size=8).digest(), "little")
-
-
-def _refuse_twins(folder: Location, seen: array[int]) -> None:
-    """Refuses ids that stand twice. Equal digests may be chance, so the ids are compared."""
-    digests: npt.NDArray[np.uint64] = np.array(seen, dtype=np.uint64)
-    digests.sort()
-    suspects = set(digests[1:][digests[1:] == digests[:-1]].tolist())
-    if not suspects:
-        return
-    found: set[str] = set()
-    for video_id in _first_units(folder):
-        if _digest(video_id) in suspects:
-            if video_id in found:
-                raise UsageError(
-                    f"video_id {video_id!r} stands twice in the input; every video needs its own"
-                )
-            found.add(video_id)
 
 
 def _first_units(folder: Location) -> Iterator[str]:

@@ -72,6 +72,7 @@ class Recordings:
 
     def __init__(self, run: RunDirectory, labels: Sequence[str]) -> None:
         self._labels = labels
+        self._places = {label: place for place, label in reversed(list(enumerate(labels)))}
         self._expected = _stretches_by_video(run)
         self._open: dict[str, _Sums] = {}
 
@@ -95,6 +96,7 @@ class Recordings:
             "size_bytes": unit["size_bytes"],
             "etag": unit["etag"],
             "truth": unit["truth"],
+            "truth_id": self._places.get(unit["truth"]),
             "clips": sums.clips,
             "attempts": sums.attempts,
             "units": sums.units,

@@ -7,7 +7,8 @@ import os
 import posixpath
 import re
 import secrets
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +17,15 @@ from typing import Any
 import botocore.exceptions
 import pyarrow.fs as pafs
 
+from pipeline.addresses import S3_SCHEME, normalized
 from pipeline.atomic_files import HIDDEN_NAME, AtomicFile, AtomicFiles, sweep
 from pipeline.errors import UsageError
 from pipeline.s3_filesystem import s3_client, s3_filesystem, storage_reason
 
-S3_SCHEME = "s3://"
-
 # What a signed web address carries, of AWS and of others.
 _SIGNATURE = re.compile(r"[?&]([\w-]*signature|[\w-]*credential|[\w-]*token|sig)=", re.IGNORECASE)
 
-_BOTO_ERRORS = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError)
+BOTO_ERRORS = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError)
 
 # How often an answer may break off; the client's own patience ends where the content begins.
 _READS = 5
@@ -62,15 +62,16 @@ class Location:
                 "are written into logs and tables; name s3://bucket/prefix and set "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role"
             )
-        if text.startswith(S3_SCHEME):
-            cleaned = text.rstrip("/")
+        try:
+            place = normalized(text)
+        except ValueError as error:
+            raise UsageError(f"{text}: {error}") from None
+        if place.startswith(S3_SCHEME):
+            cleaned = place.rstrip("/")
             if len(cleaned) <= len(S3_SCHEME):
                 raise UsageError(f"{text} names no bucket; write s3://bucket/prefix")
             return cls(cleaned)
-        if "://" in text:
-            scheme = text.split("://", 1)[0]
-            raise UsageError(f"{text}: {scheme}:// is not supported; use a directory or s3://")
-        return cls(str(Path(text).expanduser().absolute()))
+        return cls(str(Path(place).absolute()))
 
     @property
     def is_s3(self) -> bool:
@@ -124,6 +125,14 @@ class Location:
         """Content of the file here, as it was at one moment, even while others rewrite it."""
         with self._reading():
             return _read_object(self.uri) if self.is_s3 else Path(self.uri).read_bytes()
+
+    def read_head(self, count: int) -> bytes:
+        """The first `count` bytes of the file here, fewer where it has fewer."""
+        with self._reading():
+            if self.is_s3:
+                return first_bytes_of_objects()(self.uri, count)
+            with open(self.uri, "rb") as file:
+                return file.read(count)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -224,11 +233,21 @@ class Location:
 
 def _client_and_place(uri: str) -> tuple[Any, dict[str, str]]:
     """A client that is patient, and the bucket and key of an address."""
-    bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
-    client = s3_client(
-        retries={"mode": "standard", "max_attempts": 8}, connect_timeout=10, read_timeout=30
+    return _client(), _place(uri)
+
+
+def _client(**settings: Any) -> Any:
+    return s3_client(
+        retries={"mode": "standard", "max_attempts": 8},
+        connect_timeout=10,
+        read_timeout=30,
+        **settings,
     )
-    return client, {"Bucket": bucket, "Key": key}
+
+
+def _place(uri: str) -> dict[str, str]:
+    bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
+    return {"Bucket": bucket, "Key": key}
 
 
 def _read_object(uri: str) -> bytes:
@@ -236,9 +255,12 @@ def _read_object(uri: str) -> bytes:
     one version and the bytes of another.
     """
     client, place = _client_and_place(uri)
+    return _read(client, place, uri)
 
+
+def _read(client: Any, request: dict[str, str], uri: str) -> bytes:
     def read() -> bytes:
-        return bytes(client.get_object(**place)["Body"].read())
+        return bytes(client.get_object(**request)["Body"].read())
 
     try:
         for _ in range(_READS - 1):
@@ -247,6 +269,28 @@ def _read_object(uri: str) -> bytes:
         return read()
     except client.exceptions.NoSuchKey:
         raise FileNotFoundError(uri) from None
+
+
+def first_bytes_of_objects(*, connections: int = 1) -> Callable[[str, int], bytes]:
+    """A function that reads so many first bytes of an object, by one client for all threads.
+
+    It raises FileNotFoundError, and what botocore raises.
+    """
+    client: Any = None
+    lock = threading.Lock()
+
+    def read(uri: str, count: int) -> bytes:
+        nonlocal client
+        with lock:
+            client = client or _client(max_pool_connections=connections)
+        try:
+            return _read(client, _place(uri) | {"Range": f"bytes=0-{count - 1}"}, uri)
+        except botocore.exceptions.ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "InvalidRange":
+                return b""  # an object without a byte has no first one
+            raise
+
+    return read
 
 
 def _create_object(uri: str, content: bytes) -> bool:

@@ -13,6 +13,7 @@ from pipeline.progress import clock
 from pipeline.run_directory import RunDirectory
 from pipeline.shadow_report import shadow_agreement, shadow_lines
 from pipeline.spared import Spared, is_pruned
+from pipeline.true_labels import not_among
 
 _SHOWN = 5
 
@@ -28,9 +29,7 @@ def summary(run: RunDirectory, content: dict[str, Any]) -> str:
         lines.append(f"  {totals['damaged']:,} labelled videos lost frames to damage (lost_frames)")
     lines.append(_flops(model, totals))
     lines += _looks(content)
-    if totals["judged"]:
-        share = 100 * totals["right"] / totals["judged"]
-        lines.append(f"Right:     {share:.1f} % of {totals['judged']:,} videos with a true label")
+    lines += _accuracy(totals)
     lines += budget_lines(run, content)
     lines += shadow_lines(content, shadow_agreement(run, content))
     stages = totals.get("stages")
@@ -39,7 +38,7 @@ def summary(run: RunDirectory, content: dict[str, Any]) -> str:
     skipped = content["listing"]["skipped"]
     if skipped:
         kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(skipped.items()))
-        lines.append(f"Left out:  files that are no videos by their name: {kinds}")
+        lines.append(f"Left out:  {kinds}")
     lines += [
         *_examples(run),
         f"Output:    {_short(run.root.uri)}",
@@ -58,6 +57,17 @@ def _counts(totals: dict[str, Any]) -> str:
             f"; {sum(totals['unit_failures'].values()):,} of {totals['units']:,} stretches failed"
         )
     return text
+
+
+def _accuracy(totals: dict[str, Any]) -> list[str]:
+    judged, unknown = totals["judged"], totals["unknown_truths"]
+    said = []
+    if judged:
+        share = 100 * totals["right"] / judged
+        said.append(f"{share:.1f} % of {judged:,} videos with a true label")
+    if unknown:
+        said.append(not_among(unknown, judged + unknown, totals["unknown_examples"]))
+    return [f"Right:     {'; '.join(said)}"] if said else []
 
 
 def _flops(model: dict[str, Any], totals: dict[str, Any]) -> str:
@@ -90,7 +100,7 @@ def _looks(content: dict[str, Any]) -> list[str]:
 def _examples(run: RunDirectory) -> list[str]:
     """A few labelled videos, so that the first look needs no tool."""
     filesystem, path = run.videos.filesystem()
-    names = ["video_id", "status", "label", "score", "truth"]
+    names = ["video_id", "status", "label", "score", "truth", "truth_id"]
     files = run.videos.files(".parquet")
     if not files:
         return []
@@ -100,7 +110,8 @@ def _examples(run: RunDirectory) -> list[str]:
     rows = [row for row in (batch.to_pylist() if batch else []) if row["status"] == "ok"]
     lines = []
     for row in rows[:_SHOWN]:
-        truth = f"  (truly {row['truth']})" if row["truth"] not in (None, row["label"]) else ""
+        is_wrong = row["truth_id"] is not None and row["truth"] != row["label"]
+        truth = f"  (truly {row['truth']})" if is_wrong else ""
         lines.append(f"  {row['video_id']:<28.28} {row['score']:6.1%}  {row['label']}{truth}")
     heading = f"Labels:    the first {len(lines)} of {_short(run.videos.uri)}"
     return [heading, *lines] if lines else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,7 @@ VIDEOS_SCHEMA = pa.schema(
         column("units", pa.int32(), "units of the video: 1, or the stretches of a recording"),
         column("units_failed", pa.int32(), "those of them that failed; more than half: it failed"),
         column("truth", pa.string(), "label given in the input, null if none was"),
+        column("truth_id", pa.int32(), "index of its class; null where the model has no such"),
         *SHADOW,
     ]
 )
@@ -80,8 +81,10 @@ class Totals:
         bytes_read: bytes read from storage.
         video_seconds: length of the labelled videos.
         damaged: labelled videos that lost frames to damage.
-        judged: labelled videos with a true label.
+        judged: labelled videos whose true label is a class of the model.
         right: those labelled truly.
+        unknown_truths: labelled videos whose true label is none of the model's classes.
+        unknown_examples: a few of those labels.
         shadow_units: units that were labelled without pruning too.
         shadow_agreeing: those of them with the same label both times.
         shadow_views: views of those units that were looked at; the unpruned model sees all.
@@ -105,6 +108,8 @@ class Totals:
     damaged: int = 0
     judged: int = 0
     right: int = 0
+    unknown_truths: int = 0
+    unknown_examples: list[str] = field(default_factory=list)
     shadow_units: int = 0
     shadow_agreeing: int = 0
     shadow_views: int = 0
@@ -147,9 +152,14 @@ class Totals:
         self.shadow_gpu_ms += _sum(videos["shadow_gpu_ms"])
         self.video_seconds += _sum(ok["duration_s"])
         self.damaged += _sum(pc.greater(ok["lost_frames"], 0))
-        judged = ok.filter(pc.is_valid(ok["truth"]))
+        judged = ok.filter(pc.is_valid(ok["truth_id"]))
         self.judged += judged.num_rows
         self.right += _sum(pc.equal(judged["truth"], judged["label"]))
+        unknown = unknown_truths(ok)
+        self.unknown_truths += len(unknown)
+        known = self.unknown_examples
+        known += [name for name in unknown.unique().to_pylist() if name not in known]
+        del known[_EXAMPLES:]
 
 
 def _sum(values: pa.ChunkedArray) -> Any:
@@ -169,7 +179,8 @@ def build_tables(run: RunDirectory) -> Totals:
     _check_complete(run)
     metadata = run.schema_metadata()
     totals = Totals()
-    recordings = Recordings(run, run.load()["model"].get("labels", ()))
+    classes = run.load()["model"].get("labels", ())
+    recordings = Recordings(run, classes)
     with (
         PartWriter(run.clips, CLIPS_SCHEMA.with_metadata(metadata), _CLIPS_PER_FILE) as clips,
         PartWriter(run.videos, VIDEOS_SCHEMA.with_metadata(metadata), _VIDEOS_PER_FILE) as videos,
@@ -179,7 +190,7 @@ def build_tables(run: RunDirectory) -> Totals:
             clips.write(_clips(units))
             whole = pc.is_null(units["start_s"])
             stretches = units.filter(pc.invert(whole))
-            parts = [_videos(units.filter(whole))]
+            parts = [_videos(units.filter(whole), classes)]
             if stretches.num_rows:
                 rows = recordings.add(stretches)
                 parts.append(pa.Table.from_pylist(rows, schema=VIDEOS_SCHEMA))
@@ -225,9 +236,16 @@ def _clips(units: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=CLIPS_SCHEMA)
 
 
-def _videos(units: pa.Table) -> pa.Table:
+def unknown_truths(videos: pa.Table | pa.RecordBatch) -> Any:
+    """The true labels of rows of videos/ that are none of the model's classes."""
+    strange = pc.and_(pc.is_valid(videos["truth"]), pc.is_null(videos["truth_id"]))
+    return videos["truth"].filter(strange)
+
+
+def _videos(units: pa.Table, classes: Sequence[str]) -> pa.Table:
     """One row per video, from units that are whole videos."""
     made = {
+        "truth_id": pc.index_in(units["truth"], value_set=pa.array(classes, pa.string())),
         "clips": pc.fill_null(pc.list_value_length(units["views"]), 0),
         "units": pa.repeat(1, units.num_rows),
         "units_failed": pc.equal(units["status"], "failed").cast(pa.int32()),

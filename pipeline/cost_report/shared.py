@@ -15,17 +15,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.addresses import S3_SCHEME
 from pipeline.cost_report.runs import Run
 from pipeline.evidence import exact_sum, tables
-from pipeline.storage import S3_SCHEME
 from pipeline.tables import VIDEOS_SCHEMA
 
 Ints = npt.NDArray[np.int64]
 
 _OK, _FAILED = 1, 2
 _COLUMNS = [
-    "video_id", "uri", "status", "label", "truth", "clips", "flops", "gpu_ms", "decode_ms",
-    "bytes_read", "duration_s", "units", "units_failed", "shadow_flops", "shadow_gpu_ms",
+    "video_id", "uri", "status", "label", "truth", "truth_id", "clips", "flops", "gpu_ms",
+    "decode_ms", "bytes_read", "duration_s", "units", "units_failed", "shadow_flops",
+    "shadow_gpu_ms",
 ]  # fmt: skip
 _PER_VIDEO = ("device_ns", "decode_ns", "bytes_read", "gets")
 
@@ -118,7 +119,8 @@ class Rows:
         decode_ns: (videos,) decoding time of each shared video.
         bytes_read: (videos,) bytes of each shared video.
         gets: (videos,) reads of objects of each shared video.
-        right: (videos,) 1 where the label is the true one, 0 where not, -1 where none was given.
+        right: (videos,) 1 where the label is the true one, 0 where not, -1 where no class of the
+            model was given.
     """
 
     shared: Work
@@ -234,7 +236,8 @@ def _work(numbers: dict[str, Ints], chosen: npt.NDArray[np.bool_]) -> Work:
 
 def _right(table: pa.Table) -> npt.NDArray[np.int8]:
     same = pc.equal(table["truth"], table["label"]).cast(pa.int8())
-    return np.asarray(pc.fill_null(same, -1)).astype(np.int8)
+    judged = pc.if_else(pc.is_valid(table["truth_id"]), same, -1)
+    return np.asarray(pc.fill_null(judged, -1)).astype(np.int8)
 
 
 def nanoseconds(values: pa.ChunkedArray, per_unit: float) -> Ints:

@@ -45,12 +45,12 @@ def work(run: Run, runs: Sequence[Run] | None) -> str:
 
 
 def accuracy(run: Run, runs: Sequence[Run]) -> str:
-    """Videos with a true label, and how many of them have it."""
+    """Videos whose true label is a class of the model, and how many of them have it."""
     return (
         f"{_with_shared(runs)}"
         f'SELECT count(*) AS judged, count(*) FILTER (label = truth) AS "right"\n'
         f"FROM {table(run, 'videos')} JOIN shared USING (video_id)\n"
-        f"WHERE truth IS NOT NULL"
+        f"WHERE truth_id IS NOT NULL"
     )
 
 

@@ -77,8 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         "input",
         nargs="?",
         metavar="INPUT",
-        help="manifest (.csv, .parquet or .jsonl) with uri and label, a name of the model's "
-        "classes; local or s3://",
+        help="list of videos (Parquet, CSV, TSV, JSON or text) with uri and label, which is a name "
+        "or the id of a class of the model; local or s3://",
     )
     parser.add_argument(
         "output", nargs="?", metavar="OUTPUT", help="directory or s3://bucket/prefix of the report"

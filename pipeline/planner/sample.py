@@ -78,7 +78,8 @@ def listed(options: LabelOptions) -> Listed:
     began = time.monotonic()
     sample: Thinned[Video] = Thinned(_MOST_VIDEOS)
     size = sized = 0
-    for video in islice(Listing(options.source).videos(), options.limit):
+    listing = Listing(options.source, all_files=options.all_files)
+    for video in islice(listing.videos(), options.limit):
         sample.add(video)
         if video.size_bytes is not None:
             size += video.size_bytes

@@ -88,7 +88,7 @@ def _request(arguments: argparse.Namespace) -> _Request:
     policy = _policy_place(arguments)
     stem = policy.uri.removesuffix(".json")
     source = arguments.input or str(_demo_archive(arguments.sample))
-    _check_enough(source, promise)
+    _check_enough(source, promise, all_files=arguments.all_files)
     asked = asked_of_work(
         arguments,
         task=arguments.task,
@@ -96,6 +96,7 @@ def _request(arguments: argparse.Namespace) -> _Request:
         output=arguments.trials or f"{stem}-trials",
         checkpoint=checkpoint,
     )
+    asked = dataclasses.replace(asked, all_files=arguments.all_files)
     trials = TrialOptions(asked, variants, arguments.sample)
     return _Request(trials, policy, Location(f"{stem}.html"), _name(r), r, ladder, promise)
 
@@ -158,9 +159,10 @@ def _name(r: int) -> str:
     return f"r-{r}"
 
 
-def _check_enough(source: str, promise: Promise) -> None:
+def _check_enough(source: str, promise: Promise, *, all_files: bool) -> None:
     """Refuses an input of too few videos before any work is done."""
-    found = sum(1 for _ in islice(Listing(source).videos(), promise.videos_needed))
+    listing = Listing(source, all_files=all_files)
+    found = sum(1 for _ in islice(listing.videos(), promise.videos_needed))
     promise.check(found, f"{source} has {found:,}")
 
 

@@ -6,6 +6,7 @@ import argparse
 
 from pipeline.label_flags import (
     add_failure_flags,
+    add_input_flags,
     add_model_flags,
     add_pool_flags,
     add_protocol_flags,
@@ -94,6 +95,7 @@ def _add_work_flags(made: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for what every view says (default: POLICY without its ending, and -trials)",
     )
+    add_input_flags(work)
     add_pool_flags(work)
 
 

@@ -88,6 +88,7 @@ def contents(run: RunDirectory) -> dict[str, Any]:
         "totals": totals,
         "looks": _looks(run, recorded, videos),
         "accuracy": _accuracy(videos),
+        "unknown_truths": videos.unknown_truths,
         "shadow": shadow,
         "cost": _cost(recorded, totals, shadow, among, gets=videos.gets),
         "throughput": _throughput(recorded, units, among),

@@ -104,6 +104,9 @@ def _quality_cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         cards.append(
             (f"{100 * accuracy['share']:.1f} %", "right", f"{_interval(accuracy)} {about}")
         )
+    if figures["unknown_truths"]:
+        unknown = words.counted(figures["unknown_truths"], "videos")
+        cards.append((unknown, "not scored", "the true label is no class of the model"))
     if shadow and shadow["share"] is not None:
         about = f"of {words.counted(shadow['count'], figures['run']['labels_are'])}"
         compared = shadow["compared"] if figures["looks"] else "as unpruned"

@@ -9,19 +9,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.addresses import S3_SCHEME
 from pipeline.run_directory import RunDirectory
 from pipeline.run_report.labels import LabelFigures
 from pipeline.run_report.rows import column_batches
 from pipeline.run_report.sums import exact, nanoseconds, total
-from pipeline.storage import S3_SCHEME
-from pipeline.tables import VIDEOS_SCHEMA
+from pipeline.tables import VIDEOS_SCHEMA, unknown_truths
 
 SHOWN = 10
 
 _NAMES = (
     "video_id", "uri", "size_bytes", "status", "label", "score", "clips", "flops", "gpu_ms",
     "decode_ms", "bytes_read", "lost_frames", "frame_count", "duration_s", "units", "units_failed",
-    "truth",
+    "truth", "truth_id",
 )  # fmt: skip
 _LISTED = (
     "video_id", "uri", "size_bytes", "duration_s", "decode_ms", "gpu_ms", "frame_count",
@@ -47,8 +47,9 @@ class VideoFigures:
         damaged: labelled videos that lost frames.
         lost_frames: frames that those lost.
         incomplete: labelled recordings of which some stretches failed.
-        judged: labelled videos with a true label.
+        judged: labelled videos whose true label is a class of the model.
         right: those of them labelled truly.
+        unknown_truths: labelled videos whose true label is none of the model's classes.
         labels: labels and scores of the labelled videos.
         worst: the ten rows with most decode_ms, gpu_ms and lost_frames, by these names.
     """
@@ -68,6 +69,7 @@ class VideoFigures:
     incomplete: int = 0
     judged: int = 0
     right: int = 0
+    unknown_truths: int = 0
     labels: LabelFigures = field(default_factory=LabelFigures)
     worst: dict[str, list[dict[str, Any]]] = field(
         default_factory=lambda: {"decode_ms": [], "gpu_ms": [], "lost_frames": []}
@@ -76,7 +78,7 @@ class VideoFigures:
     def add(self, videos: pa.RecordBatch) -> None:
         """Adds rows of videos/ with the columns that `read_videos` reads."""
         ok = videos.filter(pc.equal(videos["status"], "ok"))
-        judged = ok.filter(pc.is_valid(ok["truth"]))
+        judged = ok.filter(pc.is_valid(ok["truth_id"]))
         damaged = ok.filter(pc.fill_null(pc.greater(ok["lost_frames"], 0), False))
         self.videos += videos.num_rows
         self.ok += ok.num_rows
@@ -95,6 +97,7 @@ class VideoFigures:
         self.incomplete += total(pc.greater(ok["units_failed"], 0))
         self.judged += judged.num_rows
         self.right += total(pc.equal(judged["truth"], judged["label"]))
+        self.unknown_truths += len(unknown_truths(ok))
         self.labels.add(ok["label"], ok["score"])
         for name, rows in {"decode_ms": videos, "gpu_ms": videos, "lost_frames": damaged}.items():
             self.worst[name] = _worst(self.worst[name], rows, name)

@@ -85,6 +85,7 @@ def _figure(found: Found, view: Look) -> Markup:
         label=top[0][0],
         score=top[0][1],
         truth=found.video["truth"],
+        is_class=found.video["truth_id"] is not None,
         unpruned=None if shadow is None or shadow.answer is None else shadow.answer.label,
         stages=[f"{100 * stage.kept.mean():.0f}\N{NO-BREAK SPACE}%" for stage in view.stages],
         columns=columns,

@@ -34,6 +34,7 @@ _VIDEO = [
     "top_ids",
     "top_scores",
     "truth",
+    "truth_id",
     "shadow_top_ids",
     "shadow_top_scores",
 ]

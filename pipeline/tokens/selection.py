@@ -15,7 +15,7 @@ from pipeline.run_directory import RunDirectory
 # What is looked at first, and the kinds that are told apart.
 DISAGREES, WRONG, OTHER = KINDS = ("disagrees", "wrong", "other")
 
-_COLUMNS = ["video_id", "status", "label", "truth", "shadow_label"]
+_COLUMNS = ["video_id", "status", "label", "truth", "truth_id", "shadow_label"]
 _ROWS_AT_ONCE = 10_000
 
 
@@ -29,7 +29,7 @@ class _Best:
     def add(self, row: dict[str, Any]) -> None:
         digest = hashlib.blake2b(row["video_id"].encode(), digest_size=8).digest()
         # Where the truth is known, it is what a video shows; else what it was taken for.
-        name = row["truth"] or row["label"]
+        name = row["label"] if row["truth_id"] is None else row["truth"]
         best = self._by_kind[_kind(row)].setdefault(name, [])
         insort(best, (digest, row["video_id"]))
         del best[self._count :]
@@ -63,7 +63,7 @@ def chosen(run: RunDirectory, count: int) -> list[str]:
 def _kind(row: dict[str, Any]) -> str:
     if row["shadow_label"] is not None and row["shadow_label"] != row["label"]:
         return DISAGREES
-    return WRONG if row["truth"] is not None and row["truth"] != row["label"] else OTHER
+    return WRONG if row["truth_id"] is not None and row["truth"] != row["label"] else OTHER
 
 
 def _labelled(run: RunDirectory) -> Iterable[dict[str, Any]]:

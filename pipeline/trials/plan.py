@@ -7,7 +7,7 @@ from typing import Any
 
 import sta
 from pipeline.errors import UsageError
-from pipeline.label_plan import LabelPlan, check_place, protocol_for
+from pipeline.label_plan import LabelPlan, protocol_for, with_checked_places
 from pipeline.run_directory import VARIANTS, RunDirectory
 from pipeline.storage import Location
 from pipeline.trials.options import TrialOptions
@@ -48,8 +48,7 @@ def plan_trials(options: TrialOptions) -> LabelPlan:
         variants=variants,
         sample=options.sample,
     )
-    check_place(plan, asked.source)
-    return plan
+    return with_checked_places(plan, asked)
 
 
 def pruning_identity(pruning: sta.Pruning) -> dict[str, Any]:
@@ -63,7 +62,8 @@ def _identity(
     variants: dict[str, sta.Pruning],
     views: Protocol,
 ) -> dict[str, Any]:
-    return {
+    all_files = {"all_files": True} if options.labelling.all_files else {}
+    return all_files | {
         "input": Location.of(options.labelling.source).uri,
         "limit": options.labelling.limit,
         "sample": options.sample,

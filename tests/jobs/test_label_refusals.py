@@ -1,11 +1,14 @@
 """Bad use gets one clear line before any work, and exit code 2."""
 
+import pyarrow.parquet as pq
 import pytest
 
+import sta
 from pipeline.label_command import main
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.label_run import begin
+from tests.faults.archive import make_checkpoint
 from tests.videos import write_video
 
 
@@ -45,7 +48,24 @@ def test_an_input_without_videos(refused, random_checkpoint, tmp_path):
     assert "no video in in: it is empty" in said
     (tmp_path / "in" / "a.txt").touch()
     said = refused("in", "out", "--checkpoint", random_checkpoint)
-    assert "it holds 1 .txt; a video's name ends in one of .3g2 .3gp" in said
+    assert "it holds 1 .txt; to label what a .txt lists, name that file; --all-files takes" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("val.csv", "label,youtube_id,time_start\na,-3B,5\n", "looks like Kinetics' official CSV"),
+        ("val.txt", "a/b 163 1\nc/d 120 2\n", "an annotation list of frame folders"),
+        ("notes", "Dear diary,\nnothing happened.\n", "its first line names no column uri"),
+        ("x.csv", "uri,label\na.mp4,jump\ngs://bucket/b.mp4,run\n", "line 3: gs:// addresses"),
+        ("twice.txt", "a.mp4 0\nb.mp4 1\na.mp4 1\n", "lists 'a.mp4' twice, as its videos 1 and 3"),
+        ("empty.csv", "uri,label\n", "no video in empty.csv: the list has no row"),
+    ],
+)
+def test_a_list_that_cannot_be_read_whole(refused, random_checkpoint, tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    assert said in refused(name, "out", "--checkpoint", random_checkpoint)
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_architecture(refused, archive, random_checkpoint):
@@ -166,6 +186,26 @@ def test_a_manifest_cut_off_by_a_kill_is_written_anew(archive, random_checkpoint
         task="k400", source=str(archive), output=str(tmp_path / "out"), checkpoint=checkpoint
     )
     assert begin(plan_labelling(options), options)["listing"]["videos"] == 1
+
+
+def test_ids_and_names_of_classes_become_names_in_the_manifest(archive, tmp_path, capsys):
+    checkpoint = make_checkpoint(tmp_path)
+    classes = sta.load_model(str(checkpoint)).labels
+    labels = ["2", classes[3].upper(), "yak", ""]
+    lines = [f"{archive}/a.mp4,{number},{label}" for number, label in enumerate(labels)]
+    (tmp_path / "list.csv").write_text("\n".join(["uri,video_id,label", *lines]))
+    options = LabelOptions(
+        task="k400",
+        source=str(tmp_path / "list.csv"),
+        output=str(tmp_path / "out"),
+        checkpoint=str(checkpoint),
+    )
+    plan = plan_labelling(options)
+    begin(plan, options)
+    rows = pq.read_table(plan.run.manifest.uri).sort_by("video_id")["label"].to_pylist()
+    assert rows == [classes[2], classes[3], "yak", None]
+    said = "1 of 3 labels are not among the model's classes, such as 'yak'"
+    assert said in capsys.readouterr().err
 
 
 def test_an_empty_name(refused, archive, random_checkpoint):

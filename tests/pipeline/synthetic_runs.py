@@ -93,7 +93,7 @@ class Made:
         gpu_ms: of a view.
         blur: how far its scores lie from the unpruned model's.
         shadow: share of the shadow sample; here every second video if it is not 0.
-        truth: whether true labels are given.
+        truth: whether true labels are given; that of every tenth video is no class of the model.
         scheme: where its videos lie.
         failing: videos that fail.
         views: of a video.
@@ -123,7 +123,8 @@ def unit(video: str, made: Made, second: float) -> dict[str, Any]:
         "labelled_at": at(second),
     }
     if made.truth:
-        row["truth"] = prediction(scores_of(video, 0.5))["label"]
+        known = prediction(scores_of(video, 0.5))["label"]
+        row["truth"] = "no class" if video.endswith("9.mp4") else known
     if video in made.failing:
         return row | {"status": "failed", "error_type": "corrupt", "error": f"{video} is corrupt"}
     scores, dense = scores_of(video, made.blur), scores_of(video, 0.0)

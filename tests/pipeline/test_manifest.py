@@ -60,12 +60,12 @@ def test_two_videos_of_one_id_are_refused_by_name_however_far_apart(tmp_path, mo
     monkeypatch.setattr("pipeline.manifest._ROWS_PER_FILE", 10)
     videos = [Video(f"v{i}", f"/x/{i}", duration_s=25.0) for i in range(25)]
     videos[1], videos[20] = Video("same", "/a/x.mp4"), Video("same", "/b/x.mp4", duration_s=25.0)
-    with pytest.raises(UsageError, match="video_id 'same' stands twice"):
+    with pytest.raises(UsageError, match="have video_id 'same'; every video needs its own"):
         write_manifest(videos, Location.of(str(tmp_path / "manifest")), unit_s=unit_s)
 
 
 def test_different_ids_of_one_digest_are_both_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.manifest._digest", lambda video_id: len(video_id))
+    monkeypatch.setattr("pipeline.twins._digest", lambda video_id: len(video_id))
     folder = Location.of(str(tmp_path / "manifest"))
     assert write_manifest([Video("aa", "/x"), Video("bb", "/x")], folder).videos == 2
 

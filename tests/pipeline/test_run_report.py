@@ -26,7 +26,7 @@ def varied_rows(count, draw):
         if number % 7 == 3:
             yield failed(name, ("corrupt", "timeout")[number % 2]) | {"labelled_at": at(number)}
             continue
-        row = ok(name, truth="ab"[number % 2] if number % 3 else None, flops=2**59 + number)
+        row = ok(name, truth="abz"[number % 8 % 3] if number % 3 else None, flops=2**59 + number)
         label = int(draw.random() < 0.4)
         score = float(np.float32(draw.random()))
         row |= {
@@ -100,8 +100,14 @@ def test_totals_are_those_that_duckdb_gives(figures, ask):
 def test_accuracy_and_shadow_agreement_are_those_that_duckdb_gives(figures, ask):
     accuracy, shadow = figures["accuracy"], figures["shadow"]
     assert (accuracy["judged"], accuracy["right"]) == ask(
-        "select count(truth), count(*) filter (truth = label) from {videos} where status = 'ok'"
+        "select count(*), count(*) filter (truth = label) from {videos} where status = 'ok' "
+        "and truth_id is not null"
     )[0]
+    assert (figures["unknown_truths"],) == ask(
+        "select count(*) from {videos} where status = 'ok' and truth is not null and truth_id is "
+        "null"
+    )[0]
+    assert figures["unknown_truths"] > 0
     assert (shadow["count"], shadow["agreeing"], shadow["flops"]) == ask(
         """select count(*), count(*) filter (label_id = shadow_label_id), sum(shadow_flops)::bigint
         from {units} where shadow_label_id is not null"""

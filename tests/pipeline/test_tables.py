@@ -75,7 +75,7 @@ def run(tmp_path):
     directory = RunDirectory(Location.of(str(tmp_path)))
     names = ["a", "b", "c", "d"]
     write_manifest((Video(name, f"/x/{name}") for name in names), directory.manifest)
-    directory.save({"identity": {"x": 1}, "model": {"kept_grids": [[1, 2]]}})
+    directory.save({"identity": {"x": 1}, "model": {"kept_grids": [[1, 2]], "labels": ["a", "z"]}})
     (tmp_path / "units").mkdir()
     return directory
 
@@ -97,6 +97,21 @@ def test_totals_are_the_sums_of_the_rows(run):
     assert (totals.judged, totals.right, totals.damaged) == (2, 1, 1)
     assert totals.bytes_read == 2020
     assert totals.video_seconds == 20.0
+
+
+def test_a_true_label_that_is_no_class_is_counted_and_never_scored(run):
+    rows = [ok("a", truth="a"), ok("b", truth="yak"), ok("c", truth="17"), ok("d")]
+    write_units(run, "1", rows)
+    totals = build_tables(run)
+    assert (totals.judged, totals.right) == (1, 1)
+    assert (totals.unknown_truths, totals.unknown_examples) == (2, ["yak", "17"])
+    videos = pq.read_table(run.videos.uri).to_pylist()
+    assert [(row["truth"], row["truth_id"]) for row in videos] == [
+        ("a", 0),
+        ("yak", None),
+        ("17", None),
+        (None, None),
+    ]
 
 
 def test_views_stand_under_their_own_video(run):

@@ -29,6 +29,7 @@ def row(name, label, *, truth=None, shadow=None, status="ok"):
         "status": status,
         "label": label,
         "truth": truth,
+        "truth_id": None if truth is None or truth.startswith("?") else 0,
         "shadow_label": shadow,
     }
 

@@ -23,7 +23,7 @@ av.logging.set_level(None)
 # library open other files, and pictures and picture sequences.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,rm,wtv,dv,"
-    "h264,hevc,m4v,mpegvideo,obu"
+    "h264,hevc,m4v,mpegvideo,obu,vvc,av1,vc1,vc1test,dhav,ifv,mxg,gxf,nsv,nuv,kux"
 )
 _HEAD_BYTES = 4096
 _SEARCHED_BYTES = 1 << 20

@@ -7,6 +7,12 @@ the row promises.
 
 from __future__ import annotations
 
+TEXT = "text"
+_ZEROS = "nothing but zero bytes, as a broken copy leaves them"
+_POINTER = "a Git LFS pointer; the video itself was never fetched"
+DAMAGED = frozenset({_ZEROS, _POINTER})
+"""What `other_format` says of files that were a video once, or should have become one."""
+
 _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "a JPEG picture"),
     (0, b"\x89PNG\r\n\x1a\n", "a PNG picture"),
@@ -20,7 +26,16 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftypavis", "an AVIF picture"),
     (4, b"ftypheic", "a HEIC picture"),
     (4, b"ftypmif1", "a HEIF picture"),
+    (0, b"8BPS", "a Photoshop picture"),
     (0, b"ID3", "an MP3 sound file"),
+    (0, b"\xff\xfb", "an MP3 sound file"),
+    (0, b"\xff\xf3", "an MP3 sound file"),
+    (0, b"\xff\xf1", "an AAC sound file"),
+    (0, b"\xff\xf9", "an AAC sound file"),
+    (8, b"AIFF", "an AIFF sound file"),
+    (8, b"AIFC", "an AIFF sound file"),
+    (0, b"MThd", "a MIDI file"),
+    (1080, b"M.K.", "a music module"),
     (0, b"fLaC", "a FLAC sound file"),
     (0, b"%PDF", "a PDF document"),
     (0, b"PK\x03\x04", "a ZIP archive"),
@@ -32,12 +47,27 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"Rar!", "a RAR archive"),
     (257, b"ustar", "a tar archive"),
     (0, b"\x7fELF", "a program"),
+    (0, b"MZ", "a program"),
+    (0, b"\xfe\xed\xfa", "a program"),
+    (0, b"\xcf\xfa\xed\xfe", "a program"),
+    (0, b"\xca\xfe\xba\xbe", "a program"),
+    (0, b"\0asm", "a program"),
+    (0, b"\0\x05\x16\x07", "the companion of a file, as macOS writes it (AppleDouble)"),
+    (0, b"\0\0\0\x01Bud1", "a folder's view settings (.DS_Store)"),
+    (0, b"SQLite format 3", "an SQLite database"),
+    (0, b"\x89HDF\r\n", "an HDF5 file"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+    (0, b"ARROW1", "an Arrow table"),
+    (0, b"wOFF", "a font"),
+    (0, b"wOF2", "a font"),
+    (0, b"OTTO", "a font"),
+    (0, b"\xd0\xcf\x11\xe0", "an Office document"),
     (0, b"PAR1", "a Parquet table"),
 )
 _TEXTS: tuple[tuple[bytes, str], ...] = (
     (b"#EXTM3U", "an HLS playlist, which names video files but holds none"),
     (b"ffconcat", "an ffconcat script, which names video files but holds none"),
-    (b"version https://git-lfs", "a Git LFS pointer; the video itself was never fetched"),
+    (b"version https://git-lfs", _POINTER),
     (b"<!doctype html", "a web page"),
     (b"<html", "a web page"),
     (b"<mpd", "a DASH playlist, which names video files but holds none"),
@@ -71,9 +101,9 @@ def other_format(head: bytes) -> str | None:
         if start.startswith(magic.lower()):
             return words
     if head and not any(head):
-        return "nothing but zero bytes, as a broken copy leaves them"
+        return _ZEROS
     if _is_text(head):
-        return "text"
+        return TEXT
     return None
 
 

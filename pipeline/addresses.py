@@ -1,0 +1,89 @@
+"""Addresses of files as users and other programs write them, to the form that all rooms read."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from urllib.parse import unquote_to_bytes, urlsplit
+
+S3_SCHEME = "s3://"
+SUPPORTED = "a path, file:///path or s3://bucket/key"
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SPECIAL = re.compile(r"^~|[:\\]")
+_S3_SCHEMES = {"s3", "s3a", "s3n"}
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\\]+\\")
+
+
+def normalized(text: str) -> str:
+    """A path or an s3:// address: file:// is read, s3a:// and s3n:// are Hadoop's names of s3://,
+    and ~ is the user's home.
+
+    Raises:
+        ValueError: another scheme, a file:// address of another machine, or a path of Windows.
+    """
+    if not _SPECIAL.search(text):
+        return text  # nearly all rows of a list
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return _path(text)
+    name, rest = scheme[1].lower(), text[scheme.end() :]
+    if name in _S3_SCHEMES:
+        return S3_SCHEME + rest
+    if name == "file":
+        return _file_path(text)
+    raise ValueError(f"{scheme[0]} addresses cannot be read; name {SUPPORTED}")
+
+
+def absolute(text: str, base: str) -> str:
+    """`normalized`, with a relative path taken from a folder.
+
+    Args:
+        text: the address.
+        base: absolute path or s3:// address of the folder.
+
+    Raises:
+        ValueError: as `normalized`, and where backslashes stand for the slashes of a path.
+    """
+    place = normalized(text)
+    if place.startswith(S3_SCHEME) or os.path.isabs(place):
+        return place
+    joined = posixpath.join(base, place)
+    if (
+        "\\" in place
+        and "/" not in place
+        and not base.startswith(S3_SCHEME)
+        and not os.path.lexists(joined)
+    ):
+        raise ValueError(
+            f"{text!r} is written with backslashes and there is no such file in {base}; write /"
+        )
+    return joined
+
+
+def _path(text: str) -> str:
+    if text.lower().startswith("file:/"):
+        return _file_path(text)
+    if _DRIVE.match(text) and not os.path.lexists(text):
+        raise ValueError(
+            f"{text!r} is a path of Windows, which means nothing on this machine; name the path "
+            f"under which the drive is mounted here"
+        )
+    return os.path.expanduser(text)
+
+
+def _file_path(uri: str) -> str:
+    """The path of a file:// address; one that is no Unicode stays an address."""
+    parts = urlsplit(uri.replace("?", "%3F").replace("#", "%23"))
+    if parts.netloc not in ("", "localhost"):
+        raise ValueError(
+            f"{uri!r} names a machine ({parts.netloc}); write file:///path with three slashes"
+        )
+    if not parts.path.startswith("/"):
+        raise ValueError(f"{uri!r} is no absolute path; write file:///path")
+    path = unquote_to_bytes(parts.path)
+    try:
+        return path.decode()
+    except UnicodeDecodeError:
+        return uri
