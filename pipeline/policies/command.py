@@ -44,8 +44,6 @@ class _Request:
     policy: Location
     report: Location
     variant: str
-    r: int
-    ladder: tuple[tuple[int, str], ...]
     promise: Promise
 
 
@@ -55,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asked = _request(arguments)
         run = run_trials(asked.trials)
-        found = calibrate(run, asked.variant, asked.promise, ladder=asked.ladder, r=asked.r)
+        found = calibrate(run, asked.variant, asked.promise)
         command = _command(arguments, asked)
         found.policy.write(asked.policy)
         asked.report.write_bytes(page(found, command).encode())
@@ -84,7 +82,8 @@ def _request(arguments: argparse.Namespace) -> _Request:
     checkpoint = arguments.checkpoint or (None if arguments.input else "demo")
     if checkpoint is None:
         raise UsageError("--checkpoint is missing: name fine-tuned weights, or demo")
-    r, variants, ladder = _variants(arguments, checkpoint)
+    pruning = _pruning(arguments, checkpoint)
+    variant = f"r-{pruning.r}"
     policy = _policy_place(arguments)
     stem = policy.uri.removesuffix(".json")
     source = arguments.input or str(_demo_archive(arguments.sample))
@@ -96,8 +95,8 @@ def _request(arguments: argparse.Namespace) -> _Request:
         output=arguments.trials or f"{stem}-trials",
         checkpoint=checkpoint,
     )
-    trials = TrialOptions(asked, variants, arguments.sample)
-    return _Request(trials, policy, Location(f"{stem}.html"), _name(r), r, ladder, promise)
+    trials = TrialOptions(asked, {variant: pruning}, arguments.sample)
+    return _Request(trials, policy, Location(f"{stem}.html"), variant, promise)
 
 
 def _policy_place(arguments: argparse.Namespace) -> Location:
@@ -123,39 +122,14 @@ def _check_is_policy(place: Location) -> None:
         ) from error
 
 
-def _variants(
-    arguments: argparse.Namespace, checkpoint: str
-) -> tuple[int, dict[str, sta.Pruning], tuple[tuple[int, str], ...]]:
-    """Drop number of the policy's pruning, every pruning by name, and the ladder."""
+def _pruning(arguments: argparse.Namespace, checkpoint: str) -> sta.Pruning:
+    """The policy's pruning, with the model's own drop number where none is asked for."""
     pruning = pruning_from(arguments)
     r = arguments.r
     if r is None:
         model = sta.load_model(checkpoint, architecture=arguments.arch, labels=arguments.labels)
         r = sta.default_pruning(model.architecture).r
-    rungs = parse_ladder(arguments.ladder, r) if arguments.ladder else ()
-    variants = {_name(each): dataclasses.replace(pruning, r=each) for each in {r, *rungs}}
-    return r, variants, tuple((each, _name(each)) for each in rungs)
-
-
-def parse_ladder(text: str, r: int) -> tuple[int, ...]:
-    """Drop numbers, ascending, of a text such as "8,16,22,24".
-
-    Raises:
-        UsageError: it is none, or `r` does not lie between its ends as one of them.
-    """
-    try:
-        rungs = sorted({int(each) for each in text.split(",")})
-    except ValueError:
-        raise UsageError(f"--ladder is drop numbers such as 8,16,22,24; got {text!r}") from None
-    if rungs[0] < 0 or r not in rungs[1:-1]:
-        raise UsageError(
-            f"--ladder must hold --r {r}, a smaller and a larger drop number, 0 or more; got {text}"
-        )
-    return tuple(rungs)
-
-
-def _name(r: int) -> str:
-    return f"r-{r}"
+    return dataclasses.replace(pruning, r=r)
 
 
 def _check_enough(source: str, promise: Promise) -> None:
