@@ -7,16 +7,14 @@ import dataclasses
 import os
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import pyarrow as pa
 
 import sta
-from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
+from pipeline.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.errors import RunError, UsageError
 from pipeline.label_flags import asked_of_work
 from pipeline.listing import Listing
@@ -31,7 +29,6 @@ from pipeline.ray_session import check_outlives_job
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, run_trials
 
-_DEMO = Path("demo")
 # Other scenes than those of the archive that the labelling job makes.
 _DEMO_SEED = 1
 
@@ -86,7 +83,7 @@ def _request(arguments: argparse.Namespace) -> _Request:
     variant = f"r-{pruning.r}"
     policy = _policy_place(arguments)
     stem = policy.uri.removesuffix(".json")
-    source = arguments.input or str(_demo_archive(arguments.sample))
+    source = arguments.input or _demo_archive(arguments.sample)
     _check_enough(source, promise)
     asked = asked_of_work(
         arguments,
@@ -104,7 +101,7 @@ def _policy_place(arguments: argparse.Namespace) -> Location:
         raise UsageError("POLICY is missing: name a file such as policy.json for the policy")
     for name in filter(None, (arguments.policy, arguments.trials)):
         check_outlives_job(name)
-    place = Location.of(arguments.policy or str(_DEMO / "policy.json"))
+    place = Location.of(arguments.policy or str(DEMO / "policy.json"))
     if place.uri.endswith(".html"):
         raise UsageError("POLICY is a JSON file, such as policy.json; its report goes beside it")
     if place.exists():
@@ -138,23 +135,14 @@ def _check_enough(source: str, promise: Promise) -> None:
     promise.check(found, f"{source} has {found:,}")
 
 
-def _demo_archive(sample: int) -> Path:
+def _demo_archive(sample: int) -> str:
     """The manifest of an archive of scenes that neither the model nor the labelling job has seen.
 
     A smaller archive is the beginning of a larger one.
     """
-    videos = min(sample, DEMO_VIDEOS)
-    folder = _DEMO / f"calibration-{videos}"
-    began = time.monotonic()
-
-    def report(done: int) -> None:
-        if done % 100 == 0 or done == videos:
-            took = time.monotonic() - began
-            print(f"made {done:,} of {videos:,} videos ({took:.0f} s)", file=sys.stderr, flush=True)
-
-    settings = ArchiveSettings(videos=videos, seed=_DEMO_SEED)
-    make_archive(folder, settings, processes=len(os.sched_getaffinity(0)), report=report)
-    return folder / MANIFEST
+    settings = ArchiveSettings(videos=min(sample, DEMO_VIDEOS), seed=_DEMO_SEED)
+    processes = len(os.sched_getaffinity(0))
+    return str(demo_archive(f"calibration-{settings.videos}", settings, processes=processes))
 
 
 def _command(arguments: argparse.Namespace, asked: _Request) -> str:
