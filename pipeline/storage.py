@@ -25,8 +25,6 @@ S3_SCHEME = "s3://"
 # What a signed web address carries, of AWS and of others.
 _SIGNATURE = re.compile(r"[?&]([\w-]*signature|[\w-]*credential|[\w-]*token|sig)=", re.IGNORECASE)
 
-_BOTO_ERRORS = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError)
-
 # How often an answer may break off; the client's own patience ends where the content begins.
 _READS = 5
 _CUT_OFF = (

@@ -41,7 +41,6 @@ class Calibration:
         architecture: of the model.
         views: of the protocol.
         used: (n,) views that the policy looks at, of each video of the sample.
-        flops_per_view: of the pruning.
         failed: videos of the sample that could not be labelled.
         held_out: what the same fitting on one half did with the other; None where a half is too
             few for the promise.
@@ -54,7 +53,6 @@ class Calibration:
     architecture: str
     views: int
     used: Ints
-    flops_per_view: float
     failed: int
     held_out: HeldOut | None
     resampled: Resampled | None
@@ -108,7 +106,6 @@ def calibrate(run: RunDirectory, variant: str, promise: Promise) -> Calibration:
         architecture=content["model"]["architecture"],
         views=sample.looks.views,
         used=trace.views[number],
-        flops_per_view=sample.flops_per_view,
         failed=sample.failed,
         held_out=held_out(trace, sample.fitting_half, promise),
         resampled=resample(trace, promise),

@@ -23,7 +23,6 @@ class Sample:
         video_ids: (n,)
         looks: of the pruning that the policy is for.
         truths: (n,) true label's number, -1 where none is given or the model has no such class.
-        flops_per_view: mean, of that pruning.
         order: numbers of the views in the order in which they are looked at.
         failed: videos that could not be labelled and are left out.
     """
@@ -31,7 +30,6 @@ class Sample:
     video_ids: tuple[str, ...]
     looks: Looks
     truths: Ints
-    flops_per_view: float
     order: tuple[int, ...]
     failed: int
 
@@ -62,21 +60,18 @@ def read_sample(run: RunDirectory, variant: str) -> Sample:
     video_ids: list[str] = []
     truths: list[int] = []
     looks = [Looks(np.empty((0, len(order))), np.empty((0, len(order)), np.int64))]
-    flops = failed = 0
+    failed = 0
     for chunk in read_trials(run):
         unit_ids += chunk.unit_ids
         video_ids += chunk.video_ids
         truths += [numbers.get(truth or "", _UNKNOWN) for truth in chunk.truths]
         looks.append(Looks.of_probabilities(chunk.probabilities[variant], order))
-        flops += int(chunk.flops[variant].sum())
         failed += chunk.failed
     sorted_places = np.argsort(np.array(unit_ids, dtype=np.str_))
-    views = max(1, len(unit_ids)) * len(order)
     return Sample(
         video_ids=tuple(video_ids[place] for place in sorted_places),
         looks=Looks.joined(looks).of(sorted_places),
         truths=np.array(truths, np.int64)[sorted_places],
-        flops_per_view=flops / views,
         order=order,
         failed=failed,
     )

@@ -50,6 +50,11 @@ def content(tmp_path_factory):
     return json.loads(json.dumps(as_json(compare(runs))))
 
 
+def test_a_statement_stands_in_the_report_only_where_a_test_compares_it_with_the_figure(content):
+    shown = {each["name"] for each in content["how"] if each["statements"]}
+    assert shown == {"shared", "work", "whole", "agreement", "accuracy"}
+
+
 def test_sums_over_the_shared_videos_are_duckdbs_to_the_digit(content):
     of_run = statements(content, "work")
     assert of_run.keys() == {"pruned", "dense", "more"}

@@ -61,8 +61,6 @@ def test_the_promise_is_met_on_all_videos_of_the_sample(found):
     assert point.views == pytest.approx(found.used.mean())
     assert found.flops_share == pytest.approx(point.views / 15)
     assert found.failed == 3
-    one = sta.estimate_flops("vit_demo", pruning=sta.Pruning(r=16), num_classes=5)
-    assert found.flops_per_view == one
 
 
 def test_a_sample_is_in_the_order_of_its_ids_and_halved_by_its_videos_names(run):
