@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.cost_report.cluster import Target
 from pipeline.cost_report.compare import compare
 from pipeline.cost_report.writing import screen, write
 from pipeline.errors import UsageError
-from workers.sampling import parse_duration
 
 _LABEL = Path(__file__).with_name("label_k400.py")
 _STDERR = 2
@@ -25,6 +23,7 @@ DEMO_RUNS = ("demo/k400-released-r-0", "demo/k400-released-r-default")
 _EPILOG = """\
 Without RUN the demonstration archive is labelled unpruned and pruned, and both are compared.
 The reference is the first unpruned run, else the first named.
+`python jobs/plan.py RUN` plans machines, hours and price of a larger archive from a finished run.
 Exit code: 0, the report is written; 2, the command was wrong; 1, otherwise."""
 
 
@@ -33,7 +32,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         runs = arguments.runs or _demo()
-        found = compare(runs, prices_file=arguments.prices, target=_target(arguments))
+        found = compare(runs, prices_file=arguments.prices)
         page = write(found, arguments.out)
     except (OSError, pa.ArrowException) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -67,15 +66,6 @@ def _parser() -> argparse.ArgumentParser:
         "that the runs were given; without any there is no money in the report)",
     )
     parser.add_argument(
-        "--archive-hours",
-        type=float,
-        metavar="H",
-        help="also tell the cluster that labels H hours of such video by --deadline",
-    )
-    parser.add_argument(
-        "--deadline", metavar="T", help="within how long, such as 8h or 90m; with --archive-hours"
-    )
-    parser.add_argument(
         "--out",
         type=Path,
         default=Path("cost_report"),
@@ -83,14 +73,6 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of report.html, report.md and report.json (default: %(default)s)",
     )
     return parser
-
-
-def _target(arguments: argparse.Namespace) -> Target | None:
-    if (arguments.archive_hours is None) != (arguments.deadline is None):
-        raise UsageError("--archive-hours and --deadline go together")
-    if arguments.archive_hours is None:
-        return None
-    return Target(arguments.archive_hours, parse_duration(arguments.deadline))
 
 
 def _demo() -> list[str]:

@@ -31,7 +31,12 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class AtomicFiles(Delegating):
-    """The local file system, on which files appear whole or not at all."""
+    """The local file system, on which files appear whole or not at all.
+
+    A `pyarrow.parquet.ParquetWriter` that is garbage collected closes the file that it opened by
+    its path, whole or not. Open the file with `open_output_stream`, give the writer that stream,
+    and close the stream last: nobody else then does.
+    """
 
     protocol = ("file", "local")
 
@@ -52,8 +57,8 @@ class AtomicFile:
     """A file being written.
 
     `close` puts it under its name, unless a write failed, it is called while an exception that came
-    after the opening is being handled (as at the end of a `with` block that failed), or nobody but
-    the garbage collector closes it. The file is then removed without another error.
+    after the opening is being handled (as at the end of a `with` block that failed). The file is
+    then removed without another error, and so is one that nobody closes.
 
     Raises:
         OSError: of every method, where the disk fails; nothing is then left under the name.
@@ -101,7 +106,7 @@ class AtomicFile:
             return
         passing = sys.exc_info()[1]
         broken_off = passing is not None and passing is not self._passing
-        if self._failed or broken_off or _in_finaliser():
+        if self._failed or broken_off:
             self.discard()
             return
         try:
@@ -204,16 +209,6 @@ def _remove_if_left(path: str) -> bool:
     finally:
         os.close(descriptor)
     return True
-
-
-def _in_finaliser() -> bool:
-    """Whether a `__del__` is running, such as that of a ParquetWriter nobody has closed."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_name == "__del__":
-            return True
-        frame = frame.f_back  # type: ignore[assignment]
-    return False
 
 
 def _sync_folder(folder: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
+from pipeline.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.errors import RunError, UsageError
 from pipeline.label_flags import asked_of_work, parser
 from pipeline.label_options import LabelOptions
@@ -25,7 +25,6 @@ from pipeline.run_directory import RunDirectory
 from pipeline.summary import summary
 from workers.sampling import parse_seconds
 
-_DEMO = Path("demo")
 _DEMO_VIDEOS = 48
 
 
@@ -81,8 +80,8 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
     source, output, checkpoint = arguments.input, arguments.output, arguments.checkpoint
     if source is None:
         checkpoint = checkpoint or "demo"
-        source = str(_demo_archive())
-        output = str(_DEMO / _demo_output(task, arguments))
+        source = str(demo_archive("videos", ArchiveSettings(videos=_DEMO_VIDEOS)))
+        output = str(DEMO / _demo_output(task, arguments))
     if output is None:
         raise UsageError("OUTPUT is missing: name a directory or s3://bucket/prefix for the labels")
     if arguments.output:
@@ -113,18 +112,6 @@ def _budget(arguments: argparse.Namespace) -> Budget | None:
         return None
     prices = Prices.read(arguments.prices) if arguments.prices else None
     return Budget(flops=arguments.budget, money=arguments.budget_usd, prices=prices)
-
-
-def _demo_archive() -> Path:
-    """The manifest of the demo archive, which is made where it is not there yet."""
-    folder = _DEMO / "videos"
-
-    def report(done: int) -> None:
-        if done % 10 == 0:
-            print(f"made {done} of {_DEMO_VIDEOS} demo videos", file=sys.stderr, flush=True)
-
-    make_archive(folder, ArchiveSettings(videos=_DEMO_VIDEOS), report=report)
-    return folder / MANIFEST
 
 
 def _demo_output(task: str, arguments: argparse.Namespace) -> str:

@@ -19,7 +19,8 @@ class PartWriter:
     """Writes tables to `part-00000.parquet` and so on in a folder that it empties of such first.
 
     A file ends after `rows_per_file` rows or a little more. An empty table leaves one file, with
-    its schema. Use it as a context manager: what it wrote is whole when that ends.
+    its schema. Use it as a context manager: what it wrote is whole when that ends. On local disk a
+    file that was begun and not ended never appears.
     """
 
     def __init__(self, folder: Location, schema: pa.Schema, rows_per_file: int) -> None:
@@ -30,15 +31,16 @@ class PartWriter:
         self._rows_per_file = rows_per_file
         self._files = 0
         self._rows = 0
+        self._stream: pa.NativeFile | None = None
         self._file: pq.ParquetWriter | None = None
 
     def write(self, table: pa.Table) -> None:
         """Adds rows; their columns must be those of the schema."""
         if self._file is None:
             path = f"{self._path}/part-{self._files:05d}.parquet"
-            self._file = pq.ParquetWriter(
-                path, self._schema, filesystem=self._filesystem, compression="zstd"
-            )
+            # A writer that is garbage collected closes what it opened itself: half a file.
+            self._stream = self._filesystem.open_output_stream(path)
+            self._file = pq.ParquetWriter(self._stream, self._schema, compression="zstd")
             self._files += 1
             self._rows = 0
         self._file.write_table(table.replace_schema_metadata(self._schema.metadata))
@@ -66,6 +68,7 @@ class PartWriter:
         self._end_file()
 
     def _end_file(self) -> None:
-        if self._file is not None:
+        if self._file is not None and self._stream is not None:
             self._file.close()
-            self._file = None
+            self._stream.close()
+            self._file = self._stream = None

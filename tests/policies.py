@@ -1,4 +1,4 @@
-"""Policy files as tests need them, without fitting: for the run of a labelling command."""
+"""Policies as tests need them: a file without fitting, and what one does view by view."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.policies import Point, PolicyFile
 from pipeline.storage import Location
+from workers.view_policy import Floats, ViewPolicy
 
 
 def write_policy(place, margin, *, source, checkpoint, agreement=0.9, views=3.0, **settings):
@@ -29,3 +30,17 @@ def write_policy(place, margin, *, source, checkpoint, agreement=0.9, views=3.0,
         curve=(Point(margin, agreement, agreement, views, 2.0),),
     ).write(Location.of(str(place)))
     return place
+
+
+def views_needed(policy: ViewPolicy, leads: Floats) -> int:
+    """Views that a policy looks at, one after the other, of a video with these leads.
+
+    Args:
+        policy: when to stop.
+        leads: (views,) as `workers.view_policy.leads` gives them.
+    """
+    views = len(leads)
+    for seen, lead in enumerate(leads.tolist(), start=1):
+        if policy.is_settled(lead, seen=seen, views=views):
+            return seen
+    return views

@@ -35,14 +35,13 @@ def said(videos, views=15, *, hard=0.1, noise=1.5, seed=0):
     return (exponentials / exponentials.sum(-1, keepdims=True)).astype(np.float32), truth
 
 
-def write_trials(folder: Path, variants, *, truths=None, changes=None, failed=0, views=(5, 3)):
+def write_trials(folder: Path, variants, *, truths=None, failed=0, views=(5, 3)):
     """A finished run.
 
     Args:
         folder: of the run.
         variants: by name the pruning and (videos, views, classes) probabilities.
         truths: (videos,) true classes, None where none is known.
-        changes: (videos, views).
         failed: videos that failed, besides.
         views: (clips, crops).
     """
@@ -53,12 +52,10 @@ def write_trials(folder: Path, variants, *, truths=None, changes=None, failed=0,
         name: sta.estimate_flops("vit_demo", pruning=pruning, num_classes=classes)
         for name, (pruning, _) in variants.items()
     }
-    changes = np.zeros((videos, count)) if changes is None else changes
     rows = [
         _row(f"video {number}")
         | {
             "truth": None if truths is None else LABELS[truths[number]],
-            "changes": changes[number],
             "trials": [
                 {
                     "variant": name,

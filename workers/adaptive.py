@@ -122,10 +122,6 @@ class AdaptiveLabeller:
         self._waiting: deque[_Unit] = deque()
         self._batches: deque[list[_Unit]] = deque()
 
-    def label(self, units: Iterable[Frames]) -> list[Looks]:
-        """What was seen of every unit, in the order given; raises what `stream` does."""
-        return list(self.stream(units))
-
     def stream(self, units: Iterable[Frames]) -> Iterator[Looks]:
         """Looks at units, one stream at a time.
 

@@ -26,11 +26,6 @@ class ErrorType(StrEnum):
     internal = "internal"
 
     @property
-    def explanation(self) -> str:
-        """One line for people who meet the kind for the first time."""
-        return _EXPLANATIONS[self]
-
-    @property
     def retryable(self) -> bool:
         """Whether the unit may decode another time, the file as it was and the limits unchanged.
 
@@ -39,23 +34,6 @@ class ErrorType(StrEnum):
         return self in _RETRYABLE
 
 
-_EXPLANATIONS = {
-    ErrorType.not_found: "there is no such file or object",
-    ErrorType.forbidden: "the storage refused access",
-    ErrorType.unavailable: "the storage did not answer, or not completely",
-    ErrorType.changed: "the object was replaced after it was listed, or while it was being read",
-    ErrorType.empty: "the file has no bytes",
-    ErrorType.not_video: "the file is something else than a video",
-    ErrorType.no_video_stream: "the file has no moving picture, only sound or a cover",
-    ErrorType.corrupt: "the file is too damaged to be labelled",
-    ErrorType.too_short: "the stretch asked for holds no frame",
-    ErrorType.too_large: "the picture or the file is larger than the limits allow",
-    ErrorType.unsupported_codec: "the picture is encrypted, or no decoder knows its codec",
-    ErrorType.timeout: "fetching and decoding took longer than the limit",
-    ErrorType.crashed: "the decoder's process died",
-    ErrorType.out_of_memory: "decoding needed more memory than the limit",
-    ErrorType.internal: "an error of this program or of its installation",
-}
 _RETRYABLE = frozenset(
     {
         ErrorType.not_found,

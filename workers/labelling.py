@@ -35,7 +35,6 @@ TOP = 5
 class _Unit:
     """A unit whose views are not all labelled yet, and the number of its first view."""
 
-    unit_id: str
     first: int
     count: int
     views: list[View]
@@ -107,7 +106,7 @@ class Labeller:
         """Sends a unit's frames on their way and launches the batches that they complete."""
         count = len(unit.clip_frames) * self.protocol.crops
         loaded, first = self.engine.load(unit, count)
-        self._waiting.append(_Unit(unit.unit_id, first, count, []))
+        self._waiting.append(_Unit(first, count, []))
         origins = self.protocol.crop_origins(*unit.pixels.shape[1:3])
         taken = 0
         while taken < count:

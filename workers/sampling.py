@@ -109,16 +109,6 @@ class Protocol:
             raise ValueError(f"{self.name} without every_s is no timeline")
         return self.clips * self.every_s
 
-    def stretches(self, duration_s: float) -> list[tuple[float, float | None]]:
-        """[start_s, end_s) of each unit of a timeline over a video; the last one has no end.
-
-        Every clip of the video is in exactly one of them, and each of them holds a clip.
-        """
-        total = self.clip_numbers(0.0, duration_s)
-        count = max(1, -(-len(total) // self.clips))
-        edges = [i * self.unit_s for i in range(count)]
-        return [(a, b) for a, b in zip(edges, [*edges[1:], None], strict=True)]
-
     def clip_numbers(self, start_s: float, end_s: float) -> range:
         """The clips of a timeline that start in [start_s, end_s), from one boundary to the next.
 

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 import sta
-from workers import redundancy
 from workers.labelling import IdMismatch, Labeller, LabellerConfig, View, top_classes
 from workers.sampling import Protocol
 from workers.schema import IDENTITY, OUTCOME
@@ -47,7 +46,7 @@ class TrialActor:
     ) -> None:
         if not variants:
             raise ValueError("a trial needs at least one pruning")
-        self._protocol = protocol
+        self._views = protocol.views
         self._progress = progress
         self._labellers = {
             name: Labeller(dataclasses.replace(config, pruning=pruning), protocol)
@@ -58,6 +57,11 @@ class TrialActor:
     def variants(self) -> int:
         """How many prunings it tries."""
         return len(self._labellers)
+
+    @property
+    def views(self) -> int:
+        """Views of a unit that was decoded."""
+        return self._views
 
     @property
     def batch_size(self) -> int:
@@ -73,8 +77,8 @@ class TrialActor:
         rows = decoded.select(_COMMON).to_pylist()
         good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
         frames = [frames_of(decoded, index) for index in good]
-        for index, unit in zip(good, frames, strict=True):
-            rows[index] |= {"changes": redundancy.changes(unit, self._protocol), "trials": []}
+        for index in good:
+            rows[index]["trials"] = []
         for name, labeller in self._labellers.items():
             for index, views in zip(good, labeller.stream(frames), strict=True):
                 rows[index]["trials"].append(_tried(name, views))

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from workers.schema import IDENTITY, OUTCOME, column
 
-TRIAL_SCHEMA_VERSION = 1
+TRIAL_SCHEMA_VERSION = 2
 
 TRIAL = (
     column("variant", pa.string(), "name of the pruning; run.json says what it is"),
@@ -25,11 +25,6 @@ TRIALS_SCHEMA = pa.schema(
         *IDENTITY,
         *OUTCOME,
         column("labelled_at", pa.timestamp("ms", tz="UTC"), "when this row was made"),
-        column(
-            "changes",
-            pa.list_(pa.float32()),
-            "(views,) change of the picture from frame to frame; see workers.redundancy",
-        ),
         column(
             "trials",
             pa.list_(pa.struct(list(TRIAL))),

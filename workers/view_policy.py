@@ -115,17 +115,3 @@ def leads(probabilities: Floats) -> Floats:
     """
     counts = np.arange(1, len(probabilities) + 1)[:, None]
     return lead(np.cumsum(probabilities, axis=0, dtype=np.float64) / counts)
-
-
-def views_needed(policy: ViewPolicy, leads: Floats) -> int:
-    """Views that a policy looks at, of a video with these leads after each of them.
-
-    Args:
-        policy: when to stop.
-        leads: (views,) as `leads` gives them.
-    """
-    views = len(leads)
-    for seen, lead in enumerate(leads.tolist(), start=1):
-        if policy.is_settled(lead, seen=seen, views=views):
-            return seen
-    return views

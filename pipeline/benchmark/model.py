@@ -29,8 +29,6 @@ _WARMUP = {"cpu": 1, "cuda": 4}
 # Every r and mode is a graph of the same code, and torch gives up compiling after eight.
 _GRAPHS = 64
 
-Cost = dict[tuple[str, str, int] | str, list[float]]
-
 
 @dataclass(frozen=True)
 class ModelBenchmark:

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.agreement import Estimate
-from pipeline.cost_report.cluster import Cluster, Target, cluster_for
 from pipeline.cost_report.costs import Bill, Paid, bill, paid, per_video
 from pipeline.cost_report.labels import (
     Agreement,
@@ -47,7 +46,6 @@ class Figures:
         bill: money for the shared videos; None without prices.
         paid: what it held against what its work took.
         per_video: (videos,) cost of each shared video, see `costs.per_video`.
-        cluster: for the archive that was asked about; None if none was.
         agreement: with the reference; None for the reference, and where no unit is in both.
         accuracy: on the shared videos with a true label; None where none is given.
         difference: accuracy less that of the reference; None for the reference.
@@ -61,7 +59,6 @@ class Figures:
     bill: Bill | None
     paid: Paid
     per_video: Floats
-    cluster: Cluster | None
     agreement: Agreement | None = None
     accuracy: Estimate | None = None
     difference: Estimate | None = None
@@ -78,7 +75,6 @@ class Comparison:
         shared: the videos compared.
         prices: the same for all runs; None if there are none.
         prices_from: where they come from, in words.
-        target: archive and deadline that were asked about.
         notes: what a reader must know, one sentence each.
     """
 
@@ -87,13 +83,10 @@ class Comparison:
     shared: Shared
     prices: Prices | None
     prices_from: str
-    target: Target | None
     notes: tuple[str, ...]
 
 
-def compare(
-    names: Sequence[str], *, prices_file: Path | None = None, target: Target | None = None
-) -> Comparison:
+def compare(names: Sequence[str], *, prices_file: Path | None = None) -> Comparison:
     """Compares finished runs on the videos that all of them labelled.
 
     Raises:
@@ -119,7 +112,7 @@ def compare(
             difference = paired_difference(rows[reference.name].right, right, judged)
         figures.append(
             dataclasses.replace(
-                _costs(run, rows[run.name], prices, target),
+                _costs(run, rows[run.name], prices),
                 agreement=agreements.get(run.name),
                 accuracy=accuracy(right, judged) if judged.any() else None,
                 difference=difference,
@@ -132,12 +125,11 @@ def compare(
         shared=shared,
         prices=prices,
         prices_from=prices_from,
-        target=target,
         notes=(*notes, *differences(runs), *_remarks(figures, reference)),
     )
 
 
-def _costs(run: Run, rows: Rows, prices: Prices | None, target: Target | None) -> Figures:
+def _costs(run: Run, rows: Rows, prices: Prices | None) -> Figures:
     """What a run cost, and nothing yet of its labels."""
     held, labellers = read_starts(run)
     return Figures(
@@ -148,7 +140,6 @@ def _costs(run: Run, rows: Rows, prices: Prices | None, target: Target | None) -
         bill=None if prices is None else bill(rows.shared, prices, labellers),
         paid=paid(rows.whole, held, labellers, prices),
         per_video=per_video(rows, prices, labellers),
-        cluster=None if target is None else cluster_for(target, rows.shared, labellers, prices),
     )
 
 
@@ -218,9 +209,8 @@ def _remarks(figures: Sequence[Figures], reference: Run) -> list[str]:
         if computed is not None and computed < _COMPUTING:
             notes.append(
                 f"{name} shared its cores: its labellers computed in {100 * computed:.0f} % of the "
-                f"time that their clocks ran, so its device time, and what follows from it (its "
-                f"cost, the cluster for an archive), is too large. Without a GPU, compare runs on "
-                f"machines that do nothing else."
+                f"time that their clocks ran, so its device time, and with it its cost, is too "
+                f"large. Without a GPU, compare runs on machines that do nothing else."
             )
     if not any(each.run.r == 0 for each in figures):
         notes.append(f"No run is unpruned; {reference.name} is the reference.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.cost_report import words
-from pipeline.cost_report.cluster import CORES_PER_STEP, UTILISATION, Cluster
 from pipeline.cost_report.compare import Comparison, Figures
 from pipeline.cost_report.costs import Bill
 from pipeline.cost_report.layout import Cell, Table, against, by_run
@@ -175,34 +174,6 @@ def _if_gpu(said: Callable[[Figures], str]) -> Cell:
 
 def _part(part: float, whole: float) -> str:
     return f"{words.seconds(part)} ({words.percent(part, whole)})"
-
-
-def cluster_table(found: Comparison) -> Table:
-    """The cluster for the archive that was asked about."""
-    assert found.target is not None
-    currency = found.prices.currency if found.prices else ""
-
-    def row(heading: str, said: Callable[[Cluster], str]) -> tuple[str, Cell]:
-        return heading, lambda each: (said(each.cluster) or None) if each.cluster else None
-
-    rows = [
-        row("GPUs", lambda its: f"{its.gpus:,}" if its.gpus else ""),
-        row("Cores for labelling", lambda its: f"{its.label_cores:,}" if its.label_cores else ""),
-        row("Cores for decoding", lambda its: f"{its.decode_cores:,}"),
-        row("Cores to have", lambda its: f"{its.cores:,}"),
-        row("Done after", lambda its: words.hours(its.hours)),
-        row("What ends last", lambda its: its.bottleneck),
-    ]
-    if found.prices is not None:
-        rows.append(row("Price", lambda its: words.money(its.money, currency)))
-    about = (
-        f"For {digits(found.target.archive_hours)} hours of video like the shared ones, "
-        f"labelled within {words.hours(found.target.deadline_s / 3600)}, by the measured times "
-        f"per hour of video. GPUs and cores are taken to be busy {100 * UTILISATION:.0f} % of the "
-        f"time: what a short run reached is mostly its start. GPUs are whole ones; cores include "
-        f"two for the graph's own steps, and come by {CORES_PER_STEP}."
-    )
-    return by_run(found, "The cluster for an archive", rows, about)
 
 
 def _flops(value: float) -> str:

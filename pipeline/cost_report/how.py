@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.cost_report import sql
-from pipeline.cost_report.cluster import CORES_PER_STEP, UTILISATION
 from pipeline.cost_report.compare import Comparison
 from pipeline.prices import Prices
-from pipeline.resources import OVERHEAD_CPUS
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,7 @@ class Explained:
 
 def explained(found: Comparison) -> list[Explained]:
     """Every figure of the report."""
-    made = [*_sums(found), *_money(found), _held(found)]
-    if found.target is not None:
-        made.append(_cluster())
-    made += _agreement(found)
+    made = [*_sums(found), *_money(found), _held(found), *_agreement(found)]
     if found.reference.accuracy is not None:
         made.append(_accuracy(found))
     if any(each.shadow is not None for each in found.runs):
@@ -160,17 +155,4 @@ def _held(found: Comparison) -> Explained:
         f"of all rows.{charged} `cpus` and `gpus` are those that were there when a start began; "
         "machines that come or go later are not counted, and other jobs on the same cluster not "
         "told apart.",
-    )
-
-
-def _cluster() -> Explained:
-    return Explained(
-        "cluster",
-        "The cluster for an archive",
-        f"Device time and decoding per hour of the shared videos x hours of the archive / "
-        f"(deadline x {UTILISATION}) are GPUs and cores, each rounded up; {OVERHEAD_CPUS:g} cores "
-        f"more are for the graph's own steps, and the sum is rounded up to a multiple of "
-        f"{CORES_PER_STEP}. It is done when the later of both is; the price is that of all of it "
-        f"for so long, and of reading. The {100 * UTILISATION:.0f} % are assumed: long runs keep "
-        f"their bottleneck busy, while what a short run reached tells mostly of its start.",
     )

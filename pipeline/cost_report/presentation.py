@@ -8,17 +8,14 @@ import numpy as np
 
 from pipeline.cost_report import words
 from pipeline.cost_report.compare import Comparison, Figures
-from pipeline.cost_report.cost_tables import cluster_table, paid_table, work_table
+from pipeline.cost_report.cost_tables import paid_table, work_table
 from pipeline.cost_report.labels import SHOWN, Agreement
 from pipeline.cost_report.layout import Cell, Number, Table, by_run
 
 
 def tables(found: Comparison) -> list[Table]:
     """All tables of the report, in their order."""
-    made = [_runs(found), work_table(found), paid_table(found)]
-    if found.target is not None:
-        made.append(cluster_table(found))
-    made.append(_labels(found))
+    made = [_runs(found), work_table(found), paid_table(found), _labels(found)]
     return made + [_differing(each) for each in found.runs if _has_differing(each)]
 
 

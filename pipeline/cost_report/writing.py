@@ -52,7 +52,6 @@ def as_json(found: Comparison) -> dict[str, Any]:
         },
         "prices": None if found.prices is None else found.prices.as_json(),
         "prices_from": found.prices_from or None,
-        "target": None if found.target is None else dataclasses.asdict(found.target),
         "notes": list(found.notes),
         "runs": [_run(each) for each in found.runs],
         "how": [
@@ -83,7 +82,6 @@ def _run(each: Figures) -> dict[str, Any]:
         "bill": None if each.bill is None else plain(each.bill) | {"total": each.bill.total},
         "paid": plain(each.paid),
         "cost_per_video": distribution(each),
-        "cluster": plain(each.cluster),
         "agreement": plain(each.agreement),
         "accuracy": plain(each.accuracy),
         "accuracy_less_reference": plain(each.difference),

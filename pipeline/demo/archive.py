@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from workers.sampling import protocol
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
+
+DEMO = Path("demo")
+"""Where jobs keep what they make of the demonstration, when nothing else is named."""
 
 MANIFEST = "manifest.csv"
 LABEL_FILE = "labels.txt"
@@ -99,6 +103,24 @@ def make_archive(
         writer.writerow(["uri", "video_id", "label"])
         writer.writerows([entry.uri, entry.video_id, entry.label] for entry in entries)
     return entries
+
+
+def demo_archive(name: str, settings: ArchiveSettings, *, processes: int = 1) -> Path:
+    """The manifest of an archive in `DEMO`, made where it is not there yet; stderr tells progress.
+
+    Args:
+        name: of its folder.
+        settings: what to generate.
+        processes: how many to render and encode in.
+    """
+    folder = DEMO / name
+
+    def report(done: int) -> None:
+        if done % 20 == 0 or done == settings.videos:
+            print(f"made {done:,} of {settings.videos:,} demo videos", file=sys.stderr, flush=True)
+
+    make_archive(folder, settings, processes=processes, report=report)
+    return folder / MANIFEST
 
 
 def _mapped(

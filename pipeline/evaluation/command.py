@@ -6,12 +6,11 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow as pa
 
 import sta
-from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
+from pipeline.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.errors import RunError, UsageError
 from pipeline.evaluation.findings import find
 from pipeline.evaluation.page import write
@@ -29,7 +28,6 @@ from pipeline.ray_session import check_outlives_job
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, run_trials
 
-_DEMO = Path("demo")
 _DEMO_VIDEOS = 200
 _QUICK = ("random", "score")
 _TRIALS = "trials"
@@ -140,7 +138,7 @@ def _output(arguments: argparse.Namespace) -> str:
         check_outlives_job(arguments.output)
         return str(arguments.output)
     if arguments.input is None:
-        return str(_DEMO / _demo_output(arguments))
+        return str(DEMO / _demo_output(arguments))
     raise UsageError("OUTPUT is missing: name a directory or s3://bucket/prefix for the report")
 
 
@@ -175,7 +173,10 @@ def _asked(arguments: argparse.Namespace) -> tuple[TrialOptions, list[Variant]]:
     names += list(_QUICK) if arguments.quick else []
     if names:
         variants = chosen(variants, names)
-    source = arguments.input or _demo_archive(arguments.videos or _DEMO_VIDEOS)
+    source = arguments.input
+    if source is None:
+        archive = ArchiveSettings(videos=arguments.videos or _DEMO_VIDEOS)
+        source = str(demo_archive("test", archive))
     check_truths(source, model.labels, limit=arguments.limit)
     asked = asked_of_work(
         arguments,
@@ -190,15 +191,3 @@ def _asked(arguments: argparse.Namespace) -> tuple[TrialOptions, list[Variant]]:
         arguments.videos,
     )
     return options, variants
-
-
-def _demo_archive(videos: int) -> str:
-    """The manifest of so many test videos of the demo, which are made where they are not there."""
-    folder = _DEMO / "test"
-
-    def report(done: int) -> None:
-        if done % 20 == 0:
-            print(f"made {done} of {videos} demo videos", file=sys.stderr, flush=True)
-
-    make_archive(folder, ArchiveSettings(videos=videos), report=report)
-    return str(folder / MANIFEST)

@@ -80,8 +80,8 @@ def outcomes(
         unknown.update(truth for truth in chunk.truths if truth is not None and truth not in places)
         judged = [place for place, truth in enumerate(chunk.truths) if truth in places]
         truths = np.array([places[str(chunk.truths[place])] for place in judged], np.int64)
-        views = chunk.changes.shape[1]
         for name in names:
+            views = chunk.probabilities[name].shape[1]
             parts[name].append(
                 np.column_stack(
                     [

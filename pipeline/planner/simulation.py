@@ -105,7 +105,6 @@ class _Sums:
     label_s: float = 0.0
     preemptions: int = 0
     redone: int = 0
-    labelled_units: int = 0
     uncommitted: int = 0
     end: float = 0.0
     label_from: float | None = None

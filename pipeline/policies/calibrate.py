@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.agreement import Estimate, mean, share
 from pipeline.errors import UsageError
-from pipeline.policies.comparison import Comparison, compare
 from pipeline.policies.fitting import Promise, Trace
 from pipeline.policies.heldout import HeldOut, Resampled, held_out, resample
 from pipeline.policies.looks import Ints
@@ -43,13 +41,11 @@ class Calibration:
         architecture: of the model.
         views: of the protocol.
         used: (n,) views that the policy looks at, of each video of the sample.
-        flops_per_view: of the pruning.
         failed: videos of the sample that could not be labelled.
         held_out: what the same fitting on one half did with the other; None where a half is too
             few for the promise.
         resampled: the same for many random halves.
         accuracy: None where no truth is given.
-        adaptive_r: None where no ladder was tried.
     """
 
     policy: PolicyFile
@@ -57,12 +53,10 @@ class Calibration:
     architecture: str
     views: int
     used: Ints
-    flops_per_view: float
     failed: int
     held_out: HeldOut | None
     resampled: Resampled | None
     accuracy: Accuracy | None
-    adaptive_r: Comparison | None
 
     @property
     def flops_share(self) -> float:
@@ -70,27 +64,18 @@ class Calibration:
         return self.policy.point.views / self.views
 
 
-def calibrate(
-    run: RunDirectory,
-    variant: str,
-    promise: Promise,
-    *,
-    ladder: Sequence[tuple[int, str]] = (),
-    r: int = 0,
-) -> Calibration:
+def calibrate(run: RunDirectory, variant: str, promise: Promise) -> Calibration:
     """Fits a policy on every video of a finished trials run.
 
     Args:
         run: the trials.
         variant: name of the pruning that the policy is for.
         promise: what it is to keep.
-        ladder: drop number and name of each rung of an adaptive r, ascending; none to leave it.
-        r: with a ladder the drop number of `variant`, which is neither its first nor its last.
 
     Raises:
         UsageError: the videos are too few for the promise, or there is but one view of each.
     """
-    sample = read_sample(run, variant, ladder)
+    sample = read_sample(run, variant)
     if sample.looks.views < 2:
         raise UsageError(
             "the protocol looks at each video once, so that there is no view to leave out; choose "
@@ -115,21 +100,16 @@ def calibrate(
         source=identity["input"],
         curve=trace.curve(promise.confidence),
     )
-    half = sample.fitting_half
     return Calibration(
         policy=policy,
         promise=promise,
         architecture=content["model"]["architecture"],
         views=sample.looks.views,
         used=trace.views[number],
-        flops_per_view=sample.flops_per_view,
         failed=sample.failed,
-        held_out=held_out(trace, half, promise),
+        held_out=held_out(trace, sample.fitting_half, promise),
         resampled=resample(trace, promise),
         accuracy=_accuracy(sample, trace.views[number]),
-        adaptive_r=None
-        if sample.ladder is None
-        else compare(sample.ladder, r, half, promise, sample.order),
     )
 
 

@@ -7,16 +7,14 @@ import dataclasses
 import os
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import pyarrow as pa
 
 import sta
-from pipeline.demo.archive import MANIFEST, ArchiveSettings, make_archive
+from pipeline.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.errors import RunError, UsageError
 from pipeline.label_flags import asked_of_work
 from pipeline.listing import Listing
@@ -31,7 +29,6 @@ from pipeline.ray_session import check_outlives_job
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, run_trials
 
-_DEMO = Path("demo")
 # Other scenes than those of the archive that the labelling job makes.
 _DEMO_SEED = 1
 
@@ -44,8 +41,6 @@ class _Request:
     policy: Location
     report: Location
     variant: str
-    r: int
-    ladder: tuple[tuple[int, str], ...]
     promise: Promise
 
 
@@ -55,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asked = _request(arguments)
         run = run_trials(asked.trials)
-        found = calibrate(run, asked.variant, asked.promise, ladder=asked.ladder, r=asked.r)
+        found = calibrate(run, asked.variant, asked.promise)
         command = _command(arguments, asked)
         found.policy.write(asked.policy)
         asked.report.write_bytes(page(found, command).encode())
@@ -84,10 +79,11 @@ def _request(arguments: argparse.Namespace) -> _Request:
     checkpoint = arguments.checkpoint or (None if arguments.input else "demo")
     if checkpoint is None:
         raise UsageError("--checkpoint is missing: name fine-tuned weights, or demo")
-    r, variants, ladder = _variants(arguments, checkpoint)
+    pruning = _pruning(arguments, checkpoint)
+    variant = f"r-{pruning.r}"
     policy = _policy_place(arguments)
     stem = policy.uri.removesuffix(".json")
-    source = arguments.input or str(_demo_archive(arguments.sample))
+    source = arguments.input or _demo_archive(arguments.sample)
     _check_enough(source, promise, all_files=arguments.all_files)
     asked = asked_of_work(
         arguments,
@@ -97,8 +93,8 @@ def _request(arguments: argparse.Namespace) -> _Request:
         checkpoint=checkpoint,
     )
     asked = dataclasses.replace(asked, all_files=arguments.all_files)
-    trials = TrialOptions(asked, variants, arguments.sample)
-    return _Request(trials, policy, Location(f"{stem}.html"), _name(r), r, ladder, promise)
+    trials = TrialOptions(asked, {variant: pruning}, arguments.sample)
+    return _Request(trials, policy, Location(f"{stem}.html"), variant, promise)
 
 
 def _policy_place(arguments: argparse.Namespace) -> Location:
@@ -106,7 +102,7 @@ def _policy_place(arguments: argparse.Namespace) -> Location:
         raise UsageError("POLICY is missing: name a file such as policy.json for the policy")
     for name in filter(None, (arguments.policy, arguments.trials)):
         check_outlives_job(name)
-    place = Location.of(arguments.policy or str(_DEMO / "policy.json"))
+    place = Location.of(arguments.policy or str(DEMO / "policy.json"))
     if place.uri.endswith(".html"):
         raise UsageError("POLICY is a JSON file, such as policy.json; its report goes beside it")
     if place.exists():
@@ -124,39 +120,14 @@ def _check_is_policy(place: Location) -> None:
         ) from error
 
 
-def _variants(
-    arguments: argparse.Namespace, checkpoint: str
-) -> tuple[int, dict[str, sta.Pruning], tuple[tuple[int, str], ...]]:
-    """Drop number of the policy's pruning, every pruning by name, and the ladder."""
+def _pruning(arguments: argparse.Namespace, checkpoint: str) -> sta.Pruning:
+    """The policy's pruning, with the model's own drop number where none is asked for."""
     pruning = pruning_from(arguments)
     r = arguments.r
     if r is None:
         model = sta.load_model(checkpoint, architecture=arguments.arch, labels=arguments.labels)
         r = sta.default_pruning(model.architecture).r
-    rungs = parse_ladder(arguments.ladder, r) if arguments.ladder else ()
-    variants = {_name(each): dataclasses.replace(pruning, r=each) for each in {r, *rungs}}
-    return r, variants, tuple((each, _name(each)) for each in rungs)
-
-
-def parse_ladder(text: str, r: int) -> tuple[int, ...]:
-    """Drop numbers, ascending, of a text such as "8,16,22,24".
-
-    Raises:
-        UsageError: it is none, or `r` does not lie between its ends as one of them.
-    """
-    try:
-        rungs = sorted({int(each) for each in text.split(",")})
-    except ValueError:
-        raise UsageError(f"--ladder is drop numbers such as 8,16,22,24; got {text!r}") from None
-    if rungs[0] < 0 or r not in rungs[1:-1]:
-        raise UsageError(
-            f"--ladder must hold --r {r}, a smaller and a larger drop number, 0 or more; got {text}"
-        )
-    return tuple(rungs)
-
-
-def _name(r: int) -> str:
-    return f"r-{r}"
+    return dataclasses.replace(pruning, r=r)
 
 
 def _check_enough(source: str, promise: Promise, *, all_files: bool) -> None:
@@ -166,23 +137,14 @@ def _check_enough(source: str, promise: Promise, *, all_files: bool) -> None:
     promise.check(found, f"{source} has {found:,}")
 
 
-def _demo_archive(sample: int) -> Path:
+def _demo_archive(sample: int) -> str:
     """The manifest of an archive of scenes that neither the model nor the labelling job has seen.
 
     A smaller archive is the beginning of a larger one.
     """
-    videos = min(sample, DEMO_VIDEOS)
-    folder = _DEMO / f"calibration-{videos}"
-    began = time.monotonic()
-
-    def report(done: int) -> None:
-        if done % 100 == 0 or done == videos:
-            took = time.monotonic() - began
-            print(f"made {done:,} of {videos:,} videos ({took:.0f} s)", file=sys.stderr, flush=True)
-
-    settings = ArchiveSettings(videos=videos, seed=_DEMO_SEED)
-    make_archive(folder, settings, processes=len(os.sched_getaffinity(0)), report=report)
-    return folder / MANIFEST
+    settings = ArchiveSettings(videos=min(sample, DEMO_VIDEOS), seed=_DEMO_SEED)
+    processes = len(os.sched_getaffinity(0))
+    return str(demo_archive(f"calibration-{settings.videos}", settings, processes=processes))
 
 
 def _command(arguments: argparse.Namespace, asked: _Request) -> str:

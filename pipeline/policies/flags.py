@@ -85,12 +85,6 @@ def _add_work_flags(made: argparse.ArgumentParser) -> None:
     )
     add_protocol_flags(work)
     work.add_argument(
-        "--ladder",
-        metavar="R,R,...",
-        help="also try an adaptive r: drop numbers such as 8,16,22,24, of which --r is neither the "
-        "least nor the largest; the report says whether it is worth having",
-    )
-    work.add_argument(
         "--trials",
         metavar="DIR",
         help="folder for what every view says (default: POLICY without its ending, and -trials)",

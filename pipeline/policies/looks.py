@@ -84,9 +84,7 @@ class Looks:
 
 
 def views_used(looks: Looks, margin: float) -> Ints:
-    """(n,) views that the policy of this margin looks at; as `view_policy.views_needed`, of all
-    videos at once.
-    """
+    """(n,) views that the policy of this margin looks at."""
     seen = np.tile(np.arange(1, looks.views + 1), looks.videos)
     settled = ViewPolicy(margin).are_settled(looks.leads.ravel(), seen=seen, views=looks.views)
     return np.asarray(settled.reshape(looks.leads.shape).argmax(axis=1) + 1)

@@ -6,10 +6,6 @@ from pipeline.numerals import digits
 from pipeline.page.render import render
 from pipeline.policies import plots, words
 from pipeline.policies.calibrate import Calibration
-from pipeline.policies.comparison import Comparison, Together
-
-# Shares of views below this are not told.
-_LEAST_SHARE = 0.0005
 
 
 def page(found: Calibration, command: str) -> str:
@@ -19,7 +15,6 @@ def page(found: Calibration, command: str) -> str:
         found: the policy and what speaks for it.
         command: the labelling command that uses the policy.
     """
-    adaptive = found.adaptive_r
     return render(
         "policies/report.html.j2",
         title=f"Calibration: how many views {found.architecture} needs",
@@ -37,13 +32,6 @@ def page(found: Calibration, command: str) -> str:
         held_out=words.held_out(found),
         resampled=words.resampled(found),
         accuracy=None if found.accuracy is None else words.accuracy(found),
-        adaptive=adaptive,
-        rungs=None if adaptive is None else plots.rungs(adaptive),
-        rows=[] if adaptive is None else _rows(adaptive),
-        verdict="" if adaptive is None else words.verdict(adaptive),
-        shares="" if adaptive is None else _shares(adaptive),
-        compared="" if adaptive is None else words.compared(adaptive),
-        together=_together(adaptive.together) if adaptive and adaptive.together else [],
     )
 
 
@@ -80,42 +68,3 @@ def _cards(found: Calibration) -> list[tuple[str, str, str]]:
         each_of = f"of {found.resampled.count} random halves"
         cards.append((f"{found.resampled.kept}", "keep the promise", each_of))
     return cards
-
-
-def _rows(found: Comparison) -> list[tuple[str, str, str]]:
-    """(what, agreement, what to add) of the comparison's table."""
-    fixed = [
-        (f"fixed r = {r}", words.interval(each), _cost(flops, found))
-        for r, each, flops in zip(found.rs, found.rungs, found.rung_flops, strict=True)
-    ]
-    cost = _cost(found.flops, found)
-    return [
-        *fixed,
-        ("fixed r at the same FLOPs", words.interval(found.fixed), cost),
-        ("the same rungs by lot", words.interval(found.random), cost),
-        ("adaptive r", words.interval(found.adaptive), cost),
-    ]
-
-
-def _shares(found: Comparison) -> str:
-    parts = ", ".join(
-        f"{digits(100 * share)} % of the views r = {r}"
-        for r, share in zip(found.rs, found.shares, strict=True)
-        if share >= _LEAST_SHARE
-    )
-    return f"It gave {parts}."
-
-
-def _cost(flops: float, found: Comparison) -> str:
-    """FLOPs of a view as a share of the lowest rung's."""
-    return f"{digits(100 * flops / found.rung_flops[0])} %"
-
-
-def _together(found: Together) -> list[str]:
-    ratio = found.flops_ratio
-    return [
-        f"With adaptive views, each fitted to the promise against its own full protocol, a video "
-        f"took {digits(100 * ratio.value)} % ({digits(100 * ratio.low)} to "
-        f"{digits(100 * ratio.high)}) of the FLOPs that it took at the fixed r; the agreement "
-        f"with the lowest rung differed by {words.points(found.difference)}."
-    ]

@@ -9,11 +9,9 @@ from markupsafe import Markup
 
 from pipeline.page.figures import COLOURS, inline_svg, new_figure
 from pipeline.policies.calibrate import Calibration
-from pipeline.policies.comparison import Comparison
 from pipeline.policies.heldout import Resampled
 
-_BLUE, _RED, _GREEN, _YELLOW = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[3]
-_GREY = "#8a93a0"
+_BLUE, _RED, _GREEN = COLOURS[0], COLOURS[1], COLOURS[2]
 _TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 
@@ -76,36 +74,3 @@ def resamplings(found: Resampled, promise: float) -> Markup:
 
 def _histogram(axes: Any, values: np.ndarray, low: float, high: float) -> None:
     axes.hist(values, bins=np.linspace(low, high, 25), color=_BLUE, edgecolor="white")
-
-
-def rungs(found: Comparison) -> Markup:
-    """Agreement of fixed r, of adaptive r and of rungs by lot against FLOPs per view."""
-    flops = np.array(found.rung_flops)
-    figure, axes = new_figure()
-    scale = 100 / flops[0]
-    axes.plot(
-        scale * flops,
-        [100 * each.value for each in found.rungs],
-        "o-",
-        color=_GREY,
-        label="fixed r",
-    )
-    for r, x, each in zip(found.rs, scale * flops, found.rungs, strict=True):
-        axes.annotate(
-            f"r = {r}", (x, 100 * each.value), textcoords="offset points", xytext=(0, -13),
-            ha="center", fontsize=8, color=_GREY,
-        )  # fmt: skip
-    for each, colour, name, marker in (
-        (found.adaptive, _BLUE, "adaptive r", "o"),
-        (found.random, _YELLOW, "rungs by lot", "s"),
-    ):
-        errors = [[100 * (each.value - each.low)], [100 * (each.high - each.value)]]
-        axes.errorbar(
-            scale * found.flops, 100 * each.value, yerr=errors, fmt=marker, capsize=3,
-            color=colour, label=name,
-        )  # fmt: skip
-    axes.set_xlabel(f"FLOPs per view, % of r = {found.rs[0]}")
-    axes.set_ylabel(f"label of r = {found.rs[0]}, %")
-    axes.margins(x=0.1, y=0.2)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
-    return inline_svg(figure, "Adaptive r against fixed r and against rungs by lot")

@@ -7,7 +7,6 @@ import numpy as np
 from pipeline.agreement import Estimate
 from pipeline.numerals import digits
 from pipeline.policies.calibrate import Calibration
-from pipeline.policies.comparison import Comparison
 from pipeline.run_report import words
 
 
@@ -23,8 +22,6 @@ def summary(found: Calibration) -> str:
     ]
     if found.accuracy is not None:
         rows.append(("Accuracy:", accuracy(found)))
-    if found.adaptive_r is not None:
-        rows.append(("Adaptive r:", f"{verdict(found.adaptive_r)}; {compared(found.adaptive_r)}"))
     return "\n".join(f"{name:<13} {text}" for name, text in rows)
 
 
@@ -103,19 +100,6 @@ def accuracy(found: Calibration) -> str:
     return (
         f"{interval(each.policy)} right, by all views {interval(each.all_views)}; difference "
         f"{points(each.difference)}"
-    )
-
-
-def verdict(found: Comparison) -> str:
-    """Whether adaptive r is worth having."""
-    return "worth having" if found.is_worth_having else "not worth having"
-
-
-def compared(found: Comparison) -> str:
-    """Adaptive r beside what it must beat."""
-    return (
-        f"agreement with r = {found.rs[0]} over fixed r {points(found.over_fixed)}, over rungs by "
-        f"lot {points(found.over_random)}"
     )
 
 

@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 
 _CHUNK_BYTES = 64 * 1024**2
 _MOST_ROWS = 4096
-_COLUMNS = ["unit_id", "video_id", "truth", "status", "changes", "trials"]
+_COLUMNS = ["unit_id", "video_id", "truth", "status", "trials"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,6 @@ class Trials:
         unit_ids: (n,)
         video_ids: (n,)
         truths: (n,) the label that the input gives, None where it gives none.
-        changes: (n, views) change of the picture; see `workers.redundancy`.
         probabilities: by variant (n, views, classes), views clip by clip and crop by crop.
         flops: by variant (n,) int64 multiply-accumulates of all views.
         gpu_ms: by variant (n,) float64 device time of all views, milliseconds.
@@ -40,7 +39,6 @@ class Trials:
     unit_ids: list[str]
     video_ids: list[str]
     truths: list[str | None]
-    changes: Floats
     probabilities: dict[str, Floats]
     flops: dict[str, npt.NDArray[np.int64]]
     gpu_ms: dict[str, npt.NDArray[np.float64]]
@@ -92,7 +90,6 @@ def _chunk(rows: pa.Table, names: list[str], views: int, classes: int) -> Trials
         unit_ids=good["unit_id"].to_pylist(),
         video_ids=good["video_id"].to_pylist(),
         truths=good["truth"].to_pylist(),
-        changes=_numbers(pc.list_flatten(good["changes"])).reshape(count, views),
         probabilities={name: said[:, place] for place, name in enumerate(names)},
         flops={name: flops[:, place] for place, name in enumerate(names)},
         gpu_ms={name: gpu_ms[:, place] for place, name in enumerate(names)},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.policies import PolicyFile
-from pipeline.policies.command import main, parse_ladder
+from pipeline.policies.command import main
 from pipeline.policies.flags import DEMO_VIDEOS, parser
 from pipeline.storage import Location
 from tests.videos import write_video
@@ -42,7 +42,7 @@ def archive(tmp_path_factory):
 def calibrated(archive, random_checkpoint, tmp_path_factory):
     """What a calibration prints, and the policy file that it writes."""
     place = tmp_path_factory.mktemp("calibration") / "policy.json"
-    asked = ["--views", "2x3", "--r", "16", "--direction", "FFF", "--ladder", "8,16,20"]
+    asked = ["--views", "2x3", "--r", "16", "--direction", "FFF"]
     done = run("calibrate.py", archive, place, "--checkpoint", random_checkpoint, *HALF, *asked)
     assert done.returncode == 0, done.stderr
     return done.stdout, place
@@ -55,7 +55,7 @@ def test_policy_report_and_trials_lie_beside_each_other(calibrated):
     assert policy.point.low >= 0.5
     assert (policy.pruning["r"], policy.pruning["direction"]) == (16, "FFF")
     assert (place.parent / "policy-trials" / "_SUCCESS").exists()
-    assert "Adaptive r" in place.with_suffix(".html").read_text()
+    assert "Label by this policy with" in place.with_suffix(".html").read_text()
     assert "the label of all 6 views for 50 % of videos at least" in said
     assert "6 videos (1 more failed)" in said
 
@@ -81,8 +81,7 @@ def test_another_promise_on_the_same_trials_labels_nothing_anew(
     other = place.with_name("other.json")
     done = run(
         "calibrate.py", archive, other, "--checkpoint", random_checkpoint, "--trials", trials,
-        "--views", "2x3", "--r", "16", "--direction", "FFF", "--ladder", "8,16,20",
-        "--agreement", "0.3",
+        "--views", "2x3", "--r", "16", "--direction", "FFF", "--agreement", "0.3",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert PolicyFile.read(Location.of(str(other))).agreement == 0.3
@@ -114,15 +113,8 @@ def test_what_was_left_out_or_cannot_be_is_said_in_one_line(capsys, archive, tmp
     demo = (archive, place, "--checkpoint", "demo", *HALF)
     assert "JSON file" in refused(capsys, archive, tmp_path / "x.html", *demo[2:])
     assert "--confidence must be above 0" in refused(capsys, *demo, "--confidence", "0")
-    for ladder in ("8,16", "22,24", "a,b", "22"):
-        assert "--ladder" in refused(capsys, *demo, "--ladder", ladder)
-    assert "the largest r here is 24" in refused(capsys, *demo, "--ladder", "8,22,400")
+    assert "the largest r here is 24" in refused(capsys, *demo, "--r", "400")
     assert not place.exists()
-
-
-def test_a_ladder_is_sorted_and_holds_the_policys_r_inside():
-    assert parse_ladder("24, 8,22,16,8", 22) == (8, 16, 22, 24)
-    assert parse_ladder("0,16,24", 16) == (0, 16, 24)
 
 
 def test_help_tells_how_many_videos_the_demo_makes(capsys):

@@ -1,10 +1,14 @@
-"""The job that prints the paper's FLOPs beside ours."""
+"""The job that prints the paper's numbers beside ours."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from jobs import reproduce
 from pipeline.reproduce import TABLE_2, TABLE_3, compare
+from tests.videos import write_video
 
 JOB = Path(__file__).parents[2] / "jobs" / "reproduce.py"
 
@@ -32,3 +36,36 @@ def test_the_job_prints_both_tables_and_names_both_conventions():
     assert done.returncode == 0, done.stderr
     for words in ("Table 2", "Table 3", "(macs)", "(fvcore)", "16 of 16 cells within 0.8"):
         assert words in done.stdout
+
+
+@pytest.mark.parametrize(("part", "says"), [("trajectory", "Table 1"), ("gradnorm", "Figure 3")])
+def test_the_measures_are_taken_on_the_model_and_the_videos_that_are_named(
+    part, says, random_checkpoint, tmp_path, capsys
+):
+    video = write_video(tmp_path / "a.mp4", frames=30)
+    assert reproduce.main([part, str(video), "--checkpoint", str(random_checkpoint)]) == 0
+    said = capsys.readouterr().out
+    for words in (says, str(random_checkpoint), "1 video of", str(video)):
+        assert words in said
+
+
+def test_without_names_the_measures_are_of_the_demonstration(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reproduce, "_DEMO_VIDEOS", 2)
+    assert reproduce.main(["trajectory"]) == 0
+    assert "vit_demo (demo), r = 22; the middle view of 2 videos of demo/" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_wrong_command_is_refused_in_one_line(tmp_path, capsys):
+    for arguments, words in (
+        ([str(tmp_path)], "--checkpoint is missing"),
+        ([str(tmp_path), "--checkpoint", "demo"], "no video to measure in"),
+        ([str(tmp_path), "--checkpoint", "demo", "--videos", "0"], "--videos must be 1 or more"),
+    ):
+        assert reproduce.main(["gradnorm", *arguments]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert words in said
+        assert said.count("\n") == 1

@@ -52,7 +52,6 @@ def write_trials(
             "video_id": f"video {number}",
             "truth": truth,
             "status": "ok",
-            "changes": [float(number)] * views,
             "trials": [
                 {
                     "variant": name,

@@ -124,9 +124,10 @@ def test_an_exception_between_two_writes_leaves_nothing(filesystem, tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_writer_that_nobody_closes_leaves_nothing(filesystem, tmp_path):
+def test_a_stream_that_nobody_closes_leaves_nothing_whoever_writes_to_it(filesystem, tmp_path):
     def forget():
-        writer = pq.ParquetWriter(str(tmp_path / "a"), TABLE.schema, filesystem=filesystem)
+        stream = filesystem.open_output_stream(str(tmp_path / "a"))
+        writer = pq.ParquetWriter(stream, TABLE.schema)
         writer.write_table(TABLE)
 
     forget()

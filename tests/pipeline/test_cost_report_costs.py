@@ -1,25 +1,17 @@
-"""Costs: starts that were killed or differ, the cluster for an archive, prices, what is refused."""
+"""Costs: starts that were killed or differ, prices, what is refused."""
 
 import json
 
 import pytest
 
 from pipeline.cost_report import words
-from pipeline.cost_report.cluster import CORES_PER_STEP, UTILISATION, Target, cluster_for
 from pipeline.cost_report.compare import compare
 from pipeline.cost_report.plots import plots
 from pipeline.cost_report.runs import open_runs
-from pipeline.cost_report.shared import Work
-from pipeline.cost_report.starts import Labellers, read_starts
+from pipeline.cost_report.starts import read_starts
 from pipeline.errors import UsageError
 from pipeline.prices import Prices
 from tests.pipeline.synthetic_runs import ON_GPU, PRICES, Made, make_run, make_timeline, start
-
-ONE_HOUR = Work(
-    videos=360, video_ns=3600 * 10**9, device_ns=400 * 10**9, decode_ns=900 * 10**9,
-    bytes_read=10**9, gets=360,
-)  # fmt: skip
-GPU, CPU = Labellers(cpus=0.0, gpus=1.0), Labellers(cpus=1.0, gpus=0.0)
 
 
 def started(tmp_path, *starts):
@@ -48,45 +40,6 @@ def test_device_time_on_different_labellers_is_weighted_by_what_each_did(tmp_pat
     assert labellers.cpus == pytest.approx(0.75, abs=0.01)
     assert labellers.cpus + labellers.gpus == pytest.approx(1.0)
     assert held.gpu_s == pytest.approx(2 * 19.4)
-
-
-def test_the_cluster_for_an_archive_has_whole_gpus_and_cores_by_steps():
-    target = Target(archive_hours=10_000, deadline_s=8 * 3600)
-    prices = Prices(gpu_hour=2.5, core_hour=0.04, read_gb=0.01, get_1000=0.4, gpu_cores=8)
-    found = cluster_for(target, ONE_HOUR, GPU, prices)
-    each = 8 * 3600 * UTILISATION
-    assert (found.gpus, found.label_cores) == (164, 0)  # 4e6 s / 24480 s, rounded up
-    assert found.gpus - 1 < 10_000 * 400 / each < found.gpus
-    assert found.decode_cores - 1 < 10_000 * 900 / each < found.decode_cores
-    assert found.cores % CORES_PER_STEP == 0
-    assert 0 <= found.cores - found.decode_cores - found.own_cores < CORES_PER_STEP
-    assert found.hours <= 8
-    assert found.bottleneck == "GPUs"
-    # The 372 cores come with the GPUs, which have 1,312.
-    reading = 10_000 * (0.01 + 0.36 * 0.4)
-    assert found.money == pytest.approx(164 * 2.5 * found.hours + reading)
-
-
-def test_without_gpus_labelling_and_decoding_share_the_cores():
-    found = cluster_for(Target(10_000, 8 * 3600), ONE_HOUR, CPU, None)
-    assert (found.gpus, found.money, found.bottleneck) == (0, None, "cores")
-    busy_s = found.hours * 3600 * (found.cores - found.own_cores) * UTILISATION
-    assert busy_s == pytest.approx(10_000 * 1300)
-    assert found.hours <= 8
-
-
-def test_an_archive_of_a_minute_still_needs_a_gpu():
-    assert cluster_for(Target(1 / 60, 3600), ONE_HOUR, GPU, None).gpus == 1
-
-
-def test_videos_without_a_length_tell_no_cluster():
-    assert cluster_for(Target(1, 3600), Work(videos=3, device_ns=1), GPU, None) is None
-
-
-@pytest.mark.parametrize("target", [(0, 8), (-1, 8), (10, 0), (float("nan"), 8)])
-def test_an_archive_or_a_deadline_of_nothing_is_refused(target):
-    with pytest.raises(UsageError, match="must be more than 0"):
-        Target(*target)
 
 
 def test_one_price_list_holds_for_all_runs_and_that_is_said(tmp_path):

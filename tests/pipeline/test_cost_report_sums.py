@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from pipeline.cost_report.cluster import Target
 from pipeline.cost_report.compare import compare
 from pipeline.cost_report.writing import as_json
 from tests.pipeline.synthetic_runs import (
@@ -48,8 +47,12 @@ def content(tmp_path_factory):
         make_run(folder / "dense", DENSE),
         make_run(folder / "more", dataclasses.replace(PRUNED, r=30, blur=0.8), first=2),
     ]
-    found = compare(runs, target=Target(10_000, 8 * 3600))
-    return json.loads(json.dumps(as_json(found)))
+    return json.loads(json.dumps(as_json(compare(runs))))
+
+
+def test_a_statement_stands_in_the_report_only_where_a_test_compares_it_with_the_figure(content):
+    shown = {each["name"] for each in content["how"] if each["statements"]}
+    assert shown == {"shared", "work", "whole", "agreement", "accuracy"}
 
 
 def test_sums_over_the_shared_videos_are_duckdbs_to_the_digit(content):

@@ -16,13 +16,12 @@ RANDOM = Variant(
 
 
 def chunk(truths, said, *, failed=0):
-    count, views = len(truths), 2
+    count = len(truths)
     names = list(said)
     return Trials(
         unit_ids=[str(n) for n in range(count)],
         video_ids=[str(n) for n in range(count)],
         truths=truths,
-        changes=np.zeros((count, views), np.float32),
         probabilities=said,
         flops=dict.fromkeys(names, np.full(count, 200, np.int64)),
         gpu_ms={name: np.arange(count) * 4.0 for name in names},

@@ -13,8 +13,9 @@ from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
 from pipeline.tables import build_tables
 from pipeline.verify import verify
+from tests.policies import views_needed
 from workers.schema import UNITS_SCHEMA
-from workers.view_policy import ViewPolicy, leads, view_order, views_needed
+from workers.view_policy import ViewPolicy, leads, view_order
 
 CLIPS, CROPS = 3, 2
 ORDER = view_order(CLIPS, range(CROPS))

@@ -7,8 +7,9 @@ from pipeline.errors import UsageError
 from pipeline.policies.bounds import lower_bound
 from pipeline.policies.fitting import Promise, Trace, margins
 from pipeline.policies.looks import Looks, views_used
+from tests.policies import views_needed
 from tests.trial_runs import said
-from workers.view_policy import ViewPolicy, needed_lead, view_order, views_needed
+from workers.view_policy import ViewPolicy, needed_lead, view_order
 
 ORDER = [clip * 3 + crop for clip, crop in view_order(5, range(3))]
 

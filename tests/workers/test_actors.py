@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import sta
-from pipeline.manifest import MANIFEST_SCHEMA
+from pipeline.manifest import MANIFEST_SCHEMA, unit_spans
 from pipeline.manifest import unit_id as manifest_id
 from tests.videos import write_video
 from workers.decode_actor import DecodeActor
@@ -232,7 +232,7 @@ def test_the_units_of_a_timeline_are_labelled_clip_by_clip(tmp_path, checkpoint)
     video = str(write_video(tmp_path / "a.mp4", frames=300, options={"g": "30"}))
     rows = [
         {"unit_id": str(start), "video_id": "a", "uri": video, "start_s": start, "end_s": end}
-        for start, end in timeline.stretches(10.0)
+        for start, end in unit_spans(10.0, timeline.unit_s)
     ]
     decoded = pa.concat_tables(
         DecodeActor(timeline)(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))

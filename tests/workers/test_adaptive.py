@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import sta
+from tests.policies import views_needed
 from tests.workers.late_lane import LateLane
 from workers.adaptive import AdaptiveLabeller
 from workers.labelling import Frames, IdMismatch, Labeller, LabellerConfig
 from workers.sampling import protocol
-from workers.view_policy import ViewPolicy, leads, view_order, views_needed
+from workers.view_policy import ViewPolicy, leads, view_order
 
 SIZE = 112
 VIEWS = (3, 3)
@@ -72,7 +73,7 @@ def everything(checkpoint):
 
 @pytest.fixture(scope="module")
 def looked(checkpoint):
-    return adaptive(checkpoint).label(UNITS)
+    return list(adaptive(checkpoint).stream(UNITS))
 
 
 def test_as_many_views_are_looked_at_as_a_simulation_from_stored_probabilities_says(
@@ -104,7 +105,7 @@ def test_a_unit_has_the_same_bits_whatever_it_shares_its_batches_with(
     made = adaptive(checkpoint)
     for number in (2, 6):
         chosen = [*companions, number]
-        results = made.label([UNITS[each] for each in chosen])
+        results = list(made.stream([UNITS[each] for each in chosen]))
         assert [bits(x) for x in results] == [bits(looked[each]) for each in chosen]
 
 
@@ -116,19 +117,19 @@ def test_a_late_device_changes_no_bit(checkpoint, looked, late):
     )
     made = adaptive(checkpoint, lanes=lanes)
     for _ in range(2):
-        assert [bits(each) for each in made.label(UNITS)] == [bits(each) for each in looked]
+        assert [bits(each) for each in made.stream(UNITS)] == [bits(each) for each in looked]
 
 
 def test_a_policy_that_is_never_content_looks_at_every_view(checkpoint, everything):
     made = adaptive(checkpoint, ViewPolicy(float("inf")))
-    looks = made.label(UNITS[:3])
+    looks = list(made.stream(UNITS[:3]))
     assert [len(each.views) for each in looks] == [9] * 3
     assert made.engine.launches == 7
 
 
 def test_a_policy_of_one_view_wastes_no_place_in_a_batch(checkpoint):
     made = adaptive(checkpoint, ViewPolicy(float("inf"), most=1))
-    assert [len(each.views) for each in made.label(UNITS[:8])] == [1] * 8
+    assert [len(each.views) for each in made.stream(UNITS[:8])] == [1] * 8
     assert made.engine.launches == 2
 
 
@@ -157,7 +158,7 @@ def test_the_device_time_of_all_batches_is_borne_by_the_views_that_were_used(che
         return landed
 
     made.engine.land = landing
-    looks = made.label(UNITS)
+    looks = list(made.stream(UNITS))
     borne = sum(view.device_ms for each in looks for view in each.views)
     assert len(times) == made.engine.launches
     assert borne == pytest.approx(sum(times))
@@ -165,7 +166,7 @@ def test_the_device_time_of_all_batches_is_borne_by_the_views_that_were_used(che
 
 def test_views_computed_on_speculation_are_thrown_away(checkpoint, looked):
     made = adaptive(checkpoint)
-    made.label(UNITS)
+    list(made.stream(UNITS))
     used = sum(len(each.views) for each in looked)
     assert made.engine.launches * BATCH > used
     assert made.engine.launches <= -(-used // BATCH) + 3
@@ -176,9 +177,9 @@ def test_a_stream_that_is_left_midway_leaves_the_labeller_as_it_was(checkpoint, 
     stream = made.stream(UNITS)
     next(stream)
     with pytest.raises(RuntimeError, match="one stream of units at a time"):
-        made.label(UNITS)
+        list(made.stream(UNITS))
     stream.close()
-    assert [bits(each) for each in made.label(UNITS)] == [bits(each) for each in looked]
+    assert [bits(each) for each in made.stream(UNITS)] == [bits(each) for each in looked]
 
 
 def test_a_batch_that_returns_other_ids_is_refused(checkpoint, monkeypatch):
@@ -191,7 +192,7 @@ def test_a_batch_that_returns_other_ids_is_refused(checkpoint, monkeypatch):
 
     monkeypatch.setattr(made.engine, "step", swapped)
     with pytest.raises(IdMismatch, match=r"views 0 to 3 went in and views \[3, 2, 1, 0\] came"):
-        made.label(UNITS)
+        list(made.stream(UNITS))
 
 
 def test_a_timeline_is_refused(checkpoint):
@@ -201,7 +202,7 @@ def test_a_timeline_is_refused(checkpoint):
 
 
 def test_no_units_give_no_labels(checkpoint):
-    assert adaptive(checkpoint).label([]) == []
+    assert list(adaptive(checkpoint).stream([])) == []
 
 
 def test_a_model_that_says_nothing_is_asked_for_every_view_and_ends(tmp_path):
@@ -210,5 +211,5 @@ def test_a_model_that_says_nothing_is_asked_for_every_view_and_ends(tmp_path):
     torch.nn.init.constant_(model.head.weight, torch.nan)
     path = tmp_path / "broken.safetensors"
     sta.save_checkpoint(model, path, labels=list("abc"), origin="random")
-    looks = adaptive(str(path)).label(UNITS[:2])
+    looks = list(adaptive(str(path)).stream(UNITS[:2]))
     assert [len(each.leads) for each in looks] == [len(ORDER)] * 2

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from pipeline.manifest import unit_spans
 from workers.decoding.clips import ClipPicker
 from workers.decoding.frames import FrameStore, Pixels
 from workers.decoding.runs import Clock
@@ -35,12 +36,12 @@ def frame(number: int) -> av.VideoFrame:
 
 
 def picked(
-    made: Protocol, times: np.ndarray, stretch: tuple[float, float | None], *, from_frame: int = 0
+    made: Protocol, times: np.ndarray, span: tuple[float | None, float | None], *, from_frame: int
 ) -> tuple[np.ndarray, int, int]:
-    """(frame numbers of each clip, number of the first clip, frames of the stretch)."""
+    """(frame numbers of each clip, number of the first clip, frames of the unit)."""
     allocate = allocator()
     store = FrameStore(3, made, allocate, output_bytes=1 << 30, growing=True)
-    picker = ClipPicker(made, Need.of(made, *stretch), store)
+    picker = ClipPicker(made, Need.of(made, *span), store)
     for number in range(from_frame, len(times)):
         picker.take(float(times[number]), frame(number))
         if picker.done:
@@ -61,10 +62,10 @@ def test_the_same_frames_as_by_their_times(name: str, seed: int) -> None:
     length_s = float(times[-1]) + 0.04
     expected = made.timeline_indices(times, made.clip_numbers(0.0, length_s))
     clips, frames = [], 0
-    for stretch in made.stretches(length_s):
-        early = max(0, int(np.searchsorted(times, stretch[0])) - int(rng.integers(1, 9)))
+    for span in unit_spans(length_s, made.unit_s):
+        early = max(0, int(np.searchsorted(times, span[0] or 0.0)) - int(rng.integers(1, 9)))
         early = int(np.searchsorted(times, times[early]))
-        numbers, first, count = picked(made, times, stretch, from_frame=early)
+        numbers, first, count = picked(made, times, span, from_frame=early)
         assert first == len(clips)
         clips += numbers.tolist()
         frames += count

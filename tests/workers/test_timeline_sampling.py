@@ -17,25 +17,6 @@ def timeline(every_s: float = 2.0, **options: object) -> Protocol:
     return protocol("videomae-k400", every_s=every_s, **options)  # type: ignore[arg-type]
 
 
-def units(made: Protocol, duration_s: float) -> list[range]:
-    return [
-        made.clip_numbers(start, duration_s if end is None else end)
-        for start, end in made.stretches(duration_s)
-    ]
-
-
-@pytest.mark.parametrize("every_s", INTERVALS)
-@pytest.mark.parametrize("clips", [1, 3, 16])
-def test_units_share_no_clip_and_lose_none(every_s: float, clips: int) -> None:
-    made = timeline(every_s, views=(clips, 1))
-    exact = [n * every_s for n in (1, clips, 5 * clips)]
-    for duration_s in [0.01, *exact, *RNG.uniform(0.02, 500 * every_s, 30)]:
-        together = [k for unit in units(made, duration_s) for k in unit]
-        assert together == list(range(len(together)))
-        assert (len(together) - 1) * every_s < duration_s
-        assert len(together) * every_s >= duration_s - 2e-6 * every_s
-
-
 @pytest.mark.parametrize("every_s", INTERVALS)
 def test_every_unit_but_the_last_is_full_even_after_days(every_s: float) -> None:
     made = timeline(every_s)
@@ -51,14 +32,6 @@ def test_stretches_cut_anywhere_share_no_clip_and_lose_none(every_s: float) -> N
     edges = [0.0, *sorted(RNG.uniform(0, duration_s, 40)), 64 * every_s, duration_s]
     together = [k for a, b in pairwise(sorted(edges)) for k in made.clip_numbers(a, b)]
     assert together == list(range(322))
-
-
-def test_the_last_stretch_has_no_end_and_every_stretch_holds_a_clip() -> None:
-    made = timeline(2.0)
-    assert made.unit_s == 32.0
-    assert made.stretches(64.0) == [(0.0, 32.0), (32.0, None)]
-    assert made.stretches(64.1) == [(0.0, 32.0), (32.0, 64.0), (64.0, None)]
-    assert made.stretches(0.04) == [(0.0, None)]
 
 
 def test_a_clip_begins_with_the_frame_on_display_and_goes_on_at_the_stride() -> None:

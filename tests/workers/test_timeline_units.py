@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from pipeline.manifest import unit_spans
 from tests import recordings, videos
 from tests.corpus import CORPUS, needs_corpus
 from workers.decoding import DecodedUnit, SandboxedDecoder, Unit, timeline
@@ -95,7 +96,7 @@ def assert_equal_to_sequential(
     truth = videos.sequential_frames(path)
     times, length_s = times_and_length(path)
     if edges is None:
-        edges = [start for start, _ in PROTOCOL.stretches(length_s)]
+        edges = [start or 0.0 for start, _ in unit_spans(length_s, PROTOCOL.unit_s)]
     expected = PROTOCOL.timeline_indices(times, PROTOCOL.clip_numbers(0.0, length_s))
     results, clip = [], 0
     for unit in units(path, edges):

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from workers.view_policy import ViewPolicy, lead, leads, needed_lead, view_order, views_needed
+from tests.policies import views_needed
+from workers.view_policy import ViewPolicy, lead, leads, needed_lead, view_order
 
 
 @pytest.mark.parametrize(("clips", "crops"), [(1, 1), (5, 3), (4, 3), (2, 3), (10, 1)])
