@@ -3,7 +3,7 @@
 A frame's number is the count of the frames before it. Where not all of them are decoded, the
 packets must show that each gives one frame; what is not certain counts as doubt.
 
-Sources: ITU-T H.264, 7.3.2.1.1, 7.3.2.2 and 7.3.3; ITU-T H.265, 7.3.2.3.1, 7.3.6.1 and 7.4.2.2;
+Sources: ITU-T H.264, 7.3.2.2 and 7.3.3; ITU-T H.265, 7.3.2.3.1, 7.3.6.1 and 7.4.2.2;
 ITU-T H.262, 6.2.3; ISO/IEC 14496-2, 6.2.5; ITU-T T.81, B.1.1.3; IEC 61834-2, 10.1; SMPTE ST 2019-1
 (VC-3) and RDD 36 (ProRes), whose frames hold both fields.
 """
@@ -12,18 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
 from workers.decoding import nal
 from workers.decoding.bits import Bits
+from workers.decoding.h264_sequence import Sequence, read_sequence
 
 _H264_SPS, _H264_PPS = 7, 8
-_H264_WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 _HEVC_PARAMETERS = (32, 33, 34)
 _HEVC_PPS = 34
 _HEVC_ENDS = (36, 37)
 _HEVC_BROKEN_LINKS = (16, 17, 18)
 _MPEG_PICTURE, _MPEG_EXTENSION, _MPEG_CODING = 0x00, 0xB5, 8
+_MPEG_SEQUENCE, _MPEG_SLICES = 0xB3, range(0x01, 0xB0)  # a slice's code is its row of macroblocks
 _MPEG_FIELDS, _MPEG_FRAME = [1, 2], 3
 _MPEG_D_PICTURE = 4
 _MPEG4_PICTURE, _MPEG4_LAYERS = 0xB6, range(0x20, 0x30)
@@ -42,9 +42,10 @@ class Pictures:
         self._framing = nal.framing(codec, extradata)
         self._first = True
         self._parameters: set[bytes] = set()
-        self._sequences: dict[int, _Sequence] = {}
+        self._sequences: dict[int, Sequence] = {}
         self._used: dict[int, int] = {}
         self._reference: int | None = None
+        self._height = 0
         checks: dict[str, Callable[[memoryview], bool]] = {
             "h264": self._is_h264_frame,
             "hevc": self._is_hevc_frame,
@@ -84,7 +85,7 @@ class Pictures:
         if self._codec != "h264":
             return
         if data[0] & 31 == _H264_SPS:
-            number, sequence = _sequence(Bits(data[1:]))
+            number, sequence = read_sequence(Bits(data[1:]))
             self._sequences[number] = sequence
         elif data[0] & 31 == _H264_PPS:
             bits = Bits(data[1:])
@@ -96,7 +97,7 @@ class Pictures:
         return nal.units(packet, self._framing)
 
     def _is_h264_frame(self, packet: memoryview) -> bool:
-        if self._framing is None or not nal.is_whole(packet, self._framing):
+        if self._framing is None or not _is_sound(packet, self._framing):
             return False
         starts = 0
         for unit in self._units(packet):
@@ -134,7 +135,7 @@ class Pictures:
         return number in (before, (before + 1) % (1 << sequence.number_bits))
 
     def _is_hevc_frame(self, packet: memoryview) -> bool:
-        if self._framing is None or not nal.is_whole(packet, self._framing):
+        if self._framing is None or not _is_sound(packet, self._framing):
             return False
         starts = 0
         for unit in self._units(packet):
@@ -160,7 +161,7 @@ class Pictures:
     def _is_mpeg_frame(self, packet: memoryview) -> bool:
         if not nal.is_whole(packet, 0):
             return False
-        pictures, structures = 0, []
+        pictures, structures, rows = 0, [], set()
         for unit in nal.units(packet, 0):
             if unit[0] == _MPEG_PICTURE:
                 pictures += 1
@@ -168,14 +169,20 @@ class Pictures:
                     return False
             elif unit[0] == _MPEG_EXTENSION and unit[1] >> 4 == _MPEG_CODING:
                 structures.append(unit[3] & 3)
+            elif unit[0] == _MPEG_SEQUENCE:
+                self._height = (unit[2] & 15) << 8 | unit[3]
+            elif unit[0] in _MPEG_SLICES:
+                rows.add(unit[0])
         if self._codec == "mpeg1video":
             return pictures == 1
+        if rows != set(range(1, len(rows) + 1)) or len(rows) * 16 * pictures < self._height:
+            return False  # every row of macroblocks has its slices
         if pictures == 2:
             return sorted(structures) == _MPEG_FIELDS
         return pictures == 1 and structures == [_MPEG_FRAME]
 
     def _is_mpeg4_frame(self, packet: memoryview) -> bool:
-        if not nal.is_whole(packet, 0):
+        if not _is_sound(packet, 0):
             return False
         sizes = []
         for unit in nal.units(packet, 0):
@@ -186,68 +193,17 @@ class Pictures:
         return len(sizes) == 1 and sizes[0] >= _MPEG4_LEAST
 
 
-@dataclass(frozen=True)
-class _Sequence:
-    """What a slice's header needs of an H.264 sequence parameter set.
-
-    ``fields``: pictures may be fields. ``plane_bits``, ``number_bits``: of colour_plane_id and of
-    frame_num.
-    """
-
-    fields: bool
-    plane_bits: int
-    number_bits: int
-
-
-def _sequence(bits: Bits) -> tuple[int, _Sequence]:
-    """(number, contents) of a sequence parameter set, behind its first byte."""
-    profile = bits.take(8)
-    bits.skip(16)
-    number = bits.golomb()
-    separate = 0
-    if profile in _H264_WITH_CHROMA:
-        chroma = bits.golomb()
-        if chroma == 3:
-            separate = bits.take(1)
-        bits.golomb()
-        bits.golomb()
-        bits.skip(1)
-        if bits.take(1):
-            for place in range(12 if chroma == 3 else 8):
-                if bits.take(1):
-                    _skip_scaling_list(bits, 16 if place < 6 else 64)
-    number_bits = bits.golomb() + 4
-    order = bits.golomb()
-    if order == 0:
-        bits.golomb()
-    elif order == 1:
-        bits.skip(1)
-        bits.golomb()
-        bits.golomb()
-        for _ in range(bits.golomb()):
-            bits.golomb()
-    bits.golomb()
-    bits.skip(1)
-    bits.golomb()
-    bits.golomb()
-    fields = not bits.take(1)
-    return number, _Sequence(fields, plane_bits=2 * separate, number_bits=number_bits)
-
-
-def _skip_scaling_list(bits: Bits, count: int) -> None:
-    last = following = 8
-    for _ in range(count):
-        if following:
-            following = (last + bits.signed_golomb()) % 256
-        last = following or last
-
-
 def _hides_pictures(bits: Bits) -> bool:
     """Whether slices under this HEVC picture parameter set may say that they are not shown."""
     bits.golomb()
     bits.golomb()
     bits.skip(1)
     return bool(bits.take(1))
+
+
+def _is_sound(packet: memoryview, prefix: int) -> bool:
+    """Whether neither the form of the packet nor its end speaks of bytes that were lost."""
+    return nal.is_whole(packet, prefix) and bytes(packet[-4:]) != bytes(4)
 
 
 def _is_jpeg(packet: memoryview) -> bool:
