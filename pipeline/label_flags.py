@@ -75,6 +75,7 @@ def asked_of_work(
         retry_failed=arguments.retry_failed,
         decoder=arguments.decoder,
         fetch_s=parse_seconds(arguments.fetch_timeout) if arguments.fetch_timeout else None,
+        decode_s=parse_seconds(arguments.decode_timeout) if arguments.decode_timeout else None,
         decoders=parse_decoders(arguments.decoders) if arguments.decoders else None,
         labelers=arguments.labelers,
         max_cpus=arguments.max_cpus,
@@ -228,7 +229,14 @@ def add_pool_flags(work: argparse._ArgumentGroup) -> None:
         "--fetch-timeout",
         metavar="T",
         help="how long fetching one video from object storage may take, waits included, such as "
-        "10m for large files (default: 2m); decoding has a minute of its own",
+        "10m for large files (default: 2m)",
+    )
+    work.add_argument(
+        "--decode-timeout",
+        metavar="T",
+        help="how long decoding one video may take on top of that, and how long a decoder may show "
+        "no progress, such as 10m (default: 1m); videos of which many frames must be decoded have "
+        "more, by their bytes and frames, up to an hour",
     )
     work.add_argument(
         "--decoders",

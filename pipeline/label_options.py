@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.failure_limit import FailureLimit
 from pipeline.policies.budget import Budget
 from pipeline.prices import Prices
-from workers.decoding import DECODERS
+from workers.decoding import DECODERS, DecodeLimits
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class LabelOptions:
         retry_failed: do units again that failed for a reason that may be gone.
         decoder: which decoder.
         fetch_s: seconds that fetching a video from object storage may take, None for the default.
+        decode_s: seconds that decoding any video may take, None for the default; long ones that
+            must be decoded whole have more, see `DecodeLimits.attempt_seconds`.
         decoders: (min, max) decode actors, AUTO for what fits the rates that are measured, None for
             what the cores allow.
         labelers: label actors.
@@ -70,6 +72,7 @@ class LabelOptions:
     retry_failed: bool = False
     decoder: str = DECODERS[0]
     fetch_s: float | None = None
+    decode_s: float | None = None
     decoders: tuple[int, int] | Literal["auto"] | None = None
     labelers: int | None = None
     max_cpus: int | None = None
@@ -116,3 +119,13 @@ class LabelOptions:
             )
         if self.every_s is not None and self.decoder != DECODERS[0]:
             raise UsageError(f"--every goes with --decoder {DECODERS[0]} only")
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """What one unit may cost before it becomes a failure row."""
+        usual = DecodeLimits()
+        return replace(
+            usual,
+            seconds=self.decode_s or usual.seconds,
+            fetch_seconds=self.fetch_s or usual.fetch_seconds,
+        )

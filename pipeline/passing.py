@@ -26,7 +26,6 @@ from pipeline.spared import all_views
 from pipeline.stages import Stages
 from pipeline.stopping import Stop
 from pipeline.storage import Location
-from workers.decoding import DecodeLimits
 from workers.failures import ErrorType
 
 
@@ -44,7 +43,7 @@ class Passing:
         return GraphConfig(
             protocol=self.plan.protocol,
             decoder=self.options.decoder,
-            limits=_limits(self.options),
+            limits=self.options.limits,
             labeller=dataclasses.replace(self.plan.labeller, threads=pools.labeller_threads),
             pools=pools,
             units=self.total,
@@ -141,12 +140,6 @@ def pools_for(
         labellers_worth=worth,
         labeller_memory=memory,
     )
-
-
-def _limits(options: LabelOptions) -> DecodeLimits:
-    if options.fetch_s is None:
-        return DecodeLimits()
-    return DecodeLimits(fetch_seconds=options.fetch_s)
 
 
 def retryable() -> set[str]:

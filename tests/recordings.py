@@ -12,21 +12,30 @@ from tests.videos import picture
 
 
 def lengthened(
-    source: Path, target: Path, *, times: int, container_options: dict[str, str] | None = None
+    source: Path,
+    target: Path,
+    *,
+    times: int,
+    offset_s: float = 0.0,
+    container_options: dict[str, str] | None = None,
 ) -> Path:
-    """The packets of ``source``, first a keyframe, ``times`` times one after another."""
+    """The packets of ``source``, first a keyframe, ``times`` times one after another.
+
+    ``offset_s``: how much later than in ``source`` the first begins.
+    """
     with av.open(str(source)) as reader:
         stream = reader.streams.video[0]
         packets = [p for p in reader.demux(stream) if p.size and p.pts is not None]
         assert stream.time_base is not None
         span = max(p.pts for p in packets) - min(p.pts for p in packets) + packets[-1].duration
+        offset = round(offset_s / stream.time_base)
         with av.open(str(target), "w", container_options=container_options) as writer:
             copy = writer.add_stream_from_template(stream)
             for number in range(times):
                 for packet in packets:
                     later = av.Packet(bytes(packet))
-                    later.pts = packet.pts + number * span
-                    later.dts = packet.dts + number * span
+                    later.pts = packet.pts + number * span + offset
+                    later.dts = packet.dts + number * span + offset
                     later.duration = packet.duration
                     later.is_keyframe = packet.is_keyframe
                     later.time_base, later.stream = stream.time_base, copy

@@ -22,7 +22,7 @@ from pipeline.planner.rates import Decoded, Work
 from pipeline.planner.thinning import Thinned
 from pipeline.video import Video
 from workers.decode_actor import DecodeActor
-from workers.decoding import DecodeLimits, Measured, SandboxedDecoder, Unit
+from workers.decoding import Measured, SandboxedDecoder, Unit
 from workers.sampling import Protocol
 
 _MOST_VIDEOS = 1024
@@ -108,12 +108,9 @@ def decode_sample(
     Raises:
         UsageError: none of them could be decoded; the message holds the reasons.
     """
-    limits = DecodeLimits()
-    if options.fetch_s is not None:
-        limits = DecodeLimits(fetch_seconds=options.fetch_s)
     taken = _Taken()
     began = time.monotonic()
-    actor = DecodeActor(protocol, options.decoder, limits)
+    actor = DecodeActor(protocol, options.decoder, options.limits)
     try:
         for entry, video in _entries(found.videos, protocol):
             taken.decode(actor, entry, video, keep=keep)

@@ -109,6 +109,7 @@ def test_a_missing_checkpoint_or_output(refused, archive):
         ("--labelers", "0", "--labelers must be 1 or more"),
         ("--every", "often", "a time is a number above 0 with ms, s, m or h"),
         ("--fetch-timeout", "0s", "a time is a number above 0 with ms, s, m or h"),
+        ("--decode-timeout", "0s", "a time is a number above 0 with ms, s, m or h"),
         ("--max-failed", "many", "--max-failed takes a share such as 5% or 0.05"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests import videos
-from workers.decoding import nal, pyav
+from workers.decoding import nal, planned, pyav
 from workers.decoding.plan import decoding_runs, length_s, select
 from workers.decoding.units import DecodeLimits, Unit
 from workers.failures import UnitFailure
@@ -153,7 +153,7 @@ def test_one_stretch_of_a_long_video_is_decoded_without_what_lies_before(
 ) -> None:
     path = videos.write_video(tmp_path / name, frames=900, options={"g": "30", "bf": "2"})
     fed = 0
-    plain = pyav._run_frames
+    plain = planned._run_frames
 
     def counting(*args: object) -> object:
         nonlocal fed
@@ -161,7 +161,7 @@ def test_one_stretch_of_a_long_video_is_decoded_without_what_lies_before(
             fed += 1
             yield frame
 
-    monkeypatch.setattr(pyav, "_run_frames", counting)
+    monkeypatch.setattr(planned, "_run_frames", counting)
     stretch = Unit("unit", "video", str(path), start_s=20.0, end_s=22.0)
     with open_source(str(path)) as source:
         pyav.decode(

@@ -15,9 +15,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from workers.decoding import wire
+from workers.decoding.progress import Progress, Work
 from workers.decoding.shared import SharedFrames
 from workers.decoding.units import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure, one_line
@@ -57,10 +60,19 @@ class Worker:
     """Does what is asked of units, one after the other; frames go behind a descriptor."""
 
     def __init__(
-        self, decoder: str, protocol: Protocol, limits: DecodeLimits, memory_descriptor: int
+        self,
+        decoder: str,
+        protocol: Protocol,
+        limits: DecodeLimits,
+        memory_descriptor: int,
+        replies: int,
     ) -> None:
-        self._decoder = _decoder(decoder)
-        self._timeline = _timeline_decoder(protocol, limits)
+        self._replies = replies
+        self._progress = Progress(self._tell)
+        self._decoder = _decoder(decoder, self._progress)
+        self._timeline = _timeline_decoder(protocol, limits, self._progress)
+        self._uri = ""
+        self._work = Work()
         self._protocol = protocol
         self._limits = limits
         self._shared = SharedFrames(memory_descriptor)
@@ -73,12 +85,14 @@ class Worker:
         ``kind`` is "decode", answered with its frames' places and times, or "measure", with the
         seconds of its video; either way it may be the failure instead.
         """
-        self._arm(unit)
+        self._uri = unit.uri
+        self._arm(Work())
         began = time.process_time()
         in_part = kind == "measure" or self._protocol.every_s is not None
         opened = None
         try:
             opened = self._open(unit, in_part=in_part)
+            self._progress.begin(size=opened.source.size)
             message = self._result(kind, opened.source, unit)
             if opened.source.failure is not None:
                 raise opened.source.failure
@@ -141,17 +155,24 @@ class Worker:
         self._timeline.close()
         self._kept.close()
 
-    def _arm(self, unit: Unit) -> None:
-        signal.alarm(math.ceil(self._limits.attempt_seconds(unit.uri) * _GRACE) + 5)
+    def _tell(self, work: Work) -> None:
+        """Tell the parent, and let this process's own guards follow."""
+        if work != self._work:
+            self._arm(work)
+        wire.send(self._replies, {"work": asdict(work)})
+
+    def _arm(self, work: Work) -> None:
+        self._work = work
+        signal.alarm(math.ceil(self._limits.attempt_seconds(self._uri, work) * _GRACE) + 5)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         spent = usage.ru_utime + usage.ru_stime
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        soft = math.ceil(spent + self._limits.seconds * 2 * _GRACE) + 5
+        soft = math.ceil(spent + self._limits.attempt_seconds("", work) * 2 * _GRACE) + 5
         if hard == resource.RLIM_INFINITY or soft < hard:
             resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
-def _decoder(name: str) -> Callable[..., Decoded]:
+def _decoder(name: str, progress: Progress) -> Callable[..., Decoded]:
     if name == "decord":
         from workers.decoding import decord
 
@@ -159,13 +180,15 @@ def _decoder(name: str) -> Callable[..., Decoded]:
         return decord.decode
     from workers.decoding import pyav
 
-    return pyav.decode
+    return partial(pyav.decode, progress=progress)
 
 
-def _timeline_decoder(protocol: Protocol, limits: DecodeLimits) -> TimelineDecoder:
+def _timeline_decoder(
+    protocol: Protocol, limits: DecodeLimits, progress: Progress
+) -> TimelineDecoder:
     from workers.decoding.timeline import TimelineDecoder
 
-    return TimelineDecoder(protocol, limits)
+    return TimelineDecoder(protocol, limits, progress=progress)
 
 
 def _bytes_read_here() -> int:
@@ -218,7 +241,7 @@ def main() -> None:
     limits = DecodeLimits(**settings["limits"])
     try:
         protocol = Protocol(**settings["protocol"])
-        worker = Worker(settings["decoder"], protocol, limits, settings["memory"])
+        worker = Worker(settings["decoder"], protocol, limits, settings["memory"], replies)
     except ImportError as error:
         wire.send(replies, {"error": one_line(str(error))})
         return

@@ -8,10 +8,12 @@ MPEG-2 video ITU-T H.262, 6.2.1 (start codes).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from workers.decoding.bits import Bits
 
 _H264_SLICES = range(1, 6)
-_H264_IDR = 5
+H264_IDR = 5
 _H264_SEI = 6
 _H264_INTRA = (2, 4, 7, 9)
 _RECOVERY_POINT = 6
@@ -52,13 +54,51 @@ def is_unreferenced(codec: str, packet: memoryview, prefix: int) -> bool:
     """
     if codec != "h264":
         return False
-    units = list(_units(packet, prefix))
-    headers = [unit[0] for unit in units if (unit[0] & 31) in _H264_SLICES]
+    found = list(units(packet, prefix))
+    headers = [unit[0] for unit in found if (unit[0] & 31) in _H264_SLICES]
     if not headers or any(h >> 5 & 3 for h in headers):
         return False
-    if prefix and sum(prefix + len(unit) for unit in units) != len(packet):
+    return _are_whole(found, packet, prefix)
+
+
+def is_whole(packet: memoryview, prefix: int) -> bool:
+    """Whether the NAL units of a packet are sound in form: damage that shows without decoding."""
+    return _are_whole(list(units(packet, prefix)), packet, prefix)
+
+
+def _are_whole(found: Sequence[memoryview], packet: memoryview, prefix: int) -> bool:
+    if prefix and sum(prefix + len(unit) for unit in found) != len(packet):
         return False
-    return not any(_NEVER_INSIDE in bytes(unit).rstrip(b"\0") for unit in units)
+    return not any(_NEVER_INSIDE in bytes(unit).rstrip(b"\0") for unit in found)
+
+
+def parameter_sets(codec: str, extradata: bytes) -> Iterator[memoryview]:
+    """The NAL units that stand in a stream's extradata, in one of the forms that `framing` knows.
+
+    MPEG-4's headers too, which are no NAL units but have the same start codes.
+    """
+    if extradata[:3] == _START_CODE or extradata[:4] == b"\0" + _START_CODE:
+        yield from units(memoryview(extradata), 0)
+    elif codec == "h264" and len(extradata) >= 7:
+        sequences, at = _counted(extradata, 6, extradata[5] & 31)
+        pictures, _ = _counted(extradata, at + 1, extradata[at])
+        yield from sequences + pictures
+    elif codec == "hevc" and len(extradata) >= 23:
+        at = 23
+        for _ in range(extradata[22]):
+            count = int.from_bytes(extradata[at + 1 : at + 3], "big")
+            sets, at = _counted(extradata, at + 3, count)
+            yield from sets
+
+
+def _counted(extradata: bytes, at: int, count: int) -> tuple[list[memoryview], int]:
+    """``count`` units from ``at`` on, each behind its length in two bytes, and where they end."""
+    found = []
+    for _ in range(count):
+        end = at + 2 + int.from_bytes(extradata[at : at + 2], "big")
+        found.append(memoryview(extradata)[at + 2 : end])
+        at = end
+    return found, at
 
 
 def is_entry(codec: str, packet: memoryview, prefix: int) -> bool:
@@ -72,7 +112,7 @@ def is_entry(codec: str, packet: memoryview, prefix: int) -> bool:
         return _MPEG_SEQUENCE in headers
     if codec == "h264":
         slices = [h & 31 for h in headers if (h & 31) in _H264_SLICES]
-        return bool(slices) and all(s == _H264_IDR for s in slices)
+        return bool(slices) and all(s == H264_IDR for s in slices)
     slices = [h >> 1 & 63 for h in headers if (h >> 1 & 63) in _HEVC_SLICES]
     return bool(slices) and all(s in _HEVC_RANDOM_ACCESS for s in slices)
 
@@ -87,7 +127,7 @@ def is_exact_recovery(codec: str, packet: memoryview, prefix: int) -> bool:
         return False
     promised = False
     slices = 0
-    for unit in _units(packet, prefix):
+    for unit in units(packet, prefix):
         kind = unit[0] & 31
         if kind == _H264_SEI:
             promised = promised or _promises_exact_recovery(unit[1:])
@@ -118,27 +158,20 @@ def _promises_exact_recovery(messages: memoryview) -> bool:
 
 
 def _is_intra_slice(header: memoryview) -> bool:
-    bits = "".join(f"{byte:08b}" for byte in header)
-    _, at = _exp_golomb(bits, 0)  # first_mb_in_slice
-    slice_type, _ = _exp_golomb(bits, at)
-    return slice_type in _H264_INTRA
-
-
-def _exp_golomb(bits: str, at: int) -> tuple[int, int]:
-    """(value, where the next one starts); (-1, at) where the bits end before it."""
-    zeros = bits.find("1", at) - at
-    end = at + 2 * zeros + 1
-    if zeros < 0 or end > len(bits):
-        return -1, at
-    return int(bits[at + zeros : end], 2) - 1, end
+    bits = Bits(bytes(header))
+    try:
+        bits.golomb()  # first_mb_in_slice
+        return bits.golomb() in _H264_INTRA
+    except IndexError:
+        return False
 
 
 def _headers(packet: memoryview, prefix: int) -> Iterator[int]:
     """First byte of every NAL unit."""
-    return (unit[0] for unit in _units(packet, prefix))
+    return (unit[0] for unit in units(packet, prefix))
 
 
-def _units(packet: memoryview, prefix: int) -> Iterator[memoryview]:
+def units(packet: memoryview, prefix: int) -> Iterator[memoryview]:
     """Every NAL unit; nothing more once the lengths stop making sense."""
     if not prefix:
         yield from _after_start_codes(bytes(packet))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from typing import Any
 
 import av.error
+from av.packet import Packet
 
 from workers.decoding.plan import NO_TIME
 from workers.decoding.reading import LostPlace, Reading
@@ -34,16 +37,17 @@ def find_origin(reading: Reading) -> Origin:
     names = set(reading.container.format.name.split(","))
     if names.isdisjoint(_TIMED_FORMATS) or not reading.tick_s:
         return Origin(None)
-    origin = _first_frame(reading)
+    origin = first_frame(reading, reading.from_start())
     if origin.tick is not None and _UNINDEXED in names and not _times_grow(reading):
         return Origin(None)
     return origin
 
 
-def _first_frame(reading: Reading) -> Origin:
+def first_frame(reading: Reading, read: Iterator[Packet[Any] | None]) -> Origin:
+    """The first frame that comes out of the file's packets ``read`` from the start on."""
     before: list[int] = []
     led = False
-    for packet in islice(reading.from_start(), _MOST_PACKETS):
+    for packet in islice(read, _MOST_PACKETS):
         if packet is None:
             continue
         led = led or packet.is_keyframe

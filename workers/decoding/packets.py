@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 from typing import Any
+from zlib import crc32
 
 import av.error
 import numpy as np
@@ -13,6 +14,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from workers.decoding import nal
+from workers.decoding.pictures import Pictures
 from workers.decoding.plan import NO_TIME, PacketTable
 
 _RESTARTABLE = {"vp8", "vp9", "av1", "libdav1d", "libaom-av1", "mpeg4", "mjpeg"}
@@ -48,16 +50,24 @@ class PacketRows:
     """Rows gathered packet by packet; 25 bytes each.
 
     ``open_groups``: entries are also the H.264 pictures whose encoder promises that all pictures
-    shown after them come out exactly.
+    shown after them come out exactly. ``unindexed``: the packets are what a container without an
+    index was split into, so that each is asked whether it is a frame; 29 bytes each.
     """
 
-    def __init__(self, stream: VideoStream, *, open_groups: bool = False) -> None:
+    def __init__(
+        self, stream: VideoStream, *, open_groups: bool = False, unindexed: bool = False
+    ) -> None:
         self._stream = stream
         self._open_groups = open_groups
         self._codec = stream.codec_context.name
+        self._restartable = self._codec in _RESTARTABLE or stream.codec_context.codec.intra_only
         self._framing = nal.framing(self._codec, stream.codec_context.extradata)
         self._pts, self._dts, self._duration = array("q"), array("q"), array("q")
         self._flags = bytearray()
+        self._checks = array("I")
+        extradata = stream.codec_context.extradata
+        self._pictures = Pictures(self._codec, extradata) if unindexed else None
+        self._doubtful = 0
         self.broken = 0
 
     def __len__(self) -> int:
@@ -76,6 +86,8 @@ class PacketRows:
         self._dts.append(NO_TIME if packet.dts is None else packet.dts)
         self._duration.append(packet.duration or 0)
         self._flags.append(flags)
+        if self._pictures is not None:
+            self._check(packet, self._pictures)
         return bool(flags & _ENTRY) and not broken
 
     def drop(self, count: int) -> None:
@@ -99,11 +111,19 @@ class PacketRows:
             frame_s=frame_seconds(self._stream),
             broken=self.broken,
             cut=cut,
+            doubtful=self._doubtful,
+            checks=None if self._pictures is None else np.array(self._checks, dtype=np.uint32),
         )
+
+    def _check(self, packet: Packet[Any], pictures: Pictures) -> None:
+        data = memoryview(packet)
+        self._checks.append(crc32(data))
+        changes = len(self) > 1 and packet.has_sidedata("new_extradata")
+        self._doubtful += changes or not pictures.is_frame(data)
 
     def _is_entry(self, packet: Packet[Any]) -> bool:
         if self._framing is None:
-            return self._codec in _RESTARTABLE
+            return self._restartable
         data = memoryview(packet)
         if nal.is_entry(self._codec, data, self._framing):
             return True
@@ -134,10 +154,13 @@ def frames_cut(stream: VideoStream, size: int) -> int:
 
 
 def read_table(
-    read: Iterator[Packet[Any] | None], stream: VideoStream, *, size: int
+    read: Iterator[Packet[Any] | None], stream: VideoStream, *, size: int, unindexed: bool = False
 ) -> PacketTable:
-    """The table of all packets of a file of ``size`` bytes, ``read`` from the start to the end."""
-    rows = PacketRows(stream)
+    """The table of all packets of a file of ``size`` bytes, ``read`` from the start to the end.
+
+    ``unindexed`` as in PacketRows.
+    """
+    rows = PacketRows(stream, open_groups=unindexed, unindexed=unindexed)
     for packet in read:
         rows.add(packet)
     return rows.table(

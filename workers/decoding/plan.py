@@ -7,7 +7,7 @@ from where decoding may start and which packets nothing refers to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ class PacketTable:
     ``keyframe``: as the container says.
     ``broken``: packets that the container marks or that could not be read. ``cut``: frames that a
     sample table names but that lie beyond the end of the file.
+
+    Of a container without an index also: ``doubtful``: packets that may hold no frame, several or a
+    part of one. ``checks``: a checksum of every packet's bytes, by which it is found again.
     """
 
     pts: Ints
@@ -45,15 +48,28 @@ class PacketTable:
     frame_s: float
     broken: int
     cut: int
+    doubtful: int = 0
+    checks: npt.NDArray[np.uint32] | None = None
 
     def trustworthy(self) -> bool:
-        """Whether every shown packet has a presentation time of its own."""
+        """Whether every shown packet has a presentation time of its own, near its place."""
         shown = self.pts[self.shown]
-        return (
-            len(shown) > 0
-            and not (shown == NO_TIME).any()
-            and len(np.unique(shown)) == len(shown)
-            and self.broken == 0
+        if not len(shown) or self.broken or self.doubtful or (shown == NO_TIME).any():
+            return False
+        moved = np.argsort(shown, kind="stable") - np.arange(len(shown))
+        return len(np.unique(shown)) == len(shown) and int(np.abs(moved).max()) <= REORDERED
+
+    def since(self, row: int, tick: int) -> PacketTable:
+        """The table from ``row`` on, of which nothing is shown before the timestamp ``tick``."""
+        return replace(
+            self,
+            pts=self.pts[row:],
+            dts=self.dts[row:],
+            duration=self.duration[row:],
+            shown=self.shown[row:] & (self.pts[row:] >= tick),
+            entry=self.entry[row:],
+            keyframe=self.keyframe[row:],
+            checks=None if self.checks is None else self.checks[row:],
         )
 
     def order(self) -> Ints:

@@ -8,11 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 import workers
 from workers.decoding import wire
+from workers.decoding.progress import Work
 from workers.decoding.shared import Pixels, Shape, SharedFrames
 from workers.decoding.units import DecodeLimits, Unit
 from workers.failures import one_line
@@ -41,6 +43,7 @@ class ChildProcess:
 
     def __init__(self, decoder: str, protocol: Protocol, limits: DecodeLimits) -> None:
         self.served = 0
+        self._limits = limits
         self.rss_bytes = 0
         self._memory = anonymous_file(in_memory=True)
         self._shared = SharedFrames(self._memory)
@@ -75,19 +78,41 @@ class ChildProcess:
         """The child's process id."""
         return self._process.pid
 
-    def ask(self, kind: str, unit: Unit, *, seconds: float) -> wire.Message:
-        """The child's answer to a request of ``kind``; raises wire.Late, or Died."""
+    def ask(self, kind: str, unit: Unit) -> wire.Message:
+        """The child's answer to a request of ``kind``; raises wire.Late with the reason, or Died.
+
+        The child has the time that the limits allow for the work that it says it has, and none of
+        that without a sign of life.
+        """
         assert self._process.stdin is not None
         self.served += 1
         if os.fstat(self._stderr).st_size > _STDERR_BYTES:
             os.ftruncate(self._stderr, 0)
         try:
             wire.send(self._process.stdin.fileno(), {"kind": kind, "unit": asdict(unit)})
-            answer = wire.receive(self._replies, seconds=seconds)
-        except (BrokenPipeError, EOFError, ValueError):
+            answer = self._answer(unit)
+            self.rss_bytes = int(answer["rss_bytes"])
+        except (BrokenPipeError, EOFError, ValueError, TypeError, KeyError):
             raise self._death() from None
-        self.rss_bytes = int(answer["rss_bytes"])
         return answer
+
+    def _answer(self, unit: Unit) -> wire.Message:
+        began, work = time.monotonic(), Work()
+        while True:
+            limit_s = self._limits.attempt_seconds(unit.uri, work)
+            left_s = began + limit_s - time.monotonic()
+            silent_s = self._limits.attempt_seconds(unit.uri)
+            try:
+                answer = wire.receive(self._replies, seconds=min(left_s, silent_s))
+            except wire.Late:
+                if left_s > silent_s:
+                    raise wire.Late(
+                        f"the decoder gave no sign of life for {silent_s:g} s"
+                    ) from None
+                raise wire.Late(_too_long(limit_s, work)) from None
+            if "work" not in answer:
+                return answer
+            work = Work(**answer["work"])
 
     def frames(self, shape: Shape) -> Pixels:
         """A copy of the frames that the last answer announced: uint8 of ``shape``."""
@@ -151,6 +176,18 @@ class ChildProcess:
         tail = os.pread(self._stderr, 2000, max(0, size - 2000)).decode(errors="replace")
         lines = [line for line in tail.splitlines() if line.strip()]
         return one_line(lines[-1], limit=160) if lines else ""
+
+
+def _too_long(limit_s: float, work: Work) -> str:
+    words = f"fetching and decoding took longer than {limit_s:,g} s"
+    if not work.size:
+        return words
+    frames = f"{work.frames:,}" if work.frames is not None else "all"
+    decoding = f" of which {frames} frames of {work.pixels:,} pixels had to be decoded"
+    return (
+        f"{words}, the limit for {work.size:,} bytes{decoding if work.frames != 0 else ''}; "
+        f"--decode-timeout raises it"
+    )
 
 
 def _signal_name(number: int) -> str:

@@ -1,42 +1,38 @@
 """Decoding with PyAV: no more frames than needed, and never another frame than the one asked for.
 
-Truth is what a sequential decode of the whole stream gives, frame by frame. Where a container's
-timestamps name every frame (mp4, mov, Matroska, WebM), only what the wanted frames need is decoded,
-and each is recognised by its timestamp; if anything is missing or damaged, and for all other
-containers, the video is decoded from start to end and its frames are counted.
+Truth is what a sequential decode of the whole stream gives, frame by frame. Where timestamps name
+every frame, by the container's own index (mp4, mov, Matroska, WebM) or by one that a pass over its
+packets finds, only what the wanted frames need is decoded, and each is recognised by its timestamp.
+If anything is missing, damaged or in doubt, the video is decoded from start to end and its frames
+are counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import av.error
 import numpy as np
-from av.video.frame import VideoFrame
 
 from workers.decoding.damage import Damage
 from workers.decoding.decoded import Decoded
 from workers.decoding.frames import Allocate, FrameStore, Painter
 from workers.decoding.opening import cut_share, nothing_decoded
-from workers.decoding.packets import may_stay_undecoded, read_table
-from workers.decoding.plan import (
-    Floats,
-    Ints,
-    PacketTable,
-    Selection,
-    decoding_runs,
-    length_s,
-    select,
-)
-from workers.decoding.reading import LostPlace, Reading
+from workers.decoding.packets import read_table
+from workers.decoding.plan import Floats, PacketTable, Selection, length_s, select
+from workers.decoding.planned import place_frames
+from workers.decoding.progress import Progress
+from workers.decoding.reading import Reading
 from workers.decoding.runs import with_flush
+from workers.decoding.stream_index import StreamIndex, find_index, share_to_decode
 from workers.decoding.units import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.fetching import Source
 from workers.sampling import Protocol
 
 _INDEXED_FORMATS = {"mov", "mp4", "matroska", "webm"}
+_WORTH_PLANNING = 0.5
 
 
 @dataclass(frozen=True)
@@ -57,89 +53,49 @@ class _Job:
 
 
 def decode(
-    source: Source, unit: Unit, protocol: Protocol, limits: DecodeLimits, allocate: Allocate
+    source: Source,
+    unit: Unit,
+    protocol: Protocol,
+    limits: DecodeLimits,
+    allocate: Allocate,
+    *,
+    progress: Progress | None = None,
 ) -> Decoded:
     """Decode the frames that ``protocol`` takes from ``unit``; raises UnitFailure."""
     job = _Job(source, unit, protocol, limits, allocate)
-    with Reading(source, max_pixels=limits.max_pixels) as reading:
-        table = read_table(reading.whole(), reading.stream, size=source.size)
+    with Reading(source, max_pixels=limits.max_pixels, progress=progress) as reading:
         indexed = not _INDEXED_FORMATS.isdisjoint(reading.container.format.name.split(","))
+        read = reading.whole()
+        table = read_table(read, reading.stream, size=source.size, unindexed=not indexed)
+        planned = None
         if indexed and table.trustworthy():
-            planned = _decode_planned(job, reading, table)
-            if planned is not None:
-                return planned
-        return _decode_sequentially(job, reading, table)
+            planned = _decode_planned(job, reading, StreamIndex(table, starts_file=False, unled=0))
+        elif not indexed and _saves_much(job, table):
+            index = find_index(reading, table)
+            if index is not None:
+                planned = _decode_planned(job, reading, index)
+        return _decode_sequentially(job, reading, table) if planned is None else planned
 
 
-def _decode_planned(job: _Job, reading: Reading, table: PacketTable) -> Decoded | None:
+def _saves_much(job: _Job, table: PacketTable) -> bool:
+    """Whether decoding only what is needed is worth the look at both ends that comes before it."""
+    if not table.trustworthy():
+        return False
+    wanted = select(table.times(), job.unit, job.protocol).wanted
+    return share_to_decode(table, table.order()[wanted]) < _WORTH_PLANNING
+
+
+def _decode_planned(job: _Job, reading: Reading, index: StreamIndex) -> Decoded | None:
     """Decode what the wanted frames need; None where the result is not beyond doubt."""
+    table = index.table
     times, order = table.times(), table.order()
     selection = select(times, job.unit, job.protocol)
-    store = job.store(selection)
-    if not place_frames(reading, table, order[selection.wanted], store):
+    store, packets = job.store(selection), order[selection.wanted]
+    if not place_frames(reading, table, packets, store, starts_file=index.starts_file):
         return None
-    damage = Damage(cut=table.cut, share=cut_share(job.source))
+    damage = Damage(cut=table.cut, share=cut_share(job.source), unled=index.unled)
     duration_s = length_s(times, float(table.duration[order[-1]]) * table.tick_s, table.frame_s)
     return Decoded.of(selection, store.shape, times, duration_s, damage.lost(len(times)))
-
-
-def place_frames(
-    reading: Reading,
-    table: PacketTable,
-    wanted: Ints,
-    store: FrameStore,
-    *,
-    starts_file: bool = False,
-) -> bool:
-    """Decode the frames of the packets ``wanted`` into the store's places 0, 1, 2 and so on.
-
-    No more is decoded than they need. False where one of them did not come, or where anything on
-    the way was not as the table says. ``starts_file``: row 0 is the file's first packet.
-    """
-    row_of = {int(table.pts[packet]): row for row, packet in enumerate(wanted)}
-    painter = Painter()
-    try:
-        for run in decoding_runs(table.entry, table.pts, wanted):
-            due: set[int] = set()
-            for frame in _run_frames(reading, table, run, row_of, due, starts_file):
-                if frame.is_corrupt or frame.pts is None:
-                    return False
-                due.discard(frame.pts)
-                if frame.pts in row_of:
-                    store.place(row_of[frame.pts], painter.rgb(frame))
-            if due:
-                return False
-    except MemoryError:
-        raise
-    except (av.error.FFmpegError, LostPlace):
-        return False
-    return store.complete
-
-
-def _run_frames(
-    reading: Reading,
-    table: PacketTable,
-    run: tuple[int, int],
-    wanted: Mapping[int, int],
-    due: set[int],
-    starts_file: bool,
-) -> Iterator[VideoFrame]:
-    """Frames of the packets [first, last]; ``due`` gathers the timestamps that must come out.
-
-    Comparing what went in with what came out finds the packets that give no frame, for which a
-    frame's number and its timestamp's rank would differ.
-    """
-    first, last = run
-    unneeded = may_stay_undecoded(reading.stream)
-    for index, packet in reading.along(table, first, from_start=starts_file):
-        pts = int(table.pts[index])
-        if pts in wanted or not unneeded(packet):
-            if table.shown[index] and pts >= table.pts[first]:
-                due.add(pts)
-            yield from reading.stream.decode(packet)
-        if index == last:
-            break
-    yield from reading.stream.decode(None)
 
 
 @dataclass
@@ -158,6 +114,7 @@ def _decode_sequentially(job: _Job, reading: Reading, table: PacketTable) -> Dec
         selection = select(expected, job.unit, job.protocol) if len(expected) else None
         store = job.store(selection) if selection is not None else None
         wanted = selection.wanted.tolist() if selection is not None else []
+        reading.expect(len(table.pts))
         done = _decode_all(job, reading, table, store, {i: row for row, i in enumerate(wanted)})
         lost = done.damage.lost(len(done.times))
         actual = select(done.times, job.unit, job.protocol)

@@ -123,7 +123,6 @@ class SandboxedDecoder:
     def _attempt(
         self, kind: str, unit: Unit, read: Reader[_Result], decoder: str
     ) -> _Result | UnitFailure:
-        seconds = self._limits.attempt_seconds(unit.uri)
         try:
             child = self._ready_child(decoder)
         except Died as death:
@@ -131,14 +130,12 @@ class SandboxedDecoder:
         except (RuntimeError, OSError) as error:
             return UnitFailure(ErrorType.internal, str(error))
         try:
-            answer = child.ask(kind, unit, seconds=seconds)
+            answer = child.ask(kind, unit)
             failure = answer.get("failure")
             return read(unit, child, answer) if failure is None else self._failed(answer)
-        except wire.Late:
+        except wire.Late as late:
             self._end_child()
-            return UnitFailure(
-                ErrorType.timeout, f"fetching and decoding took longer than {seconds:g} s"
-            )
+            return UnitFailure(ErrorType.timeout, str(late))
         except Died as death:
             self._end_child()
             return _failure_of(death)

@@ -3,7 +3,8 @@
 Truth is what a sequential decode of the whole file gives; how the file is cut into units changes
 nothing. Three ways lead to it, the first that is beyond doubt is taken:
 
-1. the packets of a window that the wanted frames need, recognised by their timestamps;
+1. the packets of a window that the wanted frames need, recognised by their timestamps; where
+   times do not lead to a place in the file, the window is the whole file, read once for all units;
 2. every packet of a window that begins at least one entry earlier, which damage in it, or packets
    that give no frame, do not confuse;
 3. every packet from the start of the file to the end of the stretch.
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -23,13 +25,15 @@ from workers.decoding.frames import Allocate, FrameStore
 from workers.decoding.measuring import duration_s
 from workers.decoding.opening import cut_share, nothing_decoded
 from workers.decoding.origin import Origin, find_origin
-from workers.decoding.packets import frame_seconds, frames_cut
+from workers.decoding.packets import frame_seconds, frames_cut, read_table
 from workers.decoding.plan import Floats, clip_times
-from workers.decoding.pyav import place_frames
+from workers.decoding.planned import place_frames
+from workers.decoding.progress import Progress
 from workers.decoding.reading import LostPlace, Reading
 from workers.decoding.runs import Clock, Run, last_frame_s
+from workers.decoding.stream_index import StreamIndex, find_index
 from workers.decoding.units import DecodeLimits, Unit
-from workers.decoding.windows import Need, Window, read_window
+from workers.decoding.windows import Need, Window, read_window, whole_window
 from workers.fetching import Source
 from workers.sampling import SAME_S, Protocol
 
@@ -45,16 +49,19 @@ class TimelineDecoder:
     its index, hours long or gathered on the way, need not be read again.
     """
 
-    def __init__(self, protocol: Protocol, limits: DecodeLimits) -> None:
+    def __init__(
+        self, protocol: Protocol, limits: DecodeLimits, *, progress: Progress | None = None
+    ) -> None:
         self._protocol = protocol
         self._limits = limits
+        self._progress = progress
         self._open: _Open | None = None
 
     def decode(self, source: Source, unit: Unit, allocate: Allocate) -> Decoded:
         """The clips of the timeline that start in ``unit``; raises UnitFailure."""
         with self._opened(source) as opened:
             job = _Job(source, unit, self._protocol, self._limits, allocate, opened.reading)
-            return job.decoded(opened.origin)
+            return job.decoded(opened)
 
     def measure(self, source: Source) -> float:
         """Seconds of the whole video, found without decoding it; raises UnitFailure."""
@@ -72,7 +79,12 @@ class TimelineDecoder:
         """The file, opened unless it is; closed where anything goes wrong with it."""
         if self._open is None or self._open.source != source:
             self.close()
-            reading = Reading(source, max_pixels=self._limits.max_pixels, sparse=True)
+            reading = Reading(
+                source,
+                max_pixels=self._limits.max_pixels,
+                sparse=True,
+                progress=self._progress,
+            )
             self._open = _Open(source, reading, Origin(None))
             try:
                 self._open = _Open(source, reading, find_origin(reading))
@@ -86,11 +98,19 @@ class TimelineDecoder:
             raise
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Open:
     source: Source
     reading: Reading
     origin: Origin
+
+    @cached_property
+    def index(self) -> StreamIndex | None:
+        """Of a file whose times do not lead to its frames: what a pass over its packets finds."""
+        read, stream = self.reading.whole(), self.reading.stream
+        return find_index(
+            self.reading, read_table(read, stream, size=self.source.size, unindexed=True)
+        )
 
 
 @dataclass
@@ -107,19 +127,24 @@ class _Job:
     def __post_init__(self) -> None:
         self.need = Need.of(self.protocol, self.unit.start_s, self.unit.end_s)
 
-    def decoded(self, origin: Origin) -> Decoded:
-        unled = origin.unled if self.need.start_s <= SAME_S else 0
-        result = None
-        if origin.tick is not None:
-            result = self._by_plan(origin.tick, unled)
+    def decoded(self, opened: _Open) -> Decoded:
+        tick, index, result = opened.origin.tick, None, None
+        if tick is None:
+            index = opened.index
+        unled = opened.origin.unled if index is None else index.unled
+        unled = unled if self.need.start_s <= SAME_S else 0
+        if index is not None:
+            result = self._by_plan(whole_window(index), unled)
+        elif tick is not None:
+            result = self._by_plan(read_window(self.reading, tick, self.need), unled)
             if result is None:
-                result = self._by_window(origin.tick, unled)
+                result = self._by_window(tick, unled)
         return self._from_start(unled) if result is None else result
 
-    def _by_plan(self, origin: int, unled: int) -> Decoded | None:
-        need, window = self.need, read_window(self.reading, origin, self.need)
+    def _by_plan(self, window: Window | None, unled: int) -> Decoded | None:
         if window is None or not window.table.trustworthy():
             return None
+        need = self.need
         times = window.times()
         if times[0] > need.start_s + SAME_S and not window.starts_file:
             return None
@@ -159,6 +184,8 @@ class _Job:
     def _from_start(self, unled: int) -> Decoded:
         read = self.reading.from_start()
         picker, run = self._run(-_ENDLESS)
+        end_s, frame_s = self.need.end_s, frame_seconds(self.reading.stream)
+        self.reading.expect(None if end_s == _ENDLESS else round(end_s / frame_s))
         run.over(read)
         if not run.frames:
             raise nothing_decoded(self.source, self.reading.stream, packets=run.packets)

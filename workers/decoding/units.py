@@ -7,18 +7,28 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from workers.decoding.progress import Work
 from workers.fetching import is_object
 
 MIB = 1024**2
 GIB = 1024**3
 DECODERS = ("pyav", "decord")
 
+# What the slowest sound machine manages, by which a limit follows the work: the reading of a disk
+# that many share; full HD at 30 frames a second, in real time; and 200 kbit of video in a second,
+# which bounds what a small file can claim.
+READ_BYTES_A_SECOND = 20e6
+PIXELS_A_SECOND = 1920 * 1080 * 30
+VIDEO_BYTES_A_SECOND = 25e3
+
 
 @dataclass(frozen=True)
 class DecodeLimits:
     """What one unit may cost before it becomes a failure row.
 
-    ``seconds``: wall clock for one attempt at decoding.
+    ``seconds``: wall clock for one attempt at decoding, and the longest that one may go on without
+    a sign of life. ``most_seconds``: what it may grow to with the size of the file and the number
+    of frames that must be decoded; see `attempt_seconds`.
     ``fetch_seconds``: wall clock, on top of it, that fetching from an object storage may take, its
     waits and repetitions included.
     ``memory_bytes``: address space that decoding may take on top of the idle child's.
@@ -30,6 +40,7 @@ class DecodeLimits:
     """
 
     seconds: float = 60.0
+    most_seconds: float = 3600.0
     fetch_seconds: float = 120.0
     memory_bytes: int = 4 * GIB
     videos_per_child: int = 1000
@@ -43,9 +54,18 @@ class DecodeLimits:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
 
-    def attempt_seconds(self, uri: str) -> float:
-        """Wall clock for one attempt at what lies at ``uri``."""
-        return self.seconds + (self.fetch_seconds if is_object(uri) else 0.0)
+    def attempt_seconds(self, uri: str, work: Work = Work()) -> float:  # noqa: B008 - frozen
+        """Wall clock for one attempt at ``work`` on what lies at ``uri``.
+
+        ``seconds``, and on top of them what a slow machine needs to read the file and to decode its
+        frames. The bytes of the file bound what the number and size of its frames can ask for.
+        """
+        decoding = work.size / VIDEO_BYTES_A_SECOND
+        if work.frames is not None:
+            decoding = min(decoding, work.frames * work.pixels / PIXELS_A_SECOND)
+        whole = self.seconds + work.size / READ_BYTES_A_SECOND + decoding
+        own = max(self.seconds, min(whole, self.most_seconds))
+        return own + (self.fetch_seconds if is_object(uri) else 0.0)
 
 
 @dataclass(frozen=True)

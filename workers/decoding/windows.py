@@ -12,6 +12,7 @@ from av.packet import Packet
 from workers.decoding.packets import PacketRows
 from workers.decoding.plan import REORDERED, Floats, Ints, PacketTable
 from workers.decoding.reading import LostPlace, Reading
+from workers.decoding.stream_index import StreamIndex
 from workers.sampling import SAME_S, Protocol
 
 _BACK_S = (0.0, 2.0, 8.0, 32.0, 128.0, 512.0)
@@ -69,6 +70,13 @@ class Window:
         """(frames,) seconds of each frame since the video's first."""
         ticks = self.table.pts[self.order()] - self.origin
         return np.asarray(ticks * self.table.tick_s, dtype=np.float64)
+
+
+def whole_window(index: StreamIndex) -> Window:
+    """All packets of a file, as the window of any of its units."""
+    table = index.table
+    origin = int(table.pts[table.shown].min())
+    return Window(table, origin, index.starts_file, ends_file=True, firm_s=float("inf"))
 
 
 def read_window(reading: Reading, origin: int, need: Need, *, lead: int = 0) -> Window | None:
