@@ -99,7 +99,7 @@ class Stages:
         )
 
     def brief(self) -> str | None:
-        """For the live line: `decoders 97 % busy, labellers 41 %`; None before there is any."""
+        """Such as `decoders 97 % busy, labellers 41 %`; None before there is any."""
         if not self.are_measured:
             return None
         return (
