@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from pipeline.job_parser import JobParser
 from pipeline.label_flags import (
     add_failure_flags,
     add_input_flags,
@@ -29,7 +30,7 @@ promise; 1, the trials could not finish and the same command resumes them."""
 
 def parser() -> argparse.ArgumentParser:
     """The flags."""
-    made = argparse.ArgumentParser(
+    made = JobParser(
         description=_ABOUT, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument(
@@ -97,7 +98,7 @@ def binding(arguments: argparse.Namespace) -> list[str]:
     """The flags that the labelling job needs to do what was calibrated: those not at their
     default.
     """
-    pruning = argparse.ArgumentParser(add_help=False)
+    pruning = JobParser(add_help=False)
     add_pruning_flags(pruning)
     flags = {action.option_strings[0]: (action.dest, action.default) for action in pruning._actions}
     flags |= {f"--{name}": (name, None) for name in ("labels", "protocol", "views")}
