@@ -17,6 +17,7 @@ from pipeline.evaluation.page import write
 from pipeline.evaluation.truths import check_truths
 from pipeline.evaluation.variants import Variant, all_variants, chosen
 from pipeline.evaluation.words import screen
+from pipeline.job_parser import JobParser
 from pipeline.label_flags import (
     add_failure_flags,
     add_model_flags,
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = JobParser(
         description="Measure what each switch of STA costs in accuracy, at equal FLOPs, on videos "
         "whose labels are known: Table 6 and Figure 5 of the paper beside ours.",
         epilog=_EPILOG,
@@ -135,6 +136,7 @@ def _add_work_flags(parser: argparse.ArgumentParser) -> None:
 
 def _output(arguments: argparse.Namespace) -> str:
     if arguments.output is not None:
+        check_outlives_job(arguments.input, "INPUT")
         check_outlives_job(arguments.output)
         return str(arguments.output)
     if arguments.input is None:

@@ -100,8 +100,10 @@ def _request(arguments: argparse.Namespace) -> _Request:
 def _policy_place(arguments: argparse.Namespace) -> Location:
     if arguments.input is not None and arguments.policy is None:
         raise UsageError("POLICY is missing: name a file such as policy.json for the policy")
-    for name in filter(None, (arguments.policy, arguments.trials)):
-        check_outlives_job(name)
+    for what in ("input", "policy", "trials"):
+        place = getattr(arguments, what)
+        if place is not None:
+            check_outlives_job(place, "--trials" if what == "trials" else what.upper())
     place = Location.of(arguments.policy or str(DEMO / "policy.json"))
     if place.uri.endswith(".html"):
         raise UsageError("POLICY is a JSON file, such as policy.json; its report goes beside it")
