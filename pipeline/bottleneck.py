@@ -86,8 +86,8 @@ def bottleneck(stages: Stages, room: Room) -> str | None:
         return None
     if stages.wall_s < _SHORT_S:
         return (
-            f"none to speak of: the graph ran for {stages.wall_s:.0f} s, in which starting and "
-            f"ending weigh most ({stages.brief()})."
+            f"too short to tell: the workers ran for {stages.wall_s:.0f} s, and starting and "
+            f"ending took most of the time ({stages.brief()})."
         )
     return " ".join([_stage(stages, room), *_batches(stages, room)])
 

@@ -26,10 +26,10 @@ from pipeline.listing import Listing
 from pipeline.manifest import count_rows, sampled, write_manifest
 from pipeline.passing import Passing, check_failures, pools_for, retryable, root_cause, units_of
 from pipeline.policies.budget import Labelling, Part, check_retry, most_flops, parts_within
-from pipeline.ray_session import ray_messages_aside, start_ray
+from pipeline.ray_session import check_ray_address, ray_messages_aside, start_ray
 from pipeline.resources import AUTO, Pools
 from pipeline.run_directory import RUN_VERSION, RunDirectory, environment, now
-from pipeline.starts import begin_start, change_pools, end_start, note_growth
+from pipeline.starts import begin_start, change_pools, end_start, note_growth, note_progress
 from pipeline.stopping import Stop, end_on_sigterm
 from pipeline.tables import build_tables
 from pipeline.verify import verify
@@ -72,6 +72,7 @@ def label(
     def lost() -> None:
         stop(RunError(f"another command has taken over {plan.run.root.uri}", advice=""))
 
+    check_ray_address()
     plan.run.root.check_writable()
     try:
         # Ray prints on stdout whenever it likes, which is for the result alone.
@@ -194,6 +195,7 @@ def _label_the_rest(
     run, total = plan.run, count_rows(plan.run.manifest)
     passing = Passing(plan, options, total, stop)
     counts = committed(run)
+    note_progress(content, units=counts.units)
     if options.decoders == AUTO and counts.units < total:
         remaining = Remaining(total, counts.units, units_of(plan))
         room = passing.room(pools)

@@ -33,6 +33,11 @@ def begin_start(content: dict[str, Any], pools: Pools, began: str) -> None:
     content.setdefault(STARTS, []).append(start | _pools(pools))
 
 
+def note_progress(content: dict[str, Any], *, units: int) -> None:
+    """Says of the present start how many units had a row when it began."""
+    content[STARTS][-1]["units_before"] = units
+
+
 def change_pools(content: dict[str, Any], pools: Pools) -> None:
     """Says of the present start that its pools have other sizes."""
     content[STARTS][-1] |= _pools(pools)
