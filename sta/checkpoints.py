@@ -77,11 +77,8 @@ def load_model(
     """
     weights = read_weights(source, patient=patient)
     model = build_model(weights, pruning=pruning, architecture=architecture, labels=labels)
-    license = (f"{weights.shown}: license {weights.licence}",) if weights.licence else ()
-    for line in license + model.notes:
-        if line not in _said:
-            _said.add(line)
-            _log.warning("%s", line)
+    if weights.licence:
+        _say(f"{weights.shown}: license {weights.licence}")
     return model
 
 
@@ -110,7 +107,16 @@ def build_model(
     model.labels = names
     model.fingerprint = weights.fingerprint
     model.notes = weights.notes + found.notes
+    for line in model.notes:
+        _say(line)
     return model
+
+
+def _say(line: str) -> None:
+    """Logs a line once per process."""
+    if line not in _said:
+        _said.add(line)
+        _log.warning("%s", line)
 
 
 def save_checkpoint(

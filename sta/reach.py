@@ -15,9 +15,9 @@ from time import monotonic, sleep
 from urllib.parse import urlsplit
 
 # Until a server counts as one that cannot be reached, however many attempts fit.
-SECONDS = 8.0
+SECONDS = 5.0
 PAUSE = 1.0
-_ATTEMPTS = 3
+_ATTEMPTS = 2
 
 
 def reason(error: BaseException) -> str:
