@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         type=Path,
         metavar="F",
-        help="class names, one per line, CSV (index,name) or JSON; replaces the checkpoint's own",
+        help="class names, one per line, CSV, TSV or JSON; replaces the checkpoint's own",
     )
     return parser
 

@@ -297,7 +297,9 @@ def _own_lanes() -> tuple[Lane, Lane | None]:
 
 def _loaded(config: LabellerConfig, protocol: Protocol) -> sta.VideoModel:
     """The model, checked against what the run began with and against the protocol."""
-    model = sta.load_model(config.checkpoint, pruning=config.pruning, labels=config.labels)
+    model = sta.load_model(
+        config.checkpoint, pruning=config.pruning, labels=config.labels, patient=True
+    )
     if config.fingerprint not in (None, model.fingerprint):
         raise ValueError(
             f"{config.checkpoint} is {model.fingerprint} here and was "

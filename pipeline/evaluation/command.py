@@ -169,7 +169,11 @@ def _asked(arguments: argparse.Namespace) -> tuple[TrialOptions, list[Variant]]:
         raise UsageError("--checkpoint is missing: name fine-tuned weights, or demo")
     model = sta.load_model(checkpoint, architecture=arguments.arch, labels=arguments.labels)
     variants = all_variants(
-        model.architecture, r=arguments.r, seeds=arguments.seeds, classes=len(model.labels)
+        model.architecture,
+        r=arguments.r,
+        seeds=arguments.seeds,
+        classes=len(model.labels),
+        shape=model.config,
     )
     names = arguments.variants.split(",") if arguments.variants else []
     names += list(_QUICK) if arguments.quick else []
