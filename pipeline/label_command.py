@@ -17,6 +17,7 @@ from pipeline.label_flags import asked_of_work, parser
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.label_run import finished, is_finished, label
+from pipeline.messages import best_effort, say
 from pipeline.policies.budget import Budget
 from pipeline.prices import Prices
 from pipeline.pruning_flags import pruning_from
@@ -40,11 +41,16 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
         options = options_from(task, arguments)
         plan = plan_labelling(options)
         if is_finished(plan.run, retry_failed=options.retry_failed):
-            print(f"{plan.run.root.uri} is complete; nothing to do.", file=sys.stderr)
+            say(f"{plan.run.root.uri} is complete; nothing to do.")
             content = finished(plan.run, options)
+            said: str | None = _summary_of_finished(plan.run, content)
         else:
             content = label(plan, options)
-        said = _summary(plan.run, content)
+            said = best_effort(
+                "The summary",
+                lambda: summary(plan.run, content),
+                again="The run is finished; the same command prints the summary again.",
+            )
     except RunError as error:
         print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
         return 1
@@ -54,12 +60,13 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print(said)
+    if said is not None:
+        print(said)
     return 0
 
 
-def _summary(run: RunDirectory, content: dict[str, Any]) -> str:
-    """The summary; of a finished run whose tables were damaged since, what mends them."""
+def _summary_of_finished(run: RunDirectory, content: dict[str, Any]) -> str:
+    """The summary; for tables that were damaged since the run finished, what mends them."""
     try:
         return summary(run, content)
     except (pa.ArrowException, OSError, KeyError) as error:

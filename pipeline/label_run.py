@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 import ray
 
-from pipeline.bottleneck import bottleneck
+from pipeline.bottleneck import Room, bottleneck
 from pipeline.calibration import Remaining, discard_sample, fitted_decoders, record, sample_size
 from pipeline.commits import committed, reconcile, withdraw_failed
 from pipeline.cutting import with_durations
@@ -24,11 +24,21 @@ from pipeline.label_plan import LabelPlan, true_labels
 from pipeline.lease import held
 from pipeline.listing import Listing
 from pipeline.manifest import count_rows, sampled, write_manifest
-from pipeline.passing import Passing, check_failures, pools_for, retryable, root_cause, units_of
+from pipeline.messages import best_effort, say
+from pipeline.passing import (
+    LATER,
+    Passing,
+    check_failures,
+    pools_for,
+    retryable,
+    root_cause,
+    units_of,
+)
 from pipeline.policies.budget import Labelling, Part, check_retry, most_flops, parts_within
 from pipeline.ray_session import ray_messages_aside, start_ray
 from pipeline.resources import AUTO, Pools
 from pipeline.run_directory import RUN_VERSION, RunDirectory, environment, now
+from pipeline.stages import Stages
 from pipeline.starts import begin_start, change_pools, end_start, note_growth
 from pipeline.stopping import Stop, end_on_sigterm
 from pipeline.tables import build_tables
@@ -75,7 +85,7 @@ def label(
     plan.run.root.check_writable()
     try:
         # Ray prints on stdout whenever it likes, which is for the result alone.
-        with ray_messages_aside(), held(plan.run.root, lost=lost, say=_say):
+        with ray_messages_aside(), held(plan.run.root, lost=lost, say=say):
             return _label(plan, options, stop, conclusion or _tables_and_report(options.gallery))
     except KeyboardInterrupt:
         if stop.error is None:
@@ -109,13 +119,14 @@ def _label(
     """All that happens while the lease is held."""
     run, began = plan.run, now()
     try:
-        content = (run.load() if run.exists() else begin(plan, options)) | _asked(options)
         start_ray()
+        pools_for(options, plan, units=0)  # refuses a cluster that is too small before any work
+        content = (run.load() if run.exists() else begin(plan, options)) | _asked(options)
         pools = pools_for(options, plan)
         begin_start(content, pools, began)
         run.save(content)
         with _ending(run, content, stop):
-            _say(reconcile(run).line())
+            say(reconcile(run).line())
             if options.retry_failed:
                 if options.budget is not None:
                     check_retry(run, content, options.budget, _labelling(plan, pools))
@@ -133,11 +144,11 @@ def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
     run, every_s = plan.run, plan.protocol.every_s
     run.manifest.delete_parts()
     labels = plan.true_labels or true_labels(plan, options)
-    _say(labels.problem())
+    say(labels.problem())
     listing = Listing(
         options.source,
         all_files=options.all_files,
-        report=lambda count: _say(f"listed {count:,} so far"),
+        report=lambda count: say(f"listed {count:,} so far"),
     )
     videos: Iterator[Video] = islice(listing.videos(), options.limit)
     videos = (dataclasses.replace(each, label=labels.named(each.label)) for each in videos)
@@ -184,7 +195,7 @@ def _withdraw(run: RunDirectory) -> None:
     """Takes back the failures that may be gone; the run is unfinished from then on."""
     run.success.delete()
     count = withdraw_failed(run, retryable())
-    _say(f"Doing {count:,} failed units again.")
+    say(f"Doing {count:,} failed units again.")
 
 
 def _label_the_rest(
@@ -206,13 +217,13 @@ def _label_the_rest(
             ),
             room=room,
             measure=lambda sample: passing.run_graph(pools, counts, sample),
-            say=_say,
+            say=say,
         )
         counts = committed(run)
         if decoders is not None:
             pools = pools_for(options, plan, decoders=decoders)
             change_pools(content, pools)
-    accounts: list[dict[str, Any]] = []
+    accounts: list[dict[str, Any] | None] = []
     for part in _parts(plan, options, pools, content, total):
         for _ in range(_PASSES):
             check_failures(options.max_failed, counts, total)
@@ -220,15 +231,25 @@ def _label_the_rest(
                 break
             stages = passing.run_graph(pools, counts, part=part)
             counts = committed(run)
-            room = passing.room(pools)
-            accounts.append(stages.as_json() | {"bottleneck": bottleneck(stages, room)})
-            record(content, stages, room)
-            note_growth(content)
+            account = partial(_account, content, stages, partial(passing.room, pools))
+            accounts.append(best_effort("The account of the stages", account, again=LATER))
             run.save(content)
         if part.missing(run, counts.units):
             break
     check_failures(options.max_failed, counts, total)
     return _fullest(accounts)
+
+
+def _account(
+    content: dict[str, Any], stages: Stages, room_of: Callable[[], Room]
+) -> dict[str, Any]:
+    """What the stages did and which holds the run up, for people; what a later start goes by is
+    kept in run.json's content.
+    """
+    note_growth(content)
+    room = room_of()
+    record(content, stages, room)
+    return stages.as_json() | {"bottleneck": bottleneck(stages, room)}
 
 
 def _parts(
@@ -260,7 +281,11 @@ def _finish(
 
     The account of the stages is that of the start that labelled most.
     """
-    discard_sample(run)
+    best_effort(
+        "Tidying up",
+        partial(discard_sample, run),
+        again="Delete the folder _sample in OUTPUT if it is there.",
+    )
     stages = _fullest([content.get("totals", {}).get("stages"), stages])
     totals = conclusion.totals(run) | {"stages": stages}
     end_start(content)
@@ -290,18 +315,14 @@ def _tables_and_report(gallery: int) -> Conclusion:
 
 
 def _report(run: RunDirectory, gallery: int) -> None:
-    # Drawing takes some hundred MB of libraries that nothing before needs.
-    from pipeline.run_report import write_run_report
+    def draw() -> None:
+        # Drawing takes some hundred MB of libraries that nothing before needs.
+        from pipeline.run_report import write_run_report
 
-    try:
         write_run_report(run, gallery=gallery)
-    except Exception as error:  # a night's labels are whole, whatever a picture of them fails on
-        _say(
-            f"The report could not be written: {root_cause(error)}. The labels are whole; "
-            f"python jobs/report.py {run.root.uri} tries again."
-        )
 
-
-def _say(line: str | None) -> None:
-    if line:
-        print(line, file=sys.stderr, flush=True)
+    best_effort(
+        "The report",
+        draw,
+        again=f"The labels are whole; python jobs/report.py {run.root.uri} tries again.",
+    )

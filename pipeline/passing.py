@@ -18,8 +18,10 @@ from pipeline.graph import GraphConfig, run_graph
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import LabelPlan
 from pipeline.manifest import count_rows, size_bytes
+from pipeline.messages import best_effort
 from pipeline.policies.budget import Part
 from pipeline.progress import ProgressLine, reporting
+from pipeline.ray_session import real_cores
 from pipeline.resources import AUTO, Pools, most_decoders, plan_pools
 from pipeline.sizing import default_batch, labeller_bytes, labellers_worth_starting
 from pipeline.spared import all_views
@@ -27,6 +29,9 @@ from pipeline.stages import Stages
 from pipeline.stopping import Stop
 from pipeline.storage import Location
 from workers.failures import ErrorType
+
+# Of what is measured while the graph runs.
+LATER = "Labels and tables are not affected; the next run measures anew."
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Passing:
         cluster, config = cluster_for(self.options), self.graph(pools)
         views = config.grain.label_rows * self.plan.protocol.views
         return Room(
-            cores=pools.cores,
+            cores=real_cores(cluster.cpus),
             most_decoders=most_decoders(pools, cpus=cluster.cpus, memory=cluster.memory),
             labeller_threads=pools.labeller_threads,
             batch_size=config.batch_size,
@@ -101,19 +106,31 @@ class Passing:
                 line, run.root.name, watch, min_agreement=options.min_agreement
             ) as report:
                 run_graph(run, config, report, manifest=manifest, within=within)
-                stages = report.stages()
+                stages = best_effort("The account of the stages", report.stages, again=LATER)
         except (ray.exceptions.RayError, OSError, RuntimeError) as error:
             raise RunError(root_cause(error)) from error
         reconcile(run)
-        return stages.within(decoders=pools.decoders[1], labellers=pools.labellers)
+        known = stages or Stages()
+        return known.within(decoders=pools.decoders[1], labellers=pools.labellers)
 
 
 def pools_for(
-    options: LabelOptions, plan: LabelPlan | None = None, *, decoders: int | None = None
+    options: LabelOptions,
+    plan: LabelPlan | None = None,
+    *,
+    decoders: int | None = None,
+    units: int | None = None,
 ) -> Pools:
     """Pools for labelling what the plan says; without one, for measuring recordings.
 
-    `decoders`: how many, if that was found out.
+    Args:
+        options: of the run.
+        plan: of the run.
+        decoders: how many, if that was found out.
+        units: of the run; None for those of its manifest.
+
+    Raises:
+        UsageError: the cluster is too small; the message holds the arithmetic.
     """
     cluster = cluster_for(options)
     chosen = None if options.decoders == AUTO else options.decoders
@@ -121,7 +138,8 @@ def pools_for(
     if plan is not None:
         on_gpu = cluster.gpus >= 1
         models = plan.models(shadow=bool(options.shadow))
-        views = int(count_rows(plan.run.manifest) * plan.looks)
+        units = count_rows(plan.run.manifest) if units is None else units
+        views = int(units * plan.looks)
         worth = labellers_worth_starting(views * (len(plan.variants) or 1))
         memory = labeller_bytes(
             plan.model["architecture"],

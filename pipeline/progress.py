@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TextIO
 
 import pyarrow as pa
@@ -16,6 +18,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.counts import Counts
+from pipeline.messages import best_effort
 from pipeline.metrics import RunGauges, count_units
 from pipeline.numerals import digits
 from pipeline.stages import Stages, StageSums
@@ -23,6 +26,8 @@ from workers.clock import Worked
 
 _LIVE_SECONDS = 1.0
 _LOG_SECONDS = 30.0
+
+_UNSEEN = "Labeling goes on unseen; run.json and the summary have the figures."
 
 
 class Tally:
@@ -196,8 +201,14 @@ def reporting(
     every = _LIVE_SECONDS if line.out.isatty() else _LOG_SECONDS
     stop = threading.Event()
 
+    def tell(counts: Counts, stages: Stages, now: float, *, write: bool) -> bool:
+        gauges.set(line.before + counts, stages, remaining_s=line.remaining_s(counts, now=now))
+        if write:
+            line.write(line.text(counts, stages, now=now))
+        return True
+
     def show() -> None:
-        shown = line.started
+        shown, works = line.started, True
         while not stop.wait(_LIVE_SECONDS):
             try:
                 counts, stages = ray.get(tally.state.remote())
@@ -206,10 +217,11 @@ def reporting(
             if watch is not None:
                 watch(line.before + counts)
             now = time.monotonic()
-            gauges.set(line.before + counts, stages, remaining_s=line.remaining_s(counts, now=now))
-            if now >= shown + every:
-                shown = now
-                line.write(line.text(counts, stages, now=now))
+            write = now >= shown + every
+            if works:
+                telling = partial(tell, counts, stages, now, write=write)
+                works = bool(best_effort("The progress line", telling, again=_UNSEEN))
+            shown = now if write else shown
 
     thread = threading.Thread(target=show, name="progress", daemon=True)
     thread.start()
@@ -218,9 +230,12 @@ def reporting(
     finally:
         stop.set()
         thread.join(timeout=5)
-        try:
-            counts, stages = ray.get(tally.state.remote(), timeout=5)
-            line.write(line.text(counts, stages, now=time.monotonic()))
-        except ray.exceptions.RayError:
-            pass  # the cluster is gone, and what ended the block says so
-        line.finish()
+
+        def conclude() -> None:
+            # If the cluster is gone, what ended the block says so.
+            with contextlib.suppress(ray.exceptions.RayError):
+                counts, stages = ray.get(tally.state.remote(), timeout=5)
+                line.write(line.text(counts, stages, now=time.monotonic()))
+            line.finish()
+
+        best_effort("The last progress line", conclude, again=_UNSEEN)

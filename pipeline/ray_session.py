@@ -53,6 +53,11 @@ def is_own_ray() -> bool:
     return not os.environ.get("RAY_ADDRESS")
 
 
+def real_cores(told: float) -> float:
+    """Cores of which Ray counts `told`: a Ray of the job's own is told of more than there are."""
+    return told - OVERHEAD_CPUS * is_own_ray()
+
+
 @contextmanager
 def _native_stderr_held() -> Iterator[None]:
     """Keeps what native code writes to stderr, and shows it if the block fails.

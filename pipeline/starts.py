@@ -12,8 +12,8 @@ from typing import Any
 
 import ray
 
-from pipeline.ray_session import is_own_ray
-from pipeline.resources import OVERHEAD_CPUS, Pools
+from pipeline.ray_session import real_cores
+from pipeline.resources import Pools
 from pipeline.run_directory import now
 
 STARTS = "starts"
@@ -68,8 +68,7 @@ def describe_device() -> dict[str, Any]:
     return {
         "gpu": (kinds.most_common(1)[0][0] if kinds else "GPU") if gpus else None,
         "cpu": cpu_model(),
-        # A Ray of the job's own is told of more cores than there are, for the graph's light steps.
-        "cpus": sum(node.get("CPU", 0.0) for node in nodes) - OVERHEAD_CPUS * is_own_ray(),
+        "cpus": real_cores(sum(node.get("CPU", 0.0) for node in nodes)),
         "gpus": gpus,
         "nodes": len(nodes),
     }
