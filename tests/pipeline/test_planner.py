@@ -1,6 +1,7 @@
 """From rates to a cluster: the arithmetic, the deadline, the money, and what is said of them."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pyarrow as pa
@@ -124,6 +125,21 @@ def test_without_gpus_cores_are_counted_in_whole_machines():
     least = VIDEOS * 0.35 / 900 * 2 / (2 - RAY_CORES)
     assert least <= rented.cores <= 1.3 * least + 4
     assert choice.prediction.seconds <= 900
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+@pytest.mark.parametrize("cpus", [1, 2, 3, 4])
+def test_the_smallest_machines_and_times_that_no_clock_tells_have_a_plan(cpus, gpus):
+    for decode, wait, label in itertools.product((0.0, 0.2), (0.0, 0.05), (0.0, 0.1)):
+        found = dataclasses.replace(
+            rates(decode=decode, wait=wait, pruned=label, unpruned=label, start_s=3.0),
+            machine=Machine("made up", cpus, float(cpus), 4e9, gpus),
+            threads=None if gpus else 1,
+        )
+        asked = terms(videos=200, on_gpu=gpus > 0)
+        for with_cluster in (True, False):
+            plan = plan_for(found, asked, Here(1, 1), with_cluster=with_cluster)
+            assert text(plan, {PRUNED: "a", UNPRUNED: "b"}, gpu_price=True)
 
 
 def test_a_deadline_shorter_than_the_start_is_impossible_and_says_so():
