@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pipeline.differences import differences
 from pipeline.errors import UsageError
 from pipeline.storage import Location
 
@@ -18,6 +19,8 @@ RUN_VERSION = 1
 
 # The key of an identity by which trials of several prunings are told from labels of one.
 VARIANTS = "variants"
+
+_PLACES = ("in the run", "now")
 
 _PACKAGES = ("ray", "torch", "av", "decord", "pyarrow", "numpy", "opencv-python-headless", "boto3")
 
@@ -137,9 +140,13 @@ def check_same(recorded: dict[str, Any], asked: dict[str, Any], where: str) -> N
     """Refuses to add to a run of another identity.
 
     Raises:
-        UsageError: the message lists everything that differs.
+        UsageError: the message lists every field that differs; of several variants the first.
     """
-    differing = _differing(recorded, asked)
+    there, here = dict(recorded), dict(asked)
+    variants: list[str] = []
+    if there.get(VARIANTS) and here.get(VARIANTS):
+        variants = _differing_variants(there.pop(VARIANTS), here.pop(VARIANTS))
+    differing = differences(there, here, places=_PLACES) + variants
     if differing:
         raise UsageError(
             f"{where} belongs to another configuration: {'; '.join(differing)}. "
@@ -147,22 +154,13 @@ def check_same(recorded: dict[str, Any], asked: dict[str, Any], where: str) -> N
         )
 
 
-def _differing(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    found = []
-    for name in sorted(recorded.keys() | asked.keys()):
-        there, here = recorded.get(name), asked.get(name)
-        if there == here:
-            continue
-        if name == VARIANTS and there and here:
-            first, *others = _differing(there, here)
-            found.append(f"variant {first}{f', and {len(others)} more' * bool(others)}")
-        else:
-            found.append(f"{name} is {_shown(there)} there and {_shown(here)} here")
-    return found
-
-
-def _shown(value: object) -> str:
-    return "not set" if value is None else str(value)
+def _differing_variants(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    names = sorted(n for n in there.keys() | here.keys() if there.get(n) != here.get(n))
+    if not names:
+        return []
+    (first, *more), title = names, f"{VARIANTS}.{names[0]}"
+    found = differences({title: there.get(first)}, {title: here.get(first)}, places=_PLACES)
+    return [*found, f"{len(more)} more of {VARIANTS}"] if more else found
 
 
 def environment() -> dict[str, Any]:

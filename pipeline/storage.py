@@ -73,6 +73,13 @@ class Location:
             return cls(cleaned)
         return cls(str(Path(place).absolute()))
 
+    def resolved(self) -> Location:
+        """The same place by its one name: local paths without links and `..`, for comparisons.
+
+        Videos keep the names by which they were listed.
+        """
+        return self if self.is_s3 else Location(os.path.realpath(self.uri))
+
     @property
     def is_s3(self) -> bool:
         """Whether this is object storage."""

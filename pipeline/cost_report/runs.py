@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.differences import differing_fields, shown
 from pipeline.errors import UsageError
 from pipeline.prices import Prices
 from pipeline.run_directory import RunDirectory
@@ -150,8 +151,9 @@ def open_runs(names: Sequence[str]) -> list[Run]:
             "the demonstration"
         )
     places = [Location.of(name) for name in names]
+    resolved = [place.resolved() for place in places]
     for place in places:
-        if places.count(place) > 1:
+        if resolved.count(place.resolved()) > 1:
             raise UsageError(f"{place.uri} is named twice; a run cannot be compared with itself")
     titles = _short_names([place.uri for place in places])
     runs = [_opened(place, title) for place, title in zip(places, titles, strict=True)]
@@ -198,7 +200,10 @@ def differences(runs: Sequence[Run]) -> list[str]:
     for key, what in _COMPARED.items():
         values = [run.identity.get(key) for run in runs]
         if any(value != values[0] for value in values[1:]):
-            said = "; ".join(f"{run.name}: {_shown(run, key)}" for run in runs)
+            words = [_shown(run, key) for run in runs]
+            if len(set(words)) == 1:
+                words = differing_fields(values)
+            said = "; ".join(f"{run.name}: {each}" for run, each in zip(runs, words, strict=True))
             notes.append(f"The runs differ in their {what} ({said}).")
     devices = [_device(run) for run in runs]
     if len(set(devices)) > 1:
@@ -214,7 +219,7 @@ def _shown(run: Run, key: str) -> str:
         return f"{value.get('name')} {value.get('clips')}x{value.get('crops')}{every}"
     if key == "policy" and isinstance(value, dict):
         return f"{100 * value['agreement']:g} % of labels promised"
-    return "none" if value is None else str(value)
+    return "none" if value is None else shown(value)
 
 
 def _device(run: Run) -> str:
