@@ -18,6 +18,7 @@ from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.label_run import finished, is_finished, label
 from pipeline.messages import best_effort, say
+from pipeline.nothing_labeled import check_anything_labeled
 from pipeline.policies.budget import Budget
 from pipeline.prices import Prices
 from pipeline.pruning_flags import pruning_from
@@ -51,6 +52,9 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
                 lambda: summary(plan.run, content),
                 again="The run is finished; the same command prints the summary again.",
             )
+        if said is not None:
+            print(said, flush=True)
+        check_anything_labeled(plan.run, content)
     except RunError as error:
         print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
         return 1
@@ -60,8 +64,6 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    if said is not None:
-        print(said)
     return 0
 
 

@@ -37,7 +37,7 @@ Without INPUT test videos of the demonstration archive are made and its model is
 All variants see the same decoded frames, and differences are taken video by video. Running the same
 command again resumes, or draws the report anew.
 Exit code: 0, the report is written; 2, the command was wrong; 1, the run could not finish and the
-same command resumes it."""
+same command resumes it, or no video could be labeled."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

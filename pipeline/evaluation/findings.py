@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline import agreement
 from pipeline.agreement import Estimate
-from pipeline.errors import UsageError
+from pipeline.errors import RunError
 from pipeline.evaluation.scores import Outcome, Outcomes, accuracy, difference, outcomes
 from pipeline.evaluation.variants import DEFAULT, RANDOM, UNPRUNED, Variant
 from pipeline.evaluation.verdicts import Table, tables
@@ -109,15 +109,17 @@ def find(run: RunDirectory, variants: Sequence[Variant]) -> Findings:
     """Reads finished trials and works everything out.
 
     Raises:
-        UsageError: they are no finished trials, or of no video that can be judged.
+        UsageError: they are no finished trials.
+        RunError: no video of them can be judged.
     """
     chunks, content = read_trials(run), run.load()
     found = outcomes(chunks, variants, content["model"]["labels"])
     if not found.videos:
-        raise UsageError(
+        raise RunError(
             f"nothing to judge in {run.root.uri}: {found.failed:,} videos could not be read, "
             f"{found.unlabelled:,} have no label, {found.unknown.total():,} one that is none of "
-            f"the model's"
+            f"the model's",
+            advice="Mend the input and choose a new OUTPUT.",
         )
     base = found.by_variant[DEFAULT]
     figures = tuple(_figures(variant, found.by_variant[variant.name], base) for variant in variants)

@@ -58,8 +58,8 @@ def calibrate(
         say: tells the user something.
 
     Raises:
-        UsageError: there is no video, or none of the sample could be decoded.
-        RunError: labelling could not be measured.
+        UsageError: there is no video.
+        RunError: none of the sample could be decoded, or labelling could not be measured.
     """
     machine = this_machine()
     found = listed(options)
