@@ -7,8 +7,10 @@ from typing import Any
 
 Places = tuple[str, str]
 
-# Characters of a value that are shown.
-_LONG = 70
+# Characters of a text and of a list or mapping that are shown. The beginning and the end of a path
+# tell it from others.
+_TEXT = 240
+_MANY = 70
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], *, places: Places) -> list[str]:
@@ -41,18 +43,21 @@ def differing_fields(values: Sequence[Any]) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """A value in a few words: long ones are cut, and None is "not set"."""
+    """A value in a few words: long ones are shortened, and None is "not set"."""
     if value is None:
         return "not set"
     if isinstance(value, Mapping):
-        text = ", ".join(f"{name} {shown(each)}" for name, each in value.items())
-    elif isinstance(value, (list, tuple)):
-        text = ", ".join(shown(each) for each in value)
-    else:
-        text = str(value)
-    if len(text) <= _LONG:
+        return _cut(", ".join(f"{name} {shown(each)}" for name, each in value.items()))
+    if isinstance(value, (list, tuple)):
+        return _cut(", ".join(shown(each) for each in value))
+    text = str(value)
+    if len(text) <= _TEXT:
         return text
-    return f"{text[:_LONG]}... ({len(text):,} characters)"
+    return f"{text[: _TEXT // 2]}...{text[-_TEXT // 2 :]}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MANY else f"{text[:_MANY]}... ({len(text):,} characters)"
 
 
 def _field(name: str, there: Any, here: Any, places: Places) -> list[str]:

@@ -18,7 +18,8 @@ from pipeline.bottleneck import Room, bottleneck
 from pipeline.calibration import Remaining, discard_sample, fitted_decoders, record, sample_size
 from pipeline.commits import committed, reconcile, withdraw_failed
 from pipeline.cutting import with_durations
-from pipeline.errors import RunError
+from pipeline.devices import STAND_IN, labeler_device
+from pipeline.errors import RunError, UsageError
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import LabelPlan, true_labels
 from pipeline.lease import held
@@ -31,15 +32,15 @@ from pipeline.passing import (
     check_failures,
     pools_for,
     retryable,
-    root_cause,
     units_of,
 )
 from pipeline.policies.budget import Labelling, Part, check_retry, most_flops, parts_within
 from pipeline.ray_session import ray_messages_aside, start_ray
 from pipeline.resources import AUTO, Pools
 from pipeline.run_directory import RUN_VERSION, RunDirectory, environment, now
+from pipeline.run_failure import run_failure
 from pipeline.stages import Stages
-from pipeline.starts import begin_start, change_pools, end_start, note_growth
+from pipeline.starts import begin_start, change_pools, end_start, note_devices, note_growth
 from pipeline.stopping import Stop, end_on_sigterm
 from pipeline.tables import build_tables
 from pipeline.verify import verify
@@ -79,14 +80,18 @@ def label(
     stop = Stop()
     end_on_sigterm()
 
+    begun: list[str] = []
+
     def lost() -> None:
-        stop(RunError(f"another command has taken over {plan.run.root.uri}", advice=""))
+        gone = plan.run.lost(begun[0]) if begun else None
+        stop(gone or RunError(f"another command has taken over {plan.run.root.uri}", advice=""))
 
     plan.run.root.check_writable()
     try:
         # Ray prints on stdout whenever it likes, which is for the result alone.
         with ray_messages_aside(), held(plan.run.root, lost=lost, say=say):
-            return _label(plan, options, stop, conclusion or _tables_and_report(options.gallery))
+            conclusion = conclusion or _tables_and_report(options.gallery)
+            return _label(plan, options, stop, conclusion, begun)
     except KeyboardInterrupt:
         if stop.error is None:
             raise
@@ -105,7 +110,7 @@ def finished(run: RunDirectory, options: LabelOptions) -> dict[str, Any]:
     """The run.json of a finished run, with what is asked of it anew, by which its report is drawn
     again.
     """
-    content, asked = run.load(), _asked(options)
+    content, asked = run.resume(), _asked(options)
     if any(content.get(name) != value for name, value in asked.items()):
         content |= asked
         run.save(content)
@@ -114,15 +119,21 @@ def finished(run: RunDirectory, options: LabelOptions) -> dict[str, Any]:
 
 
 def _label(
-    plan: LabelPlan, options: LabelOptions, stop: Stop, conclusion: Conclusion
+    plan: LabelPlan,
+    options: LabelOptions,
+    stop: Stop,
+    conclusion: Conclusion,
+    begun: list[str],
 ) -> dict[str, Any]:
-    """All that happens while the lease is held."""
+    """All that happens while the lease is held; the run's identity goes to `begun`."""
     run, began = plan.run, now()
     try:
         start_ray()
         pools_for(options, plan, units=0)  # refuses a cluster that is too small before any work
-        content = (run.load() if run.exists() else begin(plan, options)) | _asked(options)
+        content = (run.resume() if run.exists() else begin(plan, options)) | _asked(options)
+        begun.append(content["run_id"])
         pools = pools_for(options, plan)
+        _say_stand_in(pools)
         begin_start(content, pools, began)
         run.save(content)
         with _ending(run, content, stop):
@@ -133,10 +144,15 @@ def _label(
                 _withdraw(run)
             stages = _label_the_rest(plan, options, pools, content, stop)
             return _finish(run, content, stages, conclusion)
-    except (pa.ArrowException, OSError) as error:
-        raise RunError(f"{run.root.uri}: {root_cause(error)}") from error
-    except ray.exceptions.RayError as error:
-        raise RunError(root_cause(error)) from error
+    except UsageError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, ray.exceptions.RayError) as error:
+        raise run_failure(error, run, run_id=begun[0] if begun else None) from error
+
+
+def _say_stand_in(pools: Pools) -> None:
+    if pools.labeller_gpus and labeler_device(on_gpu=True) == "cpu":
+        say(f"{STAND_IN} is cpu: labelers hold GPUs and compute on CPUs, which is for tests alone.")
 
 
 def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
@@ -167,8 +183,7 @@ def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
         "listing": counts._asdict() | {"skipped": dict(listing.skipped)},
         "environment": environment(),
     }
-    run.save(content)
-    return content
+    return run.create(content)
 
 
 def _asked(options: LabelOptions) -> dict[str, Any]:
@@ -203,7 +218,12 @@ def _label_the_rest(
 ) -> dict[str, Any] | None:
     """Runs the graph until every unit has its row; what its stages did, if there was any to do."""
     run, total = plan.run, count_rows(plan.run.manifest)
-    passing = Passing(plan, options, total, stop)
+
+    def note(stages: Stages) -> None:
+        note_stages = partial(_note, run, content, stages, stop)
+        best_effort("The note of the labelers' device", note_stages, again=LATER)
+
+    passing = Passing(plan, options, total, stop, note, content["run_id"])
     counts = committed(run)
     if options.decoders == AUTO and counts.units < total:
         remaining = Remaining(total, counts.units, units_of(plan))
@@ -238,6 +258,12 @@ def _label_the_rest(
             break
     check_failures(options.max_failed, counts, total)
     return _fullest(accounts)
+
+
+def _note(run: RunDirectory, content: dict[str, Any], stages: Stages, stop: Stop) -> None:
+    """Writes down what labelers compute on as soon as that is known: a start may be killed."""
+    if stop.error is None and note_devices(content, stages.label.devices):
+        run.save(content)
 
 
 def _account(
@@ -286,6 +312,8 @@ def _finish(
         partial(discard_sample, run),
         again="Delete the folder _sample in OUTPUT if it is there.",
     )
+    if (lost := run.lost(content["run_id"])) is not None:
+        raise lost
     stages = _fullest([content.get("totals", {}).get("stages"), stages])
     totals = conclusion.totals(run) | {"stages": stages}
     end_start(content)
@@ -295,7 +323,7 @@ def _finish(
     if problems:
         raise RunError(f"the tables do not hold what they promise: {'; '.join(problems)}")
     conclusion.report(run)
-    run.success.write_bytes(b"")
+    run.success.write_bytes(b"", make_folder=False)
     return content
 
 

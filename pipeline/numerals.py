@@ -13,3 +13,11 @@ def digits(value: float, significant: int = 3) -> str:
         value, precision=significant, fractional=False, unique=False, trim="-"
     )
     return str(text)
+
+
+def byte_size(count: float) -> str:
+    """Such as `1.25 GB`; powers of ten."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{digits(count / size)} {unit}"
+    return f"{count:.0f} B"

@@ -183,7 +183,7 @@ def clock(seconds: float) -> str:
 def reporting(
     line: ProgressLine,
     run: str,
-    watch: Callable[[Counts], None] | None = None,
+    watch: Callable[[Counts, Stages], None] | None = None,
     *,
     min_agreement: float | None = None,
 ) -> Iterator[Reporter]:
@@ -192,7 +192,8 @@ def reporting(
     Args:
         line: how it is shown.
         run: what the run is called in the metrics.
-        watch: called every second, from another thread, with what the whole run has done so far.
+        watch: called every second, from another thread, with what the whole run has done so far,
+            and with what its stages have done in this start.
         min_agreement: what the agreement is measured against, for the metrics.
     """
     gauges = RunGauges(run, total=line.total, min_agreement=min_agreement)
@@ -215,7 +216,7 @@ def reporting(
             except ray.exceptions.RayError:
                 continue  # what ends the block says so
             if watch is not None:
-                watch(line.before + counts)
+                watch(line.before + counts, stages)
             now = time.monotonic()
             write = now >= shown + every
             if works:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.devices import device_words, ran_on_gpu
 from pipeline.differences import differing_fields, shown
 from pipeline.errors import UsageError
 from pipeline.prices import Prices
@@ -37,6 +38,7 @@ class Start:
         gpus: GPUs of the cluster.
         labeller_cpus: cores that each labeller reserved, 0 on a GPU.
         labeller_gpus: GPUs that each labeller reserved, 0 without.
+        on_gpu: whether device time is a GPU's.
     """
 
     began: datetime.datetime
@@ -45,6 +47,7 @@ class Start:
     gpus: float
     labeller_cpus: float
     labeller_gpus: float
+    on_gpu: bool
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Start:
@@ -57,6 +60,7 @@ class Start:
             gpus=float(content["gpus"]),
             labeller_cpus=float(content["labeller_cpus"]),
             labeller_gpus=float(content["labeller_gpus"]),
+            on_gpu=ran_on_gpu(content),
         )
 
 
@@ -115,7 +119,7 @@ class Run:
     @property
     def on_gpu(self) -> bool:
         """Whether device time is a GPU's."""
-        return any(start.labeller_gpus > 0 for start in self.starts)
+        return any(start.on_gpu for start in self.starts)
 
     @property
     def computing(self) -> float | None:
@@ -223,8 +227,7 @@ def _shown(run: Run, key: str) -> str:
 
 
 def _device(run: Run) -> str:
-    device = run.content.get("device") or {}
-    return str(device.get("gpu") or device.get("cpu") or "not known")
+    return device_words(run.content) or "not known"
 
 
 def _short_names(uris: Sequence[str]) -> list[str]:

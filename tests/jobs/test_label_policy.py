@@ -189,7 +189,7 @@ def test_a_run_is_not_resumed_by_another_policy(labelled, archive, output, tmp_p
     other = write_policy(tmp_path / "other.json", 2.0, source=archive, checkpoint="demo")
     refused = run(archive, output, "--checkpoint", "demo", "--policy", other, "--shadow", "50%")
     assert refused.returncode == 2
-    assert "belongs to another configuration: policy.margin: " in refused.stderr
+    assert "policy.margin: 0.7 in the run, 2.0 now" in refused.stderr
     without = run(archive, output, "--checkpoint", "demo", "--shadow", "50%")
     assert "policy: margin" in without.stderr
 

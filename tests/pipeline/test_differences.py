@@ -47,6 +47,14 @@ def test_long_values_are_cut_and_say_how_long_they_are():
     assert "characters)" in found
 
 
+def test_a_path_is_told_whole_and_a_longer_text_by_its_two_ends():
+    path = "/archive" * 25 + "/m.csv"
+    assert shown(path) == path
+    long = "/archive" * 50 + "/m.csv"
+    assert len(shown(long)) < 250
+    assert shown(long).endswith("/archive/m.csv")
+
+
 def test_no_value_is_shown_as_python_writes_it():
     for value in ({"a": 1, "b": {"c": None}}, [1, "x"], (1,), "text"):
         assert not set("{}[]()'\"") & set(shown(value))

@@ -272,9 +272,14 @@ def write_run(folder, *, pruned=True, gpu=False, shadow=0, finished=True):
                 "flops_per_view": 100 if pruned else 200,
                 "flops_per_view_unpruned": 200,
             },
-            "device": {"gpu": "NVIDIA X" if gpu else None, "cpu": "CPU Y", "cpus": 8.0, "nodes": 2}
-            | {"gpus": 4.0 if gpu else 0.0},
-            "starts": [{"labeller_gpus": float(gpu), "labeller_cpus": 1.0}],
+            "device": {"cpu": "CPU Y", "cpus": 8.0, "nodes": 2, "gpus": 4.0 if gpu else 0.0},
+            "starts": [
+                {
+                    "labeller_gpus": float(gpu),
+                    "labeller_cpus": 1.0,
+                    "devices": ["NVIDIA X" if gpu else "cpu: 1 thread of CPU Y"],
+                }
+            ],
             "totals": {
                 "videos": 42,
                 "units": 42,
@@ -303,7 +308,9 @@ def test_a_runs_rates_are_those_of_its_stages(tmp_path):
     assert (pruned.r, pruned.unit_s) == (64, pytest.approx(21.0 / 42))
     assert unpruned.unit_s == pytest.approx(2 * pruned.unit_s)
     assert unpruned.known_from == "FLOPs"
-    assert found.machine == dataclasses.replace(found.machine, name="CPU Y", cpus=4, gpus=0)
+    assert found.machine == dataclasses.replace(
+        found.machine, name="cpu: 1 thread of CPU Y", cpus=4, gpus=0
+    )
     assert (done.pools, done.protocol, done.checkpoint) == (
         Here(2, 2),
         PROTOCOL,
