@@ -17,7 +17,7 @@ from pipeline.label_flags import asked_of_work, parser
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.label_run import finished, is_finished, label
-from pipeline.messages import best_effort, say
+from pipeline.messages import best_effort, say, tell
 from pipeline.nothing_labeled import check_anything_labeled
 from pipeline.policies.budget import Budget
 from pipeline.prices import Prices
@@ -53,7 +53,7 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
                 again="The run is finished; the same command prints the summary again.",
             )
         if said is not None:
-            print(said, flush=True)
+            tell(said)
         check_anything_labeled(plan.run, content)
     except RunError as error:
         print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,6 +16,15 @@ def say(line: str | None) -> None:
     if line:
         with contextlib.suppress(OSError, ValueError):
             print(line, file=sys.stderr, flush=True)
+
+
+def tell(text: str) -> None:
+    """Prints a command's result on stdout, whether anybody still reads it or not."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        # Python writes what is left once more when it ends, and would fail there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def best_effort(what: str, make: Callable[[], Made], *, again: str) -> Made | None:

@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
+import pyarrow as pa
 import ray
 
 from pipeline.commits import committed
@@ -63,6 +65,24 @@ def run_failure(
     if isinstance(error, ray.exceptions.RayError) and (logs := ray_logs()) is not None:
         advice += f"\nTracebacks are in Ray's logs: {logs}"
     return RunError(". ".join(parts), advice=advice)
+
+
+@contextmanager
+def after_work() -> Iterator[None]:
+    """Makes errors of what follows a run's work ones of the run: exit code 2 is for before it.
+
+    Raises:
+        RunError: a file could not be read or written.
+    """
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        text = root_cause(error)
+        if is_out_of_space(error):
+            text += _free(error)
+        raise RunError(
+            text, advice="What was labeled is safe; the same command goes on from there."
+        ) from error
 
 
 def root_cause(error: BaseException) -> str:

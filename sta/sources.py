@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -123,6 +124,7 @@ def _shards(index: Path, shown: str) -> list[str]:
 def _hub_fetcher(hub_id: str) -> Callable[[str], Path | None]:
     """Gives a function from a file's name to the file, None where the repository has none."""
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import (
         EntryNotFoundError,
         HfHubHTTPError,
@@ -149,8 +151,9 @@ def _hub_fetcher(hub_id: str) -> Callable[[str], Path | None]:
         except RevisionNotFoundError as error:
             raise CheckpointError(f"{repository} has no revision {revision} on the hub") from error
         except (HfHubHTTPError, OSError) as error:
-            raise CheckpointError(
-                f"cannot download {hub_id} from the hub: {type(error).__name__}"
-            ) from error
+            reason = type(error).__name__
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                reason = f"no space left in {HF_HUB_CACHE}; HF_HOME names another folder"
+            raise CheckpointError(f"cannot download {hub_id} from the hub: {reason}") from error
 
     return get

@@ -7,8 +7,6 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-import pyarrow as pa
-
 import sta
 from pipeline.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.errors import RunError, UsageError
@@ -25,6 +23,7 @@ from pipeline.label_flags import (
     asked_of_work,
 )
 from pipeline.ray_session import check_outlives_job
+from pipeline.run_failure import after_work
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, run_trials
 
@@ -45,16 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         options, variants = _asked(arguments)
-        found = find(run_trials(options), variants)
-        page = write(found, Location.of(_output(arguments)))
+        run = run_trials(options)
+        with after_work():
+            found = find(run, variants)
+            page = write(found, Location.of(_output(arguments)))
     except RunError as error:
         print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped. Run the same command again to resume.", file=sys.stderr)
-        return 1
-    except pa.ArrowException as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except (UsageError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

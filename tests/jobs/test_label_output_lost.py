@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +11,7 @@ import pytest
 
 from tests.disks import small_disk
 from tests.faults.archive import make_archive
+from tests.processes import wait_while_running
 
 JOBS = Path(__file__).parents[2] / "jobs"
 VIDEOS = 40
@@ -47,10 +47,7 @@ def broken(arguments, output, break_it):
     job = subprocess.Popen(
         command("label_k400", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 300
-    while len(list(output.glob("_checkpoint/*.parquet"))) < 3 and time.monotonic() < deadline:
-        assert job.poll() is None, job.communicate()
-        time.sleep(0.02)
+    wait_while_running(job, lambda: len(list(output.glob("_checkpoint/*.parquet"))) >= 3)
     break_it()
     _, said = job.communicate(timeout=300)
     assert job.returncode == 1, said

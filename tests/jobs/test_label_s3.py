@@ -163,7 +163,7 @@ def begun(command, output):
     driver = subprocess.Popen(
         [*command, "--batch-size", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_for(driver, lambda: committed(output) >= 2)
+    wait_while_running(driver, lambda: committed(output) >= 2)
     return driver
 
 

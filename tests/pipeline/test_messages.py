@@ -1,5 +1,6 @@
 """Lines on stderr, and steps whose failure costs nothing else."""
 
+import subprocess
 import sys
 
 import pytest
@@ -40,6 +41,19 @@ def test_whatever_a_step_fails_on_is_one_line(error, capsys):
 def test_a_user_who_stops_the_command_is_obeyed():
     with pytest.raises(KeyboardInterrupt):
         best_effort("The picture", fail(KeyboardInterrupt()), again="Try again.")
+
+
+@pytest.mark.parametrize("read", [0, 5])
+def test_a_result_that_nobody_reads_fails_nothing(read):
+    """As with `| head`: neither the line nor Python's own end complains."""
+    program = "from pipeline.messages import tell\nfor _ in range(20000): tell('a result')"
+    command = [sys.executable, "-c", program]
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for _ in range(read):
+        job.stdout.readline()
+    job.stdout.close()
+    assert job.stderr.read() == b""
+    assert job.wait() == 0
 
 
 def test_a_closed_screen_costs_nothing(monkeypatch):
