@@ -17,7 +17,9 @@ from pipeline.label_flags import asked_of_work, given_flags, parser
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.label_run import finished, is_finished, label
+from pipeline.messages import best_effort, say, tell
 from pipeline.next_steps import OtherRun, other_output
+from pipeline.nothing_labeled import check_anything_labeled
 from pipeline.policies.budget import Budget
 from pipeline.prices import Prices
 from pipeline.pruning_flags import pruning_from, pruning_names
@@ -51,14 +53,22 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     try:
         options = options_from(task, arguments)
         plan = plan_labelling(options)
-        before = None
         if is_finished(plan.run, retry_failed=options.retry_failed):
-            print(f"{plan.run.root.uri} is complete; nothing to do.", file=sys.stderr)
+            say(f"{plan.run.root.uri} is complete; nothing to do.")
             content = finished(plan.run, options)
+            said: str | None = _summary_of_finished(task, arguments, plan.run, content)
         else:
             content = label(plan, options)
-            before = content["starts"][-1]["units_before"]
-        said = _summary(task, arguments, plan.run, content, before)
+            said = best_effort(
+                "The summary",
+                lambda: _summary(
+                    task, arguments, plan.run, content, content["starts"][-1]["units_before"]
+                ),
+                again="The run is finished; the same command prints the summary again.",
+            )
+        if said is not None:
+            tell(said)
+        check_anything_labeled(plan.run, content)
     except RunError as error:
         print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
         return 1
@@ -68,7 +78,6 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print(said)
     return 0
 
 
@@ -79,10 +88,16 @@ def _summary(
     content: dict[str, Any],
     before: int | None,
 ) -> str:
-    """The summary; of a finished run whose tables were damaged since, what mends them."""
+    other = _other_run(task, arguments, content["identity"])
+    return summary(task, run, content, other=other, before=before)
+
+
+def _summary_of_finished(
+    task: str, arguments: argparse.Namespace, run: RunDirectory, content: dict[str, Any]
+) -> str:
+    """The summary; for tables that were damaged since the run finished, what mends them."""
     try:
-        other = _other_run(task, arguments, content["identity"])
-        return summary(task, run, content, other=other, before=before)
+        return _summary(task, arguments, run, content, None)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise RunError(
             f"{run.root.uri} is finished, and its tables cannot be read: "

@@ -20,7 +20,7 @@ _EPILOG = """\
 Without INPUT a small archive is generated and labelled with the demonstration model.
 Running the same command again resumes: finished videos are not done again.
 Exit code: 0, every video has its row (failed ones are named); 2, the command was wrong; 1, the run
-could not finish and the same command resumes it."""
+could not finish and the same command resumes it, or no video could be labeled."""
 
 _VIEWS = {"k400": "5x3, VideoSwin 4x3", "ssv2": "2x3, VideoSwin 1x3"}
 
@@ -125,7 +125,8 @@ def add_model_flags(made: argparse.ArgumentParser) -> None:
         "--labels",
         type=Path,
         metavar="F",
-        help="class names for a checkpoint without them: one per line, CSV, TSV or JSON, ids or not",
+        help="class names for a checkpoint without them: one per line, CSV, TSV or JSON, with or "
+        "without ids",
     )
 
 

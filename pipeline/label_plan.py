@@ -148,7 +148,7 @@ def _identity(
         shadow
         | all_files
         | {
-            "input": Location.of(options.source).uri,
+            "input": Location.of(options.source).resolved().uri,
             "limit": options.limit,
             "model": model.fingerprint,
             "labels": sta.labels_fingerprint(model.labels),

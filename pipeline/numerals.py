@@ -23,3 +23,11 @@ def short(value: float) -> str:
             return f"{text}{suffix}"
         value /= 1000
     return f"{digits(value, 2 if value < 10 else 3)}G"
+
+
+def byte_size(count: float) -> str:
+    """Such as `1.25 GB`; powers of ten."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{digits(count / size)} {unit}"
+    return f"{count:.0f} B"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TextIO
 
 import pyarrow as pa
@@ -16,6 +18,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.counts import Counts
+from pipeline.messages import best_effort
 from pipeline.metrics import RunGauges, count_units
 from pipeline.numerals import short
 from pipeline.stages import Stages, StageSums
@@ -28,6 +31,8 @@ _ALIKE = 1.5
 
 # Of a terminal that does not tell its width.
 _COLUMNS = 80
+
+_UNSEEN = "Labeling goes on unseen; run.json and the summary have the figures."
 
 
 class Tally:
@@ -247,7 +252,7 @@ def clock(seconds: float) -> str:
 def reporting(
     line: ProgressLine,
     run: str,
-    watch: Callable[[Counts], None] | None = None,
+    watch: Callable[[Counts, Stages], None] | None = None,
     *,
     min_agreement: float | None = None,
 ) -> Iterator[Reporter]:
@@ -256,7 +261,8 @@ def reporting(
     Args:
         line: how it is shown.
         run: what the run is called in the metrics.
-        watch: called every second, from another thread, with what the whole run has done so far.
+        watch: called every second, from another thread, with what the whole run has done so far,
+            and with what its stages have done in this start.
         min_agreement: what the agreement is measured against, for the metrics.
     """
     gauges = RunGauges(run, total=line.total, min_agreement=min_agreement)
@@ -265,20 +271,27 @@ def reporting(
     every = _LIVE_SECONDS if line.out.isatty() else _LOG_SECONDS
     stop = threading.Event()
 
+    def tell(counts: Counts, stages: Stages, now: float, *, write: bool) -> bool:
+        gauges.set(line.before + counts, stages, remaining_s=line.remaining_s(counts, now=now))
+        if write:
+            line.write(line.parts(counts, stages, now=now))
+        return True
+
     def show() -> None:
-        shown = line.started
+        shown, works = line.started, True
         while not stop.wait(_LIVE_SECONDS):
             try:
                 counts, stages = ray.get(tally.state.remote())
             except ray.exceptions.RayError:
                 continue  # what ends the block says so
             if watch is not None:
-                watch(line.before + counts)
+                watch(line.before + counts, stages)
             now = time.monotonic()
-            gauges.set(line.before + counts, stages, remaining_s=line.remaining_s(counts, now=now))
-            if now >= shown + every:
-                shown = now
-                line.write(line.parts(counts, stages, now=now))
+            write = now >= shown + every
+            if works:
+                telling = partial(tell, counts, stages, now, write=write)
+                works = bool(best_effort("The progress line", telling, again=_UNSEEN))
+            shown = now if write else shown
 
     thread = threading.Thread(target=show, name="progress", daemon=True)
     thread.start()
@@ -287,9 +300,12 @@ def reporting(
     finally:
         stop.set()
         thread.join(timeout=5)
-        try:
-            counts, stages = ray.get(tally.state.remote(), timeout=5)
-            line.write(line.parts(counts, stages, now=time.monotonic(), ended=True))
-        except ray.exceptions.RayError:
-            pass  # the cluster is gone, and what ended the block says so
-        line.finish()
+
+        def conclude() -> None:
+            # If the cluster is gone, what ended the block says so.
+            with contextlib.suppress(ray.exceptions.RayError):
+                counts, stages = ray.get(tally.state.remote(), timeout=5)
+                line.write(line.parts(counts, stages, now=time.monotonic(), ended=True))
+            line.finish()
+
+        best_effort("The last progress line", conclude, again=_UNSEEN)

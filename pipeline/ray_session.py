@@ -17,6 +17,7 @@ from typing import Any
 import ray
 import ray.data
 from ray._private.services import find_gcs_addresses
+from ray.data._internal.logging import get_log_directory
 
 from pipeline.errors import UsageError
 from pipeline.resources import OVERHEAD_CPUS
@@ -28,8 +29,11 @@ _CONNECT_SECONDS = 10.0
 # What Ray's job supervisor sets for the command of a submitted job.
 _OF_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
-# Ray says this of every graph with actors on a machine of two cores, where it cannot be helped.
-_HARMLESS = "PYTHON worker processes have been started"
+# What is not shown of Ray's messages: what it says of every graph with actors on a machine of two
+# cores, where it cannot be helped, and tracebacks of workers, which its log files hold.
+_UNSHOWN = ("PYTHON worker processes have been started", "Traceback (most recent call last)")
+
+_NEVER = logging.CRITICAL + 1
 
 
 def start_ray(*, cores: int | None = None) -> None:
@@ -57,6 +61,7 @@ def start_ray(*, cores: int | None = None) -> None:
         settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     with _native_stderr_held():
         ray.init(**settings)
+    _quieten()  # again, since ray.init adds handlers of its own
     end_on_sigterm()  # again, since ray.init installs a handler that prints a native stack trace
 
 
@@ -110,6 +115,11 @@ def is_submitted() -> bool:
     return _OF_SUBMITTED in os.environ
 
 
+def real_cores(told: float) -> float:
+    """Cores of which Ray counts `told`: a Ray of the job's own is told of more than there are."""
+    return told - OVERHEAD_CPUS * is_own_ray()
+
+
 @contextmanager
 def _native_stderr_held() -> Iterator[None]:
     """Keeps what native code writes to stderr, and shows it if the block fails.
@@ -156,25 +166,41 @@ def check_outlives_job(place: str, what: str = "OUTPUT") -> None:
     )
 
 
+def ray_logs() -> str | None:
+    """The folder of Ray's log files on this machine, which hold what the screen does not; None
+    where Ray does not run.
+    """
+    folder = get_log_directory()
+    return None if folder is None else os.path.dirname(folder)
+
+
 def _quieten() -> None:
-    """Leaves the screen to progress and errors; Ray's own log files keep everything."""
+    """Leaves the screen to progress and to one line per error; Ray's log files keep the rest.
+
+    An error of a worker reaches the driver as an exception, whose cause the command says. Ray logs
+    the same error once more at each of its layers, with a traceback each.
+    """
     # Ray's core calls every actor with arguments in the object store an error.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    for handler in logging.getLogger("ray.data").handlers:
+    core, data = logging.getLogger("ray"), logging.getLogger("ray.data")
+    core.setLevel(logging.ERROR)
+    files = [each for each in data.handlers if not isinstance(each, logging.StreamHandler)]
+    for handler in files:
+        core.addHandler(handler)
+    for handler in (*core.handlers, *data.handlers):
         if isinstance(handler, logging.StreamHandler):
-            handler.setLevel(logging.ERROR)
+            handler.setLevel(_NEVER)
 
 
 class _RayMessages(io.TextIOBase):
     """Where Ray's messages go instead of stdout, which is for the result alone."""
 
     def write(self, text: str) -> int:
-        if _HARMLESS not in text and text.strip():
+        if text.strip() and not any(each in text for each in _UNSHOWN):
             sys.stderr.write(text if text.endswith("\n") else f"{text}\n")
         return len(text)
 
 
 def ray_messages_aside() -> contextlib.AbstractContextManager[io.TextIOBase]:
-    """Sends what Ray prints on stdout to stderr, but for one harmless warning."""
+    """Sends what Ray prints on stdout to stderr, but for what is not to be shown."""
     return contextlib.redirect_stdout(_RayMessages())

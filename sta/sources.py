@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import logging
 import re
@@ -248,6 +249,7 @@ class _Hub:
     def _downloaded(self, name: str) -> Path | None:
         """A file of the repository; None where it has none."""
         from huggingface_hub import hf_hub_download
+        from huggingface_hub.constants import HF_HUB_CACHE
         from huggingface_hub.errors import (
             EntryNotFoundError,
             HfHubHTTPError,
@@ -273,9 +275,10 @@ class _Hub:
                 f"{self.repository} has no revision {self.revision} on the hub"
             ) from error
         except (HfHubHTTPError, OSError) as error:
-            raise CheckpointError(
-                f"cannot download {self.hub_id} from the hub: {type(error).__name__}"
-            ) from error
+            what = type(error).__name__
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                what = f"no space left in {HF_HUB_CACHE}; HF_HOME names another folder"
+            raise CheckpointError(f"cannot download {self.hub_id} from the hub: {what}") from error
 
 
 @contextmanager

@@ -7,8 +7,6 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-import pyarrow as pa
-
 import sta
 from pipeline.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.errors import RunError, UsageError
@@ -26,6 +24,7 @@ from pipeline.label_flags import (
     asked_of_work,
 )
 from pipeline.ray_session import check_outlives_job
+from pipeline.run_failure import after_work
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, run_trials
 
@@ -38,7 +37,7 @@ Without INPUT test videos of the demonstration archive are made and its model is
 All variants see the same decoded frames, and differences are taken video by video. Running the same
 command again resumes, or draws the report anew.
 Exit code: 0, the report is written; 2, the command was wrong; 1, the run could not finish and the
-same command resumes it."""
+same command resumes it, or no video could be labeled."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,16 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         options, variants = _asked(arguments)
-        found = find(run_trials(options), variants)
-        page = write(found, Location.of(_output(arguments)))
+        run = run_trials(options)
+        with after_work():
+            found = find(run, variants)
+            page = write(found, Location.of(_output(arguments)))
     except RunError as error:
         print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped. Run the same command again to resume.", file=sys.stderr)
-        return 1
-    except pa.ArrowException as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except (UsageError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

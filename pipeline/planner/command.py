@@ -23,6 +23,7 @@ from pipeline.planner.report import as_json, text
 from pipeline.planner.setting import Limits
 from pipeline.prices import Prices
 from pipeline.run_directory import RunDirectory
+from pipeline.run_failure import after_work
 from pipeline.storage import Location
 from workers.sampling import Protocol, parse_duration
 
@@ -59,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         if arguments.json is not None:
             content = json.dumps(as_json(found, commands), indent=2, ensure_ascii=False)
-            arguments.json.write_text(content + "\n")
+            with after_work():
+                arguments.json.write_text(content + "\n")
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -25,7 +25,8 @@ Without INPUT an archive of {DEMO_VIDEOS:,} videos (or --sample, where that is l
 and the demonstration model calibrated on it: about ten minutes on two cores.
 Running the same command again resumes; another promise on the same trials takes seconds.
 Exit code: 0, the policy is written; 2, the command was wrong or the videos are too few for the
-promise; 1, the trials could not finish and the same command resumes them."""
+promise; 1, the trials could not finish and the same command resumes them, or no video could be
+labeled."""
 
 
 def parser() -> argparse.ArgumentParser:

@@ -64,7 +64,7 @@ def _identity(
 ) -> dict[str, Any]:
     all_files = {"all_files": True} if options.labelling.all_files else {}
     return all_files | {
-        "input": Location.of(options.labelling.source).uri,
+        "input": Location.of(options.labelling.source).resolved().uri,
         "limit": options.labelling.limit,
         "sample": options.sample,
         "model": model.fingerprint,
