@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -19,7 +20,8 @@ import ray.data
 from ray._private.services import find_gcs_addresses
 from ray.data._internal.logging import get_log_directory
 
-from pipeline.errors import UsageError
+from pipeline.errors import RunError, UsageError
+from pipeline.numerals import byte_size
 from pipeline.resources import OVERHEAD_CPUS
 from pipeline.stopping import end_on_sigterm
 
@@ -32,6 +34,9 @@ _OF_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 # What is not shown of Ray's messages: what it says of every graph with actors on a machine of two
 # cores, where it cannot be helped, and tracebacks of workers, which its log files hold.
 _UNSHOWN = ("PYTHON worker processes have been started", "Traceback (most recent call last)")
+
+# Bytes of Ray's log files and sockets; with less it cannot be said to start.
+_LEAST_ROOM = 50 * 1024**2
 
 _NEVER = logging.CRITICAL + 1
 
@@ -48,6 +53,7 @@ def start_ray(*, cores: int | None = None) -> None:
 
     Raises:
         UsageError: RAY_ADDRESS leads to no cluster, or leaves open to which.
+        RunError: it cannot be started or joined.
     """
     if ray.is_initialized():
         return
@@ -60,9 +66,25 @@ def start_ray(*, cores: int | None = None) -> None:
         cores = cores or len(os.sched_getaffinity(0)) + int(OVERHEAD_CPUS)
         settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     with _native_stderr_held():
-        ray.init(**settings)
+        try:
+            ray.init(**settings)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise RunError(
+                f"Ray could not be {'started' if is_own_ray() else 'joined'}: "
+                f"{' '.join(str(error).split())}{_room()}",
+                advice="Remove the cause and run the same command again.",
+            ) from error
     _quieten()  # again, since ray.init adds handlers of its own
     end_on_sigterm()  # again, since ray.init installs a handler that prints a native stack trace
+
+
+def _room() -> str:
+    """What is to be said of the disk of Ray's temporary folder, on which it needs some room."""
+    folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free if os.path.isdir(folder) else 0
+    if free >= _LEAST_ROOM:
+        return ""
+    return f" (its temporary folder {folder} has {byte_size(free)} free; RAY_TMPDIR names another)"
 
 
 def is_own_ray() -> bool:
@@ -132,6 +154,8 @@ def _native_stderr_held() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
+        except RunError:
+            raise  # says the cause by itself
         except BaseException:
             held.seek(0)
             os.write(original, held.read())
