@@ -176,7 +176,7 @@ def test_hevc_pictures_that_may_never_be_shown_are_noticed(tmp_path: Path) -> No
 def test_an_mpeg4_picture_that_is_not_coded_is_no_frame(tmp_path: Path) -> None:
     path = videos.write_video(tmp_path / "a.avi", codec="mpeg4")
     pictures, _ = judged(path)
-    assert not pictures.is_frame(memoryview(b"\0\0\1\xb6\x50\xf0\x7f"))
+    assert not pictures.is_frame(memoryview(b"\0\0\1\xb6\x50\x4f"))
 
 
 def test_a_row_of_an_mpeg2_picture_that_is_missing_is_noticed(tmp_path: Path) -> None:

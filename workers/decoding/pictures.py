@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from workers.decoding import nal
+from workers.decoding import mpeg4, nal
 from workers.decoding.bits import Bits
 from workers.decoding.h264_sequence import Sequence, read_sequence
 
@@ -26,9 +26,7 @@ _MPEG_PICTURE, _MPEG_EXTENSION, _MPEG_CODING = 0x00, 0xB5, 8
 _MPEG_SEQUENCE, _MPEG_SLICES = 0xB3, range(0x01, 0xB0)  # a slice's code is its row of macroblocks
 _MPEG_FIELDS, _MPEG_FRAME = [1, 2], 3
 _MPEG_D_PICTURE = 4
-_MPEG4_PICTURE, _MPEG4_LAYERS = 0xB6, range(0x20, 0x30)
 _DV_HEADER, _DNX_PREFIX, _PRORES_FRAME = 0x1F, b"\0\0\2\x80", b"icpf"
-_MPEG4_LEAST = 12  # bytes; a picture that is not coded, and gives no frame, has fewer
 
 
 class Pictures:
@@ -46,6 +44,7 @@ class Pictures:
         self._used: dict[int, int] = {}
         self._reference: int | None = None
         self._height = 0
+        self._mpeg4 = mpeg4.Stream.of(extradata)
         checks: dict[str, Callable[[memoryview], bool]] = {
             "h264": self._is_h264_frame,
             "hevc": self._is_hevc_frame,
@@ -182,15 +181,22 @@ class Pictures:
         return pictures == 1 and structures == [_MPEG_FRAME]
 
     def _is_mpeg4_frame(self, packet: memoryview) -> bool:
-        if not _is_sound(packet, 0):
+        if self._mpeg4 is None or not _is_sound(packet, 0):
             return False
-        sizes = []
-        for unit in nal.units(packet, 0):
-            if unit[0] in _MPEG4_LAYERS and not self._known(unit):
-                return False
-            if unit[0] == _MPEG4_PICTURE:
-                sizes.append(len(unit))
-        return len(sizes) == 1 and sizes[0] >= _MPEG4_LEAST
+        return self._mpeg4.contents(packet)[0] == 1
+
+
+def may_hide_pictures(codec: str, extradata: bytes) -> bool:
+    """Whether slices of an HEVC stream may say that they are not shown."""
+    try:
+        units = [unit for unit in nal.parameter_sets(codec, extradata) if len(unit) > 2]
+        return any(
+            _hides_pictures(Bits(bytes(unit[2:18])))
+            for unit in units
+            if unit[0] >> 1 & 63 == _HEVC_PPS
+        )
+    except IndexError:
+        return True
 
 
 def _hides_pictures(bits: Bits) -> bool:
