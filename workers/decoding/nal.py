@@ -78,10 +78,7 @@ def _are_whole(found: Sequence[memoryview], packet: memoryview, prefix: int) -> 
 
 
 def parameter_sets(codec: str, extradata: bytes) -> Iterator[memoryview]:
-    """The NAL units that stand in a stream's extradata, in one of the forms that `framing` knows.
-
-    MPEG-4's headers too, which are no NAL units but have the same start codes.
-    """
+    """The NAL units in a stream's extradata, which has one of the forms that `framing` knows."""
     if extradata[:3] == _START_CODE or extradata[:4] == b"\0" + _START_CODE:
         yield from units(memoryview(extradata), 0)
     elif codec == "h264" and len(extradata) >= 7:

@@ -59,7 +59,7 @@ class PacketRows:
 
     ``open_groups``: entries are also the H.264 pictures whose encoder promises that all pictures
     shown after them come out exactly. ``unindexed``: the packets are what a container without an
-    index was split into, so that each is asked whether it is a frame; 29 bytes each.
+    index was split into, so that each is asked whether it is whole; 29 bytes each.
     """
 
     def __init__(
@@ -96,10 +96,7 @@ class PacketRows:
         self._dts.append(NO_TIME if packet.dts is None else packet.dts)
         self._duration.append(packet.duration or 0)
         self._flags.append(flags)
-        if self._pictures is None:
-            self.doubtful += frames not in (0, 1)
-        else:
-            self._check(packet, self._pictures)
+        self.doubtful += frames not in (0, 1) or not self._is_whole(packet, data)
         return bool(flags & _ENTRY) and not broken
 
     def drop(self, count: int) -> None:
@@ -129,11 +126,12 @@ class PacketRows:
             checks=None if self._pictures is None else np.array(self._checks, dtype=np.uint32),
         )
 
-    def _check(self, packet: Packet[Any], pictures: Pictures) -> None:
-        data = memoryview(packet)
+    def _is_whole(self, packet: Packet[Any], data: memoryview) -> bool:
+        if self._pictures is None:
+            return True
         self._checks.append(crc32(data))
         changes = len(self) > 1 and packet.has_sidedata("new_extradata")
-        self.doubtful += changes or not pictures.is_frame(data)
+        return self._pictures.is_whole(data) and not changes
 
     def _is_entry(self, data: memoryview) -> bool:
         if self._bits is None:

@@ -34,7 +34,7 @@ class PacketTable:
     start here. ``keyframe``: as the container says.
     ``broken``: packets that the container marks or that could not be read. ``cut``: frames that a
     sample table names but that lie beyond the end of the file. ``doubtful``: packets that may hold
-    several frames or a part of one; in a container without an index also those that hold none.
+    several frames or a part of one.
     ``delay``: frames that the decoder holds back to put them in order. ``by_display``: the
     container says when packets are shown, and not only when they are decoded.
 
@@ -98,9 +98,13 @@ class PacketTable:
         return bool((earliest_left[entries] >= self.pts[entries]).all())
 
     def since(self, row: int, tick: int) -> PacketTable:
-        """The table from ``row`` on, of which nothing is shown before the timestamp ``tick``."""
+        """The table from ``row`` on, of which nothing is shown before the timestamp ``tick``.
+
+        Its times are frames' own: there are no longer as many packets as frames.
+        """
         return replace(
             self,
+            by_display=True,
             pts=self.pts[row:],
             dts=self.dts[row:],
             duration=self.duration[row:],
@@ -118,13 +122,23 @@ class PacketTable:
     def times(self) -> Floats:
         """(frames,) expected seconds of each frame since the first; from the rate if need be."""
         count = int(self.shown.sum())
-        if self.doubtful or not self.by_display:
-            ranks = self.ranks(by_display=self.by_display)
-            if ranks is not None and len(ranks) == count:
-                return seconds(ranks, self.tick_s, self.frame_s)
+        ranks = self.ranked(count)
+        if ranks is not None:
+            return seconds(ranks, self.tick_s, self.frame_s)
         if not self.timed():
             return np.arange(count, dtype=np.float64) * self.frame_s
         return seconds(self.pts[self.order()], self.tick_s, self.frame_s)
+
+    def ranked(self, frames: int) -> Ints | None:
+        """(frames,) packets' times in order, where they and not frames' own tell; None elsewhere.
+
+        That is where a packet may hold several frames, or where the container says only when
+        packets are decoded, if there are as many packets as ``frames``.
+        """
+        if self.by_display and not self.doubtful:
+            return None
+        ranks = self.ranks(by_display=self.by_display)
+        return ranks if ranks is not None and len(ranks) == frames else None
 
 
 def seconds(ticks: Ints, tick_s: float, frame_s: float) -> Floats:

@@ -2,9 +2,9 @@
 
 Truth is what a sequential decode of the whole stream gives, frame by frame. Where timestamps name
 every frame, by the container's own index (mp4, mov, Matroska, WebM) or by one that a pass over its
-packets finds, only what the wanted frames need is decoded, and each is recognised by its timestamp.
-If anything is missing, damaged or in doubt, the video is decoded from start to end and its frames
-are counted.
+packets finds, and the bitstream says of every packet that it holds one frame or none, only what the
+wanted frames need is decoded, and each is recognised by its timestamp. If anything is missing,
+damaged or in doubt, the video is decoded from start to end and its frames are counted.
 """
 
 from __future__ import annotations
@@ -70,16 +70,16 @@ def decode(
     """Decode the frames that ``protocol`` takes from ``unit``; raises UnitFailure."""
     job = _Job(source, unit, protocol, limits, allocate)
     with Reading(source, max_pixels=limits.max_pixels, progress=progress) as reading:
-        indexed = is_indexed(reading)
-        read = reading.whole()
-        table = read_table(read, reading.stream, size=source.size, unindexed=not indexed)
-        planned = None
-        if indexed and table.trustworthy() and table.led():
-            planned = _decode_planned(job, reading, StreamIndex(table, starts_file=False, unled=0))
-        elif not indexed and _saves_much(job, table):
-            index = find_index(reading, table)
-            if index is not None:
-                planned = _decode_planned(job, reading, index)
+        index = None
+        if is_indexed(reading):
+            table = read_table(reading.whole(), reading.stream, size=source.size)
+            if table.trustworthy() and table.led():
+                index = StreamIndex(table)
+        else:
+            table = read_table(reading.whole(), reading.stream, size=source.size, unindexed=True)
+            if _saves_much(job, table):
+                index = find_index(reading, table)
+        planned = None if index is None else _decode_planned(job, reading, index)
         return _decode_sequentially(job, reading, table) if planned is None else planned
 
 
@@ -171,10 +171,9 @@ def _decode_all(
 
 def _frame_times(ticks: list[int | None], table: PacketTable) -> Floats:
     """Seconds since the first frame; from the frame rate where timestamps lack or go back."""
-    if table.doubtful or not table.by_display:
-        ranks = table.ranks(by_display=table.by_display)
-        if ranks is not None and len(ranks) == len(ticks):
-            return seconds(ranks, table.tick_s, table.frame_s)
+    ranks = table.ranked(len(ticks))
+    if ranks is not None:
+        return seconds(ranks, table.tick_s, table.frame_s)
     if None in ticks:
         return np.arange(len(ticks), dtype=np.float64) * table.frame_s
     return seconds(np.array(ticks, dtype=np.int64), table.tick_s, table.frame_s)

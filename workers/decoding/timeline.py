@@ -112,11 +112,17 @@ class _Open:
 
     @cached_property
     def index(self) -> StreamIndex | None:
-        """Of a file whose times do not lead to its frames: what a pass over its packets finds."""
+        """Of a file whose times do not lead to its frames: what a pass over its packets finds.
+
+        None also where it would time frames otherwise than a decode from the start.
+        """
         read, stream = self.reading.whole(), self.reading.stream
-        return find_index(
-            self.reading, read_table(read, stream, size=self.source.size, unindexed=True)
-        )
+        table = read_table(read, stream, size=self.source.size, unindexed=True)
+        index = find_index(self.reading, table)
+        if index is None:
+            return None
+        ranks = index.table.ranked(int(index.table.shown.sum()))
+        return index if self.origin.ranked == (ranks is not None) else None
 
 
 @dataclass
@@ -134,9 +140,8 @@ class _Job:
         self.need = Need.of(self.protocol, self.unit.start_s, self.unit.end_s)
 
     def decoded(self, opened: _Open) -> Decoded:
-        tick, index, result = opened.origin.tick, None, None
-        if tick is None:
-            index = opened.index
+        tick, result = opened.origin.tick, None
+        index = opened.index if tick is None else None
         unled = opened.origin.unled if index is None else index.unled
         unled = unled if self.need.start_s <= SAME_S else 0
         if index is not None:
