@@ -102,6 +102,13 @@ def test_every_path_and_program_that_it_names_exists():
 
 def test_every_flag_of_the_labelling_jobs_that_it_names_exists():
     known = parser("k400").format_help()
-    for flag in ("--max-cpus", "--max-gpus", "--labelers", "--decoders", "--fetch-timeout"):
+    for flag in (
+        "--max-cpus",
+        "--max-gpus",
+        "--labelers",
+        "--decoders",
+        "--fetch-timeout",
+        "--decode-timeout",
+    ):
         assert f"`{flag}" in TEXT
         assert flag in known

@@ -1,9 +1,10 @@
-"""What one unit from the middle of a long recording costs, against the whole; no test.
+"""What a part of a long recording costs, against the whole; no test.
 
     python -m tests.scale.long_recording --hours 2
 
 Makes an H.264 recording of 640x360, decodes it whole, and decodes units of its timeline, from disk
-and from the tests' S3 server. Prints CPU time, bytes read and the decoder's memory at its peak.
+and from the tests' S3 server; then the five clips of a whole video, from an MP4 and from files
+without an index. Prints CPU time, bytes read and the decoder's memory at its peak.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def main() -> None:
         minute = write_video(
             folder / "minute.mp4", frames=_SECONDS * _RATE, height=360, width=640, rate=_RATE
         )
-        path = lengthened(minute, folder / "long.mp4", times=round(arguments.hours * 60))
+        times = round(arguments.hours * 60)
+        path = lengthened(minute, folder / "long.mp4", times=times)
         size = path.stat().st_size
         whole = _whole_s(path)
         print(f"whole file            {1000 * whole:9.0f} ms CPU  {size / 1e6:8.1f} MB")
@@ -51,6 +53,16 @@ def main() -> None:
             client.create_bucket(Bucket="recordings")
             client.upload_file(str(path), "recordings", "long.mp4")
             _units("s3://recordings/long.mp4", server.kind, middle, whole)
+        _clips(path, whole)
+        for suffix in (".ts", ".flv"):
+            _clips(lengthened(minute, folder / f"long{suffix}", times=times), whole)
+
+
+def _clips(path: Path, whole_s: float) -> None:
+    with SandboxedDecoder(protocol("videomae-k400")) as decoder:
+        decoded = decoder.decode(Unit("clips", "long", str(path)))
+        assert isinstance(decoded, DecodedUnit), decoded
+        _line(f"5 clips of {path.suffix}", decoded, whole_s)
 
 
 def _whole_s(path: Path) -> float:

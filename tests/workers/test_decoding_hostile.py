@@ -10,7 +10,8 @@ import pytest
 from tests import videos
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
 from workers.decoding.damage import Damage
-from workers.decoding.sniffing import declared_size, other_format
+from workers.decoding.endings import Ending
+from workers.decoding.sniffing import other_format
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import protocol
 
@@ -170,12 +171,6 @@ def test_frames_of_an_extreme_shape_are_limited_too(tmp_path: Path) -> None:
         assert failure(sandbox, path).error_type is ErrorType.too_large
 
 
-def test_a_live_matroska_declares_no_size() -> None:
-    header = b"\x1aE\xdf\xa3\x80\x18\x53\x80\x67"
-    assert declared_size(header + b"\x01" + b"\xff" * 7) is None
-    assert declared_size(header + b"\x01" + (1000).to_bytes(7, "big")) == 17 + 1000
-
-
 def test_a_video_is_not_taken_for_another_format(tmp_path: Path) -> None:
     for name in ("a.mp4", "a.mkv", "a.ts", "a.avi"):
         head = videos.write_video(tmp_path / name, frames=5).read_bytes()[:4096]
@@ -185,7 +180,7 @@ def test_a_video_is_not_taken_for_another_format(tmp_path: Path) -> None:
 def test_half_a_video_is_too_little_and_more_than_half_is_enough() -> None:
     assert Damage(cut=149).lost(151) == 149
     assert Damage(patched=74).lost(150) == 74
-    for half in (Damage(cut=150), Damage(share=0.5), Damage(patched=75)):
+    for half in (Damage(cut=150), Damage(ending=Ending(0.5)), Damage(patched=75)):
         with pytest.raises(UnitFailure, match="of about [13][05]0 frames could be decoded; more"):
             half.lost(150)
 

@@ -54,6 +54,7 @@ PLANNED = {
     "mpeg4": "ts avi",
     "mpeg4_plain": "avi",
     "mjpeg": "avi",
+    "vp8": "ogv ivf",
 }
 # Timestamps that lack, are guessed or are not those of presentation; codecs of which a packet does
 # not show whether it is one frame.
@@ -62,7 +63,6 @@ IN_SEQUENCE = {
     "hevc_stream": "hevc",
     "flv1": "flv",
     "wmv2": "asf",
-    "vp8": "ogv",
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from pipeline.manifest import unit_spans
 from tests import recordings, videos
 from tests.corpus import CORPUS, needs_corpus
-from workers.decoding import DecodedUnit, SandboxedDecoder, Unit, timeline
+from workers.decoding import DecodedUnit, SandboxedDecoder, Unit, planned, timeline
 from workers.decoding.timeline import TimelineDecoder
 from workers.decoding.units import DecodeLimits
 from workers.failures import ErrorType, UnitFailure
@@ -201,6 +201,34 @@ def test_sound_files_are_decoded_by_windows_where_their_container_allows(
     edges = [0.0] if name in ("one_frame.mp4", "short.mkv", "intra.dv") else [0.0, 2.8, 5.6, 8.4]
     decode_here(path, edges)
     assert set(ways) == ({"from_start"} if name in SEQUENTIAL else {"plan"})
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.avi", "mpeg4"), ("a.mxf", "mpeg2video")])
+def test_a_file_in_which_times_lead_nowhere_is_read_once_for_all_of_its_units(
+    name: str, codec: str, tmp_path: Path, ways: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = videos.write_video(
+        tmp_path / name, frames=600, codec=codec, options={"g": "15", "bf": "2"}
+    )
+    read, decoded = [], 0
+    whole, some = timeline.read_table, planned._run_frames
+
+    def reading(*args: Any, **options: Any) -> Any:
+        read.append(args)
+        return whole(*args, **options)
+
+    def counting(*args: Any) -> Iterator[Any]:
+        nonlocal decoded
+        for frame in some(*args):
+            decoded += 1
+            yield frame
+
+    monkeypatch.setattr(timeline, "read_table", reading)
+    monkeypatch.setattr(planned, "_run_frames", counting)
+    decode_here(path, [0.0, 2.8, 5.6, 8.4, 11.2, 14.0, 16.8])
+    assert len(read) == 1
+    assert set(ways) == {"plan"}
+    assert decoded < 2 * 600
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])

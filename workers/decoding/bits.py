@@ -1,4 +1,4 @@
-"""Reading the bits of a NAL unit's header (ITU-T H.264 and H.265, 7.2 and 9.1)."""
+"""Reading the bits of headers (ITU-T H.264 and H.265, 7.2 and 9.1)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ _EMULATION, _PLAIN = b"\0\0\3", b"\0\0"
 
 
 class Bits:
-    """The bits of a unit from its second byte on; raises IndexError where they end."""
+    """The bits of ``data`` from the first on; raises IndexError where they end.
 
-    def __init__(self, data: bytes) -> None:
-        plain = data.replace(_EMULATION, _PLAIN)
+    ``escaped``: they stand in a NAL unit, in which bytes are put between others so that no start
+    code comes about.
+    """
+
+    def __init__(self, data: bytes, *, escaped: bool = True) -> None:
+        plain = data.replace(_EMULATION, _PLAIN) if escaped else data
         self._value = int.from_bytes(plain, "big")
         self._left = 8 * len(plain)
 

@@ -1,8 +1,11 @@
-"""Decoding with decord: for closed groups of pictures the same frames, kept as the second choice.
+"""Decoding with decord, kept as the second choice, where it gives the frames that it should.
 
-decord numbers frames by decoding order and timestamps by presentation order, so that open groups of
-pictures, B-frames in AVI and edit lists give other frames than a sequential decode. Every file is
-opened by PyAV first: playlists, encrypted and oversized files are refused the same way.
+decord numbers frames by decoding order and timestamps by presentation order, seeks to whatever the
+container calls a keyframe, and knows no color matrix that is younger than it is. So open groups of
+pictures, packed B-frames, a missing sync sample table, edit lists and containers without timestamps
+give other frames than a sequential decode. Every file is opened and its packets are read by PyAV
+first; the files that are of such a kind, and those that decord counts or times otherwise than their
+packets, are decoded by PyAV.
 """
 
 from __future__ import annotations
@@ -13,16 +16,23 @@ from typing import Any
 
 import numpy as np
 
+from workers.decoding import colors, pyav
 from workers.decoding.damage import Damage
 from workers.decoding.decoded import Decoded
+from workers.decoding.endings import Ending, ending
 from workers.decoding.frames import Allocate, FrameStore
-from workers.decoding.opening import cut_share, nothing_decoded, opened_video
-from workers.decoding.plan import Floats, select
+from workers.decoding.packets import read_table
+from workers.decoding.plan import Floats, PacketTable, length_s, select
+from workers.decoding.reading import Reading
 from workers.decoding.units import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.fetching import Source
 from workers.sampling import Protocol
 
+_CODECS = ("h264", "hevc", "vp8", "vp9")  # it has no AV1, and rounds older codecs otherwise
+_MOST_BITS = 8  # of a deeper picture it rounds the colors otherwise
+_PROGRESSIVE = 1  # of fields it interpolates the colors otherwise
+_SAME_TIME_S = 0.001
 _AT_ONCE = 8  # full-size frames held at a time
 _REASONS = {
     "duplicate frames": "it met damage, or could not find the frames that it had counted",
@@ -47,15 +57,47 @@ def decode(
     source: Source, unit: Unit, protocol: Protocol, limits: DecodeLimits, allocate: Allocate
 ) -> Decoded:
     """Decode the frames that ``protocol`` takes from ``unit``; raises UnitFailure."""
-    with opened_video(source, max_pixels=limits.max_pixels) as (_, stream):
-        codec = stream.codec_context.name
-        if codec in ("libdav1d", "libaom-av1", "av1"):
-            raise UnitFailure(ErrorType.unsupported_codec, "decord does not decode AV1; pyav does")
-        if not stream.codec_context.pix_fmt:
-            raise nothing_decoded(source, stream, packets=0)
+    with Reading(source, max_pixels=limits.max_pixels) as reading:
+        table = read_table(reading.whole(), reading.stream, size=source.size)
+        suited = _is_suited(reading, table)
+        lost = ending(source, reading.stream, frame_s=table.frame_s)
+    decoded = _decode(source, unit, protocol, limits, allocate, table, lost) if suited else None
+    return pyav.decode(source, unit, protocol, limits, allocate) if decoded is None else decoded
+
+
+def _is_suited(reading: Reading, table: PacketTable) -> bool:
+    """Whether decord numbers the frames of such a file as a sequential decode does."""
+    context = reading.stream.codec_context
+    if context.name not in _CODECS or context.format is None:
+        return False
+    if int(context.field_order) > _PROGRESSIVE:
+        return False
+    if max(component.bits for component in context.format.components) > _MOST_BITS:
+        return False
+    return (
+        pyav.is_indexed(reading)
+        and table.trustworthy()
+        and bool(table.shown.all())
+        and table.closed()
+        and colors.is_plain(int(context.colorspace))
+    )
+
+
+def _decode(
+    source: Source,
+    unit: Unit,
+    protocol: Protocol,
+    limits: DecodeLimits,
+    allocate: Allocate,
+    table: PacketTable,
+    end: Ending,
+) -> Decoded | None:
+    """By decord; None where it counts or times the frames otherwise than their packets."""
     with _reader(source.path) as reader:
-        times, duration_s = _times(reader)
-        selection = select(times, unit, protocol)
+        times, expected = _times(reader), table.times()
+        if len(times) != len(expected) or np.abs(times - expected).max() > _SAME_TIME_S:
+            return None
+        selection = select(expected, unit, protocol)
         store = FrameStore(
             len(selection.wanted), protocol, allocate, output_bytes=limits.output_bytes
         )
@@ -63,8 +105,10 @@ def decode(
             batch = reader.get_batch(selection.wanted[at : at + _AT_ONCE]).asnumpy()
             for row, rgb in enumerate(batch, start=at):
                 store.place(row, rgb)
-    lost = Damage(share=cut_share(source)).lost(len(times))
-    return Decoded.of(selection, store.shape, times, duration_s, lost)
+    lost = Damage(table.cut, end).lost(len(expected))
+    last_s = float(table.duration[table.order()[-1]]) * table.tick_s
+    duration_s = length_s(expected, last_s, table.frame_s)
+    return Decoded.of(selection, store.shape, expected, duration_s, lost)
 
 
 @contextmanager
@@ -85,14 +129,14 @@ def _reader(path: str) -> Iterator[Any]:
         del reader
 
 
-def _times(reader: Any) -> tuple[Floats, float]:
-    """(seconds of each frame since the first, seconds of the whole)."""
+def _times(reader: Any) -> Floats:
+    """Seconds of each frame since the first."""
     count = len(reader)
     if not count:
         raise UnitFailure(ErrorType.corrupt, "decord finds no frame")
     spans = np.asarray(reader.get_frame_timestamp(range(count)), dtype=np.float64)
-    spans = spans.reshape(count, 2)
-    return spans[:, 0] - spans[0, 0], float(spans[-1, 1] - spans[0, 0])
+    starts = spans.reshape(count, 2)[:, 0]
+    return np.asarray(starts - starts[0], dtype=np.float64)
 
 
 def _reason(error: Exception) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from workers.decoding import colors
+from workers.decoding.colors import Pixels
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import Protocol
 
-Pixels = npt.NDArray[np.uint8]
 Allocate = Callable[[tuple[int, int, int, int]], Pixels]
 
 cv2.setNumThreads(1)
@@ -95,9 +95,11 @@ class Painter:
         self._reformatter = VideoReformatter()
 
     def rgb(self, frame: VideoFrame) -> Pixels:
-        """uint8 (height, width, 3), full size, turned as the file's display matrix says."""
-        converted = self._reformatter.reformat(frame, format="rgb24", threads=1)
-        pixels = np.asarray(converted.to_ndarray(), dtype=np.uint8)
+        """uint8 (height, width, 3), full size, turned as the file's display matrix says.
+
+        Raises UnitFailure where its colors cannot be converted.
+        """
+        pixels = colors.rgb(frame, self._reformatter)
         turns, rest = divmod(frame.rotation, 90)
         if rest or not turns % 4:
             return pixels

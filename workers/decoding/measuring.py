@@ -12,13 +12,11 @@ from av.packet import Packet
 from workers.decoding.opening import nothing_decoded
 from workers.decoding.origin import Origin
 from workers.decoding.packets import PacketRows, frame_seconds
-from workers.decoding.plan import REORDERED
+from workers.decoding.plan import MOST_SECONDS, NO_TIME, REORDERED
 from workers.decoding.reading import LostPlace, Reading
 from workers.decoding.runs import Clock, last_frame_s
 from workers.failures import ErrorType, UnitFailure
 from workers.fetching import Source
-
-MOST_SECONDS = 31 * 86_400.0
 
 _BACK_S = (2.0, 8.0, 32.0, 128.0, 512.0)
 _BEYOND = 1 << 61
@@ -110,25 +108,24 @@ def _by_all(source: Source, reading: Reading) -> float:
 def _in_order_of_display(
     read: Iterator[Packet[Any] | None], tick_s: float
 ) -> Iterator[tuple[int | None, float]]:
-    """(timestamp, seconds it is shown) of every packet; those without a timestamp as they come.
+    """(timestamp, seconds it is shown) of every packet; one without a timestamp follows the last.
 
     Decoding times that go back begin another count, whose timestamps are not mixed with the last's.
     """
-    waiting: list[tuple[int, float]] = []
-    decoded_at = None
-    for packet in read:
+    waiting: list[tuple[int, int, int | None, float]] = []
+    decoded_at, place = None, NO_TIME
+    for number, packet in enumerate(read):
         if packet is None or packet.is_discard:
             continue
         if packet.dts is not None:
             if decoded_at is not None and packet.dts < decoded_at:
-                yield from sorted(waiting)
+                yield from (entry[2:] for entry in sorted(waiting))
                 waiting = []
             decoded_at = packet.dts
-        own_s = float(packet.duration or 0) * tick_s
-        if packet.pts is None:
-            yield None, own_s
-        elif len(waiting) < REORDERED:
-            heappush(waiting, (packet.pts, own_s))
+        place = place if packet.pts is None else packet.pts
+        entry = place, number, packet.pts, float(packet.duration or 0) * tick_s
+        if len(waiting) < REORDERED:
+            heappush(waiting, entry)
         else:
-            yield heappushpop(waiting, (packet.pts, own_s))
-    yield from sorted(waiting)
+            yield heappushpop(waiting, entry)[2:]
+    yield from (entry[2:] for entry in sorted(waiting))

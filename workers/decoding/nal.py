@@ -19,8 +19,13 @@ _H264_INTRA = (2, 4, 7, 9)
 _RECOVERY_POINT = 6
 _HEVC_SLICES = range(0, 32)
 _HEVC_RANDOM_ACCESS = range(16, 24)
+_HEVC_BROKEN_LINK = range(16, 19)
+_HEVC_END = (36, 37)
 _MPEG_VIDEO = ("mpeg1video", "mpeg2video")
-_MPEG_SEQUENCE = 0xB3
+_MPEG_PICTURE, _MPEG_SEQUENCE, _MPEG_EXTENSION = 0x00, 0xB3, 0xB5
+_MPEG_INTRA = 1
+_MPEG_PICTURE_CODING = 8
+_MPEG_FRAME = 3
 _START_CODE = b"\0\0\1"
 _NEVER_INSIDE = b"\0\0\0"  # ITU-T H.264, 7.4.1: emulation prevention; lost sectors are full of it
 
@@ -73,10 +78,7 @@ def _are_whole(found: Sequence[memoryview], packet: memoryview, prefix: int) -> 
 
 
 def parameter_sets(codec: str, extradata: bytes) -> Iterator[memoryview]:
-    """The NAL units that stand in a stream's extradata, in one of the forms that `framing` knows.
-
-    MPEG-4's headers too, which are no NAL units but have the same start codes.
-    """
+    """The NAL units in a stream's extradata, which has one of the forms that `framing` knows."""
     if extradata[:3] == _START_CODE or extradata[:4] == b"\0" + _START_CODE:
         yield from units(memoryview(extradata), 0)
     elif codec == "h264" and len(extradata) >= 7:
@@ -107,14 +109,69 @@ def is_entry(codec: str, packet: memoryview, prefix: int) -> bool:
     A container's own keyframe flag is not enough: it also marks the recovery points of intra
     refresh and open groups of pictures, after which frames differ from those of a full decode.
     """
+    if codec in _MPEG_VIDEO:
+        return _is_mpeg_entry(units(packet, prefix))
     headers = list(_headers(packet, prefix))
-    if codec in _MPEG_VIDEO:  # a picture refers to the two before it at most, never beyond an I
-        return _MPEG_SEQUENCE in headers
     if codec == "h264":
         slices = [h & 31 for h in headers if (h & 31) in _H264_SLICES]
         return bool(slices) and all(s == H264_IDR for s in slices)
     slices = [h >> 1 & 63 for h in headers if (h >> 1 & 63) in _HEVC_SLICES]
     return bool(slices) and all(s in _HEVC_RANDOM_ACCESS for s in slices)
+
+
+def frames(codec: str, prefix: int, packet: memoryview) -> int:
+    """How many frames a packet shows; -1 where its pictures do not tell.
+
+    A decoder may leave out HEVC pictures after a broken link or an end of sequence, and those that
+    wait for their turn when a random access picture says that they shall not be shown.
+    """
+    if codec in _MPEG_VIDEO:
+        return _mpeg_frames(units(packet, prefix))
+    if codec == "h264":  # the two fields of a frame are pictures of their own
+        return int(_holds_h264_slice(packet, prefix))
+    pictures = 0
+    for unit in units(packet, prefix):
+        kind = unit[0] >> 1 & 63
+        if kind in _HEVC_BROKEN_LINK or kind in _HEVC_END:
+            return -1
+        if kind in _HEVC_SLICES and len(unit) > 2:
+            pictures += unit[2] >> 7  # first_slice_segment_in_pic_flag
+            if kind in _HEVC_RANDOM_ACCESS and unit[2] >> 6 & 1:  # no_output_of_prior_pics_flag
+                return -1
+    return pictures if pictures < 2 else -1
+
+
+def _holds_h264_slice(packet: memoryview, prefix: int) -> bool:
+    at = 0
+    while prefix and at + prefix < len(packet):  # the first unit decides mostly
+        if packet[at + prefix] & 31 in _H264_SLICES:
+            return True
+        at += prefix + int.from_bytes(packet[at : at + prefix], "big")
+    return not prefix and any(header & 31 in _H264_SLICES for header in _headers(packet, prefix))
+
+
+def _mpeg_frames(found: Iterator[memoryview]) -> int:
+    pictures, fields = 0, 0
+    for unit in found:
+        pictures += unit[0] == _MPEG_PICTURE
+        if unit[0] == _MPEG_EXTENSION and len(unit) > 3 and unit[1] >> 4 == _MPEG_PICTURE_CODING:
+            fields += unit[3] & 3 != _MPEG_FRAME
+    if pictures == 2 and fields == 2:
+        return 1
+    return pictures if pictures < 2 and not fields else -1
+
+
+def _is_mpeg_entry(found: Iterator[memoryview]) -> bool:
+    """A picture refers to the two before it at most, and never beyond an intra picture.
+
+    A sequence header alone is no sign: it may also stand before another picture.
+    """
+    led = False
+    for unit in found:
+        led = led or unit[0] == _MPEG_SEQUENCE
+        if unit[0] == _MPEG_PICTURE:
+            return led and len(unit) > 2 and unit[2] >> 3 & 7 == _MPEG_INTRA
+    return False
 
 
 def is_exact_recovery(codec: str, packet: memoryview, prefix: int) -> bool:

@@ -13,7 +13,7 @@ import av.logging
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from workers.decoding import sniffing
+from workers.decoding import fragments, sniffing
 from workers.failures import ErrorType, UnitFailure
 from workers.fetching import Source
 
@@ -21,11 +21,16 @@ av.logging.set_level(None)
 
 # Containers of video. What is missing here on purpose: playlists and scripts, which make the
 # library open other files, and pictures and picture sequences.
-FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,nut,ivf,rm,wtv,dv,"
-    "h264,hevc,m4v,mpegvideo,obu,vvc,av1,vc1,vc1test,dhav,ifv,mxg,gxf,nsv,nuv,kux"
+FORMATS = ",".join(
+    (
+        "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,kux,asf,ogg,mxf,gxf",
+        "nut,ivf,rm,ivr,wtv,nsv,nuv,pva,ty,lxf,swf,dhav,hxvs,ifv,mxg,lmlm4,iv8,cine,smjpeg,mpjpeg",
+        "dv,h261,h263,h264,hevc,vvc,evc,m4v,mpegvideo,vc1,vc1test,obu,av1,apv,avs2,avs3,cavsvideo",
+        "dirac,dnxhd,mjpeg,yuv4mpegpipe,film_cpk,filmstrip,roq",
+    )
 )
 _HEAD_BYTES = 4096
+_JPEG_BYTES = 1 << 22
 _SEARCHED_BYTES = 1 << 20
 _ENCRYPTED_BOX = b"encv"  # the sample entry of encrypted video, ISO/IEC 23001-7
 _ATTACHED_PICTURE = 0x400  # libavformat's AV_DISPOSITION_ATTACHED_PIC
@@ -38,18 +43,21 @@ def opened_video(
     """The container and its best video stream, decoding on one thread; raises UnitFailure.
 
     ``sparse``: only a part will be read, so that a fragmented MP4's fragments are found by the
-    index at its end where it has one, and not by going through the whole file.
+    index at its end where it has one that is right, and not by going through the whole file.
     """
     head = source.head(_HEAD_BYTES)
-    other = sniffing.other_format(head)
+    other, certain = sniffing.other_format(head), None
+    if other == sniffing.JPEG and sniffing.is_jpeg_stream(source.head(_JPEG_BYTES)):
+        other, certain = None, "mjpeg"  # the library itself may take it for one picture
     if other is not None:
         raise UnitFailure(ErrorType.not_video, f"this is {other}")
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
-    if sparse:
+    if sparse and fragments.indexed_by_display(source):
         options["use_mfra_for"] = "pts"
     try:
         container = av.open(
             source.opened(),
+            format=certain,
             container_options=options,
             metadata_errors="replace",
         )
@@ -76,14 +84,6 @@ def nothing_decoded(source: Source, stream: VideoStream, *, packets: int) -> Uni
             ErrorType.corrupt, f"the header announces {codec} video, but the file holds no frame"
         )
     return UnitFailure(ErrorType.corrupt, f"none of the {packets} {codec} packets could be decoded")
-
-
-def cut_share(source: Source) -> float:
-    """The share of an AVI or Matroska file that is missing at its end, 0 to 1."""
-    declared = sniffing.declared_size(source.head(_HEAD_BYTES))
-    if declared is None or declared <= source.size:
-        return 0.0
-    return 1 - source.size / declared
 
 
 def _video_stream(container: InputContainer) -> VideoStream:

@@ -10,12 +10,13 @@ from typing import Any
 import av.error
 from av.packet import Packet
 
+from workers.decoding.packets import PacketRows, times_of_display
 from workers.decoding.plan import NO_TIME
 from workers.decoding.reading import LostPlace, Reading
 
-_TIMED_FORMATS = {"mov", "mp4", "matroska", "webm", "mpegts", "flv"}
 _UNINDEXED = "mpegts"
 _MOST_PACKETS = 600
+_SEEN_PACKETS = 64
 _PROBES = 8
 _PROBED_PACKETS = 100
 
@@ -26,21 +27,34 @@ class Origin:
 
     ``tick``: its timestamp; None where timestamps do not lead to frames, so that only a decode from
     the start can say which frame is where. ``unled``: frames before it that lack their keyframe.
+    ``ranked``: a frame's own timestamp may be that of another; their order is right.
     """
 
     tick: int | None
     unled: int = 0
+    ranked: bool = False
 
 
 def find_origin(reading: Reading) -> Origin:
     """The origin of an opened file, by decoding its first frame."""
-    names = set(reading.container.format.name.split(","))
-    if names.isdisjoint(_TIMED_FORMATS) or not reading.tick_s:
-        return Origin(None)
-    origin = first_frame(reading, reading.from_start())
-    if origin.tick is not None and _UNINDEXED in names and not _times_grow(reading):
+    rows = PacketRows(reading.stream)
+    read = _noted(reading.from_start(), rows)
+    origin = first_frame(reading, read)
+    for _ in islice(read, max(0, _SEEN_PACKETS - len(rows))):
+        pass
+    by_display = times_of_display(reading.container)
+    if not by_display or rows.doubtful or not reading.tick_s:
+        return Origin(None, ranked=rows.table().ranks(by_display=by_display) is not None)
+    unindexed = reading.container.format.name == _UNINDEXED
+    if origin.tick is not None and unindexed and not _times_grow(reading):
         return Origin(None)
     return origin
+
+
+def _noted(read: Iterator[Packet[Any] | None], rows: PacketRows) -> Iterator[Packet[Any] | None]:
+    for packet in read:
+        rows.add(packet)
+        yield packet
 
 
 def first_frame(reading: Reading, read: Iterator[Packet[Any] | None]) -> Origin:

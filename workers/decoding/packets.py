@@ -9,17 +9,18 @@ from zlib import crc32
 
 import av.error
 import numpy as np
-from av.container import InputContainer
+from av.container import Container, InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from workers.decoding import nal
+from workers.decoding import bitstream, nal
 from workers.decoding.pictures import Pictures
 from workers.decoding.plan import NO_TIME, PacketTable
 
-_RESTARTABLE = {"vp8", "vp9", "av1", "libdav1d", "libaom-av1", "mpeg4", "mjpeg"}
+_TIMED_FORMATS = {"mov", "mp4", "matroska", "webm", "mpegts", "flv"}
 _DEMUX_ERRORS = 100
 _RATE = 25.0
+_LONGEST_FRAME_S = 3600.0  # a rate that makes frames longer is one that nobody set
 
 _SHOWN, _ENTRY, _KEYFRAME = 1, 2, 4
 
@@ -42,8 +43,15 @@ def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[A
 
 def frame_seconds(stream: VideoStream) -> float:
     """Seconds from frame to frame by the stream's rate, as far as it is known."""
-    rate = stream.average_rate or stream.guessed_rate
-    return 1 / float(rate) if rate else 1 / _RATE
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and 1 / float(rate) <= _LONGEST_FRAME_S:
+            return 1 / float(rate)
+    return 1 / _RATE
+
+
+def times_of_display(container: Container) -> bool:
+    """Whether the container says of packets when they are shown, and not only when decoded."""
+    return not _TIMED_FORMATS.isdisjoint(container.format.name.split(","))
 
 
 class PacketRows:
@@ -51,7 +59,7 @@ class PacketRows:
 
     ``open_groups``: entries are also the H.264 pictures whose encoder promises that all pictures
     shown after them come out exactly. ``unindexed``: the packets are what a container without an
-    index was split into, so that each is asked whether it is a frame; 29 bytes each.
+    index was split into, so that each is asked whether it is whole; 29 bytes each.
     """
 
     def __init__(
@@ -60,15 +68,15 @@ class PacketRows:
         self._stream = stream
         self._open_groups = open_groups
         self._codec = stream.codec_context.name
-        self._restartable = self._codec in _RESTARTABLE or stream.codec_context.codec.intra_only
-        self._framing = nal.framing(self._codec, stream.codec_context.extradata)
+        extradata = stream.codec_context.extradata
+        self._framing = nal.framing(self._codec, extradata)
+        self._bits = bitstream.reader(self._codec, extradata)
         self._pts, self._dts, self._duration = array("q"), array("q"), array("q")
         self._flags = bytearray()
         self._checks = array("I")
-        extradata = stream.codec_context.extradata
         self._pictures = Pictures(self._codec, extradata) if unindexed else None
-        self._doubtful = 0
         self.broken = 0
+        self.doubtful = 0
 
     def __len__(self) -> int:
         return len(self._flags)
@@ -79,21 +87,22 @@ class PacketRows:
         self.broken += broken
         if packet is None:
             return False
-        flags = 0 if packet.is_discard else _SHOWN
+        data = memoryview(packet)
+        frames = bitstream.UNKNOWN if self._bits is None else self._bits.frames(data)
+        flags = 0 if packet.is_discard or not frames else _SHOWN
         if packet.is_keyframe:
-            flags |= _KEYFRAME | (_ENTRY if self._is_entry(packet) else 0)
+            flags |= _KEYFRAME | (_ENTRY if self._is_entry(data) else 0)
         self._pts.append(NO_TIME if packet.pts is None else packet.pts)
         self._dts.append(NO_TIME if packet.dts is None else packet.dts)
         self._duration.append(packet.duration or 0)
         self._flags.append(flags)
-        if self._pictures is not None:
-            self._check(packet, self._pictures)
+        self.doubtful += frames not in (0, 1) or not self._is_whole(packet, data)
         return bool(flags & _ENTRY) and not broken
 
     def drop(self, count: int) -> None:
         """Forget the first ``count`` rows."""
         if count == len(self) - 1:
-            self.broken = 0
+            self.broken = self.doubtful = 0
         for column in (self._pts, self._dts, self._duration, self._flags):
             del column[:count]
 
@@ -111,23 +120,27 @@ class PacketRows:
             frame_s=frame_seconds(self._stream),
             broken=self.broken,
             cut=cut,
-            doubtful=self._doubtful,
+            doubtful=self.doubtful,
+            delay=self._stream.codec_context.reorder_depth,
+            by_display=times_of_display(self._stream.container),
             checks=None if self._pictures is None else np.array(self._checks, dtype=np.uint32),
         )
 
-    def _check(self, packet: Packet[Any], pictures: Pictures) -> None:
-        data = memoryview(packet)
+    def _is_whole(self, packet: Packet[Any], data: memoryview) -> bool:
+        if self._pictures is None:
+            return True
         self._checks.append(crc32(data))
         changes = len(self) > 1 and packet.has_sidedata("new_extradata")
-        self._doubtful += changes or not pictures.is_frame(data)
+        return self._pictures.is_whole(data) and not changes
 
-    def _is_entry(self, packet: Packet[Any]) -> bool:
-        if self._framing is None:
-            return self._restartable
-        data = memoryview(packet)
-        if nal.is_entry(self._codec, data, self._framing):
+    def _is_entry(self, data: memoryview) -> bool:
+        if self._bits is None:
+            return False
+        if self._bits.is_entry(data):
             return True
-        return self._open_groups and nal.is_exact_recovery(self._codec, data, self._framing)
+        if not self._open_groups or self._framing is None:
+            return False
+        return nal.is_exact_recovery(self._codec, data, self._framing)
 
 
 def may_stay_undecoded(stream: VideoStream) -> Callable[[Packet[Any]], bool]:

@@ -1,16 +1,16 @@
-"""Whether every packet of a stream holds exactly one whole frame, by its headers alone.
+"""Whether the packets that a stream was split into hold whole pictures, by their headers alone.
 
-A frame's number is the count of the frames before it. Where not all of them are decoded, the
-packets must show that each gives one frame; what is not certain counts as doubt.
+A frame's number is the count of the frames before it. `bitstream` counts those that a packet shows;
+in a stream without an index a packet may also be one field of a frame, or what damage has left, and
+nothing else tells of packets that are lost. What is not certain counts as doubt.
 
-Sources: ITU-T H.264, 7.3.2.2 and 7.3.3; ITU-T H.265, 7.3.2.3.1, 7.3.6.1 and 7.4.2.2;
-ITU-T H.262, 6.2.3; ISO/IEC 14496-2, 6.2.5; ITU-T T.81, B.1.1.3; IEC 61834-2, 10.1; SMPTE ST 2019-1
-(VC-3) and RDD 36 (ProRes), whose frames hold both fields.
+Sources: ITU-T H.264, 7.3.2.2 and 7.3.3; ITU-T H.265, 7.3.2.3.1 and 7.3.6.1; ITU-T H.262, 6.2.2 and
+6.2.4; ITU-T T.81, B.1.1.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 from workers.decoding import nal
@@ -18,28 +18,23 @@ from workers.decoding.bits import Bits
 from workers.decoding.h264_sequence import Sequence, read_sequence
 
 _H264_SPS, _H264_PPS = 7, 8
+_H264_PARTITIONS = (2, 3, 4)
 _HEVC_PARAMETERS = (32, 33, 34)
 _HEVC_PPS = 34
-_HEVC_ENDS = (36, 37)
-_HEVC_BROKEN_LINKS = (16, 17, 18)
-_MPEG_PICTURE, _MPEG_EXTENSION, _MPEG_CODING = 0x00, 0xB5, 8
-_MPEG_SEQUENCE, _MPEG_SLICES = 0xB3, range(0x01, 0xB0)  # a slice's code is its row of macroblocks
-_MPEG_FIELDS, _MPEG_FRAME = [1, 2], 3
-_MPEG_D_PICTURE = 4
-_MPEG4_PICTURE, _MPEG4_LAYERS = 0xB6, range(0x20, 0x30)
-_DV_HEADER, _DNX_PREFIX, _PRORES_FRAME = 0x1F, b"\0\0\2\x80", b"icpf"
-_MPEG4_LEAST = 12  # bytes; a picture that is not coded, and gives no frame, has fewer
+_MPEG_PICTURE, _MPEG_SEQUENCE = 0x00, 0xB3
+_MPEG_SLICES = range(0x01, 0xB0)  # a slice's code is its row of macroblocks
+_CUT_OFF = bytes(4)
 
 
 class Pictures:
-    """Takes the packets of one stream from the first on and says of each whether it is one frame.
+    """Takes the packets of one stream from the first on and says of each whether it is whole.
 
-    Always False for a codec that is not known here. ``extradata`` is as in `nal.framing`.
+    ``codec`` and ``extradata`` are as in `nal.framing`.
     """
 
     def __init__(self, codec: str, extradata: bytes | None) -> None:
         self._codec = codec
-        self._framing = nal.framing(codec, extradata)
+        self._framing = nal.framing(codec, extradata) or 0
         self._first = True
         self._parameters: set[bytes] = set()
         self._sequences: dict[int, Sequence] = {}
@@ -47,25 +42,23 @@ class Pictures:
         self._reference: int | None = None
         self._height = 0
         checks: dict[str, Callable[[memoryview], bool]] = {
-            "h264": self._is_h264_frame,
-            "hevc": self._is_hevc_frame,
-            "mpeg1video": self._is_mpeg_frame,
-            "mpeg2video": self._is_mpeg_frame,
-            "mpeg4": self._is_mpeg4_frame,
-            "mjpeg": _is_jpeg,
-            "dvvideo": lambda packet: packet[0] == _DV_HEADER,
-            "dnxhd": lambda packet: bytes(packet[:4]) == _DNX_PREFIX,
-            "prores": lambda packet: bytes(packet[4:8]) == _PRORES_FRAME,
+            "h264": self._is_whole_h264,
+            "hevc": self._is_whole_hevc,
+            "mpeg1video": lambda packet: nal.is_whole(packet, 0),
+            "mpeg2video": self._is_whole_mpeg2,
+            "mpeg4": lambda packet: _is_sound(packet, 0),
+            "mjpeg": _is_whole_jpeg,
         }
-        self._check = checks.get(codec)
+        self._check = checks.get(codec, _nothing_tells)
         with suppress(IndexError):  # what is missing in them is missed when it is needed
             for unit in nal.parameter_sets(codec, extradata or b""):
                 self._learn(bytes(unit))
 
-    def is_frame(self, packet: memoryview) -> bool:
-        """Whether ``packet`` gives exactly one frame wherever decoding begins before it."""
-        if self._check is None:
-            return False
+    def is_whole(self, packet: memoryview) -> bool:
+        """Whether the picture in ``packet`` is a whole frame, wherever decoding begins before it.
+
+        True where the codec has nothing that would tell.
+        """
         try:
             return self._check(packet)
         except IndexError:  # a header ends before its fields do
@@ -92,22 +85,18 @@ class Pictures:
             number = bits.golomb()
             self._used[number] = bits.golomb()
 
-    def _units(self, packet: memoryview) -> Iterator[memoryview]:
-        assert self._framing is not None
-        return nal.units(packet, self._framing)
-
-    def _is_h264_frame(self, packet: memoryview) -> bool:
-        if self._framing is None or not _is_sound(packet, self._framing):
+    def _is_whole_h264(self, packet: memoryview) -> bool:
+        if not _is_sound(packet, self._framing):
             return False
         starts = 0
-        for unit in self._units(packet):
+        for unit in nal.units(packet, self._framing):
             kind = unit[0] & 31
-            if unit[0] & 128 or kind in (2, 3, 4):
+            if unit[0] & 128 or kind in _H264_PARTITIONS:
                 return False
             if kind in (_H264_SPS, _H264_PPS):
                 if not self._known(unit):
                     return False
-            elif kind in (1, 5):
+            elif kind in (1, nal.H264_IDR):
                 bits = Bits(bytes(unit[1:17]))
                 if bits.golomb() == 0:  # the first macroblock: a picture begins
                     starts += 1
@@ -134,63 +123,53 @@ class Pictures:
             return True
         return number in (before, (before + 1) % (1 << sequence.number_bits))
 
-    def _is_hevc_frame(self, packet: memoryview) -> bool:
-        if self._framing is None or not _is_sound(packet, self._framing):
+    def _is_whole_hevc(self, packet: memoryview) -> bool:
+        if not _is_sound(packet, self._framing):
             return False
-        starts = 0
-        for unit in self._units(packet):
+        for unit in nal.units(packet, self._framing):
             kind, layer = unit[0] >> 1 & 63, (unit[0] & 1) << 5 | unit[1] >> 3
-            if unit[0] & 128 or layer or kind in _HEVC_ENDS:
+            if unit[0] & 128 or layer:
                 return False
             if kind in _HEVC_PARAMETERS and not self._known(unit):
                 return False
             if kind == _HEVC_PPS and _hides_pictures(Bits(bytes(unit[2:18]))):
                 return False
-            if kind < 32:
-                starts += unit[2] >> 7
-                if not self._first and self._drops_pictures(kind, unit):
-                    return False
-        return starts == 1
+        return True
 
-    @staticmethod
-    def _drops_pictures(kind: int, unit: memoryview) -> bool:
-        """Whether pictures before or around this one may never be shown."""
-        discards = 16 <= kind < 24 and bool(unit[2] & 64)  # no_output_of_prior_pics_flag
-        return discards or kind in _HEVC_BROKEN_LINKS
-
-    def _is_mpeg_frame(self, packet: memoryview) -> bool:
+    def _is_whole_mpeg2(self, packet: memoryview) -> bool:
         if not nal.is_whole(packet, 0):
             return False
-        pictures, structures, rows = 0, [], set()
+        pictures, rows = 0, set()
         for unit in nal.units(packet, 0):
             if unit[0] == _MPEG_PICTURE:
                 pictures += 1
-                if unit[2] >> 3 & 7 == _MPEG_D_PICTURE:
-                    return False
-            elif unit[0] == _MPEG_EXTENSION and unit[1] >> 4 == _MPEG_CODING:
-                structures.append(unit[3] & 3)
             elif unit[0] == _MPEG_SEQUENCE:
                 self._height = (unit[2] & 15) << 8 | unit[3]
             elif unit[0] in _MPEG_SLICES:
                 rows.add(unit[0])
-        if self._codec == "mpeg1video":
-            return pictures == 1
-        if rows != set(range(1, len(rows) + 1)) or len(rows) * 16 * pictures < self._height:
-            return False  # every row of macroblocks has its slices
-        if pictures == 2:
-            return sorted(structures) == _MPEG_FIELDS
-        return pictures == 1 and structures == [_MPEG_FRAME]
+        return rows == set(range(1, len(rows) + 1)) and len(rows) * 16 * pictures >= self._height
 
-    def _is_mpeg4_frame(self, packet: memoryview) -> bool:
-        if not _is_sound(packet, 0):
-            return False
-        sizes = []
-        for unit in nal.units(packet, 0):
-            if unit[0] in _MPEG4_LAYERS and not self._known(unit):
-                return False
-            if unit[0] == _MPEG4_PICTURE:
-                sizes.append(len(unit))
-        return len(sizes) == 1 and sizes[0] >= _MPEG4_LEAST
+
+def may_hide_pictures(codec: str, extradata: bytes) -> bool:
+    """Whether slices of an HEVC stream may say that they are not shown."""
+    try:
+        units = [unit for unit in nal.parameter_sets(codec, extradata) if len(unit) > 2]
+        return any(
+            _hides_pictures(Bits(bytes(unit[2:18])))
+            for unit in units
+            if unit[0] >> 1 & 63 == _HEVC_PPS
+        )
+    except IndexError:
+        return True
+
+
+def _nothing_tells(packet: memoryview) -> bool:
+    return True
+
+
+def _is_sound(packet: memoryview, prefix: int) -> bool:
+    """Whether neither the form of the packet nor its end speaks of bytes that were lost."""
+    return nal.is_whole(packet, prefix) and bytes(packet[-len(_CUT_OFF) :]) != _CUT_OFF
 
 
 def _hides_pictures(bits: Bits) -> bool:
@@ -201,12 +180,5 @@ def _hides_pictures(bits: Bits) -> bool:
     return bool(bits.take(1))
 
 
-def _is_sound(packet: memoryview, prefix: int) -> bool:
-    """Whether neither the form of the packet nor its end speaks of bytes that were lost."""
-    return nal.is_whole(packet, prefix) and bytes(packet[-4:]) != bytes(4)
-
-
-def _is_jpeg(packet: memoryview) -> bool:
-    return bytes(packet[:2]) == b"\xff\xd8" and bytes(packet[-64:]).rstrip(b"\0").endswith(
-        b"\xff\xd9"
-    )
+def _is_whole_jpeg(packet: memoryview) -> bool:
+    return bytes(packet[-64:]).rstrip(b"\0").endswith(b"\xff\xd9")

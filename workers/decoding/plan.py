@@ -17,6 +17,7 @@ from workers.failures import ErrorType, UnitFailure
 from workers.sampling import Protocol
 
 REORDERED = 34  # packets by which fields of pictures may be out of order; frames are at most 16
+MOST_SECONDS = 31 * 86_400.0  # no recording is longer; timestamps that say so are garbage
 JUMP_FRAMES = 24  # a jump costs a flush and a seek; below this many frames decoding on is cheaper
 
 Floats = npt.NDArray[np.float64]
@@ -29,13 +30,16 @@ class PacketTable:
     """The packets of one stream in decoding order; all arrays (n,).
 
     ``pts`` and ``dts`` in ticks of ``tick_s`` seconds, NO_TIME where absent; ``duration`` in ticks,
-    0 where unknown. ``shown``: not cut away by an edit list. ``entry``: decoding may start here.
-    ``keyframe``: as the container says.
+    0 where unknown. ``shown``: holds a frame that no edit list cuts away. ``entry``: decoding may
+    start here. ``keyframe``: as the container says.
     ``broken``: packets that the container marks or that could not be read. ``cut``: frames that a
-    sample table names but that lie beyond the end of the file.
+    sample table names but that lie beyond the end of the file. ``doubtful``: packets that may hold
+    several frames or a part of one.
+    ``delay``: frames that the decoder holds back to put them in order. ``by_display``: the
+    container says when packets are shown, and not only when they are decoded.
 
-    Of a container without an index also: ``doubtful``: packets that may hold no frame, several or a
-    part of one. ``checks``: a checksum of every packet's bytes, by which it is found again.
+    Of a container without an index also ``checks``: a checksum of every packet's bytes, by which it
+    is found again.
     """
 
     pts: Ints
@@ -48,21 +52,59 @@ class PacketTable:
     frame_s: float
     broken: int
     cut: int
-    doubtful: int = 0
+    doubtful: int
+    delay: int
+    by_display: bool
     checks: npt.NDArray[np.uint32] | None = None
 
-    def trustworthy(self) -> bool:
+    def timed(self) -> bool:
         """Whether every shown packet has a presentation time of its own, near its place."""
         shown = self.pts[self.shown]
-        if not len(shown) or self.broken or self.doubtful or (shown == NO_TIME).any():
+        if not len(shown) or self.broken or (shown == NO_TIME).any():
             return False
         moved = np.argsort(shown, kind="stable") - np.arange(len(shown))
         return len(np.unique(shown)) == len(shown) and int(np.abs(moved).max()) <= REORDERED
 
+    def trustworthy(self) -> bool:
+        """Whether the frames of a decode are the shown packets in the order of their times.
+
+        A decoder that would have to hold back more frames than it does gives them in another order,
+        or loses some.
+        """
+        if self.doubtful or not self.timed():
+            return False
+        return reordering(self.pts[self.pts != NO_TIME]) <= self.delay
+
+    def ranks(self, *, by_display: bool) -> Ints | None:
+        """The packets' times of display, or of decoding, in order; None unless each has its own.
+
+        The first frame that comes out is shown at the first of them, and so on, also where two
+        frames share a packet or a container notes times of decoding alone.
+        """
+        ticks = np.sort(self.pts if by_display else self.dts)
+        known = len(ticks) > 0 and ticks[0] != NO_TIME and self.broken == 0
+        return ticks if known and (ticks[1:] > ticks[:-1]).all() else None
+
+    def led(self) -> bool:
+        """Whether no frame is shown before the first packet's, which could not be decoded."""
+        return len(self.pts) > 0 and bool((self.pts[self.shown] >= self.pts[0]).all())
+
+    def closed(self) -> bool:
+        """Whether each keyframe is an entry, and is shown before all that follow it."""
+        entries = np.flatnonzero(self.keyframe)
+        if not len(entries) or entries[0] != 0 or not self.entry[entries].all():
+            return False
+        earliest_left = np.minimum.accumulate(self.pts[::-1])[::-1]
+        return bool((earliest_left[entries] >= self.pts[entries]).all())
+
     def since(self, row: int, tick: int) -> PacketTable:
-        """The table from ``row`` on, of which nothing is shown before the timestamp ``tick``."""
+        """The table from ``row`` on, of which nothing is shown before the timestamp ``tick``.
+
+        Its times are frames' own: there are no longer as many packets as frames.
+        """
         return replace(
             self,
+            by_display=True,
             pts=self.pts[row:],
             dts=self.dts[row:],
             duration=self.duration[row:],
@@ -79,10 +121,44 @@ class PacketTable:
 
     def times(self) -> Floats:
         """(frames,) expected seconds of each frame since the first; from the rate if need be."""
-        if not self.trustworthy():
-            return np.arange(int(self.shown.sum()), dtype=np.float64) * self.frame_s
-        ticks = self.pts[self.order()]
-        return np.asarray((ticks - ticks[0]) * self.tick_s, dtype=np.float64)
+        count = int(self.shown.sum())
+        ranks = self.ranked(count)
+        if ranks is not None:
+            return seconds(ranks, self.tick_s, self.frame_s)
+        if not self.timed():
+            return np.arange(count, dtype=np.float64) * self.frame_s
+        return seconds(self.pts[self.order()], self.tick_s, self.frame_s)
+
+    def ranked(self, frames: int) -> Ints | None:
+        """(frames,) packets' times in order, where they and not frames' own tell; None elsewhere.
+
+        That is where a packet may hold several frames, or where the container says only when
+        packets are decoded, if there are as many packets as ``frames``.
+        """
+        if self.by_display and not self.doubtful:
+            return None
+        ranks = self.ranks(by_display=self.by_display)
+        return ranks if ranks is not None and len(ranks) == frames else None
+
+
+def seconds(ticks: Ints, tick_s: float, frame_s: float) -> Floats:
+    """Seconds of every frame since the first, which ``ticks`` (n,) of ``tick_s`` seconds tell.
+
+    Where they do not grow from frame to frame, or make a video of more than MOST_SECONDS, nobody
+    meant them: then frames follow each other every ``frame_s`` seconds.
+    """
+    times = (ticks.astype(np.float64) - float(ticks[0])) * tick_s
+    if (ticks[1:] > ticks[:-1]).all() and times[-1] <= MOST_SECONDS:
+        return np.asarray((ticks - ticks[0]) * tick_s, dtype=np.float64)
+    return np.arange(len(ticks), dtype=np.float64) * frame_s
+
+
+def reordering(pts: Ints) -> int:
+    """The most packets before one, in decoding order, that are shown after it."""
+    after = np.zeros(len(pts), dtype=np.int64)
+    for back in range(1, min(REORDERED + 1, len(pts))):
+        after[back:] += pts[:-back] > pts[back:]
+    return int(after.max(initial=0))
 
 
 NO_TIME = np.iinfo(np.int64).min
@@ -159,7 +235,8 @@ def length_s(times: Floats, last_s: float, frame_s: float) -> float:
     """Seconds of a video whose last frame is shown for ``last_s``, 0 where the file does not say.
 
     Then the usual gap between frames stands for it, or ``frame_s`` where there is one frame alone.
+    So it does for a ``last_s`` that makes the video longer than MOST_SECONDS.
     """
-    if last_s <= 0:
+    if not 0 < last_s <= MOST_SECONDS - times[-1]:
         last_s = float(np.median(np.diff(times))) if len(times) > 1 else frame_s
     return float(times[-1] + last_s)

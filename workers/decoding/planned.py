@@ -63,10 +63,11 @@ def _went(
                 if before is not None and frame.pts <= before:
                     return False
                 before = frame.pts
-                if frame.pts in due:
-                    due.discard(frame.pts)
-                elif frame.pts >= table.pts[run[0]]:
-                    return False
+                if frame.pts not in due:
+                    if frame.pts >= table.pts[run[0]]:
+                        return False
+                    continue  # it leads an entry, and lacks what was not decoded before
+                due.remove(frame.pts)
                 if frame.pts in row_of:
                     take(row_of[frame.pts], frame)
             if due:

@@ -179,15 +179,15 @@ class ChildProcess:
 
 
 def _too_long(limit_s: float, work: Work) -> str:
-    words = f"fetching and decoding took longer than {limit_s:,g} s"
+    shown = f"{limit_s:,.0f}" if limit_s >= 10 else f"{limit_s:g}"
+    words = f"fetching and decoding took longer than {shown} s"
     if not work.size:
         return words
-    frames = f"{work.frames:,}" if work.frames is not None else "all"
-    decoding = f" of which {frames} frames of {work.pixels:,} pixels had to be decoded"
-    return (
-        f"{words}, the limit for {work.size:,} bytes{decoding if work.frames != 0 else ''}; "
-        f"--decode-timeout raises it"
-    )
+    words = f"{words}, the limit for a file of {work.size:,} bytes"
+    if work.frames != 0:
+        frames = "all" if work.frames is None else f"{work.frames:,}"
+        words = f"{words} with {frames} frames of {work.pixels:,} pixels to decode"
+    return f"{words}; --decode-timeout raises it"
 
 
 def _signal_name(number: int) -> str:

@@ -2,9 +2,9 @@
 
 Truth is what a sequential decode of the whole stream gives, frame by frame. Where timestamps name
 every frame, by the container's own index (mp4, mov, Matroska, WebM) or by one that a pass over its
-packets finds, only what the wanted frames need is decoded, and each is recognised by its timestamp.
-If anything is missing, damaged or in doubt, the video is decoded from start to end and its frames
-are counted.
+packets finds, and the bitstream says of every packet that it holds one frame or none, only what the
+wanted frames need is decoded, and each is recognised by its timestamp. If anything is missing,
+damaged or in doubt, the video is decoded from start to end and its frames are counted.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy as np
 
 from workers.decoding.damage import Damage
 from workers.decoding.decoded import Decoded
+from workers.decoding.endings import ending
 from workers.decoding.frames import Allocate, FrameStore, Painter
-from workers.decoding.opening import cut_share, nothing_decoded
+from workers.decoding.opening import nothing_decoded
 from workers.decoding.packets import read_table
-from workers.decoding.plan import Floats, PacketTable, Selection, length_s, select
+from workers.decoding.plan import Floats, PacketTable, Selection, length_s, seconds, select
 from workers.decoding.planned import place_frames
 from workers.decoding.progress import Progress
 from workers.decoding.reading import Reading
@@ -51,6 +52,11 @@ class _Job:
             output_bytes=self.limits.output_bytes,
         )
 
+    def damage(self, reading: Reading, table: PacketTable, *, unled: int = 0) -> Damage:
+        """What is missing at both ends of the file, before anything is decoded."""
+        end = ending(self.source, reading.stream, frame_s=table.frame_s)
+        return Damage(table.cut, end, unled=unled)
+
 
 def decode(
     source: Source,
@@ -64,17 +70,22 @@ def decode(
     """Decode the frames that ``protocol`` takes from ``unit``; raises UnitFailure."""
     job = _Job(source, unit, protocol, limits, allocate)
     with Reading(source, max_pixels=limits.max_pixels, progress=progress) as reading:
-        indexed = not _INDEXED_FORMATS.isdisjoint(reading.container.format.name.split(","))
-        read = reading.whole()
-        table = read_table(read, reading.stream, size=source.size, unindexed=not indexed)
-        planned = None
-        if indexed and table.trustworthy():
-            planned = _decode_planned(job, reading, StreamIndex(table, starts_file=False, unled=0))
-        elif not indexed and _saves_much(job, table):
-            index = find_index(reading, table)
-            if index is not None:
-                planned = _decode_planned(job, reading, index)
+        index = None
+        if is_indexed(reading):
+            table = read_table(reading.whole(), reading.stream, size=source.size)
+            if table.trustworthy() and table.led():
+                index = StreamIndex(table)
+        else:
+            table = read_table(reading.whole(), reading.stream, size=source.size, unindexed=True)
+            if _saves_much(job, table):
+                index = find_index(reading, table)
+        planned = None if index is None else _decode_planned(job, reading, index)
         return _decode_sequentially(job, reading, table) if planned is None else planned
+
+
+def is_indexed(reading: Reading) -> bool:
+    """Whether the container's own timestamps name every frame, and a seek leads to each."""
+    return not _INDEXED_FORMATS.isdisjoint(reading.container.format.name.split(","))
 
 
 def _saves_much(job: _Job, table: PacketTable) -> bool:
@@ -93,7 +104,7 @@ def _decode_planned(job: _Job, reading: Reading, index: StreamIndex) -> Decoded 
     store, packets = job.store(selection), order[selection.wanted]
     if not place_frames(reading, table, packets, store, starts_file=index.starts_file):
         return None
-    damage = Damage(cut=table.cut, share=cut_share(job.source), unled=index.unled)
+    damage = job.damage(reading, table, unled=index.unled)
     duration_s = length_s(times, float(table.duration[order[-1]]) * table.tick_s, table.frame_s)
     return Decoded.of(selection, store.shape, times, duration_s, damage.lost(len(times)))
 
@@ -132,7 +143,7 @@ def _decode_all(
     store: FrameStore | None,
     row_of: Mapping[int, int],
 ) -> _Pass:
-    painter, damage = Painter(), Damage(cut=table.cut, share=cut_share(job.source))
+    painter, damage = Painter(), job.damage(reading, table)
     ticks: list[int | None] = []
     last = 0
     for packet in with_flush(reading.afresh()):
@@ -160,8 +171,9 @@ def _decode_all(
 
 def _frame_times(ticks: list[int | None], table: PacketTable) -> Floats:
     """Seconds since the first frame; from the frame rate where timestamps lack or go back."""
-    if None not in ticks:
-        steps = np.array(ticks, dtype=np.int64)
-        if (np.diff(steps) > 0).all():
-            return np.asarray((steps - steps[0]) * table.tick_s, dtype=np.float64)
-    return np.arange(len(ticks), dtype=np.float64) * table.frame_s
+    ranks = table.ranked(len(ticks))
+    if ranks is not None:
+        return seconds(ranks, table.tick_s, table.frame_s)
+    if None in ticks:
+        return np.arange(len(ticks), dtype=np.float64) * table.frame_s
+    return seconds(np.array(ticks, dtype=np.int64), table.tick_s, table.frame_s)

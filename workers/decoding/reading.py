@@ -80,10 +80,10 @@ class Reading:
 
     def whole(self) -> Iterator[Packet[Any] | None]:
         """All packets; if they are read to the end, later passes over a small file take these."""
-        read = self.from_start()
-        if self.size > KEPT_BYTES:
-            yield from read
-            return
+        read = self.from_start()  # which may open anew: ``stream`` is that of this pass from now on
+        return read if self.size > KEPT_BYTES else self._keeping(read)
+
+    def _keeping(self, read: Iterator[Packet[Any] | None]) -> Iterator[Packet[Any] | None]:
         kept = []
         for packet in read:
             kept.append(packet)

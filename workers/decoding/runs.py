@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from typing import Any
 
 import av.error
@@ -63,8 +64,37 @@ class Clock:
         return going_on
 
 
+class Ranks:
+    """Times of packets, given to frames in the order of display.
+
+    For streams in which a frame's own timestamp is a guess (AVI) or goes with another of two frames
+    (packed B-frames). ``delay``: frames that the decoder holds back. ``by_display``: the times are
+    those of display, else those of decoding.
+    """
+
+    def __init__(self, delay: int, *, by_display: bool) -> None:
+        self._delay = delay
+        self._by_display = by_display
+        self._waiting: list[int] = []
+
+    def add(self, packet: Packet[Any]) -> None:
+        """A packet that is about to be decoded."""
+        tick = packet.pts if self._by_display else packet.dts
+        if tick is not None and not packet.is_discard:
+            heappush(self._waiting, tick)
+
+    def next(self) -> int | None:
+        """The time of the next frame; those of packets that gave none are passed over."""
+        while len(self._waiting) > self._delay + 1:
+            heappop(self._waiting)
+        return heappop(self._waiting) if self._waiting else None
+
+
 class Run:
-    """A decode on its way. ``damage`` is that of the stretch [start_s, end_s) alone."""
+    """A decode on its way. ``damage`` is that of the stretch [start_s, end_s) alone.
+
+    ``ranks``: where frames' timestamps come from if their own are not to be relied on.
+    """
 
     def __init__(
         self,
@@ -75,6 +105,7 @@ class Run:
         stretch: tuple[float, float],
         firm_s: float,
         frame_s: float,
+        ranks: Ranks | None = None,
     ) -> None:
         self.damage = Damage()
         self.duration_s = float("inf")
@@ -86,17 +117,20 @@ class Run:
         self._stretch = stretch
         self._firm_s = firm_s
         self._frame_s = frame_s
+        self._ranks = ranks
         self._last_s = 0.0
 
     def over(self, read: Iterator[Packet[Any] | None]) -> bool:
         """Decode until no later packet matters; False where the result is not beyond doubt.
 
-        That is where something was amiss before ``firm_s``, or where a timestamp lacks or begins a
-        new count. A run from the start of the file has nothing before it to be in doubt of: its
-        ``firm_s`` is minus infinity.
+        That is where something was amiss before ``firm_s``, or where a timestamp lacks, does not go
+        on or begins a new count. A run from the start of the file has nothing before it to be in
+        doubt of: its ``firm_s`` is minus infinity.
         """
         for packet in with_flush(read):
             self.packets += packet is not None
+            if packet is not None and self._ranks is not None:
+                self._ranks.add(packet)
             try:
                 frames = self._reading.stream.decode(packet)
             except MemoryError:
@@ -118,8 +152,8 @@ class Run:
 
     def _take(self, frame: VideoFrame) -> bool:
         before = self._picker.held_s
-        time = self._clock.at(frame.pts)
-        certain = frame.pts is not None and not self._clock.restarted
+        time = self._clock.at(frame.pts if self._ranks is None else self._ranks.next())
+        certain = frame.pts is not None and not self._clock.restarted and time > before
         if self._firm_s > _NEVER and (not certain or (frame.is_corrupt and time < self._firm_s)):
             return False
         self.frames += 1

@@ -8,13 +8,14 @@ the row promises.
 from __future__ import annotations
 
 TEXT = "text"
+JPEG = "a JPEG picture"
 _ZEROS = "nothing but zero bytes, as a broken copy leaves them"
 _POINTER = "a Git LFS pointer; the video itself was never fetched"
 DAMAGED = frozenset({_ZEROS, _POINTER})
 """What `other_format` says of files that were a video once, or should have become one."""
 
 _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"\xff\xd8\xff", "a JPEG picture"),
+    (0, b"\xff\xd8\xff", JPEG),
     (0, b"\x89PNG\r\n\x1a\n", "a PNG picture"),
     (0, b"GIF8", "a GIF picture"),
     (0, b"BM", "a BMP picture"),
@@ -85,7 +86,11 @@ _VIDEOS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x30\x26\xb2\x75", "Windows Media"),
     (0, b"\0\0\x01\xba", "MPEG program stream"),
     (0, b"\0\0\x01\xb3", "MPEG video"),
+    (0, b"YUV4MPEG2 ", "YUV4MPEG2"),
 )
+_JPEG_BEGINS = b"\xff\xd8\xff"
+_JPEG_START, _JPEG_END, _JPEG_SCAN, _JPEG_PICTURES = 0xD8, 0xD9, 0xDA, 0xE2
+_IN_SCAN = (0x00, *range(0xD0, 0xD8), 0xFF)  # stuffing, restarts and padding
 
 
 def other_format(head: bytes) -> str | None:
@@ -100,6 +105,8 @@ def other_format(head: bytes) -> str | None:
     for magic, words in _TEXTS:
         if start.startswith(magic.lower()):
             return words
+    if video_format(head) is not None:
+        return None
     if head and not any(head):
         return _ZEROS
     if _is_text(head):
@@ -117,41 +124,33 @@ def video_format(head: bytes) -> str | None:
     return None
 
 
-def declared_size(head: bytes) -> int | None:
-    """The bytes that an AVI or Matroska file says it has; None for others and for live recordings.
+def is_jpeg_stream(data: bytes) -> bool:
+    """Whether another picture follows the JPEG picture that ``data`` begins with, as in .mjpeg.
 
-    These two hold no table that names every frame, so this is the one sign that an end is missing.
+    ``data`` must reach beyond the first one's end. A photograph that says so itself holds a second
+    picture behind the first (a gain map, another eye's view) and is none.
     """
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        size = int.from_bytes(head[4:8], "little")
-        return size + 8 if 0 < size < 0xFFFFFFF0 else None
-    if head[:4] == b"\x1aE\xdf\xa3":
-        return _segment_end(head)
-    return None
-
-
-def _segment_end(head: bytes) -> int | None:
-    """End of the first Segment element (RFC 8794, sections 4 and 6; RFC 9559, section 5.1)."""
-    header = _element_size(head, 4)
-    if header is None:
-        return None
-    segment = header[0] + header[1]
-    if head[segment : segment + 4] != b"\x18\x53\x80\x67":
-        return None
-    size = _element_size(head, segment + 4)
-    return None if size is None else size[0] + size[1]
-
-
-def _element_size(head: bytes, at: int) -> tuple[int, int] | None:
-    """(where the data starts, how long it is) of the EBML size at ``at``; None if unknown."""
-    if at >= len(head) or not head[at]:
-        return None
-    length = 9 - head[at].bit_length()
-    field = head[at : at + length]
-    value = int.from_bytes(field, "big") & ((1 << 7 * length) - 1)
-    if len(field) < length or value == (1 << 7 * length) - 1:
-        return None
-    return at + length, value
+    if not data.startswith(_JPEG_BEGINS):
+        return False
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if marker in (_JPEG_START, _JPEG_END):
+            at += 2 * (marker == _JPEG_END)
+            return data[at:].lstrip(b"\0").startswith(_JPEG_BEGINS)
+        if marker == _JPEG_PICTURES and data[at + 4 : at + 8] == b"MPF\0":
+            return False
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == _JPEG_SCAN:
+            at = data.find(b"\xff", at)
+            while 0 <= at < len(data) - 1 and data[at + 1] in _IN_SCAN:
+                at = data.find(b"\xff", at + (1 if data[at + 1] == 0xFF else 2))
+            if at < 0:
+                return False
+    return False
 
 
 def _is_text(head: bytes) -> bool:

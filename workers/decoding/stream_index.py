@@ -27,8 +27,8 @@ class StreamIndex:
     """
 
     table: PacketTable
-    starts_file: bool
-    unled: int
+    starts_file: bool = False
+    unled: int = 0
 
 
 def find_index(reading: Reading, table: PacketTable) -> StreamIndex | None:
@@ -36,7 +36,7 @@ def find_index(reading: Reading, table: PacketTable) -> StreamIndex | None:
     if not table.trustworthy() or table.checks is None:
         return None
     index = _begun(reading, table)
-    if index is None or not len(index.table.order()):
+    if index is None:
         return None
     rows = np.arange(len(index.table.pts), dtype=np.int64)
     ends = np.concatenate([rows[:REORDERED], rows[REORDERED:][-REORDERED:]])
@@ -48,8 +48,8 @@ def find_index(reading: Reading, table: PacketTable) -> StreamIndex | None:
 
 def _begun(reading: Reading, table: PacketTable) -> StreamIndex | None:
     """The table from the first frame on; None where decoding does not begin with an entry."""
-    if table.entry[0] and table.shown[0] and table.pts[0] == table.pts[table.shown].min():
-        return StreamIndex(table, starts_file=True, unled=0)
+    if table.entry[0] and table.shown[0] and table.led():
+        return StreamIndex(table, starts_file=True)
     origin = first_frame(reading, reading.afresh())
     if origin.tick is None:
         return None

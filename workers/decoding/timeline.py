@@ -21,16 +21,22 @@ import numpy as np
 
 from workers.decoding.clips import ClipPicker, check_clips
 from workers.decoding.decoded import Decoded
+from workers.decoding.endings import ending
 from workers.decoding.frames import Allocate, FrameStore
 from workers.decoding.measuring import duration_s
-from workers.decoding.opening import cut_share, nothing_decoded
+from workers.decoding.opening import nothing_decoded
 from workers.decoding.origin import Origin, find_origin
-from workers.decoding.packets import frame_seconds, frames_cut, read_table
+from workers.decoding.packets import (
+    frame_seconds,
+    frames_cut,
+    read_table,
+    times_of_display,
+)
 from workers.decoding.plan import Floats, clip_times
 from workers.decoding.planned import place_frames
 from workers.decoding.progress import Progress
 from workers.decoding.reading import LostPlace, Reading
-from workers.decoding.runs import Clock, Run, last_frame_s
+from workers.decoding.runs import Clock, Ranks, Run, last_frame_s
 from workers.decoding.stream_index import StreamIndex, find_index
 from workers.decoding.units import DecodeLimits, Unit
 from workers.decoding.windows import Need, Window, read_window, whole_window
@@ -106,11 +112,17 @@ class _Open:
 
     @cached_property
     def index(self) -> StreamIndex | None:
-        """Of a file whose times do not lead to its frames: what a pass over its packets finds."""
+        """Of a file whose times do not lead to its frames: what a pass over its packets finds.
+
+        None also where it would time frames otherwise than a decode from the start.
+        """
         read, stream = self.reading.whole(), self.reading.stream
-        return find_index(
-            self.reading, read_table(read, stream, size=self.source.size, unindexed=True)
-        )
+        table = read_table(read, stream, size=self.source.size, unindexed=True)
+        index = find_index(self.reading, table)
+        if index is None:
+            return None
+        ranks = index.table.ranked(int(index.table.shown.sum()))
+        return index if self.origin.ranked == (ranks is not None) else None
 
 
 @dataclass
@@ -128,9 +140,8 @@ class _Job:
         self.need = Need.of(self.protocol, self.unit.start_s, self.unit.end_s)
 
     def decoded(self, opened: _Open) -> Decoded:
-        tick, index, result = opened.origin.tick, None, None
-        if tick is None:
-            index = opened.index
+        tick, result = opened.origin.tick, None
+        index = opened.index if tick is None else None
         unled = opened.origin.unled if index is None else index.unled
         unled = unled if self.need.start_s <= SAME_S else 0
         if index is not None:
@@ -139,7 +150,7 @@ class _Job:
             result = self._by_plan(read_window(self.reading, tick, self.need), unled)
             if result is None:
                 result = self._by_window(tick, unled)
-        return self._from_start(unled) if result is None else result
+        return self._from_start(unled, opened.origin.ranked) if result is None else result
 
     def _by_plan(self, window: Window | None, unled: int) -> Decoded | None:
         if window is None or not window.table.trustworthy():
@@ -181,9 +192,9 @@ class _Job:
                 return None
         return None
 
-    def _from_start(self, unled: int) -> Decoded:
+    def _from_start(self, unled: int, ranked: bool) -> Decoded:
         read = self.reading.from_start()
-        picker, run = self._run(-_ENDLESS)
+        picker, run = self._run(-_ENDLESS, ranked=ranked)
         end_s, frame_s = self.need.end_s, frame_seconds(self.reading.stream)
         self.reading.expect(None if end_s == _ENDLESS else round(end_s / frame_s))
         run.over(read)
@@ -191,8 +202,14 @@ class _Job:
             raise nothing_decoded(self.source, self.reading.stream, packets=run.packets)
         return self._picked(picker, run, unled)
 
-    def _run(self, firm_s: float, origin: int | None = None) -> tuple[ClipPicker, Run]:
-        frame_s = frame_seconds(self.reading.stream)
+    def _run(
+        self, firm_s: float, origin: int | None = None, *, ranked: bool = False
+    ) -> tuple[ClipPicker, Run]:
+        stream = self.reading.stream
+        frame_s, ranks = frame_seconds(stream), None
+        if ranked:
+            delay = stream.codec_context.reorder_depth
+            ranks = Ranks(delay, by_display=times_of_display(self.reading.container))
         picker = ClipPicker(self.protocol, self.need, self._store(_FIRST_ROOM, growing=True))
         run = Run(
             self.reading,
@@ -201,6 +218,7 @@ class _Job:
             stretch=(self.need.start_s, self.need.end_s),
             firm_s=firm_s,
             frame_s=frame_s,
+            ranks=ranks,
         )
         return picker, run
 
@@ -213,11 +231,10 @@ class _Job:
         """Frames that are missing at the end of the file: the last unit counts them."""
         if self.need.end_s < _ENDLESS:
             return 0
-        cut, share = frames_cut(self.reading.stream, self.source.size), cut_share(self.source)
-        if cut or not share:
-            return cut
-        frames = duration_s / frame_seconds(self.reading.stream)
-        return max(1, round(frames * share / (1 - share)))
+        stream, frame_s = self.reading.stream, frame_seconds(self.reading.stream)
+        cut = frames_cut(stream, self.source.size)
+        end = ending(self.source, stream, frame_s=frame_s)
+        return max(cut, end.missing(round(duration_s / frame_s)))
 
     def _store(self, count: int, *, growing: bool = False) -> FrameStore:
         return FrameStore(

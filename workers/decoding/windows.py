@@ -53,7 +53,7 @@ class Window:
     ``origin``: the timestamp of the video's first frame, in ticks. ``starts_file``: the first row
     is the file's first packet. ``ends_file``: the last row is its last. ``firm_s``: when the second
     entry is shown; what is decoded from there on, if all was well before, is what a decode from the
-    start of the file gives even of damaged packets.
+    start of the file gives even of damaged packets. ``whole``: no frame of the video lies outside.
     """
 
     table: PacketTable
@@ -61,6 +61,7 @@ class Window:
     starts_file: bool
     ends_file: bool
     firm_s: float
+    whole: bool = False
 
     def order(self) -> Ints:
         """(frames,) row of each frame, in the order of display."""
@@ -68,6 +69,8 @@ class Window:
 
     def times(self) -> Floats:
         """(frames,) seconds of each frame since the video's first."""
+        if self.whole:
+            return self.table.times()
         ticks = self.table.pts[self.order()] - self.origin
         return np.asarray(ticks * self.table.tick_s, dtype=np.float64)
 
@@ -76,7 +79,8 @@ def whole_window(index: StreamIndex) -> Window:
     """All packets of a file, as the window of any of its units."""
     table = index.table
     origin = int(table.pts[table.shown].min())
-    return Window(table, origin, index.starts_file, ends_file=True, firm_s=float("inf"))
+    never = float("inf")
+    return Window(table, origin, index.starts_file, ends_file=True, firm_s=never, whole=True)
 
 
 def read_window(reading: Reading, origin: int, need: Need, *, lead: int = 0) -> Window | None:

@@ -1,0 +1,95 @@
+"""Decoded frames to RGB, also where the library refuses their color matrix (ITU-T H.273, 8.3).
+
+The numbers of matrices are those of H.273 and of FFmpeg alike. YCgCo is computed here by its
+definition. A chromaticity-derived matrix is that of its primaries where the library knows these.
+The number that is reserved says nothing and counts as unspecified. All others are refused by name:
+no other matrix comes near them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from workers.failures import ErrorType, UnitFailure
+
+Pixels = npt.NDArray[np.uint8]
+
+UNSPECIFIED = 2
+_RESERVED, _YCGCO, _DERIVED = 3, 8, 12
+_DERIVED_FROM = {1: 1, 4: 4, 5: 5, 6: 6, 7: 7, 9: 9}  # primaries: the matrix that follows from them
+_REFUSED = {
+    10: "BT.2020 constant luminance",
+    11: "SMPTE ST 2085 (Y'D'zD'x)",
+    12: "chromaticity-derived, of primaries that are not known here",
+    13: "chromaticity-derived constant luminance",
+    14: "ICtCp",
+    15: "IPT-C2",
+    16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}
+_FULL_RANGE = 2
+
+
+def is_plain(matrix: int) -> bool:
+    """Whether every decoder converts a stream of this color matrix as its number says."""
+    return matrix not in (_RESERVED, _YCGCO, _DERIVED) and matrix not in _REFUSED
+
+
+def rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Pixels:
+    """uint8 (height, width, 3); raises UnitFailure, which names what cannot be converted."""
+    try:
+        return _converted(frame, reformatter)
+    except MemoryError:
+        raise
+    except (OSError, ValueError) as error:
+        return _by_definition(frame, reformatter, error)
+
+
+def _by_definition(frame: VideoFrame, reformatter: VideoReformatter, refusal: Exception) -> Pixels:
+    matrix, primaries = int(frame.colorspace), int(frame.color_primaries)
+    if matrix in _REFUSED and not (matrix == _DERIVED and primaries in _DERIVED_FROM):
+        raise UnitFailure(
+            ErrorType.unsupported_codec,
+            f"its color matrix, {_REFUSED[matrix]} ({matrix}), cannot be converted to RGB here",
+        )
+    try:
+        if matrix == _YCGCO:
+            return _from_ycgco(frame, reformatter)
+        frame.colorspace = _DERIVED_FROM[primaries] if matrix == _DERIVED else UNSPECIFIED
+        return _converted(frame, reformatter)
+    except MemoryError:
+        raise
+    except (OSError, ValueError):
+        words = getattr(refusal, "strerror", None) or str(refusal)
+        raise UnitFailure(
+            ErrorType.unsupported_codec,
+            f"its pixel format, {frame.format.name}, cannot be converted to RGB here: {words}",
+        ) from None
+
+
+def _converted(frame: VideoFrame, reformatter: VideoReformatter) -> Pixels:
+    converted = reformatter.reformat(frame, format="rgb24", threads=1)
+    return np.asarray(converted.to_ndarray(), dtype=np.uint8)
+
+
+def _from_ycgco(frame: VideoFrame, reformatter: VideoReformatter) -> Pixels:
+    """Of limited range, R, G and B themselves go from 16 to 235, and the differences with them."""
+    deep = frame.format.components[0].bits > 8
+    frame.colorspace = UNSPECIFIED
+    pixels = reformatter.reformat(
+        frame,
+        format="yuv444p16le" if deep else "yuv444p",
+        src_color_range=frame.color_range,
+        dst_color_range=frame.color_range,
+        threads=1,
+    ).to_ndarray()
+    planes = np.moveaxis(pixels, -1, 0) / np.float32(256) if deep else pixels.astype(np.float32)
+    y, cg, co = planes
+    cg, co = cg - 128, co - 128
+    values = np.stack([y - cg + co, y + cg, y - cg - co], axis=-1)
+    if int(frame.color_range) != _FULL_RANGE:
+        values = (values - 16) * (255 / 219)
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
