@@ -13,6 +13,7 @@ from typing import Any
 import sta
 from pipeline.benchmark.paired import OutputsDiffer
 from pipeline.benchmark.report import Report
+from pipeline.job_parser import JobParser
 from workers.sampling import parse_views
 
 _ARCHITECTURES = {"nargs": "+", "choices": sorted(sta.ARCHITECTURES), "dest": "architectures"}
@@ -110,7 +111,7 @@ _PARTS = {
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
     """All parts, with the flags of the chosen one."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = JobParser(description=__doc__)
     parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
     for name, (about, add_flags) in _PARTS.items():
         formatter = argparse.ArgumentDefaultsHelpFormatter

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.convert_checkpoint import convert_checkpoint
+from pipeline.job_parser import JobParser
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = JobParser(
         description=f"{__doc__} What it holds is told from its parameters, not from its name.",
         epilog="Exit code: 0, the file is written; 2, it is not, and the line says why.",
     )
@@ -27,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         type=Path,
         metavar="F",
-        help="class names, one per line, CSV (index,name) or JSON; replaces the checkpoint's own",
+        help="class names, one per line, CSV, TSV or JSON; replaces the checkpoint's own",
     )
     return parser
 

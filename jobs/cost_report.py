@@ -12,13 +12,15 @@ import pyarrow as pa
 
 from pipeline.cost_report.compare import compare
 from pipeline.cost_report.writing import screen, write
+from pipeline.demo.runs import PRUNED_RUN, UNPRUNED_FLAGS, UNPRUNED_RUN
 from pipeline.errors import UsageError
+from pipeline.job_parser import JobParser
 
 _LABEL = Path(__file__).with_name("label_k400.py")
 _STDERR = 2
 
-DEMO_FLAGS = (("--r", "0"), ())
-DEMO_RUNS = ("demo/k400-released-r-0", "demo/k400-released-r-default")
+DEMO_FLAGS = (UNPRUNED_FLAGS, ())
+DEMO_RUNS = (UNPRUNED_RUN, PRUNED_RUN)
 
 _EPILOG = """\
 Without RUN the demonstration archive is labelled unpruned and pruned, and both are compared.
@@ -49,7 +51,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = JobParser(
         description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from pipeline.demo.archive import LABEL_FILE, MANIFEST, ArchiveSettings, make_archive
 from pipeline.demo.scenes import LABELS, SPLITS
+from pipeline.job_parser import JobParser
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = JobParser(
         description=f"{__doc__} The same options give the same videos; those already there stay."
     )
     parser.add_argument("dest", type=Path, metavar="DEST", help="folder to write to")
@@ -46,9 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     begin = time.monotonic()
 
-    def progress(done: int) -> None:
-        if done % 20 == 0 or done == settings.videos:
-            print(f"{done} of {settings.videos} videos", flush=True)
+    def progress(made: int, missing: int) -> None:
+        if made and (made % 20 == 0 or made == missing):
+            print(f"made {made:,} of {missing:,} videos", flush=True)
 
     make_archive(options.dest, settings, processes=options.processes, report=progress)
     print(

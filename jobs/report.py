@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Write report.html and report.json of a run anew, from its tables."""
 
-import argparse
 import sys
 
 import pyarrow as pa
 
 from pipeline.errors import UsageError
+from pipeline.job_parser import JobParser
 from pipeline.run_directory import RunDirectory
 from pipeline.run_report import GALLERY, write_run_report
 from pipeline.storage import Location
@@ -16,7 +16,7 @@ def main() -> int:
     """0: written; 1: the tables cannot be read or the report not be written; 2: there is no run
     that is finished.
     """
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = JobParser(description=__doc__)
     parser.add_argument("run", metavar="RUN", help="directory or s3://bucket/prefix of a run")
     parser.add_argument(
         "--gallery",

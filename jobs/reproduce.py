@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from pipeline.demo.archive import ArchiveSettings, demo_archive
 from pipeline.errors import UsageError
+from pipeline.job_parser import JobParser
 from pipeline.label_flags import add_model_flags
 from pipeline.paper_measures import MeasureOptions, grad_norm_table, trajectory_table
 from pipeline.reproduce import TABLE_2, TABLE_3, compare, render
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = JobParser(description=__doc__)
     parts = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     parts.add_parser(
         "tables",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.errors import UsageError
+from pipeline.job_parser import JobParser
 from pipeline.tokens.show import ShowOptions, show, summary
 
 _EPILOG = """\
@@ -21,7 +22,7 @@ cannot be read."""
 
 def main() -> int:
     """0: the files are written; 2: the command was wrong, or the video is gone; 1: otherwise."""
-    parser = argparse.ArgumentParser(
+    parser = JobParser(
         description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", metavar="RUN", help="directory or s3://bucket/prefix of a run")

@@ -19,14 +19,13 @@ from pipeline.demo.evaluation import HEADING, evaluate, line, prunings
 from pipeline.demo.examples import SIZE, Example
 from pipeline.demo.scenes import LABELS
 from pipeline.demo.training import Settings, continued_model, new_model, train
+from pipeline.job_parser import JobParser
 
 ORIGIN = "trained from scratch on the generated demo archive by jobs/train_demo.py"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = JobParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("train", type=Path, metavar="TRAIN", help="archive to learn from")
     parser.add_argument("--test", type=Path, required=True, help="archive of unseen videos")
     parser.add_argument("--out", type=Path, required=True, help="weight file to write")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Prove that a finished run is whole: every unit once, all tables in agreement."""
 
-import argparse
 import sys
 
 from pipeline.errors import UsageError
+from pipeline.job_parser import JobParser
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
 from pipeline.verify import report, verify
@@ -12,7 +12,7 @@ from pipeline.verify import report, verify
 
 def main() -> int:
     """0: the run is whole; 1: it is not; 2: there is no run."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = JobParser(description=__doc__)
     parser.add_argument("output", metavar="OUTPUT", help="directory or s3://bucket/prefix of a run")
     arguments = parser.parse_args()
     try:

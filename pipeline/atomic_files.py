@@ -15,6 +15,8 @@ import re
 import secrets
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -68,7 +70,8 @@ class AtomicFile:
         self._path = os.fspath(path)
         self._failed = False
         self._passing = sys.exc_info()[1]
-        self._hidden, descriptor = _create_hidden(os.path.dirname(self._path) or ".")
+        with self._failing():
+            self._hidden, descriptor = _create_hidden(os.path.dirname(self._path) or ".")
         self._file = open(descriptor, "wb")  # noqa: SIM115 (closed by close)
 
     @property
@@ -86,16 +89,24 @@ class AtomicFile:
 
     def write(self, data: Any) -> int:
         """Writes all of the data."""
-        try:
+        with self._failing():
             return self._file.write(data)
-        except BaseException:
-            self._failed = True
-            raise
 
     def flush(self) -> None:
         """Hands what was written to the operating system."""
-        try:
+        with self._failing():
             self._file.flush()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Notes a failure, and names the file in what a full disk and the like are reported by."""
+        try:
+            yield
+        except OSError as error:
+            self._failed = True
+            if error.errno is None:
+                raise
+            raise OSError(error.errno, error.strerror, self._path) from error
         except BaseException:
             self._failed = True
             raise
@@ -110,9 +121,10 @@ class AtomicFile:
             self.discard()
             return
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            os.replace(self._hidden, self._path)
+            with self._failing():
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                os.replace(self._hidden, self._path)
         except BaseException:
             self.discard()
             raise

@@ -32,7 +32,7 @@ class Room:
     """What the cluster has for the pools, and how labellers batch.
 
     Attributes:
-        cores: for decoders, and for labellers on CPUs.
+        cores: of the cluster, on which decoders, and labellers on CPUs, compute.
         most_decoders: as memory and the number of cores allow, beside the labellers.
         labeller_threads: CPU threads of each labeller; None on GPUs.
         batch_size: views per forward pass.
@@ -86,8 +86,8 @@ def bottleneck(stages: Stages, room: Room) -> str | None:
         return None
     if stages.wall_s < _SHORT_S:
         return (
-            f"none to speak of: the graph ran for {stages.wall_s:.0f} s, in which starting and "
-            f"ending weigh most ({stages.brief()})."
+            f"too short to tell: the workers ran for {stages.wall_s:.0f} s, and starting and "
+            f"ending took most of the time ({stages.brief()})."
         )
     return " ".join([_stage(stages, room), *_batches(stages, room)])
 
@@ -109,9 +109,12 @@ def _stage(stages: Stages, room: Room) -> str:
 
 
 def _cores(stages: Stages, room: Room) -> str:
-    of_cores = 100 / (room.cores * stages.wall_s)
+    used = (stages.label.cpu_s + stages.decode.cpu_s) / stages.wall_s
+    # Ray may be told of fewer cores than its actors compute on, as by --num-cpus.
+    cores = max(room.cores, used, 1.0)
+    of_cores = 100 / (cores * stages.wall_s)
     label, decode = stages.label.cpu_s * of_cores, stages.decode.cpu_s * of_cores
-    text = f"the cores: labelling takes {label:.0f} % of {room.cores:g} and decoding {decode:.0f} %"
+    text = f"the cores: labelling takes {label:.0f} % of {cores:.3g} and decoding {decode:.0f} %"
     if label + decode < 100 * _CORES_FULL:
         text += ", and other programs much of the rest"
     return (

@@ -21,7 +21,7 @@ class Converted:
         layout: what kind of checkpoint the source was.
         classes: size of the head.
         named: whether the classes have names other than their indices.
-        licence: of the weights, "" if they carry none.
+        licence: of the weights and where it is stated, "" if it is not.
         origin: where the weights came from, without credentials.
         size_bytes: of the file.
     """
@@ -38,7 +38,7 @@ class Converted:
     def line(self) -> str:
         """The conversion in one line."""
         labels = "labels" if self.named else "classes without names (--labels gives them)"
-        licence = f"; licence {self.licence}" if self.licence else ""
+        licence = f"; license {self.licence}" if self.licence else ""
         return (
             f"{self.dest}: {self.architecture}, {self.classes} {labels}, "
             f"{self.size_bytes / 1e6:.1f} MB, from {self.origin} ({self.layout}){licence}"

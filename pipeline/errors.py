@@ -19,3 +19,14 @@ class RunError(RuntimeError):
     ) -> None:
         super().__init__(message)
         self.advice = advice
+
+
+class OutputLostError(RunError):
+    """OUTPUT is gone, or is not the folder that the run began with; nothing was written there."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            advice="Nothing was written there since. Put the folder back and run the same command "
+            "again to resume; without it the same command begins anew.",
+        )

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.checkpoint import CheckpointConfig
 from ray.data.expressions import Expr, col
 
 import sta
+from pipeline.own_files import OwnFiles
 from pipeline.policies.slices import Slice
 from pipeline.progress import Reporter
 from pipeline.resources import DECODER_MEMORY, IO_CPUS, Pools
@@ -148,10 +150,9 @@ def run_graph(
         num_gpus=pools.labeller_gpus,
         memory=pools.labeller_memory or None,
     )
-    filesystem, path = run.units.filesystem()
     units.write_parquet(
-        path,
-        filesystem=filesystem,
+        run.units.filesystem()[1],
+        filesystem=_own(run),
         min_rows_per_file=config.commit_rows,
         schema=task.schema.with_metadata(run.schema_metadata()),
         ray_remote_args={"num_cpus": IO_CPUS},
@@ -184,16 +185,21 @@ def _belongs(within: Slice) -> Expr:
 
 
 def _checkpointing(run: RunDirectory) -> CheckpointConfig:
-    filesystem, path = run.checkpoint.filesystem()
     config = CheckpointConfig(
         id_column="unit_id",
-        checkpoint_path=path,
-        override_filesystem=filesystem,
+        checkpoint_path=run.checkpoint.filesystem()[1],
+        override_filesystem=_own(run),
         delete_checkpoint_on_success=False,
     )
     # The pools are sized for one filter; by default there may be ten, of one core each.
     config.checkpoint_actor_pool_max_size = 1
     return config
+
+
+def _own(run: RunDirectory) -> pafs.FileSystem:
+    """Where the workers write, for as long as OUTPUT is the run's."""
+    run_id = run.load().get("run_id")
+    return OwnFiles(run, run_id).filesystem() if run_id else run.root.filesystem()[0]
 
 
 def _pool(size: tuple[int, int]) -> Any:

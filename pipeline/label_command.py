@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.errors import RunError, UsageError
-from pipeline.label_flags import asked_of_work, parser
+from pipeline.label_flags import asked_of_work, given_flags, parser
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
 from pipeline.label_run import finished, is_finished, label
+from pipeline.messages import best_effort, say, tell
+from pipeline.next_steps import OtherRun, other_output
+from pipeline.nothing_labeled import check_anything_labeled
 from pipeline.policies.budget import Budget
 from pipeline.prices import Prices
-from pipeline.pruning_flags import pruning_from
+from pipeline.pruning_flags import pruning_from, pruning_names
 from pipeline.ray_session import check_outlives_job
 from pipeline.run_directory import RunDirectory
+from pipeline.spared import is_pruned
 from pipeline.summary import summary
+from sta.remote import without_secrets
 from workers.sampling import parse_seconds
 
 _DEMO_VIDEOS = 48
+
+# Flags by which runs differ so that they cannot share an OUTPUT, besides those of pruning.
+_CONFIGURING = (
+    *("checkpoint", "labels", "protocol", "views", "every", "all_files", "limit", "decoder"),
+    *("policy", "budget", "budget_usd", "shadow"),
+)
+
+# What an unpruned run of all views is refused with, besides the flags of pruning.
+_NOT_ALL_UNPRUNED = ("shadow", "min_agreement", "policy", "budget", "budget_usd")
 
 
 def main(task: str, argv: Sequence[str] | None = None) -> int:
@@ -40,11 +54,21 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
         options = options_from(task, arguments)
         plan = plan_labelling(options)
         if is_finished(plan.run, retry_failed=options.retry_failed):
-            print(f"{plan.run.root.uri} is complete; nothing to do.", file=sys.stderr)
+            say(f"{plan.run.root.uri} is complete; nothing to do.")
             content = finished(plan.run, options)
+            said: str | None = _summary_of_finished(task, arguments, plan.run, content)
         else:
             content = label(plan, options)
-        said = _summary(plan.run, content)
+            said = best_effort(
+                "The summary",
+                lambda: _summary(
+                    task, arguments, plan.run, content, content["starts"][-1]["units_before"]
+                ),
+                again="The run is finished; the same command prints the summary again.",
+            )
+        if said is not None:
+            tell(said)
+        check_anything_labeled(plan.run, content)
     except RunError as error:
         print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
         return 1
@@ -54,14 +78,26 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
     except (UsageError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print(said)
     return 0
 
 
-def _summary(run: RunDirectory, content: dict[str, Any]) -> str:
-    """The summary; of a finished run whose tables were damaged since, what mends them."""
+def _summary(
+    task: str,
+    arguments: argparse.Namespace,
+    run: RunDirectory,
+    content: dict[str, Any],
+    before: int | None,
+) -> str:
+    other = _other_run(task, arguments, content["identity"])
+    return summary(task, run, content, other=other, before=before)
+
+
+def _summary_of_finished(
+    task: str, arguments: argparse.Namespace, run: RunDirectory, content: dict[str, Any]
+) -> str:
+    """The summary; for tables that were damaged since the run finished, what mends them."""
     try:
-        return summary(run, content)
+        return _summary(task, arguments, run, content, None)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise RunError(
             f"{run.root.uri} is finished, and its tables cannot be read: "
@@ -69,6 +105,28 @@ def _summary(run: RunDirectory, content: dict[str, Any]) -> str:
             advice=f"Delete {run.success.uri} and run the same command again, which builds them "
             f"anew.",
         ) from error
+
+
+def _other_run(task: str, arguments: argparse.Namespace, identity: dict[str, Any]) -> OtherRun:
+    """The run over the same videos that is best compared with this one: of a pruned one and of one
+    that stops early, all views unpruned; else the pruned one.
+    """
+    asked = argparse.Namespace(**vars(arguments))
+    defaults = parser(task)
+    pruned, adaptive = is_pruned(identity), "policy" in identity
+    if pruned or adaptive:
+        for name in (*pruning_names(), *_NOT_ALL_UNPRUNED):
+            setattr(asked, name, defaults.get_default(name))
+    asked.r = 0 if pruned or adaptive else None
+    asked.retry_failed = False
+    if asked.checkpoint is not None:
+        asked.checkpoint = without_secrets(asked.checkpoint)
+    output = (
+        str(DEMO / _demo_output(task, asked))
+        if asked.input is None
+        else other_output(asked.output, pruned=pruned, adaptive=adaptive)
+    )
+    return OtherRun(given_flags(asked), asked.input, output)
 
 
 def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
@@ -84,7 +142,8 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
         output = str(DEMO / _demo_output(task, arguments))
     if output is None:
         raise UsageError("OUTPUT is missing: name a directory or s3://bucket/prefix for the labels")
-    if arguments.output:
+    if arguments.output is not None:
+        check_outlives_job(arguments.input, "INPUT")
         check_outlives_job(output)
     if checkpoint is None:
         raise UsageError(
@@ -115,14 +174,19 @@ def _budget(arguments: argparse.Namespace) -> Budget | None:
 
 
 def _demo_output(task: str, arguments: argparse.Namespace) -> str:
-    """A folder per setting, so that pruned and unpruned runs of the demo stand side by side."""
+    """A folder per configuration, so that runs of the demo stand side by side."""
     r = "default" if arguments.r is None else arguments.r
-    every = f"-every-{arguments.every}" if arguments.every else ""
-    shadow = f"-shadow-{arguments.shadow:g}" if arguments.shadow else ""
-    policy = f"-policy-{Path(arguments.policy).stem}" if arguments.policy else ""
-    budget = "".join(
-        f"-{name}-{value:g}"
-        for name in ("budget", "budget_usd")
-        if (value := getattr(arguments, name)) is not None
-    )
-    return f"{task}-{arguments.pruning}-r-{r}{every}{policy}{budget}{shadow}"
+    defaults = parser(task)
+    switches = [name for name in pruning_names() if name not in ("r", "pruning")]
+    said = [
+        f"-{name}-{_in_a_name(value)}"
+        for name in (*switches, *_CONFIGURING)
+        if (value := getattr(arguments, name)) != defaults.get_default(name)
+    ]
+    return f"{task}-{arguments.pruning}-r-{r}{''.join(said)}"
+
+
+def _in_a_name(value: object) -> str:
+    """A flag's value as part of a folder's name."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return re.sub(r"[^\w.@+-]+", "-", text.removesuffix(".json")).strip("-")

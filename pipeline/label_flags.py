@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 
 import sta
 from pipeline.failure_limit import FailureLimit
+from pipeline.job_parser import JobParser
 from pipeline.label_options import LabelOptions
 from pipeline.pruning_flags import add_pruning_flags
 from pipeline.resources import parse_decoders
@@ -18,14 +20,14 @@ _EPILOG = """\
 Without INPUT a small archive is generated and labelled with the demonstration model.
 Running the same command again resumes: finished videos are not done again.
 Exit code: 0, every video has its row (failed ones are named); 2, the command was wrong; 1, the run
-could not finish and the same command resumes it."""
+could not finish and the same command resumes it, or no video could be labeled."""
 
 _VIEWS = {"k400": "5x3, VideoSwin 4x3", "ssv2": "2x3, VideoSwin 1x3"}
 
 
 def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
     """The flags of a labelling job; without --help a parent of another job's parser."""
-    made = argparse.ArgumentParser(
+    made = JobParser(
         description=f"Label videos by the {task} protocol with a token-pruned video transformer.",
         epilog=_EPILOG,
         add_help=add_help,
@@ -52,6 +54,26 @@ def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
     add_failure_flags(made)
     add_pool_flags(work)
     return made
+
+
+def given_flags(arguments: argparse.Namespace, *, left_out: Collection[str] = ()) -> list[str]:
+    """The flags of `parser` that are not at their default, as words of a command line.
+
+    `left_out` names attributes of `arguments` whose flags are not wanted.
+    """
+    words = []
+    for action in parser("k400", add_help=False)._actions:
+        value = getattr(arguments, action.dest)
+        if not action.option_strings or action.dest in left_out or value == action.default:
+            continue
+        flag = action.option_strings[0]
+        if action.nargs == 0:
+            words.append(flag)
+        elif str(value).startswith("-"):
+            words.append(f"{flag}={value}")
+        else:
+            words += [flag, str(value)]
+    return words
 
 
 def asked_of_work(
@@ -103,7 +125,8 @@ def add_model_flags(made: argparse.ArgumentParser) -> None:
         "--labels",
         type=Path,
         metavar="F",
-        help="class names for a checkpoint without them: one per line, CSV (index,name) or JSON",
+        help="class names for a checkpoint without them: one per line, CSV, TSV or JSON, with or "
+        "without ids",
     )
 
 
@@ -274,8 +297,15 @@ def add_pool_flags(work: argparse._ArgumentGroup) -> None:
 
 
 def parse_share(text: str) -> float:
-    """0.01 of `1%` or `0.01`; argparse says of a ValueError what was wrong."""
+    """0.01 of `1%` or `0.01`.
+
+    Raises:
+        argparse.ArgumentTypeError: it is neither, or could be both.
+    """
     number = text.strip()
     if number in ("1", "1."):
         raise argparse.ArgumentTypeError("1 may be meant as 1% or as 100%; write one of them")
-    return float(number[:-1]) / 100 if number.endswith("%") else float(number)
+    try:
+        return float(number[:-1]) / 100 if number.endswith("%") else float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a share is written 1% or 0.01; got {text!r}") from None

@@ -148,7 +148,7 @@ def _identity(
         shadow
         | all_files
         | {
-            "input": Location.of(options.source).uri,
+            "input": Location.of(options.source).resolved().uri,
             "limit": options.limit,
             "model": model.fingerprint,
             "labels": sta.labels_fingerprint(model.labels),
@@ -189,12 +189,13 @@ def _described(
     options: LabelOptions, model: sta.VideoModel, pruning: sta.Pruning
 ) -> dict[str, Any]:
     dense, pruned = (
-        sta.estimate_flops(model.architecture, pruning=p, num_classes=len(model.labels))
+        sta.estimate_flops(model.config, pruning=p, num_classes=len(model.labels))
         for p in (None, pruning)
     )
     return {
         "architecture": model.architecture,
         "checkpoint": without_secrets(options.checkpoint),
+        "notes": list(model.notes),
         "kept_grids": [list(grid) for grid in model.config.kept_grids(pruning)],
         "flops_per_view": pruned,
         "flops_per_view_unpruned": dense,

@@ -9,6 +9,7 @@ are compared: a holder is dead once its file has not changed for some time on th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -96,7 +97,7 @@ def held(
                 if not _is_mine(file, me) or _generations(folder)[-1:] != [generation]:
                     lost()
                     return
-                file.write_bytes(_bytes(replace(me, beat=count)))
+                file.write_bytes(_bytes(replace(me, beat=count)), make_folder=False)
             except OSError:
                 continue  # the storage is away, for others too; a newer generation is found later
 
@@ -108,9 +109,11 @@ def held(
         stop.set()
         thread.join(timeout=times.dead_s)
         # A beat that storage still holds up would make the file again once it is gone; left as it
-        # is, the lease belongs to a holder that gives no sign of life.
-        if not thread.is_alive() and _is_mine(file, me):
-            file.delete()
+        # is, the lease belongs to a holder that gives no sign of life. So does one that cannot be
+        # given back.
+        with contextlib.suppress(OSError):
+            if not thread.is_alive() and _is_mine(file, me):
+                file.delete()
 
 
 def _acquire(folder: Location, me: _Holder, say: Callable[[str], None], times: LeaseTimes) -> int:

@@ -55,8 +55,13 @@ GAUGES = {
     "agreement": "Share of the shadow sample that kept its label, over the whole run",
     "agreement_high": "Upper end of its 95 % interval; below min_agreement it is certain",
     "min_agreement": "What --min-agreement asks for",
+    "labeler_device": "1 for each device that labelers compute on, by its name",
 }
-_TAGS = {"units": ("run", "status"), "failures": ("run", "error_type")}
+_TAGS = {
+    "units": ("run", "status"),
+    "failures": ("run", "error_type"),
+    "labeler_device": ("run", "device"),
+}
 
 
 @functools.cache
@@ -78,7 +83,10 @@ def _histograms() -> dict[str, Any]:
 
 @functools.cache
 def _gauges() -> dict[str, Any]:
-    return {name: Gauge(PREFIX + name, about, ("run",)) for name, about in GAUGES.items()}
+    return {
+        name: Gauge(PREFIX + name, about, _TAGS.get(name, ("run",)))
+        for name, about in GAUGES.items()
+    }
 
 
 def count_units(run: str, units: pa.Table) -> None:
@@ -166,3 +174,6 @@ class RunGauges:
             for name, value in known.items():
                 if value is not None:
                     _gauges()[name].set(value, self._tags)
+            for device in stages.label.devices:
+                tags = {"device": device.encode("ascii", "replace").decode()}
+                _gauges()["labeler_device"].set(1, self._tags | tags)

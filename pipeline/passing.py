@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import ray
@@ -12,15 +12,19 @@ from pipeline.bottleneck import Room
 from pipeline.cluster import cluster_for
 from pipeline.commits import reconcile
 from pipeline.counts import Counts
+from pipeline.devices import labeler_device
 from pipeline.errors import RunError
 from pipeline.failure_limit import FailureLimit
 from pipeline.graph import GraphConfig, run_graph
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import LabelPlan
 from pipeline.manifest import count_rows, size_bytes
+from pipeline.messages import best_effort
 from pipeline.policies.budget import Part
 from pipeline.progress import ProgressLine, reporting
+from pipeline.ray_session import real_cores
 from pipeline.resources import AUTO, Pools, most_decoders, plan_pools
+from pipeline.run_failure import run_failure
 from pipeline.sizing import default_batch, labeller_bytes, labellers_worth_starting
 from pipeline.spared import all_views
 from pipeline.stages import Stages
@@ -28,15 +32,29 @@ from pipeline.stopping import Stop
 from pipeline.storage import Location
 from workers.failures import ErrorType
 
+# Of what is measured while the graph runs.
+LATER = "Labels and tables are not affected; the next run measures anew."
+
 
 @dataclass(frozen=True)
 class Passing:
-    """Passes over what has no row yet, all with the same settings but for the pools."""
+    """Passes over what has no row yet, all with the same settings but for the pools.
+
+    Attributes:
+        plan: of the run.
+        options: of the run.
+        total: units of the run.
+        stop: ends the job.
+        note: told now and then, from another thread, what the stages have done.
+        run_id: identity of the run, see `RunDirectory.lost`.
+    """
 
     plan: LabelPlan
     options: LabelOptions
     total: int
     stop: Stop
+    note: Callable[[Stages], None]
+    run_id: str | None = None
 
     def graph(self, pools: Pools) -> GraphConfig:
         """The settings of a pass."""
@@ -44,7 +62,11 @@ class Passing:
             protocol=self.plan.protocol,
             decoder=self.options.decoder,
             limits=self.options.limits,
-            labeller=dataclasses.replace(self.plan.labeller, threads=pools.labeller_threads),
+            labeller=dataclasses.replace(
+                self.plan.labeller,
+                threads=pools.labeller_threads,
+                device=labeler_device(on_gpu=pools.labeller_gpus > 0),
+            ),
             pools=pools,
             units=self.total,
             accept_changed=self.options.retry_failed,
@@ -58,7 +80,7 @@ class Passing:
         cluster, config = cluster_for(self.options), self.graph(pools)
         views = config.grain.label_rows * self.plan.protocol.views
         return Room(
-            cores=pools.cores,
+            cores=real_cores(cluster.cpus),
             most_decoders=most_decoders(pools, cpus=cluster.cpus, memory=cluster.memory),
             labeller_threads=pools.labeller_threads,
             batch_size=config.batch_size,
@@ -90,30 +112,44 @@ class Passing:
             shadow=all_views({"identity": self.plan.identity}),
         )
 
-        def watch(counts: Counts) -> None:
+        def watch(counts: Counts, stages: Stages) -> None:
             try:
                 check_failures(options.max_failed, counts, line.total)
             except RunError as error:
                 self.stop(error)
+            self.note(stages)
 
         try:
             with reporting(
                 line, run.root.name, watch, min_agreement=options.min_agreement
             ) as report:
                 run_graph(run, config, report, manifest=manifest, within=within)
-                stages = report.stages()
-        except (ray.exceptions.RayError, OSError, RuntimeError) as error:
-            raise RunError(root_cause(error)) from error
+                stages = best_effort("The account of the stages", report.stages, again=LATER)
+        except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
+            raise run_failure(error, run, run_id=self.run_id, total=self.total) from error
         reconcile(run)
-        return stages.within(decoders=pools.decoders[1], labellers=pools.labellers)
+        known = stages or Stages()
+        self.note(known)
+        return known.within(decoders=pools.decoders[1], labellers=pools.labellers)
 
 
 def pools_for(
-    options: LabelOptions, plan: LabelPlan | None = None, *, decoders: int | None = None
+    options: LabelOptions,
+    plan: LabelPlan | None = None,
+    *,
+    decoders: int | None = None,
+    units: int | None = None,
 ) -> Pools:
     """Pools for labelling what the plan says; without one, for measuring recordings.
 
-    `decoders`: how many, if that was found out.
+    Args:
+        options: of the run.
+        plan: of the run.
+        decoders: how many, if that was found out.
+        units: of the run; None for those of its manifest.
+
+    Raises:
+        UsageError: the cluster is too small; the message holds the arithmetic.
     """
     cluster = cluster_for(options)
     chosen = None if options.decoders == AUTO else options.decoders
@@ -121,7 +157,8 @@ def pools_for(
     if plan is not None:
         on_gpu = cluster.gpus >= 1
         models = plan.models(shadow=bool(options.shadow))
-        views = int(count_rows(plan.run.manifest) * plan.looks)
+        units = count_rows(plan.run.manifest) if units is None else units
+        views = int(units * plan.looks)
         worth = labellers_worth_starting(views * (len(plan.variants) or 1))
         memory = labeller_bytes(
             plan.model["architecture"],
@@ -163,17 +200,3 @@ def check_failures(limit: FailureLimit | None, counts: Counts, total: int) -> No
             advice="Raise --max-failed to go on; or mend the input and add --retry-failed, which "
             f"does {', '.join(sorted(retryable()))} again; for other reasons choose a new OUTPUT.",
         )
-
-
-def root_cause(error: BaseException) -> str:
-    """What a worker raised, in its own words: Ray wraps it, and adds a traceback above it.
-
-    `cause` is Ray's; `__cause__` is no help, since Ray Data sets it to an empty marker.
-    """
-    if isinstance(error, OSError) and error.strerror and error.errno:
-        return os.strerror(error.errno)
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, BaseException) and cause is not error:
-        return root_cause(cause)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TextIO
 
 import pyarrow as pa
@@ -16,13 +18,21 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.counts import Counts
+from pipeline.messages import best_effort
 from pipeline.metrics import RunGauges, count_units
-from pipeline.numerals import digits
+from pipeline.numerals import short
 from pipeline.stages import Stages, StageSums
 from workers.clock import Worked
 
 _LIVE_SECONDS = 1.0
 _LOG_SECONDS = 30.0
+# Two estimates of a run's length that differ by less than this factor are as good as one.
+_ALIKE = 1.5
+
+# Of a terminal that does not tell its width.
+_COLUMNS = 80
+
+_UNSEEN = "Labeling goes on unseen; run.json and the summary have the figures."
 
 
 class Tally:
@@ -100,63 +110,98 @@ class ProgressLine:
     out: TextIO = field(default_factory=lambda: sys.stderr)
     started: float = field(default_factory=time.monotonic)
 
-    def text(self, counts: Counts, stages: Stages | None = None, *, now: float) -> str:
-        """The line, such as `12/48 videos, 1 failed, 0:01:43 of video, 0.8 videos/s, ETA 0:45`,
-        and how busy the stages are where that is known.
+    def parts(
+        self, counts: Counts, stages: Stages | None = None, *, now: float, ended: bool = False
+    ) -> list[str]:
+        """What the line says, the most important first: `12/48 videos`, `25 %`, `ETA 1:45`,
+        `0.8 videos/s`, `1 failed` and so on.
+
+        Args:
+            counts: units of the present start.
+            stages: how busy the pools are, where that is known.
+            now: time, in seconds of the clock that `started` was read from.
+            ended: whether the graph has ended, so that nothing is expected any more.
         """
         whole = self.before + counts
         done = min(whole.units, self.total)
         elapsed = max(now - self.started, 1e-9)
-        rate = counts.units / elapsed
-        parts = [
-            f"{done:,}/{self.total:,} {self.what}",
-            f"{whole.failed:,} failed",
-            f"{self._hours(whole)} labelled",
-        ]
-        if counts.units:
-            parts.append(
-                f"{digits(rate)} {self.what}/s ({digits(counts.seconds / elapsed)}x real time)"
-            )
-            parts.append(f"ETA {clock(self.remaining_s(counts, now=now) or 0.0)}")
+        parts = [f"{done:,}/{self.total:,} {self.what}", f"{self._percent(done)} %"]
+        if ended:
+            parts.append(f"after {clock(elapsed)}")
         else:
-            parts.append("starting")
+            parts.append(self._expected(counts, done, now=now))
+        if counts.units:
+            parts.append(_rate(counts.units / elapsed, self.what))
+        parts.append(f"{whole.failed:,} failed")
+        if counts.units:
+            parts.append(f"{short(counts.seconds / elapsed)}x real time")
+            parts.append(self._length(whole))
         if whole.agreement is not None:
-            parts.append(f"{100 * whole.agreement:.1f} % of {whole.shadow:,} as {self.shadow}")
-        busy = stages.brief() if stages is not None else None
-        if busy:
-            parts.append(busy)
-        return ", ".join(parts)
+            parts.append(
+                f"{100 * whole.agreement:.1f} % of {whole.shadow:,} labels the same {self.shadow}"
+            )
+        if stages is not None and stages.are_measured:
+            parts.append(f"decoders {100 * stages.decoders_busy:.0f} % busy")
+            parts.append(f"labelers {100 * stages.labellers_busy:.0f} % busy")
+        return parts
+
+    def _percent(self, done: int) -> str:
+        """Rounded down, so that only a whole run is 100 %; one decimal where whole ones stand still
+        for long.
+        """
+        if self.total < 1000:
+            return str(100 * done // max(self.total, 1))
+        tenths = 1000 * done // self.total
+        return f"{tenths // 10}.{tenths % 10}"
+
+    def _expected(self, counts: Counts, done: int, *, now: float) -> str:
+        """When the end is expected."""
+        if done == self.total:
+            return "finishing"
+        remaining = self.remaining_s(counts, now=now)
+        if remaining is None:
+            return "starting"
+        if remaining < 60:
+            return "ETA under a minute"
+        days = remaining / 86400
+        return f"ETA {clock(remaining)}" if days < 2 else f"ETA {short(days)} days"
 
     def remaining_s(self, counts: Counts, *, now: float) -> float | None:
-        """Seconds to go, by bytes where their number is known: large files come first, and units
-        done would promise too late an end. None before there is anything to go by.
-        """
-        elapsed = now - self.started
-        done, total = self._share(counts), self._share(self.before + counts)
-        return elapsed * max(0.0, 1 - total) / done if done > 0 else None
+        """Seconds to go; None before there is anything to go by.
 
-    def _share(self, counts: Counts) -> float:
-        """How much of the whole run these units are."""
+        The mean of two estimates, where the sizes of files are known. Large files come first, so
+        that counting units promises too late an end where decoding takes the time. Counting bytes
+        promises too early an end where the model does, which sees as much of a short video as of
+        a long one.
+        """
+        elapsed, whole = now - self.started, self.before + counts
+        pairs = [(counts.units, whole.units, self.total)]
         if self.total_bytes:
-            return counts.size_bytes / self.total_bytes
-        return counts.units / self.total
+            pairs.append((counts.size_bytes, whole.size_bytes, self.total_bytes))
+        found = [elapsed * max(0, total - done) / here for here, done, total in pairs if here > 0]
+        return sum(found) / len(found) if found else None
 
-    def _hours(self, whole: Counts) -> str:
-        """Such as `1.2 of about 40 video-hours`; the whole length follows from that of the share
-        that is done.
+    def _length(self, whole: Counts) -> str:
+        """Such as `1.2 of about 40 video-hours`. The whole length is told where counting units and
+        counting bytes lead to about the same, since neither alone is to be trusted.
         """
-        hours, share = whole.seconds / 3600, self._share(whole)
-        if not 0 < share < 1:
-            return f"{digits(hours)} video-hours"
-        return f"{digits(hours)} of about {digits(hours / share)} video-hours"
+        pairs = [(whole.units, self.total), (whole.size_bytes, self.total_bytes)]
+        found = [whole.seconds * total / done for done, total in pairs if done and total]
+        expected = sum(found) / len(found)
+        unit, seconds = ("video-hours", 3600) if expected >= 3600 else ("video-minutes", 60)
+        said, about = short(whole.seconds / seconds), short(expected / seconds)
+        if said == about or max(found) > _ALIKE * min(found):
+            return f"{said} {unit}"
+        return f"{said} of about {about} {unit}"
 
-    def write(self, line: str) -> None:
-        """Writes a line over the last one on a terminal, below it elsewhere."""
+    def write(self, parts: Sequence[str]) -> None:
+        """Writes a line: on a terminal over the last one, and as many parts as its width takes;
+        elsewhere whole, below the last one.
+        """
         if self.out.isatty():
-            width = shutil.get_terminal_size().columns - 1
-            self.out.write(f"\r\x1b[K{line[:width]}")
+            self.out.write(f"\r\x1b[K{fitted(parts, _columns(self.out) - 1)}")
         else:
-            self.out.write(f"{line}\n")
+            self.out.write(f"{', '.join(parts)}\n")
         self.out.flush()
 
     def finish(self) -> None:
@@ -164,6 +209,35 @@ class ProgressLine:
         if self.out.isatty():
             self.out.write("\n")
             self.out.flush()
+
+
+def fitted(parts: Sequence[str], width: int) -> str:
+    """As many parts from the first on as `width` columns hold. No part is cut, but for the first
+    where it alone is too long.
+    """
+    line = parts[0]
+    for part in parts[1:]:
+        longer = f"{line}, {part}"
+        if len(longer) > width:
+            break
+        line = longer
+    return line[:width]
+
+
+def _columns(out: TextIO) -> int:
+    """Width of the terminal that `out` writes to, which need not be the one of stdout."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns or _COLUMNS
+    except OSError:
+        return _COLUMNS
+
+
+def _rate(per_s: float, what: str) -> str:
+    """A rate in the unit in which it is not much below 1."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if per_s * seconds >= 0.5:
+            return f"{short(per_s * seconds)} {what}/{unit}"
+    return f"{short(per_s * 3600)} {what}/h"
 
 
 def clock(seconds: float) -> str:
@@ -178,7 +252,7 @@ def clock(seconds: float) -> str:
 def reporting(
     line: ProgressLine,
     run: str,
-    watch: Callable[[Counts], None] | None = None,
+    watch: Callable[[Counts, Stages], None] | None = None,
     *,
     min_agreement: float | None = None,
 ) -> Iterator[Reporter]:
@@ -187,7 +261,8 @@ def reporting(
     Args:
         line: how it is shown.
         run: what the run is called in the metrics.
-        watch: called every second, from another thread, with what the whole run has done so far.
+        watch: called every second, from another thread, with what the whole run has done so far,
+            and with what its stages have done in this start.
         min_agreement: what the agreement is measured against, for the metrics.
     """
     gauges = RunGauges(run, total=line.total, min_agreement=min_agreement)
@@ -196,20 +271,27 @@ def reporting(
     every = _LIVE_SECONDS if line.out.isatty() else _LOG_SECONDS
     stop = threading.Event()
 
+    def tell(counts: Counts, stages: Stages, now: float, *, write: bool) -> bool:
+        gauges.set(line.before + counts, stages, remaining_s=line.remaining_s(counts, now=now))
+        if write:
+            line.write(line.parts(counts, stages, now=now))
+        return True
+
     def show() -> None:
-        shown = line.started
+        shown, works = line.started, True
         while not stop.wait(_LIVE_SECONDS):
             try:
                 counts, stages = ray.get(tally.state.remote())
             except ray.exceptions.RayError:
                 continue  # what ends the block says so
             if watch is not None:
-                watch(line.before + counts)
+                watch(line.before + counts, stages)
             now = time.monotonic()
-            gauges.set(line.before + counts, stages, remaining_s=line.remaining_s(counts, now=now))
-            if now >= shown + every:
-                shown = now
-                line.write(line.text(counts, stages, now=now))
+            write = now >= shown + every
+            if works:
+                telling = partial(tell, counts, stages, now, write=write)
+                works = bool(best_effort("The progress line", telling, again=_UNSEEN))
+            shown = now if write else shown
 
     thread = threading.Thread(target=show, name="progress", daemon=True)
     thread.start()
@@ -218,9 +300,12 @@ def reporting(
     finally:
         stop.set()
         thread.join(timeout=5)
-        try:
-            counts, stages = ray.get(tally.state.remote(), timeout=5)
-            line.write(line.text(counts, stages, now=time.monotonic()))
-        except ray.exceptions.RayError:
-            pass  # the cluster is gone, and what ended the block says so
-        line.finish()
+
+        def conclude() -> None:
+            # If the cluster is gone, what ended the block says so.
+            with contextlib.suppress(ray.exceptions.RayError):
+                counts, stages = ray.get(tally.state.remote(), timeout=5)
+                line.write(line.parts(counts, stages, now=time.monotonic(), ended=True))
+            line.finish()
+
+        best_effort("The last progress line", conclude, again=_UNSEEN)

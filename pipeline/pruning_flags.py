@@ -7,6 +7,7 @@ import dataclasses
 from typing import get_args
 
 import sta
+from pipeline.job_parser import JobParser
 from sta import pruning as switches
 
 
@@ -55,6 +56,13 @@ def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of random choices (default: %(default)s)",
     )
+
+
+def pruning_names() -> tuple[str, ...]:
+    """The attributes that these flags set."""
+    made = JobParser(add_help=False)
+    add_pruning_flags(made)
+    return tuple(action.dest for action in made._actions)
 
 
 def pruning_from(arguments: argparse.Namespace) -> sta.Pruning:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,13 +16,24 @@ from typing import Any
 
 import ray
 import ray.data
+from ray._private.services import find_gcs_addresses
+from ray.data._internal.logging import get_log_directory
 
 from pipeline.errors import UsageError
 from pipeline.resources import OVERHEAD_CPUS
 from pipeline.stopping import end_on_sigterm
 
-# Ray says this of every graph with actors on a machine of two cores, where it cannot be helped.
-_HARMLESS = "PYTHON worker processes have been started"
+_ADDRESS = "RAY_ADDRESS"
+_CONNECT_SECONDS = 10.0
+
+# What Ray's job supervisor sets for the command of a submitted job.
+_OF_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+
+# What is not shown of Ray's messages: what it says of every graph with actors on a machine of two
+# cores, where it cannot be helped, and tracebacks of workers, which its log files hold.
+_UNSHOWN = ("PYTHON worker processes have been started", "Traceback (most recent call last)")
+
+_NEVER = logging.CRITICAL + 1
 
 
 def start_ray(*, cores: int | None = None) -> None:
@@ -33,9 +45,13 @@ def start_ray(*, cores: int | None = None) -> None:
     Args:
         cores: that a Ray of its own is told of; None for this machine's and those of the graph's
             own steps.
+
+    Raises:
+        UsageError: RAY_ADDRESS leads to no cluster, or leaves open to which.
     """
     if ray.is_initialized():
         return
+    check_ray_address()
     _quieten()
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if is_own_ray():
@@ -45,12 +61,63 @@ def start_ray(*, cores: int | None = None) -> None:
         settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     with _native_stderr_held():
         ray.init(**settings)
+    _quieten()  # again, since ray.init adds handlers of its own
     end_on_sigterm()  # again, since ray.init installs a handler that prints a native stack trace
 
 
 def is_own_ray() -> bool:
     """Whether the job has a Ray of its own, of this machine, and joins no cluster."""
-    return not os.environ.get("RAY_ADDRESS")
+    return os.environ.get(_ADDRESS, "") in ("", "local")
+
+
+def check_ray_address() -> None:
+    """Refuses a RAY_ADDRESS that leads to no cluster or leaves open to which.
+
+    Ray itself would join any cluster that it finds, or wait for minutes for one that is not there.
+
+    Raises:
+        UsageError: the message says what is there and how to choose.
+    """
+    address = os.environ.get(_ADDRESS, "")
+    if is_own_ray() or address.startswith("ray://") or ray.is_initialized():
+        return
+    leave = f"or unset {_ADDRESS} for a Ray of the job's own"
+    if address == "auto":
+        found = sorted(find_gcs_addresses())
+        if len(found) != 1:
+            choices = " or ".join(f"{_ADDRESS}={each}" for each in found)
+            raise UsageError(
+                f"{_ADDRESS}=auto finds {len(found)} Rays on this machine; choose by {choices}, "
+                f"{leave}"
+                if found
+                else f"{_ADDRESS}=auto finds no Ray on this machine; start one, {leave}"
+            )
+        return
+    if address.startswith(("http://", "https://")):
+        raise UsageError(
+            f"{_ADDRESS}={address} is where jobs are submitted to, which `ray job submit` takes as "
+            f"RAY_API_SERVER_ADDRESS; {_ADDRESS} is HOST:PORT of the cluster itself, such as "
+            f"127.0.0.1:6379, {leave}"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(f"{_ADDRESS}={address} is not HOST:PORT, such as 127.0.0.1:6379, {leave}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"there is no Ray at {_ADDRESS}={address} ({error}); name one that runs, {leave}"
+        ) from error
+
+
+def is_submitted() -> bool:
+    """Whether this process is a job that was handed to Ray by `ray job submit`."""
+    return _OF_SUBMITTED in os.environ
+
+
+def real_cores(told: float) -> float:
+    """Cores of which Ray counts `told`: a Ray of the job's own is told of more than there are."""
+    return told - OVERHEAD_CPUS * is_own_ray()
 
 
 @contextmanager
@@ -74,39 +141,66 @@ def _native_stderr_held() -> Iterator[None]:
             os.close(original)
 
 
-def check_outlives_job(output: str) -> None:
-    """Refuses an output that would go with the folder that Ray unpacked for a submitted job.
+def check_outlives_job(place: str, what: str = "OUTPUT") -> None:
+    """Refuses a relative path in a submitted job: it would lie in the folder that Ray unpacked for
+    the job and deletes after it, or, where none was shipped, in a folder of the cluster's choice.
+
+    Args:
+        place: what the user named.
+        what: what it is called in the command.
 
     Raises:
-        UsageError: it is a relative path, and this process runs in such a folder.
+        UsageError: it is a relative path, and this process is a submitted job's.
     """
-    is_absolute = "://" in output or Path(output).expanduser().is_absolute()
-    if "working_dir_files" in Path.cwd().parts and not is_absolute:
-        raise UsageError(
-            f"OUTPUT {output} is relative to the folder that Ray unpacked for this job and deletes "
-            f"after it; name an absolute path that every machine sees, or s3://bucket/prefix"
-        )
+    if "://" in place or Path(place).expanduser().is_absolute():
+        return
+    if "working_dir_files" in Path.cwd().parts:
+        where = "the folder that Ray unpacked for this job and deletes after it"
+    elif is_submitted():
+        where = f"{Path.cwd()} on the machine where Ray happens to start this job"
+    else:
+        return
+    raise UsageError(
+        f"{what} {place} is relative to {where}; name an absolute path that every machine sees, or "
+        f"s3://bucket/prefix"
+    )
+
+
+def ray_logs() -> str | None:
+    """The folder of Ray's log files on this machine, which hold what the screen does not; None
+    where Ray does not run.
+    """
+    folder = get_log_directory()
+    return None if folder is None else os.path.dirname(folder)
 
 
 def _quieten() -> None:
-    """Leaves the screen to progress and errors; Ray's own log files keep everything."""
+    """Leaves the screen to progress and to one line per error; Ray's log files keep the rest.
+
+    An error of a worker reaches the driver as an exception, whose cause the command says. Ray logs
+    the same error once more at each of its layers, with a traceback each.
+    """
     # Ray's core calls every actor with arguments in the object store an error.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    for handler in logging.getLogger("ray.data").handlers:
+    core, data = logging.getLogger("ray"), logging.getLogger("ray.data")
+    core.setLevel(logging.ERROR)
+    files = [each for each in data.handlers if not isinstance(each, logging.StreamHandler)]
+    for handler in files:
+        core.addHandler(handler)
+    for handler in (*core.handlers, *data.handlers):
         if isinstance(handler, logging.StreamHandler):
-            handler.setLevel(logging.ERROR)
+            handler.setLevel(_NEVER)
 
 
 class _RayMessages(io.TextIOBase):
     """Where Ray's messages go instead of stdout, which is for the result alone."""
 
     def write(self, text: str) -> int:
-        if _HARMLESS not in text and text.strip():
+        if text.strip() and not any(each in text for each in _UNSHOWN):
             sys.stderr.write(text if text.endswith("\n") else f"{text}\n")
         return len(text)
 
 
 def ray_messages_aside() -> contextlib.AbstractContextManager[io.TextIOBase]:
-    """Sends what Ray prints on stdout to stderr, but for one harmless warning."""
+    """Sends what Ray prints on stdout to stderr, but for what is not to be shown."""
     return contextlib.redirect_stdout(_RayMessages())

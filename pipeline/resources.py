@@ -45,7 +45,6 @@ class Pools:
         labeller_gpus: GPUs that each reserves.
         labeller_threads: CPU threads of each labeller; None on a GPU.
         labeller_memory: bytes that each reserves.
-        cores: cores that the cluster has for the pools.
     """
 
     decoders: tuple[int, int]
@@ -55,7 +54,6 @@ class Pools:
     labeller_gpus: float
     labeller_threads: int | None
     labeller_memory: int = 0
-    cores: float = 0.0
 
 
 def parse_decoders(text: str) -> tuple[int, int] | Literal["auto"]:
@@ -144,13 +142,12 @@ def plan_pools(
         labeller_gpus=0.0 if on_cpu else 1.0,
         labeller_threads=max(1, int(spare) // labellers) if on_cpu else None,
         labeller_memory=labeller_memory,
-        cores=spare,
     )
 
 
 def most_decoders(pools: Pools, *, cpus: float, memory: float = math.inf) -> int:
     """Decoders that a cluster holds beside these labellers, at the most."""
-    on_cpu = pools.labellers if pools.labeller_cpus else 0
+    on_cpu = 0 if pools.labeller_gpus else pools.labellers
     rest = memory - FILTER_MEMORY - pools.labellers * pools.labeller_memory
     return max(1, int(min(_ACTORS_PER_CPU * cpus - on_cpu, rest // DECODER_MEMORY)))
 

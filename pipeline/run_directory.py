@@ -6,18 +6,25 @@ import datetime
 import json
 import platform
 import subprocess
+import threading
+import uuid
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UsageError
+from pipeline.differences import differences
+from pipeline.errors import OutputLostError, UsageError
 from pipeline.storage import Location
 
 RUN_VERSION = 1
 
 # The key of an identity by which trials of several prunings are told from labels of one.
 VARIANTS = "variants"
+
+_SAVING = threading.Lock()
+
+_PLACES = ("in the run", "now")
 
 _PACKAGES = ("ray", "torch", "av", "decord", "pyarrow", "numpy", "opencv-python-headless", "boto3")
 
@@ -66,6 +73,13 @@ class RunDirectory:
     def run_json(self) -> Location:
         """Configuration, versions and totals."""
         return self.root.child("run.json")
+
+    @property
+    def mark(self) -> Location:
+        """The run's identity alone, written before run.json and never again: by it a run tells its
+        own OUTPUT from another folder that took the place of it.
+        """
+        return self.root.child("_run_id")
 
     @property
     def success(self) -> Location:
@@ -119,10 +133,62 @@ class RunDirectory:
             raise UsageError(f"{self.run_json.uri} is not a run.json of this program") from error
         return dict(loaded)
 
+    def create(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Writes run.json for the first time, with an identity of the run; returns its content.
+
+        The folder is made where it is not there yet.
+        """
+        content = {"run_id": uuid.uuid4().hex} | content
+        self.mark.write_bytes(content["run_id"].encode())
+        self._write(content)
+        return content
+
+    def resume(self) -> dict[str, Any]:
+        """The content of run.json, for a command that goes on with the run and says so here.
+
+        Raises:
+            UsageError: it is not one of ours.
+        """
+        content = self.load()
+        if "run_id" not in content:
+            return self.create(content)
+        if self.lost(content["run_id"]) is not None:  # the mark alone was deleted
+            self.mark.write_bytes(content["run_id"].encode())
+        return content
+
     def save(self, content: dict[str, Any]) -> None:
-        """Writes run.json whole."""
-        text = json.dumps(content, indent=2, ensure_ascii=False)
-        self.run_json.write_bytes(text.encode() + b"\n")
+        """Writes run.json whole; of several threads one after the other.
+
+        Raises:
+            OutputLostError: the run of this identity is here no more.
+        """
+        run_id = content.get("run_id")
+        if run_id is not None and (lost := self.lost(run_id)) is not None:
+            raise lost
+        self._write(content, make_folder=run_id is None)
+
+    def lost(self, run_id: str) -> OutputLostError | None:
+        """What is wrong if the run of this identity is here no more; None if it is here, and where
+        the storage does not say.
+        """
+        filesystem, path = self.mark.filesystem()
+        try:
+            with filesystem.open_input_stream(path) as stream:
+                found = stream.read().decode(errors="replace")
+        except FileNotFoundError:
+            return OutputLostError(
+                f"{self.root.uri} was removed, replaced or unmounted while the run wrote to it"
+            )
+        except OSError:
+            return None
+        if found == run_id:
+            return None
+        return OutputLostError(f"{self.root.uri} was replaced by another run meanwhile")
+
+    def _write(self, content: dict[str, Any], *, make_folder: bool = True) -> None:
+        with _SAVING:
+            text = json.dumps(content, indent=2, ensure_ascii=False)
+            self.run_json.write_bytes(text.encode() + b"\n", make_folder=make_folder)
 
     def schema_metadata(self) -> dict[str, str]:
         """What the tables say of the run in their schemas."""
@@ -137,9 +203,13 @@ def check_same(recorded: dict[str, Any], asked: dict[str, Any], where: str) -> N
     """Refuses to add to a run of another identity.
 
     Raises:
-        UsageError: the message lists everything that differs.
+        UsageError: the message lists every field that differs; of several variants the first.
     """
-    differing = _differing(recorded, asked)
+    there, here = dict(recorded), dict(asked)
+    variants: list[str] = []
+    if there.get(VARIANTS) and here.get(VARIANTS):
+        variants = _differing_variants(there.pop(VARIANTS), here.pop(VARIANTS))
+    differing = differences(there, here, places=_PLACES) + variants
     if differing:
         raise UsageError(
             f"{where} belongs to another configuration: {'; '.join(differing)}. "
@@ -147,22 +217,13 @@ def check_same(recorded: dict[str, Any], asked: dict[str, Any], where: str) -> N
         )
 
 
-def _differing(recorded: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    found = []
-    for name in sorted(recorded.keys() | asked.keys()):
-        there, here = recorded.get(name), asked.get(name)
-        if there == here:
-            continue
-        if name == VARIANTS and there and here:
-            first, *others = _differing(there, here)
-            found.append(f"variant {first}{f', and {len(others)} more' * bool(others)}")
-        else:
-            found.append(f"{name} is {_shown(there)} there and {_shown(here)} here")
-    return found
-
-
-def _shown(value: object) -> str:
-    return "not set" if value is None else str(value)
+def _differing_variants(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    names = sorted(n for n in there.keys() | here.keys() if there.get(n) != here.get(n))
+    if not names:
+        return []
+    (first, *more), title = names, f"{VARIANTS}.{names[0]}"
+    found = differences({title: there.get(first)}, {title: here.get(first)}, places=_PLACES)
+    return [*found, f"{len(more)} more of {VARIANTS}"] if more else found
 
 
 def environment() -> dict[str, Any]:

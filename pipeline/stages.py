@@ -23,6 +23,7 @@ class Stage:
         ended: when the last of it ended.
         views: views labelled.
         slots: places of the forward passes that they took, padding included.
+        devices: what they compute on, by name; none of decoders.
     """
 
     actors: int = 0
@@ -33,6 +34,7 @@ class Stage:
     ended: float | None = None
     views: int = 0
     slots: int = 0
+    devices: tuple[str, ...] = ()
 
     @property
     def rate(self) -> float | None:
@@ -55,6 +57,7 @@ class Stage:
             ended=worked.ended if self.ended is None else max(self.ended, worked.ended),
             views=self.views + worked.views,
             slots=self.slots + worked.slots,
+            devices=tuple(sorted({*self.devices, worked.device} - {""})),
         )
 
 
@@ -99,7 +102,7 @@ class Stages:
         )
 
     def brief(self) -> str | None:
-        """For the live line: `decoders 97 % busy, labellers 41 %`; None before there is any."""
+        """Such as `decoders 97 % busy, labellers 41 %`; None before there is any."""
         if not self.are_measured:
             return None
         return (
@@ -123,7 +126,11 @@ class Stages:
         Raises:
             KeyError, TypeError: it is something else.
         """
-        return cls(Stage(**content["decode"]), Stage(**content["label"]))
+        decode, label = (
+            Stage(**(content[name] | {"devices": tuple(content[name].get("devices", ()))}))
+            for name in ("decode", "label")
+        )
+        return cls(decode, label)
 
 
 class StageSums:

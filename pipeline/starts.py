@@ -5,21 +5,19 @@ The rows tell what the work took. What was reserved meanwhile, busy or not, stan
 
 from __future__ import annotations
 
-import platform
-from collections import Counter
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import ray
 
-from pipeline.ray_session import is_own_ray
-from pipeline.resources import OVERHEAD_CPUS, Pools
+from pipeline.devices import DEVICES, devices_of
+from pipeline.ray_session import real_cores
+from pipeline.resources import Pools
 from pipeline.run_directory import now
+from workers.device_names import cpu_model
 
 STARTS = "starts"
 DEVICE = "device"
-
-_ACCELERATOR = "accelerator_type:"
 
 
 def begin_start(content: dict[str, Any], pools: Pools, began: str) -> None:
@@ -27,10 +25,26 @@ def begin_start(content: dict[str, Any], pools: Pools, began: str) -> None:
 
     A start that is killed never gets an end: its last row tells when it was at work.
     """
-    device = describe_device()
-    content[DEVICE] = device
+    device = describe_cluster()
+    content[DEVICE] = device | {"labelers": devices_of(content)}
     start = {"began": began, "ended": None} | {name: device[name] for name in _COUNTED}
-    content.setdefault(STARTS, []).append(start | _pools(pools))
+    content.setdefault(STARTS, []).append(start | {DEVICES: []} | _pools(pools))
+
+
+def note_devices(content: dict[str, Any], names: Sequence[str]) -> bool:
+    """Says of the present start what its labelers compute on; whether that was not known yet."""
+    start = content[STARTS][-1]
+    known = sorted({*start[DEVICES], *names})
+    if known == start[DEVICES]:
+        return False
+    start[DEVICES] = known
+    content[DEVICE]["labelers"] = devices_of(content)
+    return True
+
+
+def note_progress(content: dict[str, Any], *, units: int) -> None:
+    """Says of the present start how many units had a row when it began."""
+    content[STARTS][-1]["units_before"] = units
 
 
 def change_pools(content: dict[str, Any], pools: Pools) -> None:
@@ -40,11 +54,9 @@ def change_pools(content: dict[str, Any], pools: Pools) -> None:
 
 def note_growth(content: dict[str, Any]) -> None:
     """Says of the present start how large its cluster is, if that grew since the start began."""
-    device, start = describe_device(), content[STARTS][-1]
+    device, start = describe_cluster(), content[STARTS][-1]
     for known in (content[DEVICE], start):
         known |= {name: max(known[name], device[name]) for name in _COUNTED}
-    if device["gpu"] is not None:
-        content[DEVICE]["gpu"] = device["gpu"]
 
 
 def end_start(content: dict[str, Any]) -> None:
@@ -53,39 +65,20 @@ def end_start(content: dict[str, Any]) -> None:
         content[STARTS][-1]["ended"] = now()
 
 
-def describe_device() -> dict[str, Any]:
-    """The cluster as it is: `gpu` as Ray names the most frequent kind, None without any, `cpu` of
-    the machine that the driver runs on, and the number of cpus, gpus and nodes.
+def describe_cluster() -> dict[str, Any]:
+    """The cluster as it is: the number of cpus, gpus and nodes, and `cpu` of the machine that the
+    driver runs on. What labelers compute on is theirs to say.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    kinds = Counter(
-        name.removeprefix(_ACCELERATOR)
-        for node in nodes
-        for name in node
-        if name.startswith(_ACCELERATOR) and node.get("GPU")
-    )
-    gpus = sum(node.get("GPU", 0.0) for node in nodes)
     return {
-        "gpu": (kinds.most_common(1)[0][0] if kinds else "GPU") if gpus else None,
         "cpu": cpu_model(),
-        # A Ray of the job's own is told of more cores than there are, for the graph's light steps.
-        "cpus": sum(node.get("CPU", 0.0) for node in nodes) - OVERHEAD_CPUS * is_own_ray(),
-        "gpus": gpus,
+        "cpus": real_cores(sum(node.get("CPU", 0.0) for node in nodes)),
+        "gpus": sum(node.get("GPU", 0.0) for node in nodes),
         "nodes": len(nodes),
     }
 
 
 _COUNTED = ("cpus", "gpus", "nodes")
-
-
-def cpu_model() -> str:
-    """Name of this machine's CPU."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
 
 
 def _pools(pools: Pools) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import posixpath
 import re
@@ -73,6 +74,13 @@ class Location:
             return cls(cleaned)
         return cls(str(Path(place).absolute()))
 
+    def resolved(self) -> Location:
+        """The same place by its one name: local paths without links and `..`, for comparisons.
+
+        Videos keep the names by which they were listed.
+        """
+        return self if self.is_s3 else Location(os.path.realpath(self.uri))
+
     @property
     def is_s3(self) -> bool:
         """Whether this is object storage."""
@@ -121,6 +129,14 @@ class Location:
         names = (info.base_name for info in infos if info.type == pafs.FileType.File)
         return [self.child(name) for name in sorted(names) if name.endswith(suffix)]
 
+    def size(self) -> int:
+        """Bytes of the files below this folder; 0 if there is none."""
+        filesystem, path = self.filesystem()
+        infos = filesystem.get_file_info(
+            pafs.FileSelector(path, recursive=True, allow_not_found=True)
+        )
+        return sum(info.size or 0 for info in infos)
+
     def read_bytes(self) -> bytes:
         """Content of the file here, as it was at one moment, even while others rewrite it."""
         with self._reading():
@@ -148,14 +164,17 @@ class Location:
         ) as error:
             raise OSError(f"cannot read {self.uri}: {storage_reason(error)}") from error
 
-    def write_bytes(self, content: bytes) -> None:
-        """Writes the file here whole or not at all."""
+    def write_bytes(self, content: bytes, *, make_folder: bool = True) -> None:
+        """Writes the file here whole or not at all, in a folder that is made where there is none,
+        unless `make_folder` is False.
+        """
         if self.is_s3:
             filesystem, path = self.filesystem()
             with filesystem.open_output_stream(path) as stream:
                 stream.write(content)
             return
-        os.makedirs(os.path.dirname(self.uri), exist_ok=True)
+        if make_folder:
+            os.makedirs(os.path.dirname(self.uri), exist_ok=True)
         with AtomicFile(self.uri) as file:
             file.write(content)
 
@@ -229,6 +248,11 @@ class Location:
             filesystem.delete_file(path)
         except OSError as error:
             raise UsageError(f"cannot write to {self.uri}: {storage_reason(error)}") from error
+
+
+def is_out_of_space(error: BaseException) -> bool:
+    """Whether a disk or a quota is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _client_and_place(uri: str) -> tuple[Any, dict[str, str]]:

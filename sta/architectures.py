@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, overload
 
+from sta.model import ModelConfig
 from sta.pruning import Pruning
 from sta.swin import SwinConfig, VideoSwin
 from sta.vit import VisionTransformer, ViTConfig
@@ -31,18 +32,21 @@ _DEFAULT_R_DEMO = 22
 
 
 def architecture_config(
-    name: str, *, frames: int | None = None, image_size: int | None = None
+    name: str | ModelConfig, *, frames: int | None = None, image_size: int | None = None
 ) -> ViTConfig | SwinConfig:
     """Shape of a named architecture, optionally for another clip length or frame size.
+
+    A model's own shape (`model.config`) may stand for the name.
 
     Raises:
         ValueError: no such architecture (the message lists them), or a size it cannot take.
     """
-    if name not in ARCHITECTURES:
+    if isinstance(name, str) and name not in ARCHITECTURES:
         raise ValueError(
             f"unknown architecture {name!r}; there are {', '.join(sorted(ARCHITECTURES))}"
         )
-    config = ARCHITECTURES[name]
+    config = ARCHITECTURES[name] if isinstance(name, str) else name
+    assert isinstance(config, ViTConfig | SwinConfig)
     return dataclasses.replace(
         config,
         frames=config.frames if frames is None else frames,
@@ -103,6 +107,17 @@ def create_model(
     if num_classes < 1:
         raise ValueError(f"num_classes must be 1 or more; got {num_classes}")
     config = architecture_config(architecture, frames=frames, image_size=image_size)
+    return model_of(config, architecture, num_classes=num_classes, pruning=pruning)
+
+
+def model_of(
+    config: ViTConfig | SwinConfig,
+    architecture: str,
+    *,
+    num_classes: int,
+    pruning: Pruning | None = None,
+) -> VisionTransformer | VideoSwin:
+    """A model of a given shape, which may differ from that of the named architecture."""
     if isinstance(config, SwinConfig):
         return VideoSwin(
             config, num_classes=num_classes, pruning=pruning, architecture=architecture

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,21 +14,24 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sta.architectures import ARCHITECTURES, create_model
+from sta.architectures import ARCHITECTURES, architecture_config, model_of
+from sta.config_files import ConfigFile, read_config, training_arguments
+from sta.containers import Contents, unwrap
 from sta.errors import CheckpointError as CheckpointError
 from sta.labels import hugging_face_labels
 from sta.labels import labels_fingerprint as labels_fingerprint
 from sta.labels import read_labels as read_labels
-from sta.layouts import VIDEOMAE_LICENCE, Family, to_our_names
+from sta.layouts import renamed, unwrapped
+from sta.licenses import stated_license
 from sta.model import VideoModel
 from sta.pickles import load_pickle
 from sta.pruning import Pruning
 from sta.sources import DEMO_CHECKPOINT as DEMO_CHECKPOINT
-from sta.sources import WeightFile, locate
-from sta.swin import SwinConfig
-from sta.vit import ViTConfig, sincos_table
+from sta.sources import Located, WeightFile, locate
+from sta.weights import Weights, model_of_weights
 
 _OURS = "sta.architecture"
+_SHAPE = "sta.shape"
 _LABELS = "sta.labels"
 _ORIGIN = "sta.origin"
 _LICENCE = "sta.licence"
@@ -37,33 +39,7 @@ _SOURCE = "sta.source_fingerprint"
 _LFS_POINTER = b"version https://git-lfs"
 
 _log = logging.getLogger(__name__)
-_licences_shown: set[str] = set()
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What a checkpoint holds, under our names.
-
-    Attributes:
-        tensors: parameters by name.
-        family: the backbone they belong to.
-        layout: what kind of checkpoint it was.
-        labels: class names in the order of the head, empty if the checkpoint carries none.
-        fingerprint: "sha256:" and the digest of the weight file; of several files, the digest of
-            what `sha256sum` prints for their sorted digests, one per line.
-        origin: where the weights came from, without credentials.
-        licence: of the published weights in this layout; "" for weights made by this package.
-        shown: what messages call the checkpoint.
-    """
-
-    tensors: dict[str, Tensor]
-    family: Family
-    layout: str
-    labels: tuple[str, ...]
-    fingerprint: str
-    origin: str
-    licence: str
-    shown: str
+_said: set[str] = set()
 
 
 def load_model(
@@ -72,13 +48,15 @@ def load_model(
     pruning: Pruning | None = None,
     architecture: str | None = None,
     labels: Path | None = None,
+    patient: bool = False,
 ) -> VideoModel:
     """A model with the weights of a checkpoint, in evaluation mode and float32.
 
     The layout is told from the parameter names: VideoMAE's own (.pth, also those of VideoMAE V2),
     Hugging Face's VideoMAE (safetensors or .bin, whole or sharded), VideoSwin's own, mmaction2's
-    of either, torchvision's swin3d, or a file that `save_checkpoint` wrote. The licence of weights
-    that may not be used commercially is logged once.
+    of either, torchvision's swin3d, or a file that `save_checkpoint` wrote; each also in the
+    wrappings that trainers save it in. Every field of a config.json beside the weights is followed
+    or refused. What was chosen or corrected, and the license where one is stated, is logged once.
 
     Args:
         source: a file, a directory in Hugging Face's layout, a hub id "owner/name[@revision]",
@@ -86,19 +64,22 @@ def load_model(
             with this package.
         pruning: None or r = 0 for the unpruned model.
         architecture: expected architecture; told from the shapes if not given.
-        labels: file with class names, one per line, CSV or JSON; replaces the checkpoint's own.
+        labels: file with class names in a form that `read_labels` knows; replaces the checkpoint's
+            own.
+        patient: whether to go on trying where a server cannot be reached at all, as a job that has
+            begun should. Without, that is said within ten seconds.
 
     Raises:
-        CheckpointError: no such checkpoint, a layout that is not known, shapes that do not fit, or
-            labels that do not match the head.
+        CheckpointError: no such checkpoint, a layout that is not known, shapes that do not fit, a
+            configuration that cannot be followed, or labels that do not match the head.
         UnsafePickle: a pickle that holds more than tensors.
         ValueError: the pruning does not fit the architecture.
     """
-    weights = read_weights(source)
-    if weights.licence == VIDEOMAE_LICENCE and weights.origin not in _licences_shown:
-        _licences_shown.add(weights.origin)
-        _log.warning("%s: licence %s", weights.shown, weights.licence)
-    return build_model(weights, pruning=pruning, architecture=architecture, labels=labels)
+    weights = read_weights(source, patient=patient)
+    model = build_model(weights, pruning=pruning, architecture=architecture, labels=labels)
+    if weights.licence:
+        _say(f"{weights.shown}: license {weights.licence}")
+    return model
 
 
 def build_model(
@@ -109,20 +90,33 @@ def build_model(
     labels: Path | None = None,
 ) -> VideoModel:
     """The model of weights that have been read; see `load_model`."""
-    found = architecture_of(weights)
     if architecture is not None and architecture not in ARCHITECTURES:
         raise ValueError(
             f"unknown architecture {architecture!r}; there are {', '.join(sorted(ARCHITECTURES))}"
         )
-    if architecture is not None and architecture != found:
-        raise CheckpointError(f"{weights.shown} holds the shapes of {found}, not of {architecture}")
-    num_classes = weights.tensors["head.weight"].shape[0]
-    names = _labels(labels, weights.labels, num_classes)
-    model = create_model(found, num_classes=num_classes, pruning=pruning)
+    found = model_of_weights(weights)
+    if architecture is not None and architecture != found.architecture:
+        raise CheckpointError(
+            f"{weights.shown} holds the shapes of {found.architecture}, not of {architecture}"
+        )
+    names = _labels(labels, weights)
+    model = model_of(
+        found.shape, found.architecture, num_classes=weights.classes, pruning=pruning
+    ).eval()
     _assign(model, weights.tensors, weights.shown)
     model.labels = names
     model.fingerprint = weights.fingerprint
-    return model.eval()
+    model.notes = weights.notes + found.notes
+    for line in model.notes:
+        _say(line)
+    return model
+
+
+def _say(line: str) -> None:
+    """Logs a line once per process."""
+    if line not in _said:
+        _said.add(line)
+        _log.warning("%s", line)
 
 
 def save_checkpoint(
@@ -135,7 +129,7 @@ def save_checkpoint(
     licence: str = "",
     source_fingerprint: str = "",
 ) -> None:
-    """Writes a model as safetensors with its architecture, labels and origin in the metadata.
+    """Writes a model as safetensors with its shape, labels and origin in the metadata.
 
     Args:
         model: the model.
@@ -160,40 +154,100 @@ def save_checkpoint(
         _LABELS: json.dumps(list(labels)),
         _ORIGIN: origin,
     }
+    if differs := _differing(model):
+        metadata[_SHAPE] = json.dumps(differs)
     metadata |= {_LICENCE: licence} if licence else {}
     metadata |= {_SOURCE: source_fingerprint} if source_fingerprint else {}
     save_file(tensors, str(path), metadata=metadata)
 
 
-def read_weights(source: str | Path) -> Weights:
+def _differing(model: VideoModel) -> dict[str, object]:
+    """In what a model's shape differs from that of its architecture."""
+    own, usual = architecture_config(model.config), ARCHITECTURES.get(model.architecture)
+    if usual is None:
+        return {}
+    usual_values = dataclasses.asdict(usual)
+    return {k: v for k, v in dataclasses.asdict(own).items() if v != usual_values[k]}
+
+
+def read_weights(source: str | Path, *, patient: bool = False) -> Weights:
     """What a checkpoint holds, under our names; see `load_model` for sources and errors."""
-    located = locate(str(source))
+    located = locate(str(source), patient=patient)
     shown = located.files[0].shown if len(located.files) == 1 else located.origin
     metadata: dict[str, str] = {}
-    raw: dict[str, Tensor] = {}
+    contents = Contents({})
     for file in located.files:
-        tensors, own = _read_file(file)
-        if twice := sorted(raw.keys() & tensors.keys()):
+        read, own = _read_file(file)
+        if twice := sorted(contents.tensors.keys() & read.tensors.keys()):
             raise CheckpointError(f"{shown} holds {twice[0]} in two of its files")
-        raw |= tensors
+        contents = Contents(
+            contents.tensors | read.tensors,
+            contents.arguments or read.arguments,
+            contents.notes + read.notes,
+        )
         metadata |= own
-    layout, renamed = to_our_names(raw, shown)
-    _refuse_learned_positions(raw, shown)
+    bare = unwrapped(contents.tensors, shown)
+    layout, tensors = renamed(bare, shown)
+    config = _config(located, contents, shown)
+    if config is not None and False in (config.value("qv_bias"), config.value("qkv_bias")):
+        _without_biases(tensors)
     ours = _OURS in metadata
+    labels, problem = _own_labels(metadata, config)
+    preprocessor = located.beside.preprocessor
     return Weights(
-        tensors=renamed,
+        tensors=tensors,
         family=layout.family,
         layout="our own" if ours else layout.title,
-        labels=_own_labels(metadata, located.config),
+        labels=labels,
         fingerprint=_fingerprint([file.path for file in located.files]),
         origin=metadata.get(_ORIGIN, located.origin),
-        licence=metadata.get(_LICENCE, "") if ours else layout.licence,
+        licence=metadata.get(_LICENCE, "") if ours else _license(metadata, located, config),
         shown=shown,
+        config=config,
+        preprocessor=(preprocessor, _shown(preprocessor, located)) if preprocessor else None,
+        positions={
+            bare.origins[name]: tensor
+            for name, tensor in bare.tensors.items()
+            if name in ("pos_embed", "videomae.embeddings.position_embeddings")
+        },
+        shape=json.loads(metadata.get(_SHAPE, "{}")),
+        hub_id=located.hub_id,
+        labels_problem=problem,
+        notes=located.notes + contents.notes + bare.notes,
     )
 
 
-def _read_file(file: WeightFile) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of one file under its own names."""
+def _shown(path: Path, located: Located) -> str:
+    return f"{located.origin}/{path.name}" if located.hub_id else str(path)
+
+
+def _config(located: Located, contents: Contents, shown: str) -> ConfigFile | None:
+    """What a configuration beside the weights or in their file says."""
+    path = located.beside.config
+    if path is not None:
+        return read_config(path, _shown(path, located))
+    return training_arguments(contents.arguments, shown) if contents.arguments else None
+
+
+def _license(metadata: Mapping[str, str], located: Located, config: ConfigFile | None) -> str:
+    return stated_license(
+        metadata,
+        card=located.beside.card,
+        config=config.content if config is not None and located.beside.config else None,
+        hub_id=located.hub_id,
+    )
+
+
+def _without_biases(tensors: dict[str, Tensor]) -> None:
+    """Adds the zeros that a model without biases of queries and values amounts to."""
+    for name in [name for name in tensors if name.endswith(".attn.qkv.weight")]:
+        block, weight = name.removesuffix("qkv.weight"), tensors[name]
+        for bias in ("q_bias", "v_bias"):
+            tensors.setdefault(f"{block}{bias}", weight.new_zeros(weight.shape[1]))
+
+
+def _read_file(file: WeightFile) -> tuple[Contents, dict[str, str]]:
+    """Contents and metadata of one file under its own names."""
     try:
         with file.path.open("rb") as start:
             if start.read(len(_LFS_POINTER)) == _LFS_POINTER:
@@ -201,10 +255,10 @@ def _read_file(file: WeightFile) -> tuple[dict[str, Tensor], dict[str, str]]:
                     f"{file.shown} is a Git LFS pointer in place of the weights; run git lfs pull"
                 )
         if not _is_safetensors(file.path):
-            return _state_dict(load_pickle(file.path, shown=file.shown), file.shown), {}
+            return unwrap(load_pickle(file.path, shown=file.shown), file.shown), {}
         with safe_open(str(file.path), framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            return tensors, opened.metadata() or {}
+            return Contents(tensors), opened.metadata() or {}
     except SafetensorError as error:
         said = str(error).strip().splitlines()[0]
         raise CheckpointError(f"{file.shown} is no whole safetensors file: {said}") from error
@@ -230,78 +284,6 @@ def _fingerprint(paths: list[Path]) -> str:
     return f"sha256:{digests[0]}"
 
 
-def _state_dict(loaded: object, shown: str) -> dict[str, Tensor]:
-    """The parameters inside what a .pth file unpickles to."""
-    for key in ("module", "model", "state_dict"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise CheckpointError(f"{shown} holds no dictionary of tensors")
-    return dict(loaded)
-
-
-def _refuse_learned_positions(raw: Mapping[str, Tensor], shown: str) -> None:
-    """Positions are rebuilt and not read, which is right only where they are the fixed table."""
-    for name in ("pos_embed", "backbone.pos_embed", "videomae.embeddings.position_embeddings"):
-        if name not in raw:
-            continue
-        found = raw[name].float().flatten(0, -2)
-        # The tolerance is that of half precision.
-        if not torch.allclose(found, sincos_table(*found.shape), atol=1e-2):
-            raise CheckpointError(
-                f"{shown} has learned positions ({name}) where VideoMAE has a fixed table"
-            )
-
-
-def architecture_of(weights: Weights) -> str:
-    """The architecture with these shapes.
-
-    The number of heads is taken from the architecture: Hugging Face's configurations of the small
-    models name 16 heads where the weights were trained with 6.
-    """
-    find = _find_vit if weights.family == "vit" else _find_swin
-    width = weights.tensors["patch_embed.proj.weight"].shape[0]
-    return find(weights.tensors, width, weights.shown)
-
-
-def _find_vit(tensors: Mapping[str, Tensor], width: int, shown: str) -> str:
-    depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
-    known = {n: c for n, c in ARCHITECTURES.items() if isinstance(c, ViTConfig)}
-    for name, config in known.items():
-        if (config.width, config.depth) == (width, depth):
-            return name
-    listed = ", ".join(f"{name} {c.width} x {c.depth}" for name, c in known.items())
-    raise CheckpointError(
-        f"{shown} has width {width} and {depth} blocks, which is no known model ({listed})"
-    )
-
-
-def _find_swin(tensors: Mapping[str, Tensor], width: int, shown: str) -> str:
-    """Models for other windows differ in the rows of their tables of position biases alone."""
-    blocks = {m.groups() for n in tensors if (m := re.match(r"layers\.(\d)\.blocks\.(\d+)\.", n))}
-    depths = tuple(sum(stage == str(s) for stage, _ in blocks) for s in range(4))
-    table = tensors.get("layers.0.blocks.0.attn.relative_position_bias_table")
-    rows = 0 if table is None else table.shape[0]
-    known = {n: c for n, c in ARCHITECTURES.items() if isinstance(c, SwinConfig)}
-    for name, config in known.items():
-        if (config.width, config.depths, _bias_rows(config)) == (width, depths, rows):
-            return name
-    listed = ", ".join(
-        f"{name} {c.width}, {'-'.join(map(str, c.depths))}, {_bias_rows(c)}"
-        for name, c in known.items()
-    )
-    raise CheckpointError(
-        f"{shown} has width {width}, {'-'.join(map(str, depths))} blocks and {rows} position "
-        f"biases, which is no known model ({listed})"
-    )
-
-
-def _bias_rows(config: SwinConfig) -> int:
-    time, height, width = config.window
-    return (2 * time - 1) * (2 * height - 1) * (2 * width - 1)
-
-
 def _assign(model: VideoModel, tensors: Mapping[str, Tensor], shown: str) -> None:
     """Copies the tensors into the model, all of them and nothing else."""
     own = model.state_dict()
@@ -320,19 +302,37 @@ def _assign(model: VideoModel, tensors: Mapping[str, Tensor], shown: str) -> Non
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
 
 
-def _own_labels(metadata: Mapping[str, str], config: Path | None) -> tuple[str, ...]:
+def _own_labels(
+    metadata: Mapping[str, str], config: ConfigFile | None
+) -> tuple[tuple[str, ...], str]:
+    """Class names that the checkpoint carries, or why they cannot be used."""
     if _LABELS in metadata:
-        return tuple(json.loads(metadata[_LABELS]))
-    return hugging_face_labels(config) if config is not None else ()
+        return tuple(json.loads(metadata[_LABELS])), ""
+    by_id = config.content.get("id2label") if config is not None else None
+    if config is None or not by_id:
+        return (), ""
+    try:
+        return hugging_face_labels(by_id, config.shown), ""
+    except CheckpointError as error:
+        return (), str(error)
 
 
-def _labels(path: Path | None, own: tuple[str, ...], num_classes: int) -> tuple[str, ...]:
+def _labels(path: Path | None, weights: Weights) -> tuple[str, ...]:
     """Class names: the label file's, else the checkpoint's, else the class indices."""
-    if path is None:
-        return own if len(own) == num_classes else tuple(str(i) for i in range(num_classes))
-    names = read_labels(path)
-    if len(names) != num_classes:
+    classes, own = weights.classes, weights.labels
+    if path is not None:
+        names = read_labels(path)
+        if len(names) != classes:
+            raise CheckpointError(
+                f"{path} names {len(names)} labels and the checkpoint has {classes} classes"
+            )
+        return names
+    if weights.labels_problem:
+        raise CheckpointError(f"{weights.labels_problem}; a label file can name the classes")
+    if own and len(own) != classes:
+        where = weights.config.shown if weights.config is not None else weights.shown
         raise CheckpointError(
-            f"{path} names {len(names)} labels and the checkpoint has {num_classes} classes"
+            f"{where} names {len(own)} classes (id2label) and the weights have {classes}; a label "
+            "file can name them"
         )
-    return names
+    return own or tuple(str(index) for index in range(classes))

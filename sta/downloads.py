@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -88,16 +89,27 @@ def fetch(source: Remote, limits: Patience | None = None) -> Path:
     """
     limits = limits or patience()
     folder = cache_folder()
+    download = None
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _only_one(folder / f"{source.identity}.lock", source, limits) as deadline:
-            return _Download(source, folder, limits, deadline).run()
+            download = _Download(source, folder, limits, deadline)
+            return download.run()
     except OSError as error:
-        room = " (no space left)" if error.errno == errno.ENOSPC else f": {error.strerror}"
+        reason = f": {error.strerror}"
+        if error.errno == errno.ENOSPC:
+            needed = f"; {download.size:,} are needed" if download else ""
+            reason = f" (no space left: {_free(folder):,} bytes are free{needed})"
         raise CheckpointError(
-            f"cannot keep {source.shown} in the cache {folder}{room}; STA_CACHE names another "
+            f"cannot keep {source.shown} in the cache {folder}{reason}; STA_CACHE names another "
             "folder"
         ) from error
+
+
+def _free(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 @contextmanager
@@ -127,7 +139,7 @@ class _Download:
         self.folder = folder
         self.limits = limits
         self.deadline = deadline
-        self.arrived = 0
+        self.arrived = self.size = 0
         self.version = ""
 
     def run(self) -> Path:
@@ -162,7 +174,7 @@ class _Download:
 
     def _attempt(self) -> Path:
         opened = self.source.open(0, "")
-        self.version = opened.version
+        self.version, self.size = opened.version, opened.size
         with closing(opened.body):
             whole, partial = self._paths(opened)
             if opened.version and whole.is_file() and whole.stat().st_size == opened.size:

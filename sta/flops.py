@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
-from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
 from sta.architectures import architecture_config
-from sta.model import VideoModel
+from sta.model import ModelConfig, VideoModel
 from sta.pruning import Pruning
 from sta.score import score_flops
 from sta.swin import SwinConfig
@@ -43,6 +42,8 @@ def count_flops(model: VideoModel, *, convention: Convention = "fvcore") -> int:
     Tracing runs the model once on a random clip on the model's device; ViT-H takes minutes on a
     CPU, for which `estimate_flops` gives the same number at once.
     """
+    from fvcore.nn import FlopCountAnalysis
+
     _check_convention(convention)
     parameter = next(model.parameters())
     clip = torch.randn(1, *model.config.input_shape, device=parameter.device, dtype=parameter.dtype)
@@ -77,7 +78,7 @@ def _attention_flops(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
 
 
 def estimate_flops(
-    architecture: str,
+    architecture: str | ModelConfig,
     *,
     pruning: Pruning | None = None,
     num_classes: int = 400,
@@ -86,6 +87,8 @@ def estimate_flops(
     convention: Convention = "fvcore",
 ) -> int:
     """FLOPs of one view in closed form; equal to `count_flops` of the same model.
+
+    `architecture` is the name of one, or the shape of a model (`model.config`).
 
     The exception is a VideoSwin's exact window attention, whose FLOPs depend on the clip: the
     estimate is that of a clip whose tokens are dropped at random places, and `clip_flops` gives

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sta.pruning import Pruning, Stage
+
+# ImageNet's, by which clips are normalized.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def _quick_gelu(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "quick_gelu": _quick_gelu,
+    "relu": F.relu,
+    "silu": F.silu,
+}
 
 
 class ModelOutput(NamedTuple):
@@ -72,6 +92,7 @@ class VideoModel(nn.Module):
         kept_grids: (n_t, n_s) of its kept masks, one per stage.
         labels: class names in the order of the logits.
         fingerprint: identity of the weights ("sha256:..." of the file), "" if made from scratch.
+        notes: what was chosen or corrected when the weights were loaded, in lines.
         head: the classifier.
     """
 
@@ -94,6 +115,7 @@ class VideoModel(nn.Module):
         self.kept_grids = config.kept_grids(self.pruning)
         self.labels: tuple[str, ...] = tuple(str(index) for index in range(num_classes))
         self.fingerprint = ""
+        self.notes: tuple[str, ...] = ()
 
     def forward(self, clips: Tensor) -> ModelOutput:
         """Classifies clips.
@@ -138,15 +160,16 @@ def tubes_as_product(conv: nn.Conv3d, clips: Tensor) -> Tensor:
 
 
 class MLP(nn.Module):
-    """Two linear layers with an exact GELU between them."""
+    """Two linear layers with an activation between them, one of `ACTIVATIONS`."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, activation: str = "gelu") -> None:
         super().__init__()
+        self.activation = ACTIVATIONS[activation]
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        out: Tensor = self.fc2(self.activation(self.fc1(x)))
         return out
 
 

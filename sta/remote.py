@@ -19,6 +19,7 @@ from typing import IO, Any, Protocol
 from urllib.parse import urlsplit
 
 from sta.errors import CheckpointError
+from sta.reach import reason
 
 # Of each wait for the network, seconds. The time of a whole download is limited by its caller.
 SOCKET_SECONDS = 30
@@ -69,11 +70,13 @@ class Remote:
         shown: the address without credentials, for messages and origins.
         identity: digest of what tells the object from others in the cache.
         open: opens it at a byte of a version; a server may answer with another start or version.
+        server: gives the address of the server that holds it; "" where that is not known.
     """
 
     shown: str
     identity: str
     open: Callable[[int, str], Opened]
+    server: Callable[[], str]
 
 
 def remote(address: str) -> Remote:
@@ -86,7 +89,8 @@ def remote(address: str) -> Remote:
         bucket, _, key = address.removeprefix("s3://").partition("/")
         if not bucket or not key or key.endswith("/"):
             raise CheckpointError(f"{address} names no object: write s3://bucket/key")
-        return Remote(address, _digest(address), _S3Object(address, bucket, key))
+        found = _S3Object(address, bucket, key)
+        return Remote(address, _digest(address), found, found.server)
     shown = without_secrets(address)
     try:
         parts = urlsplit(address)
@@ -101,7 +105,8 @@ def remote(address: str) -> Remote:
     # other query can.
     signed = any(mark in parts.query.lower() for mark in ("signature=", "sig=", "token="))
     identity = shown if signed else f"{shown}?{parts.query}"
-    return Remote(shown, _digest(identity), _HTTPObject(address, shown))
+    server = f"{parts.scheme}://{parts.netloc}"
+    return Remote(shown, _digest(identity), _HTTPObject(address, shown), lambda: server)
 
 
 def without_secrets(address: str) -> str:
@@ -168,9 +173,9 @@ class _HTTPObject:
             error.close()
             raise _status_error(self.shown, error.code) from None
         except urllib.error.URLError as error:
-            raise TransientError(_reason(error.reason)) from None
+            raise TransientError(reason(error)) from None
         except (OSError, http.client.HTTPException) as error:
-            raise TransientError(_reason(error)) from None
+            raise TransientError(reason(error)) from None
         try:
             begin, size = _extent(answer.headers, answer.status)
         except ValueError:
@@ -188,7 +193,7 @@ class _HTTPBody:
         try:
             return self.answer.read1(amount)
         except (OSError, http.client.HTTPException) as error:
-            raise TransientError(_reason(error)) from None
+            raise TransientError(reason(error)) from None
 
     def close(self) -> None:
         self.answer.close()
@@ -222,20 +227,19 @@ def _status_error(shown: str, status: int, code: str = "") -> Exception:
     return CheckpointError(f"cannot download {shown}: {said}")
 
 
-def _reason(error: object) -> str:
-    """What went wrong with the network, without the address that an error's text may carry."""
-    if isinstance(error, TimeoutError):
-        return "the server did not answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__
-
-
 @dataclass(frozen=True)
 class _S3Object:
     address: str
     bucket: str
     key: str
+
+    def server(self) -> str:
+        try:
+            import boto3
+
+            return str(boto3.session.Session().client("s3").meta.endpoint_url)
+        except Exception:  # opening it says what is missing
+            return ""
 
     def __call__(self, start: int, version: str) -> Opened:
         try:
@@ -257,7 +261,7 @@ class _S3Object:
             code = str(error.response.get("Error", {}).get("Code", ""))
             raise _status_error(self.address, int(status), code) from None
         except (exceptions.ConnectionError, exceptions.HTTPClientError, OSError) as error:
-            raise TransientError(_reason(error)) from None
+            raise TransientError(reason(error)) from None
         except (exceptions.BotoCoreError, ValueError) as error:
             raise CheckpointError(
                 f"cannot download {self.address}: {_s3_reason(type(error).__name__)}"
@@ -284,7 +288,7 @@ class _S3Body:
         try:
             return bytes(self.stream.read(amount))
         except (exceptions.BotoCoreError, OSError) as error:
-            raise TransientError(_reason(error)) from None
+            raise TransientError(reason(error)) from None
 
     def close(self) -> None:
         self.stream.close()

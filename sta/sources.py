@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import json
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sta.downloads import fetch
 from sta.errors import CheckpointError
-from sta.remote import remote, without_secrets
+from sta.reach import reason, unanswered, unreachable
+from sta.remote import Remote, remote, without_secrets
 
 DEMO_CHECKPOINT = Path(__file__).parent / "weights" / "vit_demo.safetensors"
 
@@ -18,6 +23,9 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _INDEX = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _CONFIG = "config.json"
+_PREPROCESSOR = "preprocessor_config.json"
+_CARD = "README.md"
+_HEAD_SECONDS = 5
 _ADDRESS = re.compile(r"(?i)(https?|s3)://")
 
 
@@ -35,43 +43,67 @@ class WeightFile:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What lies beside weights in Hugging Face's layout; None for what does not.
+
+    Attributes:
+        config: config.json.
+        preprocessor: preprocessor_config.json.
+        card: README.md.
+    """
+
+    config: Path | None = None
+    preprocessor: Path | None = None
+    card: Path | None = None
+
+
+@dataclass(frozen=True)
 class Located:
     """The files of one checkpoint.
 
     Attributes:
         files: with its weights; more than one where it is sharded.
-        config: Hugging Face's config.json, None where there is none.
         origin: the source as it may be written down, without credentials.
+        beside: what lies beside them.
+        hub_id: the hub repository "owner/name"; "" where the files are not from the hub.
+        notes: what was chosen, in lines.
     """
 
     files: tuple[WeightFile, ...]
-    config: Path | None
     origin: str
+    beside: Beside = Beside()
+    hub_id: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def locate(source: str) -> Located:
+def locate(source: str, *, patient: bool = False) -> Located:
     """Finds, and downloads where need be, the files of a checkpoint.
 
     Args:
         source: a file; a directory or hub id "owner/name[@revision]" in Hugging Face's layout, the
             weights whole or sharded; an https:// address; s3://bucket/key; or "demo".
+        patient: whether to go on trying where the server cannot be reached at all, as a job that
+            has begun should. Without, that is said within ten seconds.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it cannot be downloaded.
     """
     if _ADDRESS.match(source):
         found = remote(source)
-        return Located((WeightFile(fetch(found), found.shown),), None, found.shown)
+        if not patient:
+            _check_reachable(found)
+        return Located((WeightFile(fetch(found), found.shown),), found.shown)
     path = DEMO_CHECKPOINT if source == "demo" else Path(source).expanduser()
     if path.is_file():
-        # A file picked out of Hugging Face's directory keeps the labels that lie beside it.
-        config = path.parent / _CONFIG
-        beside = config if path.name in _WHOLE and config.is_file() else None
-        return Located((WeightFile(path, source),), beside, source)
+        # A file picked out of Hugging Face's directory keeps what lies beside it.
+        picked = path.name in _WHOLE
+        beside = _beside(lambda name: _present(path.with_name(name))) if picked else Beside()
+        return Located((WeightFile(path, source),), source, beside)
     if path.is_dir():
-        return _repository(source, lambda name: _present(path / name), kind="a directory")
+        folder = _Folder(source, "a directory", lambda name: _present(path / name))
+        return folder.located()
     if _HUB_ID.fullmatch(source):
-        return _repository(source, _hub_fetcher(source), kind="a hub repository")
+        return _Hub(source, patient=patient).located()
     if "://" in source:
         raise CheckpointError(
             f"{without_secrets(source)} cannot be downloaded; use https:// or s3://bucket/key"
@@ -85,24 +117,55 @@ def _present(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def _repository(source: str, get: Callable[[str], Path | None], *, kind: str) -> Located:
-    """The files of a folder in Hugging Face's layout, each fetched by its name."""
-    for whole, index in zip(_WHOLE, _INDEX, strict=True):
-        names = [whole]
-        weights = get(whole)
-        if weights is None:
-            listing = get(index)
-            if listing is None:
-                continue
-            names = _shards(listing, f"{source}/{index}")
-        files = []
-        for name in names:
-            path = weights or get(name)
-            if path is None:
-                raise CheckpointError(f"{source} lacks {name}, which its {index} names")
-            files.append(WeightFile(path, f"{source}/{name}"))
-        return Located(tuple(files), get(_CONFIG), source)
-    raise CheckpointError(f"{source} is {kind} without {' or '.join(_WHOLE)}")
+def _beside(get: Callable[[str], Path | None]) -> Beside:
+    return Beside(get(_CONFIG), get(_PREPROCESSOR), get(_CARD))
+
+
+def _check_reachable(found: Remote) -> None:
+    server = found.server()
+    if server and (why := unreachable(server)):
+        raise CheckpointError(
+            f"cannot download {found.shown}: {without_secrets(server)} cannot be reached ({why}). "
+            "Check the address and the network, set HTTPS_PROXY, or name a local copy"
+        )
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder in Hugging Face's layout, whose files are had by name.
+
+    Attributes:
+        source: what the user named.
+        kind: what it is, for messages.
+        get: gives the file of a name, None where there is none.
+    """
+
+    source: str
+    kind: str
+    get: Callable[[str], Path | None]
+
+    def located(self) -> Located:
+        """Its files.
+
+        Raises:
+            CheckpointError: there are no weights among them, or not all.
+        """
+        for whole, index in zip(_WHOLE, _INDEX, strict=True):
+            names = [whole]
+            weights = self.get(whole)
+            if weights is None:
+                listing = self.get(index)
+                if listing is None:
+                    continue
+                names = _shards(listing, f"{self.source}/{index}")
+            files = []
+            for name in names:
+                path = weights or self.get(name)
+                if path is None:
+                    raise CheckpointError(f"{self.source} lacks {name}, which its {index} names")
+                files.append(WeightFile(path, f"{self.source}/{name}"))
+            return Located(tuple(files), self.source, _beside(self.get))
+        raise CheckpointError(f"{self.source} is {self.kind} without {' or '.join(_WHOLE)}")
 
 
 def _shards(index: Path, shown: str) -> list[str]:
@@ -120,37 +183,111 @@ def _shards(index: Path, shown: str) -> list[str]:
     return names
 
 
-def _hub_fetcher(hub_id: str) -> Callable[[str], Path | None]:
-    """Gives a function from a file's name to the file, None where the repository has none."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+class _Hub:
+    """A repository on the hub: downloaded, or out of the hub's cache where it cannot be reached."""
 
-    repository, _, revision = hub_id.partition("@")
+    def __init__(self, hub_id: str, *, patient: bool) -> None:
+        self.hub_id = hub_id
+        self.repository, _, revision = hub_id.partition("@")
+        self.revision = revision or None
+        self.offline = "" if patient else self._offline()
 
-    def get(name: str) -> Path | None:
+    def located(self) -> Located:
+        """Its files.
+
+        Raises:
+            CheckpointError: it has no weights, or it cannot be downloaded.
+        """
+        if self.offline and not self._is_cached():
+            raise CheckpointError(self._out_of_reach())
+        get = self._cached if self.offline else self._downloaded
+        found = _Folder(self.hub_id, "a hub repository", get).located()
+        notes = (f"{self.hub_id}: {self.offline}; loads the copy in the hub's cache",)
+        return dataclasses.replace(
+            found, hub_id=self.repository, notes=notes if self.offline else ()
+        )
+
+    def _server(self) -> str:
+        from huggingface_hub import hf_hub_url
+
+        scheme, _, rest = hf_hub_url(self.repository, _CONFIG).partition("://")
+        return f"{scheme}://{rest.partition('/')[0]}"
+
+    def _offline(self) -> str:
+        """Why the hub is out of reach, "" if it is not."""
+        from huggingface_hub import constants, get_session
+
+        if constants.HF_HUB_OFFLINE:
+            return "HF_HUB_OFFLINE is set"
+        server = self._server()
+        why = unanswered(lambda: get_session().head(server, timeout=_HEAD_SECONDS))
+        return f"{server} cannot be reached ({why})" if why else ""
+
+    def _out_of_reach(self) -> str:
+        from huggingface_hub import constants
+
+        return (
+            f"cannot load {self.hub_id}: it is no file or directory here, {self.offline}, and it "
+            f"is not in the cache {constants.HF_HUB_CACHE}. Name a directory that holds it, set "
+            "HF_HOME to a cache that does, HF_ENDPOINT to a mirror, or HTTPS_PROXY to a proxy"
+        )
+
+    def _is_cached(self) -> bool:
+        """Whether the cache holds weights, and the configuration if the repository has one."""
+        from huggingface_hub import try_to_load_from_cache
+
+        # Without its configuration it would be another model.
+        config = try_to_load_from_cache(self.repository, _CONFIG, revision=self.revision)
+        return config is not None and any(map(self._cached, _WHOLE + _INDEX))
+
+    def _cached(self, name: str) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.repository, name, revision=self.revision)
+        return Path(found) if isinstance(found, str) else None
+
+    def _downloaded(self, name: str) -> Path | None:
+        """A file of the repository; None where it has none."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.constants import HF_HUB_CACHE
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            HfHubHTTPError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+
         try:
-            return Path(hf_hub_download(repository, name, revision=revision or None))
+            with _hub_is_silent():
+                return Path(hf_hub_download(self.repository, name, revision=self.revision))
         except LocalEntryNotFoundError as error:
-            raise CheckpointError(
-                f"{hub_id} is no local file and the hub cannot be reached to look for it there"
-            ) from error
+            self.offline = f"{self._server()} cannot be reached ({reason(error)})"
+            raise CheckpointError(self._out_of_reach()) from error
         except EntryNotFoundError:
             return None
         except RepositoryNotFoundError as error:
             raise CheckpointError(
-                f"the hub has no repository {repository}, or HF_TOKEN may not read it"
+                f"the hub has no repository {self.repository}, or HF_TOKEN may not read it"
             ) from error
         except RevisionNotFoundError as error:
-            raise CheckpointError(f"{repository} has no revision {revision} on the hub") from error
-        except (HfHubHTTPError, OSError) as error:
             raise CheckpointError(
-                f"cannot download {hub_id} from the hub: {type(error).__name__}"
+                f"{self.repository} has no revision {self.revision} on the hub"
             ) from error
+        except (HfHubHTTPError, OSError) as error:
+            what = type(error).__name__
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                what = f"no space left in {HF_HUB_CACHE}; HF_HOME names another folder"
+            raise CheckpointError(f"cannot download {self.hub_id} from the hub: {what}") from error
 
-    return get
+
+@contextmanager
+def _hub_is_silent() -> Iterator[None]:
+    """Keeps the hub's client from logging each of its attempts; errors are raised and said once."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

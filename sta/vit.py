@@ -8,9 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sta.model import MLP, ModelOutput, VideoModel, check_input_size, initialise, project_tubes
+from sta.model import (
+    ACTIVATIONS,
+    MLP,
+    ModelOutput,
+    VideoModel,
+    check_input_size,
+    initialise,
+    project_tubes,
+)
 from sta.pruning import Pruning, Stage, vit_stages
 from sta.score import fixed_kept, kept_places
+
+_NORM_EPS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,10 @@ class ViTConfig:
         patch_size: patch height and width in pixels.
         tubelet: frames per token.
         mlp_ratio: hidden channels of the MLP over `width`.
+        activation: of the MLP, one of `sta.model.ACTIVATIONS`; VideoMAE has the exact GELU.
+        norm_eps: epsilon of the blocks' layer norms. That of the last norm is always VideoMAE's
+            1e-6.
+        key_bias: whether keys have a bias. Softmax does not see it; STA compares keys and does.
     """
 
     width: int
@@ -36,10 +50,17 @@ class ViTConfig:
     patch_size: int = 16
     tubelet: int = 2
     mlp_ratio: int = 4
+    activation: str = "gelu"
+    norm_eps: float = _NORM_EPS
+    key_bias: bool = False
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation must be one of {', '.join(ACTIVATIONS)}; got {self.activation!r}"
+            )
         check_input_size(
             frames=self.frames,
             tubelet=self.tubelet,
@@ -98,20 +119,24 @@ class PatchEmbed(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention with biases for queries and values and none for keys."""
+    """Multi-head attention with biases for queries and values, and for keys where asked for."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    k_bias: nn.Parameter | None
+
+    def __init__(self, width: int, heads: int, *, key_bias: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(width))
+        self.register_parameter("k_bias", nn.Parameter(torch.zeros(width)) if key_bias else None)
         self.v_bias = nn.Parameter(torch.zeros(width))
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, d) to the attended (B, N, d) and the projections (3, B, heads, N, d / heads)."""
         batch, tokens, width = x.shape
-        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        key_bias = torch.zeros_like(self.q_bias) if self.k_bias is None else self.k_bias
+        bias = torch.cat([self.q_bias, key_bias, self.v_bias])
         qkv = F.linear(x, self.qkv.weight, bias)
         qkv = qkv.reshape(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)
@@ -124,10 +149,10 @@ class Block(nn.Module):
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(config.width, eps=1e-6)
-        self.attn = Attention(config.width, config.heads)
-        self.norm2 = nn.LayerNorm(config.width, eps=1e-6)
-        self.mlp = MLP(config.width, config.width * config.mlp_ratio)
+        self.norm1 = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.attn = Attention(config.width, config.heads, key_bias=config.key_bias)
+        self.norm2 = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.mlp = MLP(config.width, config.width * config.mlp_ratio, config.activation)
 
     def forward(self, x: Tensor, similarity: str | None = None) -> tuple[Tensor, Tensor | None]:
         """(B, N, d) to the block's output and, if asked for, what STA compares (B, N, d').
@@ -173,7 +198,7 @@ class VisionTransformer(VideoModel):
         table = sincos_table(slots * tokens, config.width)
         self.register_buffer("pos_embed", table, persistent=False)
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.depth)])
-        self.fc_norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.fc_norm = nn.LayerNorm(config.width, eps=_NORM_EPS)
         self.head = nn.Linear(config.width, num_classes)
         for stage in self.stages:
             fixed = fixed_kept(self.pruning, stage, side=self._side_of(stage))

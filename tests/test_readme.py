@@ -1,14 +1,41 @@
-"""The README on reading a run: its snippets run as they stand there, on a run with a failure."""
+"""The README: its snippets run as they stand there, its commands are taken by the jobs, and what it
+counts is what the code has.
+"""
 
+import importlib.util
 import re
+import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import sta
+from pipeline import calibration, failure_limit, graph, label_command, lease, sizing
+from pipeline.demo.scenes import LABELS, draw_scene
+from pipeline.evaluation import command as evaluation
+from pipeline.evaluation.variants import all_variants
+from pipeline.label_flags import parser
+from pipeline.policies import slices
+from pipeline.policies.flags import parser as calibration_parser
+from pipeline.run_directory import RunDirectory
+from pipeline.storage import Location
 from pipeline.video import Video
+from sta import downloads
+from tests.jobs.parsers import COMMANDS, PARTS, flags, job_parser
 from tests.pipeline.token_runs import VIT, make_run
 from tests.videos import write_video
+from workers.decoding import DecodeLimits
+from workers.failures import ErrorType
+from workers.sampling import TIMELINE_VIEWS
 
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = [re.match(r"[\w-]+", each)[0] for each in PROJECT["optional-dependencies"]["benchmark"]]
+# Models that the evaluation holds at once.
+HELD = sum(len(variant.trials()) for variant in all_variants("vit_base"))
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SECTION = README.partition("### Reading the output\n")[2].partition("\n## ")[0]
 _FOUND = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
@@ -57,3 +84,139 @@ def test_duckdb_gives_what_the_readme_promises(run):
     assert example
     assert len(sums[0]) == 3
     assert changed == []
+
+
+# Words, so that a line that is wrapped elsewhere is the same.
+TEXT = " ".join(README.split())
+_INLINE = re.findall(r"`(python jobs/[^`]+)`", TEXT)
+_BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+_LINES = [line for block in _BLOCKS for line in block.splitlines()]
+_OF_LINES = re.findall(r"python jobs/.*?(?=$|&&)", "\n".join(_LINES), re.MULTILINE)
+JOB_COMMANDS = sorted({*_INLINE, *_OF_LINES})
+# Of other programs than the jobs, which have commands in the README too.
+_FOREIGN = {"--working-dir", "--generate", "--rounds", "--end", "--videos", "--seconds"}
+
+
+@pytest.mark.parametrize("text", JOB_COMMANDS)
+def test_each_job_takes_the_commands_that_stand_in_the_readme(text):
+    _, path, *words = shlex.split(text, comments=True)
+    job = Path(path).stem
+    command = (job, words[0]) if job in PARTS else (job,)
+    # A part of a job has a parser of its own.
+    job_parser(command).parse_args(words[len(command) - 1 :])
+
+
+def test_each_flag_in_the_readme_is_a_jobs():
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT))
+    known = set().union(*map(flags, COMMANDS))
+    assert named - known - _FOREIGN == set()
+
+
+def test_each_file_and_module_in_the_readme_is_there():
+    for path in re.findall(r"(?:jobs|tests|infra|sta)/[\w/]+\.(?:py|sh|yaml|safetensors)", TEXT):
+        assert (ROOT / path).is_file(), path
+    for name in re.findall(r"python -m (tests\.[\w.]+)", TEXT):
+        assert importlib.util.find_spec(name), name
+    for link in re.findall(r"\]\(((?!https?:)[^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_reasons_for_failing_are_those_of_the_code():
+    listed = re.search(r"`error_type` from a closed list \(([^)]*)\)", TEXT)[1]
+    assert re.findall(r"`(\w+)`", listed) == list(ErrorType)
+    retried = re.search(r"takes back the rows that failed as (.*?), and no other row", TEXT)[1]
+    assert set(re.findall(r"`(\w+)`", retried)) == {each for each in ErrorType if each.retryable}
+
+
+def test_exit_codes_are_told_as_the_jobs_help_tells_them():
+    assert re.findall(r"^\| (\d) \|", README, re.MULTILINE) == ["0", "2", "1"]
+    assert re.findall(r"\b(\d)[,;]", parser("k400").epilog.partition("Exit code:")[2]) == list(
+        "021"
+    )
+
+
+def test_files_of_a_run_are_all_told_of():
+    run = RunDirectory(Location("/run"))
+    section = README.partition("### What comes out\n")[2].partition("### ")[0]
+    parts = [
+        getattr(run, name) for name, it in vars(RunDirectory).items() if isinstance(it, property)
+    ]
+    names = {part.name for part in parts}
+    names |= {lease._FOLDER, calibration._place(run).name, "report.html", "report.json"}
+    for name in names:
+        assert re.search(rf"(?<![\w]){re.escape(name)}\b", section), name
+    tree = section.partition("```\n")[2].partition("```")[0]
+    listed = {line.split()[0].partition("/")[0] for line in tree.splitlines()[1:]}
+    assert {name.rstrip(";") for name in listed} <= names
+
+
+NUMBERS = {
+    f"generates {label_command._DEMO_VIDEOS} videos of 8 to 10 seconds": True,
+    f"after {failure_limit._ENOUGH} videos at the least": True,
+    "for two minutes per object (`--fetch-timeout`)": DecodeLimits().fetch_seconds == 120,
+    f"after {lease.LeaseTimes().dead_s:g} seconds without a sign of life": True,
+    "a commit is a two-thousandth of the run": graph._COMMITS == 2000,
+    "cut into eight slices": slices._SLICES == 8,
+    "(fewer below 512 videos": slices._SLICES * slices._UNITS_PER_SLICE == 512,
+    "units of 16 clips": TIMELINE_VIEWS == (16, 1),
+    "holds 32 videos of 5 clips (160 clips)": sizing._MAX_CLIPS == 160 == 32 * 5,
+    "(2,000 videos; `--sample`)": calibration_parser().get_default("sample") == 2000,
+    "with 95 % confidence (`--confidence`)": calibration_parser().get_default("confidence") == 0.95,
+    "the demonstration, 200 test videos": evaluation._DEMO_VIDEOS == 200,
+    "dropped at random (three seeds)": evaluation._parser().get_default("seeds") == 3,
+    f"does not fit {HELD} times": True,
+    "may take `STA_DOWNLOAD_SECONDS` (3600)": downloads.Patience().seconds == 3600,
+    "Python 3.11 or newer": PROJECT["requires-python"] == ">=3.11",
+    "what the benchmarks compare with (transformers)": EXTRAS == ["transformers"],
+}
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_what_is_counted_is_what_the_code_has(text):
+    assert text in TEXT
+    assert NUMBERS[text]
+
+
+def test_the_demonstrations_videos_are_as_long_as_is_said():
+    scenes = [draw_scene(seed=0, split="test", index=index) for index in range(48)]
+    lengths = [scene.frames / scene.fps for scene in scenes]
+    assert 8 <= min(lengths) <= max(lengths) <= 10
+
+
+def test_what_the_default_pruning_saves_is_what_is_said():
+    saved = {}
+    for name in sta.ARCHITECTURES:
+        pruning = sta.default_pruning(name)
+        saved[name] = 1 - sta.estimate_flops(name, pruning=pruning) / sta.estimate_flops(name)
+    assert "about half of the FLOPs of a ViT at 224 pixels (r = 64)" in TEXT
+    assert "two fifths of VideoSwin's (r = 256)" in TEXT
+    for name, share in saved.items():
+        assert share == pytest.approx(0.4 if "swin" in name else 0.5, abs=0.07), name
+        r = 22 if name == "vit_demo" else 256 if "swin" in name else 64
+        assert sta.default_pruning(name).r == r
+
+
+def test_flops_of_the_demonstration_are_those_of_the_table():
+    rows = re.findall(r"^\| (none|STA, r = (\d+).*?) \| ([\d.]+)", README, re.MULTILINE)
+    assert [r for _, r, _ in rows] == ["", "16", "22"]
+    for _, r, told in rows:
+        pruning = sta.Pruning(r=int(r or 0))
+        flops = sta.estimate_flops("vit_demo", pruning=pruning, num_classes=len(LABELS))
+        assert f"{flops / 1e9:.3f}" == told
+
+
+# What `sta` may need to load and run a model, its own packages' packages aside.
+_UNWANTED = ("ray", "av", "cv2", "pyarrow", "pandas", "boto3", "matplotlib", "huggingface_hub")
+
+
+def test_the_models_need_no_more_than_is_said():
+    assert "`sta` needs torch, numpy and safetensors; fvcore where FLOPs are counted" in TEXT
+    code = f"""
+import sys
+for name in {_UNWANTED}:
+    sys.modules[name] = None  # importing it is an ImportError
+import sta, torch
+model = sta.load_model("demo", pruning=sta.Pruning(r=22))
+model(torch.zeros(1, 3, 16, 112, 112))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

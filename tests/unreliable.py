@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+DENIED = b"""<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>"""
 SLOW_DOWN = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"""
 
@@ -22,7 +24,7 @@ class Unreliable:
         endpoint: its address.
         requests: (method, path with query) of all requests, those that it spoilt included.
         spoil: decides for each request: None to pass it on, "busy" for 503 SlowDown, "cut" to
-            break the connection in the middle of the answer's body.
+            break the connection in the middle of the answer's body, "denied" for 403 AccessDenied.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -57,6 +59,9 @@ def unreliable(server: str) -> Iterator[Unreliable]:
             how = relayed.spoil(self.command, self.path)
             if how == "busy":
                 self._answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)
+                return
+            if how == "denied":
+                self._answer(403, [("Content-Type", "application/xml")], DENIED)
                 return
             connection = http.client.HTTPConnection(target, timeout=60)
             connection.putrequest(

@@ -31,6 +31,7 @@ class Worked:
         units: rows.
         views: views labelled; 0 of a decoder.
         slots: places of the forward passes that these views took, padding included.
+        device: what a labeler computes on, by name; "" of a decoder.
     """
 
     stage: str
@@ -42,6 +43,7 @@ class Worked:
     units: int
     views: int = 0
     slots: int = 0
+    device: str = ""
 
 
 Listener = Callable[[Worked], None]
@@ -50,8 +52,9 @@ Listener = Callable[[Worked], None]
 class Clock:
     """Adds up one actor's work between two reports."""
 
-    def __init__(self, stage: str, listener: Listener) -> None:
+    def __init__(self, stage: str, listener: Listener, *, device: str = "") -> None:
         self._stage = stage
+        self._device = device
         self._listener = listener
         self._actor = uuid.uuid4().hex
         self._cpu = time.process_time()
@@ -90,6 +93,7 @@ class Clock:
             units=self._units,
             views=views,
             slots=slots,
+            device=self._device,
         )
         self._cpu = cpu
         self._clear()

@@ -16,6 +16,8 @@ import torch
 import sta
 from workers.batching import PADDING, BatchInput
 from workers.compiled import Step
+from workers.device_names import DeviceKind
+from workers.devices import device_for
 from workers.forward import Forward, mixed_precision
 from workers.lanes import CudaLane, HostLane, Lane
 from workers.loading import DirectLoader, Loaded, Loader, StagedLoader
@@ -44,6 +46,7 @@ class LabellerConfig:
         compile: whether the forward pass is compiled and, on a GPU, captured in a CUDA graph. None
             does so on a GPU where shapes are static, which they are but for VideoSwin's exact
             window attention.
+        device: what it must compute on, see `devices.device_for`.
     """
 
     checkpoint: str
@@ -53,6 +56,7 @@ class LabellerConfig:
     threads: int | None = None
     fingerprint: str | None = None
     compile: bool | None = None
+    device: DeviceKind | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "threads"):
@@ -121,7 +125,7 @@ class Engine:
         protocol: how videos become views.
         views_per_load: views that are loaded together, as a rule.
         lanes: where the model runs and, for a device with memory of its own, where frames are
-            transferred to it; None for those of the GPU, or of the CPU where there is none.
+            transferred to it; None for those of `config.device`.
 
     Attributes:
         model: the model, as `sta.load_model` gives it; on a GPU with the weights of its linear
@@ -141,7 +145,7 @@ class Engine:
         views_per_load: int,
         lanes: tuple[Lane, Lane | None] | None = None,
     ) -> None:
-        lane, copies = lanes or _own_lanes()
+        lane, copies = lanes or _own_lanes(config.device)
         self.device = lane.device
         self.is_late = copies is not None
         if config.threads is not None:
@@ -287,17 +291,18 @@ class Engine:
         ]
 
 
-def _own_lanes() -> tuple[Lane, Lane | None]:
-    # CUDA_VISIBLE_DEVICES says nothing of a machine whose GPUs are only scheduled for.
-    if not torch.cuda.is_available():
+def _own_lanes(kind: DeviceKind | None) -> tuple[Lane, Lane | None]:
+    device = device_for(kind)
+    if device.type == "cpu":
         return HostLane(), None
-    device = torch.device("cuda", torch.cuda.current_device())
     return CudaLane(device), CudaLane(device)
 
 
 def _loaded(config: LabellerConfig, protocol: Protocol) -> sta.VideoModel:
     """The model, checked against what the run began with and against the protocol."""
-    model = sta.load_model(config.checkpoint, pruning=config.pruning, labels=config.labels)
+    model = sta.load_model(
+        config.checkpoint, pruning=config.pruning, labels=config.labels, patient=True
+    )
     if config.fingerprint not in (None, model.fingerprint):
         raise ValueError(
             f"{config.checkpoint} is {model.fingerprint} here and was "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -195,6 +196,8 @@ class _Download:
                     self._read_on()
                     return self._descriptor
                 except Exception as error:
+                    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                        raise _no_room(self.size) from None
                     try:
                         self._patience.failed(error)
                     except UnitFailure as failure:
@@ -244,3 +247,14 @@ def _write_all(descriptor: int, chunk: bytes) -> int:
     while view:
         view = view[os.write(descriptor, view) :]
     return len(chunk)
+
+
+def _no_room(size: int) -> UnitFailure:
+    """What a full temporary folder says of an object that is fetched into it."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    return UnitFailure(
+        ErrorType.internal,
+        f"no space left in {folder} for fetching an object of {size:,} bytes ({free:,} free); "
+        f"TMPDIR names another folder",
+    )

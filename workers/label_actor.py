@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from workers.adaptive import AdaptiveLabeller, Looks
+from workers.devices import device_name
 from workers.labelling import (
     Frames,
     IdMismatch,
@@ -67,6 +68,11 @@ class LabelActor:
     def launches(self) -> int:
         """Batches that its labeller gave to the device so far; not those of the shadow sample."""
         return self._labeller.engine.launches
+
+    @property
+    def device(self) -> str:
+        """What it computes on, by name."""
+        return device_name(self._labeller.engine.device)
 
     def __call__(self, decoded: pa.Table) -> pa.Table:
         """A table of UNITS_SCHEMA with the same units in the same order.

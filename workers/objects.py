@@ -6,7 +6,6 @@ credential, a signed address or a temporary path.
 
 from __future__ import annotations
 
-import errno
 import random
 import time
 from collections.abc import Iterator
@@ -148,11 +147,9 @@ def s3_client(connect_s: float, read_s: float) -> Any:
 
 
 def storage_failure(error: Exception) -> UnitFailure:
-    """The failure row for an exception of boto3, of the network or of the file being written."""
+    """The failure row for an exception of boto3 or of the network."""
     from botocore import exceptions as boto
 
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return UnitFailure(ErrorType.internal, "no space left for fetching the object")
     if isinstance(error, boto.ClientError):
         return _client_failure(error)
     if isinstance(error, boto.NoCredentialsError | boto.PartialCredentialsError):

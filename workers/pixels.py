@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+from sta.model import MEAN as MEAN
+from sta.model import STD as STD
 
 
 def normalised(clips: Tensor, mean: Tensor, std: Tensor) -> Tensor:

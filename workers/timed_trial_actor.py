@@ -17,7 +17,7 @@ class TimedTrialActor(TrialActor):
 
     def __init__(self, listener: Listener, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self._clock = Clock(LABEL, listener)
+        self._clock = Clock(LABEL, listener, device=self.device)
 
     def __call__(self, decoded: pa.Table) -> pa.Table:
         """As `TrialActor` does."""

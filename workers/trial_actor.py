@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 import sta
+from workers.devices import device_name
 from workers.labelling import IdMismatch, Labeller, LabellerConfig, View, top_classes
 from workers.sampling import Protocol
 from workers.schema import IDENTITY, OUTCOME
@@ -67,6 +68,11 @@ class TrialActor:
     def batch_size(self) -> int:
         """Views per forward pass."""
         return next(iter(self._labellers.values())).batch_size
+
+    @property
+    def device(self) -> str:
+        """What it computes on, by name."""
+        return device_name(next(iter(self._labellers.values())).engine.device)
 
     def __call__(self, decoded: pa.Table) -> pa.Table:
         """A table of TRIALS_SCHEMA with the same units in the same order.

@@ -128,7 +128,7 @@ def _pruned(model: sta.VideoModel, r: int, setting: Setting) -> Iterator[Variant
 
 def _flops(model: sta.VideoModel) -> int:
     return sta.estimate_flops(
-        model.architecture, pruning=model.pruning, num_classes=model.head.out_features
+        model.config, pruning=model.pruning, num_classes=model.head.out_features
     )
 
 

@@ -151,7 +151,8 @@ class _Work:
         start_ray()
         begin(plan, asked)
         total = pq.read_table(folder / "run" / "manifest", partitioning=None).num_rows
-        config = Passing(plan, asked, total, Stop()).graph(pools_for(asked, plan))
+        passing = Passing(plan, asked, total, Stop(), note=lambda stages: None)
+        config = passing.graph(pools_for(asked, plan))
         ray.shutdown()
         return cls(plan, config, folder)
 
@@ -216,7 +217,7 @@ class _Work:
         self._graphs += 1
         root = Location.of(str(self._folder / f"graph-{self._graphs}"))
         run = RunDirectory(root)
-        run.save(self._plan.run.load())
+        run.create(self._plan.run.load())
         # Start-up is not measured, so nothing is done before all actors are there.
         DataContext.get_current().wait_for_min_actors_s = _START_S
         line = ProgressLine(self.units, Counts(), out=io.StringIO())

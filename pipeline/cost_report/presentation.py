@@ -11,6 +11,7 @@ from pipeline.cost_report.compare import Comparison, Figures
 from pipeline.cost_report.cost_tables import paid_table, work_table
 from pipeline.cost_report.labels import SHOWN, Agreement
 from pipeline.cost_report.layout import Cell, Number, Table, by_run
+from pipeline.devices import device_words
 
 
 def tables(found: Comparison) -> list[Table]:
@@ -75,8 +76,7 @@ def _protocol(each: Figures) -> str:
 
 
 def _device(each: Figures) -> str | None:
-    device = each.run.content.get("device") or {}
-    return device.get("gpu") or device.get("cpu")
+    return device_words(each.run.content)
 
 
 def _labels(found: Comparison) -> Table:

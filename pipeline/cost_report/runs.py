@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.devices import device_words, ran_on_gpu
+from pipeline.differences import differing_fields, shown
 from pipeline.errors import UsageError
 from pipeline.prices import Prices
 from pipeline.run_directory import RunDirectory
@@ -36,6 +38,7 @@ class Start:
         gpus: GPUs of the cluster.
         labeller_cpus: cores that each labeller reserved, 0 on a GPU.
         labeller_gpus: GPUs that each labeller reserved, 0 without.
+        on_gpu: whether device time is a GPU's.
     """
 
     began: datetime.datetime
@@ -44,6 +47,7 @@ class Start:
     gpus: float
     labeller_cpus: float
     labeller_gpus: float
+    on_gpu: bool
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> Start:
@@ -56,6 +60,7 @@ class Start:
             gpus=float(content["gpus"]),
             labeller_cpus=float(content["labeller_cpus"]),
             labeller_gpus=float(content["labeller_gpus"]),
+            on_gpu=ran_on_gpu(content),
         )
 
 
@@ -114,7 +119,7 @@ class Run:
     @property
     def on_gpu(self) -> bool:
         """Whether device time is a GPU's."""
-        return any(start.labeller_gpus > 0 for start in self.starts)
+        return any(start.on_gpu for start in self.starts)
 
     @property
     def computing(self) -> float | None:
@@ -150,8 +155,9 @@ def open_runs(names: Sequence[str]) -> list[Run]:
             "the demonstration"
         )
     places = [Location.of(name) for name in names]
+    resolved = [place.resolved() for place in places]
     for place in places:
-        if places.count(place) > 1:
+        if resolved.count(place.resolved()) > 1:
             raise UsageError(f"{place.uri} is named twice; a run cannot be compared with itself")
     titles = _short_names([place.uri for place in places])
     runs = [_opened(place, title) for place, title in zip(places, titles, strict=True)]
@@ -198,7 +204,10 @@ def differences(runs: Sequence[Run]) -> list[str]:
     for key, what in _COMPARED.items():
         values = [run.identity.get(key) for run in runs]
         if any(value != values[0] for value in values[1:]):
-            said = "; ".join(f"{run.name}: {_shown(run, key)}" for run in runs)
+            words = [_shown(run, key) for run in runs]
+            if len(set(words)) == 1:
+                words = differing_fields(values)
+            said = "; ".join(f"{run.name}: {each}" for run, each in zip(runs, words, strict=True))
             notes.append(f"The runs differ in their {what} ({said}).")
     devices = [_device(run) for run in runs]
     if len(set(devices)) > 1:
@@ -214,12 +223,11 @@ def _shown(run: Run, key: str) -> str:
         return f"{value.get('name')} {value.get('clips')}x{value.get('crops')}{every}"
     if key == "policy" and isinstance(value, dict):
         return f"{100 * value['agreement']:g} % of labels promised"
-    return "none" if value is None else str(value)
+    return "none" if value is None else shown(value)
 
 
 def _device(run: Run) -> str:
-    device = run.content.get("device") or {}
-    return str(device.get("gpu") or device.get("cpu") or "not known")
+    return device_words(run.content) or "not known"
 
 
 def _short_names(uris: Sequence[str]) -> list[str]:

@@ -30,6 +30,9 @@ DEMO = Path("demo")
 MANIFEST = "manifest.csv"
 LABEL_FILE = "labels.txt"
 
+# Some tens of seconds of one process.
+_SAY_EVERY = 100
+
 SAMPLE_EVERY = 4
 """The demo model sees every fourth frame, as VideoMAE does on Kinetics-400."""
 
@@ -76,7 +79,7 @@ def make_archive(
     settings: ArchiveSettings,
     *,
     processes: int = 1,
-    report: Callable[[int], None] | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> list[Entry]:
     """Write the videos, then ``labels.txt`` and ``manifest.csv``; returns the manifest.
 
@@ -88,15 +91,21 @@ def make_archive(
         folder: made if absent.
         settings: what to generate.
         processes: how many to render and encode in; 1 stays in this process.
-        report: called with the number of videos finished so far, after each.
+        report: called with how many videos were made so far and how many are to be made: before
+            the first and after each. Those that are already there are not counted, and where none
+            is missing it is not called.
     """
     folder.mkdir(parents=True, exist_ok=True)
     work = [(folder, settings, index) for index in range(settings.videos)]
+    missing = [not _path(folder, settings, index).exists() for index in range(settings.videos)]
+    report = report if any(missing) else None
     entries: list[Entry] = []
+    if report is not None:
+        report(0, sum(missing))
     for entry in _mapped(_make_one, work, processes):
         entries.append(entry)
-        if report is not None:
-            report(len(entries))
+        if report is not None and missing[len(entries) - 1]:
+            report(sum(missing[: len(entries)]), sum(missing))
     (folder / LABEL_FILE).write_text("".join(f"{label}\n" for label in LABELS), encoding="utf-8")
     with (folder / MANIFEST).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -106,7 +115,9 @@ def make_archive(
 
 
 def demo_archive(name: str, settings: ArchiveSettings, *, processes: int = 1) -> Path:
-    """The manifest of an archive in `DEMO`, made where it is not there yet; stderr tells progress.
+    """The manifest of an archive in `DEMO`, after the videos that it lacks were made.
+
+    stderr tells that videos are made, and how many were, now and then; nothing where none is.
 
     Args:
         name: of its folder.
@@ -115,12 +126,18 @@ def demo_archive(name: str, settings: ArchiveSettings, *, processes: int = 1) ->
     """
     folder = DEMO / name
 
-    def report(done: int) -> None:
-        if done % 20 == 0 or done == settings.videos:
-            print(f"made {done:,} of {settings.videos:,} demo videos", file=sys.stderr, flush=True)
+    def report(made: int, missing: int) -> None:
+        if not made:
+            print(f"Making {missing:,} demo videos in {folder}.", file=sys.stderr, flush=True)
+        elif made % _SAY_EVERY == 0 and made < missing:
+            print(f"Made {made:,} of {missing:,}.", file=sys.stderr, flush=True)
 
     make_archive(folder, settings, processes=processes, report=report)
     return folder / MANIFEST
+
+
+def _path(folder: Path, settings: ArchiveSettings, index: int) -> Path:
+    return folder / f"{settings.split}-{settings.seed}-{index:05d}.mp4"
 
 
 def _mapped(
@@ -137,13 +154,12 @@ def _mapped(
 def _make_one(work: tuple[Path, ArchiveSettings, int]) -> Entry:
     folder, settings, index = work
     scene = draw_scene(seed=settings.seed, split=settings.split, index=index)
-    video_id = f"{settings.split}-{settings.seed}-{index:05d}"
-    path = folder / f"{video_id}.mp4"
+    path = _path(folder, settings, index)
     if not path.exists():
-        partial = path.with_name(f".{video_id}.{os.getpid()}.partial")
+        partial = path.with_name(f".{path.stem}.{os.getpid()}.partial")
         write_video(partial, scene, crf=settings.crf)
         partial.replace(path)
-    return Entry(path.name, video_id, scene.label)
+    return Entry(path.name, path.stem, scene.label)
 
 
 def write_video(path: Path, scene: Scene, *, crf: int = 23) -> None:

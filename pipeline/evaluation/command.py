@@ -7,8 +7,6 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-import pyarrow as pa
-
 import sta
 from pipeline.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.errors import RunError, UsageError
@@ -17,6 +15,7 @@ from pipeline.evaluation.page import write
 from pipeline.evaluation.truths import check_truths
 from pipeline.evaluation.variants import Variant, all_variants, chosen
 from pipeline.evaluation.words import screen
+from pipeline.job_parser import JobParser
 from pipeline.label_flags import (
     add_failure_flags,
     add_model_flags,
@@ -25,6 +24,7 @@ from pipeline.label_flags import (
     asked_of_work,
 )
 from pipeline.ray_session import check_outlives_job
+from pipeline.run_failure import after_work
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, run_trials
 
@@ -37,7 +37,7 @@ Without INPUT test videos of the demonstration archive are made and its model is
 All variants see the same decoded frames, and differences are taken video by video. Running the same
 command again resumes, or draws the report anew.
 Exit code: 0, the report is written; 2, the command was wrong; 1, the run could not finish and the
-same command resumes it."""
+same command resumes it, or no video could be labeled."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,16 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         options, variants = _asked(arguments)
-        found = find(run_trials(options), variants)
-        page = write(found, Location.of(_output(arguments)))
+        run = run_trials(options)
+        with after_work():
+            found = find(run, variants)
+            page = write(found, Location.of(_output(arguments)))
     except RunError as error:
         print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped. Run the same command again to resume.", file=sys.stderr)
-        return 1
-    except pa.ArrowException as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except (UsageError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -65,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = JobParser(
         description="Measure what each switch of STA costs in accuracy, at equal FLOPs, on videos "
         "whose labels are known: Table 6 and Figure 5 of the paper beside ours.",
         epilog=_EPILOG,
@@ -135,6 +134,7 @@ def _add_work_flags(parser: argparse.ArgumentParser) -> None:
 
 def _output(arguments: argparse.Namespace) -> str:
     if arguments.output is not None:
+        check_outlives_job(arguments.input, "INPUT")
         check_outlives_job(arguments.output)
         return str(arguments.output)
     if arguments.input is None:
@@ -167,7 +167,11 @@ def _asked(arguments: argparse.Namespace) -> tuple[TrialOptions, list[Variant]]:
         raise UsageError("--checkpoint is missing: name fine-tuned weights, or demo")
     model = sta.load_model(checkpoint, architecture=arguments.arch, labels=arguments.labels)
     variants = all_variants(
-        model.architecture, r=arguments.r, seeds=arguments.seeds, classes=len(model.labels)
+        model.architecture,
+        r=arguments.r,
+        seeds=arguments.seeds,
+        classes=len(model.labels),
+        shape=model.config,
     )
     names = arguments.variants.split(",") if arguments.variants else []
     names += list(_QUICK) if arguments.quick else []

@@ -9,12 +9,13 @@ from typing import Any
 
 from pipeline import agreement
 from pipeline.agreement import Estimate
-from pipeline.errors import UsageError
+from pipeline.devices import device_words, ran_on_gpu
+from pipeline.errors import RunError
 from pipeline.evaluation.scores import Outcome, Outcomes, accuracy, difference, outcomes
 from pipeline.evaluation.variants import DEFAULT, RANDOM, UNPRUNED, Variant
 from pipeline.evaluation.verdicts import Table, tables
 from pipeline.run_directory import RunDirectory
-from pipeline.starts import DEVICE, STARTS
+from pipeline.starts import STARTS
 from pipeline.trials import read_trials
 
 EVALUATION_VERSION = 1
@@ -93,31 +94,29 @@ class Findings:
     @property
     def on_gpu(self) -> bool:
         """Whether device time is that of a GPU; else it is wall time of CPU cores."""
-        return any(start["labeller_gpus"] > 0 for start in self.content[STARTS])
+        return any(ran_on_gpu(start) for start in self.content[STARTS])
 
     @property
     def device(self) -> str:
         """What the times were measured on."""
-        device, start = self.content[DEVICE], self.content[STARTS][-1]
-        if self.on_gpu:
-            return str(device["gpu"])
-        cores = start["labeller_cpus"]
-        return f"{cores:g} core{'s' if cores != 1 else ''} of {device['cpu']}"
+        return device_words(self.content) or "a device that is not known"
 
 
 def find(run: RunDirectory, variants: Sequence[Variant]) -> Findings:
     """Reads finished trials and works everything out.
 
     Raises:
-        UsageError: they are no finished trials, or of no video that can be judged.
+        UsageError: they are no finished trials.
+        RunError: no video of them can be judged.
     """
     chunks, content = read_trials(run), run.load()
     found = outcomes(chunks, variants, content["model"]["labels"])
     if not found.videos:
-        raise UsageError(
+        raise RunError(
             f"nothing to judge in {run.root.uri}: {found.failed:,} videos could not be read, "
             f"{found.unlabelled:,} have no label, {found.unknown.total():,} one that is none of "
-            f"the model's"
+            f"the model's",
+            advice="Mend the input and choose a new OUTPUT.",
         )
     base = found.by_variant[DEFAULT]
     figures = tuple(_figures(variant, found.by_variant[variant.name], base) for variant in variants)

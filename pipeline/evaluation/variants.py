@@ -50,7 +50,12 @@ class Variant:
 
 
 def all_variants(
-    architecture: str, *, r: int | None = None, seeds: int = 3, classes: int = 400
+    architecture: str,
+    *,
+    r: int | None = None,
+    seeds: int = 3,
+    classes: int = 400,
+    shape: sta.ModelConfig | None = None,
 ) -> list[Variant]:
     """Everything that is compared, the unpruned model and STA as it is by default first.
 
@@ -60,6 +65,7 @@ def all_variants(
             own default.
         seeds: of what chance decides.
         classes: of the model's head.
+        shape: of the model, None for the architecture's own.
 
     Raises:
         UsageError: r is not one that the architecture can do, or there is no seed.
@@ -67,7 +73,8 @@ def all_variants(
     default = sta.default_pruning(architecture)
     if r is not None:
         default = dataclasses.replace(default, r=r)
-    most = largest_r(architecture, default)
+    shape = shape or sta.architecture_config(architecture)
+    most = largest_r(shape, default)
     if not 1 <= default.r <= most:
         raise UsageError(f"--r must be 1 to {most} for {architecture}; got {default.r}")
     if seeds < 1:
@@ -76,7 +83,7 @@ def all_variants(
         Variant(UNPRUNED, "no pruning", (sta.Pruning(),)),
         Variant(DEFAULT, "STA", (default,)),
         *_switched(default, seeds),
-        *_schedules(architecture, default, classes),
+        *_schedules(shape, default, classes),
         *_curves(default, most),
     ]
 
@@ -151,7 +158,7 @@ def _curves(default: sta.Pruning, most: int) -> list[Variant]:
     ]
 
 
-def _schedules(architecture: str, default: sta.Pruning, classes: int) -> list[Variant]:
+def _schedules(shape: sta.ModelConfig, default: sta.Pruning, classes: int) -> list[Variant]:
     """The three schedules at FLOPs as equal as r allows: those of the default, or of the schedule
     that cannot be made as cheap.
 
@@ -160,7 +167,7 @@ def _schedules(architecture: str, default: sta.Pruning, classes: int) -> list[Va
     """
 
     def flops(pruning: sta.Pruning) -> int:
-        return sta.estimate_flops(architecture, pruning=pruning, num_classes=classes)
+        return sta.estimate_flops(shape, pruning=pruning, num_classes=classes)
 
     names = get_args(switches.Schedule)
     target = flops(default)
@@ -170,8 +177,7 @@ def _schedules(architecture: str, default: sta.Pruning, classes: int) -> list[Va
             for name in names
         }
         cheapest = max(
-            flops(dataclasses.replace(base, r=largest_r(architecture, base)))
-            for base in bases.values()
+            flops(dataclasses.replace(base, r=largest_r(shape, base))) for base in bases.values()
         )
         if cheapest <= target * (1 + _EQUAL):
             break
@@ -180,15 +186,15 @@ def _schedules(architecture: str, default: sta.Pruning, classes: int) -> list[Va
         Variant(
             f"schedule-{name}",
             f"{name} schedule",
-            (dataclasses.replace(base, r=_nearest_r(architecture, base, level, flops)),),
+            (dataclasses.replace(base, r=_nearest_r(shape, base, level, flops)),),
         )
         for name, base in bases.items()
     ]
 
 
-def largest_r(architecture: str, pruning: sta.Pruning) -> int:
-    """The largest r that a pruning of an architecture may have."""
-    config = sta.ARCHITECTURES[architecture]
+def largest_r(architecture: str | sta.ModelConfig, pruning: sta.Pruning) -> int:
+    """The largest r that a pruning of an architecture, or of a model's shape, may have."""
+    config = sta.architecture_config(architecture)
     if isinstance(config, SwinConfig):
         grids = [stage[1] * stage[2] for stage in map(config.stage_grid, range(1, 4))]
         return switches.largest_swin_r(pruning, tokens_per_slot=grids)
@@ -197,10 +203,10 @@ def largest_r(architecture: str, pruning: sta.Pruning) -> int:
 
 
 def _nearest_r(
-    architecture: str, base: sta.Pruning, level: int, flops: Callable[[sta.Pruning], int]
+    shape: sta.ModelConfig, base: sta.Pruning, level: int, flops: Callable[[sta.Pruning], int]
 ) -> int:
     """The r from 1 up whose FLOPs are nearest to a level; more tokens dropped cost fewer."""
-    low, high = 1, largest_r(architecture, base)
+    low, high = 1, largest_r(shape, base)
     while low < high:
         middle = (low + high) // 2
         if flops(dataclasses.replace(base, r=middle)) <= level:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 
 import sta
+from pipeline.errors import RunError
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import LabelPlan
 from pipeline.planner.here import graining, pools_of, ray_memory
@@ -21,7 +22,8 @@ from pipeline.planner.labelling import Timed, time_labellers
 from pipeline.planner.rates import PRUNED, UNPRUNED, Labelling, Machine, Rates, Work
 from pipeline.planner.sample import Listed, decode_sample, listed, work_of
 from pipeline.resources import Pools
-from pipeline.starts import cpu_model
+from workers.device_names import cpu_model
+from workers.devices import has_unusable_gpu, why_no_cuda
 
 # Units of which the frames are kept; larger calls label some of them several times.
 _MOST_FRAMES = 32
@@ -58,8 +60,9 @@ def calibrate(
         say: tells the user something.
 
     Raises:
-        UsageError: there is no video, or none of the sample could be decoded.
-        RunError: labelling could not be measured.
+        UsageError: there is no video.
+        RunError: the GPU cannot be used, none of the sample could be decoded, or labelling could
+            not be measured.
     """
     machine = this_machine()
     found = listed(options)
@@ -120,7 +123,13 @@ class _Timing:
 
 
 def this_machine() -> Machine:
-    """The machine that this process runs on."""
+    """The machine that this process runs on.
+
+    Raises:
+        RunError: it has a GPU that torch cannot use; a plan for its CPUs is not what is asked for.
+    """
+    if has_unusable_gpu():
+        raise RunError(f"this machine has a GPU that torch cannot use: {why_no_cuda()}")
     cpus = len(os.sched_getaffinity(0))
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     name = torch.cuda.get_device_name() if gpus else cpu_model()

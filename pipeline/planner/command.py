@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline import label_command, label_flags
 from pipeline.errors import RunError, UsageError
+from pipeline.job_parser import JobParser
 from pipeline.label_plan import plan_labelling
 from pipeline.planner.calibrate import calibrate
 from pipeline.planner.cluster import Terms
@@ -22,6 +23,7 @@ from pipeline.planner.report import as_json, text
 from pipeline.planner.setting import Limits
 from pipeline.prices import Prices
 from pipeline.run_directory import RunDirectory
+from pipeline.run_failure import after_work
 from pipeline.storage import Location
 from workers.sampling import Protocol, parse_duration
 
@@ -37,7 +39,7 @@ Exit code: 0, there is a plan; 2, the command was wrong or its deadline is impos
 could be measured."""
 
 # Flags of the labelling job that the plan itself is to say, or that are about another start.
-_NOT_PRINTED = ("r", "decoders", "labelers", "prices", "help", "retry_failed")
+_NOT_PRINTED = ("r", "decoders", "labelers", "prices", "retry_failed")
 # Flags that the labelling job refuses beside `--r 0`.
 _OF_PRUNING = ("shadow", "min_agreement")
 
@@ -58,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         if arguments.json is not None:
             content = json.dumps(as_json(found, commands), indent=2, ensure_ascii=False)
-            arguments.json.write_text(content + "\n")
+            with after_work():
+                arguments.json.write_text(content + "\n")
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -75,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The planner's flags and the labelling job's."""
-    made = argparse.ArgumentParser(
+    made = JobParser(
         parents=[label_flags.parser("k400", add_help=False)],
         conflict_handler="resolve",
         description=_ABOUT,
@@ -231,13 +234,8 @@ def _command(arguments: argparse.Namespace, plan: Plan, r: int) -> str:
     words = ["python", f"jobs/label_{arguments.task}.py"]
     if arguments.input is not None:
         words += [arguments.input, arguments.output or _OUTPUT]
-    for action in label_flags.parser("k400", add_help=False)._actions:
-        value = getattr(arguments, action.dest)
-        flags = action.option_strings
-        left_out = _NOT_PRINTED if r else (*_NOT_PRINTED, *_OF_PRUNING)
-        if not flags or action.dest in left_out or value == action.default:
-            continue
-        words += [flags[0]] if action.nargs == 0 else [flags[0], str(value)]
+    left_out = _NOT_PRINTED if r else (*_NOT_PRINTED, *_OF_PRUNING)
+    words += label_flags.given_flags(arguments, left_out=left_out)
     words += ["--r", str(r)]
     choice = next(each.choice for each in plan.variants if each.labelling.r == r)
     if choice is not None:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.devices import device_words, ran_on_gpu
 from pipeline.errors import UsageError
 from pipeline.planner.costs import Floats
 from pipeline.planner.here import ray_memory
@@ -66,7 +67,7 @@ def finished_run(run: RunDirectory) -> FinishedRun:
         stages = Stages()
     if not stages.are_measured:
         raise UsageError(f"{run.root.uri} labelled nothing that rates could be told from")
-    on_gpu = _reserved(content, "labeller_gpus") > 0
+    on_gpu = ran_on_gpu((content.get("starts") or [{"labeller_gpus": 0.0}])[-1])
     rows, failed = _rows(run)
     rates = Rates(
         decoded=_decoded(rows, stages, failed, on_gpu=on_gpu),
@@ -104,7 +105,7 @@ def _machine(content: dict[str, Any], stages: Stages, *, on_gpu: bool) -> Machin
     nodes = max(1, int(device.get("nodes") or 1))
     cpus = max(1, int((device.get("cpus") or stages.label.actors) / nodes))
     return Machine(
-        name=str(device.get("gpu") or device.get("cpu") or "the run's machine"),
+        name=device_words(content) or "the run's machine",
         cpus=cpus,
         cores_left=float(cpus),
         memory=ray_memory(),

@@ -12,6 +12,9 @@ from pipeline.planner.costs import Costs, Floats
 PRUNED = "pruned"
 UNPRUNED = "unpruned"
 
+# Seconds that a unit takes at the least, whatever the clocks said: plans divide by times.
+LEAST_S = 1e-3
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -50,6 +53,9 @@ class Labelling:
     start_s: float
     known_from: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "unit_s", max(LEAST_S, self.unit_s))
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -70,6 +76,9 @@ class Decoded:
     wait_s: Floats
     video_s: Floats
     failed: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cpu_s", np.maximum(LEAST_S, self.cpu_s))
 
     @property
     def seconds(self) -> float:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import UsageError
+from pipeline.errors import RunError, UsageError
 from pipeline.label_options import LabelOptions
 from pipeline.listing import Listing
 from pipeline.manifest import MANIFEST_SCHEMA, unit_id, unit_spans
@@ -106,7 +106,7 @@ def decode_sample(
         keep: decoded units to keep the frames of.
 
     Raises:
-        UsageError: none of them could be decoded; the message holds the reasons.
+        RunError: none of them could be decoded; the message holds the reasons.
     """
     taken = _Taken()
     began = time.monotonic()
@@ -178,13 +178,13 @@ class _Taken:
         return bool(self._costs)
 
     def sampled(self, source: str) -> Sampled:
-        """The sums; UsageError where nothing could be decoded."""
+        """The sums; RunError where nothing could be decoded."""
         if not self._costs:
             reasons = "; ".join(
                 f"{count} {reason}, such as {self._said[reason]}"
                 for reason, count in self._failed.most_common(_REASONS)
             )
-            raise UsageError(f"none of the sampled videos of {source} could be decoded: {reasons}")
+            raise RunError(f"none of the sampled videos of {source} could be decoded: {reasons}")
         size, bytes_read, cpu_s, wait_s, length = np.array(self._costs, dtype=np.float64).T
         videos = np.array(self._videos, dtype=np.float64)
         known = videos[:, 1] > 0

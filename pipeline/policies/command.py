@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import pyarrow as pa
-
 import sta
 from pipeline.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.errors import RunError, UsageError
@@ -26,6 +24,7 @@ from pipeline.policies.policy_file import PolicyFile
 from pipeline.policies.words import summary
 from pipeline.pruning_flags import pruning_from
 from pipeline.ray_session import check_outlives_job
+from pipeline.run_failure import after_work
 from pipeline.storage import Location
 from pipeline.trials import TrialOptions, run_trials
 
@@ -50,18 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asked = _request(arguments)
         run = run_trials(asked.trials)
-        found = calibrate(run, asked.variant, asked.promise)
         command = _command(arguments, asked)
-        found.policy.write(asked.policy)
-        asked.report.write_bytes(page(found, command).encode())
+        with after_work():
+            found = calibrate(run, asked.variant, asked.promise)
+            found.policy.write(asked.policy)
+            asked.report.write_bytes(page(found, command).encode())
     except RunError as error:
         print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped. Run the same command again to resume.", file=sys.stderr)
-        return 1
-    except pa.ArrowException as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except (UsageError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -100,8 +97,10 @@ def _request(arguments: argparse.Namespace) -> _Request:
 def _policy_place(arguments: argparse.Namespace) -> Location:
     if arguments.input is not None and arguments.policy is None:
         raise UsageError("POLICY is missing: name a file such as policy.json for the policy")
-    for name in filter(None, (arguments.policy, arguments.trials)):
-        check_outlives_job(name)
+    for what in ("input", "policy", "trials"):
+        place = getattr(arguments, what)
+        if place is not None:
+            check_outlives_job(place, "--trials" if what == "trials" else what.upper())
     place = Location.of(arguments.policy or str(DEMO / "policy.json"))
     if place.uri.endswith(".html"):
         raise UsageError("POLICY is a JSON file, such as policy.json; its report goes beside it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from pipeline.job_parser import JobParser
 from pipeline.label_flags import (
     add_failure_flags,
     add_input_flags,
@@ -24,12 +25,13 @@ Without INPUT an archive of {DEMO_VIDEOS:,} videos (or --sample, where that is l
 and the demonstration model calibrated on it: about ten minutes on two cores.
 Running the same command again resumes; another promise on the same trials takes seconds.
 Exit code: 0, the policy is written; 2, the command was wrong or the videos are too few for the
-promise; 1, the trials could not finish and the same command resumes them."""
+promise; 1, the trials could not finish and the same command resumes them, or no video could be
+labeled."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The flags."""
-    made = argparse.ArgumentParser(
+    made = JobParser(
         description=_ABOUT, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument(
@@ -97,7 +99,7 @@ def binding(arguments: argparse.Namespace) -> list[str]:
     """The flags that the labelling job needs to do what was calibrated: those not at their
     default.
     """
-    pruning = argparse.ArgumentParser(add_help=False)
+    pruning = JobParser(add_help=False)
     add_pruning_flags(pruning)
     flags = {action.option_strings[0]: (action.dest, action.default) for action in pruning._actions}
     flags |= {f"--{name}": (name, None) for name in ("labels", "protocol", "views")}

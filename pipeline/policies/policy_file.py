@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.differences import differences
 from pipeline.errors import UsageError
 from pipeline.storage import Location
 from workers.view_policy import ViewPolicy
@@ -116,14 +117,11 @@ class PolicyFile:
             where: what to call the file.
 
         Raises:
-            UsageError: the message lists what differs.
+            UsageError: the message lists every field that differs.
         """
         mine = dataclasses.asdict(self)
-        differing = [
-            f"{name} is {mine[name]} there and {identity.get(name)} here"
-            for name in _BOUND
-            if mine[name] != identity.get(name)
-        ]
+        bound, asked = ({name: each.get(name) for name in _BOUND} for each in (mine, identity))
+        differing = differences(bound, asked, places=("in the policy file", "now"))
         if differing:
             raise UsageError(
                 f"{where} was fitted for another labelling: {'; '.join(differing)}. "

@@ -51,6 +51,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.agreement import Estimate, share
+from pipeline.devices import devices_of, ran_on_gpu
 from pipeline.policies.budget_report import bought
 from pipeline.prices import Prices
 from pipeline.run_directory import RunDirectory
@@ -122,6 +123,7 @@ def _described(run: RunDirectory, recorded: dict[str, Any]) -> dict[str, Any]:
         "labels_are": _labelled_things(protocol) if timeline else "videos",
         "code": (recorded.get("environment") or {}).get("code"),
         "device": recorded.get("device"),
+        "labeler_devices": devices_of(recorded),
         "created": recorded.get("created"),
         "finished": recorded.get("finished"),
     }
@@ -150,7 +152,7 @@ def _totals(
         "flops_unpruned": unpruned,
         "flops_share": videos.flops / unpruned if unpruned else None,
         "device_s": videos.device_ns / 1e9,
-        "on_gpu": starts[-1]["labeller_gpus"] > 0 if starts else None,
+        "on_gpu": ran_on_gpu(starts[-1]) if starts else None,
         "decode_core_s": videos.decode_ns / 1e9,
         "bytes_read": videos.bytes_read,
         "starts": len(starts) or None,

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.numerals import byte_size as byte_size
 from pipeline.numerals import digits
 
 _ONE = {"videos": "video", "stretches": "stretch", "clips": "clip", "views": "view"}
@@ -25,14 +26,6 @@ def duration(seconds: float) -> str:
         return f"{minutes // 60} h {minutes % 60} min"
     hours = round(seconds / 3600)
     return f"{hours // 24} d {hours % 24} h"
-
-
-def byte_size(count: float) -> str:
-    """Such as `1.25 GB`; powers of ten."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{digits(count / size)} {unit}"
-    return f"{count:.0f} B"
 
 
 def money(amount: float, currency: str) -> str:
@@ -78,14 +71,16 @@ def protocol(run: Mapping[str, Any]) -> str:
 
 
 def device(run: Mapping[str, Any]) -> str | None:
-    """Such as `2 x NVIDIA H100` or `AMD EPYC, 16 cores on 1 machine`; None if not known."""
+    """What labelers computed on and what the cluster had, such as
+    `NVIDIA H100 80GB HBM3; 2 GPUs and 16 cores on 1 machine`; None if not known.
+    """
     settings = run["device"]
     if not settings:
         return None
     machines = "1 machine" if settings["nodes"] == 1 else f"{settings['nodes']:g} machines"
-    if settings.get("gpu"):
-        return f"{settings['gpus']:g} x {settings['gpu']} on {machines}"
-    return f"{settings['cpu']}, {settings['cpus']:g} cores on {machines}"
+    gpus = f"{settings['gpus']:g} GPU{'s' * (settings['gpus'] != 1)} and " * bool(settings["gpus"])
+    cluster = f"{gpus}{settings['cpus']:g} cores on {machines}"
+    return "; ".join([*run["labeler_devices"], cluster])
 
 
 def stretch(row: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import sta
+from pipeline.differences import differences
 from pipeline.errors import UsageError
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
@@ -97,12 +99,16 @@ def unpruned_run(facts: RunFacts, output: str) -> RunFacts:
         raise UsageError(
             f"{where} was pruned itself (r = {other.pruning.r}); name a run that was made by --r 0"
         )
-    for what, one, two in (
-        ("model", facts.fingerprint, other.fingerprint),
-        ("protocol", facts.protocol, other.protocol),
-    ):
-        if one != two:
-            raise UsageError(f"{where} has another {what} than {facts.run.root.uri}: {two}")
+    mine, its = (
+        {"model": each.fingerprint, "protocol": dataclasses.asdict(each.protocol)}
+        for each in (facts, other)
+    )
+    differing = differences(its, mine, places=("there", "here"))
+    if differing:
+        raise UsageError(
+            f"{where} is of another model or protocol than {facts.run.root.uri}: "
+            f"{'; '.join(differing)}"
+        )
     return other
 
 

@@ -64,7 +64,7 @@ def _identity(
 ) -> dict[str, Any]:
     all_files = {"all_files": True} if options.labelling.all_files else {}
     return all_files | {
-        "input": Location.of(options.labelling.source).uri,
+        "input": Location.of(options.labelling.source).resolved().uri,
         "limit": options.labelling.limit,
         "sample": options.sample,
         "model": model.fingerprint,
@@ -80,12 +80,13 @@ def _described(
     options: TrialOptions, model: sta.VideoModel, variants: dict[str, sta.Pruning]
 ) -> dict[str, Any]:
     flops = {
-        name: sta.estimate_flops(model.architecture, pruning=pruning, num_classes=len(model.labels))
+        name: sta.estimate_flops(model.config, pruning=pruning, num_classes=len(model.labels))
         for name, pruning in variants.items()
     }
     return {
         "architecture": model.architecture,
         "checkpoint": without_secrets(options.labelling.checkpoint),
+        "notes": list(model.notes),
         "flops": flops,
         "labels": list(model.labels),
     }

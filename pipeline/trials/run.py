@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.commits import committed
 from pipeline.label_run import Conclusion, is_finished, label
+from pipeline.nothing_labeled import check_anything_labeled
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
 from pipeline.trials.options import TrialOptions
@@ -21,12 +22,14 @@ def run_trials(options: TrialOptions) -> RunDirectory:
 
     Raises:
         UsageError, ValueError, OSError: the options are wrong, or the output is another run's.
-        RunError: the run could not finish; the same options resume it.
+        RunError: the run could not finish, and the same options resume it; or nothing could be
+            labeled.
     """
     plan = plan_trials(options)
     if not is_finished(plan.run, retry_failed=options.labelling.retry_failed):
         conclusion = Conclusion(totals=_totals, problems=_problems, report=lambda run: None)
         label(plan, options.labelling, conclusion)
+    check_anything_labeled(plan.run, plan.run.load())
     return plan.run
 
 

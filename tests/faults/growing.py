@@ -23,6 +23,7 @@ from pathlib import Path
 
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
+from pipeline.devices import STAND_IN
 from tests.faults.archive import make_archive, make_checkpoint
 from tests.faults.machines import Machines
 from tests.faults.network import two_hosts
@@ -98,6 +99,7 @@ def start_head(work: Path, stack: ExitStack) -> Node:
     (work / "autoscaling.json").write_text(json.dumps(configuration()))
     environment = {
         "PYTHONPATH": str(ROOT),
+        STAND_IN: "cpu",  # its GPUs are for Ray's scheduler
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
         "RAY_FAKE_CLUSTER": "1",
         "RAY_enable_autoscaler_v2": "1",

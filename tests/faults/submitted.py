@@ -23,6 +23,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.devices import STAND_IN
 from tests.faults.archive import make_archive, make_checkpoint
 from tests.faults.network import two_hosts
 from tests.faults.nodes import (
@@ -70,6 +71,7 @@ def start_nodes(drill: Drill, stack: ExitStack) -> tuple[Node, Node]:
     hosts = stack.enter_context(two_hosts())
     environment = {
         "PYTHONPATH": "",  # the code must come with the job
+        STAND_IN: "cpu",  # its GPUs are for Ray's scheduler
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": str(DRAIN_S),
     }

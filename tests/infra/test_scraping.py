@@ -3,20 +3,17 @@
 import contextlib
 import csv
 import json
-import os
-import secrets
 import shutil
-import socket
-import subprocess
 import sys
 import urllib.parse
 import urllib.request
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.heads import METRICS_LIST, free_port, ray_head, running
 from tests.infra.test_monitoring import FOLDER, QUERIES
 from tests.processes import eventually
 from tests.videos import write_video
@@ -28,41 +25,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def running(command, log, **settings):
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, **settings)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(120)
-
-
 @pytest.fixture
 def cluster(tmp_path):
     """A Ray head on loopback: its environment for a job, and the file that lists its metrics."""
-    port = free_port()
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    environment = os.environ | token | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
-    # Sockets have short names: a folder of pytest's is too deep for them.
-    folder = Path("/tmp") / f"ray-{secrets.token_hex(4)}"
-    command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-        *("--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=4", f"--temp-dir={folder}"),
-        *(f"--dashboard-port={free_port()}", "--disable-usage-stats"),
-    ]
-    listed = folder / "prom_metrics_service_discovery.json"
-    with running(command, tmp_path / "ray.log", env=os.environ | token):
-        assert eventually(listed.exists, seconds=120), (tmp_path / "ray.log").read_text()
-        yield environment, listed
-    shutil.rmtree(folder, ignore_errors=True)
+    with ray_head(tmp_path / "ray.log", "--num-cpus=4") as head:
+        yield head.environment, head.folder / METRICS_LIST
 
 
 @pytest.fixture

@@ -23,7 +23,9 @@ def model():
 
 @pytest.fixture
 def hub_folder(tmp_path, model):
-    return formats.save_hugging_face(tmp_path / "hf", model, LABELS, file="pytorch_model.bin")
+    folder = formats.save_hugging_face(tmp_path / "hf", model, LABELS, file="pytorch_model.bin")
+    (folder / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    return folder
 
 
 def metadata(path):
@@ -41,11 +43,11 @@ def test_the_file_loads_to_the_same_bits_and_labels(hub_folder, tmp_path, model,
     said = metadata(dest)
     assert said["sta.origin"] == str(hub_folder)
     assert said["sta.source_fingerprint"] == source.fingerprint
-    assert said["sta.licence"].startswith("CC-BY-NC-4.0")
+    assert said["sta.licence"] == "cc-by-nc-4.0 (stated in README.md)"
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
     assert f"{dest}: vit_demo, 20 labels, " in lines[0]
-    assert "(Hugging Face's VideoMAE); licence CC-BY-NC-4.0" in lines[0]
+    assert "(Hugging Face's VideoMAE); license cc-by-nc-4.0 (stated in README.md)" in lines[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hf", "out.safetensors"]
 
 
@@ -55,6 +57,22 @@ def test_a_converted_file_keeps_origin_and_licence_when_it_is_converted_again(hu
     assert main([str(first), str(second)]) == 0
     for key in ("sta.origin", "sta.licence", "sta.labels"):
         assert metadata(second)[key] == metadata(first)[key]
+
+
+def test_weights_that_nobody_licensed_are_converted_without_a_word_of_one(
+    hub_folder, tmp_path, capsys
+):
+    (hub_folder / "README.md").unlink()
+    assert main([str(hub_folder), str(tmp_path / "out")]) == 0
+    assert "; license" not in capsys.readouterr().out
+    assert "sta.licence" not in metadata(tmp_path / "out")
+
+
+def test_what_was_chosen_or_corrected_is_said(tmp_path, model, capsys, caplog):
+    state = model.state_dict()
+    torch.save({"model": state, "model_ema": state}, tmp_path / "both.pth")
+    assert main([str(tmp_path / "both.pth"), str(tmp_path / "out")]) == 0
+    assert "loads the moving average (EMA) of the weights, model_ema" in caplog.text
 
 
 def test_half_precision_is_written_as_float32(tmp_path, model):

@@ -1,6 +1,8 @@
 """The labelling job as its users run it: real files, real processes, real kills."""
 
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,7 +64,8 @@ def read(output, table):
 def finished(archive, random_checkpoint, tmp_path_factory):
     """One pruned run over the archive: (output, what it printed)."""
     output = tmp_path_factory.mktemp("runs") / "out"
-    done = label(archive, output, "--checkpoint", random_checkpoint, "--views", "2x3")
+    flags = ("--checkpoint", random_checkpoint, "--views", "2x3")
+    done = label(archive, "out", *flags, cwd=output.parent)
     assert done.returncode == 0, done.stderr
     return output, done
 
@@ -118,18 +121,46 @@ def test_maps_in_the_output_have_the_tokens_that_were_paid_for(finished):
 
 
 def test_the_summary_tells_failures_flops_and_where_to_look(finished):
-    _, done = finished
-    assert "Videos:    10 labelled" in done.stdout
+    output, done = finished
+    assert "Videos:    10 labeled" in done.stdout
     assert "5 failed" in done.stdout
     for name, reason in BAD.items():
         assert f"{reason}" in done.stdout
         assert name in done.stdout
     assert "49.1 % of the unpruned model's" in done.stdout
     assert "1 .txt" in done.stdout
+    assert "Resumed:" not in done.stdout
     opener = next(x for x in done.stdout.splitlines() if x.startswith("Open it:"))
-    code = opener.split('-c "')[1].rstrip('"')
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "good-0.mp4" in shown.stdout
+    shown = in_bash(opener.removeprefix("Open it:"), output.parent)
+    assert "good-0.mp4" in shown
+    assert "not_video" in shown
+
+
+def in_bash(command, cwd):
+    """What a command prints that was copied from the screen."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=300, check=False, cwd=cwd,
+        env=os.environ | {"PATH": path},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_commands_that_are_proposed_next_run_as_they_stand(finished):
+    output, done = finished
+    here = output.parent
+    _, _, said = done.stdout.partition("\nNext:\n")
+    label_unpruned, compare, show = said.splitlines()[1::2]
+    unpruned = in_bash(label_unpruned, here)
+    assert "not pruned (r = 0)" in unpruned
+    assert "Output:    out-r-0\n" in unpruned
+    # The first run stands already, so that nothing is left but to compare.
+    _, _, said = unpruned.partition("\nNext:\n")
+    assert len(said.splitlines()) == 2
+    for command in (compare, said.splitlines()[1]):
+        assert "Compared on the 10 videos" in in_bash(command, here)
+    assert "tokens kept" in in_bash(show, here)
 
 
 def test_a_run_says_little_beyond_progress(finished):
@@ -143,10 +174,13 @@ def test_success_is_written_and_the_same_command_has_nothing_to_do(
 ):
     output, first = finished
     assert (output / "_SUCCESS").exists()
-    again = label(archive, output, "--checkpoint", random_checkpoint, "--views", "2x3")
+    flags = ("--checkpoint", random_checkpoint, "--views", "2x3")
+    again = label(archive, output, *flags, cwd=output.parent)
     assert again.returncode == 0
     assert "is complete; nothing to do" in again.stderr
-    assert again.stdout == first.stdout
+    # What is proposed next depends on what was done since.
+    account, _, _ = first.stdout.partition("\nNext:\n")
+    assert again.stdout.startswith(account)
 
 
 def content(output):
@@ -174,6 +208,7 @@ def test_stopped_and_then_killed_the_same_command_finishes_with_every_video_once
     arguments = (archive, output, "--checkpoint", random_checkpoint, "--views", "2x3")
     code, said = start_and_signal(arguments, output, files=2, sent=signal.SIGTERM)
     assert code == 1
+    print(said)
     assert said.splitlines()[-1] == "Stopped. Run the same command again to resume."
     assert "Traceback" not in said
     code, _ = start_and_signal(arguments, output, files=5, sent=signal.SIGKILL)
@@ -181,6 +216,11 @@ def test_stopped_and_then_killed_the_same_command_finishes_with_every_video_once
 
     done = label(*arguments)
     assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"^Resumed:   \d+ of 15 videos were done already; (the other \d+ were done now|none was)",
+        done.stdout,
+        re.MULTILINE,
+    )
     ids = read(output, "units")["unit_id"].to_pylist()
     assert len(ids) == len(set(ids)) == 15
     assert sorted(read(output, "videos")["video_id"].to_pylist()) == sorted([*GOOD, *BAD])

@@ -178,5 +178,5 @@ def test_a_run_over_one_days_partition_leaves_anothers_alone(archive, random_che
 
     mixed = run(other, one, *flags)
     assert mixed.returncode == 2
-    assert "belongs to another configuration: input is" in mixed.stderr
+    assert f"another configuration: input: {archive} in the run, {other} now" in mixed.stderr
     assert {path: path.read_bytes() for path in one.rglob("*") if path.is_file()} == before

@@ -54,7 +54,7 @@ def test_auto_measures_a_sample_once_and_a_resumed_run_goes_by_what_was_measured
     stages = run["totals"]["stages"]
     # The sample came before, and is no part of the account of the rest.
     assert stages["decode"]["units"] == stages["label"]["units"] == UNITS - 24
-    assert f"Bottleneck: {stages['bottleneck']}" in done.stdout
+    assert f"Bottleneck: {stages['bottleneck']}" in " ".join(done.stdout.split())
 
     (output / "_SUCCESS").unlink()
     next(iter(output.glob("units/*.parquet"))).unlink()

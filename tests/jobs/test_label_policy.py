@@ -171,8 +171,8 @@ def test_a_view_that_was_spared_cannot_be_shown(labelled, output, tmp_path):
     ("flags", "said"),
     [
         (["--every", "1s"], "with --every each clip has a label of its own"),
-        (["--r", "8"], "was fitted for another labelling: pruning is"),
-        (["--views", "2x3"], "protocol is"),
+        (["--r", "8"], "was fitted for another labelling: pruning.r: 22 in the policy file, 8 now"),
+        (["--views", "2x3"], "protocol.clips: 5 in the policy file, 2 now"),
     ],
 )
 def test_a_policy_for_another_labelling_is_refused_in_one_line(
@@ -189,9 +189,9 @@ def test_a_run_is_not_resumed_by_another_policy(labelled, archive, output, tmp_p
     other = write_policy(tmp_path / "other.json", 2.0, source=archive, checkpoint="demo")
     refused = run(archive, output, "--checkpoint", "demo", "--policy", other, "--shadow", "50%")
     assert refused.returncode == 2
-    assert "belongs to another configuration: policy is" in refused.stderr
+    assert "policy.margin: 0.7 in the run, 2.0 now" in refused.stderr
     without = run(archive, output, "--checkpoint", "demo", "--shadow", "50%")
-    assert "not set here" in without.stderr
+    assert "policy: margin" in without.stderr
 
 
 def test_plans_for_runs_with_a_policy_are_refused(labelled, archive, policy, output):

@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import sta
+from pipeline import label_command, label_flags
 from pipeline.label_command import main
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
@@ -128,9 +129,7 @@ def test_an_output_of_another_configuration(refused, archive, random_checkpoint,
     options = LabelOptions(checkpoint=str(random_checkpoint), r=8, **settings)
     begin(plan_labelling(options), options)
     said = refused(archive, "out", "--checkpoint", random_checkpoint, "--r", 12)
-    assert "belongs to another configuration: pruning is" in said
-    assert "'r': 8" in said
-    assert "'r': 12" in said
+    assert "belongs to another configuration: pruning.r: 8 in the run, 12 now. Choose" in said
 
 
 def test_a_relative_output_in_the_folder_that_ray_deletes(
@@ -217,3 +216,16 @@ def test_an_empty_name(refused, archive, random_checkpoint):
 def _folder(path):
     path.mkdir(parents=True)
     return path
+
+
+def test_demonstrations_of_other_settings_do_not_share_a_folder():
+    settings = [[], ["--r", "0"], ["--views", "1x1"], ["--limit", "5"], ["--decoder", "decord"]]
+    settings += [["--checkpoint", "a.pth"], ["--checkpoint", "b.pth"], ["--score", "random"]]
+    settings += [["--every", "2s"], ["--pruning", "paper"], ["--shadow", "1%"]]
+    places = {
+        label_command._demo_output(task, label_flags.parser(task).parse_args(flags))
+        for task in ("k400", "ssv2")
+        for flags in settings
+    }
+    assert len(places) == 2 * len(settings)
+    assert all("/" not in place for place in places)

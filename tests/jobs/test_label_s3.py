@@ -147,6 +147,55 @@ def test_buckets_that_are_not_there_are_one_line_and_exit_code_2(bucket, job):
         assert done.stderr == f"error: {what}: there is no such bucket\n"
 
 
+def stopped(driver):
+    """The one line of an error with which a job ended, and what it said last."""
+    _, said = driver.communicate(timeout=300)
+    assert driver.returncode == 1, said
+    assert "Traceback" not in said
+    lines = said.splitlines()
+    (line,) = [line for line in lines if line.startswith("error: ")]
+    assert len(lines) - lines.index(line) <= 3
+    return line
+
+
+def begun(command, output):
+    """A job that has written some of its rows."""
+    driver = subprocess.Popen(
+        [*command, "--batch-size", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_while_running(driver, lambda: committed(output) >= 2)
+    return driver
+
+
+def test_access_that_is_revoked_in_mid_run_is_one_line_and_the_run_is_resumed(
+    unreliable_s3, bucket, job
+):
+    output = f"{bucket}/labels/revoked"
+    driver = begun(job(f"{bucket}/videos", output), output)
+    unreliable_s3.spoil = lambda method, path: (
+        "denied" if method in ("PUT", "POST", "DELETE") else None
+    )
+    line = stopped(driver)
+    assert line.startswith(f"error: {output}/")
+    assert "access denied; the credentials in use may not do this. " in line
+    assert f"of {VIDEOS + 1} units are committed and safe" in line
+    unreliable_s3.spoil = lambda method, path: None
+    done = run(job(f"{bucket}/videos", output))
+    assert done.returncode == 0, done.stderr
+    assert len(rows(f"{output}/units")) == VIDEOS + 1
+
+
+def test_an_output_whose_objects_are_deleted_in_mid_run_is_one_line(s3, bucket, job):
+    s3.create_bucket(Bucket="leaving")
+    output = "s3://leaving/labels"
+    driver = begun(job(f"{bucket}/videos", output), output)
+    for _ in range(3):  # a part that was on its way may come after the first look
+        for entry in s3.list_objects_v2(Bucket="leaving").get("Contents", ()):
+            s3.delete_object(Bucket="leaving", Key=entry["Key"])
+    assert f"{output} was removed, replaced or unmounted" in stopped(driver)
+    assert "labels/run.json" not in str(s3.list_objects_v2(Bucket="leaving"))
+
+
 def test_keys_in_the_address_are_refused_without_repeating_them(bucket, job, object_storage):
     address = "s3://{}:{}@archive/videos".format(*object_storage.keys)
     for source, output in ((address, f"{bucket}/refused"), (f"{bucket}/videos", address)):

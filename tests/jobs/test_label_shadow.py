@@ -62,9 +62,11 @@ def test_run_json_says_what_each_start_was_given_and_at_what_prices(run, argumen
     content = json.loads((arguments[1] / "run.json").read_text())
     assert content["prices"]["gpu_hour"] == 2.5
     assert content["min_agreement"] == 1.0
-    assert content["device"]["gpu"] is None
-    assert content["device"]["cpu"]
     (start,) = content["starts"]
+    assert content["device"]["labelers"] == start["devices"]
+    (device,) = start["devices"]
+    assert device.startswith("cpu: ")
+    assert device.endswith(f" of {content['device']['cpu']}")
     assert start["began"] <= content["created"] <= start["ended"]
     assert (start["nodes"], start["labeller_gpus"]) == (1, 0.0)
     assert start["cpus"] == content["device"]["cpus"] >= 1

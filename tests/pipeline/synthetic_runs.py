@@ -48,13 +48,14 @@ def start(began: float, ended: float | None, **changes: Any) -> dict[str, Any]:
         "labellers": 2,
         "labeller_cpus": 1.0,
         "labeller_gpus": 0.0,
+        "devices": ["cpu: 1 thread of a CPU"],
         "cpus": 8,
         "gpus": 0,
         "nodes": 1,
     } | changes
 
 
-ON_GPU = {"labeller_cpus": 0.0, "labeller_gpus": 1.0, "gpus": 2, "cpus": 16}
+ON_GPU = {"labeller_cpus": 0.0, "labeller_gpus": 1.0, "gpus": 2, "cpus": 16, "devices": ["a GPU"]}
 
 
 def draw(video: str, salt: str) -> np.random.Generator:
@@ -218,7 +219,7 @@ def write_run(
             "flops_per_view_unpruned": 1_000_000,
         },
         "prices": None,
-        "device": {"gpu": None, "cpu": "a CPU", "cpus": 8, "gpus": 0, "nodes": 1},
+        "device": {"cpu": "a CPU", "cpus": 8, "gpus": 0, "nodes": 1},
         "starts": [start(0, 60)] if starts is None else starts,
     }
     run.save(content | changes)

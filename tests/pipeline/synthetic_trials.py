@@ -74,7 +74,7 @@ def write_trials(
     for number in range(files):
         part = pa.Table.from_pylist(rows[number::files], schema=TRIALS_SCHEMA)
         pq.write_table(part, folder / "units" / f"{number}.parquet")
-    start = {"labeller_gpus": 0.0, "labeller_cpus": 1.0}
+    start = {"labeller_gpus": 0.0, "labeller_cpus": 1.0, "devices": ["cpu: 1 thread of a CPU"]}
     run.save(
         {
             "identity": {
@@ -83,7 +83,7 @@ def write_trials(
                 "protocol": plan,
             },
             "model": {"architecture": architecture, "labels": list(LABELS), "flops": flops},
-            "device": {"gpu": None, "cpu": "a CPU"},
+            "device": {"cpu": "a CPU"},
             "starts": [start],
             "totals": {"unit_failures": {}},
         }

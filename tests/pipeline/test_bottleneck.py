@@ -132,7 +132,7 @@ def test_where_a_stage_did_nothing_nothing_is_said_and_nothing_fitted(unmeasured
 
 def test_a_short_run_is_not_judged():
     short = stages(decoders=4, decode_s=0.1, labellers=1, label_s=0.1, units=20, wall_s=3.0)
-    assert bottleneck(short, GPU).startswith("none to speak of: the graph ran for 3 s")
+    assert bottleneck(short, GPU).startswith("too short to tell: the workers ran for 3 s")
 
 
 def test_failures_alone_are_no_measure():

@@ -64,10 +64,10 @@ def test_a_gpu_that_is_cheaper_than_its_own_cores_is_refused():
 
 
 def test_runs_that_differ_in_more_than_pruning_are_compared_and_that_is_said(tmp_path):
-    device = {"gpu": None, "cpu": "another CPU"}
+    there = start(0, 60, devices=["cpu: 1 thread of another CPU"])
     runs = [
         make_run(tmp_path / "dense", Made()),
-        make_run(tmp_path / "pruned", Made(r=22, views=3), device=device),
+        make_run(tmp_path / "pruned", Made(r=22, views=3), starts=[there]),
     ]
     notes = " ".join(compare(runs).notes)
     assert "protocol (dense: videomae-k400 1x2; pruned: videomae-k400 1x3)" in notes

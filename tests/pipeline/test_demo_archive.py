@@ -13,6 +13,7 @@ from pipeline.demo.archive import (
     LABEL_FILE,
     MANIFEST,
     ArchiveSettings,
+    demo_archive,
     make_archive,
     read_archive,
     read_manifest,
@@ -64,6 +65,32 @@ def test_a_second_call_adds_what_is_missing_and_keeps_the_rest(tmp_path: Path) -
     make_archive(tmp_path, ArchiveSettings(videos=2))
     assert first.stat() == before
     assert len(read_manifest(tmp_path)) == 2
+
+
+def test_only_videos_that_are_made_are_told_of(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def make(videos: int) -> list[tuple[int, int]]:
+        told.clear()
+        settings = ArchiveSettings(videos=videos)
+        make_archive(tmp_path, settings, report=lambda *counts: told.append(counts))
+        return list(told)
+
+    assert make(2) == [(0, 2), (1, 2), (2, 2)]
+    assert make(2) == []
+    assert make(3) == [(0, 1), (1, 1)]
+    next(tmp_path.glob("*-00001.mp4")).unlink()
+    assert make(3) == [(0, 1), (1, 1)]
+
+
+def test_a_demo_archive_is_told_of_in_one_line_when_it_is_made_and_never_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        manifest = demo_archive("a", ArchiveSettings(videos=2))
+        assert len(read_manifest(manifest.parent)) == 2
+    assert capsys.readouterr().err == "Making 2 demo videos in demo/a.\n"
 
 
 def test_two_processes_make_the_same_archive_as_one(archive: Path, tmp_path: Path) -> None:

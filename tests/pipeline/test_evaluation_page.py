@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.agreement import Estimate
-from pipeline.errors import UsageError
+from pipeline.errors import RunError, UsageError
 from pipeline.evaluation.findings import find
 from pipeline.evaluation.page import write
 from pipeline.evaluation.variants import all_variants
@@ -96,7 +96,7 @@ def test_trials_without_a_video_to_judge_by_say_why(tmp_path):
     said = {each.name: probabilities([True, True]) for each in variants}
     prunings = {each.name: each.prunings[0] for each in variants}
     run = write_trials(tmp_path / "trials", said, prunings, [None, "yak"], failed=4)
-    with pytest.raises(UsageError, match="4 videos could not be read, 1 have no label, 1 one that"):
+    with pytest.raises(RunError, match="4 videos could not be read, 1 have no label, 1 one that"):
         find(run, variants)
 
 

@@ -11,6 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.failure_limit import FailureLimit
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
+from pipeline.listing import Listing
 from pipeline.policies import PolicyFile
 from pipeline.policies.budget import Budget
 from pipeline.storage import Location
@@ -75,7 +76,7 @@ def test_a_named_protocol_overrides_the_models(options):
 def test_what_decides_a_row_is_part_of_the_identity(options, change, named):
     plan = plan_labelling(options)
     plan.run.save({"identity": plan.identity})
-    with pytest.raises(UsageError, match=f"another configuration: {named} is"):
+    with pytest.raises(UsageError, match=f"another configuration: {named}[.:]"):
         plan_labelling(dataclasses.replace(options, **change))
 
 
@@ -94,6 +95,60 @@ def test_what_only_decides_how_a_run_goes_is_not(options, change):
     first = plan_labelling(options)
     first.run.save({"identity": first.identity})
     assert plan_labelling(dataclasses.replace(options, **change)).identity == first.identity
+
+
+NAMES = ("in", "./in", "in/", "sub/../in", "../{here}/in", "link", "link/", "~/in", "sub/up/in")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "{all}/in"])
+def test_an_input_is_the_same_by_whatever_name_it_is_called(options, tmp_path, monkeypatch, name):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "up").symlink_to(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    first = plan_labelling(options)
+    first.run.save({"identity": first.identity})
+    monkeypatch.chdir(tmp_path)
+    name = name.format(here=tmp_path.name, all=tmp_path)
+    assert plan_labelling(dataclasses.replace(options, source=name)).identity == first.identity
+
+
+def test_an_input_in_object_storage_is_the_same_with_a_slash_at_its_end(options, s3):
+    s3.create_bucket(Bucket="videos")
+    s3.put_object(Bucket="videos", Key="a/b.mp4", Body=b"no video")
+    plans = [
+        plan_labelling(dataclasses.replace(options, source=source))
+        for source in ("s3://videos/a", "s3://videos/a/")
+    ]
+    assert plans[0].identity == plans[1].identity
+    assert plans[0].identity["input"] == "s3://videos/a"
+
+
+def test_another_input_behind_the_same_link_is_another(options, tmp_path):
+    (tmp_path / "later").mkdir()
+    write_video(tmp_path / "later" / "a.mp4", frames=20)
+    link = tmp_path / "latest"
+    link.symlink_to(tmp_path / "in")
+    asked = dataclasses.replace(options, source=str(link))
+    first = plan_labelling(asked)
+    first.run.save({"identity": first.identity})
+    link.unlink()
+    link.symlink_to(tmp_path / "later")
+    said = f"configuration: input: {tmp_path}/in in the run, {tmp_path}/later now[.]"
+    with pytest.raises(UsageError, match=said):
+        plan_labelling(asked)
+
+
+def test_videos_keep_the_names_by_which_they_were_listed(options, tmp_path):
+    """Resolved names are for comparisons; a table's addresses are those that the user knows."""
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "in")
+    (video,) = Listing(str(link)).videos()
+    assert (video.video_id, video.uri) == ("a.mp4", f"{link}/a.mp4")
+    manifest = tmp_path / "in" / "m.csv"
+    manifest.write_text("uri\na.mp4\n")
+    (video,) = Listing(f"{link}/m.csv").videos()
+    assert video.uri == f"{link}/a.mp4"
 
 
 def test_a_plan_writes_nothing(options, tmp_path):

@@ -15,7 +15,7 @@ def test_a_report_that_cannot_be_drawn_costs_no_labels(tmp_path, monkeypatch, ca
     monkeypatch.setattr(pipeline.run_report, "write_run_report", fail)
     _report(RunDirectory(Location.of(str(tmp_path))), 3)
     said = capsys.readouterr().err
-    assert "could not be written: no ink. The labels are whole" in said
+    assert "The report could not be made: RuntimeError: no ink. The labels are whole" in said
     assert f"jobs/report.py {tmp_path}" in said
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.counts import Counts
-from pipeline.numerals import digits
+from pipeline.numerals import digits, short
 from pipeline.page.render import quantity
 from pipeline.progress import ProgressLine
 from pipeline.run_report import words
@@ -30,8 +30,14 @@ def test_the_largest_of_a_unit_and_what_has_no_larger_one_are_plain(said, wanted
     assert said == wanted
 
 
+def test_numbers_of_a_live_line_have_three_digits_at_most():
+    told = {0: "0", 0.00123: "0.0012", 1.25: "1.2", 12.34: "12.3", 99.96: "100", 999.4: "999"}
+    told |= {999.6: "1k", 102_345: "102k", 999_999: "1M", 1.234e7: "12.3M", 5e12: "5,000G"}
+    assert [short(each) for each in told] == list(told.values())
+
+
 def test_the_line_of_a_year_of_video_is_plain():
     line = ProgressLine(total=10**8, before=Counts(), started=0.0)
-    text = line.text(Counts(10**7, seconds=1234.5e4 * 3600), now=1000.0)
-    assert "12,345,000 of about 123,450,000 video-hours labelled" in text
-    assert "10,000 videos/s" in text
+    parts = line.parts(Counts(10**7, seconds=1234.5e4 * 3600), now=1000.0)
+    assert "12.3M of about 123M video-hours" in parts
+    assert "10k videos/s" in parts

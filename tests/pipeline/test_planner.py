@@ -1,6 +1,7 @@
 """From rates to a cluster: the arithmetic, the deadline, the money, and what is said of them."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pyarrow as pa
@@ -124,6 +125,21 @@ def test_without_gpus_cores_are_counted_in_whole_machines():
     least = VIDEOS * 0.35 / 900 * 2 / (2 - RAY_CORES)
     assert least <= rented.cores <= 1.3 * least + 4
     assert choice.prediction.seconds <= 900
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+@pytest.mark.parametrize("cpus", [1, 2, 3, 4])
+def test_the_smallest_machines_and_times_that_no_clock_tells_have_a_plan(cpus, gpus):
+    for decode, wait, label in itertools.product((0.0, 0.2), (0.0, 0.05), (0.0, 0.1)):
+        found = dataclasses.replace(
+            rates(decode=decode, wait=wait, pruned=label, unpruned=label, start_s=3.0),
+            machine=Machine("made up", cpus, float(cpus), 4e9, gpus),
+            threads=None if gpus else 1,
+        )
+        asked = terms(videos=200, on_gpu=gpus > 0)
+        for with_cluster in (True, False):
+            plan = plan_for(found, asked, Here(1, 1), with_cluster=with_cluster)
+            assert text(plan, {PRUNED: "a", UNPRUNED: "b"}, gpu_price=True)
 
 
 def test_a_deadline_shorter_than_the_start_is_impossible_and_says_so():
@@ -256,9 +272,14 @@ def write_run(folder, *, pruned=True, gpu=False, shadow=0, finished=True):
                 "flops_per_view": 100 if pruned else 200,
                 "flops_per_view_unpruned": 200,
             },
-            "device": {"gpu": "NVIDIA X" if gpu else None, "cpu": "CPU Y", "cpus": 8.0, "nodes": 2}
-            | {"gpus": 4.0 if gpu else 0.0},
-            "starts": [{"labeller_gpus": float(gpu), "labeller_cpus": 1.0}],
+            "device": {"cpu": "CPU Y", "cpus": 8.0, "nodes": 2, "gpus": 4.0 if gpu else 0.0},
+            "starts": [
+                {
+                    "labeller_gpus": float(gpu),
+                    "labeller_cpus": 1.0,
+                    "devices": ["NVIDIA X" if gpu else "cpu: 1 thread of CPU Y"],
+                }
+            ],
             "totals": {
                 "videos": 42,
                 "units": 42,
@@ -287,7 +308,9 @@ def test_a_runs_rates_are_those_of_its_stages(tmp_path):
     assert (pruned.r, pruned.unit_s) == (64, pytest.approx(21.0 / 42))
     assert unpruned.unit_s == pytest.approx(2 * pruned.unit_s)
     assert unpruned.known_from == "FLOPs"
-    assert found.machine == dataclasses.replace(found.machine, name="CPU Y", cpus=4, gpus=0)
+    assert found.machine == dataclasses.replace(
+        found.machine, name="cpu: 1 thread of CPU Y", cpus=4, gpus=0
+    )
     assert (done.pools, done.protocol, done.checkpoint) == (
         Here(2, 2),
         PROTOCOL,

@@ -83,7 +83,7 @@ def test_a_run_of_the_same_model_pruning_and_protocol_may_use_it():
 
 @pytest.mark.parametrize("name", ["model", "labels", "pruning", "protocol"])
 def test_a_run_that_differs_in_what_decides_a_view_may_not(name):
-    with pytest.raises(UsageError, match=f"policy.json was fitted .*: {name} is"):
+    with pytest.raises(UsageError, match=f"policy.json was fitted .*: {name}: "):
         POLICY.check_fits(IDENTITY | {name: "another"}, "policy.json")
 
 

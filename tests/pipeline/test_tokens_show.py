@@ -245,7 +245,7 @@ def test_a_run_that_is_no_yardstick_is_refused(vit, swin, unpruned, timeline, tm
     facts = RunFacts.of(vit)
     with pytest.raises(UsageError, match=r"was pruned itself \(r = 256\)"):
         unpruned_run(facts, swin.root.uri)
-    with pytest.raises(UsageError, match="another protocol"):
+    with pytest.raises(UsageError, match="protocol.crops: 3 there, 1 here"):
         unpruned_run(RunFacts.of(timeline), unpruned.root.uri)
     with pytest.raises(UsageError, match="another model"):
         unpruned_run(RunFacts.of(swin), unpruned.root.uri)

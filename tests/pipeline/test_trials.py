@@ -119,7 +119,7 @@ def test_the_same_trials_again_are_the_finished_run(run, asked):
 
 
 def test_other_variants_need_another_place(run, asked):
-    with pytest.raises(UsageError, match="another configuration: variant dense is .* and 1 more"):
+    with pytest.raises(UsageError, match="configuration: variants.dense: .*; 1 more of variants"):
         run_trials(asked(run.root.uri, variants={"sta": sta.Pruning(r=21)}))
 
 

@@ -36,13 +36,13 @@ def save_hugging_face(folder, model, labels, *, stacked_biases=True, file="model
     if file.endswith(".index.json"):
         _save_shards(folder, tensors, file)
     else:
-        _save(tensors, folder / file)
+        save(tensors, folder / file)
     by_index = {str(index): name for index, name in reversed(list(enumerate(labels)))}
     (folder / "config.json").write_text(json.dumps({"id2label": by_index}))
     return folder
 
 
-def _save(tensors, path):
+def save(tensors, path):
     if path.suffix == ".safetensors":
         save_file(tensors, path)
     else:
@@ -55,7 +55,7 @@ def _save_shards(folder, tensors, index):
     where = {}
     for shard in range(3):
         file = f"{stem}-0000{shard + 1}-of-00003.{suffix}"
-        _save({name: tensors[name] for name in names[shard::3]}, folder / file)
+        save({name: tensors[name] for name in names[shard::3]}, folder / file)
         where |= dict.fromkeys(names[shard::3], file)
     (folder / index).write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
 

@@ -11,6 +11,7 @@ import pytest
 import sta
 from sta.downloads import Patience, cache_folder, fetch
 from sta.remote import remote
+from tests.disks import small_disk
 from tests.sta.loopback import serving
 
 SECRET = "not-to-be-printed-anywhere"
@@ -174,6 +175,15 @@ def test_a_cache_that_cannot_be_written_is_one_line(server, tmp_path, monkeypatc
     monkeypatch.setenv("STA_CACHE", str(tmp_path / "file"))
     with pytest.raises(sta.CheckpointError, match="cannot keep .* STA_CACHE names another folder"):
         fetch(remote(f"{server.address}/a"), QUICK)
+
+
+def test_a_full_cache_says_what_is_free_and_what_is_needed(server, tmp_path, monkeypatch):
+    server.objects["/a"] = b"x" * 4_000_000
+    with small_disk(tmp_path / "disk", megabytes=2) as disk:
+        monkeypatch.setenv("STA_CACHE", str(disk.folder))
+        said = rf"cache {disk.folder}/checkpoints \(no space left: .* free; 4,000,000 are needed\)"
+        with pytest.raises(sta.CheckpointError, match=said):
+            fetch(remote(f"{server.address}/a"), QUICK)
 
 
 def test_the_cache_lies_where_the_environment_says(tmp_path, monkeypatch):

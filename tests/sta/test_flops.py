@@ -1,5 +1,8 @@
 """FLOPs: counted and computed are the same number, and it is the paper's."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -82,3 +85,26 @@ def test_the_demo_default_saves_about_half():
 def test_an_unknown_convention_is_refused_with_those_there_are():
     with pytest.raises(ValueError, match="one of fvcore, macs; got 'torch'"):
         sta.estimate_flops("vit_demo", convention="torch")
+
+
+def test_fvcore_is_imported_where_flops_are_counted_and_not_before():
+    code = (
+        "import sta, sys; sta.estimate_flops('vit_demo'); before = 'fvcore' in sys.modules;"
+        "sta.count_flops(sta.create_model('vit_demo')); print(before, 'fvcore' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_packages_that_sta_needs_to_be_imported_are_torch_numpy_and_safetensors():
+    code = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("fvcore", "huggingface_hub", "boto3", "ray", "av", "transformers", "yaml"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Absent())
+import sta
+sta.load_model("demo")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

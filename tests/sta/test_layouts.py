@@ -1,7 +1,6 @@
 """Every published layout of VideoMAE and VideoSwin gives the same model, told by its keys."""
 
 import argparse
-import logging
 
 import numpy as np
 import pytest
@@ -9,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 import sta
-from sta.checkpoints import Weights, architecture_of
-from sta.layouts import LAYOUTS, recognise, to_our_names
+from sta.layouts import recognise, to_our_names
 from sta.swin import SwinConfig
+from sta.weights import Weights, architecture_of
 from tests.sta import formats
 from tests.sta.formats import same_weights
 
@@ -210,22 +209,3 @@ def test_a_pretrained_file_without_classifier_is_refused():
 def test_names_of_no_layout_are_not_recognised():
     assert recognise(["conv1.weight", "fc.bias"]) is None
     assert recognise([]) is None
-
-
-def test_weights_that_may_not_be_sold_show_their_licence_once_and_others_do_not(
-    tmp_path, vit, swin, caplog
-):
-    assert {layout.licence.split()[0] for layout in LAYOUTS if layout.family == "vit"} == {
-        "CC-BY-NC-4.0"
-    }
-    torch.save({"module": vit.state_dict()}, tmp_path / "vit.pth")
-    torch.save(formats.original_videoswin(swin), tmp_path / "swin.pth")
-    sta.save_checkpoint(vit, tmp_path / "own.safetensors", labels=LABELS, origin="a test")
-    with caplog.at_level(logging.INFO, logger="sta"):
-        for name in ("vit.pth", "vit.pth", "swin.pth", "own.safetensors"):
-            sta.load_model(tmp_path / name)
-    said = [record.getMessage() for record in caplog.records]
-    assert said == [
-        f"{tmp_path / 'vit.pth'}: licence CC-BY-NC-4.0 (VideoMAE's published weights: no "
-        "commercial use)"
-    ]

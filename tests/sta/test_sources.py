@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import socket
 import sys
+import threading
 
 import pytest
 import torch
 
 import sta
+from sta import reach, sources
 from sta.checkpoints import read_weights
 from sta.remote import without_secrets
 from sta.sources import locate
@@ -145,15 +148,136 @@ def test_a_hub_repository_without_weights_is_refused(hub):
         sta.load_model("owner/name")
 
 
-def test_a_hub_that_cannot_be_reached_is_one_line(hub, monkeypatch):
+@pytest.fixture
+def no_hub(hub, monkeypatch):
+    """The hub at an address where nothing listens."""
     from huggingface_hub import constants
 
     template = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
-    with pytest.raises(sta.CheckpointError, match="the hub cannot be reached") as caught:
+    monkeypatch.setattr(reach, "PAUSE", 0)
+    return hub
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_that_says_what_was_tried(
+    no_hub, tmp_path, caplog, capfd
+):
+    with pytest.raises(sta.CheckpointError, match="cannot load owner/name") as caught:
         sta.load_model("owner/name")
+    said = str(caught.value)
+    assert "\n" not in said
+    assert "http://127.0.0.1:9 cannot be reached (Connection refused)" in said
+    assert f"not in the cache {tmp_path / 'hub'}" in said
+    assert all(name in said for name in ("HF_HOME", "HF_ENDPOINT", "HTTPS_PROXY", "directory"))
+    assert caplog.messages == []
+    assert capfd.readouterr().err == ""
+
+
+@pytest.fixture
+def hang(monkeypatch):
+    """A network that drops packets: names are resolved when the test ends, and not before."""
+    ended = threading.Event()
+
+    def resolve(*_, **__):
+        ended.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(reach, "SECONDS", 0.2)
+    yield
+    ended.set()
+
+
+@pytest.mark.parametrize(
+    "source", ["owner/name", "https://example.com/model.pth", "s3://bucket/model.pth"]
+)
+def test_a_network_that_drops_everything_is_said_as_soon_as_one_that_refuses(
+    hang, tmp_path, monkeypatch, source
+):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("STA_CACHE", str(tmp_path))
+    with pytest.raises(sta.CheckpointError, match="cannot be reached") as caught:
+        sta.load_model(source)
     assert "\n" not in str(caught.value)
+
+
+def test_without_the_hub_its_cache_is_used_and_that_is_said(hub, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    model = sta.create_model("vit_demo", num_classes=20)
+    folder = formats.save_hugging_face(tmp_path / "hf", model, LABELS)
+    for path in folder.iterdir():
+        hub.objects[f"/owner/name/resolve/main/{path.name}"] = path.read_bytes()
+    sta.load_model("owner/name")
+    template = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(reach, "PAUSE", 0)
+    loaded = sta.load_model("owner/name")
+    assert formats.same_weights(loaded, model)
+    assert list(loaded.labels) == LABELS
+    assert loaded.notes == (
+        "owner/name: http://127.0.0.1:9 cannot be reached (Connection refused); loads the copy in "
+        "the hub's cache",
+    )
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE is set" in sta.load_model("owner/name").notes[0]
+    # Without its configuration it would be another model.
+    next((tmp_path / "hub").glob("**/snapshots/*/config.json")).unlink()
+    with pytest.raises(sta.CheckpointError, match="it is not in the cache"):
+        sta.load_model("owner/name")
+
+
+def test_a_repository_of_the_hub_states_its_license(hub, tmp_path):
+    model = sta.create_model("vit_demo", num_classes=20)
+    folder = formats.save_hugging_face(tmp_path / "hf", model, LABELS)
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    for name in ("owner/name", "MCG-NJU/videomae-tiny"):
+        for path in folder.iterdir():
+            hub.objects[f"/{name}/resolve/main/{path.name}"] = path.read_bytes()
+    del hub.objects["/MCG-NJU/videomae-tiny/resolve/main/README.md"]
+    assert read_weights("owner/name").licence == "apache-2.0 (stated in README.md)"
+    assert read_weights("MCG-NJU/videomae-tiny").licence.startswith("CC-BY-NC-4.0 (stated by the")
+
+
+def test_a_small_model_of_the_hubs_mcg_nju_has_the_heads_that_it_was_trained_with(hub, tmp_path):
+    model = sta.create_model("vit_small", num_classes=2, image_size=32, frames=4)
+    folder = formats.save_hugging_face(tmp_path / "hf", model, ["a", "b"])
+    config = json.loads((folder / "config.json").read_text())
+    content = config | {"num_attention_heads": 16, "image_size": 32, "num_frames": 4}
+    (folder / "config.json").write_text(json.dumps(content))
+    for name in ("owner/small", "MCG-NJU/videomae-small-finetuned-kinetics"):
+        for path in folder.iterdir():
+            hub.objects[f"/{name}/resolve/main/{path.name}"] = path.read_bytes()
+    published = sta.load_model("MCG-NJU/videomae-small-finetuned-kinetics")
+    assert published.config.heads == 6
+    assert "was trained with 6" in published.notes[0]
+    assert sta.load_model("owner/small").config.heads == 16
+
+
+def test_an_address_that_cannot_be_reached_is_said_at_once_unless_the_job_has_begun(
+    server, monkeypatch
+):
+    address = "http://127.0.0.1:9/a?sig=" + SECRET
+    monkeypatch.setattr(reach, "PAUSE", 0)
+    asked = []
+    monkeypatch.setattr(sources, "fetch", lambda found: asked.append(found.shown))
+    with pytest.raises(sta.CheckpointError, match="127.0.0.1:9 cannot be reached") as caught:
+        locate(address)
+    assert SECRET not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert asked == []
+    locate(address, patient=True)
+    assert asked == ["http://127.0.0.1:9/a"]
+
+
+def test_a_proxy_is_what_must_be_reached_where_one_is_set(server, monkeypatch):
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.setenv("http_proxy", server.address)
+    assert reach.unreachable("http://example.invalid/a") == ""
+    monkeypatch.setenv("http_proxy", "127.0.0.1:9")
+    monkeypatch.setattr(reach, "PAUSE", 0)
+    assert reach.unreachable("http://example.invalid/a") == "Connection refused"
 
 
 def test_an_index_that_names_files_elsewhere_or_absent_ones_is_refused(tmp_path):

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests import scripted_storage, videos
+from tests.disks import small_disk
 from tests.scripted_storage import SECRET, Storage
 from workers import fetching, objects
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
@@ -54,6 +55,21 @@ def test_nothing_is_left_in_the_temporary_folder(
         assert list(tmp_path.iterdir()) == []
         assert Path(source.path).read_bytes() == b"abc" * 1000
     assert len(os.listdir("/proc/self/fd")) <= before + 1  # the client's connection
+
+
+def test_a_full_temporary_folder_is_named_with_what_is_needed(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.objects["/bucket/key"] = bytes(4_000_000)
+    with small_disk(tmp_path / "disk", megabytes=1) as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk.folder))
+        monkeypatch.setattr(fetching, "MEMORY_BYTES", 0)
+        result = failure("s3://bucket/key")
+    assert result.error_type is ErrorType.internal
+    assert result.message.startswith(
+        f"no space left in {disk.folder} for fetching an object of 4,000,000 bytes ("
+    )
+    assert "TMPDIR names another folder" in result.message
 
 
 def test_a_broken_connection_is_taken_up_where_it_broke(storage: Storage) -> None:

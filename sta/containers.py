@@ -1,0 +1,122 @@
+"""The parameters inside what a .pth file unpickles to, under whatever keys they lie."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from sta.errors import CheckpointError
+
+# DeepSpeed and VideoMAE, torchvision and timm, Lightning and MMEngine, SlowFast.
+_PLAIN = ("module", "model", "state_dict", "model_state", "model_state_dict")
+
+# Moving averages: timm, VideoMAE and torchvision, hooks of MMEngine's users, others.
+_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
+
+_DEEPEST = 4
+_NUMBERS = (int, float, type(None))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds.
+
+    Attributes:
+        tensors: parameters by name, as the file names them.
+        arguments: those of the training, if the file has them.
+        notes: which of several sets of weights was taken, in lines.
+    """
+
+    tensors: dict[str, Tensor]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def unwrap(loaded: object, shown: str) -> Contents:
+    """The parameters of a file; of those that hold a moving average too, the average.
+
+    Args:
+        loaded: what the file unpickles to.
+        shown: what messages call it.
+
+    Raises:
+        CheckpointError: it holds no dictionary of tensors, or several and does not say which one
+            is the model.
+    """
+    notes: list[str] = []
+    arguments: Mapping[str, Any] = {}
+    while not _is_state(loaded):
+        if not isinstance(loaded, Mapping):
+            raise CheckpointError(f"{shown} holds no dictionary of tensors")
+        arguments = arguments or _arguments(loaded.get("args"))
+        key, note = _chosen(loaded, shown)
+        notes += [note] if note else []
+        loaded = loaded[key]
+    assert isinstance(loaded, Mapping)
+    tensors = {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+    return Contents(tensors, arguments, tuple(notes))
+
+
+def _chosen(loaded: Mapping[str, Any], shown: str) -> tuple[str, str]:
+    """The key under which the weights lie, and what is said of the choice."""
+    plain, averaged = (
+        [key for key in keys if _leads(loaded.get(key))] for keys in (_PLAIN, _AVERAGED)
+    )
+    if averaged and plain and averaged[0] == "ema_state_dict" and _of_mmengine(loaded):
+        # Its hook exchanges the two when it saves, so that the average is in the usual place.
+        return plain[0], (
+            f"{shown}: loads the moving average (EMA) of the weights, which MMEngine keeps under "
+            f"{plain[0]}, and not the last weights, which it keeps under ema_state_dict"
+        )
+    keys = averaged or plain
+    if not keys:
+        raise CheckpointError(f"{shown} holds no dictionary of tensors")
+    if len(keys) > 1:
+        raise CheckpointError(
+            f"{shown} holds weights under {' and '.join(keys)} and does not say which are the "
+            "model; save one of them alone"
+        )
+    if averaged and plain:
+        return keys[0], (
+            f"{shown}: loads the moving average (EMA) of the weights, {keys[0]}, and not {plain[0]}"
+        )
+    unread = [key for key in _AVERAGED if isinstance(loaded.get(key), Mapping | list)]
+    if unread:
+        return keys[0], (f"{shown}: loads {keys[0]}; {unread[0]} is in a form that is not known")
+    return keys[0], ""
+
+
+def _of_mmengine(loaded: Mapping[str, Any]) -> bool:
+    meta = loaded.get("meta")
+    return isinstance(meta, Mapping) and "mmengine_version" in meta
+
+
+def _leads(value: object, depth: int = 0) -> bool:
+    """Whether parameters lie in it."""
+    if _is_state(value):
+        return True
+    return (
+        depth < _DEEPEST
+        and isinstance(value, Mapping)
+        and any(_leads(value.get(key), depth + 1) for key in (*_PLAIN, *_AVERAGED))
+    )
+
+
+def _is_state(value: object) -> bool:
+    """Whether it maps names to tensors, but for counters beside them."""
+    return (
+        isinstance(value, Mapping)
+        and any(isinstance(each, Tensor) for each in value.values())
+        and all(isinstance(name, str) for name in value)
+        and all(isinstance(each, (Tensor, *_NUMBERS)) for each in value.values())
+    )
+
+
+def _arguments(args: object) -> Mapping[str, Any]:
+    if isinstance(args, argparse.Namespace):
+        return vars(args)
+    return args if isinstance(args, Mapping) else {}

@@ -1,0 +1,73 @@
+"""The license of weights, where their file, their card or their configuration states one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_KEYS = ("license", "licence")
+_FRONT_MATTER = re.compile(r"\A\ufeff?---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
+
+# Hub repositories whose license is known, for where the card cannot be read.
+_KNOWN = {"MCG-NJU/videomae": "CC-BY-NC-4.0"}
+
+
+def stated_license(
+    metadata: Mapping[str, str],
+    *,
+    card: Path | None = None,
+    config: Mapping[str, Any] | None = None,
+    hub_id: str = "",
+) -> str:
+    """The license and where it is stated; "" where it is not.
+
+    Args:
+        metadata: of a safetensors file.
+        card: README.md beside the weights.
+        config: config.json beside the weights.
+        hub_id: the hub repository that the weights come from.
+    """
+    if said := _of_mapping(metadata):
+        return f"{said} (stated in the file)"
+    if card is not None and (said := _of_card(card)):
+        return f"{said} (stated in README.md)"
+    if said := _of_mapping(config or {}):
+        return f"{said} (stated in config.json)"
+    for prefix, known in _KNOWN.items():
+        if hub_id.startswith(prefix):
+            return f"{known} (stated by the hub repository {hub_id})"
+    return ""
+
+
+def _of_mapping(content: Mapping[str, Any]) -> str:
+    return next((said for key in _KEYS if isinstance(said := content.get(key), str) and said), "")
+
+
+def _of_card(card: Path) -> str:
+    """`license` of a model card's front matter, or `license_name` where that says other."""
+    try:
+        found = _FRONT_MATTER.match(card.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ""
+    values = _entries(found[1]) if found else {}
+    said = values.get("license", "")
+    return values.get("license_name", said) if said == "other" else said
+
+
+def _entries(text: str) -> dict[str, str]:
+    """The plain entries of a block of YAML; of a list its first item."""
+    values: dict[str, str] = {}
+    key = ""
+    for line in text.splitlines():
+        if entry := re.match(r"([\w-]+):\s*(.*)", line):
+            key, value = entry[1], entry[2]
+        elif item := re.match(r"\s*-\s+(.*)", line):
+            value = item[1]
+        else:
+            continue
+        value = re.sub(r"\s+#.*", "", value).strip().strip("\"'")
+        if value:
+            values.setdefault(key, value)
+    return values

@@ -1,0 +1,80 @@
+"""Whether a server can be reached at all, told within seconds.
+
+Name resolution alone can take half a minute where the network drops packets, and clients retry. A
+command line that names an address is checked before any work, and its user waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import urllib.request
+from collections.abc import Callable
+from threading import Thread
+from time import monotonic, sleep
+from urllib.parse import urlsplit
+
+# Until a server counts as one that cannot be reached, however many attempts fit.
+SECONDS = 5.0
+PAUSE = 1.0
+_ATTEMPTS = 2
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong with the network, without the address that an error's text may carry."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, TimeoutError):
+            return "the server did not answer in time"
+        if isinstance(seen, OSError) and seen.strerror:
+            return seen.strerror
+        nested = next((each for each in seen.args if isinstance(each, BaseException)), None)
+        seen = seen.__cause__ or seen.__context__ or nested
+    return type(error).__name__
+
+
+def unanswered(ask: Callable[[], object]) -> str:
+    """Why a server cannot be reached; "" if it can.
+
+    Args:
+        ask: connects to it; any exception means that it could not.
+    """
+    deadline = monotonic() + SECONDS
+    said = ""
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            sleep(max(0.0, min(PAUSE, deadline - monotonic())))
+        answers: list[str] = []
+        # A thread, since nothing else ends a name resolution; it ends by itself later.
+        thread = Thread(target=lambda into=answers: into.append(_tried(ask)), daemon=True)
+        thread.start()
+        thread.join(max(0.0, deadline - monotonic()))
+        if not answers:
+            return said or f"no answer within {SECONDS:.0f} s"
+        if not answers[0]:
+            return ""
+        said = answers[0]
+    return said
+
+
+def _tried(ask: Callable[[], object]) -> str:
+    try:
+        ask()
+    except Exception as error:  # whatever a client raises
+        return reason(error)
+    return ""
+
+
+def unreachable(address: str) -> str:
+    """Why no connection to the host of an address, or to its proxy, can be made; "" if one can."""
+    return unanswered(lambda: _connect(address))
+
+
+def _connect(address: str) -> None:
+    parts = urlsplit(address)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if proxy and parts.hostname and not urllib.request.proxy_bypass(parts.hostname):
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    with contextlib.closing(socket.create_connection((parts.hostname, port), timeout=SECONDS)):
+        pass
