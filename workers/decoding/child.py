@@ -177,7 +177,7 @@ def _decoder(name: str, progress: Progress) -> Callable[..., Decoded]:
         from workers.decoding import decord
 
         decord.require()
-        return decord.decode
+        return partial(decord.decode, progress=progress)
     from workers.decoding import pyav
 
     return partial(pyav.decode, progress=progress)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ import numpy as np
 from workers.decoding import colors, pyav
 from workers.decoding.damage import Damage
 from workers.decoding.decoded import Decoded
-from workers.decoding.endings import Ending, ending
+from workers.decoding.endings import ending
 from workers.decoding.frames import Allocate, FrameStore
 from workers.decoding.packets import read_table
 from workers.decoding.plan import Floats, PacketTable, length_s, select
+from workers.decoding.progress import Progress
 from workers.decoding.reading import Reading
 from workers.decoding.units import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure
@@ -53,16 +55,37 @@ def require() -> None:
         ) from error
 
 
+@dataclass(frozen=True)
+class _Job:
+    source: Source
+    unit: Unit
+    protocol: Protocol
+    limits: DecodeLimits
+    allocate: Allocate
+    progress: Progress
+
+
 def decode(
-    source: Source, unit: Unit, protocol: Protocol, limits: DecodeLimits, allocate: Allocate
+    source: Source,
+    unit: Unit,
+    protocol: Protocol,
+    limits: DecodeLimits,
+    allocate: Allocate,
+    *,
+    progress: Progress | None = None,
 ) -> Decoded:
     """Decode the frames that ``protocol`` takes from ``unit``; raises UnitFailure."""
-    with Reading(source, max_pixels=limits.max_pixels) as reading:
+    job = _Job(source, unit, protocol, limits, allocate, progress or Progress())
+    with Reading(source, max_pixels=limits.max_pixels, progress=job.progress) as reading:
         table = read_table(reading.whole(), reading.stream, size=source.size)
         suited = _is_suited(reading, table)
-        lost = ending(source, reading.stream, frame_s=table.frame_s)
-    decoded = _decode(source, unit, protocol, limits, allocate, table, lost) if suited else None
-    return pyav.decode(source, unit, protocol, limits, allocate) if decoded is None else decoded
+        damage = Damage(table.cut, ending(source, reading.stream, frame_s=table.frame_s))
+        if suited:
+            reading.expect(len(table.pts))
+    decoded = _decode(job, table, damage) if suited else None
+    if decoded is not None:
+        return decoded
+    return pyav.decode(source, unit, protocol, limits, allocate, progress=job.progress)
 
 
 def _is_suited(reading: Reading, table: PacketTable) -> bool:
@@ -83,29 +106,25 @@ def _is_suited(reading: Reading, table: PacketTable) -> bool:
     )
 
 
-def _decode(
-    source: Source,
-    unit: Unit,
-    protocol: Protocol,
-    limits: DecodeLimits,
-    allocate: Allocate,
-    table: PacketTable,
-    end: Ending,
-) -> Decoded | None:
+def _decode(job: _Job, table: PacketTable, damage: Damage) -> Decoded | None:
     """By decord; None where it counts or times the frames otherwise than their packets."""
-    with _reader(source.path) as reader:
+    with _reader(job.source.path) as reader:
         times, expected = _times(reader), table.times()
         if len(times) != len(expected) or np.abs(times - expected).max() > _SAME_TIME_S:
             return None
-        selection = select(expected, unit, protocol)
+        selection = select(expected, job.unit, job.protocol)
         store = FrameStore(
-            len(selection.wanted), protocol, allocate, output_bytes=limits.output_bytes
+            len(selection.wanted),
+            job.protocol,
+            job.allocate,
+            output_bytes=job.limits.output_bytes,
         )
         for at in range(0, len(selection.wanted), _AT_ONCE):
             batch = reader.get_batch(selection.wanted[at : at + _AT_ONCE]).asnumpy()
             for row, rgb in enumerate(batch, start=at):
                 store.place(row, rgb)
-    lost = Damage(table.cut, end).lost(len(expected))
+            job.progress.alive()
+    lost = damage.lost(len(expected))
     last_s = float(table.duration[table.order()[-1]]) * table.tick_s
     duration_s = length_s(expected, last_s, table.frame_s)
     return Decoded.of(selection, store.shape, expected, duration_s, lost)

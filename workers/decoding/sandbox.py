@@ -29,13 +29,14 @@ _NO_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory", "out of memo
 class SandboxedDecoder:
     """Fetches, decodes, samples and resizes units in a persistent child process.
 
-    ``decoder``: "pyav" (the default; right on every file it was measured on) or "decord".
+    ``decoder``: "pyav" (the default) or "decord", which leaves to PyAV the files of which it would
+    give other frames.
     Raises ValueError for another one and RuntimeError where the child cannot start, such as when
     decord is not installed. Use one per thread; ``close`` it, or use it as a context manager.
 
     A child that dies gets one more try, in a fresh child and always on PyAV: a crash may be the
-    late effect of an earlier file, or of the system's lack of memory; and decord gives wrong frames
-    for some files, which nobody who chose PyAV must get. A time-out gets none, as it would double
+    late effect of an earlier file, or of the system's lack of memory; and decord, which has had no
+    release for years, is trusted with a file once. A time-out gets none, as it would double
     the longest wait there is; nor does PyAV where memory was lacking, as it would be again.
     """
 
