@@ -178,8 +178,8 @@ def text_format(name: str, lines: Sequence[str]) -> TextFormat:
     if fitting:
         return fitting[0]
     raise NotAListError(
-        f"it is no list of videos that is known here: its first line names no column uri (or path, "
-        f"file_name, url, ...) and is no `path label`; it is {shown(filled[0])}"
+        f"its first line names no column uri (or path, file_name, url, ...) and is no `path label` "
+        f"of a video; it is {shown(filled[0])}"
     )
 
 

@@ -210,7 +210,7 @@ def test_a_text_without_an_extension_is_a_list_where_it_looks_like_one(tmp_path)
     (tmp_path / "only paths").write_text("my v0.mp4\na, b.mp4\n")
     assert [v.video_id for v in found(tmp_path / "only paths")] == ["my v0.mp4", "a, b.mp4"]
     (tmp_path / "notes").write_text("Dear diary,\nnothing happened.\n")
-    with pytest.raises(UsageError, match="no list of videos .* it is 'Dear diary,'"):
+    with pytest.raises(UsageError, match="names no column uri .* it is 'Dear diary,'"):
         found(tmp_path / "notes")
 
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.next_steps import OtherRun, short_path
 from pipeline.run_directory import RunDirectory
 from pipeline.storage import Location
-from pipeline.summary import first_labeled, summary
+from pipeline.summary import _accuracy, first_labeled, summary
 from tests.pipeline.synthetic_runs import (
     ON_GPU,
     PRICES,
@@ -199,3 +199,26 @@ def test_a_finished_run_is_told_of_when_the_folder_that_the_job_ran_in_is_gone(
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert short_path("/labels/2026-11-25") == "/labels/2026-11-25"
+
+
+@pytest.mark.parametrize(
+    ("judged", "right", "unknown", "told"),
+    [
+        (0, 0, 0, ""),
+        (8, 6, 0, "Accuracy:  75.0 % of 8 videos with a true label"),
+        (
+            6,
+            6,
+            2,
+            "Accuracy:  100.0 % of 6 videos with a true label; 2 of 8 labels are not among the "
+            "model's classes, such as 'yak'",
+        ),
+        (0, 0, 8, "Accuracy:  none of the 8 labels is one of the model's classes, such as 'yak'"),
+    ],
+)
+def test_accuracy_is_told_of_labels_that_the_model_has_and_of_no_others(
+    judged, right, unknown, told
+):
+    totals = {"judged": judged, "right": right, "unknown_truths": unknown}
+    lines = _accuracy(totals | {"unknown_examples": ["yak"]})
+    assert " ".join(" ".join(lines).split()) == " ".join(told.split())
