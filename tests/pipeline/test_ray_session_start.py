@@ -3,6 +3,7 @@
 import collections
 import logging
 import shutil
+import socket
 import sys
 
 import pytest
@@ -36,8 +37,9 @@ def failing(monkeypatch):
 def test_a_ray_that_does_not_start_is_one_line(failing, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert failing() == "Ray could not be started: Timed out waiting for file x"
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    assert failing() == "Ray could not be joined: Timed out waiting for file x"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        assert failing() == "Ray could not be joined: Timed out waiting for file x"
 
 
 def test_a_full_temporary_folder_is_named(failing, monkeypatch, tmp_path):

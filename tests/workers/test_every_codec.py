@@ -11,6 +11,7 @@ import av.error
 import numpy as np
 import pytest
 
+from pipeline.manifest import unit_spans
 from tests import videos
 from tests.workers import codec_videos as codecs
 from workers.decoding import DecodedUnit, SandboxedDecoder, pyav
@@ -109,7 +110,7 @@ def assert_equal_to_sequential(path: Path, truth: Truth, *, rate: int = codecs.R
 def assert_segments_equal(path: Path, truth: Truth, rate: int) -> None:
     """Segment by segment as in one piece, and with each frame at its time."""
     count = len(truth.frames)
-    edges = [start for start, _ in DENSE.stretches(count / rate)]
+    edges = [start or 0.0 for start, _ in unit_spans(count / rate, DENSE.unit_s)]
     results = Decode().segments(path, edges)
     assert sum(result.frame_count for result, _ in results) == count
     assert [result.lost_frames for result, _ in results] == [0] * len(results)
