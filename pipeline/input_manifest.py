@@ -113,23 +113,34 @@ def is_list(location: Location, head: bytes) -> bool:
     return other == TEXT
 
 
-def list_videos(location: Location) -> Iterator[Video]:
+def list_videos(location: Location, unread: dict[str, None]) -> Iterator[Video]:
     """Videos of a list in a file; relative addresses are taken from the file's own folder.
+
+    Args:
+        location: the file.
+        unread: takes the names of columns that are not read, as soon as they are known.
 
     Raises:
         UsageError: the list cannot be read, or a row is wrong; the message names the row.
     """
-    return _videos(location, _file_rows(location), posixpath.dirname(location.uri))
+    return _videos(location, _file_rows(location, unread), posixpath.dirname(location.uri))
 
 
-def parquet_videos(folder: Location, files: Iterable[Location]) -> Iterator[Video]:
+def parquet_videos(
+    folder: Location, files: Iterable[Location], unread: dict[str, None]
+) -> Iterator[Video]:
     """Videos of a list in several Parquet files; relative addresses are taken from the folder.
+
+    Args:
+        folder: that holds them.
+        files: the files.
+        unread: takes the names of columns that are not read, as soon as they are known.
 
     Raises:
         UsageError: a file cannot be read, or a row is wrong; the message names file and row.
     """
     for file in files:
-        yield from _videos(file, _parquet_rows(file), folder.uri)
+        yield from _videos(file, _parquet_rows(file, unread), folder.uri)
 
 
 def _videos(location: Location, rows: Iterator[_Row], base: str) -> Iterator[Video]:
@@ -176,22 +187,24 @@ class _Look:
         return next(line for line in self.lines if line.strip())
 
 
-def _file_rows(location: Location) -> Iterator[_Row]:
+def _file_rows(location: Location, unread: dict[str, None]) -> Iterator[_Row]:
     head = location.read_head(_HEAD_BYTES)
     name = location.name.lower().removesuffix(".gz")
     if head[:4] == b"PAR1" or name.endswith(".parquet"):
-        yield from _parquet_rows(location)
+        yield from _parquet_rows(location, unread)
         return
     look = _look(head)
     with _opened(location, look) as text:
         if _JSON_LIST.match(look.first):
-            yield from _json_rows(_json_items(text))
+            yield from _json_rows(_json_items(text), unread)
         elif _is_object(look.first) or name.endswith((".jsonl", ".ndjson")):
-            yield from _json_rows(_json_lines(text))
+            yield from _json_rows(_json_lines(text), unread)
         elif _JSON_OBJECT.match(look.first):
             raise NotAListError(f"it looks like {json_kind(_document(text))}")
         else:
-            for number, row in text_format(location.name, look.lines).rows(text):
+            written = text_format(location.name, look.lines)
+            unread.update(dict.fromkeys(written.columns.unread if written.columns else ()))
+            for number, row in written.rows(text):
                 yield f"line {number}", row
 
 
@@ -276,7 +289,7 @@ def _filled(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _json_rows(items: Iterable[tuple[str, Any]]) -> Iterator[_Row]:
+def _json_rows(items: Iterable[tuple[str, Any]], unread: dict[str, None]) -> Iterator[_Row]:
     """Rows under our names; objects may name different columns."""
     columns: dict[tuple[str, ...], Columns] = {}
     for place, item in items:
@@ -290,6 +303,7 @@ def _json_rows(items: Iterable[tuple[str, Any]]) -> Iterator[_Row]:
                 columns[names] = columns_of(names)
             except NotAListError as error:
                 raise NotAListError(f"of its objects, {place}: {error}") from None
+            unread.update(dict.fromkeys(columns[names].unread))
         yield place, columns[names].of(item)
 
 
@@ -301,11 +315,12 @@ def _document(text: io.TextIOBase) -> Any:
         return {}
 
 
-def _parquet_rows(location: Location) -> Iterator[_Row]:
+def _parquet_rows(location: Location, unread: dict[str, None]) -> Iterator[_Row]:
     filesystem, path = location.filesystem()
     with pq.ParquetFile(path, filesystem=filesystem) as file:
         schema = file.schema_arrow
         columns = columns_of(schema.names)
+        unread.update(dict.fromkeys(columns.unread))
         for ours, theirs in columns.names.items():
             _check_type(ours, schema.field(theirs))
         number = 0

@@ -66,9 +66,15 @@ class NotAListError(ValueError):
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the columns of a list stand: our names to theirs, as far as they are there."""
+    """Where the columns of a list stand.
+
+    Attributes:
+        names: our names to theirs, as far as they are there.
+        unread: their other columns.
+    """
 
     names: dict[str, str]
+    unread: tuple[str, ...] = ()
 
     def of(self, row: dict[str, Any]) -> dict[str, Any]:
         """A row under our names."""
@@ -209,7 +215,7 @@ def columns_of(names: Sequence[str]) -> Columns:
             f"it has no column uri (or path, file_name, url, ...); it has "
             f"{', '.join(map(str, names)) or 'none'}"
         )
-    return Columns(found)
+    return Columns(found, tuple(name for name in names if name and name not in found.values()))
 
 
 def shown(line: str) -> str:

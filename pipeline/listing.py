@@ -62,6 +62,7 @@ class Listing:
         skipped: what was left out, counted by extension or by another reason.
         found: videos found so far.
         is_list: whether the source is a list of videos; known when the first video has come.
+        unread: names of the list's columns that are not read, in their order.
     """
 
     source: str
@@ -70,6 +71,7 @@ class Listing:
     skipped: Counter[str] = field(default_factory=Counter)
     found: int = 0
     is_list: bool = False
+    unread: dict[str, None] = field(default_factory=dict)
     _tables: list[str] = field(default_factory=list, repr=False)
     _reported: float = field(default_factory=time.monotonic, repr=False)
 
@@ -114,7 +116,7 @@ class Listing:
             yield video
             return
         self.is_list = True
-        yield from list_videos(location)
+        yield from list_videos(location, self.unread)
 
     def _searched(self, location: Location, files: Iterator[Video]) -> Iterator[Video]:
         """The videos among files, or where there is none, those that their Parquet files list."""
@@ -126,7 +128,8 @@ class Listing:
             self.is_list = True
             self.skipped[".parquet"] -= len(self._tables)
             self.skipped += Counter()  # drops what is left out no more
-            yield from parquet_videos(location, map(Location, sorted(self._tables)))
+            tables = map(Location, sorted(self._tables))
+            yield from parquet_videos(location, tables, self.unread)
 
     def _may_be_video(self, name: str, uri: str) -> bool:
         """Whether a file may be a video by its name below the source; what is not is counted."""

@@ -192,8 +192,8 @@ def test_ids_and_names_of_classes_become_names_in_the_manifest(archive, tmp_path
     checkpoint = make_checkpoint(tmp_path)
     classes = sta.load_model(str(checkpoint)).labels
     labels = ["2", classes[3].upper(), "yak", ""]
-    lines = [f"{archive}/a.mp4,{number},{label}" for number, label in enumerate(labels)]
-    (tmp_path / "list.csv").write_text("\n".join(["uri,video_id,label", *lines]))
+    lines = [f"{archive}/a.mp4,{number},{label},7" for number, label in enumerate(labels)]
+    (tmp_path / "list.csv").write_text("\n".join(["uri,video_id,label,start", *lines]))
     options = LabelOptions(
         task="k400",
         source=str(tmp_path / "list.csv"),
@@ -205,7 +205,9 @@ def test_ids_and_names_of_classes_become_names_in_the_manifest(archive, tmp_path
     rows = pq.read_table(plan.run.manifest.uri).sort_by("video_id")["label"].to_pylist()
     assert rows == [classes[2], classes[3], "yak", None]
     said = "1 of 3 labels are not among the model's classes, such as 'yak'"
-    assert said in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert f"columns of {options.source} that are not read: start" in printed
 
 
 def test_an_empty_name(refused, archive, random_checkpoint):

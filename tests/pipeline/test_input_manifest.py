@@ -372,6 +372,23 @@ def test_the_output_of_a_run_and_a_delta_table_are_no_lists(tmp_path):
         found(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_columns_that_are_not_read_are_told(tmp_path, kind):
+    """A label under a name that is not known here would be lost without a word."""
+    path = tmp_path / f"list.{kind}"
+    row = {"": "0", "uri": "a.mp4", "ground truth": "jump", "start": "3"}
+    if kind == "csv":
+        path.write_text("\n".join([",".join(row), ",".join(row.values())]))
+    elif kind == "jsonl":
+        path.write_text(json.dumps(row) + "\n" + json.dumps({"uri": "b.mp4", "end": 4}))
+    else:
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    listing = Listing(str(path))
+    list(listing.videos())
+    wanted = ["ground truth", "start"] + (["end"] if kind == "jsonl" else [])
+    assert list(listing.unread) == wanted
+
+
 def test_a_video_that_a_list_names_twice_is_refused_with_its_rows(tmp_path):
     rows = [f"v{number}.mp4,{number % 4}" for number in range(50)]
     (tmp_path / "list.csv").write_text("\n".join([*rows, "v7.mp4,7"]))
