@@ -184,7 +184,7 @@ def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
     unit_s = None if every_s is None else plan.protocol.unit_s
     counts = write_manifest(videos, run.manifest, unit_s=unit_s)
     if listing.unread:
-        _say(f"columns of {options.source} that are not read: {', '.join(listing.unread)}")
+        say(f"columns of {options.source} that are not read: {', '.join(listing.unread)}")
     content = {
         "version": RUN_VERSION,
         "created": now(),
