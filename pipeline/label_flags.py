@@ -101,7 +101,7 @@ def add_model_flags(made: argparse.ArgumentParser) -> None:
         "--labels",
         type=Path,
         metavar="F",
-        help="class names for a checkpoint without them: one per line, CSV, TSV or JSON, ids or not",
+        help="class names for a checkpoint without them: one per line, CSV, TSV or JSON",
     )
 
 
