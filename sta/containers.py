@@ -84,9 +84,11 @@ def _chosen(loaded: Mapping[str, Any], shown: str) -> tuple[str, str]:
         return keys[0], (
             f"{shown}: loads the moving average (EMA) of the weights, {keys[0]}, and not {plain[0]}"
         )
-    unread = [key for key in _AVERAGED if isinstance(loaded.get(key), Mapping | list)]
-    if unread:
-        return keys[0], (f"{shown}: loads {keys[0]}; {unread[0]} is in a form that is not known")
+    unread = [
+        key for key in _AVERAGED if isinstance(held := loaded.get(key), Mapping | list) and held
+    ]
+    if unread and not averaged:
+        return keys[0], f"{shown}: loads {keys[0]}; {unread[0]} is in a form that is not known"
     return keys[0], ""
 
 

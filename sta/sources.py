@@ -190,7 +190,9 @@ class _Hub:
         self.hub_id = hub_id
         self.repository, _, revision = hub_id.partition("@")
         self.revision = revision or None
-        self.offline = "" if patient else self._offline()
+        self.offline = self._offline()
+        if patient and self.offline and not self._is_cached():
+            self.offline = ""  # the hub's client tries for longer
 
     def located(self) -> Located:
         """Its files.

@@ -173,6 +173,14 @@ def test_a_hub_that_cannot_be_reached_is_one_line_that_says_what_was_tried(
     assert capfd.readouterr().err == ""
 
 
+def test_a_job_that_has_begun_leaves_the_hub_to_its_clients_patience(no_hub, monkeypatch):
+    paused = []
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", paused.append)
+    with pytest.raises(sta.CheckpointError, match="127.0.0.1:9 cannot be reached"):
+        sta.load_model("owner/name", patient=True)
+    assert len(paused) > 1
+
+
 @pytest.fixture
 def hang(monkeypatch):
     """A network that drops packets: names are resolved when the test ends, and not before."""
@@ -220,6 +228,7 @@ def test_without_the_hub_its_cache_is_used_and_that_is_said(hub, tmp_path, monke
         "owner/name: http://127.0.0.1:9 cannot be reached (Connection refused); loads the copy in "
         "the hub's cache",
     )
+    assert formats.same_weights(sta.load_model("owner/name", patient=True), model)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in sta.load_model("owner/name").notes[0]
     # Without its configuration it would be another model.

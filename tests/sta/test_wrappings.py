@@ -114,6 +114,7 @@ def test_a_wrapped_file_gives_the_logits_of_the_plain_one(tmp_path, layout, cont
     torch.save(CONTAINERS[container](state), tmp_path / "file.pth")
     loaded = sta.load_model(tmp_path / "file.pth")
     assert same_weights(loaded, model)
+    assert loaded.notes == ()
     clips = torch.randn(1, *model.config.input_shape)
     with torch.inference_mode():
         assert torch.equal(loaded(clips).logits, model(clips).logits)
@@ -223,7 +224,7 @@ def test_the_moving_average_is_loaded_and_that_is_said(tmp_path, writer, caplog)
 def test_an_average_that_is_empty_or_in_an_unknown_form_is_not_taken_for_one(tmp_path):
     last, _ = last_and_average()
     state = last.state_dict()
-    for ema, notes in ((None, 0), ("", 0), ({"shadow": list(state.values())}, 1)):
+    for ema, notes in ((None, 0), ("", 0), ({}, 0), ({"shadow": list(state.values())}, 1)):
         torch.save({"model": state, "ema": ema}, tmp_path / "file.pth")
         model = sta.load_model(tmp_path / "file.pth")
         assert same_weights(model, last)
