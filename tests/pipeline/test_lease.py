@@ -164,10 +164,10 @@ def test_a_beat_that_storage_holds_up_does_not_bring_a_lease_back(tmp_path, monk
     root, write = Location.of(str(tmp_path)), Location.write_bytes
     began, go_on, written = threading.Event(), threading.Event(), threading.Event()
 
-    def held_up(place, content):
+    def held_up(place, content, **settings):
         began.set()
         go_on.wait(300)
-        write(place, content)
+        write(place, content, **settings)
         written.set()
 
     monkeypatch.setattr(Location, "write_bytes", held_up)
