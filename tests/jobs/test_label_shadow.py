@@ -103,7 +103,7 @@ def test_another_sample_is_another_run(run, arguments):
     ("flags", "said"),
     [
         (["--shadow", "2"], "0 to 1"),
-        (["--shadow", "some"], "invalid"),
+        (["--shadow", "some"], "a share is written 1% or 0.01"),
         (["--shadow", "1"], "as 1% or as 100%"),
         (["--min-agreement", "0.9"], "needs --shadow"),
         (["--shadow", "1%", "--r", "0"], "nothing is pruned"),
