@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -61,7 +65,20 @@ OPTIONS: dict[str, list[dict[str, str]]] = {
 }
 
 
-def encoders() -> list[str]:
+@contextmanager
+def ordinary_scheduling() -> Iterator[None]:
+    """Keeps this thread an ordinary one: opened by root, libsvtav1 makes it a real-time thread, and
+    with it every process that it starts from then on.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
+@cache
+def encoders() -> tuple[str, ...]:
     """The video encoders here that need no device and take frames of a small size."""
     found = []
     for name in sorted(codecs_available):
@@ -73,7 +90,7 @@ def encoders() -> list[str]:
             continue
         if codec.name == name and _encodes(name):
             found.append(name)
-    return found
+    return tuple(found)
 
 
 def muxers() -> list[str]:
@@ -86,7 +103,7 @@ def write(path: Path, muxer: str, encoder: str, options: dict[str, str]) -> int:
     """Write a video, and say how many frames; raises what PyAV does where the two do not match."""
     width, height = _SIZES.get(encoder, _SIZE)
     frames = FRAMES if height < 500 else 8
-    with av.open(str(path), "w", format=muxer) as container:
+    with ordinary_scheduling(), av.open(str(path), "w", format=muxer) as container:
         stream = container.add_stream(
             encoder, rate=RATE, options={"g": "12", "strict": "-2", **options}
         )
@@ -125,7 +142,8 @@ def _encodes(name: str) -> bool:
         context.pix_fmt = pixel_format(name)
         frame = av.VideoFrame(context.width, context.height, context.pix_fmt)
         frame.pts = 0
-        return len(context.encode(frame) + context.encode(None)) > 0
+        with ordinary_scheduling():
+            return len(context.encode(frame) + context.encode(None)) > 0
     except (av.error.FFmpegError, ValueError):
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -317,3 +318,12 @@ def test_decord_does_not_decode_what_it_would_get_wrong(
         videos.cut_copy(whole, tmp_path / "cut.mp4", skip=7),
     ):
         assert_decord_is_right(decord, path)
+
+
+@pytest.mark.parametrize("encoder", sorted(USUAL))
+def test_writing_a_video_leaves_the_scheduling_of_the_process_as_it_was(
+    encoder: str, tmp_path: Path
+) -> None:
+    before = os.sched_getscheduler(0)
+    codecs.write(tmp_path / "a.mkv", "matroska", encoder, codecs.OPTIONS.get(encoder, [{}])[0])
+    assert os.sched_getscheduler(0) == before
