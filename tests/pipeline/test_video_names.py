@@ -10,10 +10,11 @@ from pipeline.video_names import AMBIGUOUS_EXTENSIONS, VIDEO_EXTENSIONS
 from tests.corpus import CORPUS, expected, files, needs_corpus
 from workers.decoding.opening import FORMATS
 
-# What else these containers hold: sound, pictures, subtitles and lists of segments.
+# What else these names are given to: sound, pictures, subtitles, lists of segments; programs,
+# geometry, archives of games.
 NO_VIDEO = {
     *("m4a", "m4b", "isma", "mka", "wma", "ra", "ogg", "oga", "opus", "spx"),
-    *("avif", "heic", "heif", "mpo", "mks", "ism"),
+    *("avif", "heic", "heif", "mpo", "mks", "ism", "swf", "drc", "cpk", "flm"),
 }
 
 # What cameras, recorders and archives call their videos.
