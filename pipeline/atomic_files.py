@@ -25,6 +25,8 @@ import pyarrow.fs as pafs
 
 from pipeline.delegation import Delegating
 
+_FAILED = "failed_path"
+
 HIDDEN_NAME = re.compile(r"\.writing-[0-9a-f]{16}")
 
 # On a file system without locks age alone tells that a file was left behind.
@@ -106,7 +108,9 @@ class AtomicFile:
             self._failed = True
             if error.errno is None:
                 raise
-            raise OSError(error.errno, error.strerror, self._path) from error
+            named = OSError(error.errno, error.strerror, self._path)
+            named.__dict__[_FAILED] = self._path
+            raise named from error
         except BaseException:
             self._failed = True
             raise
@@ -155,6 +159,15 @@ class AtomicFile:
     def __del__(self) -> None:
         if hasattr(self, "_file") and not self._file.closed:
             self.discard()
+
+
+def failed_path(error: OSError) -> str | None:
+    """The file whose writing failed by this error; None for errors of other origin.
+
+    Unlike an error's `filename` it stands in what is sent from process to process, whatever is done
+    to the error's arguments on the way.
+    """
+    return error.__dict__.get(_FAILED)
 
 
 def sweep(folder: str) -> int:

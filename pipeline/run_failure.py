@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 import ray
 
+from pipeline.atomic_files import failed_path
 from pipeline.commits import committed
 from pipeline.errors import RunError
 from pipeline.manifest import count_rows
@@ -48,7 +49,9 @@ def run_failure(
     """
     causes = list(_causes(error))
     for cause in causes:
-        if isinstance(cause, RunError):
+        # What Ray raises is an instance of the class of its cause too, with a traceback for a text.
+        if isinstance(cause, RunError) and not isinstance(cause, ray.exceptions.RayError):
+            cause.args = (_first_line(cause),)
             return cause
     if run_id is not None and (lost := run.lost(run_id)) is not None:
         return lost
@@ -92,14 +95,12 @@ def root_cause(error: BaseException) -> str:
     last = list(_causes(error))[-1]
     if isinstance(last, OSError):
         return _of_storage(last)
-    lines = [line.rstrip() for line in str(last).splitlines() if line.strip()]
-    if not lines:
-        return type(last).__name__
     if not isinstance(last, ray.exceptions.RayError):
-        return lines[0].strip()
+        return _first_line(last)
+    lines = [line.rstrip() for line in str(last).splitlines() if line.strip()]
     raised = [match for line in lines if (match := _RAISED.fullmatch(line))]
     if not raised:
-        return lines[-1].strip()
+        return lines[-1].strip() if lines else type(last).__name__
     name, said = raised[-1].groups()
     return said if name in _PLAIN else f"{name}: {said}"
 
@@ -114,17 +115,31 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield from _causes(cause)
 
 
+def _first_line(error: BaseException) -> str:
+    """What an error says by itself: Ray Data appends lines on how to configure its retries."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "") or (
+        type(error).__name__
+    )
+
+
 def _of_storage(error: OSError) -> str:
     """Such as `/out/units: No space left on device`."""
-    said = str(error)
     if not error.errno:
-        place, reason = _object(said), storage_reason(error)
+        place, reason = _object(str(error)), storage_reason(error)
         return reason if place is None or place in reason else f"{place}: {reason}"
-    place = error.filename
-    if place is None and (found := _PATH.search(said)):
-        place = found[1]
-    reason = os.strerror(error.errno)
-    return reason if place is None else f"{os.fsdecode(place)}: {reason}"
+    place, reason = _path(error), os.strerror(error.errno)
+    return reason if place is None else f"{place}: {reason}"
+
+
+def _path(error: OSError) -> str | None:
+    """The local file that an error is about, if it says so."""
+    if (place := failed_path(error)) is not None:
+        return place
+    # Ray Data appends its advice to the arguments, where it takes the place of a file's name.
+    if error.filename is not None and "\n" not in str(error.filename):
+        return os.fsdecode(error.filename)
+    found = _PATH.search(error.strerror or "")
+    return found[1] if found else None
 
 
 def _object(said: str) -> str | None:
@@ -137,7 +152,7 @@ def _object(said: str) -> str | None:
 
 def _free(error: BaseException) -> str:
     """What is left where an error says that nothing is."""
-    place = os.fsdecode(getattr(error, "filename", None) or "")
+    place = (_path(error) if isinstance(error, OSError) else None) or ""
     while place and not os.path.exists(place):
         place = os.path.dirname(place)
     if not place:

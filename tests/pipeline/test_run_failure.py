@@ -2,17 +2,21 @@
 
 import errno
 import os
+import pickle
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
+from ray.data._internal.util import _annotate_exception_with_retry_context
 
 from pipeline import run_failure as module
+from pipeline.atomic_files import AtomicFile
 from pipeline.errors import OutputLostError, RunError
 from pipeline.run_directory import RunDirectory
 from pipeline.run_failure import root_cause, run_failure
 from pipeline.storage import Location
+from tests.disks import small_disk
 from workers.schema import UNITS_SCHEMA
 
 ACTOR = """The actor died because of an error raised in its creation task, ray::MapWorker()
@@ -93,6 +97,49 @@ def test_a_full_disk_says_what_is_free_what_is_safe_and_what_is_needed(run, tmp_
     size = (tmp_path / "out" / "units" / "a-0.parquet").stat().st_size
     assert f"{(6 + 10) * size / 4 / 1000:.1f}"[:2] in said.rpartition("about ")[2]
     assert failure.advice.startswith("Free space there. Run the same command again to resume.")
+
+
+def sent_by_ray(error):
+    """An error of a worker as the driver gets it: annotated, pickled, and of two classes."""
+    annotated = _annotate_exception_with_retry_context(
+        error, description="apply UDF transform", attempts=1, max_attempts=1, total_backoff_s=0.0,
+        exception_str=str(error),
+    )  # fmt: skip
+    cause = pickle.loads(pickle.dumps(annotated))
+    raised = ray.exceptions.RayTaskError("Write", "Traceback\n  File x", cause)
+    return raised.as_instanceof_cause()
+
+
+def test_what_a_real_writer_fails_on_keeps_its_path_on_the_way_to_the_driver(run, tmp_path):
+    with (
+        small_disk(tmp_path / "disk", megabytes=1) as disk,
+        pytest.raises(OSError, match="No space left") as caught,
+        AtomicFile(str(disk.folder / "rows")) as file,
+    ):
+        file.write(bytes(2_000_000))
+    failure = run_failure(sent_by_ray(caught.value), run[0], run_id=run[1], total=10)
+    assert str(failure).startswith(f"{tmp_path}/disk/rows: No space left on device (")
+    assert "\n" not in str(failure)
+    assert "UDF" not in str(failure)
+
+
+def test_what_arrow_fails_on_keeps_its_path_too():
+    error = OSError(errno.EROFS, "Failed renaming '/a/b' to '/a/c'. Detail: x")
+    assert root_cause(sent_by_ray(error)) == "/a/b: Read-only file system"
+    error = OSError("When uploading part for key 'p/a' in bucket 'b': AWS Error ACCESS_DENIED x")
+    assert root_cause(sent_by_ray(error)).startswith("s3://b/p/a: access denied; ")
+
+
+def test_a_worker_that_finds_its_output_gone_is_told_in_its_one_line(run):
+    failure = run_failure(sent_by_ray(OutputLostError("out was removed")), run[0], run_id=run[1])
+    assert type(failure) is OutputLostError
+    assert str(failure) == "out was removed"
+    assert failure.advice.startswith("Nothing was written there since.")
+
+
+def test_what_a_labeler_fails_on_in_mid_run_is_its_first_line():
+    error = RuntimeError("CUDA error: unspecified launch failure\nCompile with y")
+    assert root_cause(sent_by_ray(error)) == "CUDA error: unspecified launch failure"
 
 
 def test_a_full_quota_and_a_file_size_limit_are_full_disks(run):
