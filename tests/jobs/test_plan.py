@@ -164,15 +164,15 @@ def test_a_folder_without_videos_is_refused(failing, tmp_path, random_checkpoint
     assert said.startswith("error: no video in ")
 
 
-def test_a_sample_that_cannot_be_decoded_is_refused_with_its_reasons(
-    failing, tmp_path, random_checkpoint
+def test_a_sample_that_cannot_be_decoded_ends_the_plan_with_its_reasons(
+    capsys, tmp_path, random_checkpoint
 ):
     (tmp_path / "a.mp4").write_bytes(b"no video")
-    (tmp_path / "b.mp4").touch()
-    said = failing(tmp_path, "--checkpoint", random_checkpoint, "--seconds", "1")
-    assert "none of the sampled videos" in said
-    assert "1 not_video, such as a.mp4" in said
-    assert "1 empty, such as b.mp4" in said
+    (tmp_path / "b.mp4").write_bytes(b"RIFF\x00\x00\x00\x00WAVEfmt ")
+    assert main([str(tmp_path), "--checkpoint", str(random_checkpoint), "--seconds", "1"]) == 1
+    said = capsys.readouterr().err
+    assert "error: none of the sampled videos" in said
+    assert "2 not_video, such as a.mp4" in said
 
 
 @pytest.mark.parametrize(
