@@ -10,8 +10,9 @@ _VIDEO_EXTENSIONS = """
     .mp4 .m4v .mov .qt .3gp .3g2 .3gpp .3gp2 .f4v .ismv .lrv .insv .360 .mj2 .mp4v .mqv .psp
     .mkv .mk3d .webm .avi .divx .xvid .wmv .asf .wm .dvr-ms .wtv .flv .kux .ogv .ogm .rm .rmvb .nut
     .mpg .mpeg .mpe .mpv .m1v .m2v .m2p .mod .tod .vob .vro .evo .ts .m2t .m2ts .mts .trp .tp
-    .mxf .gxf .dv .dif .nsv .nuv .dav .ifv .mxg
+    .mxf .gxf .dv .dif .nsv .nuv .dav .ifv .mxg .ivr .ty .ty+ .swf .cpk .flm .roq
     .264 .h264 .h26l .avc .265 .h265 .hevc .266 .h266 .vvc .ivf .obu .vc1 .rcv .y4m .mjpeg .mjpg
+    .h261 .h263 .evc .apv .avs .avs2 .avs3 .cavs .drc .vc2 .dnxhd .dnxhr
 """
 VIDEO_EXTENSIONS = frozenset(_VIDEO_EXTENSIONS.split())
 """Names of what `workers.decoding.opening.FORMATS` opens: MP4 and QuickTime, of action cameras too;
@@ -20,8 +21,11 @@ camcorders and television; broadcast, tape and surveillance; streams without a c
 """
 
 # Names that other files than videos have too: source code (.ts, .mts), music modules and Go modules
-# (.mod), tables (.dif, .tp), RealAudio (.rm).
-AMBIGUOUS_EXTENSIONS = frozenset({".ts", ".mts", ".mod", ".dif", ".tp", ".rm", ".obu", ".mpv"})
+# (.mod), tables (.dif, .tp), RealAudio (.rm), scripts (.avs), meshes (.drc), archives (.cpk).
+_AMBIGUOUS = """
+    .ts .mts .mod .dif .tp .rm .obu .mpv .avs .drc .cpk .flm .ty .apv .evc
+"""
+AMBIGUOUS_EXTENSIONS = frozenset(_AMBIGUOUS.split())
 
 # Folders of operating systems and of storage devices, which hold copies, previews and deleted
 # files. Their names are compared without case.
