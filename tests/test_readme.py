@@ -154,6 +154,11 @@ NUMBERS = {
     f"generates {label_command._DEMO_VIDEOS} videos of 8 to 10 seconds": True,
     f"after {failure_limit._ENOUGH} videos at the least": True,
     "for two minutes per object (`--fetch-timeout`)": DecodeLimits().fetch_seconds == 120,
+    "the limit of a minute grows with bytes and frames, up to an hour": (
+        DecodeLimits().seconds,
+        DecodeLimits().most_seconds,
+    )
+    == (60, 3600),
     f"after {lease.LeaseTimes().dead_s:g} seconds without a sign of life": True,
     "a commit is a two-thousandth of the run": graph._COMMITS == 2000,
     "cut into eight slices": slices._SLICES == 8,
