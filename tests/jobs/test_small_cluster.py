@@ -91,4 +91,4 @@ def test_whatever_fails_after_the_last_row_costs_neither_tables_nor_success(
 
     again = label(cluster, "", archive, tmp_path / "out", *flags)
     assert again.returncode == 0, again.stderr
-    assert f"Videos:    {VIDEOS} labelled" in again.stdout
+    assert f"Videos:    {VIDEOS} labeled" in again.stdout
