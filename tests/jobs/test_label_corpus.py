@@ -86,7 +86,7 @@ def test_the_run_is_whole_and_says_what_failed(finished):
         assert f"\n  {kind} " in done.stdout
     damaged = len(DEGRADED.keys() & set(hostile()))
     assert f"{damaged} labelled videos lost frames" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+    assert "Traceback (most recent call last)" not in done.stdout + done.stderr
 
 
 def test_no_process_and_no_file_but_rays_logs_stay_behind(finished, temporary):

@@ -151,7 +151,7 @@ def stopped(driver):
     """The one line of an error with which a job ended, and what it said last."""
     _, said = driver.communicate(timeout=300)
     assert driver.returncode == 1, said
-    assert "Traceback" not in said
+    assert "Traceback (most recent call last)" not in said
     lines = said.splitlines()
     (line,) = [line for line in lines if line.startswith("error: ")]
     assert len(lines) - lines.index(line) <= 3

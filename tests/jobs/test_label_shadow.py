@@ -96,7 +96,7 @@ def test_a_finished_run_takes_other_prices_and_another_limit_for_its_report(run,
 def test_another_sample_is_another_run(run, arguments):
     refused = label(*arguments[:4])
     assert refused.returncode == 2
-    assert "shadow is 1.0 there and not set here" in refused.stderr
+    assert "shadow: 1.0 in the run, not set now" in refused.stderr
 
 
 @pytest.mark.parametrize(

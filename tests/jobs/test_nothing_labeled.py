@@ -41,7 +41,7 @@ def archive(tmp_path_factory):
 def reasons(done):
     """The line of the error, checked for what every job must say."""
     assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback (most recent call last)" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "3 not_found, such as gone-" in line
     assert "1 empty, such as empty.mp4: " in line

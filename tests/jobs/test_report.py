@@ -66,4 +66,4 @@ def test_a_damaged_table_is_named(run):
     done = report(run, "--gallery", 0)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
-    assert "Traceback" not in done.stderr
+    assert "Traceback (most recent call last)" not in done.stderr
