@@ -93,7 +93,8 @@ def test_videos_without_labels_are_refused_before_any_work(archive, random_check
     foreign = tmp_path / "foreign.csv"
     foreign.write_text(f"uri,label\n{archive.parent / '0.mp4'},gnu\n")
     assert refused(foreign, *asked).endswith(
-        "is one of the model's: there it says 'gnu', the model says 'a', 'b', 'c'"
+        "none of the 1 labels is one of the model's classes, such as 'gnu'; the model's are 'a', "
+        "'b', 'c', ..."
     )
     assert not (tmp_path / "out").exists()
 

@@ -51,7 +51,7 @@ def test_a_wrong_command_is_told_in_one_line(run, tmp_path):
         ([unfinished], "is not finished; finish it by its labelling command"),
         ([without_tables], "has no tables yet; finish it by its labelling command"),
         ([run, "--gallery", -1], "0 videos or more; got -1"),
-        (["ftp://x/y"], "ftp:// is not supported"),
+        (["ftp://x/y"], "ftp:// addresses cannot be read"),
     ]:
         done = report(*arguments)
         assert done.returncode == 2
