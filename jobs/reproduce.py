@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from pipeline.demo.archive import ArchiveSettings, demo_archive
 from pipeline.errors import UsageError
+from pipeline.exit_codes import exit_code
 from pipeline.job_parser import JobParser
 from pipeline.label_flags import add_model_flags
+from pipeline.messages import tell
 from pipeline.paper_measures import MeasureOptions, grad_norm_table, trajectory_table
 from pipeline.reproduce import TABLE_2, TABLE_3, compare, render
 
@@ -25,15 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.what == "tables":
         return _tables()
     table = {"trajectory": trajectory_table, "gradnorm": grad_norm_table}[arguments.what]
-    try:
-        print(table(_options(arguments)))
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 1
-    except (UsageError, ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: tell(table(_options(arguments))), resumes=False)
 
 
 def _parser() -> argparse.ArgumentParser:

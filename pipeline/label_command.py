@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from pipeline.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.errors import RunError, UsageError
+from pipeline.exit_codes import exit_code
 from pipeline.label_flags import asked_of_work, given_flags, parser
 from pipeline.label_options import LabelOptions
 from pipeline.label_plan import plan_labelling
@@ -50,35 +50,28 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
         argv: arguments, None for those of the process.
     """
     arguments = parser(task).parse_args(argv)
-    try:
-        options = options_from(task, arguments)
-        plan = plan_labelling(options)
-        if is_finished(plan.run, retry_failed=options.retry_failed):
-            say(f"{plan.run.root.uri} is complete; nothing to do.")
-            content = finished(plan.run, options)
-            said: str | None = _summary_of_finished(task, arguments, plan.run, content)
-        else:
-            content = label(plan, options)
-            said = best_effort(
-                "The summary",
-                lambda: _summary(
-                    task, arguments, plan.run, content, content["starts"][-1]["units_before"]
-                ),
-                again="The run is finished; the same command prints the summary again.",
-            )
-        if said is not None:
-            tell(said)
-        check_anything_labeled(plan.run, content)
-    except RunError as error:
-        print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped. Run the same command again to resume.", file=sys.stderr)
-        return 1
-    except (UsageError, ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: _label(task, arguments))
+
+
+def _label(task: str, arguments: argparse.Namespace) -> None:
+    options = options_from(task, arguments)
+    plan = plan_labelling(options)
+    if is_finished(plan.run, retry_failed=options.retry_failed):
+        say(f"{plan.run.root.uri} is complete; nothing to do.")
+        content = finished(plan.run, options)
+        said: str | None = _summary_of_finished(task, arguments, plan.run, content)
+    else:
+        content = label(plan, options)
+        said = best_effort(
+            "The summary",
+            lambda: _summary(
+                task, arguments, plan.run, content, content["starts"][-1]["units_before"]
+            ),
+            again="The run is finished; the same command prints the summary again.",
+        )
+    if said is not None:
+        tell(said)
+    check_anything_labeled(plan.run, content)
 
 
 def _summary(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Sequence
 
 import sta
 from pipeline.demo.archive import DEMO, ArchiveSettings, demo_archive
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import UsageError
 from pipeline.evaluation.findings import find
 from pipeline.evaluation.page import write
 from pipeline.evaluation.truths import check_truths
 from pipeline.evaluation.variants import Variant, all_variants, chosen
 from pipeline.evaluation.words import screen
+from pipeline.exit_codes import exit_code
 from pipeline.job_parser import JobParser
 from pipeline.label_flags import (
     add_failure_flags,
@@ -23,6 +23,7 @@ from pipeline.label_flags import (
     add_protocol_flags,
     asked_of_work,
 )
+from pipeline.messages import tell
 from pipeline.ray_session import check_outlives_job
 from pipeline.run_failure import after_work
 from pipeline.storage import Location
@@ -43,24 +44,16 @@ same command resumes it, or no video could be labeled."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Tries the variants, judges them, writes the report and prints a short one."""
     arguments = _parser().parse_args(argv)
-    try:
-        options, variants = _asked(arguments)
-        run = run_trials(options)
-        with after_work():
-            found = find(run, variants)
-            page = write(found, Location.of(_output(arguments)))
-    except RunError as error:
-        print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped. Run the same command again to resume.", file=sys.stderr)
-        return 1
-    except (UsageError, ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    print(screen(found))
-    print(f"\nReport:    {page.uri}")
-    return 0
+    return exit_code(lambda: _evaluate(arguments))
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    options, variants = _asked(arguments)
+    run = run_trials(options)
+    with after_work():
+        found = find(run, variants)
+        page = write(found, Location.of(_output(arguments)))
+    tell(f"{screen(found)}\n\nReport:    {page.uri}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import label_command, label_flags
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import UsageError
+from pipeline.exit_codes import exit_code
 from pipeline.job_parser import JobParser
 from pipeline.label_plan import plan_labelling
+from pipeline.messages import tell
 from pipeline.planner.calibrate import calibrate
 from pipeline.planner.cluster import Terms
 from pipeline.planner.from_run import FinishedRun, finished_run
@@ -52,28 +54,20 @@ _ALL_VIEWS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Plans, and returns the exit code; `argv` None for the process's arguments."""
     arguments = parser().parse_args(argv)
-    try:
-        found = _plan(arguments)
-        commands = {
-            each.labelling.name: _command(arguments, found, each.labelling.r)
-            for each in found.variants
-        }
-        if arguments.json is not None:
-            content = json.dumps(as_json(found, commands), indent=2, ensure_ascii=False)
-            with after_work():
-                arguments.json.write_text(content + "\n")
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 1
-    except (UsageError, ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: _plan_and_tell(arguments), resumes=False)
+
+
+def _plan_and_tell(arguments: argparse.Namespace) -> None:
+    found = _plan(arguments)
+    commands = {
+        each.labelling.name: _command(arguments, found, each.labelling.r) for each in found.variants
+    }
+    if arguments.json is not None:
+        content = json.dumps(as_json(found, commands), indent=2, ensure_ascii=False)
+        with after_work():
+            arguments.json.write_text(content + "\n")
     prices = found.terms.prices if found.terms is not None else None
-    print(text(found, commands, gpu_price=bool(prices and prices.gpu_hour)))
-    return 0
+    tell(text(found, commands, gpu_price=bool(prices and prices.gpu_hour)))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -6,16 +6,17 @@ import argparse
 import dataclasses
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import sta
 from pipeline.demo.archive import DEMO, ArchiveSettings, demo_archive
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import UsageError
+from pipeline.exit_codes import exit_code
 from pipeline.label_flags import asked_of_work
 from pipeline.listing import Listing
+from pipeline.messages import tell
 from pipeline.policies.calibrate import calibrate
 from pipeline.policies.fitting import Promise
 from pipeline.policies.flags import DEMO_VIDEOS, binding, parser
@@ -46,28 +47,23 @@ class _Request:
 def main(argv: Sequence[str] | None = None) -> int:
     """Calibrates, and returns the exit code; `argv` None for the process's arguments."""
     arguments = parser().parse_args(argv)
-    try:
-        asked = _request(arguments)
-        run = run_trials(asked.trials)
-        command = _command(arguments, asked)
-        with after_work():
-            found = calibrate(run, asked.variant, asked.promise)
-            found.policy.write(asked.policy)
-            asked.report.write_bytes(page(found, command).encode())
-    except RunError as error:
-        print(f"error: {error}\n{error.advice}".rstrip(), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped. Run the same command again to resume.", file=sys.stderr)
-        return 1
-    except (UsageError, ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    print(summary(found))
-    print(f"\nPolicy:       {asked.policy.uri}")
-    print(f"Report:       {asked.report.uri}")
-    print(f"Label by it:  {command}")
-    return 0
+    return exit_code(lambda: _calibrate(arguments))
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    asked = _request(arguments)
+    run = run_trials(asked.trials)
+    command = _command(arguments, asked)
+    with after_work():
+        found = calibrate(run, asked.variant, asked.promise)
+        found.policy.write(asked.policy)
+        asked.report.write_bytes(page(found, command).encode())
+    tell(
+        f"{summary(found)}\n\n"
+        f"Policy:       {asked.policy.uri}\n"
+        f"Report:       {asked.report.uri}\n"
+        f"Label by it:  {command}"
+    )
 
 
 def _request(arguments: argparse.Namespace) -> _Request:
