@@ -26,7 +26,8 @@ def test_the_program_is_shipped_and_nothing_else(package):
     tops = {name.partition("/")[0] for name in names}
     assert tops == {"sta", "workers", "pipeline", "jobs", "infra"}
     assert {name for name in names if name.startswith("infra/")} <= {"infra/prices.yaml"}
-    assert {name.rpartition(".")[2] for name in names} <= {"py", "j2", "safetensors", "yaml"}
+    endings = {name.rpartition(".")[2] for name in names}
+    assert endings <= {"py", "typed", "j2", "safetensors", "yaml"}
 
 
 def test_it_is_small(package):

@@ -33,6 +33,11 @@ def archive(tmp_path_factory):
     return path
 
 
+def labels_said(summary):
+    """The lines of a summary that name videos with their labels."""
+    return summary[summary.index("Labels:") : summary.index("Output:")]
+
+
 def label(archive, output, checkpoint, *more):
     return job("label_k400", archive, output, "--checkpoint", checkpoint, "--views", "2x1", *more)
 
@@ -80,4 +85,7 @@ def test_auto_leaves_a_short_run_alone_and_damaged_tables_are_mended_by_the_same
     assert "Traceback (most recent call last)" not in broken.stderr
     (output / "_SUCCESS").unlink()
     mended = label(archive, output, random_checkpoint, "--limit", "4")
-    assert (mended.returncode, mended.stdout) == (0, first.stdout)
+    assert mended.returncode == 0, mended.stderr
+    assert "Resumed:   4 of 4 videos were done already; none was left to do" in mended.stdout
+    assert labels_said(mended.stdout) == labels_said(first.stdout)
+    assert len(pq.read_table(output / "videos")) == 4

@@ -50,7 +50,7 @@ def test_the_policy_is_bound_to_what_was_tried_and_fits_such_a_run_alone(run, fo
     assert read == found.policy
     labelling = {name: identity[name] for name in ("model", "labels", "protocol")}
     read.check_fits(labelling | {"pruning": identity["variants"]["r-16"]}, "policy.json")
-    with pytest.raises(UsageError, match="pruning is"):
+    with pytest.raises(UsageError, match="pruning.r: 16 in the policy file, 22 now"):
         read.check_fits(labelling | {"pruning": identity["variants"]["r-22"]}, "policy.json")
 
 
