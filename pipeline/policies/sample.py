@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.policies.looks import Bools, Ints, Looks
 from pipeline.run_directory import RunDirectory
-from pipeline.trials import read_trials
+from pipeline.trials.read import read_trials
 from workers.sampling import Protocol
 
 _UNKNOWN = -1
