@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import sta
-from pipeline.benchmark.paired import OutputsDiffer
-from pipeline.benchmark.report import Report
 from pipeline.job_parser import JobParser
+from pipeline.lab.benchmark.paired import OutputsDiffer
+from pipeline.lab.benchmark.report import Report
 from workers.sampling import parse_views
 
 _ARCHITECTURES = {"nargs": "+", "choices": sorted(sta.ARCHITECTURES), "dest": "architectures"}
@@ -44,8 +44,8 @@ class _Flags:
 
 
 def _model(parser: argparse.ArgumentParser) -> None:
-    from pipeline.benchmark.model import DEVICES, DTYPES, ModelBenchmark, run_model
-    from pipeline.benchmark.variants import MODES
+    from pipeline.lab.benchmark.model import DEVICES, DTYPES, ModelBenchmark, run_model
+    from pipeline.lab.benchmark.variants import MODES
 
     flags = _Flags(parser, ModelBenchmark, run_model)
     flags.add("arch", "models", **_ARCHITECTURES)
@@ -61,7 +61,7 @@ def _model(parser: argparse.ArgumentParser) -> None:
 
 
 def _decode(parser: argparse.ArgumentParser) -> None:
-    from pipeline.benchmark.decode import DecodeBenchmark, run_decode
+    from pipeline.lab.benchmark.decode import DecodeBenchmark, run_decode
 
     flags = _Flags(parser, DecodeBenchmark, run_decode)
     flags.add("videos", "files to measure on besides made clips", nargs="*", type=Path)
@@ -70,7 +70,7 @@ def _decode(parser: argparse.ArgumentParser) -> None:
 
 
 def _labeller(parser: argparse.ArgumentParser) -> None:
-    from pipeline.benchmark.labeller import LabellerBenchmark, run_labeller
+    from pipeline.lab.benchmark.labeller import LabellerBenchmark, run_labeller
 
     flags = _Flags(parser, LabellerBenchmark, run_labeller)
     flags.add("arch", "models", **_ARCHITECTURES)
@@ -83,7 +83,7 @@ def _labeller(parser: argparse.ArgumentParser) -> None:
 
 
 def _pipeline(parser: argparse.ArgumentParser) -> None:
-    from pipeline.benchmark.whole import PipelineBenchmark, run_pipeline
+    from pipeline.lab.benchmark.whole import PipelineBenchmark, run_pipeline
 
     flags = _Flags(parser, PipelineBenchmark, run_pipeline)
     flags.add("source", "directory or manifest of videos; None for made ones")

@@ -3,7 +3,7 @@
 
 import sys
 
-from pipeline.policies.command import main
+from pipeline.lab.early_exit.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.convert_checkpoint import convert_checkpoint
 from pipeline.job_parser import JobParser
+from pipeline.lab.convert_checkpoint import convert_checkpoint
 
 
 def _parser() -> argparse.ArgumentParser:

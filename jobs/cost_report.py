@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.cost_report.compare import compare
-from pipeline.cost_report.writing import screen, write
-from pipeline.demo.runs import PRUNED_RUN, UNPRUNED_FLAGS, UNPRUNED_RUN
 from pipeline.errors import UsageError
 from pipeline.job_parser import JobParser
+from pipeline.lab.demo.runs import PRUNED_RUN, UNPRUNED_FLAGS, UNPRUNED_RUN
+from pipeline.reports.cost.compare import compare
+from pipeline.reports.cost.writing import screen, write
 
 _LABEL = Path(__file__).with_name("label_k400.py")
 _STDERR = 2

@@ -3,7 +3,7 @@
 
 import sys
 
-from pipeline.evaluation.command import main
+from pipeline.lab.evaluation.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

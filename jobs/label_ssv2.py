@@ -3,7 +3,7 @@
 
 import sys
 
-from pipeline.label_command import main
+from pipeline.labeling.command import main
 
 if __name__ == "__main__":
     sys.exit(main("ssv2"))

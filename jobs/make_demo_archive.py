@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.demo.archive import LABEL_FILE, MANIFEST, ArchiveSettings, make_archive
-from pipeline.demo.scenes import LABELS, SPLITS
 from pipeline.job_parser import JobParser
+from pipeline.lab.demo.archive import LABEL_FILE, MANIFEST, ArchiveSettings, make_archive
+from pipeline.lab.demo.scenes import LABELS, SPLITS
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from pipeline.errors import UsageError
 from pipeline.job_parser import JobParser
-from pipeline.run_directory import RunDirectory
-from pipeline.run_report import GALLERY, write_run_report
-from pipeline.storage import Location
+from pipeline.reports.run import GALLERY, write_run_report
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
 
 
 def main() -> int:

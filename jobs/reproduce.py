@@ -8,14 +8,14 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from pipeline.demo.archive import ArchiveSettings, demo_archive
 from pipeline.errors import UsageError
 from pipeline.exit_codes import exit_code
 from pipeline.job_parser import JobParser
-from pipeline.label_flags import add_model_flags
+from pipeline.lab.demo.archive import ArchiveSettings, demo_archive
+from pipeline.lab.paper_measures import MeasureOptions, grad_norm_table, trajectory_table
+from pipeline.lab.reproduce import TABLE_2, TABLE_3, compare, render
+from pipeline.labeling.flags import add_model_flags
 from pipeline.messages import tell
-from pipeline.paper_measures import MeasureOptions, grad_norm_table, trajectory_table
-from pipeline.reproduce import TABLE_2, TABLE_3, compare, render
 
 _DEMO_VIDEOS = 48
 _EXIT_CODES = "Exit code: 0, all is printed; 2, the command was wrong."

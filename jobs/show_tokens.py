@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.errors import UsageError
 from pipeline.job_parser import JobParser
-from pipeline.tokens.show import ShowOptions, show, summary
+from pipeline.reports.tokens.show import ShowOptions, show, summary
 
 _EPILOG = """\
 Three files are written: a page with sliders over frames and stages (.html, which stands alone), a

@@ -5,9 +5,9 @@ import sys
 
 from pipeline.errors import UsageError
 from pipeline.job_parser import JobParser
-from pipeline.run_directory import RunDirectory
-from pipeline.storage import Location
-from pipeline.verify import report, verify
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+from pipeline.verify.verify import report, verify
 
 
 def main() -> int:

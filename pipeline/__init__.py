@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.kept_maps import KeptMaps, read_kept_maps
+    from pipeline.run.kept_token_maps import KeptMaps, read_kept_maps
 
 __all__ = ["KeptMaps", "read_kept_maps"]
 
@@ -13,7 +13,7 @@ __all__ = ["KeptMaps", "read_kept_maps"]
 def __getattr__(name: str) -> Any:
     # Whoever imports one room of the pipeline does not pay for what another one needs.
     if name in __all__:
-        from pipeline import kept_maps
+        from pipeline.run import kept_token_maps as kept_maps
 
         return getattr(kept_maps, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

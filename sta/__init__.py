@@ -5,8 +5,7 @@ without further training. This package holds the score, the models and their che
 torch alone: no Ray, no video files, no cloud.
 """
 
-from sta.architectures import ARCHITECTURES, architecture_config, create_model, default_pruning
-from sta.checkpoints import (
+from sta.checkpoints.load import (
     DEMO_CHECKPOINT,
     CheckpointError,
     labels_fingerprint,
@@ -14,12 +13,18 @@ from sta.checkpoints import (
     read_labels,
     save_checkpoint,
 )
+from sta.checkpoints.pickles import UnsafePickle
 from sta.flops import clip_flops, count_flops, estimate_flops, flops_follow_clip
-from sta.model import ModelConfig, ModelOutput, VideoModel
-from sta.pickles import UnsafePickle
+from sta.models.architectures import (
+    ARCHITECTURES,
+    architecture_config,
+    create_model,
+    default_pruning,
+)
+from sta.models.base import ModelConfig, ModelOutput, VideoModel
+from sta.models.swin import SwinConfig, VideoSwin
+from sta.models.vit import VisionTransformer, ViTConfig
 from sta.pruning import Pruning, Stage, largest_r
-from sta.swin import SwinConfig, VideoSwin
-from sta.vit import VisionTransformer, ViTConfig
 
 __all__ = [
     "ARCHITECTURES",

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sta.vit import VisionTransformer
+from sta.models.vit import VisionTransformer
 
 
 def trajectory_sum(x: Tensor, kept: Tensor | None = None) -> Tensor:

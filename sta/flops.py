@@ -16,13 +16,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sta.architectures import architecture_config
-from sta.model import ModelConfig, VideoModel
+from sta.models.architectures import architecture_config
+from sta.models.base import ModelConfig, VideoModel
+from sta.models.swin import SwinConfig
+from sta.models.swin_flops import swin_flops
+from sta.models.vit import ViTConfig
 from sta.pruning import Pruning
 from sta.score import score_flops
-from sta.swin import SwinConfig
-from sta.swin_flops import swin_flops
-from sta.vit import ViTConfig
 
 Convention = Literal["fvcore", "macs"]
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from pipeline.label_options import LabelOptions
-from pipeline.label_plan import plan_labelling
-from pipeline.policies import Point, PolicyFile
-from pipeline.storage import Location
-from workers.view_policy import Floats, ViewPolicy
+from pipeline.early_exit import Point, PolicyFile
+from pipeline.labeling.options import LabelOptions
+from pipeline.labeling.plan import plan_labelling
+from pipeline.storage.location import Location
+from workers.inference.early_exit import Floats, ViewPolicy
 
 
 def write_policy(place, margin, *, source, checkpoint, agreement=0.9, views=3.0, **settings):
@@ -37,7 +37,7 @@ def views_needed(policy: ViewPolicy, leads: Floats) -> int:
 
     Args:
         policy: when to stop.
-        leads: (views,) as `workers.view_policy.leads` gives them.
+        leads: (views,) as `workers.inference.early_exit.leads` gives them.
     """
     views = len(leads)
     for seen, lead in enumerate(leads.tolist(), start=1):

@@ -1,6 +1,6 @@
 """What clusters have for the pools."""
 
-from pipeline.bottleneck import Room
+from pipeline.execution.bottleneck import Room
 
 # Eight cores beside a GPU, 32 videos of 15 views to a call.
 GPU = Room(

@@ -13,17 +13,20 @@ from pathlib import Path
 import pytest
 
 import sta
-from pipeline import calibration, failure_limit, graph, label_command, lease, sizing
-from pipeline.demo.scenes import LABELS, draw_scene
-from pipeline.evaluation import command as evaluation
-from pipeline.evaluation.variants import all_variants
-from pipeline.label_flags import parser
-from pipeline.policies import slices
-from pipeline.policies.flags import parser as calibration_parser
-from pipeline.run_directory import RunDirectory
-from pipeline.storage import Location
-from pipeline.video import Video
-from sta import downloads
+from pipeline.execution import autosize as calibration
+from pipeline.execution import block_size as sizing
+from pipeline.execution import failure_limit, graph
+from pipeline.inputs.video import Video
+from pipeline.lab.demo.scenes import LABELS, draw_scene
+from pipeline.lab.early_exit.flags import parser as calibration_parser
+from pipeline.lab.evaluation import command as evaluation
+from pipeline.lab.evaluation.variants import all_variants
+from pipeline.labeling import command as label_command
+from pipeline.labeling.flags import parser
+from pipeline.run import lease, slices
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+from sta.checkpoints import downloads
 from tests.jobs.parsers import COMMANDS, PARTS, flags, job_parser
 from tests.pipeline.token_runs import VIT, make_run
 from tests.videos import write_video

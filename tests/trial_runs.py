@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import sta
-from pipeline.run_directory import RunDirectory
-from pipeline.storage import Location
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
 from workers.sampling import protocol
 from workers.trial_schema import TRIALS_SCHEMA
 

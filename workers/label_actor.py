@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from workers.adaptive import AdaptiveLabeller, Looks
 from workers.devices import device_name
-from workers.labelling import (
+from workers.inference.adaptive import AdaptiveLabeller, Looks
+from workers.inference.early_exit import ViewPolicy
+from workers.inference.labeler import (
     Frames,
     IdMismatch,
     Labeller,
@@ -23,11 +24,10 @@ from workers.labelling import (
     pack_mask,
     top_classes,
 )
+from workers.inference.unpruned_sample import Shadow, in_sample
+from workers.inference.views import frames_of
 from workers.sampling import Protocol
 from workers.schema import IDENTITY, OUTCOME, PREDICTION, UNITS_SCHEMA
-from workers.shadow import Shadow, in_sample
-from workers.view_policy import ViewPolicy
-from workers.views import frames_of
 
 Progress = Callable[[pa.Table], None]
 

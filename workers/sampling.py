@@ -17,7 +17,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from workers.view_policy import view_order
+from workers.inference.early_exit import view_order
 
 IntArray = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

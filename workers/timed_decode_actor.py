@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from workers.clock import DECODE, Clock, Listener
+from workers.actor_stats import DECODE, Clock, Listener
 from workers.decode_actor import DecodeActor
 
 

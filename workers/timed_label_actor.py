@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workers.clock import LABEL, Clock, Listener
+from workers.actor_stats import LABEL, Clock, Listener
 from workers.label_actor import LabelActor
 
 

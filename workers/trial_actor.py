@@ -15,11 +15,11 @@ import pyarrow as pa
 
 import sta
 from workers.devices import device_name
-from workers.labelling import IdMismatch, Labeller, LabellerConfig, View, top_classes
+from workers.inference.labeler import IdMismatch, Labeller, LabellerConfig, View, top_classes
+from workers.inference.views import frames_of
 from workers.sampling import Protocol
 from workers.schema import IDENTITY, OUTCOME
 from workers.trial_schema import TRIALS_SCHEMA
-from workers.views import frames_of
 
 _COMMON = [field.name for field in (*IDENTITY, *OUTCOME)]
 

@@ -15,13 +15,13 @@ import torch
 
 import sta
 from pipeline.errors import RunError
-from pipeline.label_options import LabelOptions
-from pipeline.label_plan import LabelPlan
+from pipeline.execution.pools import Pools
+from pipeline.labeling.options import LabelOptions
+from pipeline.labeling.plan import LabelPlan
 from pipeline.planner.here import graining, pools_of, ray_memory
 from pipeline.planner.labelling import Timed, time_labellers
 from pipeline.planner.rates import PRUNED, UNPRUNED, Labelling, Machine, Rates, Work
 from pipeline.planner.sample import Listed, decode_sample, listed, work_of
-from pipeline.resources import Pools
 from workers.device_names import cpu_model
 from workers.devices import has_unusable_gpu, why_no_cuda
 

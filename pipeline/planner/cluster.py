@@ -6,8 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.bottleneck import MARGIN
 from pipeline.errors import UsageError
+from pipeline.execution.block_size import Grain
+from pipeline.execution.bottleneck import MARGIN
+from pipeline.execution.pools import OVERHEAD_CPUS
+from pipeline.execution.progress import clock
 from pipeline.planner.predict import (
     Prediction,
     actor_start_s,
@@ -20,9 +23,6 @@ from pipeline.planner.predict import (
 from pipeline.planner.rates import Labelling, Rates, Work
 from pipeline.planner.setting import Limits, Setting
 from pipeline.prices import Prices
-from pipeline.progress import clock
-from pipeline.resources import OVERHEAD_CPUS
-from pipeline.sizing import Grain
 
 # Simulations until one meets the deadline; each asks for more by what the last one was late.
 _TRIES = 8

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import label_command, label_flags
 from pipeline.errors import UsageError
+from pipeline.execution.run_failure import after_work
 from pipeline.exit_codes import exit_code
 from pipeline.job_parser import JobParser
-from pipeline.label_plan import plan_labelling
+from pipeline.labeling import command as label_command
+from pipeline.labeling import flags as label_flags
+from pipeline.labeling.plan import plan_labelling
 from pipeline.messages import tell
 from pipeline.planner.calibrate import calibrate
 from pipeline.planner.cluster import Terms
@@ -24,9 +26,8 @@ from pipeline.planner.rates import Rates, Work
 from pipeline.planner.report import as_json, text
 from pipeline.planner.setting import Limits
 from pipeline.prices import Prices
-from pipeline.run_directory import RunDirectory
-from pipeline.run_failure import after_work
-from pipeline.storage import Location
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
 from workers.sampling import Protocol, parse_duration
 
 _OUTPUT = "OUTPUT"

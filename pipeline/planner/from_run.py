@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.devices import device_words, ran_on_gpu
 from pipeline.errors import UsageError
+from pipeline.execution.stage_stats import Stages
 from pipeline.planner.costs import Floats
 from pipeline.planner.here import ray_memory
 from pipeline.planner.plan import Here
 from pipeline.planner.rates import PRUNED, UNPRUNED, Decoded, Labelling, Machine, Rates, Work
 from pipeline.planner.thinning import Thinned
-from pipeline.run_directory import RunDirectory
-from pipeline.stages import Stages
+from pipeline.run.devices import device_words, ran_on_gpu
+from pipeline.run.run_directory import RunDirectory
 from workers.sampling import Protocol
 
 _COLUMNS = ["status", "error_type", "size_bytes", "bytes_read", "decode_ms", "duration_s", "gpu_ms"]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.graph import GraphConfig
-from pipeline.label_options import LabelOptions
-from pipeline.label_plan import LabelPlan
-from pipeline.planner.rates import Machine
-from pipeline.resources import AUTO, OVERHEAD_CPUS, Pools, plan_pools
-from pipeline.sizing import (
+from pipeline.execution.block_size import (
     Grain,
     default_batch,
     labeller_bytes,
     labellers_worth_starting,
     unit_bytes,
 )
+from pipeline.execution.graph import GraphConfig
+from pipeline.execution.pools import AUTO, OVERHEAD_CPUS, Pools, plan_pools
+from pipeline.labeling.options import LabelOptions
+from pipeline.labeling.plan import LabelPlan
+from pipeline.planner.rates import Machine
 from workers.decoding import DECODERS, DecodeLimits
-from workers.labelling import LabellerConfig
+from workers.inference.labeler import LabellerConfig
 from workers.sampling import Protocol
 
 # Ray gives actors what is available but for the object store, for which it takes 30 % of that.

@@ -17,8 +17,8 @@ from threading import BrokenBarrierError
 import pyarrow as pa
 
 from pipeline.errors import RunError
+from workers.inference.labeler import LabellerConfig
 from workers.label_actor import LabelActor
-from workers.labelling import LabellerConfig
 from workers.sampling import Protocol
 
 # A labeller that takes longer to start, compilation included, will not come.

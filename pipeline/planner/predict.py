@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.execution.block_size import Grain
 from pipeline.planner.costs import Costs
 from pipeline.planner.rates import Labelling, Rates, Work
 from pipeline.planner.setting import Limits, Setting
 from pipeline.planner.simulation import Outcome, simulate
-from pipeline.sizing import Grain
 
 # Seconds of a start, beside those of processes that load the program's libraries, measured on two
 # cores: starting Ray 4.5; planning the graph and the first tasks 3. Joining a cluster is quicker.

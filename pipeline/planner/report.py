@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.numerals import digits
+from pipeline.execution.progress import clock
+from pipeline.formatting import digits
 from pipeline.planner.cluster import Choice
 from pipeline.planner.plan import Plan, Variant
 from pipeline.planner.predict import Prediction
 from pipeline.planner.rates import Labelling, Rates
-from pipeline.progress import clock
 
 _WIDTH = 34
 

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import RunError, UsageError
-from pipeline.label_options import LabelOptions
-from pipeline.listing import Listing
-from pipeline.manifest import MANIFEST_SCHEMA, unit_id, unit_spans
+from pipeline.inputs.listing import Listing
+from pipeline.inputs.manifest import MANIFEST_SCHEMA, unit_id, unit_spans
+from pipeline.inputs.video import Video
+from pipeline.labeling.options import LabelOptions
 from pipeline.planner.rates import Decoded, Work
 from pipeline.planner.thinning import Thinned
-from pipeline.video import Video
 from workers.decode_actor import DecodeActor
 from workers.decoding import Measured, SandboxedDecoder, Unit
 from workers.sampling import Protocol

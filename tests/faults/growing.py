@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
-from pipeline.devices import STAND_IN
+from pipeline.run.devices import STAND_IN
 from tests.faults.archive import make_archive, make_checkpoint
 from tests.faults.machines import Machines
 from tests.faults.network import two_hosts

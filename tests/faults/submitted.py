@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.devices import STAND_IN
+from pipeline.run.devices import STAND_IN
 from tests.faults.archive import make_archive, make_checkpoint
 from tests.faults.network import two_hosts
 from tests.faults.nodes import (

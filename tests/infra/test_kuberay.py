@@ -6,8 +6,8 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
-from pipeline.label_flags import parser
-from pipeline.resources import DECODER_MEMORY, FILTER_MEMORY, plan_pools
+from pipeline.execution.pools import DECODER_MEMORY, FILTER_MEMORY, plan_pools
+from pipeline.labeling.flags import parser
 from tests.infra.manifests import (
     OVERLAYS,
     base,

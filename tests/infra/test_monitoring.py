@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.metrics import COUNTERS, GAUGES, HISTOGRAMS, PREFIX
+from pipeline.execution.metrics import COUNTERS, GAUGES, HISTOGRAMS, PREFIX
 
 FOLDER = Path(__file__).parents[2] / "infra" / "monitoring"
 DASHBOARD = json.loads((FOLDER / "grafana-dashboard.json").read_text())

@@ -5,13 +5,13 @@ import re
 import pytest
 import yaml
 
-from pipeline.graph import GraphConfig
-from pipeline.label_flags import parser
-from pipeline.resources import plan_pools
+from pipeline.execution.graph import GraphConfig
+from pipeline.execution.pools import plan_pools
+from pipeline.labeling.flags import parser
 from tests.infra.manifests import ROOT
 from tests.scale.many_gpus import Inputs, fewest_runs, night, table
 from workers.decoding import DecodeLimits
-from workers.labelling import LabellerConfig
+from workers.inference.labeler import LabellerConfig
 from workers.sampling import protocol
 
 TEXT = (ROOT / "infra" / "README.md").read_text()

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.policies import PolicyFile
-from pipeline.policies.command import main
-from pipeline.policies.flags import DEMO_VIDEOS, parser
-from pipeline.storage import Location
+from pipeline.early_exit import PolicyFile
+from pipeline.lab.early_exit.command import main
+from pipeline.lab.early_exit.flags import DEMO_VIDEOS, parser
+from pipeline.storage.location import Location
 from tests.videos import write_video
 
 JOBS = Path(__file__).parents[2] / "jobs"

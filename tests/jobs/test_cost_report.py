@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from jobs import cost_report
-from pipeline import label_command
-from pipeline.cost_report.words import money
-from pipeline.label_flags import parser
+from pipeline.labeling import command as label_command
+from pipeline.labeling.flags import parser
+from pipeline.reports.cost.words import money
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
 from tests.pipeline.synthetic_runs import PRICES, Made, make_run
 

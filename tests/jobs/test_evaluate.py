@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.evaluation import command
-from pipeline.run_directory import RunDirectory
-from pipeline.storage import Location
-from pipeline.trials import read_trials
+from pipeline.lab.evaluation import command
+from pipeline.labeling.sweep import read_trials
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
 from tests.videos import write_video
 
 JOB = Path(__file__).parents[2] / "jobs" / "evaluate.py"

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.tables import CLIPS_SCHEMA, VIDEOS_SCHEMA
+from pipeline.run.tables import CLIPS_SCHEMA, VIDEOS_SCHEMA
 from tests.processes import wait_while_running
 from tests.videos import write_sound, write_video
-from workers.labelling import unpack_mask
+from workers.inference.labeler import unpack_mask
 from workers.schema import UNITS_SCHEMA
 
 JOBS = Path(__file__).parents[2] / "jobs"

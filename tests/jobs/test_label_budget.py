@@ -10,12 +10,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import label_command
-from pipeline.label_flags import parser
-from pipeline.policies import Point, PolicyFile
-from pipeline.run_directory import RunDirectory
-from pipeline.storage import Location
-from pipeline.verify import verify
+from pipeline.early_exit import Point, PolicyFile
+from pipeline.labeling import command as label_command
+from pipeline.labeling.flags import parser
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+from pipeline.verify.verify import verify
 from tests.policies import write_policy
 from tests.videos import write_video
 

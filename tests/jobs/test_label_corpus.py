@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.video_names import VIDEO_EXTENSIONS
+from pipeline.inputs.video_names import VIDEO_EXTENSIONS
 from tests.corpus import CORPUS, DEGRADED, expected, files, needs_corpus
 from tests.processes import eventually, processes_with
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.devices import STAND_IN
+from pipeline.run.devices import STAND_IN
 from tests.heads import ray_head
 from tests.videos import write_video
 from workers.devices import why_no_cuda

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.demo.archive import ArchiveSettings, make_archive
+from pipeline.lab.demo.archive import ArchiveSettings, make_archive
 from tests.policies import write_policy
-from workers.view_policy import ViewPolicy
+from workers.inference.early_exit import ViewPolicy
 
 JOBS = Path(__file__).parents[2] / "jobs"
 MARGIN = 0.7

@@ -4,11 +4,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import sta
-from pipeline import label_command, label_flags
-from pipeline.label_command import main
-from pipeline.label_options import LabelOptions
-from pipeline.label_plan import plan_labelling
-from pipeline.label_run import begin
+from pipeline.labeling import command as label_command
+from pipeline.labeling import flags as label_flags
+from pipeline.labeling.command import main
+from pipeline.labeling.options import LabelOptions
+from pipeline.labeling.plan import plan_labelling
+from pipeline.labeling.run import begin
 from tests.faults.archive import make_checkpoint
 from tests.videos import write_video
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.storage import Location
+from pipeline.storage.location import Location
 from tests.object_storage import KEY_NAMES
 from tests.processes import wait_while_running
 from tests.videos import write_video

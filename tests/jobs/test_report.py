@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.test_tables import failed, ok
+from tests.pipeline.run.test_tables import failed, ok
 from tests.report_runs import made_run
 
 JOB = Path(__file__).parents[2] / "jobs" / "report.py"

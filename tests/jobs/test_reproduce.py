@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs import reproduce
-from pipeline.reproduce import TABLE_2, TABLE_3, compare
+from pipeline.lab.reproduce import TABLE_2, TABLE_3, compare
 from tests.videos import write_video
 
 JOB = Path(__file__).parents[2] / "jobs" / "reproduce.py"

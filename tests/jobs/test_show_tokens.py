@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import sta
-from pipeline.tokens.looks import dropped_at
-from pipeline.tokens.show import ShowOptions, show
-from pipeline.video import Video
+from pipeline.inputs.video import Video
+from pipeline.reports.tokens.looks import dropped_at
+from pipeline.reports.tokens.show import ShowOptions, show
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
 from tests.pipeline.token_runs import SWIN, VIT, make_run
 from tests.videos import write_video

@@ -12,20 +12,21 @@ from tests.videos import write_video
 VIDEOS = 8
 
 # A graph of any length is judged, so that a short job reaches what jobs of minutes reach.
-JUDGED = "import pipeline.bottleneck; pipeline.bottleneck._SHORT_S = 0.0"
+JUDGED = "import pipeline.execution.bottleneck; pipeline.execution.bottleneck._SHORT_S = 0.0"
 
 # What is for people alone, all of it broken.
 BROKEN = """
-import pipeline.bottleneck, pipeline.label_run, pipeline.label_command, pipeline.metrics
-import pipeline.progress, pipeline.run_report, pipeline.calibration
+import pipeline.execution.autosize, pipeline.execution.bottleneck, pipeline.execution.metrics
+import pipeline.execution.progress, pipeline.labeling.command, pipeline.labeling.run
+import pipeline.reports.run
 
 def broken(*args, **settings):
     raise ZeroDivisionError("float division by zero")
 
-pipeline.label_run.bottleneck = pipeline.label_run.discard_sample = broken
-pipeline.label_command.summary = pipeline.run_report.write_run_report = broken
-pipeline.progress.ProgressLine.parts = pipeline.progress.RunGauges.set = broken
-pipeline.progress.Reporter.stages = broken
+pipeline.labeling.run.bottleneck = pipeline.labeling.run.discard_sample = broken
+pipeline.labeling.command.summary = pipeline.reports.run.write_run_report = broken
+pipeline.execution.progress.ProgressLine.parts = pipeline.execution.progress.RunGauges.set = broken
+pipeline.execution.progress.Reporter.stages = broken
 """
 LOST = {
     "The last progress line",
@@ -52,7 +53,7 @@ def archive(tmp_path_factory):
 
 def label(cluster, setup, *arguments):
     program = (
-        f"{setup}\nfrom pipeline.label_command import main\nimport sys\nsys.exit(main('k400'))"
+        f"{setup}\nfrom pipeline.labeling.command import main\nimport sys\nsys.exit(main('k400'))"
     )
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.run(

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.manifest import unit_id, write_manifest
-from pipeline.run_directory import RunDirectory
-from pipeline.storage import Location
-from pipeline.tables import build_tables
-from pipeline.video import Video
+from pipeline.inputs.manifest import unit_id, write_manifest
+from pipeline.inputs.video import Video
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.tables import build_tables
+from pipeline.storage.location import Location
 from workers.schema import UNITS_SCHEMA
 
 BEGAN = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)

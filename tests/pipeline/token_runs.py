@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 import torch
 
 import sta
-from pipeline.manifest import write_manifest
-from pipeline.run_directory import RunDirectory
-from pipeline.storage import Location
-from pipeline.tables import build_tables
-from pipeline.video import Video
+from pipeline.inputs.manifest import write_manifest
+from pipeline.inputs.video import Video
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.tables import build_tables
+from pipeline.storage.location import Location
 from workers.decode_actor import DecodeActor
+from workers.inference.labeler import LabellerConfig
+from workers.inference.masks import pack_mask
+from workers.inference.pixels import MEAN, STD, normalised
 from workers.label_actor import LabelActor
-from workers.labelling import LabellerConfig
-from workers.masks import pack_mask
-from workers.pixels import MEAN, STD, normalised
 from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
 

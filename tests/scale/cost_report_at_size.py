@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.cost_report.compare import compare
-from pipeline.cost_report.writing import screen, write
-from pipeline.manifest import unit_id
-from pipeline.run_directory import RunDirectory
-from pipeline.storage import Location
-from pipeline.tables import VIDEOS_SCHEMA
+from pipeline.inputs.manifest import unit_id
+from pipeline.reports.cost.compare import compare
+from pipeline.reports.cost.writing import screen, write
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.tables import VIDEOS_SCHEMA
+from pipeline.storage.location import Location
 from tests.pipeline.synthetic_runs import PRICES, start
 from workers.schema import UNITS_SCHEMA
 

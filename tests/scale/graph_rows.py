@@ -25,22 +25,22 @@ import pyarrow as pa
 import ray
 from ray.data import DataContext
 
-import pipeline.graph
-from pipeline.benchmark.core_seconds import CpuRecord
-from pipeline.counts import Counts
-from pipeline.graph import GraphConfig, run_graph
-from pipeline.manifest import count_rows, write_manifest
-from pipeline.progress import ProgressLine, reporting
-from pipeline.ray_session import ray_messages_aside, start_ray
-from pipeline.resources import OVERHEAD_CPUS, plan_pools
-from pipeline.run_directory import RunDirectory
-from pipeline.sizing import Grain
-from pipeline.storage import Location
-from pipeline.video import Video
-from workers.clock import DECODE, LABEL, Clock, Listener
+import pipeline.execution.graph
+from pipeline.execution.block_size import Grain
+from pipeline.execution.graph import GraphConfig, run_graph
+from pipeline.execution.pools import OVERHEAD_CPUS, plan_pools
+from pipeline.execution.progress import ProgressLine, reporting
+from pipeline.execution.ray_session import ray_messages_aside, start_ray
+from pipeline.inputs.manifest import count_rows, write_manifest
+from pipeline.inputs.video import Video
+from pipeline.lab.benchmark.core_seconds import CpuRecord
+from pipeline.run.counts import Counts
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+from workers.actor_stats import DECODE, LABEL, Clock, Listener
 from workers.decoding import DecodeLimits
+from workers.inference.labeler import LabellerConfig
 from workers.label_actor import Progress
-from workers.labelling import LabellerConfig
 from workers.sampling import Protocol
 from workers.schema import DECODED_SCHEMA, IDENTITY, UNITS_SCHEMA
 
@@ -179,7 +179,7 @@ def _measured(arguments: argparse.Namespace, run: RunDirectory) -> str:
         DataContext.get_current().wait_for_min_actors_s = 300
         line = ProgressLine(units, Counts(), out=io.StringIO())
         with (
-            patch.multiple(pipeline.graph, **asleep),
+            patch.multiple(pipeline.execution.graph, **asleep),
             ray_messages_aside(),
             reporting(line, "graph-rows", looks) as report,
         ):

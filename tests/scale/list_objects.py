@@ -15,9 +15,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline.listing import Listing
-from pipeline.manifest import write_manifest
-from pipeline.storage import Location
+from pipeline.inputs.listing import Listing
+from pipeline.inputs.manifest import write_manifest
+from pipeline.storage.location import Location
 from tests.object_storage import ObjectStorage, object_storage
 
 _BUCKET = "archive"

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 
 import sta
+from pipeline.execution.progress import clock
 from pipeline.planner.cluster import Rented, Terms, rent, setting_for
 from pipeline.planner.here import buffered_units, graining
 from pipeline.planner.predict import Prediction, before_graph_s, capacities, predict
 from pipeline.planner.rates import PRUNED, Decoded, Labelling, Machine, Rates, Work
 from pipeline.planner.setting import Limits
-from pipeline.progress import clock
 from workers.sampling import Protocol
 
 GPUS = (1, 8, 64, 512)

@@ -21,16 +21,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.commits import committed, reconcile
-from pipeline.listing import Video
-from pipeline.manifest import unit_id, write_manifest
-from pipeline.run_directory import RunDirectory
-from pipeline.run_report import write_run_report
-from pipeline.storage import Location
-from pipeline.tables import build_tables
-from pipeline.verify import report, verify
-from tests.pipeline.test_tables import ok
-from workers.labelling import pack_mask
+from pipeline.inputs.listing import Video
+from pipeline.inputs.manifest import unit_id, write_manifest
+from pipeline.reports.run import write_run_report
+from pipeline.run.commits import committed, reconcile
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.tables import build_tables
+from pipeline.storage.location import Location
+from pipeline.verify.verify import report, verify
+from tests.pipeline.run.test_tables import ok
+from workers.inference.labeler import pack_mask
 from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
 

@@ -1,4 +1,4 @@
-"""VideoSwin with STA, one clip, one window and one frame at a time: what `sta.swin` must equal.
+"""VideoSwin with STA, one clip, window and frame at a time: what `sta.models.swin` must equal.
 
 Takes a `sta.VideoSwin` for its weights and shape alone. Windows hold copies of the nearest kept
 token in every dropped place, linear layers run on whole grids, and a window attends by the textbook

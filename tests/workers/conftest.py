@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import scripted_storage
-from workers import objects
+from workers.io import objects
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.manifest import MANIFEST_SCHEMA
+from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from tests.processes import private_bytes
 from workers.decode_actor import DecodeActor
 from workers.decoding import DecodeLimits

@@ -12,16 +12,16 @@ import pytest
 import torch
 
 import sta
-from pipeline.manifest import MANIFEST_SCHEMA, unit_spans
-from pipeline.manifest import unit_id as manifest_id
+from pipeline.inputs.manifest import MANIFEST_SCHEMA, unit_spans
+from pipeline.inputs.manifest import unit_id as manifest_id
 from tests.videos import write_video
 from workers.decode_actor import DecodeActor
+from workers.inference.early_exit import ViewPolicy
+from workers.inference.labeler import LabellerConfig, unpack_mask
+from workers.inference.unpruned_sample import Shadow, in_sample
 from workers.label_actor import LabelActor
-from workers.labelling import LabellerConfig, unpack_mask
 from workers.sampling import protocol
 from workers.schema import DECODED_SCHEMA, UNITS_SCHEMA
-from workers.shadow import Shadow, in_sample
-from workers.view_policy import ViewPolicy
 
 PROTOCOL = protocol("videomae-k400", size=112, views=(2, 3))
 

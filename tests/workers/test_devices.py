@@ -8,8 +8,8 @@ import torch
 from workers import devices
 from workers.device_names import cpu_model, is_cpu_name
 from workers.devices import DeviceError, device_for, device_name, has_unusable_gpu
-from workers.engine import LabellerConfig
-from workers.labelling import Labeller
+from workers.inference.engine import LabellerConfig
+from workers.inference.labeler import Labeller
 from workers.sampling import protocol
 
 TOO_OLD = (

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 import sta
-from pipeline.manifest import MANIFEST_SCHEMA
+from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from tests.videos import write_video
 from workers.decode_actor import DecodeActor
+from workers.inference.labeler import LabellerConfig
 from workers.label_actor import LabelActor
-from workers.labelling import LabellerConfig
 from workers.sampling import protocol
 from workers.timed_trial_actor import TimedTrialActor
 from workers.trial_actor import TrialActor

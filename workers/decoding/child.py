@@ -19,16 +19,16 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from workers.decoding import wire
+from workers.decoding import ipc as wire
 from workers.decoding.progress import Progress, Work
-from workers.decoding.shared import SharedFrames
-from workers.decoding.units import DecodeLimits, Unit
+from workers.decoding.shared_memory import SharedFrames
+from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure, one_line
-from workers.fetching import Source, is_object, open_source
+from workers.io.fetching import Source, is_object, open_source
 from workers.sampling import Protocol
 
 if TYPE_CHECKING:
-    from workers.decoding.decoded import Decoded
+    from workers.decoding.result import Decoded
     from workers.decoding.timeline import TimelineDecoder
 
 _GRACE = 1.5  # the parent kills at the limit; the child's own guards come later

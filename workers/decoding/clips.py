@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from av.video.frame import VideoFrame
 
-from workers.decoding.decoded import Decoded
 from workers.decoding.frames import FrameStore, Painter
-from workers.decoding.windows import Need
+from workers.decoding.result import Decoded
+from workers.decoding.seek_window import Need
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import SAME_S, Protocol
 

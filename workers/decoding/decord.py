@@ -19,16 +19,16 @@ import numpy as np
 
 from workers.decoding import colors, pyav
 from workers.decoding.damage import Damage
-from workers.decoding.decoded import Decoded
+from workers.decoding.demuxer import Reading
 from workers.decoding.endings import ending
 from workers.decoding.frames import Allocate, FrameStore
 from workers.decoding.packets import read_table
 from workers.decoding.plan import Floats, PacketTable, length_s, select
 from workers.decoding.progress import Progress
-from workers.decoding.reading import Reading
-from workers.decoding.units import DecodeLimits, Unit
+from workers.decoding.result import Decoded
+from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure
-from workers.fetching import Source
+from workers.io.fetching import Source
 from workers.sampling import Protocol
 
 _CODECS = ("h264", "hevc", "vp8", "vp9")  # it has no AV1, and rounds older codecs otherwise

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from workers.decoding.units import Unit
+from workers.decoding.types import Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import Protocol
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 import av.error
 from av.video.frame import VideoFrame
 
+from workers.decoding.demuxer import LostPlace, Reading
 from workers.decoding.frames import FrameStore, Painter
 from workers.decoding.packets import may_stay_undecoded
 from workers.decoding.plan import Ints, PacketTable, decoding_runs
-from workers.decoding.reading import LostPlace, Reading
 
 
 def place_frames(

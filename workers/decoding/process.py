@@ -13,12 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import workers
-from workers.decoding import wire
+from workers.decoding import ipc as wire
 from workers.decoding.progress import Work
-from workers.decoding.shared import Pixels, Shape, SharedFrames
-from workers.decoding.units import DecodeLimits, Unit
+from workers.decoding.shared_memory import Pixels, Shape, SharedFrames
+from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import one_line
-from workers.fetching import anonymous_file
+from workers.io.fetching import anonymous_file
 from workers.sampling import Protocol
 
 _START_SECONDS = 120.0

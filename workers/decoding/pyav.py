@@ -15,21 +15,21 @@ from dataclasses import dataclass
 import av.error
 import numpy as np
 
+from workers.decoding.container import nothing_decoded
 from workers.decoding.damage import Damage
-from workers.decoding.decoded import Decoded
+from workers.decoding.demuxer import Reading
 from workers.decoding.endings import ending
 from workers.decoding.frames import Allocate, FrameStore, Painter
-from workers.decoding.opening import nothing_decoded
 from workers.decoding.packets import read_table
 from workers.decoding.plan import Floats, PacketTable, Selection, length_s, seconds, select
 from workers.decoding.planned import place_frames
 from workers.decoding.progress import Progress
-from workers.decoding.reading import Reading
-from workers.decoding.runs import with_flush
+from workers.decoding.result import Decoded
+from workers.decoding.sequential import with_flush
 from workers.decoding.stream_index import StreamIndex, find_index, share_to_decode
-from workers.decoding.units import DecodeLimits, Unit
+from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure
-from workers.fetching import Source
+from workers.io.fetching import Source
 from workers.sampling import Protocol
 
 _INDEXED_FORMATS = {"mov", "mp4", "matroska", "webm"}

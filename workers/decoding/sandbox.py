@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from workers.decoding import wire
+from workers.decoding import ipc as wire
 from workers.decoding.process import ChildProcess, Died
-from workers.decoding.units import DECODERS, DecodedUnit, DecodeLimits, Measured, Unit
+from workers.decoding.types import DECODERS, DecodedUnit, DecodeLimits, Measured, Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import Protocol
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.decoding.origin import first_frame
+from workers.decoding.demuxer import Reading
 from workers.decoding.plan import REORDERED, Ints, PacketTable, decoding_runs
 from workers.decoding.planned import comes_whole
-from workers.decoding.reading import Reading
+from workers.decoding.start_time import first_frame
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,11 @@ from functools import cached_property
 import numpy as np
 
 from workers.decoding.clips import ClipPicker, check_clips
-from workers.decoding.decoded import Decoded
+from workers.decoding.container import nothing_decoded
+from workers.decoding.demuxer import LostPlace, Reading
+from workers.decoding.duration import duration_s
 from workers.decoding.endings import ending
 from workers.decoding.frames import Allocate, FrameStore
-from workers.decoding.measuring import duration_s
-from workers.decoding.opening import nothing_decoded
-from workers.decoding.origin import Origin, find_origin
 from workers.decoding.packets import (
     frame_seconds,
     frames_cut,
@@ -35,12 +34,13 @@ from workers.decoding.packets import (
 from workers.decoding.plan import Floats, clip_times
 from workers.decoding.planned import place_frames
 from workers.decoding.progress import Progress
-from workers.decoding.reading import LostPlace, Reading
-from workers.decoding.runs import Clock, Ranks, Run, last_frame_s
+from workers.decoding.result import Decoded
+from workers.decoding.seek_window import Need, Window, read_window, whole_window
+from workers.decoding.sequential import Clock, Ranks, Run, last_frame_s
+from workers.decoding.start_time import Origin, find_origin
 from workers.decoding.stream_index import StreamIndex, find_index
-from workers.decoding.units import DecodeLimits, Unit
-from workers.decoding.windows import Need, Window, read_window, whole_window
-from workers.fetching import Source
+from workers.decoding.types import DecodeLimits, Unit
+from workers.io.fetching import Source
 from workers.sampling import SAME_S, Protocol
 
 _LEADS = (1, 4, 16)

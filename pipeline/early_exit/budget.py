@@ -1,0 +1,288 @@
+"""A run within a budget: its slices, what was decided for each, and what they have cost.
+
+What was decided stands in run.json under `budget` before the slice begins, so that a resumed run
+goes on as it began. A budget of FLOPs is kept to the last one and gives the same rows in every run;
+one of money is kept as far as time can be measured, and what it buys follows from that time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.early_exit.controller import BudgetError, Decision, decide, observed_ratio
+from pipeline.early_exit.policy_file import Point, PolicyFile
+from pipeline.early_exit.spending import Spending, spending
+from pipeline.errors import RunError, UsageError
+from pipeline.inputs.manifest import count_rows
+from pipeline.prices import Prices
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.slices import Slice, slices_of, units_per_slice
+from workers.inference.early_exit import ViewPolicy
+
+BUDGET = "budget"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run may spend on labelling, the shadow sample apart.
+
+    Attributes:
+        flops: multiply-accumulates; None for a budget of money.
+        money: for device time and decoding, in the currency of `prices`; None for one of FLOPs.
+        prices: what machines cost; needed for a budget of money.
+    """
+
+    flops: float | None = None
+    money: float | None = None
+    prices: Prices | None = None
+
+    def __post_init__(self) -> None:
+        given = [each for each in (self.flops, self.money) if each is not None]
+        if len(given) != 1:
+            raise UsageError("name --budget (FLOPs) or --budget-usd, one of them")
+        if not (math.isfinite(given[0]) and given[0] > 0):
+            raise UsageError(f"a budget must be a number above 0; got {given[0]:g}")
+        if self.money is not None and self.prices is None:
+            raise UsageError("--budget-usd needs --prices, which say what machines cost")
+
+    @property
+    def kind(self) -> str:
+        """ "flops" or "money"."""
+        return "flops" if self.money is None else "money"
+
+    def amount(self, value: float) -> str:
+        """A number of what it is in, for people."""
+        if self.prices is None or self.money is None:
+            return f"{value:.4g} FLOPs"
+        return f"{value:,.2f} {self.prices.currency}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a run that is labelled in one go.
+
+    Attributes:
+        policy: when a video of it has been looked at enough; None for every view.
+        units: how many it has.
+        within: the slice that it is; None for the whole run.
+    """
+
+    policy: ViewPolicy | None
+    units: int
+    within: Slice | None = None
+
+    def missing(self, run: RunDirectory, done: int) -> int:
+        """Units of it that have no row, in a run that has `done` rows."""
+        if self.within is None:
+            return self.units - done
+        return self.units - units_per_slice(run.units, [self.within])[0]
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What the controller has to know of a run's labelling.
+
+    Attributes:
+        views: of the protocol.
+        flops: multiply-accumulates of a view, at the most.
+        gpus: of each labeller.
+        cores: of each labeller.
+    """
+
+    views: int
+    flops: int
+    gpus: float
+    cores: float
+
+
+def most_flops(model: dict[str, Any]) -> int:
+    """Multiply-accumulates that a view takes at the most, by what run.json says of the model."""
+    pruned = int(model["flops_per_view"])
+    # Where they follow the clip, `pruned` is that of a typical one.
+    return max(pruned, model["flops_per_view_unpruned"]) if model["flops_follow_clip"] else pruned
+
+
+def parts_within(
+    run: RunDirectory,
+    content: dict[str, Any],
+    budget: Budget,
+    file: PolicyFile,
+    labelling: Labelling,
+) -> Iterator[Part]:
+    """The parts of a run, each decided when those before it are labelled.
+
+    Args:
+        run: what is labelled; its manifest is whole.
+        content: its run.json, in which decisions are kept.
+        budget: what it may spend.
+        file: the policy whose promise it keeps where the budget allows.
+        labelling: what a view costs.
+
+    Raises:
+        UsageError: the budget covers not one view of every video, or is smaller than one by which
+            slices were decided.
+        RunError: it does no more, with what was spent so far.
+    """
+    kept = content.setdefault(BUDGET, {})
+    decided = kept.setdefault("slices", [])
+    if decided:
+        _check_not_smaller(budget, kept)
+    kept |= {"flops": budget.flops, "money": budget.money, "units": count_rows(run.manifest)}
+    slices = _slices(kept)
+    units = units_per_slice(run.manifest, slices)
+    for each in slices:
+        if each.number >= len(decided):
+            spent = spending(run, slices) if each.number else []
+            taken = _taken(decided, spent)
+            left = _views_left(budget, labelling, spent, sum(units[each.number :]))
+            try:
+                decision = _decided(budget, file, labelling, left, units[each.number :], taken)
+            except BudgetError as error:
+                rest = units[each.number :]
+                raise _too_small(budget, labelling, rest, error, is_first=not decided) from error
+            decided.append(_recorded(decision, units[each.number]))
+            run.save(content)
+        yield Part(policy_of(decided[each.number]), units[each.number], each)
+
+
+def policy_of(recorded: dict[str, Any]) -> ViewPolicy:
+    """The policy of a slice, as run.json says it."""
+    return ViewPolicy(recorded["margin"], recorded["most"])
+
+
+def policies_by_slice(content: dict[str, Any]) -> tuple[list[Slice], list[ViewPolicy]]:
+    """The slices of a run with a policy and how each was looked at; without a budget one of all.
+
+    Of an unfinished run the last slices may not be decided yet.
+    """
+    kept = content.get(BUDGET)
+    if not kept:
+        policy = content["identity"]["policy"]
+        return slices_of(0), [ViewPolicy(policy["margin"], policy["most"])]
+    return _slices(kept), [policy_of(each) for each in kept["slices"]]
+
+
+def _slices(kept: dict[str, Any]) -> list[Slice]:
+    return slices_of(kept["units"], pilot=kept["money"] is not None)
+
+
+def _check_not_smaller(budget: Budget, kept: dict[str, Any]) -> None:
+    before = kept["flops"] if budget.money is None else kept["money"]
+    asked = budget.flops if budget.money is None else budget.money
+    if asked is not None and asked < before:
+        raise UsageError(
+            f"this run's videos are looked at as {budget.amount(before)} allow; a resumed run "
+            f"takes the same budget or a larger one, and not {budget.amount(asked)}"
+        )
+
+
+def _recorded(decision: Decision, units: int) -> dict[str, Any]:
+    policy = asdict(decision.policy)
+    return policy | {"units": units, "calibration": asdict(decision.point)}
+
+
+def _taken(decided: list[dict[str, Any]], spent: list[Spending]) -> list[tuple[int, int, Point]]:
+    """Videos, views and expectation of every slice whose videos were looked at as its margin
+    says, none of them cut short.
+    """
+    return [
+        (cost.labelled, cost.views, Point(**recorded["calibration"]))
+        for recorded, cost in zip(decided, spent, strict=False)
+        if recorded["most"] is None
+    ]
+
+
+def check_retry(
+    run: RunDirectory, content: dict[str, Any], budget: Budget, labelling: Labelling
+) -> None:
+    """Refuses to do failed videos again where that could pass the budget.
+
+    Args:
+        run: what is labelled.
+        content: its run.json.
+        budget: what it may spend.
+        labelling: what a view costs.
+
+    Raises:
+        UsageError: the budget that is left does not cover the most views that they may take.
+    """
+    kept = content.get(BUDGET)
+    if not kept or not kept["slices"]:
+        return
+    spent = spending(run, _slices(kept))
+    begun = list(zip(kept["slices"], spent, strict=False))
+    ahead = kept["units"] - sum(recorded["units"] for recorded, _ in begun)
+    failed = sum(cost.retryable for _, cost in begun)
+    again = [
+        (slice_["units"] - cost.units + cost.retryable, slice_["most"]) for slice_, cost in begun
+    ]
+    needed = ahead + sum(count * (most or labelling.views) for count, most in again)
+    left = _views_left(budget, labelling, spent, ahead + sum(count for count, _ in again))
+    if left is not None and left < needed:
+        raise UsageError(
+            f"doing {failed:,} failed videos again may take {needed:,} views with what else is to "
+            f"be done, and the budget covers {max(0, math.floor(left)):,}; name a larger budget, "
+            f"or leave --retry-failed out"
+        )
+
+
+def _views_left(
+    budget: Budget, labelling: Labelling, spent: list[Spending], units: int
+) -> float | None:
+    """Views that the budget still covers when `units` videos are still to be decoded; None where
+    nothing tells yet what a view costs.
+    """
+    views = sum(cost.views for cost in spent)
+    if budget.flops is not None:
+        flops = sum(cost.flops for cost in spent)
+        return (budget.flops - flops) / max(labelling.flops, flops / views if views else 0)
+    assert budget.money is not None
+    assert budget.prices is not None
+    if not views:
+        return None
+    second = budget.prices.device_second(gpus=labelling.gpus, cores=labelling.cores)
+    device = sum(cost.device_s for cost in spent) * second
+    decode = sum(cost.decode_s for cost in spent) * budget.prices.core_second
+    decoding = decode / sum(cost.units for cost in spent) * units
+    if not device:
+        return math.inf
+    return (budget.money - device - decode - decoding) / (device / views)
+
+
+def _decided(
+    budget: Budget,
+    file: PolicyFile,
+    labelling: Labelling,
+    left: float | None,
+    units: list[int],
+    taken: list[tuple[int, int, Point]],
+) -> Decision:
+    if left is None or left == math.inf or not units[0]:
+        return Decision(file.policy, file.point)
+    return decide(
+        file.curve,
+        promised=file.margin,
+        views=labelling.views,
+        left=left,
+        mine=units[0],
+        rest=sum(units[1:]),
+        ratio=observed_ratio(taken),
+    )
+
+
+def _too_small(
+    budget: Budget, labelling: Labelling, units: list[int], why: BudgetError, *, is_first: bool
+) -> UsageError | RunError:
+    """Of a budget that covers not one view of each of the videos of the slices that are left."""
+    if budget.flops is not None and is_first:
+        return UsageError(
+            f"--budget {budget.flops:g} is too small: a single view of each of the "
+            f"{sum(units):,} videos takes {budget.amount(sum(units) * labelling.flops)}"
+        )
+    return RunError(
+        f"the budget of {budget.amount(budget.flops or budget.money or 0)} is nearly spent: {why}",
+        advice="Name a larger budget and run the same command again to go on.",
+    )

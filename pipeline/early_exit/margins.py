@@ -1,0 +1,90 @@
+"""What was known of videos after each of their views, in the order in which they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from workers.inference.early_exit import ViewPolicy, leads
+
+Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.integer]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What was known of n videos after each view.
+
+    Attributes:
+        leads: (n, views) float64, of the best class over the second.
+        labels: (n, views) int64, the best class; ties go to the lower.
+    """
+
+    leads: Floats
+    labels: Ints
+
+    def __post_init__(self) -> None:
+        if self.leads.shape != self.labels.shape or self.leads.ndim != 2:
+            raise ValueError(
+                f"leads and labels must both be (videos, views); got {self.leads.shape} and "
+                f"{self.labels.shape}"
+            )
+
+    @property
+    def videos(self) -> int:
+        """How many videos."""
+        return len(self.leads)
+
+    @property
+    def views(self) -> int:
+        """Views of each."""
+        return int(self.leads.shape[1])
+
+    @property
+    def agreeing(self) -> Bools:
+        """(n, views) whether the label after a view is that of all views."""
+        return np.asarray(self.labels == self.labels[:, -1:])
+
+    def of(self, chosen: Bools | Ints) -> Looks:
+        """Those of some of the videos."""
+        return Looks(self.leads[chosen], self.labels[chosen])
+
+    @classmethod
+    def of_probabilities(cls, probabilities: Floats, order: Sequence[int]) -> Looks:
+        """What was known of videos whose every view was labelled.
+
+        Args:
+            probabilities: (n, views, classes), clip by clip and crop by crop.
+            order: numbers of the views in the order in which they are looked at.
+        """
+        count, views, _ = probabilities.shape
+        if sorted(order) != list(range(views)):
+            raise ValueError(f"order must name each of {views} views once; got {list(order)}")
+        known = np.empty((count, views))
+        for number, ordered in enumerate(probabilities[:, list(order)]):
+            known[number] = leads(ordered)
+        labels = np.empty((count, views), np.int64)
+        for seen in range(1, views + 1):
+            # Added up clip by clip, as the labelling job does, so that equal sums stay equal.
+            looked_at = probabilities[:, sorted(order[:seen])]
+            labels[:, seen - 1] = looked_at.mean(axis=1, dtype=np.float64).argmax(axis=1)
+        return cls(known, labels)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Looks]) -> Looks:
+        """Several one after the other."""
+        return cls(
+            np.concatenate([part.leads for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+        )
+
+
+def views_used(looks: Looks, margin: float) -> Ints:
+    """(n,) views that the policy of this margin looks at."""
+    seen = np.tile(np.arange(1, looks.views + 1), looks.videos)
+    settled = ViewPolicy(margin).are_settled(looks.leads.ravel(), seen=seen, views=looks.views)
+    return np.asarray(settled.reshape(looks.leads.shape).argmax(axis=1) + 1)

@@ -1,0 +1,105 @@
+"""What the rows of a run have cost so far, slice by slice."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_tables import exact_sum, table, tables
+from pipeline.run.slices import FILES_AT_ONCE, Slice, slice_numbers
+from pipeline.storage.location import Location
+from workers.failures import ErrorType
+from workers.inference.early_exit import ViewPolicy
+from workers.schema import UNITS_SCHEMA
+
+_COLUMNS = ["unit_id", "status", "error_type", "flops", "gpu_ms", "decode_ms"]
+_COLUMNS += ["views.list.element.clip"]
+_RETRYABLE = pa.array([str(reason) for reason in ErrorType if reason.retryable])
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What the rows of a slice have cost.
+
+    Attributes:
+        units: rows.
+        labelled: those with a label.
+        retryable: failed ones that --retry-failed would do again.
+        views: looked at.
+        flops: of those views.
+        device_s: device time of labelling, seconds.
+        decode_s: CPU time of fetching and decoding, seconds.
+    """
+
+    units: int = 0
+    labelled: int = 0
+    retryable: int = 0
+    views: int = 0
+    flops: int = 0
+    device_s: float = 0.0
+    decode_s: float = 0.0
+
+    def __add__(self, other: Spending) -> Spending:
+        """Both together."""
+        return Spending(*map(operator.add, astuple(self), astuple(other)))
+
+
+def spending(run: RunDirectory, slices: Sequence[Slice]) -> list[Spending]:
+    """What the rows of every slice have cost; several files are read at once."""
+
+    def of_file(file: Location) -> list[Spending]:
+        rows = table(file, UNITS_SCHEMA, _COLUMNS)
+        numbers = slice_numbers(rows["unit_id"].to_pylist(), slices)
+        return [_spent(rows.filter(pa.array(numbers == each.number))) for each in slices]
+
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        files = list(pool.map(of_file, run.units.files(".parquet")))
+    return [sum((file[each.number] for file in files), Spending()) for each in slices]
+
+
+def _spent(rows: pa.Table) -> Spending:
+    return Spending(
+        units=rows.num_rows,
+        labelled=_sum(pc.equal(rows["status"], "ok")),
+        retryable=_sum(pc.is_in(rows["error_type"], value_set=_RETRYABLE)),
+        views=_sum(pc.list_value_length(rows["views"])),
+        flops=exact_sum(np.asarray(pc.fill_null(rows["flops"], 0))),
+        device_s=_sum(rows["gpu_ms"]) / 1e3,
+        decode_s=_sum(rows["decode_ms"]) / 1e3,
+    )
+
+
+def _sum(values: pa.ChunkedArray) -> int:
+    return pc.sum(values, min_count=0).as_py() or 0
+
+
+def cut_short(
+    run: RunDirectory, slices: Sequence[Slice], policies: Sequence[ViewPolicy], *, views: int
+) -> int:
+    """Videos that were given up at the most views of their slice, before they were settled.
+
+    Args:
+        run: a run with a policy.
+        slices: its slices.
+        policies: how each was looked at.
+        views: of the protocol.
+    """
+    found = 0
+    for rows in tables(run.units, UNITS_SCHEMA, ["unit_id", "leads"]):
+        seen_rows = rows.filter(pc.is_valid(rows["leads"])).combine_chunks()
+        numbers = slice_numbers(seen_rows["unit_id"].to_pylist(), slices)
+        seen = np.asarray(pc.list_value_length(seen_rows["leads"]))
+        last = np.asarray(pc.list_flatten(seen_rows["leads"]), np.float64)[np.cumsum(seen) - 1]
+        for number, policy in enumerate(policies):
+            mine = numbers == number
+            unlimited = ViewPolicy(policy.margin)
+            settled = unlimited.are_settled(last[mine], seen=seen[mine], views=views)
+            found += int((~settled).sum())
+    return found

@@ -1,0 +1,1 @@
+"""The Ray Data graph and what runs beside it: pools, cluster, session, progress, metrics."""

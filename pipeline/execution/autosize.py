@@ -1,0 +1,169 @@
+"""`--decoders auto`: the rates of decoders and labellers from a sample of the run's own units.
+
+The sample goes through the same graph and is committed like all other units, so that nothing is
+done twice. It is spread over the manifest, since neighbours are often alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.execution.block_size import grain
+from pipeline.execution.bottleneck import Room, fit_decoders
+from pipeline.execution.pools import Pools
+from pipeline.execution.stage_stats import Stages
+from pipeline.inputs.manifest import MANIFEST_SCHEMA
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+from pipeline.storage.parquet_parts import PartWriter
+from workers.sampling import Protocol
+
+MEASURED = "measured"
+
+# What the rates of a pool follow from, with room for videos of different lengths.
+_UNITS_PER_DECODER = 16
+_CALLS_PER_LABELLER = 6
+
+# The graph starts once more after a sample; a run shorter than so many of them gains nothing.
+_WORTH_SAMPLES = 8
+
+# A manifest of many files is looked at in some of them.
+_FILES = 16
+
+# So many units that there is no other limit on what a labeller takes at once.
+_MANY = 10**9
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What a run has to do: `total` units, of which `done` have their row; `what` they are."""
+
+    total: int
+    done: int
+    what: str
+
+    @property
+    def left(self) -> int:
+        """Units without a row."""
+        return max(0, self.total - self.done)
+
+
+def fitted_decoders(
+    run: RunDirectory,
+    content: dict[str, Any],
+    remaining: Remaining,
+    *,
+    sample: int,
+    room: Room,
+    measure: Callable[[Location], Stages],
+    say: Callable[[str], None],
+) -> int | None:
+    """Decoders that keep the labellers busy; None where there is nothing to go by.
+
+    Args:
+        run: what is labelled.
+        content: its run.json, in which what an earlier start measured is kept.
+        remaining: what is to be done.
+        sample: units to measure by.
+        room: what the cluster has.
+        measure: labels the units of a manifest, and tells what that cost.
+        say: tells the user something.
+    """
+    stages = recorded(content, room)
+    if stages is None:
+        if remaining.left < _WORTH_SAMPLES * sample:
+            say(
+                f"--decoders auto: {remaining.left:,} {remaining.what} are too few to measure "
+                f"{sample:,} of them first; taking the default."
+            )
+            return None
+        say(f"--decoders auto: measuring {sample:,} of {remaining.left:,} {remaining.what}.")
+        stages = measure(write_sample(run, sample))
+        discard_sample(run)
+        record(content, stages, room)
+        run.save(content)
+    fit = fit_decoders(stages, room, what=remaining.what)
+    if fit is None:
+        say("--decoders auto: nothing of the sample could be labelled; taking the default.")
+        return None
+    say(f"--decoders auto: {fit.why}.")
+    return fit.decoders
+
+
+def sample_size(
+    protocol: Protocol, pools: Pools, batch_size: int, *, adaptive: bool = False
+) -> int:
+    """Units that the rates can be told from: several tasks and full calls for every actor.
+
+    Args:
+        protocol: how videos become views.
+        pools: of the run.
+        batch_size: views per forward pass.
+        adaptive: as `sizing.grain` takes it.
+    """
+    rows = grain(
+        protocol,
+        batch_size=batch_size,
+        units=_MANY,
+        decoders=pools.decoders[1],
+        labellers=pools.labellers,
+        adaptive=adaptive,
+    ).label_rows
+    return max(_UNITS_PER_DECODER * pools.decoders[1], _CALLS_PER_LABELLER * pools.labellers * rows)
+
+
+def write_sample(run: RunDirectory, count: int) -> Location:
+    """A manifest of `count` of the run's units, or all that there are, spread evenly."""
+    place = _place(run)
+    files = run.manifest.files(".parquet")
+    files = [files[at] for at in _spread(len(files), _FILES)]
+    with PartWriter(place, MANIFEST_SCHEMA, count) as writer:
+        for number, file in enumerate(files):
+            filesystem, path = file.filesystem()
+            rows = pq.read_table(path, filesystem=filesystem, partitioning=None)
+            share = count * (number + 1) // len(files) - count * number // len(files)
+            wanted = pa.array(_spread(rows.num_rows, share), pa.int64())
+            writer.write(rows.select(MANIFEST_SCHEMA.names).take(wanted).cast(MANIFEST_SCHEMA))
+    return place
+
+
+def discard_sample(run: RunDirectory) -> None:
+    """Deletes a sample, if there is one, that this start or a killed one wrote."""
+    _place(run).delete_parts()
+    _place(run).delete_empty()
+
+
+def record(content: dict[str, Any], stages: Stages, room: Room) -> None:
+    """Keeps what was measured in run.json's content, for a later start on the same machines.
+
+    Of two measures the one of more units is kept.
+    """
+    known = recorded(content, room)
+    more = known is None or stages.label.units >= known.label.units
+    if stages.are_measured and more:
+        content[MEASURED] = {"threads": room.labeller_threads, "stages": stages.as_json()}
+
+
+def recorded(content: dict[str, Any], room: Room) -> Stages | None:
+    """What an earlier start measured with labellers of the same kind; None if none did."""
+    try:
+        measured = content[MEASURED]
+        stages = Stages.from_json(measured["stages"])
+    except (KeyError, TypeError):
+        return None
+    return stages if measured["threads"] == room.labeller_threads else None
+
+
+def _place(run: RunDirectory) -> Location:
+    return run.root.child("_sample")
+
+
+def _spread(total: int, count: int) -> list[int]:
+    """`count` places of `total`, as far apart as can be; all of them where there are no more."""
+    count = min(total, count)
+    return [(2 * place + 1) * total // (2 * count) for place in range(count)]

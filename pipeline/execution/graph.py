@@ -1,0 +1,209 @@
+"""The Ray Data graph: manifest -> decoders -> labellers -> units/, one row in and one row out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+from ray.data.checkpoint import CheckpointConfig
+from ray.data.expressions import Expr, col
+
+import sta
+from pipeline.execution.block_size import Grain, default_batch, grain, shadow_batch
+from pipeline.execution.pools import DECODER_MEMORY, IO_CPUS, Pools
+from pipeline.execution.progress import Reporter
+from pipeline.run.own_files import OwnFiles
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.slices import Slice
+from pipeline.storage.location import Location
+from pipeline.storage.s3_filesystem import PASSING_ERRORS
+from workers.decoding import DecodeLimits
+from workers.inference.early_exit import ViewPolicy
+from workers.inference.labeler import LabellerConfig
+from workers.inference.unpruned_sample import Shadow
+from workers.sampling import Protocol
+from workers.schema import UNITS_SCHEMA
+from workers.timed_decode_actor import TimedDecodeActor
+from workers.timed_label_actor import TimedLabelActor
+from workers.timed_trial_actor import TimedTrialActor
+from workers.trial_schema import TRIALS_SCHEMA
+
+# A file of units/ is what a kill can cost: at most a two-thousandth of the run, and for the largest
+# runs so many rows that the files of a night can still be listed in seconds.
+_COMMITS = 2000
+_MAX_COMMIT_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class GraphConfig:
+    """What the graph runs.
+
+    Attributes:
+        protocol: how videos become views.
+        decoder: which decoder.
+        limits: what a unit may cost to decode.
+        labeller: model and batch size.
+        pools: actors and what they reserve.
+        units: units of the run, done or not.
+        accept_changed: whether objects that changed since they were listed are taken as they are.
+        shadow_share: share of the units that are labelled without pruning too.
+        policy: when a unit has been looked at enough; None for all views of each.
+        variants: prunings that are all tried on every unit, in place of labelling it by one.
+    """
+
+    protocol: Protocol
+    decoder: str
+    limits: DecodeLimits
+    labeller: LabellerConfig
+    pools: Pools
+    units: int
+    accept_changed: bool = False
+    shadow_share: float = 0.0
+    policy: ViewPolicy | None = None
+    variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
+
+    @property
+    def shadow(self) -> Shadow | None:
+        """The shadow sample; None if there is none."""
+        if not self.shadow_share:
+            return None
+        batch = shadow_batch(self.protocol.views, self.batch_size)
+        unpruned = dataclasses.replace(self.labeller, pruning=sta.Pruning(r=0), batch_size=batch)
+        return Shadow(self.shadow_share, unpruned)
+
+    @property
+    def batch_size(self) -> int:
+        """Views per forward pass."""
+        return self.labeller.batch_size or default_batch(on_gpu=self.pools.labeller_gpus > 0)
+
+    @property
+    def grain(self) -> Grain:
+        """How many units go through the graph together."""
+        return grain(
+            self.protocol,
+            batch_size=self.batch_size,
+            units=self.units,
+            decoders=self.pools.decoders[1],
+            labellers=self.pools.labellers,
+            adaptive=self.policy is not None,
+        )
+
+    @property
+    def commit_rows(self) -> int:
+        """Units per file of units/, at the least."""
+        return max(self.grain.label_rows, min(_MAX_COMMIT_ROWS, self.units // _COMMITS))
+
+
+def run_graph(
+    run: RunDirectory,
+    config: GraphConfig,
+    report: Reporter,
+    *,
+    manifest: Location | None = None,
+    within: Slice | None = None,
+) -> None:
+    """Labels every unit of the manifest, or of another one, that has no committed row yet; with
+    `within` those of a slice.
+
+    Ray Data's checkpointing writes the ids of a commit before its file and confirms them after it;
+    a restart removes files without a confirmation and leaves out rows that have one.
+    """
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for pattern in PASSING_ERRORS:
+        if pattern not in context.retried_io_errors:
+            context.retried_io_errors.append(pattern)
+    context.checkpoint_config = _checkpointing(run)
+    pools, rows = config.pools, config.grain
+    filesystem, path = (manifest or run.manifest).filesystem()
+    units = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=IO_CPUS)
+    if within is not None:
+        units = units.filter(expr=_belongs(within))
+    units = units.repartition(target_num_rows_per_block=rows.decode_rows)
+    units = units.map_batches(
+        TimedDecodeActor,
+        fn_constructor_args=(report.work, config.protocol, config.decoder, config.limits),
+        fn_constructor_kwargs={"accept_changed": config.accept_changed},
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=_pool(pools.decoders),
+        num_cpus=pools.decoder_cpus,
+        memory=DECODER_MEMORY,
+    )
+    task = _task(config, report)
+    units = units.map_batches(
+        task.actor,
+        fn_constructor_args=(report.work, config.labeller, config.protocol, task.progress),
+        fn_constructor_kwargs=task.settings,
+        batch_size=rows.label_rows,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        compute=_pool((pools.labellers, pools.labellers)),
+        num_cpus=pools.labeller_cpus,
+        num_gpus=pools.labeller_gpus,
+        memory=pools.labeller_memory or None,
+    )
+    units.write_parquet(
+        run.units.filesystem()[1],
+        filesystem=_own(run),
+        min_rows_per_file=config.commit_rows,
+        schema=task.schema.with_metadata(run.schema_metadata()),
+        ray_remote_args={"num_cpus": IO_CPUS},
+    )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the labellers do: their class, what it is given besides, whom it tells of its rows, and
+    the schema of these.
+    """
+
+    actor: type
+    settings: dict[str, Any]
+    progress: Callable[[pa.Table], None]
+    schema: pa.Schema
+
+
+def _task(config: GraphConfig, report: Reporter) -> _Task:
+    if config.variants:
+        variants = {"variants": dict(config.variants)}
+        return _Task(TimedTrialActor, variants, report.tried, TRIALS_SCHEMA)
+    settings = {"shadow": config.shadow, "policy": config.policy}
+    return _Task(TimedLabelActor, settings, report.labelled, UNITS_SCHEMA)
+
+
+def _belongs(within: Slice) -> Expr:
+    expression = col("unit_id") >= within.low
+    return expression if within.high is None else expression & (col("unit_id") < within.high)
+
+
+def _checkpointing(run: RunDirectory) -> CheckpointConfig:
+    config = CheckpointConfig(
+        id_column="unit_id",
+        checkpoint_path=run.checkpoint.filesystem()[1],
+        override_filesystem=_own(run),
+        delete_checkpoint_on_success=False,
+    )
+    # The pools are sized for one filter; by default there may be ten, of one core each.
+    config.checkpoint_actor_pool_max_size = 1
+    return config
+
+
+def _own(run: RunDirectory) -> pafs.FileSystem:
+    """Where the workers write, for as long as OUTPUT is the run's."""
+    run_id = run.load().get("run_id")
+    return OwnFiles(run, run_id).filesystem() if run_id else run.root.filesystem()[0]
+
+
+def _pool(size: tuple[int, int]) -> Any:
+    low, high = size
+    if low == high:
+        return ActorPoolStrategy(size=low)
+    return ActorPoolStrategy(min_size=low, max_size=high)

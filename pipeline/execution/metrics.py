@@ -1,0 +1,179 @@
+"""Metrics for Prometheus, through `ray.util.metrics`: what a run does while it runs.
+
+Counters and histograms are added up where units are labelled, gauges are set by the driver. Ray
+shows each as ray_NAME, counters as ray_NAME_total. A run that ends before it is scraped leaves
+nothing here; its totals stand in run.json. What cannot be told is left out: no metric is worth a
+row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections import Counter as Counted
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from ray.util.metrics import Counter, Gauge, Histogram
+
+from pipeline.execution.stage_stats import Stages
+from pipeline.run.counts import Counts
+from pipeline.statistics import share
+
+PREFIX = "sta_"
+
+# From a short clip on a fast machine to an hour's recording: seconds.
+_BOUNDARIES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 300.0]
+
+COUNTERS = {
+    "units": "Units that have their row: videos, or stretches of recordings. status: ok or failed",
+    "failures": "Units that failed, by error_type",
+    "views": "Views labelled",
+    "flops": "Multiply-accumulates of the labelling, those of the shadow sample apart",
+    "shadow_flops": "Multiply-accumulates of the labelling without pruning, beside flops",
+    "video_seconds": "Length of the labelled units",
+    "bytes_read": "Bytes read from storage",
+    "shadow_units": "Units that were labelled without pruning too",
+    "shadow_agreeing": "Those of them with the same label both times",
+}
+HISTOGRAMS = {
+    "decode_seconds": "CPU time of fetching and decoding a unit",
+    "inference_seconds": "Device time of labelling a unit",
+}
+GAUGES = {
+    "units_expected": "Units of the run",
+    "units_done": "Units that have their row, those of earlier starts included",
+    "units_failed": "Those of them that failed",
+    "video_hours_done": "Length of the labelled units, hours",
+    "eta_seconds": "Seconds until the last unit is labelled, by the present rate",
+    "decoders_busy": "Share of the decoders' time that went into decoding",
+    "labellers_busy": "Share of the labellers' time that went into labelling",
+    "agreement": "Share of the shadow sample that kept its label, over the whole run",
+    "agreement_high": "Upper end of its 95 % interval; below min_agreement it is certain",
+    "min_agreement": "What --min-agreement asks for",
+    "labeler_device": "1 for each device that labelers compute on, by its name",
+}
+_TAGS = {
+    "units": ("run", "status"),
+    "failures": ("run", "error_type"),
+    "labeler_device": ("run", "device"),
+}
+
+
+@functools.cache
+def _counters() -> dict[str, Any]:
+    """Made once in each process: Ray takes a name once."""
+    return {
+        name: Counter(PREFIX + name, about, _TAGS.get(name, ("run",)))
+        for name, about in COUNTERS.items()
+    }
+
+
+@functools.cache
+def _histograms() -> dict[str, Any]:
+    return {
+        name: Histogram(PREFIX + name, about, boundaries=_BOUNDARIES, tag_keys=("run",))
+        for name, about in HISTOGRAMS.items()
+    }
+
+
+@functools.cache
+def _gauges() -> dict[str, Any]:
+    return {
+        name: Gauge(PREFIX + name, about, _TAGS.get(name, ("run",)))
+        for name, about in GAUGES.items()
+    }
+
+
+def count_units(run: str, units: pa.Table) -> None:
+    """Adds labelled rows (UNITS_SCHEMA) to the counters and histograms of this process; raises
+    nothing, since what calls it has labels to give.
+    """
+    with _out_of_the_way():
+        _count(_tags(run), units)
+
+
+def _count(tags: dict[str, str], units: pa.Table) -> None:
+    for name, value in _sums(units).items():
+        if value > 0:  # a counter takes nothing else, and damaged timestamps may run backwards
+            _counters()[name].inc(value, tags)
+    for status, count in Counted(units["status"].to_pylist()).items():
+        _counters()["units"].inc(count, tags | {"status": status})
+    for reason, count in Counted(units["error_type"].drop_null().to_pylist()).items():
+        _counters()["failures"].inc(count, tags | {"error_type": reason})
+    for name, column in {"decode_seconds": "decode_ms", "inference_seconds": "gpu_ms"}.items():
+        for milliseconds in units[column].drop_null().to_pylist():
+            _histograms()[name].observe(milliseconds / 1000, tags)
+
+
+def _tags(run: str) -> dict[str, str]:
+    """Ray takes ASCII alone: other letters of a run's name are written as in an address."""
+    return {"run": run if run.isascii() else quote(run)}
+
+
+@contextlib.contextmanager
+def _out_of_the_way() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever it is, labelling goes on
+        _complain(f"{type(error).__name__}: {error}")
+
+
+@functools.cache
+def _complain(problem: str) -> None:
+    """Once of each problem in each process."""
+    logging.getLogger(__name__).warning("metrics are left out: %s", problem)
+
+
+def _sums(units: pa.Table) -> dict[str, float]:
+    """What each plain counter grows by."""
+    counts = Counts.of(units)
+    columns = {"flops": "flops", "shadow_flops": "shadow_flops", "bytes_read": "bytes_read"}
+    return {
+        "views": pc.sum(pc.list_value_length(units["views"]), min_count=0).as_py(),
+        "video_seconds": counts.seconds,
+        "shadow_units": counts.shadow,
+        "shadow_agreeing": counts.agreeing,
+        **{name: pc.sum(units[column], min_count=0).as_py() for name, column in columns.items()},
+    }
+
+
+class RunGauges:
+    """The gauges of a run; the driver sets them.
+
+    Args:
+        run: the run's name.
+        total: units of the run.
+        min_agreement: what --min-agreement asks for, None for nothing.
+    """
+
+    def __init__(self, run: str, *, total: int, min_agreement: float | None) -> None:
+        self._tags = _tags(run)
+        self._fixed = {"units_expected": total, "min_agreement": min_agreement}
+
+    def set(self, done: Counts, stages: Stages, *, remaining_s: float | None) -> None:
+        """Tells what the whole run has done so far; what is not known yet is left out. Raises
+        nothing.
+        """
+        known = {
+            **self._fixed,
+            "units_done": done.units,
+            "units_failed": done.failed,
+            "video_hours_done": done.seconds / 3600,
+            "eta_seconds": remaining_s,
+            "decoders_busy": stages.decoders_busy if stages.are_measured else None,
+            "labellers_busy": stages.labellers_busy if stages.are_measured else None,
+            "agreement": done.agreement,
+            "agreement_high": share(done.agreeing, done.shadow).high if done.shadow else None,
+        }
+        with _out_of_the_way():
+            for name, value in known.items():
+                if value is not None:
+                    _gauges()[name].set(value, self._tags)
+            for device in stages.label.devices:
+                tags = {"device": device.encode("ascii", "replace").decode()}
+                _gauges()["labeler_device"].set(1, self._tags | tags)

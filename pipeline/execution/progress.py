@@ -1,0 +1,311 @@
+"""One live line on a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TextIO
+
+import pyarrow as pa
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pipeline.execution.metrics import RunGauges, count_units
+from pipeline.execution.stage_stats import Stages, StageSums
+from pipeline.formatting import short
+from pipeline.messages import best_effort
+from pipeline.run.counts import Counts
+from workers.actor_stats import Worked
+
+_LIVE_SECONDS = 1.0
+_LOG_SECONDS = 30.0
+# Two estimates of a run's length that differ by less than this factor are as good as one.
+_ALIKE = 1.5
+
+# Of a terminal that does not tell its width.
+_COLUMNS = 80
+
+_UNSEEN = "Labeling goes on unseen; run.json and the summary have the figures."
+
+
+class Tally:
+    """Adds up what the actors report; runs as an actor without a core of its own."""
+
+    def __init__(self) -> None:
+        self._counts = Counts()
+        self._sums = StageSums()
+
+    def add(self, counts: Counts) -> None:
+        """One batch of units."""
+        self._counts += counts
+
+    def add_work(self, worked: Worked) -> None:
+        """What one actor did."""
+        self._sums.add(worked)
+
+    def state(self) -> tuple[Counts, Stages]:
+        """The sums so far."""
+        return self._counts, self._sums.stages()
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """What actors tell about their work. It never waits for an answer.
+
+    Attributes:
+        tally: the actor that adds it up.
+        run: what the run is called in the metrics.
+    """
+
+    tally: Any
+    run: str
+
+    def labelled(self, units: pa.Table) -> None:
+        """What `LabelActor` calls after each batch, in its own process."""
+        self.tally.add.remote(Counts.of(units))
+        count_units(self.run, units)
+
+    def tried(self, units: pa.Table) -> None:
+        """What `TrialActor` calls after each batch; the metrics are of labels, which it makes none
+        of.
+        """
+        self.tally.add.remote(Counts.of(units))
+
+    def work(self, worked: Worked) -> None:
+        """What the actors' clocks call."""
+        self.tally.add_work.remote(worked)
+
+    def stages(self) -> Stages:
+        """What was told so far; for the driver, which waits for the answer."""
+        _, stages = ray.get(self.tally.state.remote())
+        assert isinstance(stages, Stages)
+        return stages
+
+
+@dataclass
+class ProgressLine:
+    """Formats and writes progress.
+
+    Attributes:
+        total: units of the run.
+        before: what earlier starts of the run had finished.
+        total_bytes: size of all their files; None where it is not known, or where units are alike.
+        what: what a unit is called: "videos", or "stretches" of recordings.
+        shadow: how the shadow sample is labelled.
+        out: where the lines go.
+    """
+
+    total: int
+    before: Counts
+    total_bytes: int | None = None
+    what: str = "videos"
+    shadow: str = "without pruning"
+    out: TextIO = field(default_factory=lambda: sys.stderr)
+    started: float = field(default_factory=time.monotonic)
+
+    def parts(
+        self, counts: Counts, stages: Stages | None = None, *, now: float, ended: bool = False
+    ) -> list[str]:
+        """What the line says, the most important first: `12/48 videos`, `25 %`, `ETA 1:45`,
+        `0.8 videos/s`, `1 failed` and so on.
+
+        Args:
+            counts: units of the present start.
+            stages: how busy the pools are, where that is known.
+            now: time, in seconds of the clock that `started` was read from.
+            ended: whether the graph has ended, so that nothing is expected any more.
+        """
+        whole = self.before + counts
+        done = min(whole.units, self.total)
+        elapsed = max(now - self.started, 1e-9)
+        parts = [f"{done:,}/{self.total:,} {self.what}", f"{self._percent(done)} %"]
+        if ended:
+            parts.append(f"after {clock(elapsed)}")
+        else:
+            parts.append(self._expected(counts, done, now=now))
+        if counts.units:
+            parts.append(_rate(counts.units / elapsed, self.what))
+        parts.append(f"{whole.failed:,} failed")
+        if counts.units:
+            parts.append(f"{short(counts.seconds / elapsed)}x real time")
+            parts.append(self._length(whole))
+        if whole.agreement is not None:
+            parts.append(
+                f"{100 * whole.agreement:.1f} % of {whole.shadow:,} labels the same {self.shadow}"
+            )
+        if stages is not None and stages.are_measured:
+            parts.append(f"decoders {100 * stages.decoders_busy:.0f} % busy")
+            parts.append(f"labelers {100 * stages.labellers_busy:.0f} % busy")
+        return parts
+
+    def _percent(self, done: int) -> str:
+        """Rounded down, so that only a whole run is 100 %; one decimal where whole ones stand still
+        for long.
+        """
+        if self.total < 1000:
+            return str(100 * done // max(self.total, 1))
+        tenths = 1000 * done // self.total
+        return f"{tenths // 10}.{tenths % 10}"
+
+    def _expected(self, counts: Counts, done: int, *, now: float) -> str:
+        """When the end is expected."""
+        if done == self.total:
+            return "finishing"
+        remaining = self.remaining_s(counts, now=now)
+        if remaining is None:
+            return "starting"
+        if remaining < 60:
+            return "ETA under a minute"
+        days = remaining / 86400
+        return f"ETA {clock(remaining)}" if days < 2 else f"ETA {short(days)} days"
+
+    def remaining_s(self, counts: Counts, *, now: float) -> float | None:
+        """Seconds to go; None before there is anything to go by.
+
+        The mean of two estimates, where the sizes of files are known. Large files come first, so
+        that counting units promises too late an end where decoding takes the time. Counting bytes
+        promises too early an end where the model does, which sees as much of a short video as of
+        a long one.
+        """
+        elapsed, whole = now - self.started, self.before + counts
+        pairs = [(counts.units, whole.units, self.total)]
+        if self.total_bytes:
+            pairs.append((counts.size_bytes, whole.size_bytes, self.total_bytes))
+        found = [elapsed * max(0, total - done) / here for here, done, total in pairs if here > 0]
+        return sum(found) / len(found) if found else None
+
+    def _length(self, whole: Counts) -> str:
+        """Such as `1.2 of about 40 video-hours`. The whole length is told where counting units and
+        counting bytes lead to about the same, since neither alone is to be trusted.
+        """
+        pairs = [(whole.units, self.total), (whole.size_bytes, self.total_bytes)]
+        found = [whole.seconds * total / done for done, total in pairs if done and total]
+        expected = sum(found) / len(found)
+        unit, seconds = ("video-hours", 3600) if expected >= 3600 else ("video-minutes", 60)
+        said, about = short(whole.seconds / seconds), short(expected / seconds)
+        if said == about or max(found) > _ALIKE * min(found):
+            return f"{said} {unit}"
+        return f"{said} of about {about} {unit}"
+
+    def write(self, parts: Sequence[str]) -> None:
+        """Writes a line: on a terminal over the last one, and as many parts as its width takes;
+        elsewhere whole, below the last one.
+        """
+        if self.out.isatty():
+            self.out.write(f"\r\x1b[K{fitted(parts, _columns(self.out) - 1)}")
+        else:
+            self.out.write(f"{', '.join(parts)}\n")
+        self.out.flush()
+
+    def finish(self) -> None:
+        """Leaves the live line standing."""
+        if self.out.isatty():
+            self.out.write("\n")
+            self.out.flush()
+
+
+def fitted(parts: Sequence[str], width: int) -> str:
+    """As many parts from the first on as `width` columns hold. No part is cut, but for the first
+    where it alone is too long.
+    """
+    line = parts[0]
+    for part in parts[1:]:
+        longer = f"{line}, {part}"
+        if len(longer) > width:
+            break
+        line = longer
+    return line[:width]
+
+
+def _columns(out: TextIO) -> int:
+    """Width of the terminal that `out` writes to, which need not be the one of stdout."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns or _COLUMNS
+    except OSError:
+        return _COLUMNS
+
+
+def _rate(per_s: float, what: str) -> str:
+    """A rate in the unit in which it is not much below 1."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if per_s * seconds >= 0.5:
+            return f"{short(per_s * seconds)} {what}/{unit}"
+    return f"{short(per_s * 3600)} {what}/h"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as [H:]MM:SS."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+@contextmanager
+def reporting(
+    line: ProgressLine,
+    run: str,
+    watch: Callable[[Counts, Stages], None] | None = None,
+    *,
+    min_agreement: float | None = None,
+) -> Iterator[Reporter]:
+    """Shows progress for as long as the block runs; yields what the actors report to.
+
+    Args:
+        line: how it is shown.
+        run: what the run is called in the metrics.
+        watch: called every second, from another thread, with what the whole run has done so far,
+            and with what its stages have done in this start.
+        min_agreement: what the agreement is measured against, for the metrics.
+    """
+    gauges = RunGauges(run, total=line.total, min_agreement=min_agreement)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    tally = ray.remote(num_cpus=0, scheduling_strategy=here)(Tally).remote()
+    every = _LIVE_SECONDS if line.out.isatty() else _LOG_SECONDS
+    stop = threading.Event()
+
+    def tell(counts: Counts, stages: Stages, now: float, *, write: bool) -> bool:
+        gauges.set(line.before + counts, stages, remaining_s=line.remaining_s(counts, now=now))
+        if write:
+            line.write(line.parts(counts, stages, now=now))
+        return True
+
+    def show() -> None:
+        shown, works = line.started, True
+        while not stop.wait(_LIVE_SECONDS):
+            try:
+                counts, stages = ray.get(tally.state.remote())
+            except ray.exceptions.RayError:
+                continue  # what ends the block says so
+            if watch is not None:
+                watch(line.before + counts, stages)
+            now = time.monotonic()
+            write = now >= shown + every
+            if works:
+                telling = partial(tell, counts, stages, now, write=write)
+                works = bool(best_effort("The progress line", telling, again=_UNSEEN))
+            shown = now if write else shown
+
+    thread = threading.Thread(target=show, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield Reporter(tally, run)
+    finally:
+        stop.set()
+        thread.join(timeout=5)
+
+        def conclude() -> None:
+            # If the cluster is gone, what ended the block says so.
+            with contextlib.suppress(ray.exceptions.RayError):
+                counts, stages = ray.get(tally.state.remote(), timeout=5)
+                line.write(line.parts(counts, stages, now=time.monotonic(), ended=True))
+            line.finish()
+
+        best_effort("The last progress line", conclude, again=_UNSEEN)

@@ -1,0 +1,163 @@
+"""What the stages of the graph did: sums over their actors, and the rates that follow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from workers.actor_stats import DECODE, LABEL, Worked
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the actors of one stage did.
+
+    Attributes:
+        actors: how many there were.
+        units: rows that they did.
+        busy_s: wall clock within their work, summed over the actors.
+        cpu_s: CPU time, summed over them and their child processes.
+        began: when the first work began, seconds since the epoch; None before that.
+        ended: when the last of it ended.
+        views: views labelled.
+        slots: places of the forward passes that they took, padding included.
+        devices: what they compute on, by name; none of decoders.
+    """
+
+    actors: int = 0
+    units: int = 0
+    busy_s: float = 0.0
+    cpu_s: float = 0.0
+    began: float | None = None
+    ended: float | None = None
+    views: int = 0
+    slots: int = 0
+    devices: tuple[str, ...] = ()
+
+    @property
+    def rate(self) -> float | None:
+        """Units per second of one actor that always has something to do; None if unknown."""
+        return self.units / self.busy_s if self.units and self.busy_s > 0 else None
+
+    @property
+    def padding(self) -> float:
+        """Share of the forward passes that was padding."""
+        return 1 - self.views / self.slots if self.slots else 0.0
+
+    def with_work(self, worked: Worked, *, actors: int) -> Stage:
+        """These sums and one more report."""
+        return Stage(
+            actors=actors,
+            units=self.units + worked.units,
+            busy_s=self.busy_s + worked.busy_s,
+            cpu_s=self.cpu_s + worked.cpu_s,
+            began=worked.began if self.began is None else min(self.began, worked.began),
+            ended=worked.ended if self.ended is None else max(self.ended, worked.ended),
+            views=self.views + worked.views,
+            slots=self.slots + worked.slots,
+            devices=tuple(sorted({*self.devices, worked.device} - {""})),
+        )
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What both stages did while the graph ran.
+
+    Attributes:
+        decode: the decoders.
+        label: the labellers.
+    """
+
+    decode: Stage = field(default_factory=Stage)
+    label: Stage = field(default_factory=Stage)
+
+    @property
+    def are_measured(self) -> bool:
+        """Whether both stages did some work, and not on failures alone."""
+        return bool(self.decode.rate and self.label.rate and self.label.views)
+
+    @property
+    def wall_s(self) -> float:
+        """From the first work, that of a decoder, to the last, that of a labeller."""
+        return _between(self.decode, self.label)
+
+    @property
+    def decoders_busy(self) -> float:
+        """Share of the decoders' time that went into decoding, 0 to 1."""
+        return _share(self.decode.busy_s, self.decode.actors * self.wall_s)
+
+    @property
+    def labellers_busy(self) -> float:
+        """Share of the labellers' time, from their first batch on, that went into labelling."""
+        window = _between(self.label, self.label)
+        return _share(self.label.busy_s, self.label.actors * window)
+
+    def within(self, *, decoders: int, labellers: int) -> Stages:
+        """With so many actors at a time at the most; others took the place of those that died."""
+        return Stages(
+            dataclasses.replace(self.decode, actors=min(self.decode.actors, decoders)),
+            dataclasses.replace(self.label, actors=min(self.label.actors, labellers)),
+        )
+
+    def brief(self) -> str | None:
+        """Such as `decoders 97 % busy, labellers 41 %`; None before there is any."""
+        if not self.are_measured:
+            return None
+        return (
+            f"decoders {100 * self.decoders_busy:.0f} % busy, "
+            f"labellers {100 * self.labellers_busy:.0f} %"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """For run.json."""
+        return dataclasses.asdict(self) | {
+            "wall_s": self.wall_s,
+            "decoders_busy": self.decoders_busy,
+            "labellers_busy": self.labellers_busy,
+            "padding": self.label.padding,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Stages:
+        """What `as_json` gave.
+
+        Raises:
+            KeyError, TypeError: it is something else.
+        """
+        decode, label = (
+            Stage(**(content[name] | {"devices": tuple(content[name].get("devices", ()))}))
+            for name in ("decode", "label")
+        )
+        return cls(decode, label)
+
+
+class StageSums:
+    """Adds up the reports of actors."""
+
+    def __init__(self) -> None:
+        self._stages = {DECODE: Stage(), LABEL: Stage()}
+        self._actors: dict[str, set[str]] = {DECODE: set(), LABEL: set()}
+
+    def add(self, worked: Worked) -> None:
+        """One report."""
+        actors = self._actors[worked.stage]
+        actors.add(worked.actor)
+        self._stages[worked.stage] = self._stages[worked.stage].with_work(
+            worked, actors=len(actors)
+        )
+
+    def stages(self) -> Stages:
+        """The sums so far."""
+        return Stages(self._stages[DECODE], self._stages[LABEL])
+
+
+def _between(first: Stage, last: Stage) -> float:
+    if first.began is None or last.ended is None:
+        return 0.0
+    return max(0.0, last.ended - first.began)
+
+
+def _share(part: float, whole: float) -> float:
+    return min(1.0, part / whole) if whole > 0 else 0.0

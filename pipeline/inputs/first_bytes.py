@@ -1,0 +1,54 @@
+"""The first bytes of many files or objects, read ahead by several threads and given in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from pipeline.inputs.video import Video
+from pipeline.storage.location import BOTO_ERRORS, Location, first_bytes_of_objects
+
+HEAD_BYTES = 2048
+_READERS = 32
+_AHEAD = 8 * _READERS
+
+_Pending = tuple[Video, "Future[bytes | None] | None"]
+
+
+def with_heads(
+    videos: Iterable[Video], wanted: Callable[[Video], bool]
+) -> Iterator[tuple[Video, bytes | None]]:
+    """Each video with its file's first bytes; None where they are not wanted or cannot be read.
+
+    Args:
+        videos: in any number; some hundred are read ahead.
+        wanted: whether the bytes of a video are wanted.
+    """
+    read_object = first_bytes_of_objects(connections=_READERS)
+
+    def read(video: Video) -> bytes | None:
+        try:
+            location = Location(video.uri)
+            if location.is_s3:
+                return read_object(video.uri, HEAD_BYTES)
+            return location.read_head(HEAD_BYTES)
+        except (OSError, *BOTO_ERRORS):
+            return None  # it gets its row, which says why
+
+    waiting: deque[_Pending] = deque()
+    pool = ThreadPoolExecutor(_READERS, thread_name_prefix="first-bytes")
+    try:
+        for video in videos:
+            waiting.append((video, pool.submit(read, video) if wanted(video) else None))
+            while waiting and (waiting[0][1] is None or len(waiting) > _AHEAD):
+                yield _done(waiting.popleft())
+        while waiting:
+            yield _done(waiting.popleft())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _done(pending: _Pending) -> tuple[Video, bytes | None]:
+    video, head = pending
+    return video, None if head is None else head.result()

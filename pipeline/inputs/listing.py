@@ -1,0 +1,297 @@
+"""From what a user names to the videos in it: a directory, object storage, one file, a manifest."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import botocore.exceptions
+
+from pipeline.errors import UsageError
+from pipeline.inputs.first_bytes import with_heads
+from pipeline.inputs.user_manifest import LIST_EXTENSIONS, is_list, list_videos, parquet_videos
+from pipeline.inputs.video import Video as Video
+from pipeline.inputs.video_names import (
+    AMBIGUOUS_EXTENSIONS,
+    EMPTY,
+    NO_EXTENSION,
+    VIDEO_EXTENSIONS,
+    extension_of,
+    left_out_file,
+    left_out_folder,
+    left_out_path,
+)
+from pipeline.storage.addresses import S3_SCHEME
+from pipeline.storage.location import Location
+from pipeline.storage.s3_filesystem import s3_client, storage_reason
+from workers.decoding.sniffing import DAMAGED, other_format
+
+# A server that does not answer the first request at all is probably not there, and is not waited
+# for long. One that has answered, or that asks to be spared, is: waits grow to 20 s each.
+_FIRST: dict[str, Any] = {
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+    "connect_timeout": 5,
+    "read_timeout": 20,
+}
+_PATIENT: dict[str, Any] = {
+    "retries": {"mode": "adaptive", "total_max_attempts": 12},
+    "connect_timeout": 10,
+    "read_timeout": 60,
+}
+_BUSY = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestTimeout"}
+
+_REPORT_SECONDS = 1.0
+_HEAD_BYTES = 1 << 16
+
+
+@dataclass
+class Listing:
+    """Videos as they are found, and what was passed over on the way.
+
+    Attributes:
+        source: what is listed.
+        all_files: take files whose names are none of a video's too, unless their first bytes show
+            that they are something else.
+        report: called about once a second with the number of videos found so far.
+        skipped: what was left out, counted by extension or by another reason.
+        found: videos found so far.
+        is_list: whether the source is a list of videos; known when the first video has come.
+        unread: names of the list's columns that are not read, in their order.
+    """
+
+    source: str
+    all_files: bool = False
+    report: Callable[[int], None] | None = None
+    skipped: Counter[str] = field(default_factory=Counter)
+    found: int = 0
+    is_list: bool = False
+    unread: dict[str, None] = field(default_factory=dict)
+    _tables: list[str] = field(default_factory=list, repr=False)
+    _reported: float = field(default_factory=time.monotonic, repr=False)
+
+    def videos(self) -> Iterator[Video]:
+        """All videos of the source, in a fixed order, without holding them in memory.
+
+        Raises:
+            UsageError: the source does not exist or cannot be read, or a list is malformed.
+        """
+        location = Location.of(self.source)
+        if location.is_s3:
+            return self._counted(self._in_storage(location))
+        if os.path.isdir(location.uri):
+            return self._counted(self._searched(location, self._files(location.uri)))
+        if os.path.isfile(location.uri):
+            video = _file(location.uri, location.name)
+            return self._counted(self._one_file(location, video))
+        if os.path.exists(location.uri):
+            raise UsageError(f"{self.source} is a pipe, socket or device, and no file")
+        raise UsageError(f"there is no {self.source}")
+
+    def _counted(self, videos: Iterator[Video]) -> Iterator[Video]:
+        for video in videos:
+            self.found += 1
+            self._tick()
+            yield video
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if self.report is not None and now - self._reported >= _REPORT_SECONDS:
+            self._reported = now
+            self.report(self.found)
+
+    def _skip(self, reason: str) -> None:
+        self.skipped[reason] += 1
+        self._tick()
+
+    def _one_file(self, location: Location, video: Video) -> Iterator[Video]:
+        """The videos of a list, or the one file that was named."""
+        name = location.name.lower()
+        if extension_of(name) in VIDEO_EXTENSIONS or not is_list(location, _head(location)):
+            yield video
+            return
+        self.is_list = True
+        yield from list_videos(location, self.unread)
+
+    def _searched(self, location: Location, files: Iterator[Video]) -> Iterator[Video]:
+        """The videos among files, or where there is none, those that their Parquet files list."""
+        for video, head in with_heads(files, self._needs_head):
+            if self._is_video(video, head):
+                yield video
+        if self._tables and not self.found:
+            _check_plain(location)
+            self.is_list = True
+            self.skipped[".parquet"] -= len(self._tables)
+            self.skipped += Counter()  # drops what is left out no more
+            tables = map(Location, sorted(self._tables))
+            yield from parquet_videos(location, tables, self.unread)
+
+    def _may_be_video(self, name: str, uri: str) -> bool:
+        """Whether a file may be a video by its name below the source; what is not is counted."""
+        reason, extension = left_out_file(posixpath.basename(name)), extension_of(name)
+        is_table = extension == ".parquet"
+        is_asked = extension in VIDEO_EXTENSIONS or (self.all_files and not is_table)
+        if reason is None and not is_asked:
+            reason = extension or NO_EXTENSION
+            if is_table and not self.found and "/_" not in f"/{name}":
+                self._tables.append(uri)
+        if reason is not None:
+            self._skip(reason)
+        return reason is None
+
+    def _needs_head(self, video: Video) -> bool:
+        """Whether a file is told by its first bytes: reading those of objects takes a request."""
+        if video.size_bytes == 0:
+            return False
+        extension = extension_of(video.video_id)
+        if video.uri.startswith(S3_SCHEME) and not self.all_files:
+            return False
+        return extension not in VIDEO_EXTENSIONS or extension in AMBIGUOUS_EXTENSIONS
+
+    def _is_video(self, video: Video, head: bytes | None) -> bool:
+        """Whether a file may be a video by its size and first bytes; what is not is counted."""
+        if video.size_bytes == 0:
+            self._skip(EMPTY)
+            return False
+        other = None if head is None else other_format(head)
+        extension = extension_of(video.video_id)
+        named = extension in VIDEO_EXTENSIONS
+        if other is None or (named and other in DAMAGED):
+            return True
+        kind = other.removeprefix("an ").removeprefix("a ").partition(",")[0]
+        self._skip(f"{extension} ({kind})" if named else kind)
+        return False
+
+    def _files(self, root: str) -> Iterator[Video]:
+        def refuse(error: OSError) -> None:
+            raise UsageError(f"cannot list {error.filename}: {error.strerror}") from error
+
+        walked: set[tuple[int, int]] = set()
+        for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in walked:
+                subfolders.clear()  # a link back to where we were
+                continue
+            walked.add((status.st_dev, status.st_ino))
+            reasons = {name: left_out_folder(name) for name in sorted(subfolders)}
+            subfolders[:] = [name for name, reason in reasons.items() if reason is None]
+            for reason in filter(None, reasons.values()):
+                self._skip(reason)
+            for name in sorted(names):
+                path = os.path.join(folder, name)
+                below = os.path.relpath(path, root)
+                if self._may_be_video(below, path):
+                    yield _file(path, below)
+
+    def _in_storage(self, location: Location) -> Iterator[Video]:
+        """The videos of a list, below a prefix, or of one object."""
+        is_named_list = location.name.lower().endswith(LIST_EXTENSIONS)
+        if is_named_list:
+            try:
+                location.read_head(1)
+            except FileNotFoundError:
+                pass  # perhaps a prefix: Spark writes x.parquet/part-0.parquet
+            except OSError as error:
+                raise UsageError(str(error)) from error
+            else:
+                yield from self._one_file(location, Video(location.name, location.uri))
+                return
+        try:
+            yield from self._searched(location, self._objects(location))
+            if not self.found and not self.skipped:
+                if is_named_list:
+                    raise UsageError(f"there is no {self.source}")
+                yield from self._one_object(location)
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+            raise UsageError(f"cannot list {self.source}: {storage_reason(error)}") from error
+
+    def _one_object(self, location: Location) -> Iterator[Video]:
+        """The object of just this key, where the address is no prefix of others."""
+        bucket, _, key = location.uri[len(S3_SCHEME) :].partition("/")
+        first = next(_entries(bucket, key), None) if key else None
+        if first is not None and first["Key"] == key:
+            yield from self._one_file(location, _object(location.uri, "", location.name, first))
+
+    def _objects(self, location: Location) -> Iterator[Video]:
+        bucket, _, prefix = location.uri[len(S3_SCHEME) :].partition("/")
+        folder = f"{prefix}/" if prefix else ""
+        address = f"{S3_SCHEME}{bucket}/"
+        last: list[str] = []
+        for entry in _entries(bucket, folder):
+            key = entry["Key"]
+            name = key[len(folder) :]
+            *above, base = name.split("/")
+            left_out = left_out_path(above)
+            if left_out is not None:
+                place, reason = left_out
+                if above[: place + 1] != last:
+                    last = above[: place + 1]
+                    self._skip(reason)
+            elif base and self._may_be_video(name, address + key):
+                yield _object(address, key, name, entry)
+
+
+def _head(location: Location) -> bytes:
+    try:
+        return location.read_head(_HEAD_BYTES)
+    except OSError as error:
+        raise UsageError(f"cannot read {location.uri}: {storage_reason(error)}") from error
+
+
+def _check_plain(folder: Location) -> None:
+    """Refuses Parquet files that are not, all together, one list."""
+    if folder.child("run.json").exists():
+        raise UsageError(
+            f"{folder.uri} is the OUTPUT of a run; to label its videos again, name the input of "
+            f"that run or {folder.child('manifest').uri}"
+        )
+    if folder.child("_delta_log").exists():
+        raise UsageError(
+            f"{folder.uri} is a Delta table, whose files are not all of its present version; write "
+            f"it as plain Parquet"
+        )
+
+
+def _file(path: str, video_id: str) -> Video:
+    try:
+        size = os.path.getsize(path)
+    except OSError:
+        size = None
+    try:
+        path.encode()
+        return Video(video_id, path, size)
+    except UnicodeEncodeError:
+        # Tables hold Unicode. A name that is none is written in the two ways that lose nothing.
+        readable = os.fsencode(video_id).decode("utf-8", "backslashreplace")
+        return Video(readable, f"file://{quote(os.fsencode(path))}", size)
+
+
+def _object(address: str, key: str, video_id: str, entry: dict[str, Any]) -> Video:
+    return Video(video_id, address + key, entry["Size"], etag=entry.get("ETag"))
+
+
+def _entries(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """All objects whose keys begin with a prefix, page by page."""
+    request = {"Bucket": bucket, "Prefix": prefix}
+    patient = None
+    try:
+        page = s3_client(**_FIRST).list_objects_v2(**request)
+    except botocore.exceptions.ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = error.response.get("Error", {}).get("Code", "")
+        if status < 500 and status != 429 and code not in _BUSY:
+            raise
+        patient = s3_client(**_PATIENT)
+        page = patient.list_objects_v2(**request)
+    while True:
+        yield from page.get("Contents", ())
+        if not page.get("IsTruncated"):
+            return
+        patient = patient or s3_client(**_PATIENT)
+        token = page["NextContinuationToken"]
+        page = patient.list_objects_v2(**request, ContinuationToken=token)

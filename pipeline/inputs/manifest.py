@@ -1,0 +1,185 @@
+"""The manifest: one row per unit of work, in Parquet, written once and read by every resume."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import math
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import UsageError
+from pipeline.inputs.duplicate_ids import Twins
+from pipeline.inputs.video import Video
+from pipeline.storage.location import Location
+from workers.schema import column
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        column("unit_id", pa.string(), "identity of the unit of work", nullable=False),
+        column("video_id", pa.string(), "identity of the video", nullable=False),
+        column("uri", pa.string(), "where the video lies", nullable=False),
+        column("size_bytes", pa.int64(), "size when it was listed; null if not known"),
+        column("etag", pa.string(), "ETag of the object when it was listed; null for files"),
+        column("start_s", pa.float64(), "start of the unit, seconds; null: from the start"),
+        column("end_s", pa.float64(), "end of the unit, seconds; null: to the end"),
+        column("label", pa.string(), "true label, where the input gives one"),
+    ]
+)
+
+_ROWS_PER_FILE = 100_000
+# 80 bits: among 100 million units the chance that any two share an id is below 1 in 100 million.
+_ID_BYTES = 10
+# A stretch that is shorter than this share of a unit is measuring error, and no unit.
+_SLACK = 1e-6
+# What claims to be longer has a damaged header; it is one unit, and the decoder says what it is.
+_MAX_UNITS_PER_VIDEO = 100_000
+
+_Span = tuple[float | None, float | None]
+
+
+class Written(NamedTuple):
+    """What a manifest holds: the number of videos, and of the units that they are cut into."""
+
+    videos: int
+    units: int
+
+
+def unit_id(video_id: str, start_s: float | None = None, end_s: float | None = None) -> str:
+    """Identity of a unit: short, of fixed length, the same in every run over the same video.
+
+    Resuming holds every finished id in memory, so its length is the size of that table.
+    """
+    text = f"{video_id}\0{start_s}\0{end_s}".encode()
+    return hashlib.blake2b(text, digest_size=_ID_BYTES).hexdigest()
+
+
+def sampled(videos: Iterable[Video], count: int) -> Iterator[Video]:
+    """The `count` videos with the smallest unit ids, or all that there are.
+
+    Ids are hashes, so the sample is the same whoever asks, in whatever order the videos come, and a
+    smaller one is a part of every larger one.
+    """
+    return iter(heapq.nsmallest(count, videos, key=lambda video: unit_id(video.video_id)))
+
+
+def unit_spans(duration_s: float | None, unit_s: float | None) -> list[_Span]:
+    """(start, end) in seconds of the units of one video, in order; the last is open at its end.
+
+    Args:
+        duration_s: length of the video, None if it is not known: it is then one unit.
+        unit_s: length of a unit, None for whole videos.
+    """
+    if unit_s is None or duration_s is None or not math.isfinite(duration_s):
+        return [(None, None)]
+    count = max(1, math.ceil(duration_s / unit_s - _SLACK))
+    if count > _MAX_UNITS_PER_VIDEO:
+        return [(None, None)]
+    spans: list[_Span] = [(i * unit_s, (i + 1) * unit_s) for i in range(count - 1)]
+    return [*spans, ((count - 1) * unit_s, None)]
+
+
+def write_manifest(
+    videos: Iterable[Video], folder: Location, *, unit_s: float | None = None
+) -> Written:
+    """Writes the manifest of the videos, each whole or cut into units of some length.
+
+    Within a file the largest come first: a long video that comes last would be waited for by
+    everything else. Memory is that of one file's rows and of 8 bytes per video.
+
+    Args:
+        videos: the videos, each id once; cut are those of known duration.
+        folder: where its files go.
+        unit_s: length of a unit in seconds, None for whole videos.
+
+    Raises:
+        UsageError: two videos share an id, which is named.
+        ValueError: unit_s is not positive.
+    """
+    if unit_s is not None and not (math.isfinite(unit_s) and unit_s > 0):
+        raise ValueError(f"a unit must be longer than 0 seconds; got {unit_s}")
+    filesystem, path = folder.filesystem()
+    filesystem.create_dir(path, recursive=True)
+    seen = Twins()
+    rows = _rows(videos, unit_s, seen)
+    number = units = 0
+    while part := list(islice(rows, _ROWS_PER_FILE)):
+        table = _largest_first(_table(part))
+        name = f"{path}/part-{number:05d}.parquet"
+        pq.write_table(table, name, filesystem=filesystem, compression="zstd")
+        units += len(part)
+        number += 1
+    twin = seen.first(_first_units(folder))
+    if twin is not None:
+        raise UsageError(
+            f"two videos of the input have video_id {twin.video_id!r}; every video needs its own"
+        )
+    return Written(videos=len(seen), units=units)
+
+
+def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
+    columns = zip(zip(*rows, strict=True), MANIFEST_SCHEMA, strict=True)
+    arrays = [pa.array(values, part.type) for values, part in columns]
+    return pa.Table.from_arrays(arrays, schema=MANIFEST_SCHEMA)
+
+
+def _largest_first(table: pa.Table) -> pa.Table:
+    """Those of unknown size last; those of one size, as stretches of a recording, in order."""
+    order = pc.sort_indices(table, sort_keys=[("size_bytes", "descending")])
+    return table.take(order)
+
+
+def _rows(videos: Iterable[Video], unit_s: float | None, seen: Twins) -> Iterator[tuple[Any, ...]]:
+    """Rows in the order of the schema's columns; `seen` receives each video's id."""
+    for video in videos:
+        seen.add(video.video_id)
+        for start_s, end_s in unit_spans(video.duration_s, unit_s):
+            yield (
+                unit_id(video.video_id, start_s, end_s),
+                video.video_id,
+                video.uri,
+                video.size_bytes,
+                video.etag,
+                start_s,
+                end_s,
+                video.label,
+            )
+
+
+def _first_units(folder: Location) -> Iterator[str]:
+    """The video id of each video's first unit."""
+    for file in folder.files(".parquet"):
+        filesystem, path = file.filesystem()
+        part = pq.read_table(
+            path, columns=["video_id", "start_s"], filesystem=filesystem, partitioning=None
+        )
+        first = pc.equal(pc.fill_null(part["start_s"], 0.0), 0.0)
+        yield from part["video_id"].filter(first).to_pylist()
+
+
+def size_bytes(folder: Location) -> int | None:
+    """Bytes of all videos of a manifest of whole videos; None where some are not known."""
+    total = 0
+    for file in folder.files(".parquet"):
+        filesystem, path = file.filesystem()
+        sizes = pq.read_table(
+            path, columns=["size_bytes"], filesystem=filesystem, partitioning=None
+        )["size_bytes"]
+        if sizes.null_count:
+            return None
+        total += pc.sum(sizes, min_count=0).as_py()
+    return total
+
+
+def count_rows(folder: Location) -> int:
+    """Rows of all Parquet files in a folder, from their footers."""
+    total = 0
+    for file in folder.files(".parquet"):
+        filesystem, path = file.filesystem()
+        total += pq.read_metadata(path, filesystem=filesystem).num_rows
+    return total

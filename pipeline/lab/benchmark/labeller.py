@@ -1,0 +1,213 @@
+"""How much of the bare model's throughput a labeller keeps: from frames in memory to labels."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import sta
+from pipeline.lab.benchmark.conditions import conditions
+from pipeline.lab.benchmark.paired import OutputsDiffer, Run, Spread, in_turn, ratio
+from pipeline.lab.benchmark.report import Chart, Column, Report, Row
+from pipeline.lab.benchmark.timing import seconds_of
+from workers.inference.labeler import Frames, Labeller, LabellerConfig
+from workers.inference.pixels import MEAN, STD, normalised
+from workers.sampling import Protocol, protocol
+
+# Largest relative difference of scores: float32 in another batch, or bfloat16.
+_DIFFERENCE = {"cpu": 1e-2, "cuda": 0.2}
+
+_COLUMNS = (
+    Column("architecture", "model", "architecture"),
+    Column("r", "r", "tokens dropped per frame at the first stage", "d"),
+    Column("batch", "batch", "views per forward pass", "d"),
+    Column("graph", "graph", "how the forward pass runs"),
+    Column("views", "views", "views labelled per round", "d"),
+    Column("forward", "forward views/s", "views per second, of a batch that lies there", ".1f"),
+    Column("labeller", "labeller views/s", "views per second, from frames to labels", ".1f"),
+    Column("kept", "kept", "the labeller's views per second over the forward pass's", ".3f"),
+)
+
+
+@dataclass(frozen=True)
+class LabellerBenchmark:
+    """What is measured.
+
+    Attributes:
+        architectures: names of models.
+        r: tokens dropped per frame at the first stage; None for each architecture's own default.
+        batch: views per forward pass; None for the device's default.
+        units: videos per round.
+        views: clips and crops per video.
+        aspect: width over height of the frames.
+        compile: as in `LabellerConfig`.
+        threads: CPU threads of torch; None for its default. One gives the steadiest figures, since
+            threads that wait for each other cost core time as well.
+        rounds: how often each variant is timed.
+    """
+
+    architectures: tuple[str, ...] = ("vit_demo",)
+    r: int | None = None
+    batch: int | None = None
+    units: int = 8
+    views: tuple[int, int] = (5, 3)
+    aspect: float = 16 / 9
+    compile: bool | None = None
+    threads: int | None = None
+    rounds: int = 7
+
+    def __post_init__(self) -> None:
+        for name in self.architectures:
+            sta.architecture_config(name)
+        if min(self.units, self.rounds, self.threads or 1, *self.views) < 1 or self.aspect < 1:
+            raise ValueError("units, views, threads, rounds and aspect are 1 or more")
+
+
+def run_labeller(options: LabellerBenchmark, say: Callable[[str], None] = print) -> Report:
+    """Times labelling and the forward pass alone, in turn; seconds of cores on a CPU.
+
+    The forward pass alone is the labeller's own, over a batch that already lies on the device, as
+    often as labelling needs it: normalisation and softmax are part of both.
+
+    Raises:
+        OutputsDiffer: the labels are not the model's own.
+        ValueError: the options do not fit an architecture.
+    """
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    before = conditions(
+        device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        threads=torch.get_num_threads(),
+        seconds="of the wall clock" if device == "cuda" else "of all cores",
+        views=options.views,
+        units=options.units,
+        rounds=options.rounds,
+    )
+    rows = []
+    for name in options.architectures:
+        rows.append(_measure(options, name, device))
+        # Every labeller is a graph of the same code, and torch gives up compiling after eight.
+        torch.compiler.reset()
+        say(f"{name}: {rows[-1]['kept']:.3f}")
+    return Report(
+        part="labeller",
+        title="From frames in memory to labels, against the forward pass alone",
+        columns=_COLUMNS,
+        rows=rows,
+        conditions=before,
+        chart=Chart(
+            bar="kept",
+            axis="labeller over forward pass, views/s",
+            labels=("architecture", "r"),
+            limit=1.0,
+        ),
+    )
+
+
+def _measure(options: LabellerBenchmark, architecture: str, device: str) -> Row:
+    r = sta.default_pruning(architecture).r if options.r is None else options.r
+    shape = sta.architecture_config(architecture)
+    family = "videoswin" if isinstance(shape, sta.SwinConfig) else "videomae"
+    views = protocol(
+        f"{family}-k400", size=shape.image_size, frames=shape.frames, views=options.views
+    )
+    made = _labeller(options, architecture, sta.Pruning(r=r), views)
+    units = _units(views, options)
+    _check(made, units[0], shape.image_size)
+    count = options.units * views.views
+    batches = -(-count // made.batch_size)
+
+    def forward() -> None:
+        for _ in range(batches):
+            made.engine.step()
+
+    def label() -> None:
+        made.label(units)
+
+    cost = in_turn(
+        {"forward": _timed(forward, device), "labeller": _timed(label, device)},
+        rounds=options.rounds,
+    )
+    rates = {name: Spread.of([count / s for s in seconds]) for name, seconds in cost.items()}
+    return {
+        "architecture": architecture,
+        "r": r,
+        "batch": made.batch_size,
+        "graph": _graph(made),
+        "views": count,
+        **rates,
+        "kept": ratio(cost["forward"], cost["labeller"]),
+    }
+
+
+def _check(made: Labeller, unit: Frames, size: int) -> None:
+    """Compares a unit's labels with those of the model alone in float32, view by view.
+
+    Raises:
+        OutputsDiffer: they differ by more than rounding explains.
+    """
+    bare = sta.create_model(made.model.architecture, pruning=made.model.pruning)
+    bare.load_state_dict({name: value.float() for name, value in made.model.state_dict().items()})
+    bare.to(made.engine.device)
+    mean, std = (torch.tensor(values, device=made.engine.device) for values in (MEAN, STD))
+    origins = made.protocol.crop_origins(*unit.pixels.shape[1:3])
+    allowed = _DIFFERENCE[made.engine.device.type]
+    for view in made.label([unit])[0]:
+        top, left = origins[view.crop]
+        pixels = unit.pixels[unit.clip_frames[view.clip], top : top + size, left : left + size]
+        clip = torch.tensor(pixels, device=made.engine.device)[None]
+        with torch.inference_mode():
+            want = bare(normalised(clip, mean, std)).logits.softmax(dim=-1)[0].cpu().numpy()
+        off = np.linalg.norm(view.probabilities - want) / np.linalg.norm(want - want.mean())
+        if not off <= allowed:
+            raise OutputsDiffer(
+                f"{made.model.architecture}: the labeller's scores of clip {view.clip}, crop "
+                f"{view.crop} differ by {off:.2%} from the model's own; allowed are {allowed:.1%}"
+            )
+
+
+def _graph(made: Labeller) -> str:
+    ways = [way for way in ("compiled", "captured") if getattr(made.engine.step, way)]
+    return " and ".join(ways) or "eager"
+
+
+def _timed(work: Callable[[], None], device: str) -> Run:
+    def run() -> float:
+        if device == "cuda":
+            return seconds_of(work, device)
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+
+    return run
+
+
+def _labeller(
+    options: LabellerBenchmark, architecture: str, pruning: sta.Pruning, views: Protocol
+) -> Labeller:
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "random.safetensors"
+        model = sta.create_model(architecture)
+        sta.save_checkpoint(model, path, labels=list(model.labels), origin="random weights")
+        config = LabellerConfig(
+            str(path), pruning=pruning, batch_size=options.batch, compile=options.compile
+        )
+        return Labeller(config, views)
+
+
+def _units(views: Protocol, options: LabellerBenchmark) -> list[Frames]:
+    """Videos of noise that share their frames, which nobody may write, as in the object store."""
+    height, width = views.size, int(views.size * options.aspect)
+    shape = (views.clips * views.frames, height, width, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    pixels.flags.writeable = False
+    rows = np.arange(len(pixels), dtype=np.int32).reshape(views.clips, views.frames)
+    return [Frames(str(number), pixels, rows) for number in range(options.units)]

@@ -1,0 +1,211 @@
+"""The ways to classify a batch that are compared, all with the same weights.
+
+- dense: the unpruned model, with fused attention.
+- pruned: the model with STA.
+- frame by frame: STA as Algorithm 1 reads, which tells what its fast form gains.
+- un-fused: dense or frame by frame, with attention as three operations: what published speed-ups
+  are measured with.
+- transformers: Hugging Face's VideoMAE, dense, with fused attention.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+import sta
+from pipeline.lab.benchmark.frame_by_frame import FrameByFrame
+from pipeline.lab.benchmark.paired import OutputsDiffer
+from pipeline.lab.benchmark.transformers_model import TransformersVideoMAE
+
+MODES = {
+    "eager": "operation by operation",
+    "compile": "one graph by torch.compile",
+    "graphs": "one graph by torch.compile, replayed as a CUDA graph",
+}
+_COMPILE_MODES = {"compile": "default", "graphs": "reduce-overhead"}
+
+# Largest relative difference of logits, and smallest share of tokens that must be the same: where
+# two tokens score almost alike, another order of summation chooses the other one.
+_TOLERANCE = {torch.float32: (1e-2, 0.99), torch.bfloat16: (1e-1, 0.8)}
+
+Classify = Callable[[Tensor], sta.ModelOutput]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to classify a batch.
+
+    Attributes:
+        name: one of those above.
+        mode: key of `MODES`.
+        r: of its pruning, 0 for none.
+        flops: multiply-accumulates of one clip, by fvcore's convention.
+        run: clips (B, 3, T, H, W) to logits and kept masks.
+        scoring: the choice and the gathering of all stages by themselves, for B clips; None where
+            nothing is chosen or it was not taken apart.
+    """
+
+    name: str
+    mode: str
+    r: int
+    flops: int
+    run: Classify
+    scoring: Callable[[], object] | None = None
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """(name, mode, r), which no two variants share."""
+        return self.name, self.mode, self.r
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how the variants run.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        dtype: of weights and activations.
+        modes: keys of `MODES`; "eager" is always among them.
+        batch: clips per forward pass.
+    """
+
+    device: str
+    dtype: torch.dtype
+    modes: tuple[str, ...]
+    batch: int
+
+
+def variants(
+    dense: sta.VideoModel, pruned: Mapping[int, sta.VideoModel], setting: Setting
+) -> list[Variant]:
+    """All variants that apply to a model: the dense ones first, then r by r.
+
+    Args:
+        dense: the unpruned model.
+        pruned: models with STA by r; they get the weights of `dense`.
+        setting: where and how.
+    """
+    dense.to(setting.device, setting.dtype)
+    made = list(_dense(dense, setting))
+    for r, model in pruned.items():
+        model.to(setting.device, setting.dtype).load_state_dict(dense.state_dict())
+        made += _pruned(model, r, setting)
+    return made
+
+
+def _dense(model: sta.VideoModel, setting: Setting) -> Iterator[Variant]:
+    flops = _flops(model)
+    for mode in setting.modes:
+        yield Variant("dense", mode, 0, flops, _compiled(model, mode))
+    if isinstance(model, sta.VisionTransformer):
+        with contextlib.suppress(ImportError):
+            theirs = TransformersVideoMAE(model)
+            yield Variant("transformers", "eager", 0, flops, _logits_alone(theirs))
+        yield Variant("un-fused", "eager", 0, flops, _unfused(model))
+
+
+def _pruned(model: sta.VideoModel, r: int, setting: Setting) -> Iterator[Variant]:
+    flops = _flops(model)
+    for mode in setting.modes:
+        if mode != "eager" and sta.flops_follow_clip(model.architecture, model.pruning):
+            continue  # its shapes follow the clip: there is no one graph
+        scoring = None
+        if isinstance(model, sta.VisionTransformer):
+            scoring = _scoring(model, mode, setting)
+        yield Variant("pruned", mode, r, flops, _compiled(model, mode), scoring)
+    if isinstance(model, sta.VisionTransformer):
+        loop = FrameByFrame.like(model)
+        yield Variant("frame by frame", "eager", r, flops, loop)
+        yield Variant("un-fused", "eager", r, flops, _unfused(loop))
+
+
+def _flops(model: sta.VideoModel) -> int:
+    return sta.estimate_flops(
+        model.config, pruning=model.pruning, num_classes=model.head.out_features
+    )
+
+
+def _compiled(run: Callable[..., Any], mode: str) -> Callable[..., Any]:
+    if mode == "eager":
+        return run
+    made = torch.compile(run, fullgraph=True, dynamic=False, mode=_COMPILE_MODES[mode])
+    if mode != "graphs":
+        return made
+
+    new_step: Callable[[], None] = torch.compiler.cudagraph_mark_step_begin
+
+    def replay(*inputs: Tensor) -> Any:
+        new_step()  # what the last replay gave may be overwritten
+        return made(*inputs)
+
+    return replay
+
+
+def _unfused(model: Classify) -> Classify:
+    def run(clips: Tensor) -> sta.ModelOutput:
+        with sdpa_kernel(SDPBackend.MATH):
+            return model(clips)
+
+    return run
+
+
+def _logits_alone(model: Callable[[Tensor], Tensor]) -> Classify:
+    return lambda clips: sta.ModelOutput(model(clips), ())
+
+
+def _scoring(model: sta.VisionTransformer, mode: str, setting: Setting) -> Callable[[], object]:
+    """All stages' choices on tokens of the right shapes, without the rest of the model."""
+    inputs = []
+    width, heads = model.config.width, model.config.heads
+    for stage in model.stages:
+        shape = setting.batch, stage.groups * stage.tokens
+        x = torch.randn(*shape, width, device=setting.device, dtype=setting.dtype)
+        keys = torch.randn(*shape, width // heads, device=setting.device)
+        places = torch.arange(shape[1], device=setting.device).expand(shape)
+        inputs.append((x, keys, places))
+
+    def choose() -> list[Tensor]:
+        chosen = zip(model.stages, inputs, strict=True)
+        return [model.prune(*tensors, stage)[0] for stage, tensors in chosen]
+
+    return _compiled(choose, mode)
+
+
+def check(made: list[Variant], clips: Tensor) -> dict[tuple[str, str, int], float | None]:
+    """Compares every variant with the eager form of the same r; the share of tokens both kept.
+
+    Raises:
+        OutputsDiffer: logits or tokens differ by more than another order of summation explains.
+    """
+    shares: dict[tuple[str, str, int], float | None] = {}
+    first: dict[int, sta.ModelOutput] = {}
+    difference, same = _TOLERANCE[clips.dtype]
+    for variant in made:
+        out = variant.run(clips)
+        # A CUDA graph's next replay writes over what this one gave.
+        out = sta.ModelOutput(out.logits.float().clone(), tuple(mask.clone() for mask in out.kept))
+        like = first.setdefault(variant.r, out)
+        shares[variant.key] = share = _same_tokens(out, like)
+        norm = like.logits.norm()
+        off = float((out.logits - like.logits).norm() / norm)
+        if not off <= difference or (share is not None and share < same):
+            tokens = "" if share is None else f" and {share:.1%} of its tokens are the same"
+            raise OutputsDiffer(
+                f"{variant.name} ({variant.mode}, r = {variant.r}): its logits differ by {off:.2%} "
+                f"from those of the eager form{tokens}; allowed are {difference:.0%} and {same:.0%}"
+            )
+    return shares
+
+
+def _same_tokens(out: sta.ModelOutput, like: sta.ModelOutput) -> float | None:
+    if not out.kept:
+        return None
+    both = sum(int((a & b).sum()) for a, b in zip(out.kept, like.kept, strict=True))
+    return both / sum(int(mask.sum()) for mask in like.kept)

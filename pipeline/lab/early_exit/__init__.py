@@ -1,0 +1,1 @@
+"""The command that fits an early-exit threshold on videos evaluated in full."""

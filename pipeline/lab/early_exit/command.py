@@ -1,0 +1,152 @@
+"""The command line of the calibration."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import sta
+from pipeline.early_exit.calibrate import calibrate
+from pipeline.early_exit.fitting import Promise
+from pipeline.early_exit.policy_file import PolicyFile
+from pipeline.errors import UsageError
+from pipeline.execution.ray_session import check_outlives_job
+from pipeline.execution.run_failure import after_work
+from pipeline.exit_codes import exit_code
+from pipeline.inputs.listing import Listing
+from pipeline.lab.demo.archive import DEMO, ArchiveSettings, demo_archive
+from pipeline.lab.early_exit.flags import DEMO_VIDEOS, binding, parser
+from pipeline.labeling.flags import asked_of_work
+from pipeline.labeling.pruning_flags import pruning_from
+from pipeline.labeling.sweep import TrialOptions, run_trials
+from pipeline.messages import tell
+from pipeline.reports.early_exit.methodology import summary
+from pipeline.reports.early_exit.page import page
+from pipeline.storage.location import Location
+
+# Other scenes than those of the archive that the labelling job makes.
+_DEMO_SEED = 1
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the flags ask for."""
+
+    trials: TrialOptions
+    policy: Location
+    report: Location
+    variant: str
+    promise: Promise
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Calibrates, and returns the exit code; `argv` None for the process's arguments."""
+    arguments = parser().parse_args(argv)
+    return exit_code(lambda: _calibrate(arguments))
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    asked = _request(arguments)
+    run = run_trials(asked.trials)
+    command = _command(arguments, asked)
+    with after_work():
+        found = calibrate(run, asked.variant, asked.promise)
+        found.policy.write(asked.policy)
+        asked.report.write_bytes(page(found, command).encode())
+    tell(
+        f"{summary(found)}\n\n"
+        f"Policy:       {asked.policy.uri}\n"
+        f"Report:       {asked.report.uri}\n"
+        f"Label by it:  {command}"
+    )
+
+
+def _request(arguments: argparse.Namespace) -> _Request:
+    promise = Promise(arguments.agreement, arguments.confidence)
+    promise.check(arguments.sample, f"--sample is {arguments.sample:,}")
+    checkpoint = arguments.checkpoint or (None if arguments.input else "demo")
+    if checkpoint is None:
+        raise UsageError("--checkpoint is missing: name fine-tuned weights, or demo")
+    pruning = _pruning(arguments, checkpoint)
+    variant = f"r-{pruning.r}"
+    policy = _policy_place(arguments)
+    stem = policy.uri.removesuffix(".json")
+    source = arguments.input or _demo_archive(arguments.sample)
+    _check_enough(source, promise, all_files=arguments.all_files)
+    asked = asked_of_work(
+        arguments,
+        task=arguments.task,
+        source=source,
+        output=arguments.trials or f"{stem}-trials",
+        checkpoint=checkpoint,
+    )
+    asked = dataclasses.replace(asked, all_files=arguments.all_files)
+    trials = TrialOptions(asked, {variant: pruning}, arguments.sample)
+    return _Request(trials, policy, Location(f"{stem}.html"), variant, promise)
+
+
+def _policy_place(arguments: argparse.Namespace) -> Location:
+    if arguments.input is not None and arguments.policy is None:
+        raise UsageError("POLICY is missing: name a file such as policy.json for the policy")
+    for what in ("input", "policy", "trials"):
+        place = getattr(arguments, what)
+        if place is not None:
+            check_outlives_job(place, "--trials" if what == "trials" else what.upper())
+    place = Location.of(arguments.policy or str(DEMO / "policy.json"))
+    if place.uri.endswith(".html"):
+        raise UsageError("POLICY is a JSON file, such as policy.json; its report goes beside it")
+    if place.exists():
+        _check_is_policy(place)
+    return place
+
+
+def _check_is_policy(place: Location) -> None:
+    """Refuses to write over what is no policy, before hours of work and not after them."""
+    try:
+        PolicyFile.read(place)
+    except UsageError as error:
+        raise UsageError(
+            f"POLICY {place.uri} is there and is no policy file; name one of its own"
+        ) from error
+
+
+def _pruning(arguments: argparse.Namespace, checkpoint: str) -> sta.Pruning:
+    """The policy's pruning, with the model's own drop number where none is asked for."""
+    pruning = pruning_from(arguments)
+    r = arguments.r
+    if r is None:
+        model = sta.load_model(checkpoint, architecture=arguments.arch, labels=arguments.labels)
+        r = sta.default_pruning(model.architecture).r
+    return dataclasses.replace(pruning, r=r)
+
+
+def _check_enough(source: str, promise: Promise, *, all_files: bool) -> None:
+    """Refuses an input of too few videos before any work is done."""
+    listing = Listing(source, all_files=all_files)
+    found = sum(1 for _ in islice(listing.videos(), promise.videos_needed))
+    promise.check(found, f"{source} has {found:,}")
+
+
+def _demo_archive(sample: int) -> str:
+    """The manifest of an archive of scenes that neither the model nor the labelling job has seen.
+
+    A smaller archive is the beginning of a larger one.
+    """
+    settings = ArchiveSettings(videos=min(sample, DEMO_VIDEOS), seed=_DEMO_SEED)
+    processes = len(os.sched_getaffinity(0))
+    return str(demo_archive(f"calibration-{settings.videos}", settings, processes=processes))
+
+
+def _command(arguments: argparse.Namespace, asked: _Request) -> str:
+    """The labelling command that uses the policy, with every flag that it is bound to."""
+    words = ["python", f"jobs/label_{arguments.task}.py"]
+    if arguments.input is not None:
+        words += ["INPUT", "OUTPUT"]
+    if arguments.checkpoint is not None:
+        words += ["--checkpoint", arguments.checkpoint]
+    return shlex.join([*words, *binding(arguments), "--policy", asked.policy.uri])

@@ -1,0 +1,166 @@
+"""The page's plots: accuracy against FLOPs and against time, and differences beside the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.lab.evaluation.findings import Figures, Findings
+from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, UNPRUNED
+from pipeline.lab.evaluation.verdicts import of_kind
+from pipeline.reports.html.figures import COLOURS, inline_svg, new_figure
+from pipeline.statistics import Estimate
+
+_STA, _RANDOM, _DENSE, _OTHERS, _PAPER = (
+    COLOURS[0],
+    COLOURS[1],
+    "#1c2430",
+    "#9aa3ad",
+    COLOURS[2],
+)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot and what it shows, in a sentence."""
+
+    svg: Markup
+    caption: str
+
+
+def plots(found: Findings) -> list[Plot]:
+    """All of them, in their order."""
+    made = [
+        Plot(
+            _against(found, _gflops, "GFLOPs per view", "Accuracy against FLOPs"),
+            "Right by the mean over all views, against FLOPs. Bars are 95 % intervals over videos; "
+            "STA and random tokens are joined over r.",
+        ),
+        Plot(
+            _against(found, _ms, "device time per view, ms", "Accuracy against measured time"),
+            f"The same against measured device time ({found.device}). What else the machine did "
+            "meanwhile is in it.",
+        ),
+    ]
+    differences = _differences(found)
+    if differences is not None:
+        made.append(differences)
+    return made
+
+
+def _gflops(each: Figures) -> Estimate:
+    value = each.flops / 1e9
+    return Estimate(value, value, value, each.top1.count)
+
+
+def _ms(each: Figures) -> Estimate:
+    return each.ms
+
+
+def _against(found: Findings, cost: Callable[[Figures], Estimate], axis: str, title: str) -> Markup:
+    figure, axes = new_figure(height=3.4)
+    variants = [each.variant for each in found.figures]
+    curves = {kind: [v.name for v in of_kind(variants, kind)] for kind in (DEFAULT, RANDOM)}
+    joined = {name for names in curves.values() for name in names} | {UNPRUNED}
+    others = [each for each in found.figures if each.variant.name not in joined]
+    _points(axes, others, cost, bars=False, fmt="x", color=_OTHERS, label="other switches")
+    for kind, colour, label in (
+        (RANDOM, _RANDOM, "random tokens"),
+        (DEFAULT, _STA, "STA"),
+    ):
+        line = [each for each in found.figures if each.variant.name in curves[kind]]
+        line.sort(key=lambda each: each.variant.r)
+        _points(axes, line, cost, fmt="o-", color=colour, label=label)
+    dense = [each for each in found.figures if each.variant.name == UNPRUNED]
+    _points(axes, dense, cost, fmt="s", color=_DENSE, label="no pruning")
+    axes.set_xlim(left=0)
+    axes.set_xlabel(axis)
+    axes.set_ylabel("right, %")
+    axes.grid(axis="y", color="#e6e9ee")
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    return inline_svg(figure, title)
+
+
+def _points(
+    axes: Any,
+    figures: Sequence[Figures],
+    cost: Callable[[Figures], Estimate],
+    *,
+    bars: bool = True,
+    **style: Any,
+) -> None:
+    if not figures:
+        return
+    x, y = [cost(each) for each in figures], [each.top1 for each in figures]
+    axes.errorbar(
+        [each.value for each in x],
+        [100 * each.value for each in y],
+        xerr=_bars(x, 1.0) if bars else None,
+        yerr=_bars(y, 100.0) if bars else None,
+        capsize=2,
+        elinewidth=1,
+        **style,
+    )
+
+
+def _bars(estimates: Sequence[Estimate], scale: float) -> Any:
+    """(2, n) lengths of the bars below and above."""
+    return scale * np.array(
+        [
+            [each.value - each.low for each in estimates],
+            [each.high - each.value for each in estimates],
+        ]
+    )
+
+
+def _differences(found: Findings) -> Plot | None:
+    """Every line of the tables with a difference, ours with its interval, and the paper's."""
+    lines = [line for table in found.tables for line in table.lines if line.difference is not None]
+    if not lines:
+        return None
+    figure, axes = new_figure(height=1.4 + 0.3 * len(lines))
+    places = np.arange(len(lines))[::-1]
+    axes.axvline(0, color="#5b6675", linewidth=1)
+    for series, offset, style in (
+        ([line.difference for line in lines], 0.14, {"color": _STA, "label": "mean of all views"}),
+        (
+            [line.view_difference for line in lines],
+            -0.14,
+            {"color": COLOURS[4], "label": "single views", "markersize": 4},
+        ),
+    ):
+        ours = [each for each in series if each is not None]
+        x = [100 * each.value for each in ours]
+        axes.errorbar(
+            x, places + offset, xerr=_bars(ours, 100.0), fmt="o", capsize=2, elinewidth=1, **style
+        )
+    known = [
+        (place, line.expected) for place, line in zip(places, lines, strict=True) if line.paper
+    ]
+    given = [(place, expected) for place, expected in known if expected is not None]
+    if given:
+        axes.plot(
+            [expected for _, expected in given],
+            [place for place, _ in given],
+            "D",
+            color=_PAPER,
+            markersize=5,
+            label="paper, ViT-L, all views",
+        )
+    axes.set_yticks(places, [found.about(line.variant) for line in lines])
+    axes.set_ylim(-0.7, len(lines) - 0.3)
+    axes.set_xlabel("difference in accuracy, points")
+    axes.grid(axis="x", color="#e6e9ee")
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside upper center", ncols=1, frameon=False)
+    return Plot(
+        inline_svg(figure, "Differences beside the paper's"),
+        "Difference to the variant that each table compares with (STA as it is by default, the "
+        "decreasing schedule, STA at the same r), over the same videos, with 95 % intervals; and "
+        "the paper's.",
+    )

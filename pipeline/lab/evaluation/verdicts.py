@@ -1,0 +1,147 @@
+"""Our order beside the paper's: the same, another, or not to be told from so many videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline.lab.evaluation.paper import COMPARISONS, FIGURE_5, Accuracy, Comparison
+from pipeline.lab.evaluation.scores import Outcomes, difference
+from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, Variant
+from pipeline.statistics import Estimate
+
+
+class Verdict(StrEnum):
+    """How our difference stands to the paper's."""
+
+    SAME = "as in the paper"
+    OTHER = "not as in the paper"
+    OPEN = "cannot be told"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One variant against the one that its table compares with.
+
+    Attributes:
+        variant: its name.
+        base: that of the other, which may be itself.
+        paper: what the paper measured of it.
+        expected: the paper's difference in top-1, in points; None where it gives none.
+        difference: ours, of shares; None of the base itself.
+        verdict: None where there is nothing to compare.
+        view_difference: ours between the accuracies of single views, which tell smaller differences
+            apart: the mean over fifteen views forgives most of what pruning does to one.
+        view_verdict: what that says of the paper's difference.
+    """
+
+    variant: str
+    base: str
+    paper: Accuracy | None
+    expected: float | None
+    difference: Estimate | None
+    verdict: Verdict | None
+    view_difference: Estimate | None = None
+    view_verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One comparison of the paper beside ours."""
+
+    key: str
+    title: str
+    says: str
+    lines: tuple[Line, ...]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Of the whole order: one line against it is enough for another, and each must be told for
+        the same. None where the paper says nothing.
+        """
+        return _whole(line.verdict for line in self.lines)
+
+    @property
+    def view_verdict(self) -> Verdict | None:
+        """The same by single views."""
+        return _whole(line.view_verdict for line in self.lines)
+
+
+def _whole(verdicts: Iterable[Verdict | None]) -> Verdict | None:
+    said = [each for each in verdicts if each is not None]
+    if not said:
+        return None
+    return next((v for v in (Verdict.OTHER, Verdict.OPEN) if v in said), Verdict.SAME)
+
+
+def judged(expected: float | None, ours: Estimate) -> Verdict | None:
+    """What an interval says of an expected sign; None where none is expected."""
+    if not expected:
+        return None
+    if ours.low <= 0 <= ours.high or ours.count == 0:
+        return Verdict.OPEN
+    return Verdict.SAME if (ours.value > 0) == (expected > 0) else Verdict.OTHER
+
+
+def tables(outcomes: Outcomes, variants: Sequence[Variant]) -> list[Table]:
+    """Every comparison of which two variants were tried."""
+    found = [_table(comparison, outcomes) for comparison in COMPARISONS]
+    found.insert(1, _figure_5(outcomes, variants))
+    return [table for table in found if any(line.difference for line in table.lines)]
+
+
+def _table(comparison: Comparison, outcomes: Outcomes) -> Table:
+    base, paper = comparison.base, comparison.paper
+    lines = []
+    for name in comparison.rows:
+        if name not in outcomes.by_variant or base not in outcomes.by_variant:
+            continue
+        expected = None
+        if name != base and name in paper:
+            expected = paper[name].top1 - paper[base].top1
+        lines.append(_line(name, base, outcomes, paper.get(name), expected))
+    return Table(comparison.key, comparison.title, comparison.says, tuple(lines))
+
+
+def _figure_5(outcomes: Outcomes, variants: Sequence[Variant]) -> Table:
+    """Random against STA at every r at which both were tried; the paper's plot has no numbers."""
+    by_r = {
+        kind: {variant.r: variant.name for variant in of_kind(variants, kind)}
+        for kind in (DEFAULT, RANDOM)
+    }
+    lines = [
+        _line(by_r[RANDOM][r], by_r[DEFAULT][r], outcomes, None, -1.0)
+        for r in sorted(by_r[DEFAULT].keys() & by_r[RANDOM].keys())
+    ]
+    return Table("figure5", "Random tokens against STA (Figure 5)", FIGURE_5, tuple(lines))
+
+
+def of_kind(variants: Iterable[Variant], kind: str) -> list[Variant]:
+    """The points of a curve of Figure 5, of "sta" or of "random", by r."""
+    points = [
+        variant
+        for variant in variants
+        if variant.name == kind or variant.name.startswith(f"curve-{kind}-")
+    ]
+    return sorted(points, key=lambda variant: variant.r)
+
+
+def _line(
+    name: str, base: str, outcomes: Outcomes, paper: Accuracy | None, expected: float | None
+) -> Line:
+    if name == base:
+        return Line(name, base, paper, None, None, None)
+    one, other = outcomes.by_variant[name], outcomes.by_variant[base]
+    ours = difference(one.top1, other.top1)
+    views = difference(one.per_view, other.per_view)
+    return Line(
+        name,
+        base,
+        paper,
+        expected,
+        ours,
+        judged(expected, ours),
+        view_difference=views,
+        view_verdict=judged(expected, views),
+    )

@@ -1,0 +1,216 @@
+"""Findings in words and cells: what the page and the screen share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.formatting import digits
+from pipeline.lab.evaluation.findings import Figures, Findings
+from pipeline.lab.evaluation.variants import RANDOM, UNPRUNED
+from pipeline.lab.evaluation.verdicts import Line, Table, Verdict
+from pipeline.statistics import Estimate
+
+COLUMNS = (
+    *("variant", "r", "GFLOPs", "right", "top 5", "against STA"),
+    *("single views", "against STA", "ms"),
+)
+COMPARED = (
+    *("variant", "r", "GFLOPs", "right", "difference", "of single views", "paper"),
+    "difference there",
+)
+MARKS = {Verdict.SAME: "✓", Verdict.OTHER: "✗", Verdict.OPEN: "?"}
+
+_SHOWN = 3
+
+
+def points(estimate: Estimate) -> str:
+    """A difference of shares in points: `-11.5 (-16.0 to -7.3)`."""
+    # What rounds to zero has one sign, not two.
+    value, low, high = (
+        f"{round(100 * each, 1) + 0.0:+.1f}"
+        for each in (estimate.value, estimate.low, estimate.high)
+    )
+    return f"{value} ({low} to {high})"
+
+
+def row(each: Figures) -> tuple[str, ...]:
+    """A variant's cells under COLUMNS."""
+    return (
+        _name(each),
+        str(each.variant.r),
+        f"{each.flops / 1e9:.3f}",
+        each.top1.percent(),
+        f"{100 * each.top5.value:.1f} %",
+        _difference(each.difference),
+        f"{100 * each.per_view.value:.1f} %",
+        _difference(each.view_difference),
+        digits(each.ms.value),
+    )
+
+
+def compared(line: Line, found: Findings) -> tuple[str, ...]:
+    """A line's cells under COMPARED."""
+    each = found.of(line.variant)
+    assert each is not None
+    paper = ""
+    if line.paper is not None:
+        paper = f"{line.paper.top1:.2f} %"
+    return (
+        _name(each),
+        str(each.variant.r),
+        f"{each.flops / 1e9:.3f}",
+        f"{100 * each.top1.value:.1f} %",
+        _marked(line.difference, line.verdict),
+        _marked(line.view_difference, line.view_verdict),
+        paper,
+        "" if line.expected is None or line.paper is None else f"{line.expected:+.2f}",
+    )
+
+
+def _name(each: Figures) -> str:
+    seeds = len(each.variant.prunings)
+    return each.variant.about + (f" (mean of {seeds} seeds)" if seeds > 1 else "")
+
+
+def _difference(estimate: Estimate | None) -> str:
+    return "" if estimate is None else points(estimate)
+
+
+def _marked(estimate: Estimate | None, verdict: Verdict | None) -> str:
+    mark = "" if verdict is None else f"{MARKS[verdict]} "
+    return mark + _difference(estimate)
+
+
+def verdicts(table: Table, found: Findings) -> str:
+    """What a table comes to: by the mean over all views, and by single views."""
+    lines = table.lines
+    whole = _verdict(table.verdict, [(line.variant, line.verdict) for line in lines], found)
+    views = _verdict(
+        table.view_verdict, [(line.variant, line.view_verdict) for line in lines], found
+    )
+    if whole == views:
+        return f"{whole} Single views say the same."
+    return f"{whole} By single views: {views[0].lower()}{views[1:]}"
+
+
+def _verdict(
+    whole: Verdict | None, lines: Sequence[tuple[str, Verdict | None]], found: Findings
+) -> str:
+    def named(kind: Verdict) -> str:
+        return "; ".join(found.about(name) for name, verdict in lines if verdict == kind)
+
+    same, contrary, unsure = map(named, (Verdict.SAME, Verdict.OTHER, Verdict.OPEN))
+    told = f" As in the paper: {same}." if same else ""
+    doubt = f" The interval covers 0 for {unsure}." if unsure else ""
+    match whole:
+        case Verdict.SAME:
+            return "The order is the paper's."
+        case Verdict.OTHER:
+            return f"The order is not the paper's, for {contrary}.{told}{doubt}"
+        case Verdict.OPEN:
+            return f"Cannot be told from so many videos.{doubt}{told}"
+    return "The paper says nothing of this."
+
+
+def lead(found: Findings) -> list[str]:
+    """The result in a few sentences."""
+    default, dense, chance = found.default, found.of(UNPRUNED), found.of(RANDOM)
+    said = [
+        f"{found.content['model']['architecture']} on {found.outcomes.videos:,} labelled videos, "
+        f"each in {_views(found)} views, all variants on the same decoded frames."
+    ]
+    if dense is not None and found.flops_share is not None:
+        said.append(
+            f"STA with r = {default.variant.r} takes {100 * found.flops_share:.0f} % of the FLOPs "
+            f"and is right on {default.top1.percent()}; without pruning {dense.top1.percent()}."
+        )
+    loss = found.random_loses
+    if chance is not None and loss is not None:
+        said.append(
+            f"As many tokens dropped at random leave {chance.top1.percent()}: STA against random "
+            f"is {points(_negated(loss))} points."
+        )
+    return said
+
+
+def _views(found: Findings) -> str:
+    protocol = found.content["identity"]["protocol"]
+    return f"{protocol['clips']} x {protocol['crops']}"
+
+
+def _negated(estimate: Estimate) -> Estimate:
+    return Estimate(-estimate.value, -estimate.high, -estimate.low, estimate.count)
+
+
+def cards(found: Findings) -> list[tuple[str, str]]:
+    """The main figures and what each is."""
+    made = [(f"{found.outcomes.videos:,}", "videos with a true label")]
+    if found.flops_share is not None:
+        made.append((f"{100 * found.flops_share:.0f} %", "of the FLOPs with STA"))
+    for name, what in ((UNPRUNED, "right without pruning"), ("sta", "right with STA")):
+        each = found.of(name)
+        if each is not None:
+            made.append((f"{100 * each.top1.value:.1f} %", what))
+    if found.random_loses is not None:
+        chance = _negated(found.random_loses)
+        made.append((f"{100 * chance.value:+.1f}", "points, STA against random tokens"))
+    return made
+
+
+def notes(found: Findings) -> list[str]:
+    """What a reader has to know of the videos that were left out."""
+    outcomes, said = found.outcomes, []
+    if outcomes.failed:
+        said.append(f"{outcomes.failed:,} that could not be read")
+    if outcomes.unlabelled:
+        said.append(f"{outcomes.unlabelled:,} without a label")
+    if outcomes.unknown:
+        named = ", ".join(repr(label) for label, _ in outcomes.unknown.most_common(_SHOWN))
+        said.append(
+            f"{outcomes.unknown.total():,} whose label is none of the model's, such as {named}"
+        )
+    return [f"Left out of the videos: {', '.join(said)}."] if said else []
+
+
+def how(found: Findings) -> list[str]:
+    """How the figures come about."""
+    return [
+        "Right: the mean of the probabilities over all views puts the true label first. Where "
+        "chance is in a variant, it was tried with several seeds, and a video counts by the share "
+        "of seeds that were right.",
+        "Intervals are of 95 %, over videos: Wilson's for a share, a bootstrap of the videos for a "
+        "mean over seeds and for differences, which are taken video by video. They do not say how "
+        "other seeds would do. Where no video was judged otherwise the interval is 0 to 0, "
+        f"and up to {300 / found.outcomes.videos:.1f} points may still hide in it (3 of as many "
+        "videos).",
+        "✓ as in the paper, ✗ not as in the paper, ? cannot be told. An order is the paper's if "
+        "every difference to the table's reference has the paper's sign and its interval leaves 0 "
+        "out. With some thirty differences one or two may leave 0 out by chance alone.",
+        "Single views tell smaller differences apart, since the mean over all views forgives most "
+        "of what pruning does to one; the paper's figures are of the mean.",
+        "FLOPs are multiply-accumulates by fvcore's convention. Schedules are compared at FLOPs "
+        "that all three can reach, which may be more than STA's default, and with a random first "
+        "frame where ToMe's step, which drops half of a frame at the most, stands in the way.",
+        f"Device time per view is measured on {found.device}, the mean over all batches"
+        + ("." if found.on_gpu else ", by the clock: other work on the machine is in it."),
+        "The paper's figures are of ViT-L on Kinetics-400, r = 64. Another model on other videos "
+        "need not have its order.",
+    ]
+
+
+def screen(found: Findings) -> str:
+    """The result for a terminal."""
+    lines = [*lead(found), *notes(found), "", *_aligned([COLUMNS, *map(row, found.figures)]), ""]
+    lines += [f"{table.title}: {verdicts(table, found)}" for table in found.tables]
+    return "\n".join(lines)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(each, widths, strict=True))
+        ).rstrip()
+        for each in rows
+    ]

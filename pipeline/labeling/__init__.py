@@ -1,0 +1,1 @@
+"""One labeling run: options, plan, preparation, the graph, and the tables at the end."""

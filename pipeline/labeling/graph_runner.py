@@ -1,0 +1,202 @@
+"""Passes of the graph over what has no row yet, and the pools that they run with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import ray
+
+from pipeline.early_exit.budget import Part
+from pipeline.errors import RunError
+from pipeline.execution.block_size import default_batch, labeller_bytes, labellers_worth_starting
+from pipeline.execution.bottleneck import Room
+from pipeline.execution.cluster import cluster_for
+from pipeline.execution.failure_limit import FailureLimit
+from pipeline.execution.graph import GraphConfig, run_graph
+from pipeline.execution.pools import AUTO, Pools, most_decoders, plan_pools
+from pipeline.execution.progress import ProgressLine, reporting
+from pipeline.execution.ray_session import real_cores
+from pipeline.execution.run_failure import run_failure
+from pipeline.execution.stage_stats import Stages
+from pipeline.execution.stopping import Stop
+from pipeline.inputs.manifest import count_rows, size_bytes
+from pipeline.labeling.options import LabelOptions
+from pipeline.labeling.plan import LabelPlan
+from pipeline.messages import best_effort
+from pipeline.run.commits import reconcile
+from pipeline.run.counts import Counts
+from pipeline.run.devices import labeler_device
+from pipeline.run.view_savings import all_views
+from pipeline.storage.location import Location
+from workers.failures import ErrorType
+
+# Of what is measured while the graph runs.
+LATER = "Labels and tables are not affected; the next run measures anew."
+
+
+@dataclass(frozen=True)
+class Passing:
+    """Passes over what has no row yet, all with the same settings but for the pools.
+
+    Attributes:
+        plan: of the run.
+        options: of the run.
+        total: units of the run.
+        stop: ends the job.
+        note: told now and then, from another thread, what the stages have done.
+        run_id: identity of the run, see `RunDirectory.lost`.
+    """
+
+    plan: LabelPlan
+    options: LabelOptions
+    total: int
+    stop: Stop
+    note: Callable[[Stages], None]
+    run_id: str | None = None
+
+    def graph(self, pools: Pools) -> GraphConfig:
+        """The settings of a pass."""
+        return GraphConfig(
+            protocol=self.plan.protocol,
+            decoder=self.options.decoder,
+            limits=self.options.limits,
+            labeller=dataclasses.replace(
+                self.plan.labeller,
+                threads=pools.labeller_threads,
+                device=labeler_device(on_gpu=pools.labeller_gpus > 0),
+            ),
+            pools=pools,
+            units=self.total,
+            accept_changed=self.options.retry_failed,
+            shadow_share=self.options.shadow,
+            policy=self.plan.policy.policy if self.plan.policy is not None else None,
+            variants=self.plan.variants,
+        )
+
+    def room(self, pools: Pools) -> Room:
+        """What there is for the pools."""
+        cluster, config = cluster_for(self.options), self.graph(pools)
+        views = config.grain.label_rows * self.plan.protocol.views
+        return Room(
+            cores=real_cores(cluster.cpus),
+            most_decoders=most_decoders(pools, cpus=cluster.cpus, memory=cluster.memory),
+            labeller_threads=pools.labeller_threads,
+            batch_size=config.batch_size,
+            full_batch=default_batch(on_gpu=pools.labeller_gpus > 0),
+            views_per_call=views if config.policy is None else None,
+        )
+
+    def run_graph(
+        self,
+        pools: Pools,
+        done: Counts,
+        manifest: Location | None = None,
+        *,
+        part: Part | None = None,
+    ) -> Stages:
+        """Labels what has no row, of the run, of another manifest, or of a part of the run; tells
+        what that cost.
+        """
+        run, options = self.plan.run, self.options
+        config, within = self.graph(pools), None
+        if part is not None:
+            config, within = dataclasses.replace(config, policy=part.policy), part.within
+        whole = self.plan.protocol.every_s is None
+        line = ProgressLine(
+            self.total,
+            done,
+            total_bytes=size_bytes(run.manifest) if whole else None,
+            what=units_of(self.plan),
+            shadow=all_views({"identity": self.plan.identity}),
+        )
+
+        def watch(counts: Counts, stages: Stages) -> None:
+            try:
+                check_failures(options.max_failed, counts, line.total)
+            except RunError as error:
+                self.stop(error)
+            self.note(stages)
+
+        try:
+            with reporting(
+                line, run.root.name, watch, min_agreement=options.min_agreement
+            ) as report:
+                run_graph(run, config, report, manifest=manifest, within=within)
+                stages = best_effort("The account of the stages", report.stages, again=LATER)
+        except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
+            raise run_failure(error, run, run_id=self.run_id, total=self.total) from error
+        reconcile(run)
+        known = stages or Stages()
+        self.note(known)
+        return known.within(decoders=pools.decoders[1], labellers=pools.labellers)
+
+
+def pools_for(
+    options: LabelOptions,
+    plan: LabelPlan | None = None,
+    *,
+    decoders: int | None = None,
+    units: int | None = None,
+) -> Pools:
+    """Pools for labelling what the plan says; without one, for measuring recordings.
+
+    Args:
+        options: of the run.
+        plan: of the run.
+        decoders: how many, if that was found out.
+        units: of the run; None for those of its manifest.
+
+    Raises:
+        UsageError: the cluster is too small; the message holds the arithmetic.
+    """
+    cluster = cluster_for(options)
+    chosen = None if options.decoders == AUTO else options.decoders
+    worth = memory = 0
+    if plan is not None:
+        on_gpu = cluster.gpus >= 1
+        models = plan.models(shadow=bool(options.shadow))
+        units = count_rows(plan.run.manifest) if units is None else units
+        views = int(units * plan.looks)
+        worth = labellers_worth_starting(views * (len(plan.variants) or 1))
+        memory = labeller_bytes(
+            plan.model["architecture"],
+            plan.protocol,
+            on_gpu=on_gpu,
+            batch_size=options.batch_size or default_batch(on_gpu=on_gpu),
+            models=models,
+        )
+    return plan_pools(
+        cpus=cluster.cpus,
+        gpus=cluster.gpus,
+        memory=cluster.memory,
+        nodes=cluster.nodes,
+        decoders=(decoders, decoders) if decoders is not None else chosen,
+        labellers=options.labelers,
+        labellers_worth=worth,
+        labeller_memory=memory,
+    )
+
+
+def retryable() -> set[str]:
+    """Reasons for failing that may be gone by the next start."""
+    return {str(reason) for reason in ErrorType if reason.retryable}
+
+
+def units_of(plan: LabelPlan) -> str:
+    """What the run's units are called."""
+    return "videos" if plan.protocol.every_s is None else "stretches"
+
+
+def check_failures(limit: FailureLimit | None, counts: Counts, total: int) -> None:
+    """Raises RunError where too much fails."""
+    if limit is not None and limit.is_exceeded(
+        failed=counts.failed, done=counts.units, total=total
+    ):
+        raise RunError(
+            f"{counts.failed:,} of {counts.units:,} failed ({counts.reasons()}), more than "
+            f"--max-failed {limit} allows for this run of {total:,}",
+            advice="Raise --max-failed to go on; or mend the input and add --retry-failed, which "
+            f"does {', '.join(sorted(retryable()))} again; for other reasons choose a new OUTPUT.",
+        )

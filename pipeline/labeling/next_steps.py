@@ -1,0 +1,167 @@
+"""Commands that a user may want after a labeling run, ready to be copied."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pipeline.errors import UsageError
+from pipeline.execution.ray_session import is_submitted
+from pipeline.lab.demo.runs import PRUNED_RUN, UNPRUNED_RUN
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.view_savings import is_pruned
+from pipeline.storage.addresses import S3_SCHEME
+from pipeline.storage.location import Location
+
+_ROOT = Path(__file__).resolve().parents[2]
+_EXAMPLE = "MCG-NJU/videomae-base-finetuned-kinetics"
+
+# Of a terminal, so that no column of a table is wrapped or left out.
+_COLUMNS = 80
+# Columns of videos/ that are no free text, and how wide they are.
+_WIDTHS = {"score": len("0.123456"), "status": len("status")}
+_ROWS = 20
+
+
+@dataclass(frozen=True)
+class OtherRun:
+    """A labeling command over the same videos whose run this one is best compared with.
+
+    Attributes:
+        flags: of the command, those of the present one but for the pruning.
+        source: INPUT; None for the demonstration.
+        output: OUTPUT of the command, or where the demonstration puts it.
+    """
+
+    flags: Sequence[str]
+    source: str | None
+    output: str
+
+
+def next_steps(
+    task: str, run: RunDirectory, content: dict[str, Any], other: OtherRun, video_id: str | None
+) -> list[str]:
+    """Lines of what to do next, each command on a line of its own; none where nothing was labeled.
+
+    Args:
+        task: "k400" or "ssv2".
+        run: the finished run.
+        content: its run.json.
+        other: what the run is best compared with.
+        video_id: a labeled video; None where there is none.
+    """
+    if video_id is None:
+        return []
+    pruned = is_pruned(content["identity"])
+    adaptive = "policy" in content["identity"]
+    here, there = (short_path(Location.of(each).uri) for each in (run.root.uri, other.output))
+    way = "without pruning" if pruned or adaptive else "with pruning"
+    steps: dict[str, list[str]] = {}
+    if not _is_finished(other.output):
+        views = "by all views " if adaptive else ""
+        steps[f"Label the same videos {views}{way}:"] = _labeling(task, other)
+    demo = other.source is None and {here, there} == {PRUNED_RUN, UNPRUNED_RUN}
+    steps["Compare what both runs cost and how far their labels agree:"] = [
+        *("python", job_path("cost_report")),
+        *([] if demo else _positionals(here, there)),
+    ]
+    if pruned:
+        steps["See which tokens the model kept of a video:"] = [
+            *("python", job_path("show_tokens")),
+            *_positionals(here, video_id),
+        ]
+    if other.source is None:
+        steps["Label your own videos:"] = [
+            *("python", job_path(f"label_{task}")),
+            *("VIDEOS", "OUTPUT", "--checkpoint", _EXAMPLE),
+        ]
+    return [
+        line
+        for about, words in steps.items()
+        for line in (f"  {about}", f"    {shlex.join(words)}")
+    ]
+
+
+def other_output(output: str, *, pruned: bool, adaptive: bool) -> str:
+    """An OUTPUT beside this one for the run that it is best compared with.
+
+    Of an unpruned run whose OUTPUT was made here it is the OUTPUT that it was made from.
+    """
+    output = output.rstrip("/")
+    if pruned or adaptive:
+        return f"{output}{'-r-0' if pruned else '-all-views'}"
+    return output.removesuffix("-r-0") if output.endswith("-r-0") else f"{output}-pruned"
+
+
+def open_command(run: RunDirectory, columns: Sequence[str]) -> str:
+    """A command that prints the first rows of videos/ so that all columns are seen at 80 characters
+    a line: of ids the end, of other texts the beginning.
+
+    Args:
+        run: a run with its tables.
+        columns: of videos/; those of text share the width.
+    """
+    texts = [name for name in columns if name not in _WIDTHS]
+    fixed = sum(_WIDTHS.get(name, 0) for name in columns)
+    width = (_COLUMNS - fixed - len(columns)) // len(texts)
+    place = json.dumps(_address(run.videos), ensure_ascii=False)
+    names = json.dumps(list(columns))
+    code = (
+        f"import pyarrow.dataset as ds; "
+        f"print(ds.dataset({place}).head({_ROWS}, columns={names}).to_pandas().to_string("
+        f'index=False, max_colwidth={width}, formatters={{"video_id": lambda v: v[-{width}:]}}))'
+    )
+    return shlex.join(["python", "-c", code])
+
+
+def short_path(uri: str) -> str:
+    """A local path below the working directory as seen from there. A submitted job's is not the
+    user's, who is told whole paths.
+    """
+    if "://" in uri or is_submitted():
+        return uri
+    try:
+        relative = os.path.relpath(uri)
+    except FileNotFoundError:  # Ray unpacked that folder for the job, and has deleted it again
+        return uri
+    return uri if relative.startswith(os.pardir) else relative
+
+
+def job_path(name: str) -> str:
+    """A job's file as the user can run it: from here, or of a submitted job from the repository."""
+    return f"jobs/{name}.py" if is_submitted() else short_path(str(_ROOT / "jobs" / f"{name}.py"))
+
+
+def _labeling(task: str, other: OtherRun) -> list[str]:
+    submit = ["ray", "job", "submit", "--working-dir", ".", "--"] if is_submitted() else []
+    words = [*submit, "python", job_path(f"label_{task}")]
+    if other.source is None:
+        return [*words, *other.flags]
+    places = _positionals(other.source, short_path(Location.of(other.output).uri))
+    return [*words, *other.flags, *places] if places[0] == "--" else [*words, *places, *other.flags]
+
+
+def _positionals(*words: str) -> list[str]:
+    """Words that argparse must not take for flags."""
+    return ["--", *words] if any(word.startswith("-") for word in words) else list(words)
+
+
+def _address(place: Location) -> str:
+    """As Arrow takes it: a path, or an address in which other characters than usual are escaped."""
+    if not place.is_s3:
+        return short_path(place.uri)
+    return S3_SCHEME + quote(place.uri.removeprefix(S3_SCHEME))
+
+
+def _is_finished(output: str) -> bool:
+    """Whether a run is finished there; False as well where that cannot be told."""
+    try:
+        return RunDirectory(Location.of(output)).success.exists()
+    except (OSError, UsageError):
+        return False

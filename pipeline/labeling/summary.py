@@ -1,0 +1,241 @@
+"""What the job says at its end."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.execution.progress import clock
+from pipeline.formatting import digits
+from pipeline.inputs.ground_truth import not_among
+from pipeline.labeling.next_steps import OtherRun, next_steps, open_command, short_path
+from pipeline.reports.early_exit.budget import budget_lines
+from pipeline.reports.html.render import quantity
+from pipeline.reports.run.unpruned_sample import shadow_agreement, shadow_lines
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.view_savings import Spared, is_pruned
+from pipeline.short_names import printable, short_names
+
+_SHOWN = 5
+_ID_WIDTH = 32
+_WIDTH = 80
+_INDENT = " " * len("Accuracy:  ")
+
+
+def summary(
+    task: str,
+    run: RunDirectory,
+    content: dict[str, Any],
+    *,
+    other: OtherRun,
+    before: int | None = None,
+) -> str:
+    """A short account of a finished run, from its run.json and its tables, and what to do next.
+
+    Args:
+        task: "k400" or "ssv2".
+        run: the finished run.
+        content: its run.json.
+        other: the run that it is best compared with.
+        before: units that had a row when this command began; None where it had nothing to do.
+    """
+    totals = content["totals"]
+    lines = [*_demo(content), _counts(totals), *_resumed(content, before)]
+    for reason, count in sorted(totals["failures"].items(), key=lambda item: -item[1]):
+        video, error = totals["examples"][reason][0]
+        lines.append(f"  {reason:<18}{count:>7,}  such as {printable(video)}: {error}")
+    if totals["damaged"]:
+        lines.append(
+            f"  {totals['damaged']:,} of the labeled videos are damaged: column lost_frames counts "
+            f"the frames that are missing"
+        )
+    lines.append(_model(content))
+    lines += _accuracy(totals)
+    lines += _wrapped(_flops(content))
+    lines += _looks(content)
+    lines += budget_lines(run, content)
+    lines += shadow_lines(content, shadow_agreement(run, content))
+    lines += [*_time(content), *_cost(run)]
+    stages = totals.get("stages")
+    if stages and stages["bottleneck"]:
+        lines += _wrapped(f"Bottleneck: {stages['bottleneck']}")
+    skipped = content["listing"]["skipped"]
+    if skipped:
+        kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(skipped.items()))
+        lines += _wrapped(f"Left out:  {kinds}")
+    rows = first_labeled(run, _SHOWN)
+    lines += [*_examples(rows, totals["ok"]), f"Output:    {short_path(run.root.uri)}"]
+    lines += [*_page(run), f"Open it:   {open_command(run, _columns(totals))}"]
+    steps = next_steps(task, run, content, other, rows[0]["video_id"] if rows else None)
+    return "\n".join([*lines, *(["", "Next:", *steps] if steps else [])])
+
+
+def first_labeled(run: RunDirectory, count: int) -> list[dict[str, Any]]:
+    """So many labeled videos, the first by id, which are the same however the run went."""
+    names = ["video_id", "status", "label", "score", "truth", "truth_id"]
+    first = None
+    for file in run.videos.files(".parquet"):
+        filesystem, path = file.filesystem()
+        with pq.ParquetFile(path, filesystem=filesystem) as opened:
+            for batch in opened.iter_batches(columns=names):
+                part = pa.Table.from_batches([batch])
+                part = part.filter(pc.equal(part["status"], "ok"))
+                known = part if first is None else pa.concat_tables([first, part])
+                first = known.sort_by("video_id").slice(0, count)
+    return first.to_pylist() if first is not None else []
+
+
+def _demo(content: dict[str, Any]) -> list[str]:
+    """What the demonstration is, lest its figures be taken for those of a real model."""
+    if content["model"]["checkpoint"] != "demo":
+        return []
+    return ["Demo:      a small model of generated videos, which knows nothing of real ones"]
+
+
+def _counts(totals: dict[str, Any]) -> str:
+    failed = totals["videos"] - totals["ok"]
+    length = clock(totals["video_seconds"])
+    text = f"Videos:    {totals['ok']:,} labeled ({length} of video), {failed:,} failed"
+    if totals["units"] > totals["videos"]:
+        text += (
+            f"; {sum(totals['unit_failures'].values()):,} of {totals['units']:,} stretches failed"
+        )
+    return text
+
+
+def _resumed(content: dict[str, Any], before: int | None) -> list[str]:
+    """What this command did of a run that an earlier one had begun."""
+    if not before:
+        return []
+    units = content["totals"]["units"]
+    what = "videos" if content["identity"]["protocol"].get("every_s") is None else "stretches"
+    now = f"the other {units - before:,} were done now" if before < units else "none was left to do"
+    return [f"Resumed:   {before:,} of {units:,} {what} were done already; {now}"]
+
+
+def _model(content: dict[str, Any]) -> str:
+    """Which model, how it was pruned, and what it saw of each video."""
+    identity, protocol = content["identity"], content["identity"]["protocol"]
+    r = identity["pruning"]["r"]
+    pruned = f"pruned by STA (r = {r})" if is_pruned(identity) else "not pruned (r = 0)"
+    crops = f"{protocol['crops']} crop{'s' * (protocol['crops'] > 1)}"
+    every_s = protocol.get("every_s")
+    if every_s is not None:
+        seen = f"a clip of {crops} every {every_s:g} s"
+    else:
+        clips = f"{protocol['clips']} clip{'s' * (protocol['clips'] > 1)}"
+        seen = f"{clips} x {crops} of each video"
+    return f"Model:     {content['model']['architecture']}, {pruned}; {seen}"
+
+
+def _accuracy(totals: dict[str, Any]) -> list[str]:
+    judged, unknown = totals["judged"], totals["unknown_truths"]
+    said = []
+    if judged:
+        share = 100 * totals["right"] / judged
+        said.append(f"{share:.1f} % of {judged:,} videos with a true label")
+    if unknown:
+        said.append(not_among(unknown, judged + unknown, totals["unknown_examples"]))
+    return _wrapped(f"Accuracy:  {'; '.join(said)}") if said else []
+
+
+def _flops(content: dict[str, Any]) -> str:
+    model, totals = content["model"], content["totals"]
+    dense = model["flops_per_view_unpruned"]
+    pruned = totals["flops"] / totals["clips"] if totals["clips"] else model["flops_per_view"]
+    text = f"FLOPs:     {quantity(pruned)} per view"
+    if pruned != dense:
+        text += f", {100 * pruned / dense:.1f} % of the unpruned model's {quantity(dense)}"
+    of_all = f"{quantity(totals['flops'])} in {totals['clips']:,} views"
+    return f"{text}; {of_all} (multiply-accumulates)"
+
+
+def _looks(content: dict[str, Any]) -> list[str]:
+    """What a policy spared."""
+    totals, policy = content["totals"], content["identity"].get("policy")
+    spared = Spared.by(content, videos=totals["ok"], looked=totals["clips"], flops=totals["flops"])
+    if spared is None or policy is None:
+        return []
+    text = (
+        f"Views:     {digits(spared.mean)} of {spared.of} per video on average, "
+        f"{quantity(spared.flops / spared.videos)} FLOPs per video, "
+        f"{100 * spared.of_all:.1f} % of what all views take"
+    )
+    if is_pruned(content["identity"]):
+        text += f" and {100 * spared.of_unpruned:.1f} % of all views unpruned"
+    if "budget" not in content["identity"]:
+        text += f"; guaranteed: {100 * policy['agreement']:g} % of the labels of all views"
+    return _wrapped(text)
+
+
+def _time(content: dict[str, Any]) -> list[str]:
+    """How long the last attempt took on what, and the work of all attempts."""
+    starts, totals = content.get("starts"), content["totals"]
+    if not starts or not starts[-1]["ended"]:
+        return []
+    last = starts[-1]
+    began, ended = (datetime.datetime.fromisoformat(last[name]) for name in ("began", "ended"))
+    text = f"Time:      {clock((ended - began).total_seconds())}"
+    if len(starts) > 1:
+        text += f" for the last of {len(starts)} attempts"
+    text += f" on {last['cpus']:g} cores"
+    if last["labeller_gpus"]:
+        text += f" and {last['gpus']:g} GPU{'s' * (last['gpus'] != 1)}"
+    busy = totals["gpu_ms"] + totals["shadow_gpu_ms"]
+    return _wrapped(
+        f"{text} (model {clock(busy / 1e3)}, decoding {clock(totals['decode_ms'] / 1e3)}, summed "
+        f"over all workers)"
+    )
+
+
+def _cost(run: RunDirectory) -> list[str]:
+    """Money, as the report has it; nothing without prices, or without a report."""
+    try:
+        cost = json.loads(run.root.child("report.json").read_bytes())["cost"]
+        text = f"Cost:      {digits(cost['rows'])} {cost['currency']} for the work"
+        if cost["reserved"] is not None:
+            text += f", {digits(cost['reserved'])} for all machines as long as they were held"
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return _wrapped(text)
+
+
+def _examples(rows: Sequence[dict[str, Any]], ok: int) -> list[str]:
+    """A few labeled videos, so that the first look needs no tool."""
+    if not rows:
+        return []
+    names = short_names([row["video_id"] for row in rows], _ID_WIDTH)
+    width = max(map(len, names))
+    some = f"{len(rows)} of {ok:,} labeled videos, the first by id"
+    lines = [f"Labels:    {some if len(rows) < ok else 'of all videos, by id'}"]
+    for name, row in zip(names, rows, strict=True):
+        line = f"  {name:<{width}} {row['score']:6.1%}  {row['label']}"
+        is_wrong = row["truth_id"] is not None and row["truth"] != row["label"]
+        lines.append(f"{line}  (true label: {row['truth']})" if is_wrong else line)
+    return lines
+
+
+def _columns(totals: dict[str, Any]) -> list[str]:
+    """Columns of videos/ that say something in this run."""
+    failed = totals["ok"] < totals["videos"]
+    more = ["truth"] * bool(totals["judged"]) + ["error_type"] * failed
+    return ["video_id", "label", "score", "status", *more]
+
+
+def _wrapped(line: str) -> list[str]:
+    """A line as terminals of the least usual width take it, below its beginning."""
+    return textwrap.wrap(
+        line, _WIDTH, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _page(run: RunDirectory) -> list[str]:
+    page = run.root.child("report.html")
+    return [f"Report:    {short_path(page.uri)}"] if page.exists() else []

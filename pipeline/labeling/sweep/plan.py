@@ -1,0 +1,92 @@
+"""From the options of a trials run to what it will do: all checks that need no writing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import sta
+from pipeline.errors import UsageError
+from pipeline.labeling.plan import LabelPlan, protocol_for, with_checked_places
+from pipeline.labeling.sweep.options import TrialOptions
+from pipeline.run.run_directory import VARIANTS, RunDirectory
+from pipeline.storage.location import Location
+from sta.checkpoints.remote import without_secrets
+from workers.inference.labeler import LabellerConfig
+from workers.sampling import Protocol
+from workers.trial_schema import TRIAL_SCHEMA_VERSION
+
+
+def plan_trials(options: TrialOptions) -> LabelPlan:
+    """Loads the model and checks the variants against it, and all against the run that it would
+    resume.
+
+    Raises:
+        UsageError, sta.CheckpointError, sta.UnsafePickle, ValueError: something is wrong.
+    """
+    asked = options.labelling
+    model = sta.load_model(asked.checkpoint, architecture=asked.architecture, labels=asked.labels)
+    variants = dict(sorted(options.variants.items()))
+    for name, pruning in variants.items():
+        try:
+            model.config.stages(pruning)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from error
+    views = protocol_for(asked, model)
+    plan = LabelPlan(
+        run=RunDirectory(Location.of(asked.output)),
+        identity=_identity(options, model, variants, views),
+        model=_described(options, model, variants),
+        protocol=views,
+        labeller=LabellerConfig(
+            checkpoint=asked.checkpoint,
+            labels=asked.labels,
+            batch_size=asked.batch_size,
+            compile=asked.compile,
+            fingerprint=model.fingerprint,
+        ),
+        variants=variants,
+        sample=options.sample,
+    )
+    return with_checked_places(plan, asked)
+
+
+def pruning_identity(pruning: sta.Pruning) -> dict[str, Any]:
+    """A pruning as an identity says it: nothing but r matters where nothing is pruned."""
+    return dataclasses.asdict(pruning) if pruning.r else {"r": 0}
+
+
+def _identity(
+    options: TrialOptions,
+    model: sta.VideoModel,
+    variants: dict[str, sta.Pruning],
+    views: Protocol,
+) -> dict[str, Any]:
+    all_files = {"all_files": True} if options.labelling.all_files else {}
+    return all_files | {
+        "input": Location.of(options.labelling.source).resolved().uri,
+        "limit": options.labelling.limit,
+        "sample": options.sample,
+        "model": model.fingerprint,
+        "labels": sta.labels_fingerprint(model.labels),
+        VARIANTS: {name: pruning_identity(pruning) for name, pruning in variants.items()},
+        "protocol": dataclasses.asdict(views),
+        "decoder": options.labelling.decoder,
+        "trial_schema": TRIAL_SCHEMA_VERSION,
+    }
+
+
+def _described(
+    options: TrialOptions, model: sta.VideoModel, variants: dict[str, sta.Pruning]
+) -> dict[str, Any]:
+    flops = {
+        name: sta.estimate_flops(model.config, pruning=pruning, num_classes=len(model.labels))
+        for name, pruning in variants.items()
+    }
+    return {
+        "architecture": model.architecture,
+        "checkpoint": without_secrets(options.labelling.checkpoint),
+        "notes": list(model.notes),
+        "flops": flops,
+        "labels": list(model.labels),
+    }

@@ -1,0 +1,60 @@
+"""A trials run from its options to _SUCCESS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from pipeline.labeling.nothing_labeled import check_anything_labeled
+from pipeline.labeling.run import Conclusion, is_finished, label
+from pipeline.labeling.sweep.options import TrialOptions
+from pipeline.labeling.sweep.plan import plan_trials
+from pipeline.run.commits import committed
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+
+
+def run_trials(options: TrialOptions) -> RunDirectory:
+    """Tries every variant on every unit that has no row yet; a finished run is returned at once.
+
+    Raises:
+        UsageError, ValueError, OSError: the options are wrong, or the output is another run's.
+        RunError: the run could not finish, and the same options resume it; or nothing could be
+            labeled.
+    """
+    plan = plan_trials(options)
+    if not is_finished(plan.run, retry_failed=options.labelling.retry_failed):
+        conclusion = Conclusion(totals=_totals, problems=_problems, report=lambda run: None)
+        label(plan, options.labelling, conclusion)
+    check_anything_labeled(plan.run, plan.run.load())
+    return plan.run
+
+
+def _totals(run: RunDirectory) -> dict[str, Any]:
+    counts = committed(run)
+    return {
+        "units": counts.units,
+        "ok": counts.units - counts.failed,
+        "unit_failures": dict(counts.failures),
+        "video_seconds": counts.seconds,
+    }
+
+
+def _problems(run: RunDirectory) -> list[str]:
+    expected, written = _ids(run.manifest), _ids(run.units)
+    if np.array_equal(expected, written):
+        return []
+    return [f"units: {len(written):,} rows are not those of the {len(expected):,} of the manifest"]
+
+
+def _ids(folder: Location) -> npt.NDArray[np.bytes_]:
+    """The unit ids of a folder's files, sorted."""
+    parts = []
+    for file in folder.files(".parquet"):
+        filesystem, path = file.filesystem()
+        ids = pq.read_table(path, columns=["unit_id"], filesystem=filesystem, partitioning=None)
+        parts.append(ids["unit_id"].to_numpy().astype(np.bytes_))
+    return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.bytes_)

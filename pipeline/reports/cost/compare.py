@@ -1,0 +1,219 @@
+"""The comparison itself: reads the runs and brings all figures together."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import UsageError
+from pipeline.inputs.manifest import count_rows
+from pipeline.prices import Prices
+from pipeline.reports.cost.costs import Bill, Paid, bill, paid, per_video
+from pipeline.reports.cost.labels import (
+    Agreement,
+    accuracy,
+    agreement,
+    paired_difference,
+    shadow_agreement,
+)
+from pipeline.reports.cost.runs import Run, differences, open_runs, reference_of
+from pipeline.reports.cost.shared import Rows, Shared, find_shared, read_rows
+from pipeline.reports.cost.starts import Held, Labellers, read_starts
+from pipeline.reports.cost.units import Dealt, deal, joined, parts_for
+from pipeline.statistics import Estimate
+
+# A labeller on a CPU computes for nearly all of its device time, unless others want its cores.
+_COMPUTING = 0.8
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is told of one run.
+
+    Attributes:
+        run: which.
+        rows: sums over its rows.
+        held: what it reserved.
+        labellers: what a second of its device time occupies.
+        bill: money for the shared videos; None without prices.
+        paid: what it held against what its work took.
+        per_video: (videos,) cost of each shared video, see `costs.per_video`.
+        agreement: with the reference; None for the reference, and where no unit is in both.
+        accuracy: on the shared videos with a true label; None where none is given.
+        difference: accuracy less that of the reference; None for the reference.
+        shadow: agreement with the unpruned model on its shadow sample; None without one.
+    """
+
+    run: Run
+    rows: Rows
+    held: Held
+    labellers: Labellers
+    bill: Bill | None
+    paid: Paid
+    per_video: Floats
+    agreement: Agreement | None = None
+    accuracy: Estimate | None = None
+    difference: Estimate | None = None
+    shadow: Agreement | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        runs: their figures, in the order named.
+        reference: what the others are compared with.
+        shared: the videos compared.
+        prices: the same for all runs; None if there are none.
+        prices_from: where they come from, in words.
+        notes: what a reader must know, one sentence each.
+    """
+
+    runs: tuple[Figures, ...]
+    reference: Figures
+    shared: Shared
+    prices: Prices | None
+    prices_from: str
+    notes: tuple[str, ...]
+
+
+def compare(names: Sequence[str], *, prices_file: Path | None = None) -> Comparison:
+    """Compares finished runs on the videos that all of them labelled.
+
+    Raises:
+        UsageError: the runs cannot be compared; the message says why.
+        OSError, pa.ArrowException: their tables cannot be read.
+    """
+    runs = open_runs(names)
+    prices, prices_from, notes = _prices(runs, prices_file)
+    shared = find_shared(runs)
+    if not len(shared.ids):
+        raise UsageError(
+            f"no video was labelled by all of {', '.join(run.uri for run in runs)}; runs over the "
+            f"same input are compared by the video_id of its videos"
+        )
+    reference = reference_of(runs)
+    rows = {run.name: read_rows(run, shared) for run in runs}
+    agreements = _agreements(runs, reference, shared)
+    judged = np.logical_and.reduce([each.right >= 0 for each in rows.values()])
+    figures = []
+    for run in runs:
+        right, difference = rows[run.name].right, None
+        if judged.any() and run is not reference:
+            difference = paired_difference(rows[reference.name].right, right, judged)
+        figures.append(
+            dataclasses.replace(
+                _costs(run, rows[run.name], prices),
+                agreement=agreements.get(run.name),
+                accuracy=accuracy(right, judged) if judged.any() else None,
+                difference=difference,
+                shadow=shadow_agreement(run),
+            )
+        )
+    return Comparison(
+        runs=tuple(figures),
+        reference=figures[runs.index(reference)],
+        shared=shared,
+        prices=prices,
+        prices_from=prices_from,
+        notes=(*notes, *differences(runs), *_remarks(figures, reference)),
+    )
+
+
+def _costs(run: Run, rows: Rows, prices: Prices | None) -> Figures:
+    """What a run cost, and nothing yet of its labels."""
+    held, labellers = read_starts(run)
+    return Figures(
+        run=run,
+        rows=rows,
+        held=held,
+        labellers=labellers,
+        bill=None if prices is None else bill(rows.shared, prices, labellers),
+        paid=paid(rows.whole, held, labellers, prices),
+        per_video=per_video(rows, prices, labellers),
+    )
+
+
+def _prices(runs: Sequence[Run], file: Path | None) -> tuple[Prices | None, str, list[str]]:
+    """One price list for all runs, where it comes from, and what is to be said of it."""
+    if file is not None:
+        return Prices.read(file), f"--prices {file}", []
+    priced = [run for run in runs if run.prices is not None]
+    if not priced:
+        return None, "", []
+    first = priced[0]
+    notes = []
+    if len(priced) < len(runs) or any(run.prices != first.prices for run in priced[1:]):
+        notes.append(
+            f"The runs did not record the same prices; those of {first.name} hold for all here "
+            f"(--prices FILE chooses others)."
+        )
+    return first.prices, f"run.json of {first.name}", notes
+
+
+def _agreements(runs: Sequence[Run], reference: Run, shared: Shared) -> dict[str, Agreement]:
+    """Agreement of each other run with the reference, where they have units in common."""
+    parts = parts_for(count_rows(reference.directory.units), len(reference.labels))
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="cost-report-") as folder:
+        dealt: dict[str, Dealt] = {}
+        for run in runs:
+            # Clips are matched by their numbers, which stand for other times at another step.
+            if run.every_s == reference.every_s:
+                dealt[run.name] = deal(run, Path(folder) / str(len(dealt)), parts)
+        for run in runs:
+            if run is reference or run.name not in dealt:
+                continue
+            pairs = joined(dealt[reference.name], dealt[run.name], shared)
+            its = agreement(pairs, run.labels, clustered=run.is_timeline)
+            if its.units:
+                found[run.name] = its
+    return found
+
+
+def _remarks(figures: Sequence[Figures], reference: Run) -> list[str]:
+    """What the figures themselves call for."""
+    notes = []
+    for each in figures:
+        name = each.run.name
+        if each.run is not reference and each.agreement is None:
+            notes.append(
+                f"{name} and {reference.name} have no unit in common, or other steps from clip to "
+                f"clip (their recordings were cut differently), so their labels are not compared."
+            )
+        if each.rows.incomplete:
+            notes.append(
+                f"{name} labelled {each.rows.incomplete:,} of the shared recordings with "
+                f"stretches missing, which makes them cheaper than they are."
+            )
+        if each.held.killed:
+            notes.append(
+                f"{each.held.killed} of {each.held.starts} starts of {name} did not end by "
+                f"themselves; each counts up to the last row that it made."
+            )
+        if each.paid.idle_core_s < 0 or each.paid.idle_gpu_s < 0:
+            notes.append(
+                f"{name} used more device or core time than its cluster had: processes took turns "
+                f"on the same cores while their clocks ran, so its idle time is not known."
+            )
+        computed = each.run.computing
+        if computed is not None and computed < _COMPUTING:
+            notes.append(
+                f"{name} shared its cores: its labellers computed in {100 * computed:.0f} % of the "
+                f"time that their clocks ran, so its device time, and with it its cost, is too "
+                f"large. Without a GPU, compare runs on machines that do nothing else."
+            )
+    if not any(each.run.r == 0 for each in figures):
+        notes.append(f"No run is unpruned; {reference.name} is the reference.")
+    elif reference.r or reference.is_adaptive:
+        notes.append(f"No run is unpruned with all views; {reference.name} is the reference.")
+    return notes

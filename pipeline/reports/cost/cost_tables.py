@@ -1,0 +1,184 @@
+"""The tables of what was used and what was paid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.execution.progress import clock
+from pipeline.formatting import digits
+from pipeline.reports.cost import words
+from pipeline.reports.cost.compare import Comparison, Figures
+from pipeline.reports.cost.costs import Bill
+from pipeline.reports.cost.layout import Cell, Table, against, by_run
+
+_PER = 1000
+
+
+def device_name(found: Comparison) -> str:
+    """What device time is called: GPU-seconds where all labellers had GPUs."""
+    return "GPU time" if all(each.run.on_gpu for each in found.runs) else "Device time"
+
+
+def work_table(found: Comparison) -> Table:
+    """What labelling the shared videos took."""
+    shared = found.reference.rows.shared
+    name = device_name(found)
+    rows: list[tuple[str, Cell]] = [
+        ("FLOPs", against(found, lambda e: e.rows.shared.flops, _flops)),
+        (
+            "FLOPs per view",
+            against(found, lambda e: e.rows.shared.flops / max(1, e.rows.shared.views), _flops),
+        ),
+        *_looks(found),
+        (name, against(found, lambda e: e.rows.shared.device_s, words.seconds)),
+        ("Labelling, core time", _label_cores(found)),
+        ("Decoding, core time", against(found, lambda e: e.rows.shared.decode_s, words.seconds)),
+        ("Bytes read", against(found, lambda e: e.rows.shared.bytes_read, _bytes)),
+    ]
+    if found.prices is not None:
+        rows += _work_money(found, found.prices.currency)
+    rows += _shadow_rows(found)
+    about = (
+        f"Sums over the rows of the {shared.videos:,} shared videos "
+        f"({words.hours(shared.video_hours)} of video): what labelling them occupied, whether or "
+        f"not the machines had anything else to do. The shadow sample stands apart."
+    )
+    return by_run(found, "What the work took", rows, about)
+
+
+def _looks(found: Comparison) -> list[tuple[str, Cell]]:
+    """Views per video, where a policy says how many; elsewhere all videos have as many."""
+    if not any(each.run.is_adaptive for each in found.runs):
+        return []
+    return [
+        (
+            "Views per video",
+            against(found, lambda e: e.rows.shared.views / e.rows.shared.videos, digits),
+        ),
+        (
+            "FLOPs per video",
+            against(found, lambda e: e.rows.shared.flops / e.rows.shared.videos, _flops),
+        ),
+    ]
+
+
+def _label_cores(found: Comparison) -> Cell:
+    """Device time x the cores of a labeller; nothing where all labellers have GPUs."""
+    cell = against(found, lambda e: e.rows.shared.device_s * e.labellers.cpus, words.seconds)
+    return lambda each: cell(each) if each.labellers.cpus else None
+
+
+def _work_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
+    def row(heading: str, number: Callable[[Figures, Bill], float]) -> tuple[str, Cell]:
+        def of(each: Figures) -> float:
+            return number(each, each.bill) if each.bill else 0.0
+
+        return heading, against(found, of, lambda value: words.money(value, currency))
+
+    def per_hour(each: Figures, its: Bill) -> float:
+        length = each.rows.shared.video_hours
+        return its.total / length if length else 0.0
+
+    return [
+        row("Cost of labelling", lambda _, its: its.device),
+        row("Cost of decoding", lambda _, its: its.decode),
+        row("Cost of reading", lambda _, its: its.reading),
+        row("Cost of the work", lambda _, its: its.total),
+        row("– per 1,000 videos", lambda e, its: its.total / e.rows.shared.videos * _PER),
+        row("– per hour of video", per_hour),
+    ]
+
+
+def _shadow_rows(found: Comparison) -> list[tuple[str, Cell]]:
+    def with_shadow(said: Callable[[Figures], str]) -> Cell:
+        return lambda each: said(each) if each.rows.shared.shadow_flops else None
+
+    rows: list[tuple[str, Cell]] = [
+        ("Shadow sample, FLOPs", with_shadow(lambda e: _flops(e.rows.shared.shadow_flops))),
+        (
+            f"Shadow sample, {device_name(found)}".replace("Device", "device"),
+            with_shadow(lambda e: words.seconds(e.rows.shared.shadow_device_s)),
+        ),
+    ]
+    if found.prices is not None:
+        currency = found.prices.currency
+        rows.append(
+            (
+                "Shadow sample, cost",
+                with_shadow(lambda e: words.money(e.bill.shadow if e.bill else None, currency)),
+            )
+        )
+    return rows
+
+
+def paid_table(found: Comparison) -> Table:
+    """What the whole runs held."""
+
+    def per_video(each: Figures) -> float:
+        return each.held.wall_s / each.rows.ok * _PER
+
+    rows: list[tuple[str, Cell]] = [
+        ("Wall time", _wall),
+        ("Wall time per 1,000 videos", against(found, per_video, words.seconds)),
+        ("GPU time held", _if_gpu(lambda e: words.seconds(e.held.gpu_s))),
+        ("– busy with the work, GPUs", _if_gpu(lambda e: _part(e.paid.used_gpu_s, e.held.gpu_s))),
+        ("– idle and overhead, GPUs", _if_gpu(lambda e: _part(e.paid.idle_gpu_s, e.held.gpu_s))),
+        ("Core time held", lambda e: words.seconds(e.held.core_s)),
+        ("– busy with the work, cores", lambda e: _part(e.paid.used_core_s, e.held.core_s)),
+        ("– idle and overhead, cores", lambda e: _part(e.paid.idle_core_s, e.held.core_s)),
+    ]
+    if found.prices is not None:
+        rows += _paid_money(found, found.prices.currency)
+    about = (
+        "The whole run, failed videos and shadow sample included: what the cluster had, for as "
+        "long as the command ran. This is the bill; what the work did not take of it is idle and "
+        "overhead (starting, waiting, the graph's own steps)."
+    )
+    return by_run(found, "What was paid for", rows, about)
+
+
+def _paid_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
+    def price(value: float) -> str:
+        return words.money(value, currency)
+
+    def idle(each: Figures) -> str:
+        value, whole = each.paid.idle_money or 0.0, each.paid.money or 0.0
+        return f"{price(value)} ({words.percent(value, whole)})"
+
+    return [
+        ("Bill", against(found, lambda e: e.paid.money or 0.0, price)),
+        ("– idle and overhead", idle),
+        (
+            "– per 1,000 labelled videos",
+            against(found, lambda e: (e.paid.money or 0.0) / e.rows.ok * _PER, price),
+        ),
+        (
+            "– per hour of labelled video",
+            against(
+                found,
+                lambda e: (e.paid.money or 0.0) / (e.rows.ok_ns / 3.6e12) if e.rows.ok_ns else 0.0,
+                price,
+            ),
+        ),
+    ]
+
+
+def _wall(each: Figures) -> str:
+    starts = f"{each.held.starts} starts" if each.held.starts > 1 else "one start"
+    return f"{clock(each.held.wall_s)} in {starts}"
+
+
+def _if_gpu(said: Callable[[Figures], str]) -> Cell:
+    return lambda each: said(each) if each.held.gpu_s else None
+
+
+def _part(part: float, whole: float) -> str:
+    return f"{words.seconds(part)} ({words.percent(part, whole)})"
+
+
+def _flops(value: float) -> str:
+    return words.amount(value, "FLOPs")
+
+
+def _bytes(value: float) -> str:
+    return words.amount(value, "B")

@@ -1,0 +1,148 @@
+"""The comparison as tables of words, the same for the page and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pipeline.reports.cost import words
+from pipeline.reports.cost.compare import Comparison, Figures
+from pipeline.reports.cost.cost_tables import paid_table, work_table
+from pipeline.reports.cost.labels import SHOWN, Agreement
+from pipeline.reports.cost.layout import Cell, Number, Table, by_run
+from pipeline.run.devices import device_words
+
+
+def tables(found: Comparison) -> list[Table]:
+    """All tables of the report, in their order."""
+    made = [_runs(found), work_table(found), paid_table(found), _labels(found)]
+    return made + [_differing(each) for each in found.runs if _has_differing(each)]
+
+
+def headline(found: Comparison) -> list[tuple[str, str, str]]:
+    """(figure, run, what it is): what most want to know first of each run but the reference."""
+    cards = []
+    for each in found.runs:
+        if each is found.reference:
+            continue
+        name = each.run.name
+        for what, number in _compared(found):
+            whole = number(found.reference)
+            if whole:
+                cards.append((words.percent(number(each), whole), name, f"of the {what}"))
+        if each.agreement is not None:
+            cards.append((f"{100 * each.agreement.top1.value:.1f} %", name, "have the same label"))
+        if each.difference is not None:
+            value = f"{100 * each.difference.value:+.1f} points"
+            cards.append((value, name, "of accuracy"))
+    return cards
+
+
+def _compared(found: Comparison) -> list[tuple[str, Number]]:
+    kinds: list[tuple[str, Number]] = [
+        ("FLOPs", lambda each: each.rows.shared.flops),
+        ("device time", lambda each: each.rows.shared.device_s),
+    ]
+    if found.prices is not None:
+        kinds += [
+            ("cost of the work", lambda each: each.bill.total if each.bill else 0.0),
+            ("bill per video", lambda each: (each.paid.money or 0.0) / each.rows.ok),
+        ]
+    else:
+        kinds.append(("wall time per video", lambda each: each.held.wall_s / each.rows.ok))
+    return kinds
+
+
+def _runs(found: Comparison) -> Table:
+    return by_run(
+        found,
+        "The runs",
+        [
+            ("Model", lambda each: str(each.run.content["model"]["architecture"])),
+            ("Pruning", lambda each: each.run.pruning),
+            ("Protocol", _protocol),
+            ("Device", _device),
+            ("Videos labelled", lambda each: f"{each.rows.ok:,} of {each.rows.whole.videos:,}"),
+            ("Lies in", lambda each: each.run.uri),
+        ],
+    )
+
+
+def _protocol(each: Figures) -> str:
+    protocol = each.run.identity["protocol"]
+    every = f", every {protocol['every_s']:g} s" if each.run.is_timeline else ""
+    return f"{protocol['name']}, {protocol['clips']}x{protocol['crops']}{every}"
+
+
+def _device(each: Figures) -> str | None:
+    return device_words(each.run.content)
+
+
+def _labels(found: Comparison) -> Table:
+    def of(said: Callable[[Agreement], str]) -> Cell:
+        return lambda each: None if each.agreement is None else said(each.agreement)
+
+    def of_shadow(said: Callable[[Agreement], str]) -> Cell:
+        return lambda each: None if each.shadow is None else said(each.shadow)
+
+    rows: list[tuple[str, Cell]] = [
+        ("Same label as the reference", of(lambda a: words.share(a.top1))),
+        ("Overlap of the top 5", of(lambda a: words.share(a.top5))),
+        ("Divergence of the scores", of(lambda a: words.bits(a.divergence))),
+        ("Compared", of(lambda a: _compared_count(a))),
+        ("Accuracy", lambda e: None if e.accuracy is None else words.share(e.accuracy)),
+        (
+            "Accuracy less the reference's",
+            lambda e: None if e.difference is None else words.points(e.difference),
+        ),
+        ("Videos with a true label", lambda e: f"{e.accuracy.count:,}" if e.accuracy else None),
+        ("Shadow sample: same label", of_shadow(lambda a: words.share(a.top1))),
+        ("Shadow sample: overlap of the top 5", of_shadow(lambda a: words.share(a.top5))),
+        ("Shadow sample: divergence", of_shadow(lambda a: words.bits(a.divergence))),
+        ("Shadow sample", of_shadow(lambda a: _compared_count(a))),
+    ]
+    about = (
+        f"The reference is {found.reference.run.name} ({found.reference.run.pruning}). In "
+        f"brackets: 95 % intervals. The divergence is Jensen and Shannon's: 0 for equal scores, 1 "
+        f"bit at the most."
+    )
+    return by_run(found, "Labels", rows, about)
+
+
+def _compared_count(each: Agreement) -> str:
+    if each.compared == "videos":
+        return f"{each.units:,} videos"
+    return f"clips of {each.units:,} stretches, which are drawn whole for the intervals"
+
+
+def _has_differing(each: Figures) -> bool:
+    return each.agreement is not None and bool(each.agreement.differing)
+
+
+def _differing(each: Figures) -> Table:
+    assert each.agreement is not None
+    rows = tuple(
+        (
+            one.video_id if one.start_s is None else f"{one.video_id} from {one.start_s:g} s",
+            f"{one.divergence:.3f}",
+            f"{one.reference_label} ({one.reference_score:.0%})",
+            f"{one.label} ({one.score:.0%})",
+            one.truth or "–",
+        )
+        for one in each.agreement.differing
+    )
+    return Table(
+        f"Where {each.run.name} differs most",
+        ("Video", "Bits", "Reference", "This run", "Truly"),
+        rows,
+        f"Up to {SHOWN} units: those with another label first, then the others, each by the "
+        f"divergence of the scores from the reference's.",
+    )
+
+
+def distribution(each: Figures) -> dict[str, float]:
+    """Quantiles of the cost per shared video."""
+    quantiles = {"median": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
+    values = np.quantile(each.per_video, list(quantiles.values()))
+    return dict(zip(quantiles, map(float, values), strict=True))

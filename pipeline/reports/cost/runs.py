@@ -1,0 +1,245 @@
+"""Finished runs that are to be compared, as their run.json tells of them."""
+
+from __future__ import annotations
+
+import datetime
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import UsageError
+from pipeline.prices import Prices
+from pipeline.run.devices import device_words, ran_on_gpu
+from pipeline.run.differences import differing_fields, shown
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+
+# Parts of a run's identity that change what its figures mean, and what to call them.
+_COMPARED = {
+    "input": "input",
+    "limit": "--limit",
+    "model": "model weights",
+    "protocol": "protocol",
+    "decoder": "decoder",
+    "shadow": "shadow share",
+    "policy": "policy",
+}
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of the labelling command.
+
+    Attributes:
+        began: when, UTC.
+        ended: when it ended by itself, UTC; None if it was killed.
+        cpus: cores of the cluster.
+        gpus: GPUs of the cluster.
+        labeller_cpus: cores that each labeller reserved, 0 on a GPU.
+        labeller_gpus: GPUs that each labeller reserved, 0 without.
+        on_gpu: whether device time is a GPU's.
+    """
+
+    began: datetime.datetime
+    ended: datetime.datetime | None
+    cpus: float
+    gpus: float
+    labeller_cpus: float
+    labeller_gpus: float
+    on_gpu: bool
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> Start:
+        """One entry of run.json's `starts`."""
+        ended = content["ended"]
+        return cls(
+            began=_time(content["began"]),
+            ended=None if ended is None else _time(ended),
+            cpus=float(content["cpus"]),
+            gpus=float(content["gpus"]),
+            labeller_cpus=float(content["labeller_cpus"]),
+            labeller_gpus=float(content["labeller_gpus"]),
+            on_gpu=ran_on_gpu(content),
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        name: what the report calls it, unique among the runs.
+        directory: where it lies.
+        content: its run.json.
+        starts: every start of its command, in order.
+    """
+
+    name: str
+    directory: RunDirectory
+    content: dict[str, Any]
+    starts: tuple[Start, ...]
+
+    @property
+    def uri(self) -> str:
+        """Where it lies."""
+        return self.directory.root.uri
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides what a row says."""
+        return dict(self.content["identity"])
+
+    @property
+    def r(self) -> int:
+        """Tokens dropped per frame at the first pruning stage; 0 is the unpruned model."""
+        return int(self.identity["pruning"]["r"])
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether videos were looked at only until a policy called their label settled."""
+        return "policy" in self.identity
+
+    @property
+    def every_s(self) -> float | None:
+        """Seconds from clip to clip of a timeline (--every); None of whole videos."""
+        every_s = self.identity["protocol"].get("every_s")
+        return None if every_s is None else float(every_s)
+
+    @property
+    def is_timeline(self) -> bool:
+        """Whether clips of recordings have labels of their own."""
+        return self.every_s is not None
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the classes."""
+        return list(self.content["model"]["labels"])
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether device time is a GPU's."""
+        return any(start.on_gpu for start in self.starts)
+
+    @property
+    def computing(self) -> float | None:
+        """Share of the labellers' clock time in which they had their cores; None on GPUs."""
+        label = ((self.content.get("totals") or {}).get("stages") or {}).get("label")
+        cores = self.starts[-1].labeller_cpus
+        if self.on_gpu or not label or not label["busy_s"] or not cores:
+            return None
+        return float(label["cpu_s"] / (label["busy_s"] * cores))
+
+    @property
+    def prices(self) -> Prices | None:
+        """The prices that the labelling command was given."""
+        recorded = self.content.get("prices")
+        return None if recorded is None else Prices.from_json(recorded)
+
+    @property
+    def pruning(self) -> str:
+        """The pruning in words, such as `r = 22`, and whether all views were looked at."""
+        words = f"r = {self.r}" if self.r else "unpruned"
+        return f"{words}, until settled" if self.is_adaptive else words
+
+
+def open_runs(names: Sequence[str]) -> list[Run]:
+    """The runs in the order named, checked for being finished and comparable.
+
+    Raises:
+        UsageError: too few, the same twice, none there, not finished, or of different classes.
+    """
+    if len(names) < 2:
+        raise UsageError(
+            "a comparison needs two runs or more; name their OUTPUT folders, or none at all for "
+            "the demonstration"
+        )
+    places = [Location.of(name) for name in names]
+    resolved = [place.resolved() for place in places]
+    for place in places:
+        if resolved.count(place.resolved()) > 1:
+            raise UsageError(f"{place.uri} is named twice; a run cannot be compared with itself")
+    titles = _short_names([place.uri for place in places])
+    runs = [_opened(place, title) for place, title in zip(places, titles, strict=True)]
+    for run in runs[1:]:
+        if run.identity["labels"] != runs[0].identity["labels"]:
+            raise UsageError(
+                f"{run.uri} has other classes than {runs[0].uri} (identity.labels in run.json), so "
+                f"their labels cannot be compared"
+            )
+    return runs
+
+
+def _opened(place: Location, name: str) -> Run:
+    directory = RunDirectory(place)
+    directory.check_labels()
+    if not directory.success.exists():
+        raise UsageError(
+            f"the run in {place.uri} is not finished (it has no _SUCCESS); finish it by its "
+            f"labelling command"
+        )
+    content = directory.load()
+    try:
+        starts = tuple(Start.of(each) for each in content["starts"])
+        run = Run(name, directory, content, starts)
+        _ = run.identity["labels"], run.r, run.is_timeline, run.labels
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{directory.run_json.uri} lacks what a cost report needs: {error}"
+        ) from error
+    if not starts:
+        raise UsageError(f"{directory.run_json.uri} names no start of the labelling command")
+    return run
+
+
+def reference_of(runs: Sequence[Run]) -> Run:
+    """The first unpruned run, else the first; runs that look at all views go before others."""
+    full = [run for run in runs if not run.is_adaptive] or runs
+    return next((run for run in full if run.r == 0), full[0])
+
+
+def differences(runs: Sequence[Run]) -> list[str]:
+    """What differs between the runs besides their pruning, one sentence each."""
+    notes = []
+    for key, what in _COMPARED.items():
+        values = [run.identity.get(key) for run in runs]
+        if any(value != values[0] for value in values[1:]):
+            words = [_shown(run, key) for run in runs]
+            if len(set(words)) == 1:
+                words = differing_fields(values)
+            said = "; ".join(f"{run.name}: {each}" for run, each in zip(runs, words, strict=True))
+            notes.append(f"The runs differ in their {what} ({said}).")
+    devices = [_device(run) for run in runs]
+    if len(set(devices)) > 1:
+        said = "; ".join(f"{run.name}: {device}" for run, device in zip(runs, devices, strict=True))
+        notes.append(f"Times were taken on different machines and compare only so far ({said}).")
+    return notes
+
+
+def _shown(run: Run, key: str) -> str:
+    value = run.identity.get(key)
+    if key == "protocol" and isinstance(value, dict):
+        every = f" every {value['every_s']:g} s" if value.get("every_s") is not None else ""
+        return f"{value.get('name')} {value.get('clips')}x{value.get('crops')}{every}"
+    if key == "policy" and isinstance(value, dict):
+        return f"{100 * value['agreement']:g} % of labels promised"
+    return "none" if value is None else shown(value)
+
+
+def _device(run: Run) -> str:
+    return device_words(run.content) or "not known"
+
+
+def _short_names(uris: Sequence[str]) -> list[str]:
+    """The last parts of the addresses, as many as tell them apart."""
+    parts = [uri.strip("/").split("/") for uri in uris]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = [posixpath.join(*part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(uris)
+
+
+def _time(text: str) -> datetime.datetime:
+    moment = datetime.datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

@@ -1,0 +1,221 @@
+"""The report as files: a page that stands alone, Markdown, JSON; and a few lines for the screen."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from pipeline.reports.cost import words
+from pipeline.reports.cost.compare import Comparison, Figures
+from pipeline.reports.cost.cost_tables import device_name
+from pipeline.reports.cost.how import explained
+from pipeline.reports.cost.layout import Table
+from pipeline.reports.cost.plots import plots
+from pipeline.reports.cost.presentation import distribution, headline, tables
+from pipeline.reports.html.render import render
+
+# Columns of a terminal that text is wrapped to.
+_SCREEN = 100
+_AFTER_NUMBER = re.compile(r"(?<=\d) (?=\w+\b|%)")
+
+NO_PRICES = "No prices, so no money: give them by --prices FILE (infra/prices.yaml is an example)."
+
+
+def write(found: Comparison, folder: Path) -> Path:
+    """Writes report.html, report.md and report.json; the page."""
+    content = json.dumps(as_json(found), indent=2, ensure_ascii=False, allow_nan=False)
+    files = {
+        "report.json": f"{content}\n",
+        "report.md": markdown(found),
+        "report.html": html(found),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder / "report.html"
+
+
+def as_json(found: Comparison) -> dict[str, Any]:
+    """Every figure, unrounded; what is not known is null."""
+    content = {
+        "version": 1,
+        "reference": found.reference.run.name,
+        "shared": {
+            "videos": len(found.shared.ids),
+            "all": found.shared.all,
+            "left_out": [{"why": why, "videos": count} for why, count in found.shared.reasons],
+        },
+        "prices": None if found.prices is None else found.prices.as_json(),
+        "prices_from": found.prices_from or None,
+        "notes": list(found.notes),
+        "runs": [_run(each) for each in found.runs],
+        "how": [
+            dataclasses.asdict(each) | {"statements": dict(each.statements)}
+            for each in explained(found)
+        ],
+    }
+    return dict(_without_nan(content))
+
+
+def _run(each: Figures) -> dict[str, Any]:
+    rows = each.rows
+
+    def plain(value: Any) -> Any:
+        return None if value is None else dataclasses.asdict(value)
+
+    return {
+        "name": each.run.name,
+        "uri": each.run.uri,
+        "identity": each.run.identity,
+        "device": each.run.content.get("device"),
+        "labelled": rows.ok,
+        "labelled_video_ns": rows.ok_ns,
+        "work": plain(rows.shared),
+        "whole": plain(rows.whole),
+        "held": plain(each.held),
+        "labellers": plain(each.labellers),
+        "bill": None if each.bill is None else plain(each.bill) | {"total": each.bill.total},
+        "paid": plain(each.paid),
+        "cost_per_video": distribution(each),
+        "agreement": plain(each.agreement),
+        "accuracy": plain(each.accuracy),
+        "accuracy_less_reference": plain(each.difference),
+        "shadow": plain(each.shadow),
+    }
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def html(found: Comparison) -> str:
+    """The page."""
+    others = [each.run.name for each in found.runs if each is not found.reference]
+    return render(
+        "reports/cost/report.html.j2",
+        title=title(found),
+        lead=lead(found),
+        reference=found.reference.run.name,
+        compared=", ".join(others),
+        several=len(others) > 1,
+        cards=headline(found),
+        notes=[*found.notes, *([] if found.prices else [NO_PRICES])],
+        tables=[_unbroken(table) for table in tables(found)],
+        plots=plots(found),
+        how=explained(found),
+    )
+
+
+def _unbroken(table: Table) -> Table:
+    """The table with numbers and their units on one line, however narrow its columns."""
+    rows = tuple(tuple(_AFTER_NUMBER.sub("\u00a0", cell) for cell in row) for row in table.rows)
+    return dataclasses.replace(table, rows=rows)
+
+
+def markdown(found: Comparison) -> str:
+    """The same without plots."""
+    parts = [f"# {_escaped(title(found))}", *map(_escaped, lead(found))]
+    notes = [*found.notes, *([] if found.prices else [NO_PRICES])]
+    if notes:
+        parts.append("\n".join(f"- {_escaped(note)}" for note in notes))
+    for table in tables(found):
+        parts += [f"## {_escaped(table.title)}", *([table.about] if table.about else [])]
+        parts.append(_markdown_table(table))
+    parts.append("## How each figure comes about")
+    for each in explained(found):
+        parts += [f"### {each.figure}", each.words]
+        parts += [f"{_escaped(name)}:\n\n```sql\n{text}\n```" for name, text in each.statements]
+    return "\n\n".join(parts) + "\n"
+
+
+def title(found: Comparison) -> str:
+    """Such as `Cost report: a, b`."""
+    return "Cost report: " + ", ".join(each.run.name for each in found.runs)
+
+
+def lead(found: Comparison) -> list[str]:
+    """What is compared, and what is not; a paragraph each."""
+    shared, every = len(found.shared.ids), found.shared.all
+    length = words.hours(found.reference.rows.shared.video_hours)
+    lines = [
+        f"Compared on the {shared:,} videos ({length}) that every run labelled, of {every:,} in "
+        f"any of them. The reference is {found.reference.run.name} "
+        f"({found.reference.run.pruning})."
+    ]
+    if shared < every:
+        reasons = "; ".join(f"{count:,} {why}" for why, count in found.shared.reasons)
+        lines.append(f"Left out are {every - shared:,} videos: {reasons}.")
+    return lines
+
+
+def _markdown_table(table: Table) -> str:
+    rows = [table.columns, ("---",) * len(table.columns), *table.rows]
+    return "\n".join("| " + " | ".join(map(_escaped, row)) + " |" for row in rows)
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    for special in ("\\", "|", "*", "_", "`", "<", "["):
+        text = text.replace(special, f"\\{special}")
+    return text
+
+
+def screen(found: Comparison) -> str:
+    """A short table for the terminal."""
+    columns = [["", *_screen_headings(found)]]
+    for each in found.runs:
+        columns.append([f"{each.run.name} ({each.run.pruning})", *_screen_cells(each, found)])
+    widths = [max(map(len, column)) for column in columns]
+    table = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in zip(*columns, strict=True)
+    ]
+    notes = [*found.notes, *([] if found.prices else [NO_PRICES])]
+    said = [*lead(found), "", *table, *(["", *notes] if notes else [])]
+    return "\n".join(line if line in table else _wrapped(line) for line in said)
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, _SCREEN, break_long_words=False, break_on_hyphens=False)
+
+
+def _screen_headings(found: Comparison) -> list[str]:
+    work, bill = "Work per 1,000 videos", "Bill per 1,000 videos"
+    return [
+        "FLOPs per video",
+        device_name(found),
+        "Decoding, core time",
+        "Wall time",
+        *([work, bill] if found.prices else []),
+        "Same label",
+        "Accuracy",
+    ]
+
+
+def _screen_cells(each: Figures, found: Comparison) -> list[str]:
+    work, priced = each.rows.shared, []
+    if found.prices is not None and each.bill is not None and each.paid.money is not None:
+        currency = found.prices.currency
+        priced = [
+            words.money(1000 * each.bill.total / work.videos, currency),
+            words.money(1000 * each.paid.money / each.rows.ok, currency),
+        ]
+    unknown = "reference" if each is found.reference else words.UNKNOWN
+    return [
+        words.amount(work.flops / work.videos, "FLOPs"),
+        words.seconds(work.device_s),
+        words.seconds(work.decode_s),
+        words.seconds(each.held.wall_s),
+        *priced,
+        unknown if each.agreement is None else words.share(each.agreement.top1),
+        words.share(each.accuracy),
+    ]

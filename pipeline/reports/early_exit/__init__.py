@@ -1,0 +1,1 @@
+"""Pages on early exit: what a threshold saves, and what a budget bought."""

@@ -1,0 +1,119 @@
+"""A calibration in words, for the terminal and the page."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.early_exit.calibrate import Calibration
+from pipeline.formatting import digits
+from pipeline.reports.run import words
+from pipeline.statistics import Estimate
+
+
+def summary(found: Calibration) -> str:
+    """A few lines for the terminal."""
+    rows = [
+        ("Model:", model(found)),
+        ("Promised:", promised(found)),
+        ("Found:", f"{fitted(found)}"),
+        ("Views:", f"{views(found)}"),
+        ("Held out:", held_out(found)),
+        ("Resamplings:", resampled(found)),
+    ]
+    if found.accuracy is not None:
+        rows.append(("Accuracy:", accuracy(found)))
+    return "\n".join(f"{name:<13} {text}" for name, text in rows)
+
+
+def model(found: Calibration) -> str:
+    """Such as `vit_demo, STA, r = 22 (released); videomae-k400, 5x3 (clips x crops)`."""
+    pruning = found.policy.pruning
+    run = {"pruning": pruning, "r": pruning["r"], "protocol": found.policy.protocol}
+    return f"{found.architecture}, {words.pruning(run)}; {words.protocol(run)}"
+
+
+def promised(found: Calibration) -> str:
+    """The promise."""
+    return (
+        f"the label of all {found.views} views for {percent(found.promise.agreement)} of videos at "
+        f"least, at {percent(found.promise.confidence)} confidence"
+    )
+
+
+def fitted(found: Calibration) -> str:
+    """What came out on the videos that the policy was fitted on."""
+    point = found.policy.point
+    failed = f" ({found.failed:,} more failed)" if found.failed else ""
+    return (
+        f"{percent(point.agreement)} of {found.policy.videos:,} videos{failed} keep it, "
+        f"{percent(point.low)} at least"
+    )
+
+
+def views(found: Calibration) -> str:
+    """What the policy looks at."""
+    point = found.policy.point
+    return (
+        f"{digits(point.views)} of {found.views} per video on average, "
+        f"{digits(100 * found.flops_share)} % of the FLOPs; half of the videos need "
+        f"{int(np.median(found.used))} or fewer, {digits(100 * _share_of_all(found))} % need all"
+    )
+
+
+def _share_of_all(found: Calibration) -> float:
+    return float((found.used == found.views).mean())
+
+
+def held_out(found: Calibration) -> str:
+    """What the half that was not fitted on said."""
+    if found.held_out is None:
+        return f"not shown: {_too_few(found)}"
+    each = found.held_out
+    return (
+        f"fitted on {each.fitted_on:,} videos, {interval(each.agreement)} of "
+        f"{each.agreement.count:,} others keep it, with {digits(each.views.value)} views"
+    )
+
+
+def resampled(found: Calibration) -> str:
+    """How many of the random halves kept the promise."""
+    if found.resampled is None:
+        return f"not shown: {_too_few(found)}"
+    each = found.resampled
+    return (
+        f"kept on the half not fitted on in {each.kept} of {each.count}, refuted by it in "
+        f"{each.contradicted}"
+    )
+
+
+def _too_few(found: Calibration) -> str:
+    return (
+        f"a half of {found.policy.videos:,} videos is fewer than the "
+        f"{found.promise.videos_needed:,} that the promise takes"
+    )
+
+
+def accuracy(found: Calibration) -> str:
+    """Labels against the truth."""
+    assert found.accuracy is not None
+    each = found.accuracy
+    return (
+        f"{interval(each.policy)} right, by all views {interval(each.all_views)}; difference "
+        f"{points(each.difference)}"
+    )
+
+
+def percent(share: float) -> str:
+    """Such as `99.5 %`."""
+    return f"{digits(100 * share, 4)} %"
+
+
+def interval(estimate: Estimate) -> str:
+    """Such as `99.5 % (98.8 to 99.8)`."""
+    return estimate.percent()
+
+
+def points(estimate: Estimate) -> str:
+    """A difference of shares, such as `+0.1 points (-0.2 to +0.4)`."""
+    value, low, high = (100 * each for each in (estimate.value, estimate.low, estimate.high))
+    return f"{value:+.2f} points ({low:+.2f} to {high:+.2f})"

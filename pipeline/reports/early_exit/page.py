@@ -1,0 +1,71 @@
+"""The report of a calibration: a page that stands alone."""
+
+from __future__ import annotations
+
+from pipeline.early_exit.calibrate import Calibration
+from pipeline.formatting import digits
+from pipeline.reports.early_exit import methodology as words
+from pipeline.reports.early_exit import plots
+from pipeline.reports.html.render import render
+
+
+def page(found: Calibration, command: str) -> str:
+    """The page, whole.
+
+    Args:
+        found: the policy and what speaks for it.
+        command: the labelling command that uses the policy.
+    """
+    return render(
+        "reports/early_exit/report.html.j2",
+        title=f"Calibration: how many views {found.architecture} needs",
+        facts=_facts(found),
+        cards=_cards(found),
+        command=command,
+        promise=words.percent(found.promise.agreement),
+        confidence=words.percent(found.promise.confidence),
+        views=found.views,
+        curve=plots.curve(found),
+        needed=plots.views_needed(found),
+        resamplings=None
+        if found.resampled is None
+        else plots.resamplings(found.resampled, found.promise.agreement),
+        held_out=words.held_out(found),
+        resampled=words.resampled(found),
+        accuracy=None if found.accuracy is None else words.accuracy(found),
+    )
+
+
+def _facts(found: Calibration) -> list[tuple[str, str]]:
+    policy = found.policy
+    failed = f"; {found.failed:,} more could not be labelled" if found.failed else ""
+    return [
+        ("Model", words.model(found)),
+        ("Weights", policy.model),
+        ("Fitted on", f"{policy.videos:,} videos of {policy.source}{failed}"),
+        ("Promise", words.promised(found)),
+        ("Margin", digits(policy.margin, 6)),
+    ]
+
+
+def _cards(found: Calibration) -> list[tuple[str, str, str]]:
+    """(figure, what it is, what to add)."""
+    point = found.policy.point
+    cards = [
+        (f"{digits(100 * found.flops_share)} %", "of the FLOPs", "of all views"),
+        (f"{digits(point.views)}", "views per video", f"of {found.views}"),
+        (
+            words.percent(point.agreement),
+            "keep the label of all views",
+            f"{words.percent(point.low)} at least",
+        ),
+    ]
+    if found.held_out is not None:
+        each = found.held_out.agreement
+        cards.append(
+            (f"{100 * each.value:.1f} %", "on videos not fitted on", f"of {each.count:,} videos")
+        )
+    if found.resampled is not None:
+        each_of = f"of {found.resampled.count} random halves"
+        cards.append((f"{found.resampled.kept}", "keep the promise", each_of))
+    return cards

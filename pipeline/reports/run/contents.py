@@ -1,0 +1,322 @@
+"""The figures of a report, as report.json holds them.
+
+run: what was labelled with what.
+    output, input, architecture, checkpoint, r, pruning, protocol, classes (how many), code, device,
+    created, finished; units_are: "videos", or "stretches" of recordings (a timeline); labels_are,
+    what has a label of its own: "videos", or "clips" ("views" where a clip has several crops).
+totals
+    videos, ok, failed, units, units_failed, incomplete (labelled recordings with failed stretches),
+    views, video_hours (of labelled videos), flops, flops_unpruned (of the same views), flops_share,
+    device_s, on_gpu, decode_core_s, bytes_read, starts, wall_s (of all starts together).
+looks: where a policy said when a video's label is settled.
+    agreement (promised), confidence, of (views that the protocol has), mean (looked at per video),
+    counts (videos by views looked at, from 1 to `of`), of_all (share of the FLOPs of all views),
+    of_unpruned (the same of the unpruned model's).
+accuracy: where the input gives labels.
+    judged, right, share, low, high.
+shadow: where a sample was labelled unpruned too.
+    asked (the share of units), compared (how it was labelled), culprit (what may have cost labels),
+    count (of labels_are), agreeing, share, low, high, units, flops,
+    device_s, min_agreement, is_below.
+cost: where prices are given.
+    currency, labelling (with the shadow sample), decoding, reading, rows (their sum), reserved
+    (starts x wall time, and reading).
+throughput
+    spans, one per start: began, ended, and bins, from edges[i] to edges[i + 1], with units_per_s
+    and video_hours_per_hour of what was labelled (times in seconds since the epoch); bottleneck,
+    decoders, decoders_busy, labellers, labellers_busy.
+failures: by reason.
+    count of units, examples.
+damaged
+    videos that were labelled and lost frames, lost_frames, worst.
+slowest: the videos that took most.
+    decode (CPU time), device.
+labels
+    count (of labels_are), classes that occur, top: label, count, share, mean_score;
+    low_confidence: below, count, share; scores: edges, counts.
+kept_tokens: where tokens were dropped.
+    views that were counted, of_views, stages: grid (time slots, rows, columns), share, by_slot,
+    by_place.
+
+Sums are exact: each time is rounded to a whole nanosecond before it is added. Times in `_s` are
+seconds, FLOPs multiply-accumulates, intervals (`low`, `high`) two-sided, 95 %. What is not known is
+null.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.prices import Prices
+from pipeline.reports.early_exit.budget import bought
+from pipeline.reports.run.clips import read_view_labels
+from pipeline.reports.run.cost import cost
+from pipeline.reports.run.kept import KeptFigures, read_kept
+from pipeline.reports.run.labels import LOW_SCORE, SCORE_BINS, LabelFigures
+from pipeline.reports.run.spans import Span, rates, span_of, spans
+from pipeline.reports.run.units import UnitFigures, read_units
+from pipeline.reports.run.unpruned_sample import culprit, shadow_agreement
+from pipeline.reports.run.videos import VideoFigures, read_videos
+from pipeline.run.devices import devices_of, ran_on_gpu
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.view_savings import Spared, all_views
+from pipeline.statistics import Estimate, share
+
+_TOP_LABELS = 20
+
+
+def contents(run: RunDirectory) -> dict[str, Any]:
+    """Reads a run's tables and gives its figures; see above for their names.
+
+    Raises:
+        UsageError: run.json is not one of this program.
+        OSError, pa.ArrowException: a table cannot be read.
+    """
+    recorded = run.load()
+    described = _described(run, recorded)
+    timeline = described["units_are"] == "stretches"
+    videos, units = read_videos(run), read_units(run)
+    labels = read_view_labels(run) if timeline else videos.labels
+    starts = recorded.get("starts") or []
+    among = spans(starts, units.at)
+    totals = _totals(recorded, videos, units, among)
+    shadow = _shadow(run, recorded, timeline=timeline)
+    return {
+        "run": described,
+        "totals": totals,
+        "looks": _looks(run, recorded, videos),
+        "accuracy": _accuracy(videos),
+        "unknown_truths": videos.unknown_truths,
+        "shadow": shadow,
+        "cost": _cost(recorded, totals, shadow, among, gets=videos.gets),
+        "throughput": _throughput(recorded, units, among),
+        "failures": _failures(units),
+        "damaged": {
+            "videos": videos.damaged,
+            "lost_frames": videos.lost_frames,
+            "worst": videos.worst["lost_frames"],
+        },
+        "slowest": {"decode": videos.worst["decode_ms"], "device": videos.worst["gpu_ms"]},
+        "labels": _labels(labels),
+        "kept_tokens": _kept(read_kept(run, recorded["model"].get("kept_grids") or [])),
+    }
+
+
+def _described(run: RunDirectory, recorded: dict[str, Any]) -> dict[str, Any]:
+    identity, model = recorded["identity"], recorded["model"]
+    pruning = identity.get("pruning") or {}
+    protocol = identity.get("protocol") or {}
+    timeline = protocol.get("every_s") is not None
+    return {
+        "output": run.root.uri,
+        "input": identity.get("input"),
+        "architecture": model.get("architecture"),
+        "checkpoint": model.get("checkpoint"),
+        "r": pruning.get("r"),
+        "pruning": pruning,
+        "protocol": protocol,
+        "classes": len(model.get("labels", ())),
+        "units_are": "stretches" if timeline else "videos",
+        "labels_are": _labelled_things(protocol) if timeline else "videos",
+        "code": (recorded.get("environment") or {}).get("code"),
+        "device": recorded.get("device"),
+        "labeler_devices": devices_of(recorded),
+        "created": recorded.get("created"),
+        "finished": recorded.get("finished"),
+    }
+
+
+def _labelled_things(protocol: Mapping[str, Any]) -> str:
+    return "clips" if protocol.get("crops") == 1 else "views"
+
+
+def _totals(
+    recorded: dict[str, Any], videos: VideoFigures, units: UnitFigures, among: Sequence[Span]
+) -> dict[str, Any]:
+    dense = recorded["model"].get("flops_per_view_unpruned")
+    unpruned = dense * videos.views if dense else None
+    starts = recorded.get("starts") or []
+    return {
+        "videos": videos.videos,
+        "ok": videos.ok,
+        "failed": videos.videos - videos.ok,
+        "units": units.units,
+        "units_failed": sum(units.failures.values()),
+        "incomplete": videos.incomplete,
+        "views": videos.views,
+        "video_hours": videos.video_ns / 3.6e12,
+        "flops": videos.flops,
+        "flops_unpruned": unpruned,
+        "flops_share": videos.flops / unpruned if unpruned else None,
+        "device_s": videos.device_ns / 1e9,
+        "on_gpu": ran_on_gpu(starts[-1]) if starts else None,
+        "decode_core_s": videos.decode_ns / 1e9,
+        "bytes_read": videos.bytes_read,
+        "starts": len(starts) or None,
+        "wall_s": sum(span.seconds for span in among) if starts else None,
+    }
+
+
+def _looks(
+    run: RunDirectory, recorded: dict[str, Any], videos: VideoFigures
+) -> dict[str, Any] | None:
+    spared = Spared.by(recorded, videos=videos.ok, looked=videos.views, flops=videos.flops)
+    if spared is None:
+        return None
+    policy, found = recorded["identity"]["policy"], bought(run, recorded)
+    return {
+        "agreement": policy["agreement"],
+        "confidence": policy["confidence"],
+        "of": spared.of,
+        "mean": spared.mean,
+        "counts": [videos.looks[count] for count in range(1, spared.of + 1)],
+        "of_all": spared.of_all,
+        "of_unpruned": spared.of_unpruned,
+        "budget": found and dataclasses.asdict(found) | {"said": found.said},
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, float | None]:
+    bounds = {"share": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {name: value if math.isfinite(value) else None for name, value in bounds.items()}
+
+
+def _accuracy(videos: VideoFigures) -> dict[str, Any] | None:
+    if not videos.judged:
+        return None
+    judged = {"judged": videos.judged, "right": videos.right}
+    return judged | _estimate(share(videos.right, videos.judged))
+
+
+def _shadow(
+    run: RunDirectory, recorded: dict[str, Any], *, timeline: bool
+) -> dict[str, Any] | None:
+    estimate = shadow_agreement(run, recorded)
+    if estimate is None:
+        return None
+    totals, least = recorded["totals"], recorded.get("min_agreement")
+    same = "shadow_views_agreeing" if timeline else "shadow_agreeing"
+    return {
+        "asked": recorded["identity"]["shadow"],
+        "compared": all_views(recorded),
+        "culprit": culprit(recorded),
+        "count": totals["shadow_views" if timeline else "shadow_units"],
+        "agreeing": totals[same],
+        **_estimate(estimate),
+        "units": totals["shadow_units"],
+        "flops": totals["shadow_flops"],
+        "device_s": totals["shadow_gpu_ms"] / 1000,
+        "min_agreement": least,
+        # Where nothing fell into the sample, the agreement that was asked for is not shown.
+        "is_below": least is not None and not estimate.value >= least,
+    }
+
+
+def _cost(
+    recorded: dict[str, Any],
+    totals: dict[str, Any],
+    shadow: dict[str, Any] | None,
+    among: Sequence[Span],
+    *,
+    gets: int,
+) -> dict[str, Any] | None:
+    if not recorded.get("prices"):
+        return None
+    found = cost(
+        Prices.from_json(recorded["prices"]),
+        recorded.get("starts") or [],
+        among,
+        device_s=totals["device_s"] + (shadow["device_s"] if shadow else 0.0),
+        decode_s=totals["decode_core_s"],
+        bytes_read=totals["bytes_read"],
+        gets=gets,
+    )
+    return {
+        "currency": found.currency,
+        "labelling": found.labelling,
+        "decoding": found.decoding,
+        "reading": found.reading,
+        "rows": found.rows,
+        "reserved": found.reserved,
+    }
+
+
+def _throughput(
+    recorded: dict[str, Any], units: UnitFigures, among: Sequence[Span]
+) -> dict[str, Any]:
+    stages = (recorded.get("totals") or {}).get("stages") or {}
+    found = rates(among or span_of(units.at), units.at, units.video_s)
+    return {
+        "spans": [
+            {
+                "began": float(each.edges[0]),
+                "ended": float(each.edges[-1]),
+                "bins": {
+                    "edges": each.edges.tolist(),
+                    "units_per_s": each.units.tolist(),
+                    "video_hours_per_hour": each.video.tolist(),
+                },
+            }
+            for each in found
+        ],
+        "bottleneck": stages.get("bottleneck"),
+        "decoders": (stages.get("decode") or {}).get("actors"),
+        "decoders_busy": stages.get("decoders_busy"),
+        "labellers": (stages.get("label") or {}).get("actors"),
+        "labellers_busy": stages.get("labellers_busy"),
+    }
+
+
+def _failures(units: UnitFigures) -> dict[str, Any]:
+    return {
+        reason: {"count": count, "examples": units.examples[reason]}
+        for reason, count in sorted(units.failures.items(), key=lambda item: (-item[1], item[0]))
+    }
+
+
+def _labels(labels: LabelFigures) -> dict[str, Any]:
+    count = labels.count
+    ranked = sorted(labels.counts.items(), key=lambda item: (-item[1], item[0]))
+    return {
+        "count": count,
+        "classes": len(labels.counts),
+        "top": [
+            {
+                "label": label,
+                "count": each,
+                "share": each / count,
+                "mean_score": labels.mean_score(label),
+            }
+            for label, each in ranked[:_TOP_LABELS]
+        ],
+        "low_confidence": {
+            "below": LOW_SCORE,
+            "count": labels.low,
+            "share": labels.low / count if count else None,
+        },
+        "scores": {
+            "edges": [number / SCORE_BINS for number in range(SCORE_BINS + 1)],
+            "counts": labels.histogram.tolist(),
+        },
+    }
+
+
+def _kept(kept: KeptFigures | None) -> dict[str, Any] | None:
+    if kept is None:
+        return None
+    return {
+        "views": kept.views,
+        "of_views": kept.of_views,
+        "stages": [
+            {
+                "grid": list(stage.grid),
+                "share": stage.share,
+                "by_slot": stage.by_slot.tolist(),
+                "by_place": stage.by_place.tolist(),
+            }
+            for stage in kept.stages
+        ],
+    }

@@ -1,0 +1,80 @@
+"""What a run cost: by what its rows took, and by the cluster that was reserved for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.prices import Prices
+from pipeline.reports.run.spans import Span
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Amounts in the prices' currency.
+
+    Attributes:
+        currency: of all amounts.
+        labelling: the rows' device time, the shadow sample's included: of GPUs where labellers had
+            them, else of their cores, as the last start gave them out.
+        decoding: the rows' decode core time.
+        reading: the bytes that were read, and a request per unit in object storage.
+        reserved: the whole cluster for as long as the starts of the command took, and reading; None
+            where they are not known.
+    """
+
+    currency: str
+    labelling: float
+    decoding: float
+    reading: float
+    reserved: float | None
+
+    @property
+    def rows(self) -> float:
+        """What the rows took, all together."""
+        return self.labelling + self.decoding + self.reading
+
+
+def cost(
+    prices: Prices,
+    starts: Sequence[Mapping[str, Any]],
+    among: Sequence[Span],
+    *,
+    device_s: float,
+    decode_s: float,
+    bytes_read: int,
+    gets: int,
+) -> Cost:
+    """The cost of a run.
+
+    Args:
+        prices: of what it used.
+        starts: run.json's, one per span.
+        among: when they were at work.
+        device_s: device time of all rows, the shadow sample's included, seconds.
+        decode_s: decode core time of all rows, seconds.
+        bytes_read: bytes read from storage.
+        gets: requests for them.
+    """
+    held = list(zip(starts, among, strict=True)) if starts else []
+    gpu_s = sum(span.seconds * float(start["gpus"]) for start, span in held)
+    core_s = sum(span.seconds * float(start["cpus"]) for start, span in held)
+    reading = prices.reading(bytes_read, gets)
+    return Cost(
+        prices.currency,
+        labelling=device_s * _labeller_second(starts, prices),
+        decoding=decode_s * prices.core_second,
+        reading=reading,
+        reserved=prices.held(gpu_s, core_s) + reading if starts else None,
+    )
+
+
+def _labeller_second(starts: Sequence[Mapping[str, Any]], prices: Prices) -> float:
+    """A second of a labeller; that of one core where no start says what it had."""
+    if not starts:
+        return prices.core_second
+    last = starts[-1]
+    return prices.device_second(
+        gpus=float(last["labeller_gpus"]), cores=float(last["labeller_cpus"])
+    )

@@ -1,0 +1,160 @@
+"""Which tokens were kept, by their place and time, over the views of an archive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+
+Floats = npt.NDArray[np.float64]
+
+MOST_VIEWS = 200_000
+
+# VideoSwin has so many tokens that its views are bounded by their bits: a few seconds' work.
+_MOST_BITS = 4 * 10**9
+_BITS_AT_ONCE = 10**7
+
+
+@dataclass(frozen=True)
+class KeptStage:
+    """The tokens of one pruning stage.
+
+    Attributes:
+        grid: (time slots, rows, columns).
+        share: of all tokens, those kept.
+        by_slot: (time slots,) share kept of each.
+        by_place: (rows, columns) share kept of each, averaged over time.
+    """
+
+    grid: tuple[int, int, int]
+    share: float
+    by_slot: Floats
+    by_place: Floats
+
+
+@dataclass(frozen=True)
+class KeptFigures:
+    """What was kept in how many of the run's views.
+
+    Attributes:
+        views: views that were counted.
+        of_views: views of the run.
+        stages: one per pruning stage.
+    """
+
+    views: int
+    of_views: int
+    stages: list[KeptStage]
+
+
+def read_kept(
+    run: RunDirectory, grids: Sequence[Sequence[int]], *, most_views: int = MOST_VIEWS
+) -> KeptFigures | None:
+    """Reads kept maps, of all views or of `most_views` (fewer for large grids) spread over clips/.
+
+    Args:
+        run: a run with its tables.
+        grids: (time slots, tokens per slot) of each pruning stage.
+        most_views: how many views to read at the most.
+
+    Returns None where nothing was pruned or no view is labelled.
+    """
+    if not grids:
+        return None
+    bits = sum(slots * places for slots, places in grids)
+    groups = _groups(run.clips)
+    chosen = _spread(groups, min(most_views, max(1, _MOST_BITS // bits)))
+    sums = [np.zeros(slots * places, np.int64) for slots, places in grids]
+    views = 0
+    for batch in _batches(chosen, max(1, _BITS_AT_ONCE // bits)):
+        views += len(batch)
+        for stage, counts in enumerate(sums):
+            counts += _kept(pc.list_element(batch, stage), len(counts))
+    if not views:
+        return None
+    stages = [
+        _stage(slots, places, counts / views)
+        for (slots, places), counts in zip(grids, sums, strict=True)
+    ]
+    return KeptFigures(views, sum(group.rows for group in groups), stages)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The first `rows` rows of row group `number` of a Parquet file."""
+
+    file: Location
+    number: int
+    rows: int
+
+
+def _groups(folder: Location) -> list[_Group]:
+    found = []
+    for file in folder.files(".parquet"):
+        filesystem, path = file.filesystem()
+        metadata = pq.read_metadata(path, filesystem=filesystem)
+        for number in range(metadata.num_row_groups):
+            rows = metadata.row_group(number).num_rows
+            if rows:
+                found.append(_Group(file, number, rows))
+    return found
+
+
+def _spread(groups: list[_Group], most: int) -> list[_Group]:
+    """Groups at even distances that hold so many rows at the most; all where that is enough."""
+    rows = sum(group.rows for group in groups)
+    if rows <= most:
+        return groups
+    count = max(1, most * len(groups) // rows)
+    places = np.linspace(0, len(groups) - 1, count).round().astype(int)
+    each = max(1, most // count)
+    return [
+        _Group(groups[place].file, groups[place].number, min(each, groups[place].rows))
+        for place in places
+    ]
+
+
+def _batches(groups: list[_Group], rows: int) -> Iterator[pa.ListArray]:
+    """Kept maps of the groups, so many views at a time."""
+    for group in groups:
+        filesystem, path = group.file.filesystem()
+        with pq.ParquetFile(path, filesystem=filesystem) as opened:
+            left = group.rows
+            for batch in opened.iter_batches(rows, [group.number], columns=["kept_maps"]):
+                yield batch["kept_maps"].slice(0, left)
+                left -= batch.num_rows
+                if left <= 0:
+                    break
+
+
+def _kept(packed: pa.BinaryArray, tokens: int) -> npt.NDArray[np.int64]:
+    """(tokens,) in how many of the views each token was kept."""
+    width = -(-tokens // 8)
+    joined = b"".join(packed.to_pylist())
+    rows = np.frombuffer(joined, np.uint8).reshape(len(packed), width)
+    bits = np.unpackbits(rows, axis=1, count=tokens)
+    return np.asarray(bits.sum(axis=0, dtype=np.int64))
+
+
+def _stage(slots: int, places: int, shares: Floats) -> KeptStage:
+    """From the share of views (slots * places,) in which each token was kept."""
+    rows, columns = _sides(places)
+    grid = shares.reshape(slots, rows, columns)
+    return KeptStage(
+        (slots, rows, columns), float(grid.mean()), grid.mean(axis=(1, 2)), grid.mean(axis=0)
+    )
+
+
+def _sides(places: int) -> tuple[int, int]:
+    """Rows and columns of a frame's tokens: models see squares; else a single row."""
+    side = math.isqrt(places)
+    return (side, side) if side * side == places else (1, places)

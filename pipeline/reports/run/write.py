@@ -1,0 +1,57 @@
+"""Reads a run once and writes its report beside its tables, or elsewhere."""
+
+from __future__ import annotations
+
+import json
+
+from markupsafe import Markup
+
+from pipeline.errors import UsageError
+from pipeline.reports import tokens
+from pipeline.reports.run.contents import contents
+from pipeline.reports.run.page import page
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+
+GALLERY = 3
+
+
+def write_run_report(
+    run: RunDirectory, *, gallery: int = GALLERY, out: Location | None = None
+) -> None:
+    """Writes report.html and report.json anew.
+
+    Args:
+        run: a run with its tables.
+        gallery: how many videos to show with what the model looked at, 0 for none.
+        out: the folder to write to; None for the run's own.
+
+    Raises:
+        UsageError: there is no run here, it has no tables yet, or `gallery` is below 0.
+        OSError, pa.ArrowException: a table cannot be read, or nothing be written there.
+    """
+    if gallery < 0:
+        raise UsageError(f"a gallery has 0 videos or more; got {gallery}")
+    run.check_labels()
+    if not run.videos.files(".parquet"):
+        raise UsageError(
+            f"the run in {run.root.uri} has no tables yet; finish it by its labelling command"
+        )
+    figures = contents(run)
+    folder = out or run.root
+    # NaN is no JSON: it would make the file unreadable to others.
+    text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)
+    folder.child("report.json").write_bytes(text.encode() + b"\n")
+    folder.child("report.html").write_bytes(page(figures, _shown(run, gallery)).encode())
+
+
+def _shown(run: RunDirectory, count: int) -> list[Markup]:
+    """The gallery, or in its place why there is none."""
+    if not count:
+        return []
+    try:
+        return [exhibit.html for exhibit in tokens.gallery(run, count)]
+    except Exception as error:
+        # Pictures need the videos, which may be gone or broken in any way; figures do without.
+        said = Markup("<p>The gallery could not be made: {}</p>")
+        return [said.format(" ".join(str(error).split()) or type(error).__name__)]

@@ -1,0 +1,94 @@
+"""The frames of a labelled view, as the model was given them: the run's protocol and decoder."""
+
+from __future__ import annotations
+
+from pipeline.errors import UsageError
+from pipeline.reports.tokens.looks import Look, stage_maps
+from pipeline.reports.tokens.lookup import Found, RunFacts
+from workers.decoding import DecodedUnit, SandboxedDecoder
+from workers.failures import ErrorType, UnitFailure
+
+
+class ViewDecoder:
+    """Decodes units of one run again, until it is closed.
+
+    Args:
+        facts: of the run.
+    """
+
+    def __init__(self, facts: RunFacts) -> None:
+        self._decoder = SandboxedDecoder(facts.protocol, decoder=facts.decoder)
+
+    def close(self) -> None:
+        """Ends the decoder's child."""
+        self._decoder.close()
+
+    def decode(self, found: Found) -> DecodedUnit:
+        """The frames of a view's unit.
+
+        Raises:
+            UsageError: they cannot be had, or are not those that were labelled; in one line.
+        """
+        decoded = self._decoder.decode(found.to_decode)
+        video = found.video["video_id"]
+        if isinstance(decoded, UnitFailure):
+            if decoded.error_type is ErrorType.changed:
+                raise UsageError(_changed(video, found, "the object has another ETag"))
+            raise UsageError(
+                f"{video} ({found.unit['uri']}) can no longer be read: {decoded.error_type}, "
+                f"{' '.join(decoded.message.split())}"
+            )
+        for what, now in _signs(found, decoded).items():
+            if now != found.unit[what]:
+                words = what.replace("_", " ")
+                raise UsageError(
+                    _changed(video, found, f"its {words} is {now} and was {found.unit[what]}")
+                )
+        return decoded
+
+
+def look(found: Found, decoded: DecodedUnit) -> Look:
+    """The view within the frames of its unit.
+
+    Raises:
+        UsageError: the run's kept maps are not those of its model.
+    """
+    facts, view = found.facts, found.view
+    size = facts.protocol.size
+    top, left = facts.protocol.crop_origins(*decoded.frames.shape[1:3])[view["crop"]]
+    rows = decoded.clip_frames[clip_place(found, decoded)]
+    frames = decoded.frames[rows, top : top + size, left : left + size].copy()
+    try:
+        stages = stage_maps(
+            facts.architecture, facts.pruning, frames=len(frames), size=size, kept=found.kept
+        )
+    except ValueError as error:
+        raise UsageError(f"{facts.run.root.uri}: {error}") from error
+    return Look(
+        video_id=found.video["video_id"],
+        clip=view["clip"],
+        crop=view["crop"],
+        start_s=view["start_s"],
+        end_s=view["end_s"],
+        frames=frames,
+        stages=stages,
+    )
+
+
+def clip_place(found: Found, decoded: DecodedUnit) -> int:
+    """Which row of the unit's `clip_frames` the view is of."""
+    return int(found.view["clip"] - decoded.first_clip)
+
+
+def _signs(found: Found, decoded: DecodedUnit) -> dict[str, int]:
+    """What must be as it was when the unit was labelled; objects answer for themselves by ETag."""
+    if found.unit["etag"] is not None:
+        return {}
+    signs = {"frame_count": decoded.frame_count}
+    if found.unit["start_s"] is None:
+        signs["bytes_read"] = decoded.bytes_read
+    return signs
+
+
+def _changed(video: str, found: Found, how: str) -> str:
+    return f"{video} ({found.unit['uri']}) is not the video any more that was labelled: {how}"

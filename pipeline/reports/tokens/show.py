@@ -1,0 +1,146 @@
+"""Shows what the model looked at in one view: a sheet, a file that moves, and a page."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import UsageError
+from pipeline.reports.tokens.answers import (
+    Answer,
+    Unpruned,
+    from_model,
+    from_run,
+    from_shadow,
+    pruned_answer,
+    unpruned_run,
+)
+from pipeline.reports.tokens.decoding import ViewDecoder, look
+from pipeline.reports.tokens.looks import Look
+from pipeline.reports.tokens.lookup import Found, RunFacts, find
+from pipeline.reports.tokens.page import token_page
+from pipeline.reports.tokens.pictures import write_animation, write_sheet
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+from workers.decoding import DecodedUnit
+
+_UNSAFE = re.compile(r"[^\w.-]+")
+_LONGEST_NAME = 120
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """What to show.
+
+    Attributes:
+        output: directory or s3://bucket/prefix of a finished run.
+        video_id: the video.
+        clip: number of the clip, None for the first.
+        crop: number of the crop, None for the middle one.
+        against: a run of the same model without pruning to compare labels with.
+        use_model: whether the model without pruning may be run on the video where no label of it
+            was written down.
+        folder: where the files go.
+    """
+
+    output: str
+    video_id: str
+    clip: int | None = None
+    crop: int | None = None
+    against: str | None = None
+    use_model: bool = True
+    folder: Path = Path("tokens")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What was made.
+
+    Attributes:
+        look: the view.
+        answer: what the run says of it.
+        unpruned: what the model without pruning says; None where the run itself is that.
+        sheet: PNG, stages by time slots.
+        animation: WebP, the frames with each stage beside them.
+        page: HTML.
+    """
+
+    look: Look
+    answer: Answer
+    unpruned: Unpruned | None
+    sheet: Path
+    animation: Path
+    page: Path
+
+
+def show(options: ShowOptions) -> Shown:
+    """Finds the view in the tables, decodes its frames anew and writes the three files.
+
+    Raises:
+        UsageError: there is no such run or view, the video cannot be had any more as it was
+            labelled, or the files cannot be written.
+    """
+    facts = RunFacts.of(RunDirectory(Location.of(options.output)))
+    found = find(facts, options.video_id, clip=options.clip, crop=options.crop)
+    other = None if options.against is None else unpruned_run(facts, options.against)
+    with closing(ViewDecoder(facts)) as decoder:
+        decoded = decoder.decode(found)
+    shown = look(found, decoded)
+    answer = pruned_answer(found)
+    unpruned = _unpruned(found, decoded, other, options) if facts.pruning.r else None
+    name = _UNSAFE.sub("-", options.video_id)[-_LONGEST_NAME:].strip("-.") or "video"
+    stem = f"{name}-clip-{shown.clip}-crop-{shown.crop}"
+    made = Shown(
+        look=shown,
+        answer=answer,
+        unpruned=unpruned,
+        sheet=options.folder / f"{stem}.png",
+        animation=options.folder / f"{stem}.webp",
+        page=options.folder / f"{stem}.html",
+    )
+    try:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        write_sheet(shown, made.sheet)
+        write_animation(shown, made.animation)
+        made.page.write_text(token_page(found, shown, answer, unpruned), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write to {options.folder}: {error}") from error
+    return made
+
+
+def summary(shown: Shown) -> str:
+    """What was made and found, for people."""
+    view = shown.look
+    lines = [f"{view.video_id}, clip {view.clip}, crop {view.crop}"]
+    for number, stage in enumerate(view.stages, start=1):
+        lines.append(
+            f"stage {number}:   {stage.kept.sum():,} of {stage.kept.size:,} tokens kept "
+            f"({stage.kept.mean():.1%}), {stage.name}"
+        )
+    if not view.stages:
+        lines.append("This run was not pruned: nothing was dropped.")
+    lines.append(f"label:     {shown.answer.label}")
+    if shown.unpruned is not None:
+        answer = shown.unpruned.answer
+        lines.append(f"unpruned:  {answer.label if answer else 'not known'}")
+        lines.append(f"           {shown.unpruned.source}")
+    lines += [str(file) for file in (shown.page, shown.sheet, shown.animation)]
+    return "\n".join(lines)
+
+
+def _unpruned(
+    found: Found, decoded: DecodedUnit, other: RunFacts | None, options: ShowOptions
+) -> Unpruned:
+    """From the cheapest source that has it."""
+    shadow = from_shadow(found)
+    if shadow is not None:
+        return shadow
+    if other is not None:
+        return from_run(found, other)
+    if options.use_model:
+        return from_model(found, decoded)
+    return Unpruned(
+        None, "The video is not in the run's shadow sample, and the model was not to be run."
+    )

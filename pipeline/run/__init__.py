@@ -1,0 +1,1 @@
+"""The run directory on disk: run.json, lease, commits, tables and their schemas."""

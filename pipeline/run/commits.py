@@ -1,0 +1,235 @@
+"""The commits of a run: files of units/ and the checkpoints that confirm them, kept in agreement.
+
+Ray Data commits in two phases. It writes the ids of a commit to `_checkpoint/NAME.pending.parquet`,
+the rows to `units/NAME-0.parquet`, and then renames the former to `_checkpoint/NAME.parquet`. In
+object storage a rename is a copy and a deletion, and a driver that was killed may leave a task that
+writes on for a moment. So a file may lack its checkpoint, a checkpoint its file, both names of a
+checkpoint may stand at once (Ray's own recovery then deletes rows that are confirmed), and two
+commits may hold the same unit. Here each of these is brought back to the one state in which every
+confirmed unit has exactly one row; whatever is not confirmed is done again.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.run.counts import COUNTED, Counts
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+
+_PENDING = ".pending.parquet"
+_CONFIRMED = ".parquet"
+_DATA = re.compile(r"(?P<name>.+)-\d+\.parquet")
+_ID = "unit_id"
+
+# Footers come one round trip each; object storage answers many at once.
+_AT_ONCE = 16
+
+Ids = npt.NDArray[np.bytes_]
+
+
+@dataclass
+class Repairs:
+    """What was found out of order.
+
+    Attributes:
+        unconfirmed: files of rows that no checkpoint confirmed; their units are done again.
+        lost: checkpoints whose file was missing, unreadable or another's; their units are done
+            again.
+        repeated: rows of units that stood twice; one of each stays.
+    """
+
+    unconfirmed: int = 0
+    lost: int = 0
+    repeated: int = 0
+
+    def line(self) -> str | None:
+        """In one line; None if nothing was out of order."""
+        said = {
+            "files without a confirmation": self.unconfirmed,
+            "confirmations without their file": self.lost,
+            "repeated rows": self.repeated,
+        }
+        found = [f"{count:,} {what}" for what, count in said.items() if count]
+        return f"Removed {', '.join(found)} that a broken start had left." if found else None
+
+
+@dataclass(frozen=True)
+class _Commit:
+    """One commit: its files in units/ and the checkpoint that confirms them."""
+
+    files: tuple[Location, ...]
+    checkpoint: Location
+
+    def withdraw(self) -> None:
+        """Takes the commit back: first the confirmation, so that a kill in between is harmless."""
+        self.checkpoint.delete()
+        for file in self.files:
+            file.delete()
+
+
+def reconcile(run: RunDirectory) -> Repairs:
+    """Brings units/ and _checkpoint/ into agreement; a whole run is left untouched.
+
+    Nothing else may write to the run meanwhile.
+    """
+    repairs = Repairs()
+    run.units.sweep()
+    run.checkpoint.sweep()
+    files = _files_by_name(run)
+    pending, confirmed = _checkpoints(run)
+    for name, checkpoint in pending.items():
+        if name not in confirmed:
+            _delete_all(files.pop(name, ()))
+        checkpoint.delete()
+    for name in files.keys() - confirmed.keys():
+        repairs.unconfirmed += len(files[name])
+        _delete_all(files.pop(name))
+    commits = [
+        _Commit(files.get(name, ()), checkpoint) for name, checkpoint in sorted(confirmed.items())
+    ]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        ids = list(pool.map(_confirmed_ids, commits))
+    good = []
+    for commit, its_ids in zip(commits, ids, strict=True):
+        if its_ids is None:
+            repairs.lost += 1
+            commit.withdraw()
+        else:
+            good.append((commit, its_ids))
+    repairs.repeated = _drop_repeated(run, good)
+    return repairs
+
+
+def committed(run: RunDirectory) -> Counts:
+    """What units/ holds, after `reconcile`."""
+
+    def count(file: Location) -> Counts:
+        filesystem, path = file.filesystem()
+        with pq.ParquetFile(path, filesystem=filesystem) as rows:
+            held = [name for name in COUNTED if name in rows.schema_arrow.names]
+            return Counts.of(rows.read(columns=held))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return sum(pool.map(count, run.units.files(".parquet")), Counts())
+
+
+def withdraw_failed(run: RunDirectory, error_types: Iterable[str]) -> int:
+    """Takes back the rows of units that failed for one of these reasons, so that they are done
+    again, and returns their number.
+
+    A kill on the way leaves some rows withdrawn and the others in place, each unit once.
+    """
+    wanted = pa.array(sorted(error_types), pa.string())
+    withdrawn = 0
+    for name, files in sorted(_files_by_name(run).items()):
+        table = _table(files, ["error_type"])
+        redo = pc.is_in(table["error_type"], value_set=wanted)
+        count = pc.sum(redo, min_count=0).as_py()
+        if count:
+            _keep(run, _Commit(files, _confirmed(run, name)), pc.invert(redo))
+            withdrawn += count
+    return withdrawn
+
+
+def _files_by_name(run: RunDirectory) -> dict[str, tuple[Location, ...]]:
+    found: dict[str, list[Location]] = {}
+    for file in run.units.files(".parquet"):
+        match = _DATA.fullmatch(file.name)
+        found.setdefault(match["name"] if match else file.name, []).append(file)
+    return {name: tuple(files) for name, files in found.items()}
+
+
+def _checkpoints(run: RunDirectory) -> tuple[dict[str, Location], dict[str, Location]]:
+    """(pending, confirmed) checkpoints by the name of their commit."""
+    pending, confirmed = {}, {}
+    for file in run.checkpoint.files(_CONFIRMED):
+        if file.name.endswith(_PENDING):
+            pending[file.name.removesuffix(_PENDING)] = file
+        else:
+            confirmed[file.name.removesuffix(_CONFIRMED)] = file
+    return pending, confirmed
+
+
+def _confirmed(run: RunDirectory, name: str) -> Location:
+    return run.checkpoint.child(f"{name}{_CONFIRMED}")
+
+
+def _delete_all(files: Iterable[Location]) -> None:
+    for file in files:
+        file.delete()
+
+
+def _confirmed_ids(commit: _Commit) -> Ids | None:
+    """The ids of a commit's rows; None where they are not those that its checkpoint confirms."""
+    try:
+        ids = _ids(commit.files)
+        confirmed = _ids((commit.checkpoint,))
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return None
+    return ids if np.array_equal(np.sort(ids), np.sort(confirmed)) else None
+
+
+def _ids(files: tuple[Location, ...]) -> Ids:
+    if not files:
+        raise FileNotFoundError
+    ids = _table(files, [_ID])[_ID]
+    return np.asarray(ids.to_numpy(zero_copy_only=False)).astype(np.bytes_)
+
+
+def _table(files: Iterable[Location], columns: list[str] | None = None) -> pa.Table:
+    parts = []
+    for file in files:
+        filesystem, path = file.filesystem()
+        parts.append(pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None))
+    return pa.concat_tables(parts)
+
+
+def _drop_repeated(run: RunDirectory, commits: list[tuple[_Commit, Ids]]) -> int:
+    """Drops rows of units that an earlier commit holds as well; the number of dropped rows."""
+    if not commits:
+        return 0
+    every = np.concatenate([ids for _, ids in commits])
+    _, first = np.unique(every, return_index=True)
+    if len(first) == len(every):
+        return 0
+    keep = np.zeros(len(every), dtype=np.bool_)
+    keep[first] = True
+    at = 0
+    for commit, ids in commits:
+        mine = keep[at : at + len(ids)]
+        at += len(ids)
+        if not mine.all():
+            _keep(run, commit, pa.array(mine))
+    return len(every) - len(first)
+
+
+def _keep(run: RunDirectory, commit: _Commit, rows: pa.Array | pa.ChunkedArray) -> None:
+    """Replaces a commit by one of some of its rows, in the order of Ray's own two phases.
+
+    Until the new commit is confirmed the old one holds; between that and the old one's end both
+    do, and `reconcile` drops what is then repeated.
+    """
+    table = _table(commit.files).filter(rows)
+    if table.num_rows:
+        name = f"{uuid.uuid4().hex}_000000"
+        pending = run.checkpoint.child(f"{name}{_PENDING}")
+        _write(table.select([_ID]).replace_schema_metadata(None), pending)
+        _write(table, run.units.child(f"{name}-0.parquet"))
+        pending.move(_confirmed(run, name))
+    commit.withdraw()
+
+
+def _write(table: pa.Table, file: Location) -> None:
+    filesystem, path = file.filesystem()
+    pq.write_table(table, path, filesystem=filesystem)

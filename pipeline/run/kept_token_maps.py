@@ -1,0 +1,171 @@
+"""What the model looked at, as arrays: the kept maps of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import UsageError
+from pipeline.run.row_lookup import rows_with
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+from workers.inference.masks import unpack_mask
+
+Mask = npt.NDArray[np.bool_]
+
+_COLUMNS = ("video_id", "unit_id", "clip", "crop", "start_s", "end_s", "kept_maps")
+_ROWS_AT_ONCE = 4096
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class KeptMaps:
+    """Which tokens were kept in V views of one video.
+
+    Attributes:
+        video_id: the video.
+        clips: int32 (V,), number of each view's clip.
+        crops: int32 (V,), number of its crop.
+        times: float64 (V, 2), seconds in the video of the clip's first and last frame.
+        stages: for each pruning stage one bool array (V, n_t, rows, columns), True = kept. Slot t
+            stands for frames t * T / n_t up to (t + 1) * T / n_t of the clip's T. Empty for a run
+            without pruning.
+    """
+
+    video_id: str
+    clips: npt.NDArray[np.int32]
+    crops: npt.NDArray[np.int32]
+    times: npt.NDArray[np.float64]
+    stages: tuple[Mask, ...]
+
+
+@overload
+def read_kept_maps(output: str | Path) -> Iterator[KeptMaps]: ...
+
+
+@overload
+def read_kept_maps(output: str | Path, video_id: str) -> KeptMaps: ...
+
+
+def read_kept_maps(
+    output: str | Path, video_id: str | None = None
+) -> KeptMaps | Iterator[KeptMaps]:
+    """Reads the kept maps of one video, or of a whole run.
+
+    Args:
+        output: directory or s3://bucket/prefix of a finished run.
+        video_id: the video; None for all of them.
+
+    Returns:
+        Of one video all views that were looked at, by clip and crop. Of a run an iterator that
+        gives the views of one unit of work at a time, in the order of the files: a whole video, or
+        one stretch of a recording. It holds one unit and a few thousand rows in memory.
+
+    Raises:
+        UsageError: there is no finished run here, no such video in it, or no label for it.
+    """
+    run = RunDirectory(Location.of(str(output)))
+    sides = grid_sides(kept_grids(run))
+    if video_id is None:
+        return _every_unit(run, sides)
+    rows: list[dict[str, Any]] = []
+    for table in rows_with(run.clips, "video_id", {video_id}, _COLUMNS):
+        rows += table.to_pylist()
+    if not rows:
+        raise UsageError(why_absent(run, video_id))
+    return _arrays(sorted(rows, key=lambda row: (row["clip"], row["crop"])), sides)
+
+
+def kept_grids(run: RunDirectory) -> list[tuple[int, int]]:
+    """(n_t, n_s) of each pruning stage of a finished run, none if it was not pruned.
+
+    Raises:
+        UsageError: there is no run, or its tables are not written yet.
+    """
+    files = run.clips.files(".parquet")
+    if not run.exists() or not files:
+        unfinished = "is not finished; its tables are written at the end"
+        state = unfinished if run.exists() else "holds no run"
+        raise UsageError(f"{run.root.uri} {state}")
+    filesystem, path = files[0].filesystem()
+    metadata = pq.read_schema(path, filesystem=filesystem).metadata or {}
+    return [(n_t, n_s) for n_t, n_s in json.loads(metadata.get(b"kept_grids", b"[]"))]
+
+
+def grid_sides(grids: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """(n_t, rows, columns) of grids (n_t, n_s) over square frames.
+
+    Raises:
+        UsageError: a number of tokens that no square holds.
+    """
+    sides = []
+    for n_t, n_s in grids:
+        side = math.isqrt(n_s)
+        if side * side != n_s:
+            raise UsageError(f"a kept map of {n_s} tokens per time slot is no square of tokens")
+        sides.append((n_t, side, side))
+    return sides
+
+
+def unpacked(packed: bytes, sides: tuple[int, int, int]) -> Mask:
+    """bool (n_t, rows, columns) of one packed map."""
+    n_t, rows, columns = sides
+    return unpack_mask(packed, (n_t, rows * columns)).reshape(sides)
+
+
+def why_absent(run: RunDirectory, video_id: str) -> str:
+    """Why a finished run has no views of a video, in one line."""
+    for table in rows_with(run.videos, "video_id", {video_id}, ["error_type", "error"]):
+        row = table.to_pylist()[0]
+        return f"{video_id} has no labels: it failed as {row['error_type']} ({row['error']})"
+    return f"{run.root.uri} has no video {video_id!r}; it has {_examples(run)}"
+
+
+def _examples(run: RunDirectory) -> str:
+    total = 0
+    some: list[str] = []
+    for file in run.videos.files(".parquet"):
+        filesystem, path = file.filesystem()
+        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
+            total += parquet.metadata.num_rows
+            if len(some) < _EXAMPLES:
+                batch = next(parquet.iter_batches(_EXAMPLES, columns=["video_id"]), None)
+                some += [] if batch is None else batch["video_id"].to_pylist()
+    shown = ", ".join(some[:_EXAMPLES])
+    return f"{shown} and {total - _EXAMPLES:,} more" if total > _EXAMPLES else shown or "none"
+
+
+def _every_unit(run: RunDirectory, sides: list[tuple[int, int, int]]) -> Iterator[KeptMaps]:
+    for _, views in groupby(_rows(run.clips), key=lambda row: row["unit_id"]):
+        yield _arrays(list(views), sides)
+
+
+def _rows(clips: Location) -> Iterator[dict[str, Any]]:
+    for file in clips.files(".parquet"):
+        filesystem, path = file.filesystem()
+        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
+            for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(_COLUMNS)):
+                yield from pa.Table.from_batches([batch]).to_pylist()
+
+
+def _arrays(rows: list[dict[str, Any]], sides: list[tuple[int, int, int]]) -> KeptMaps:
+    return KeptMaps(
+        video_id=rows[0]["video_id"],
+        clips=np.array([row["clip"] for row in rows], dtype=np.int32),
+        crops=np.array([row["crop"] for row in rows], dtype=np.int32),
+        times=np.array([(row["start_s"], row["end_s"]) for row in rows], dtype=np.float64),
+        stages=tuple(
+            np.stack([unpacked(row["kept_maps"][stage], size) for row in rows])
+            for stage, size in enumerate(sides)
+        ),
+    )

@@ -1,0 +1,124 @@
+"""Rows of videos/ for recordings whose units are stretches: sums over units as they come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.run.run_directory import RunDirectory
+from workers.inference.labeler import top_classes
+
+_SUMMED = (
+    "flops",
+    "gpu_ms",
+    "decode_ms",
+    "bytes_read",
+    "frame_count",
+    "lost_frames",
+    "duration_s",
+)
+_SHADOW_SUMMED = ("shadow_flops", "shadow_gpu_ms")
+
+
+def has_failed(units: Any, failed: Any) -> Any:
+    """Whether a video of so many units, so many of them failed, counts as failed.
+
+    The line is that of damage within a unit: what is more than half lost is not worth a label.
+    Works on numbers and on arrays.
+    """
+    return 2 * failed > units
+
+
+@dataclass
+class _Sums:
+    """What the units of one recording that have come so far add up to."""
+
+    units: int = 0
+    failed: int = 0
+    clips: int = 0
+    attempts: int = 0
+    scores: np.ndarray | None = None
+    sums: Counter[str] = field(default_factory=Counter)
+    errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, unit: dict[str, Any], views: int) -> None:
+        self.units += 1
+        self.attempts = max(self.attempts, unit["attempts"])
+        for name in (*_SUMMED, *_SHADOW_SUMMED):
+            self.sums[name] += unit[name] or 0
+        if unit["status"] == "failed":
+            self.failed += 1
+            self.errors[unit["error_type"], unit["error"]] += 1
+            return
+        self.clips += views
+        weighted = np.array(unit["scores"], dtype=np.float64) * views
+        self.scores = weighted if self.scores is None else self.scores + weighted
+
+
+class Recordings:
+    """Adds up the units of recordings; a recording's row is made when its last unit has come.
+
+    Args:
+        run: whose manifest tells how many units each recording has.
+        labels: names of the classes.
+    """
+
+    def __init__(self, run: RunDirectory, labels: Sequence[str]) -> None:
+        self._labels = labels
+        self._places = {label: place for place, label in reversed(list(enumerate(labels)))}
+        self._expected = _stretches_by_video(run)
+        self._open: dict[str, _Sums] = {}
+
+    def add(self, units: pa.Table) -> list[dict[str, Any]]:
+        """Takes stretches (UNITS_SCHEMA); gives the rows of the recordings that are complete."""
+        views = pc.fill_null(pc.list_value_length(units["views"]), 0).to_pylist()
+        rows = []
+        for unit, count in zip(units.drop_columns(["views"]).to_pylist(), views, strict=True):
+            video = unit["video_id"]
+            sums = self._open.setdefault(video, _Sums())
+            sums.add(unit, count)
+            if sums.units == self._expected[video]:
+                rows.append(self._row(unit, self._open.pop(video)))
+        return rows
+
+    def _row(self, unit: dict[str, Any], sums: _Sums) -> dict[str, Any]:
+        """The row of a recording, of which `unit` is one."""
+        row = {
+            "video_id": unit["video_id"],
+            "uri": unit["uri"],
+            "size_bytes": unit["size_bytes"],
+            "etag": unit["etag"],
+            "truth": unit["truth"],
+            "truth_id": self._places.get(unit["truth"]),
+            "clips": sums.clips,
+            "attempts": sums.attempts,
+            "units": sums.units,
+            "units_failed": sums.failed,
+            **{name: sums.sums[name] for name in _SUMMED},
+            **{name: sums.sums[name] or None for name in _SHADOW_SUMMED},
+        }
+        if has_failed(sums.units, sums.failed):
+            (kind, words), count = sums.errors.most_common(1)[0]
+            said = f"{sums.failed} of {sums.units} stretches failed, {count} of them: {words}"
+            return row | {"status": "failed", "error_type": kind, "error": said}
+        assert sums.scores is not None
+        ids, scores = top_classes(sums.scores / sums.clips)
+        prediction = {"label": self._labels[ids[0]], "label_id": ids[0], "score": scores[0]}
+        return row | prediction | {"status": "ok", "top_ids": ids, "top_scores": scores}
+
+
+def _stretches_by_video(run: RunDirectory) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for file in run.manifest.files(".parquet"):
+        filesystem, path = file.filesystem()
+        columns = ["video_id", "start_s"]
+        part = pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None)
+        counts.update(part.filter(pc.is_valid(part["start_s"]))["video_id"].to_pylist())
+    return counts

@@ -1,0 +1,91 @@
+"""A run in slices, one after the other, so that each can spend what those before it left.
+
+A unit's id is a hash, and its first digits say which slice it belongs to: every slice is a random
+sample of the archive, the same one whoever asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from pipeline.storage.location import Location
+
+_DIGITS = 12
+_NUMBERS: int = 16**_DIGITS
+
+# With so many slices, of which the last alone has nothing after it to make up for what it would
+# take, a budget bites only at the end. Each costs a start of the graph, and a slice of few units
+# costs more than it tells.
+_SLICES = 8
+_UNITS_PER_SLICE = 64
+
+# Nothing is known of what a view costs in money before some were looked at, so that nothing limits
+# the first slice: it is no larger than it takes to know. Of a small run it is not so small that it
+# might be empty.
+_PILOT = 8, 1024
+
+# A file takes some round trips to object storage, which answers many at once.
+FILES_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The units with low <= unit_id < high, by their first digits.
+
+    Attributes:
+        number: from 0.
+        low: hexadecimal digits.
+        high: hexadecimal digits; None where there is no slice after it.
+    """
+
+    number: int
+    low: str
+    high: str | None
+
+
+def slices_of(units: int, *, pilot: bool = False) -> list[Slice]:
+    """Slices of equal shares for a run of so many units.
+
+    `pilot`: whether a small one is cut off the first.
+    """
+    count = max(1, min(_SLICES, units // _UNITS_PER_SLICE))
+    edges = [number * _NUMBERS // count for number in range(count)]
+    if pilot and units > 1:
+        least, most = _PILOT
+        size = max(min(least, units // 2), min(most, units // (2 * _SLICES)))
+        edges.insert(1, _NUMBERS * size // units)
+    lows = [f"{edge:0{_DIGITS}x}" for edge in edges]
+    return [
+        Slice(number, low, high)
+        for number, (low, high) in enumerate(zip(lows, [*lows[1:], None], strict=True))
+    ]
+
+
+def slice_numbers(unit_ids: Iterable[str], slices: Sequence[Slice]) -> npt.NDArray[np.int64]:
+    """(units,) place in `slices`, which follow one another, of each unit; -1 for none of them."""
+    lows = np.array([each.low for each in slices], dtype=np.bytes_)
+    ids = np.array([unit_id[:_DIGITS] for unit_id in unit_ids], dtype=np.bytes_)
+    numbers = np.searchsorted(lows, ids, side="right") - 1
+    high = slices[-1].high
+    beyond = ids >= high.encode() if high is not None else np.zeros(len(ids), np.bool_)
+    return np.asarray(np.where(beyond, -1, numbers), dtype=np.int64)
+
+
+def units_per_slice(folder: Location, slices: Sequence[Slice]) -> list[int]:
+    """How many of the units of a folder's files each slice holds."""
+
+    def count(file: Location) -> npt.NDArray[np.int64]:
+        filesystem, path = file.filesystem()
+        ids = pq.read_table(path, columns=["unit_id"], filesystem=filesystem, partitioning=None)
+        numbers = slice_numbers(ids["unit_id"].to_pylist(), slices)
+        return np.bincount(numbers[numbers >= 0], minlength=len(slices))
+
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        counts = sum(pool.map(count, folder.files(".parquet")), np.zeros(len(slices), np.int64))
+    return [int(count) for count in counts]

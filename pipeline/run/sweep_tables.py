@@ -1,0 +1,105 @@
+"""Reading trials as arrays, a few units at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import UsageError
+from pipeline.run.run_directory import VARIANTS, RunDirectory
+
+Floats = npt.NDArray[np.float32]
+
+_CHUNK_BYTES = 64 * 1024**2
+_MOST_ROWS = 4096
+_COLUMNS = ["unit_id", "video_id", "truth", "status", "trials"]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What all variants say of some units, those that failed left out.
+
+    Attributes:
+        unit_ids: (n,)
+        video_ids: (n,)
+        truths: (n,) the label that the input gives, None where it gives none.
+        probabilities: by variant (n, views, classes), views clip by clip and crop by crop.
+        flops: by variant (n,) int64 multiply-accumulates of all views.
+        gpu_ms: by variant (n,) float64 device time of all views, milliseconds.
+        failed: units of this chunk that failed.
+    """
+
+    unit_ids: list[str]
+    video_ids: list[str]
+    truths: list[str | None]
+    probabilities: dict[str, Floats]
+    flops: dict[str, npt.NDArray[np.int64]]
+    gpu_ms: dict[str, npt.NDArray[np.float64]]
+    failed: int = 0
+
+
+def read_trials(run: RunDirectory) -> Iterator[Trials]:
+    """Everything that a finished trials run holds, in chunks of bounded size.
+
+    The order of the chunks and of the units in them is that of the files, which tells nothing and
+    is another in another run over the same videos.
+
+    Raises:
+        UsageError: the folder holds no finished trials run; said before the first chunk.
+    """
+    if not run.exists() or VARIANTS not in run.load()["identity"]:
+        raise UsageError(f"there are no trials in {run.root.uri}")
+    if not run.success.exists():
+        raise UsageError(f"the trials in {run.root.uri} are not finished; resume them")
+    content = run.load()
+    return _chunks(run, content)
+
+
+def _chunks(run: RunDirectory, content: dict[str, Any]) -> Iterator[Trials]:
+    names = sorted(content["identity"][VARIANTS])
+    classes = len(content["model"]["labels"])
+    protocol = content["identity"]["protocol"]
+    views = protocol["clips"] * protocol["crops"]
+    rows = max(1, min(_MOST_ROWS, _CHUNK_BYTES // (4 * len(names) * views * classes)))
+    for file in run.units.files(".parquet"):
+        filesystem, path = file.filesystem()
+        with pq.ParquetFile(path, filesystem=filesystem) as units:
+            for batch in units.iter_batches(batch_size=rows, columns=_COLUMNS):
+                yield _chunk(pa.Table.from_batches([batch]), names, views, classes)
+
+
+def _chunk(rows: pa.Table, names: list[str], views: int, classes: int) -> Trials:
+    good = rows.filter(pc.equal(rows["status"], "ok"))
+    count = good.num_rows
+    trials = pc.list_flatten(good["trials"]).combine_chunks()
+    shape = (count, len(names))
+    held = _field(trials, "variant").reshape(shape)
+    if (held != np.array(names, dtype=object)).any():
+        raise UsageError(f"the rows hold other variants than run.json, which names {names}")
+    probabilities = pc.list_flatten(pc.struct_field(trials, "probabilities"))
+    said = _numbers(probabilities).reshape(*shape, views, classes)
+    flops, gpu_ms = (_field(trials, name).reshape(shape) for name in ("flops", "gpu_ms"))
+    return Trials(
+        unit_ids=good["unit_id"].to_pylist(),
+        video_ids=good["video_id"].to_pylist(),
+        truths=good["truth"].to_pylist(),
+        probabilities={name: said[:, place] for place, name in enumerate(names)},
+        flops={name: flops[:, place] for place, name in enumerate(names)},
+        gpu_ms={name: gpu_ms[:, place] for place, name in enumerate(names)},
+        failed=rows.num_rows - count,
+    )
+
+
+def _field(trials: Any, name: str) -> npt.NDArray[Any]:
+    return _numbers(pc.struct_field(trials, name))
+
+
+def _numbers(column: Any) -> npt.NDArray[Any]:
+    return np.asarray(column.to_numpy(zero_copy_only=False))

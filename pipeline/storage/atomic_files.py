@@ -1,0 +1,246 @@
+"""Local files that appear under their name whole or not at all.
+
+A file is written under a hidden name in its own folder, flushed to the disk and then renamed. While
+it is written its writer holds a lock on it, so that what a killed process left can be told from
+what another one is just writing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from pipeline.storage.proxy_filesystem import Delegating
+
+_FAILED = "failed_path"
+
+HIDDEN_NAME = re.compile(r"\.writing-[0-9a-f]{16}")
+
+# On a file system without locks age alone tells that a file was left behind.
+_STALE_SECONDS = 24 * 3600
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+class AtomicFiles(Delegating):
+    """The local file system, on which files appear whole or not at all.
+
+    A `pyarrow.parquet.ParquetWriter` that is garbage collected closes the file that it opened by
+    its path, whole or not. Open the file with `open_output_stream`, give the writer that stream,
+    and close the stream last: nobody else then does.
+    """
+
+    protocol = ("file", "local")
+
+    def native(self) -> pafs.FileSystem:
+        """Arrow's own local file system."""
+        return pafs.LocalFileSystem()
+
+    def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
+        """A stream whose file appears when it is closed after having been written well."""
+        return pa.PythonFile(AtomicFile(path), mode="w")
+
+    def open_append_stream(self, path: str, metadata: Any) -> pa.NativeFile:
+        """Refused: what is appended to is there before it is whole."""
+        raise OSError(errno.EOPNOTSUPP, "files here are written whole, never appended to", path)
+
+
+class AtomicFile:
+    """A file being written.
+
+    `close` puts it under its name, unless a write failed, it is called while an exception that came
+    after the opening is being handled (as at the end of a `with` block that failed). The file is
+    then removed without another error, and so is one that nobody closes.
+
+    Raises:
+        OSError: of every method, where the disk fails; nothing is then left under the name.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = os.fspath(path)
+        self._failed = False
+        self._passing = sys.exc_info()[1]
+        with self._failing():
+            self._hidden, descriptor = _create_hidden(os.path.dirname(self._path) or ".")
+        self._file = open(descriptor, "wb")  # noqa: SIM115 (closed by close)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._file.closed
+
+    def writable(self) -> bool:
+        """True: it is there for nothing else."""
+        return True
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
+
+    def write(self, data: Any) -> int:
+        """Writes all of the data."""
+        with self._failing():
+            return self._file.write(data)
+
+    def flush(self) -> None:
+        """Hands what was written to the operating system."""
+        with self._failing():
+            self._file.flush()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Notes a failure, and names the file in what a full disk and the like are reported by."""
+        try:
+            yield
+        except OSError as error:
+            self._failed = True
+            if error.errno is None:
+                raise
+            named = OSError(error.errno, error.strerror, self._path)
+            named.__dict__[_FAILED] = self._path
+            raise named from error
+        except BaseException:
+            self._failed = True
+            raise
+
+    def close(self) -> None:
+        """Puts the file under its name, or removes it if it is not whole."""
+        if self.closed:
+            return
+        passing = sys.exc_info()[1]
+        broken_off = passing is not None and passing is not self._passing
+        if self._failed or broken_off:
+            self.discard()
+            return
+        try:
+            with self._failing():
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                os.replace(self._hidden, self._path)
+        except BaseException:
+            self.discard()
+            raise
+        self._file.close()
+        _sync_folder(os.path.dirname(self._path) or ".")
+
+    def discard(self) -> None:
+        """Removes what was written; nothing appears."""
+        self._failed = True
+        with contextlib.suppress(OSError):
+            os.unlink(self._hidden)
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def __enter__(self) -> AtomicFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.discard()
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file") and not self._file.closed:
+            self.discard()
+
+
+def failed_path(error: OSError) -> str | None:
+    """The file whose writing failed by this error; None for errors of other origin.
+
+    Unlike an error's `filename` it stands in what is sent from process to process, whatever is done
+    to the error's arguments on the way.
+    """
+    return error.__dict__.get(_FAILED)
+
+
+def sweep(folder: str) -> int:
+    """Removes the hidden files in a folder whose writers are gone, and says how many they were.
+
+    Where there is no such folder there is nothing to remove.
+    """
+    removed = 0
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if HIDDEN_NAME.fullmatch(entry.name) and _remove_if_left(entry.path):
+                removed += 1
+    return removed
+
+
+def _create_hidden(folder: str) -> tuple[str, int]:
+    """A new hidden file, locked: its path and descriptor."""
+    while True:
+        path = os.path.join(folder, f".writing-{secrets.token_hex(8)}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o666)
+        except FileExistsError:
+            continue
+        if not _lock(descriptor) or _is_at(path, descriptor):
+            return path, descriptor
+        os.close(descriptor)  # swept away between its creation and its lock
+
+
+def _lock(descriptor: int) -> bool:
+    """Takes the lock; False where the file system has none. Only a sweep holds it, for a moment."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return False
+        raise
+    return True
+
+
+def _is_at(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _remove_if_left(path: str) -> bool:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False  # renamed by now, or another user's
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        old = time.time() - os.fstat(descriptor).st_mtime > _STALE_SECONDS
+        if error.errno not in _NO_LOCKS or not old:
+            os.close(descriptor)
+            return False
+    try:
+        os.unlink(path)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _sync_folder(folder: str) -> None:
+    # Makes the new name last; where a folder cannot be synced the file's content still is.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

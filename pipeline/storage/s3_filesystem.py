@@ -1,0 +1,215 @@
+"""Object storage as Arrow reads and writes it, found and trusted as boto3 finds and trusts it.
+
+Arrow on its own gives up after three attempts within a few seconds, forgets how patient it was told
+to be when it is sent to a worker, takes its credentials along, and knows fewer places to find them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import botocore.exceptions
+import botocore.session
+import pyarrow.fs as pafs
+from botocore.config import Config
+
+from pipeline.storage.proxy_filesystem import Delegating
+
+# Waits grow to 20 s each, so that a minute of refusals is outlasted and several of throttling.
+_ATTEMPTS = 12
+_CONNECT_SECONDS = 10
+_REQUEST_SECONDS = 30
+
+# Credentials that Arrow finds in the same place and renews by itself, under streams that are open.
+_RENEWED_BY_ARROW = {"iam-role", "container-role", "assume-role-with-web-identity"}
+
+_SAID = {
+    "NoSuchBucket": "there is no such bucket",
+    "AccessDenied": "access denied; the credentials in use may not do this",
+    "InvalidAccessKeyId": "the storage does not know the access key",
+    "SignatureDoesNotMatch": "the secret key does not fit the access key",
+    "ExpiredToken": "the credentials have expired",
+    "InvalidToken": "the session token is not valid",
+    "NetworkConnection": "the storage cannot be reached",
+    "SlowDown": "the storage asked to slow down, for longer than was waited",
+}
+_NO_CREDENTIALS = (
+    "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"
+)
+# What Arrow says of answers that another attempt may turn into better ones: regular expressions for
+# `DataContext.retried_io_errors`, beside those that Ray Data has by itself.
+PASSING_ERRORS = (
+    r"AWS Error UNKNOWN \(HTTP status (408|429|5\d\d)\)",
+    "AWS Error REQUEST_TIMEOUT",
+    "AWS Error THROTTLING",
+)
+_ARROW_CODE = re.compile(r"AWS Error ([A-Z_]+)")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a bucket is served.
+
+    Attributes:
+        region: its region.
+        scheme: "https", or "http" where the address of the endpoint says so.
+        host: host, port and path of a server other than AWS; "" for AWS.
+        certificates: file of the authorities to trust; "" for the system's.
+    """
+
+    region: str
+    scheme: str = "https"
+    host: str = ""
+    certificates: str = ""
+
+
+class S3Files(Delegating):
+    """The objects of one server; paths are bucket/key.
+
+    When it is sent to another process it takes no credentials along: they are found there anew.
+    """
+
+    protocol = ("s3",)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__()
+        self.endpoint = endpoint
+        self._session: Any = None
+        self._built: tuple[Any, pafs.FileSystem] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_session": None, "_built": None}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, S3Files) and other.endpoint == self.endpoint
+
+    def __hash__(self) -> int:
+        return hash(self.endpoint)
+
+    def native(self) -> pafs.FileSystem:
+        """Arrow's client, built anew when the credentials were renewed.
+
+        Raises:
+            PermissionError: there are no credentials.
+        """
+        keys = self._keys()
+        if self._built is None or self._built[0] != keys:
+            self._built = (keys, _client(self.endpoint, keys))
+        return self._built[1]
+
+    def create_dir(self, path: str, recursive: bool) -> None:
+        """Nothing: object storage has no folders, and its user may be allowed a prefix alone."""
+
+    def _keys(self) -> Any:
+        """(access key, secret key, session token), or None for those that Arrow finds itself."""
+        if self._session is None:
+            self._session = botocore.session.get_session()
+        try:
+            found = self._session.get_credentials()
+            if found is None:
+                raise PermissionError(_NO_CREDENTIALS)
+            return None if found.method in _RENEWED_BY_ARROW else found.get_frozen_credentials()
+        except (botocore.exceptions.BotoCoreError, RuntimeError) as error:
+            # The latter is what botocore says of a program that gives keys that have expired.
+            raise PermissionError(storage_reason(error)) from error
+
+
+def _client(endpoint: Endpoint, keys: Any) -> pafs.S3FileSystem:
+    settings: dict[str, Any] = {
+        "region": endpoint.region,
+        "scheme": endpoint.scheme,
+        "connect_timeout": _CONNECT_SECONDS,
+        "request_timeout": _REQUEST_SECONDS,
+        "retry_strategy": pafs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+    }
+    if endpoint.host:
+        settings["endpoint_override"] = endpoint.host
+    if endpoint.certificates:
+        settings["tls_ca_file_path"] = endpoint.certificates
+    if keys is not None:
+        settings |= {"access_key": keys.access_key, "secret_key": keys.secret_key}
+        settings |= {"session_token": keys.token} if keys.token else {}
+    return pafs.S3FileSystem(**settings)
+
+
+def s3_filesystem(bucket: str) -> pafs.PyFileSystem:
+    """The Arrow file system that serves a bucket, by the settings of this process.
+
+    Raises:
+        OSError: the settings contradict themselves, such as by a profile that is not there.
+    """
+    settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    return _filesystem(bucket, settings)
+
+
+@lru_cache(maxsize=64)
+def _filesystem(bucket: str, settings: tuple[tuple[str, str], ...]) -> pafs.PyFileSystem:
+    try:
+        return S3Files(_endpoint(bucket)).filesystem()
+    except botocore.exceptions.BotoCoreError as error:
+        raise OSError(f"the storage is not configured: {storage_reason(error)}") from error
+
+
+def _endpoint(bucket: str) -> Endpoint:
+    session = botocore.session.get_session()
+    region = session.get_config_variable("region")
+    certificates = session.get_config_variable("ca_bundle") or ""
+    address = _address(session, Config())
+    if address == _address(session, Config(ignore_configured_endpoint_urls=True)):
+        # Where it cannot be asked, or there is no such bucket, the first use will say so.
+        with contextlib.suppress(OSError):
+            region = pafs.resolve_s3_region(bucket)
+        return Endpoint(region=region or "us-east-1", certificates=certificates)
+    parts = urlsplit(address)
+    return Endpoint(
+        region=region or "us-east-1",
+        scheme=parts.scheme,
+        host=parts.netloc + parts.path.rstrip("/"),
+        certificates=certificates,
+    )
+
+
+def _address(session: Any, config: Config) -> str:
+    region = session.get_config_variable("region") or "us-east-1"
+    # With keys of its own the client, which sends nothing, asks no role or program for any.
+    keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+    client = session.create_client("s3", region_name=region, config=config, **keys)
+    return str(client.meta.endpoint_url)
+
+
+def s3_client(**settings: Any) -> Any:
+    """boto3's client for the same storage.
+
+    Args:
+        settings: of `botocore.config.Config`.
+    """
+    session = botocore.session.get_session()
+    region = session.get_config_variable("region") or "us-east-1"
+    return session.create_client("s3", region_name=region, config=Config(**settings))
+
+
+def storage_reason(error: BaseException) -> str:
+    """What went wrong with a file or object, in one line without credentials.
+
+    Args:
+        error: what boto3, Arrow or the operating system raised.
+    """
+    if isinstance(error, botocore.exceptions.ClientError):
+        code = str(error.response.get("Error", {}).get("Code", "?"))
+        return _SAID.get(code, f"the storage answered {code}")
+    if isinstance(error, botocore.exceptions.NoCredentialsError):
+        return _NO_CREDENTIALS
+    if isinstance(error, botocore.exceptions.CredentialRetrievalError):
+        return f"no credentials came from {error.kwargs['provider']}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    found = _ARROW_CODE.search(lines[0])
+    name = "".join(part.capitalize() for part in found[1].split("_")) if found else ""
+    return _SAID.get(name, lines[0])

@@ -1,0 +1,1 @@
+"""Proof that a run is whole: each unit once, and every table what the units say."""

@@ -1,0 +1,352 @@
+"""Proof that a run is whole: every unit once, every table in agreement with the others."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_tables import Evidence, exact_sum, sum_by
+from pipeline.run.segments import has_failed
+from pipeline.verify.early_exit import looked_at
+from workers.failures import ErrorType
+from workers.inference.unpruned_sample import in_sample
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was checked.
+
+    Attributes:
+        what: the promise, in a few words.
+        problem: what contradicts it, None if it holds.
+    """
+
+    what: str
+    problem: str | None = None
+
+
+def verify(run: RunDirectory) -> list[Check]:
+    """Checks a run that has its tables.
+
+    Raises:
+        UsageError: there is no run here.
+    """
+    run.check_labels()
+    content = run.load()
+    evidence = Evidence(run)
+    checks: list[Check] = []
+
+    def check(what: str, look: Callable[[], str | None]) -> None:
+        try:
+            checks.append(Check(what, look()))
+        except (OSError, pa.ArrowException) as error:
+            checks.append(Check(what, str(error).splitlines()[0]))
+
+    check("manifest: readable, as declared, ids unique", lambda: _manifest(evidence))
+    check("units: as declared, every unit of the manifest exactly once", lambda: _units(evidence))
+    check("units: ok with labels, or failed with a reason of the list", lambda: _outcomes(evidence))
+    check(
+        "checkpoint: names exactly the units that are written", lambda: _checkpoint(run, evidence)
+    )
+    check(
+        "videos: as declared, one row per video, in the state of its units",
+        lambda: _videos(evidence),
+    )
+    check("clips: as declared, the views of every labelled unit", lambda: _clips(evidence, content))
+    if "policy" in content["identity"]:
+        check(
+            "views: looked at in their order, until the policy called the label settled",
+            lambda: looked_at(run, evidence, content),
+        )
+    check("clips: bits in the kept maps are the tokens kept", lambda: _maps(evidence, content))
+    check(
+        "shadow: labelled without pruning is who belongs to the sample, at its cost",
+        lambda: _shadow(evidence, content),
+    )
+    check("FLOPs: units, clips and videos add up to the same", lambda: _flops(evidence))
+    check("run.json: totals are those of the tables", lambda: _totals(evidence, content))
+    return checks
+
+
+def _such(names: pa.Array | pa.ChunkedArray) -> str:
+    return f", such as {', '.join(map(str, names[:_NAMED].to_pylist()))}"
+
+
+def _repeated(ids: pa.ChunkedArray, what: str) -> str | None:
+    counts = ids.value_counts()
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    return f"{len(repeated)} {what} stand more than once{_such(repeated)}" if repeated else None
+
+
+def _manifest(evidence: Evidence) -> str | None:
+    ids = evidence.manifest["unit_id"]
+    return _repeated(ids, "units") if len(ids) else "it has no rows"
+
+
+def _units(evidence: Evidence) -> str | None:
+    written, expected = evidence.units["unit_id"], evidence.manifest["unit_id"]
+    missing = expected.filter(pc.invert(pc.is_in(expected, value_set=written)))
+    if len(missing):
+        return f"{len(missing)} units have no row{_such(missing)}"
+    foreign = written.filter(pa.array(evidence.unit_rows < 0))
+    if len(foreign):
+        return f"{len(foreign)} units are not of this manifest{_such(foreign)}"
+    return _repeated(written, "units")
+
+
+def _outcomes(evidence: Evidence) -> str | None:
+    units = evidence.units
+    reasons = pa.array([str(reason) for reason in ErrorType])
+    labelled = pc.and_(pc.equal(units["status"], "ok"), pc.is_valid(units["label"]))
+    known = pc.is_in(units["error_type"], value_set=reasons)
+    said = pc.fill_null(pc.greater(pc.utf8_length(units["error"]), 0), False)
+    failed = pc.and_(pc.equal(units["status"], "failed"), pc.and_(known, said))
+    neither = pc.invert(pc.fill_null(pc.or_(labelled, failed), False))
+    wrong = units["unit_id"].filter(neither)
+    return f"{len(wrong)} units are neither{_such(wrong)}" if len(wrong) else None
+
+
+def _checkpoint(run: RunDirectory, evidence: Evidence) -> str | None:
+    parts = [pa.chunked_array([], pa.string())]
+    for file in run.checkpoint.files(".parquet"):
+        filesystem, path = file.filesystem()
+        if not path.endswith(".pending.parquet"):
+            with pq.ParquetFile(path, filesystem=filesystem) as opened:
+                parts.append(opened.read(columns=["unit_id"])["unit_id"])
+    confirmed = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
+    written = evidence.units["unit_id"]
+    one, other = pc.unique(confirmed), pc.unique(written)
+    if len(one) != len(other) or not pc.all(pc.is_in(one, value_set=other), min_count=0).as_py():
+        return f"it names {len(one)} units and {len(other)} are written"
+    return None
+
+
+def _videos(evidence: Evidence) -> str | None:
+    videos, rows = evidence.videos, evidence.video_rows
+    count = len(evidence.video_ids)
+    missing = np.setdiff1d(np.arange(count), rows)
+    if len(missing):
+        return f"{len(missing)} videos have no row{_such(evidence.video_ids.take(missing))}"
+    foreign = videos["video_id"].filter(pa.array(rows < 0))
+    if len(foreign):
+        return f"{len(foreign)} videos are not of this manifest{_such(foreign)}"
+    repeated = _repeated(videos["video_id"], "videos")
+    if repeated:
+        return repeated
+    units, failed = _units_by_video(evidence)
+    states = np.where(has_failed(units, failed), "failed", "ok")[rows]
+    said = np.asarray(videos["status"]).astype(str)
+    counted = np.asarray(pc.fill_null(videos["units"], -1)), np.asarray(videos["units_failed"])
+    wrong = (states != said) | (counted[0] != units[rows]) | (counted[1] != failed[rows])
+    names = videos["video_id"].filter(pa.array(wrong))
+    if len(names):
+        return f"{len(names)} videos are in another state than their units{_such(names)}"
+    return None
+
+
+def _units_by_video(evidence: Evidence) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(videos,) numbers of units and of failed units, by units/."""
+    rows = evidence.unit_rows
+    videos = np.where(rows >= 0, evidence.video_of_unit[rows], -1)
+    failed = np.asarray(pc.equal(evidence.units["status"], "failed")).astype(np.int64)
+    count = len(evidence.video_ids)
+    return sum_by(videos, np.ones(len(videos), np.int64), count), sum_by(videos, failed, count)
+
+
+def _clips(evidence: Evidence, content: dict[str, Any]) -> str | None:
+    protocol = content["identity"]["protocol"]
+    unit, clip, crop, *_ = evidence.clips
+    if (unit < 0).any():
+        return f"{int((unit < 0).sum())} views are of units that are not of this manifest"
+    if (crop < 0).any() or (crop >= protocol["crops"]).any() or (clip < 0).any():
+        return "a view has a number that the protocol does not give"
+    order = np.lexsort((crop, clip, unit))
+    same = np.ones(max(len(unit) - 1, 0), dtype=np.bool_)
+    for numbers in (unit, clip, crop):
+        same &= np.diff(numbers[order]) == 0
+    if same.any():
+        return f"{int(same.sum())} views stand twice"
+    found = np.bincount(unit, minlength=len(evidence.manifest))
+    expected = sum_by(
+        evidence.unit_rows, np.asarray(evidence.units["views"]), len(evidence.manifest)
+    )
+    wrong = (found != expected) | ~_allowed(evidence, content["identity"], expected)
+    names = evidence.manifest["unit_id"].filter(pa.array(wrong))
+    if len(names):
+        return f"{len(names)} units have not the views of their protocol{_such(names)}"
+    return _outside(evidence, protocol, unit, clip)
+
+
+def _allowed(
+    evidence: Evidence, identity: dict[str, Any], views: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """(units,) whether a unit of this state may have so many views."""
+    protocol = identity["protocol"]
+    ok = np.zeros(len(evidence.manifest), dtype=np.bool_)
+    rows = evidence.unit_rows
+    ok[rows[rows >= 0]] = np.asarray(pc.equal(evidence.units["status"], "ok"))[rows >= 0]
+    most = protocol["clips"] * protocol["crops"]
+    if "policy" in identity:
+        return np.asarray(np.where(ok, (views > 0) & (views <= most), views == 0))
+    if protocol.get("every_s") is None:
+        return np.asarray(views == np.where(ok, most, 0))
+    # A recording may have grown since it was measured: its last unit goes to its end.
+    endless = np.asarray(pc.is_null(evidence.manifest["end_s"]))
+    some = (views > 0) & (views % protocol["crops"] == 0) & (endless | (views <= most))
+    return np.asarray(np.where(ok, some, views == 0))
+
+
+def _outside(
+    evidence: Evidence,
+    protocol: dict[str, Any],
+    unit: npt.NDArray[np.int64],
+    clip: npt.NDArray[np.int64],
+) -> str | None:
+    """Whether a clip of a timeline starts outside of its unit."""
+    if protocol.get("every_s") is None:
+        return None
+    starts = clip * protocol["every_s"]
+    first = np.asarray(pc.fill_null(evidence.manifest["start_s"], 0.0))[unit]
+    last = np.asarray(pc.fill_null(evidence.manifest["end_s"], np.inf))[unit]
+    slack = 1e-3 * protocol["every_s"]
+    outside = (starts < first - slack) | (starts > last - protocol["every_s"] + slack)
+    names = evidence.manifest["unit_id"].take(np.unique(unit[outside]))
+    return f"clips of {len(names)} units lie outside of them{_such(names)}" if len(names) else None
+
+
+def _maps(evidence: Evidence, content: dict[str, Any]) -> str | None:
+    model = content["model"]
+    for table in evidence.kept_maps():
+        other = pc.any(pc.not_equal(table["flops"], model["flops_per_view"])).as_py()
+        if other and not model["flops_follow_clip"]:
+            return f"a view did not cost the {model['flops_per_view']} FLOPs of this run"
+        maps = table["kept_maps"].combine_chunks()
+        kept = table["tokens_kept"].combine_chunks()
+        if not pc.list_value_length(maps).equals(pc.list_value_length(kept)):
+            return "a view has another number of maps than of stages"
+        shown = _bits(pc.list_flatten(maps))
+        wrong = np.flatnonzero(shown != np.asarray(pc.list_flatten(kept)))
+        if len(wrong):
+            view = pc.list_parent_indices(maps)[int(wrong[0])].as_py()
+            name, said = table["video_id"][view].as_py(), kept[view].as_py()
+            return f"{name} kept {said} and its maps show {_bits(maps[view].values).tolist()}"
+    return None
+
+
+def _bits(packed: pa.BinaryArray) -> npt.NDArray[np.int64]:
+    """Bits that are set in each binary value."""
+    _, offsets, data = packed.buffers()
+    if data is None:
+        return np.zeros(len(packed), np.int64)
+    ends = np.frombuffer(offsets, np.int32)[packed.offset : packed.offset + len(packed) + 1]
+    counts = np.bitwise_count(np.frombuffer(data, np.uint8)[ends[0] : ends[-1]])
+    sums = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+    return np.asarray(np.diff(sums[ends - ends[0]]))
+
+
+def _shadow(evidence: Evidence, content: dict[str, Any]) -> str | None:
+    """Whether units outside the sample were labelled, or some within were not."""
+    share, units = content["identity"].get("shadow", 0.0), evidence.units
+    labelled = np.asarray(pc.is_valid(units["shadow_label_id"]))
+    chosen = np.asarray(pc.equal(units["status"], "ok"))
+    within = [in_sample(unit_id, share) for unit_id in units["unit_id"].to_pylist()]
+    chosen = chosen & np.array(within, dtype=np.bool_)
+    names = units["unit_id"].filter(pa.array(labelled != chosen))
+    if len(names):
+        return f"{len(names)} units were, and do not, or the other way round{_such(names)}"
+    dense = content["model"].get("flops_per_view_unpruned", 0)
+    cost = pc.fill_null(units["shadow_flops"], 0).to_numpy()
+    looked_at = np.where(labelled, np.asarray(units["views"], np.int64), 0)
+    # A policy spares the pruned model views, and not the one that it is compared with.
+    protocol = content["identity"]["protocol"]
+    every = np.where(labelled, protocol["clips"] * protocol["crops"], 0)
+    views = every if "policy" in content["identity"] else looked_at
+    names = units["unit_id"].filter(pa.array(cost != views * dense))
+    if len(names):
+        return f"{len(names)} units did not cost the unpruned model's FLOPs{_such(names)}"
+    return _shadow_elsewhere(evidence, looked_at, cost)
+
+
+def _shadow_elsewhere(
+    evidence: Evidence, views: npt.NDArray[np.int64], cost: npt.NDArray[np.int64]
+) -> str | None:
+    """Whether clips/ and videos/ tell another sample than units/: (units,) its views and FLOPs."""
+    manifest, rows = evidence.manifest, evidence.unit_rows
+    unit, *_, shadowed = evidence.clips
+    told = np.bincount(unit[shadowed & (unit >= 0)], minlength=len(manifest))
+    names = manifest["unit_id"].filter(pa.array(told != sum_by(rows, views, len(manifest))))
+    if len(names):
+        return f"in clips/ {len(names)} units have other views in the sample{_such(names)}"
+    count = len(evidence.video_ids)
+    in_units = sum_by(np.where(rows >= 0, evidence.video_of_unit[rows], -1), cost, count)
+    said = np.asarray(pc.fill_null(evidence.videos["shadow_flops"], 0))
+    names = evidence.video_ids.filter(
+        pa.array(in_units != sum_by(evidence.video_rows, said, count))
+    )
+    return f"in videos/ {len(names)} cost other FLOPs{_such(names)}" if len(names) else None
+
+
+def _flops(evidence: Evidence) -> str | None:
+    count = len(evidence.video_ids)
+    unit, _, _, flops, _ = evidence.clips
+    rows = evidence.unit_rows
+    videos = np.where(rows >= 0, evidence.video_of_unit[rows], -1)
+    in_units = sum_by(videos, np.asarray(pc.fill_null(evidence.units["flops"], 0)), count)
+    in_clips = sum_by(np.where(unit >= 0, evidence.video_of_unit[unit], -1), flops, count)
+    said = np.asarray(pc.fill_null(evidence.videos["flops"], 0))
+    in_videos = sum_by(evidence.video_rows, said, count)
+    wrong = np.flatnonzero((in_units != in_clips) | (in_units != in_videos))
+    if len(wrong):
+        first = int(wrong[0])
+        return (
+            f"{evidence.video_ids[first]}: {in_units[first]} in units, {in_clips[first]} in "
+            f"clips, {in_videos[first]} in videos"
+        )
+    return None if (unit >= 0).all() else "clips of unknown videos"
+
+
+def _totals(evidence: Evidence, content: dict[str, Any]) -> str | None:
+    totals = content.get("totals")
+    if totals is None:
+        return "there are none: the run is not finished"
+    states = Counter(evidence.videos["status"].to_pylist())
+    units = evidence.units
+    same = pc.equal(units["label_id"], units["shadow_label_id"])
+    found = {
+        "videos": len(pc.unique(evidence.videos["video_id"])),
+        "ok": states["ok"],
+        "flops": exact_sum(np.asarray(pc.fill_null(evidence.videos["flops"], 0))),
+        "shadow_units": pc.count(units["shadow_label_id"]).as_py(),
+        "shadow_agreeing": pc.sum(same, min_count=0).as_py(),
+        "shadow_flops": exact_sum(np.asarray(pc.fill_null(units["shadow_flops"], 0))),
+    }
+    said = {name: totals[name] for name in found}
+    return None if found == said else f"it says {json.dumps(said)}, the tables {json.dumps(found)}"
+
+
+def report(checks: list[Check]) -> str:
+    """One line per check, and a verdict."""
+    lines = [
+        f"{'ok  ' if check.problem is None else 'FAIL'}  {check.what}"
+        + (f": {check.problem}" if check.problem else "")
+        for check in checks
+    ]
+    wrong = sum(check.problem is not None for check in checks)
+    lines.append(f"{wrong} of {len(checks)} checks failed" if wrong else "The run is whole.")
+    if wrong:
+        lines.append(
+            "To mend it: delete OUTPUT/_SUCCESS if it is there and run the labelling command again."
+        )
+    return "\n".join(lines)

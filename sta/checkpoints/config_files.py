@@ -1,0 +1,400 @@
+"""Configuration files beside weights: every field is followed or refused by name.
+
+Read are Hugging Face's config.json of VideoMAE, that of VideoMAE V2 on the hub (`model_config`),
+the training arguments in VideoMAE's own files, and preprocessor_config.json. What a field says of
+the model becomes a field of its shape (`ViTConfig`, `SwinConfig`); what the model cannot do is
+refused. Fields that cannot change a label, such as those of training, are passed over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sta.errors import CheckpointError
+from sta.models.base import ACTIVATIONS, MEAN, STD
+from sta.models.swin import SwinConfig
+from sta.models.vit import ViTConfig
+
+Shape = ViTConfig | SwinConfig
+
+# The values that transformers' VideoMAEConfig takes for fields that a file leaves out.
+_DEFAULTS: dict[str, object] = {
+    "image_size": 224,
+    "patch_size": 16,
+    "num_channels": 3,
+    "num_frames": 16,
+    "tubelet_size": 2,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "use_mean_pooling": True,
+}
+
+# transformers' names of activations to those of `sta.models.base.ACTIVATIONS`.
+_ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+assert set(_ACTIVATIONS.values()) == set(ACTIVATIONS)
+
+# Fields of training, of the decoder of pre-training and of transformers' interface, which do not
+# enter a classifier's logits.
+_WITHOUT_EFFECT = {
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"),
+    *("norm_pix_loss", "decoder_num_attention_heads", "decoder_hidden_size"),
+    *("decoder_num_hidden_layers", "decoder_intermediate_size"),
+    *("architectures", "transformers_version", "model_type", "license", "licence"),
+    *("output_hidden_states", "output_attentions", "return_dict", "torchscript"),
+    *("dtype", "torch_dtype", "attn_implementation", "gradient_checkpointing"),
+    *("chunk_size_feed_forward", "is_encoder_decoder", "tie_word_embeddings", "finetuning_task"),
+}
+
+# VideoMAE V2's names to Hugging Face's; the rest of its fields are listed below.
+_V2_NAMES = {
+    "img_size": "image_size",
+    "patch_size": "patch_size",
+    "in_chans": "num_channels",
+    "all_frames": "num_frames",
+    "num_frames": "num_frames",
+    "tubelet_size": "tubelet_size",
+    "embed_dim": "hidden_size",
+    "depth": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "layer_norm_eps": "layer_norm_eps",
+    "qkv_bias": "qkv_bias",
+    "use_mean_pooling": "use_mean_pooling",
+    "num_classes": "num_labels",
+}
+_V2_WITHOUT_EFFECT = {
+    *("drop_rate", "attn_drop_rate", "drop_path_rate", "head_drop_rate", "init_scale", "with_cp"),
+}
+_V2_REQUIRED: dict[str, tuple[object, ...]] = {
+    "qk_scale": (None,),
+    "init_values": (None, 0),
+    "use_learnable_pos_emb": (False,),
+    "cos_attn": (False,),
+    "norm_layer": ("nn.LayerNorm", "LayerNorm"),
+}
+
+# Of preprocessor_config.json: fields that have one allowed value.
+_STEPS = {
+    "do_resize": True,
+    "do_center_crop": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "do_flip_channel_order": False,
+    "offset": False,
+}
+_BILINEAR = 2
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a configuration.
+
+    Attributes:
+        name: as the file names it.
+        meaning: as Hugging Face's VideoMAE names it.
+        value: its value.
+    """
+
+    name: str
+    meaning: str
+    value: object
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """What a configuration says of a model.
+
+    Attributes:
+        shown: what messages call it.
+        content: the JSON object, or the training arguments.
+        fields: those that concern the model, defaults included.
+    """
+
+    shown: str
+    content: Mapping[str, Any]
+    fields: tuple[Field, ...]
+
+    def value(self, meaning: str) -> object:
+        """The value of a field by Hugging Face's name, None where nothing is said."""
+        return next((each.value for each in self.fields if each.meaning == meaning), None)
+
+
+def read_json(path: Path, shown: str) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise CheckpointError(f"cannot read {shown}: {error.strerror}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise CheckpointError(f"cannot read {shown}: it is no valid JSON") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{shown} holds no JSON object")
+    return content
+
+
+def read_config(path: Path, shown: str) -> ConfigFile:
+    """Hugging Face's config.json of VideoMAE, or that of VideoMAE V2 on the hub.
+
+    Raises:
+        CheckpointError: the file cannot be read, is of another model, or has a field that is not
+            known; the message names it.
+    """
+    content = read_json(path, shown)
+    if isinstance(content.get("model_config"), Mapping):
+        return ConfigFile(shown, content, tuple(_v2_fields(content["model_config"], shown)))
+    if content.get("model_type", "videomae") != "videomae":
+        raise _refused(shown, "model_type", content["model_type"], "allowed is 'videomae'")
+    # A file without a model type is not transformers' own, and what it leaves out is not said.
+    defaults = _DEFAULTS if "model_type" in content else {}
+    return ConfigFile(shown, content, tuple(_fields(defaults | content, shown)))
+
+
+def training_arguments(arguments: Mapping[str, Any], shown: str) -> ConfigFile:
+    """What the arguments in a VideoMAE training file say of the model."""
+    fields = [
+        Field(name, meaning, arguments[name])
+        for name, meaning in {
+            "input_size": "image_size",
+            "tubelet_size": "tubelet_size",
+            "use_mean_pooling": "use_mean_pooling",
+        }.items()
+        if arguments.get(name) is not None
+    ]
+    frames, segments = arguments.get("num_frames"), arguments.get("num_segments") or 1
+    if isinstance(frames, int) and isinstance(segments, int):
+        fields.append(Field("num_frames", "num_frames", frames * segments))
+    return ConfigFile(f"{shown} (args)", arguments, tuple(fields))
+
+
+def _fields(content: Mapping[str, Any], shown: str) -> Iterator[Field]:
+    for name, value in content.items():
+        if name in _WITHOUT_EFFECT or name.startswith("_"):
+            continue
+        if name not in _RULES and value is not None:
+            allowed = "this field is not known; remove it if the model does not depend on it"
+            raise _refused(shown, name, value, allowed)
+        if value is not None:
+            yield Field(name, name, value)
+
+
+def _v2_fields(content: Mapping[str, Any], shown: str) -> Iterator[Field]:
+    where = f"{shown} (model_config)"
+    for name, value in content.items():
+        if name in _V2_WITHOUT_EFFECT:
+            continue
+        if name in _V2_REQUIRED:
+            if value not in _V2_REQUIRED[name]:
+                raise _refused(where, name, value, _allowed(_V2_REQUIRED[name]))
+        elif name == "mlp_ratio":
+            yield Field(name, "intermediate_size", value * content.get("embed_dim", math.nan))
+        elif name in _V2_NAMES:
+            yield Field(name, _V2_NAMES[name], value)
+        else:
+            raise _refused(where, name, value, "this field is not known")
+
+
+def configured(shape: Shape, file: ConfigFile, *, classes: int) -> Shape:
+    """The shape of a model as a configuration says it.
+
+    Args:
+        shape: that of the architecture which the weights belong to.
+        file: what is said.
+        classes: size of the head.
+
+    Raises:
+        CheckpointError: a field says what this architecture is not, or what no model here can do;
+            the message names the field, its value and what is allowed.
+    """
+    for field in file.fields:
+        try:
+            shape = _RULES[field.meaning](shape, field.value, classes)
+        except _NotAllowed as error:
+            raise _refused(file.shown, field.name, field.value, str(error)) from None
+        except ValueError as error:  # the shape's own checks
+            raise _refused(file.shown, field.name, field.value, str(error)) from None
+    return shape
+
+
+class _NotAllowed(Exception):  # noqa: N818
+    """A value that cannot be followed; the message says what is allowed."""
+
+
+def _refused(shown: str, name: str, value: object, allowed: str) -> CheckpointError:
+    said = repr(value)
+    said = said if len(said) <= 60 else f"{said[:60]}…"
+    return CheckpointError(f"{shown}: {name} is {said}; {allowed}")
+
+
+def _allowed(values: tuple[object, ...]) -> str:
+    return f"allowed is {' or '.join(map(repr, values))}"
+
+
+_Rule = Callable[[Shape, object, int], Shape]
+
+
+def _whole(value: object) -> int:
+    """A number above 0, also as a pair of equal ones, which is how sides are written."""
+    if isinstance(value, list | tuple) and len(value) == 2 and value[0] == value[1]:
+        value = value[0]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise _NotAllowed("allowed is a whole number above 0")
+    return value
+
+
+def _follow(name: str) -> _Rule:
+    def rule(shape: Shape, value: object, _: int) -> Shape:
+        if not hasattr(shape, name) or not isinstance(getattr(shape, name), int):
+            raise _NotAllowed("the weights are a VideoSwin's, which has no such field")
+        changes: dict[str, Any] = {name: _whole(value)}
+        return dataclasses.replace(shape, **changes)
+
+    return rule
+
+
+def _same(name: str) -> _Rule:
+    def rule(shape: Shape, value: object, _: int) -> Shape:
+        own = getattr(shape, name)
+        if _whole(value) != own:
+            raise _NotAllowed(f"models of these weights' width and depth have {own!r}")
+        return shape
+
+    return rule
+
+
+def _one_of(*values: object) -> _Rule:
+    def rule(shape: Shape, value: object, _: int) -> Shape:
+        if value not in values:
+            raise _NotAllowed(_allowed(values))
+        return shape
+
+    return rule
+
+
+def _activation(shape: Shape, value: object, _: int) -> Shape:
+    if value not in _ACTIVATIONS:
+        raise _NotAllowed(f"allowed are {', '.join(_ACTIVATIONS)}")
+    return _with_vit(shape, activation=_ACTIVATIONS[str(value)])
+
+
+def _norm_eps(shape: Shape, value: object, _: int) -> Shape:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise _NotAllowed("allowed is a number between 0 and 1")
+    return _with_vit(shape, norm_eps=float(value))
+
+
+def _with_vit(shape: Shape, **changes: Any) -> Shape:
+    if not isinstance(shape, ViTConfig):
+        raise _NotAllowed("the weights are a VideoSwin's, which has no such field")
+    return dataclasses.replace(shape, **changes)
+
+
+def _hidden(shape: Shape, value: object, _: int) -> Shape:
+    own = shape.width * shape.mlp_ratio
+    if value != own:
+        raise _NotAllowed(f"models of these weights' width and depth have {own!r}")
+    return shape
+
+
+def _labels(shape: Shape, value: object, classes: int) -> Shape:
+    # VideoMAE V2 writes 0 where it means features without a head.
+    if value not in (0, classes):
+        raise _NotAllowed(f"the weights have {classes} classes")
+    return shape
+
+
+def _pairs(shape: Shape, value: object, _: int) -> Shape:
+    """Names are read elsewhere, where a label file may replace them."""
+    return shape
+
+
+_RULES: dict[str, _Rule] = {
+    "image_size": _follow("image_size"),
+    "num_frames": _follow("frames"),
+    "num_attention_heads": _follow("heads"),
+    "hidden_act": _activation,
+    "layer_norm_eps": _norm_eps,
+    "patch_size": _same("patch_size"),
+    "tubelet_size": _same("tubelet"),
+    "hidden_size": _same("width"),
+    "num_hidden_layers": _same("depth"),
+    "intermediate_size": _hidden,
+    "num_channels": _one_of(3),
+    "use_mean_pooling": _one_of(True),
+    "qkv_bias": _one_of(True, False),
+    "qv_bias": _one_of(True, False),
+    "num_labels": _labels,
+    "id2label": _pairs,
+    "label2id": _pairs,
+    "problem_type": _one_of("single_label_classification"),
+    "pruned_heads": _one_of({}),
+}
+
+
+def check_preprocessing(path: Path, shown: str, shape: Shape) -> list[str]:
+    """What a preprocessor_config.json asks for that differs from what is done, in lines.
+
+    Frames are resized to a short side of `image_size`, bilinear, cropped to squares of it, scaled
+    to 1 and normalized by ImageNet's mean and standard deviation. The sampling protocol says which
+    frames and crops are taken.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    content = read_json(path, shown)
+    size = shape.image_size
+    wanted: dict[str, Callable[[Any], bool]] = {
+        **{name: want.__eq__ for name, want in _STEPS.items()},
+        "image_mean": lambda v: _close(v, MEAN),
+        "image_std": lambda v: _close(v, STD),
+        "rescale_factor": lambda v: _close([v], [1 / 255]),
+        "resample": lambda v: v in (_BILINEAR, "bilinear"),
+        "size": lambda v: v in (size, {"shortest_edge": size}),
+        "crop_size": lambda v: v in (size, {"height": size, "width": size}),
+    }
+    done = {
+        **_STEPS,
+        "image_mean": list(MEAN),
+        "image_std": list(STD),
+        "rescale_factor": "1/255",
+        "resample": f"{_BILINEAR} (bilinear)",
+        "size": {"shortest_edge": size},
+        "crop_size": {"height": size, "width": size},
+    }
+    return [
+        f"{shown}: {name} is {content[name]!r}; the pipeline does {done[name]}"
+        for name, holds in wanted.items()
+        if content.get(name) is not None and not holds(content[name])
+    ]
+
+
+def _close(value: object, want: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == len(want)
+        and all(isinstance(v, int | float) for v in value)
+        and all(math.isclose(v, w, rel_tol=1e-3) for v, w in zip(value, want, strict=True))
+    )

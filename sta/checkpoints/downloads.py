@@ -1,0 +1,253 @@
+"""Downloads: into a cache, once per object and machine, resumed where they broke.
+
+The cache is the folder `checkpoints` under `STA_CACHE`, else under `XDG_CACHE_HOME/sta`, else
+under `~/.cache/sta`. A file in it is whole: it gets its name by a rename after its last byte.
+Processes that want the same object wait for the one that fetches it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sta.checkpoints.remote import ChangedError, Opened, Remote, TransientError
+from sta.errors import CheckpointError
+
+_CHUNK = 1 << 18
+_LONGEST_PAUSE = 30.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a download may take.
+
+    Attributes:
+        seconds: for the whole of it, waiting for another process included.
+        failures: attempts in a row that bring no new byte before it is given up.
+        pause: seconds before the second attempt; doubled before each further one.
+    """
+
+    seconds: float = 3600.0
+    failures: int = 5
+    pause: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.seconds <= 0 or self.failures < 1 or self.pause < 0:
+            raise ValueError(
+                "seconds must be above 0, failures 1 or more and pause 0 or more; got "
+                f"{self.seconds}, {self.failures} and {self.pause}"
+            )
+
+
+def patience() -> Patience:
+    """The default, with `STA_DOWNLOAD_SECONDS` as its time limit where that is set.
+
+    Raises:
+        CheckpointError: the variable holds no positive number.
+    """
+    said = os.environ.get("STA_DOWNLOAD_SECONDS")
+    if said is None:
+        return Patience()
+    try:
+        return Patience(seconds=float(said))
+    except ValueError:
+        raise CheckpointError(
+            f"STA_DOWNLOAD_SECONDS must be a number of seconds above 0; got {said!r}"
+        ) from None
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept; it need not exist."""
+    if own := os.environ.get("STA_CACHE"):
+        return Path(own).expanduser() / "checkpoints"
+    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(shared).expanduser() / "sta" / "checkpoints"
+
+
+def fetch(source: Remote, limits: Patience | None = None) -> Path:
+    """The object's bytes as a local file, from the cache where they are there already.
+
+    The server is asked each time which version it holds, so a replaced object is never mistaken for
+    the old one. An object without a version (neither ETag nor modification time) is fetched anew
+    each time.
+
+    Args:
+        source: the object.
+        limits: how long to try; `patience()` if not given.
+
+    Raises:
+        CheckpointError: it cannot be had within the limits, or not be written to the cache.
+    """
+    limits = limits or patience()
+    folder = cache_folder()
+    download = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _only_one(folder / f"{source.identity}.lock", source, limits) as deadline:
+            download = _Download(source, folder, limits, deadline)
+            return download.run()
+    except OSError as error:
+        reason = f": {error.strerror}"
+        if error.errno == errno.ENOSPC:
+            needed = f"; {download.size:,} are needed" if download else ""
+            reason = f" (no space left: {_free(folder):,} bytes are free{needed})"
+        raise CheckpointError(
+            f"cannot keep {source.shown} in the cache {folder}{reason}; STA_CACHE names another "
+            "folder"
+        ) from error
+
+
+def _free(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+@contextmanager
+def _only_one(path: Path, source: Remote, limits: Patience) -> Iterator[float]:
+    """Holds a lock that other processes respect; gives the time at which patience ends."""
+    deadline = time.monotonic() + limits.seconds
+    with path.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise CheckpointError(
+                        f"another process has been downloading {source.shown} for "
+                        f"{limits.seconds:.0f} s"
+                    ) from None
+                time.sleep(0.1)
+        yield deadline
+
+
+class _Download:
+    """One object on its way into the cache, by the process that holds its lock."""
+
+    def __init__(self, source: Remote, folder: Path, limits: Patience, deadline: float) -> None:
+        self.source = source
+        self.folder = folder
+        self.limits = limits
+        self.deadline = deadline
+        self.arrived = self.size = 0
+        self.version = ""
+
+    def run(self) -> Path:
+        failures = 0
+        while True:
+            before = self.arrived
+            try:
+                return self._attempt()
+            except ChangedError:
+                self._forget()
+                reason, failures = "it keeps changing", failures + 1
+            except TransientError as error:
+                failures = 1 if self.arrived > before else failures + 1
+                reason = str(error)
+            pause = min(self.limits.pause * 2 ** (failures - 1), _LONGEST_PAUSE)
+            if failures >= self.limits.failures:
+                raise self._given_up(reason)
+            if time.monotonic() + pause > self.deadline:
+                raise self._given_up(f"{self.limits.seconds:.0f} s have passed; {reason}")
+            time.sleep(pause)
+
+    def _given_up(self, reason: str) -> CheckpointError:
+        kept = self.arrived if self.version else 0
+        hint = f" ({kept:,} bytes are kept; the next attempt goes on from there)" if kept else ""
+        return CheckpointError(f"cannot download {self.source.shown}: {reason}{hint}")
+
+    def _forget(self, but: Path | None = None) -> None:
+        """Removes what is left of broken downloads of the object's other versions."""
+        for partial in self.folder.glob(f"{self.source.identity}-*.partial"):
+            if partial != but:
+                partial.unlink()
+
+    def _attempt(self) -> Path:
+        opened = self.source.open(0, "")
+        self.version, self.size = opened.version, opened.size
+        with closing(opened.body):
+            whole, partial = self._paths(opened)
+            if opened.version and whole.is_file() and whole.stat().st_size == opened.size:
+                return whole
+            have = partial.stat().st_size if opened.version and partial.is_file() else 0
+            if not 0 < have <= opened.size:
+                self._write(opened, partial)
+        if 0 < have < opened.size:
+            self._resume(have, opened, partial)
+        self._finish(partial, whole, opened.size)
+        return whole
+
+    def _paths(self, opened: Opened) -> tuple[Path, Path]:
+        version = hashlib.sha256(f"{opened.version} {opened.size}".encode()).hexdigest()[:16]
+        stem = f"{self.source.identity}-{version}"
+        return self.folder / stem, self.folder / f"{stem}.partial"
+
+    def _resume(self, have: int, first: Opened, partial: Path) -> None:
+        rest = self.source.open(have, first.version)
+        with closing(rest.body):
+            # A changed object, or one of a server without ranges, comes from its first byte.
+            if (rest.version, rest.size) != (first.version, first.size):
+                raise ChangedError
+            if rest.start not in (0, have):
+                raise TransientError("the server sent another range than was asked for")
+            self._write(rest, partial)
+
+    def _write(self, opened: Opened, partial: Path) -> None:
+        self._forget(but=partial)
+        done = opened.start
+        progress = _Progress(self.source.shown, opened.size)
+        with partial.open("r+b" if done else "wb") as file, closing(progress):
+            file.truncate(done)
+            file.seek(done)
+            while chunk := opened.body.read(_CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                self.arrived = max(self.arrived, done)
+                progress.show(done)
+                if done > opened.size:
+                    break
+                if done < opened.size and time.monotonic() > self.deadline:
+                    raise self._given_up(f"{self.limits.seconds:.0f} s have passed")
+        if done > opened.size:
+            partial.unlink()
+            raise TransientError(f"more than the {opened.size:,} bytes that were announced came")
+        if done < opened.size:
+            raise TransientError(f"{done:,} of {opened.size:,} bytes came")
+
+    def _finish(self, partial: Path, whole: Path, size: int) -> None:
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+            if os.fstat(file.fileno()).st_size != size:
+                raise TransientError(f"the file is not {size:,} bytes long")
+        partial.replace(whole)
+
+
+class _Progress:
+    """A line on a terminal's stderr; nothing at all elsewhere."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._name = name.rpartition("/")[2] or name
+        self._size = size
+        self._shown = -1
+        self._on = sys.stderr.isatty()
+
+    def show(self, done: int) -> None:
+        percent = 100 * done // max(self._size, 1)
+        if self._on and percent != self._shown:
+            self._shown = percent
+            said = f"{done / 1e6:,.1f} of {self._size / 1e6:,.1f} MB ({percent}%)"
+            print(f"\r{self._name}: {said}", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._on and self._shown >= 0:
+            print(file=sys.stderr)

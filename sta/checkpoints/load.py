@@ -1,0 +1,338 @@
+"""Checkpoints: from a source to a model with its weights and labels, and back to a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sta.checkpoints.config_files import ConfigFile, read_config, training_arguments
+from sta.checkpoints.containers import Contents, unwrap
+from sta.checkpoints.labels import hugging_face_labels
+from sta.checkpoints.labels import labels_fingerprint as labels_fingerprint
+from sta.checkpoints.labels import read_labels as read_labels
+from sta.checkpoints.layouts import renamed, unwrapped
+from sta.checkpoints.licenses import stated_license
+from sta.checkpoints.pickles import load_pickle
+from sta.checkpoints.sources import DEMO_CHECKPOINT as DEMO_CHECKPOINT
+from sta.checkpoints.sources import Located, WeightFile, locate
+from sta.checkpoints.weights import Weights, model_of_weights
+from sta.errors import CheckpointError as CheckpointError
+from sta.models.architectures import ARCHITECTURES, architecture_config, model_of
+from sta.models.base import VideoModel
+from sta.pruning import Pruning
+
+_OURS = "sta.architecture"
+_SHAPE = "sta.shape"
+_LABELS = "sta.checkpoints.labels"
+_ORIGIN = "sta.origin"
+_LICENCE = "sta.licence"
+_SOURCE = "sta.source_fingerprint"
+_LFS_POINTER = b"version https://git-lfs"
+
+_log = logging.getLogger(__name__)
+_said: set[str] = set()
+
+
+def load_model(
+    source: str | Path,
+    *,
+    pruning: Pruning | None = None,
+    architecture: str | None = None,
+    labels: Path | None = None,
+    patient: bool = False,
+) -> VideoModel:
+    """A model with the weights of a checkpoint, in evaluation mode and float32.
+
+    The layout is told from the parameter names: VideoMAE's own (.pth, also those of VideoMAE V2),
+    Hugging Face's VideoMAE (safetensors or .bin, whole or sharded), VideoSwin's own, mmaction2's
+    of either, torchvision's swin3d, or a file that `save_checkpoint` wrote; each also in the
+    wrappings that trainers save it in. Every field of a config.json beside the weights is followed
+    or refused. What was chosen or corrected, and the license where one is stated, is logged once.
+
+    Args:
+        source: a file, a directory in Hugging Face's layout, a hub id "owner/name[@revision]",
+            s3://bucket/key, an https:// address, or "demo" for the demonstration model that comes
+            with this package.
+        pruning: None or r = 0 for the unpruned model.
+        architecture: expected architecture; told from the shapes if not given.
+        labels: file with class names in a form that `read_labels` knows; replaces the checkpoint's
+            own.
+        patient: whether to go on trying where a server cannot be reached at all, as a job that has
+            begun should. Without, that is said within ten seconds.
+
+    Raises:
+        CheckpointError: no such checkpoint, a layout that is not known, shapes that do not fit, a
+            configuration that cannot be followed, or labels that do not match the head.
+        UnsafePickle: a pickle that holds more than tensors.
+        ValueError: the pruning does not fit the architecture.
+    """
+    weights = read_weights(source, patient=patient)
+    model = build_model(weights, pruning=pruning, architecture=architecture, labels=labels)
+    if weights.licence:
+        _say(f"{weights.shown}: license {weights.licence}")
+    return model
+
+
+def build_model(
+    weights: Weights,
+    *,
+    pruning: Pruning | None = None,
+    architecture: str | None = None,
+    labels: Path | None = None,
+) -> VideoModel:
+    """The model of weights that have been read; see `load_model`."""
+    if architecture is not None and architecture not in ARCHITECTURES:
+        raise ValueError(
+            f"unknown architecture {architecture!r}; there are {', '.join(sorted(ARCHITECTURES))}"
+        )
+    found = model_of_weights(weights)
+    if architecture is not None and architecture != found.architecture:
+        raise CheckpointError(
+            f"{weights.shown} holds the shapes of {found.architecture}, not of {architecture}"
+        )
+    names = _labels(labels, weights)
+    model = model_of(
+        found.shape, found.architecture, num_classes=weights.classes, pruning=pruning
+    ).eval()
+    _assign(model, weights.tensors, weights.shown)
+    model.labels = names
+    model.fingerprint = weights.fingerprint
+    model.notes = weights.notes + found.notes
+    for line in model.notes:
+        _say(line)
+    return model
+
+
+def _say(line: str) -> None:
+    """Logs a line once per process."""
+    if line not in _said:
+        _said.add(line)
+        _log.warning("%s", line)
+
+
+def save_checkpoint(
+    model: VideoModel,
+    path: Path,
+    *,
+    labels: list[str] | tuple[str, ...],
+    origin: str,
+    dtype: torch.dtype = torch.float32,
+    licence: str = "",
+    source_fingerprint: str = "",
+) -> None:
+    """Writes a model as safetensors with its shape, labels and origin in the metadata.
+
+    Args:
+        model: the model.
+        path: the file, replaced if it is there.
+        labels: class names in the order of the head.
+        origin: where the weights came from.
+        dtype: of the parameters in the file.
+        licence: of the weights, "" for those made by this package.
+        source_fingerprint: of the checkpoint that the weights were read from, if they were.
+
+    Raises:
+        CheckpointError: the number of labels is not that of the head.
+    """
+    if len(labels) != model.head.out_features:
+        raise CheckpointError(
+            f"the head has {model.head.out_features} classes and {len(labels)} labels were given"
+        )
+    tensors = {name: t.detach().to(dtype).contiguous() for name, t in model.state_dict().items()}
+    metadata = {
+        "format": "pt",
+        _OURS: model.architecture,
+        _LABELS: json.dumps(list(labels)),
+        _ORIGIN: origin,
+    }
+    if differs := _differing(model):
+        metadata[_SHAPE] = json.dumps(differs)
+    metadata |= {_LICENCE: licence} if licence else {}
+    metadata |= {_SOURCE: source_fingerprint} if source_fingerprint else {}
+    save_file(tensors, str(path), metadata=metadata)
+
+
+def _differing(model: VideoModel) -> dict[str, object]:
+    """In what a model's shape differs from that of its architecture."""
+    own, usual = architecture_config(model.config), ARCHITECTURES.get(model.architecture)
+    if usual is None:
+        return {}
+    usual_values = dataclasses.asdict(usual)
+    return {k: v for k, v in dataclasses.asdict(own).items() if v != usual_values[k]}
+
+
+def read_weights(source: str | Path, *, patient: bool = False) -> Weights:
+    """What a checkpoint holds, under our names; see `load_model` for sources and errors."""
+    located = locate(str(source), patient=patient)
+    shown = located.files[0].shown if len(located.files) == 1 else located.origin
+    metadata: dict[str, str] = {}
+    contents = Contents({})
+    for file in located.files:
+        read, own = _read_file(file)
+        if twice := sorted(contents.tensors.keys() & read.tensors.keys()):
+            raise CheckpointError(f"{shown} holds {twice[0]} in two of its files")
+        contents = Contents(
+            contents.tensors | read.tensors,
+            contents.arguments or read.arguments,
+            contents.notes + read.notes,
+        )
+        metadata |= own
+    bare = unwrapped(contents.tensors, shown)
+    layout, tensors = renamed(bare, shown)
+    config = _config(located, contents, shown)
+    if config is not None and False in (config.value("qv_bias"), config.value("qkv_bias")):
+        _without_biases(tensors)
+    ours = _OURS in metadata
+    labels, problem = _own_labels(metadata, config)
+    preprocessor = located.beside.preprocessor
+    return Weights(
+        tensors=tensors,
+        family=layout.family,
+        layout="our own" if ours else layout.title,
+        labels=labels,
+        fingerprint=_fingerprint([file.path for file in located.files]),
+        origin=metadata.get(_ORIGIN, located.origin),
+        licence=metadata.get(_LICENCE, "") if ours else _license(metadata, located, config),
+        shown=shown,
+        config=config,
+        preprocessor=(preprocessor, _shown(preprocessor, located)) if preprocessor else None,
+        positions={
+            bare.origins[name]: tensor
+            for name, tensor in bare.tensors.items()
+            if name in ("pos_embed", "videomae.embeddings.position_embeddings")
+        },
+        shape=json.loads(metadata.get(_SHAPE, "{}")),
+        hub_id=located.hub_id,
+        labels_problem=problem,
+        notes=located.notes + contents.notes + bare.notes,
+    )
+
+
+def _shown(path: Path, located: Located) -> str:
+    return f"{located.origin}/{path.name}" if located.hub_id else str(path)
+
+
+def _config(located: Located, contents: Contents, shown: str) -> ConfigFile | None:
+    """What a configuration beside the weights or in their file says."""
+    path = located.beside.config
+    if path is not None:
+        return read_config(path, _shown(path, located))
+    return training_arguments(contents.arguments, shown) if contents.arguments else None
+
+
+def _license(metadata: Mapping[str, str], located: Located, config: ConfigFile | None) -> str:
+    return stated_license(
+        metadata,
+        card=located.beside.card,
+        config=config.content if config is not None and located.beside.config else None,
+        hub_id=located.hub_id,
+    )
+
+
+def _without_biases(tensors: dict[str, Tensor]) -> None:
+    """Adds the zeros that a model without biases of queries and values amounts to."""
+    for name in [name for name in tensors if name.endswith(".attn.qkv.weight")]:
+        block, weight = name.removesuffix("qkv.weight"), tensors[name]
+        for bias in ("q_bias", "v_bias"):
+            tensors.setdefault(f"{block}{bias}", weight.new_zeros(weight.shape[1]))
+
+
+def _read_file(file: WeightFile) -> tuple[Contents, dict[str, str]]:
+    """Contents and metadata of one file under its own names."""
+    try:
+        with file.path.open("rb") as start:
+            if start.read(len(_LFS_POINTER)) == _LFS_POINTER:
+                raise CheckpointError(
+                    f"{file.shown} is a Git LFS pointer in place of the weights; run git lfs pull"
+                )
+        if not _is_safetensors(file.path):
+            return unwrap(load_pickle(file.path, shown=file.shown), file.shown), {}
+        with safe_open(str(file.path), framework="pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            return Contents(tensors), opened.metadata() or {}
+    except SafetensorError as error:
+        said = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{file.shown} is no whole safetensors file: {said}") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read {file.shown}: {error.strerror}") from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By content: an 8-byte header length, then JSON. Names can be wrong."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return len(head) == 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**27
+
+
+def _fingerprint(paths: list[Path]) -> str:
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    if len(digests) > 1:
+        joined = "".join(f"{digest}\n" for digest in sorted(digests))
+        digests = [hashlib.sha256(joined.encode()).hexdigest()]
+    return f"sha256:{digests[0]}"
+
+
+def _assign(model: VideoModel, tensors: Mapping[str, Tensor], shown: str) -> None:
+    """Copies the tensors into the model, all of them and nothing else."""
+    own = model.state_dict()
+    missing = sorted(own.keys() - tensors.keys())
+    surplus = sorted(tensors.keys() - own.keys())
+    if missing or surplus:
+        said = [f"lacks {', '.join(missing[:3])}"] if missing else []
+        said += [f"has {', '.join(surplus[:3])} besides"] if surplus else []
+        raise CheckpointError(f"{shown} {' and '.join(said)}: not a {model.architecture}")
+    for name, tensor in tensors.items():
+        if tensor.shape != own[name].shape:
+            raise CheckpointError(
+                f"{shown}: {name} has shape {tuple(tensor.shape)} where {model.architecture} "
+                f"has {tuple(own[name].shape)}"
+            )
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+
+
+def _own_labels(
+    metadata: Mapping[str, str], config: ConfigFile | None
+) -> tuple[tuple[str, ...], str]:
+    """Class names that the checkpoint carries, or why they cannot be used."""
+    if _LABELS in metadata:
+        return tuple(json.loads(metadata[_LABELS])), ""
+    by_id = config.content.get("id2label") if config is not None else None
+    if config is None or not by_id:
+        return (), ""
+    try:
+        return hugging_face_labels(by_id, config.shown), ""
+    except CheckpointError as error:
+        return (), str(error)
+
+
+def _labels(path: Path | None, weights: Weights) -> tuple[str, ...]:
+    """Class names: the label file's, else the checkpoint's, else the class indices."""
+    classes, own = weights.classes, weights.labels
+    if path is not None:
+        names = read_labels(path)
+        if len(names) != classes:
+            raise CheckpointError(
+                f"{path} names {len(names)} labels and the checkpoint has {classes} classes"
+            )
+        return names
+    if weights.labels_problem:
+        raise CheckpointError(f"{weights.labels_problem}; a label file can name the classes")
+    if own and len(own) != classes:
+        where = weights.config.shown if weights.config is not None else weights.shown
+        raise CheckpointError(
+            f"{where} names {len(own)} classes (id2label) and the weights have {classes}; a label "
+            "file can name them"
+        )
+    return own or tuple(str(index) for index in range(classes))

@@ -1,0 +1,294 @@
+"""Objects behind https:// and s3:// addresses, opened at a byte.
+
+No message carries a credential: of an address only the scheme, host and path are ever said, and
+of an answer only its status.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import ipaddress
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.message import Message
+from typing import IO, Any, Protocol
+from urllib.parse import urlsplit
+
+from sta.checkpoints.reach import reason
+from sta.errors import CheckpointError
+
+# Of each wait for the network, seconds. The time of a whole download is limited by its caller.
+SOCKET_SECONDS = 30
+
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+
+
+class TransientError(Exception):
+    """The network or the server failed in a way that another attempt may not."""
+
+
+class ChangedError(Exception):
+    """The object is not the one whose beginning was read."""
+
+
+class Body(Protocol):
+    """Bytes on their way."""
+
+    def read(self, amount: int) -> bytes:
+        """At most this many bytes, none at the end."""
+
+    def close(self) -> None:
+        """Ends the connection."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An answer whose body has not been read.
+
+    Attributes:
+        start: the byte of the object that the body begins with.
+        size: of the whole object, bytes.
+        version: ETag or modification time; "" where the server names neither.
+        body: the bytes from `start` on.
+    """
+
+    start: int
+    size: int
+    version: str
+    body: Body
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An object at an address.
+
+    Attributes:
+        shown: the address without credentials, for messages and origins.
+        identity: digest of what tells the object from others in the cache.
+        open: opens it at a byte of a version; a server may answer with another start or version.
+        server: gives the address of the server that holds it; "" where that is not known.
+    """
+
+    shown: str
+    identity: str
+    open: Callable[[int, str], Opened]
+    server: Callable[[], str]
+
+
+def remote(address: str) -> Remote:
+    """The object at an https:// or s3:// address (http:// of this machine alone).
+
+    Raises:
+        CheckpointError: the address cannot be used; the message names the form that can.
+    """
+    if address.startswith("s3://"):
+        bucket, _, key = address.removeprefix("s3://").partition("/")
+        if not bucket or not key or key.endswith("/"):
+            raise CheckpointError(f"{address} names no object: write s3://bucket/key")
+        found = _S3Object(address, bucket, key)
+        return Remote(address, _digest(address), found, found.server)
+    shown = without_secrets(address)
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        raise CheckpointError(f"{shown} is no valid address") from None
+    if parts.username or parts.password:
+        raise CheckpointError(f"{shown} was given with a user or password; use a presigned address")
+    if not _allowed(address):
+        raise CheckpointError(f"{shown} is not encrypted; use https:// (http:// only of localhost)")
+    # A signature is new each time for the same object, so the query cannot tell objects apart; any
+    # other query can.
+    signed = any(mark in parts.query.lower() for mark in ("signature=", "sig=", "token="))
+    identity = shown if signed else f"{shown}?{parts.query}"
+    server = f"{parts.scheme}://{parts.netloc}"
+    return Remote(shown, _digest(identity), _HTTPObject(address, shown), lambda: server)
+
+
+def without_secrets(address: str) -> str:
+    """A source as messages and files may say it: a web address without user, query, fragment."""
+    scheme, mark, rest = address.partition("://")
+    if not mark or scheme.lower() == "s3":
+        return address
+    for mark in "?#":
+        rest = rest.partition(mark)[0]
+    host, slash, path = rest.partition("/")
+    return f"{scheme.lower()}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _allowed(address: str) -> bool:
+    parts = urlsplit(address)
+    if parts.scheme == "https" and parts.hostname:
+        return True
+    if parts.scheme != "http":
+        return False
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname == "localhost"
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never out of encryption."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        leaves = req.full_url.lower().startswith("https:") and not newurl.startswith("https:")
+        if leaves or not _allowed(newurl):
+            raise CheckpointError(
+                f"{without_secrets(req.full_url)} redirects to an address that is not encrypted"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+@dataclass(frozen=True)
+class _HTTPObject:
+    address: str
+    shown: str
+
+    def __call__(self, start: int, version: str) -> Opened:
+        headers = {"User-Agent": "sta", "Accept-Encoding": "identity"}
+        if start:
+            headers |= {"Range": f"bytes={start}-", "If-Range": version}
+        request = urllib.request.Request(self.address, headers=headers)
+        opener = urllib.request.build_opener(_SafeRedirects)
+        try:
+            answer = opener.open(request, timeout=SOCKET_SECONDS)
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise _status_error(self.shown, error.code) from None
+        except urllib.error.URLError as error:
+            raise TransientError(reason(error)) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise TransientError(reason(error)) from None
+        try:
+            begin, size = _extent(answer.headers, answer.status)
+        except ValueError:
+            answer.close()
+            raise CheckpointError(f"the server of {self.shown} does not say its length") from None
+        return Opened(begin, size, _version(answer.headers), _HTTPBody(answer))
+
+
+@dataclass(frozen=True)
+class _HTTPBody:
+    answer: http.client.HTTPResponse
+
+    def read(self, amount: int) -> bytes:
+        # read1 gives what has arrived; read would wait for the whole amount past any time limit.
+        try:
+            return self.answer.read1(amount)
+        except (OSError, http.client.HTTPException) as error:
+            raise TransientError(reason(error)) from None
+
+    def close(self) -> None:
+        self.answer.close()
+
+
+def _extent(headers: Message, status: int) -> tuple[int, int]:
+    """(first byte, size of the whole object) of an answer; ValueError if it does not say."""
+    if status == 206:
+        unit, _, span = headers.get("Content-Range", "").partition(" ")
+        extent, _, size = span.partition("/")
+        if unit != "bytes":
+            raise ValueError("not a range of bytes")
+        return int(extent.partition("-")[0]), int(size)
+    return 0, int(headers.get("Content-Length", ""))
+
+
+def _version(headers: Message) -> str:
+    # A weak ETag promises the same meaning and not the same bytes, so nothing is joined under it.
+    etag = headers.get("ETag", "")
+    return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
+
+
+def _status_error(shown: str, status: int, code: str = "") -> Exception:
+    if status in _PASSING:
+        return TransientError(f"the server answered {status}")
+    if status in (412, 416):
+        return ChangedError()
+    meaning = {401: "access refused", 403: "access refused", 404: "no such object", 410: "gone"}
+    named = code if re.fullmatch(r"[A-Za-z]{3,40}", code) else str(status)
+    said = f"{meaning[status]} ({named})" if status in meaning else f"the server answered {named}"
+    return CheckpointError(f"cannot download {shown}: {said}")
+
+
+@dataclass(frozen=True)
+class _S3Object:
+    address: str
+    bucket: str
+    key: str
+
+    def server(self) -> str:
+        try:
+            import boto3
+
+            return str(boto3.session.Session().client("s3").meta.endpoint_url)
+        except Exception:  # opening it says what is missing
+            return ""
+
+    def __call__(self, start: int, version: str) -> Opened:
+        try:
+            import boto3
+            from botocore import exceptions
+            from botocore.config import Config
+        except ImportError:
+            raise CheckpointError(
+                f"{self.address} needs boto3, which is not installed: pip install boto3"
+            ) from None
+        request: dict[str, Any] = {"Bucket": self.bucket, "Key": self.key}
+        if start:
+            request |= {"Range": f"bytes={start}-", "IfMatch": version}
+        config = Config(connect_timeout=10, read_timeout=SOCKET_SECONDS)
+        try:
+            answer = boto3.session.Session().client("s3", config=config).get_object(**request)
+        except exceptions.ClientError as error:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            raise _status_error(self.address, int(status), code) from None
+        except (exceptions.ConnectionError, exceptions.HTTPClientError, OSError) as error:
+            raise TransientError(reason(error)) from None
+        except (exceptions.BotoCoreError, ValueError) as error:
+            raise CheckpointError(
+                f"cannot download {self.address}: {_s3_reason(type(error).__name__)}"
+            ) from None
+        begin, size = start, start + int(answer["ContentLength"])
+        if start and answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
+            begin, size = 0, int(answer["ContentLength"])
+        return Opened(begin, size, str(answer.get("ETag", "")), _S3Body(answer["Body"]))
+
+
+def _s3_reason(kind: str) -> str:
+    if "Credential" in kind:
+        return "no usable credentials for the object storage were found"
+    return f"the object storage is not configured ({kind}); check the AWS_* variables"
+
+
+@dataclass(frozen=True)
+class _S3Body:
+    stream: Any
+
+    def read(self, amount: int) -> bytes:
+        from botocore import exceptions
+
+        try:
+            return bytes(self.stream.read(amount))
+        except (exceptions.BotoCoreError, OSError) as error:
+            raise TransientError(reason(error)) from None
+
+    def close(self) -> None:
+        self.stream.close()

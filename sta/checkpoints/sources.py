@@ -1,0 +1,295 @@
+"""Where the files of a checkpoint come from: a path, a hub repository, https:// or s3://."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sta.checkpoints.downloads import fetch
+from sta.checkpoints.reach import reason, unanswered, unreachable
+from sta.checkpoints.remote import Remote, remote, without_secrets
+from sta.errors import CheckpointError
+
+DEMO_CHECKPOINT = Path(__file__).parents[1] / "weights" / "vit_demo.safetensors"
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
+_WHOLE = ("model.safetensors", "pytorch_model.bin")
+_INDEX = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_CONFIG = "config.json"
+_PREPROCESSOR = "preprocessor_config.json"
+_CARD = "README.md"
+_HEAD_SECONDS = 5
+_ADDRESS = re.compile(r"(?i)(https?|s3)://")
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A local file with weights.
+
+    Attributes:
+        path: where it lies.
+        shown: what messages call it: where it came from, without credentials.
+    """
+
+    path: Path
+    shown: str
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What lies beside weights in Hugging Face's layout; None for what does not.
+
+    Attributes:
+        config: config.json.
+        preprocessor: preprocessor_config.json.
+        card: README.md.
+    """
+
+    config: Path | None = None
+    preprocessor: Path | None = None
+    card: Path | None = None
+
+
+@dataclass(frozen=True)
+class Located:
+    """The files of one checkpoint.
+
+    Attributes:
+        files: with its weights; more than one where it is sharded.
+        origin: the source as it may be written down, without credentials.
+        beside: what lies beside them.
+        hub_id: the hub repository "owner/name"; "" where the files are not from the hub.
+        notes: what was chosen, in lines.
+    """
+
+    files: tuple[WeightFile, ...]
+    origin: str
+    beside: Beside = Beside()
+    hub_id: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def locate(source: str, *, patient: bool = False) -> Located:
+    """Finds, and downloads where need be, the files of a checkpoint.
+
+    Args:
+        source: a file; a directory or hub id "owner/name[@revision]" in Hugging Face's layout, the
+            weights whole or sharded; an https:// address; s3://bucket/key; or "demo".
+        patient: whether to go on trying where the server cannot be reached at all, as a job that
+            has begun should. Without, that is said within ten seconds.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it cannot be downloaded.
+    """
+    if _ADDRESS.match(source):
+        found = remote(source)
+        if not patient:
+            _check_reachable(found)
+        return Located((WeightFile(fetch(found), found.shown),), found.shown)
+    path = DEMO_CHECKPOINT if source == "demo" else Path(source).expanduser()
+    if path.is_file():
+        # A file picked out of Hugging Face's directory keeps what lies beside it.
+        picked = path.name in _WHOLE
+        beside = _beside(lambda name: _present(path.with_name(name))) if picked else Beside()
+        return Located((WeightFile(path, source),), source, beside)
+    if path.is_dir():
+        folder = _Folder(source, "a directory", lambda name: _present(path / name))
+        return folder.located()
+    if _HUB_ID.fullmatch(source):
+        return _Hub(source, patient=patient).located()
+    if "://" in source:
+        raise CheckpointError(
+            f"{without_secrets(source)} cannot be downloaded; use https:// or s3://bucket/key"
+        )
+    raise CheckpointError(
+        f"no checkpoint at {source}: it is no file, no directory and no hub id (owner/name)"
+    )
+
+
+def _present(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _beside(get: Callable[[str], Path | None]) -> Beside:
+    return Beside(get(_CONFIG), get(_PREPROCESSOR), get(_CARD))
+
+
+def _check_reachable(found: Remote) -> None:
+    server = found.server()
+    if server and (why := unreachable(server)):
+        raise CheckpointError(
+            f"cannot download {found.shown}: {without_secrets(server)} cannot be reached ({why}). "
+            "Check the address and the network, set HTTPS_PROXY, or name a local copy"
+        )
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder in Hugging Face's layout, whose files are had by name.
+
+    Attributes:
+        source: what the user named.
+        kind: what it is, for messages.
+        get: gives the file of a name, None where there is none.
+    """
+
+    source: str
+    kind: str
+    get: Callable[[str], Path | None]
+
+    def located(self) -> Located:
+        """Its files.
+
+        Raises:
+            CheckpointError: there are no weights among them, or not all.
+        """
+        for whole, index in zip(_WHOLE, _INDEX, strict=True):
+            names = [whole]
+            weights = self.get(whole)
+            if weights is None:
+                listing = self.get(index)
+                if listing is None:
+                    continue
+                names = _shards(listing, f"{self.source}/{index}")
+            files = []
+            for name in names:
+                path = weights or self.get(name)
+                if path is None:
+                    raise CheckpointError(f"{self.source} lacks {name}, which its {index} names")
+                files.append(WeightFile(path, f"{self.source}/{name}"))
+            return Located(tuple(files), self.source, _beside(self.get))
+        raise CheckpointError(f"{self.source} is {self.kind} without {' or '.join(_WHOLE)}")
+
+
+def _shards(index: Path, shown: str) -> list[str]:
+    """Names of the files that an index spreads the parameters over."""
+    try:
+        by_parameter = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted(set(by_parameter.values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(f"{shown} is no index of shards") from None
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*", name):
+            raise CheckpointError(f"{shown} names {name!r}, which is no file beside it")
+    if not names:
+        raise CheckpointError(f"{shown} names no files")
+    return names
+
+
+class _Hub:
+    """A repository on the hub: downloaded, or out of the hub's cache where it cannot be reached."""
+
+    def __init__(self, hub_id: str, *, patient: bool) -> None:
+        self.hub_id = hub_id
+        self.repository, _, revision = hub_id.partition("@")
+        self.revision = revision or None
+        self.offline = self._offline()
+        if patient and self.offline and not self._is_cached():
+            self.offline = ""  # the hub's client tries for longer
+
+    def located(self) -> Located:
+        """Its files.
+
+        Raises:
+            CheckpointError: it has no weights, or it cannot be downloaded.
+        """
+        if self.offline and not self._is_cached():
+            raise CheckpointError(self._out_of_reach())
+        get = self._cached if self.offline else self._downloaded
+        found = _Folder(self.hub_id, "a hub repository", get).located()
+        notes = (f"{self.hub_id}: {self.offline}; loads the copy in the hub's cache",)
+        return dataclasses.replace(
+            found, hub_id=self.repository, notes=notes if self.offline else ()
+        )
+
+    def _server(self) -> str:
+        from huggingface_hub import hf_hub_url
+
+        scheme, _, rest = hf_hub_url(self.repository, _CONFIG).partition("://")
+        return f"{scheme}://{rest.partition('/')[0]}"
+
+    def _offline(self) -> str:
+        """Why the hub is out of reach, "" if it is not."""
+        from huggingface_hub import constants, get_session
+
+        if constants.HF_HUB_OFFLINE:
+            return "HF_HUB_OFFLINE is set"
+        server = self._server()
+        why = unanswered(lambda: get_session().head(server, timeout=_HEAD_SECONDS))
+        return f"{server} cannot be reached ({why})" if why else ""
+
+    def _out_of_reach(self) -> str:
+        from huggingface_hub import constants
+
+        return (
+            f"cannot load {self.hub_id}: it is no file or directory here, {self.offline}, and it "
+            f"is not in the cache {constants.HF_HUB_CACHE}. Name a directory that holds it, set "
+            "HF_HOME to a cache that does, HF_ENDPOINT to a mirror, or HTTPS_PROXY to a proxy"
+        )
+
+    def _is_cached(self) -> bool:
+        """Whether the cache holds weights, and the configuration if the repository has one."""
+        from huggingface_hub import try_to_load_from_cache
+
+        # Without its configuration it would be another model.
+        config = try_to_load_from_cache(self.repository, _CONFIG, revision=self.revision)
+        return config is not None and any(map(self._cached, _WHOLE + _INDEX))
+
+    def _cached(self, name: str) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.repository, name, revision=self.revision)
+        return Path(found) if isinstance(found, str) else None
+
+    def _downloaded(self, name: str) -> Path | None:
+        """A file of the repository; None where it has none."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.constants import HF_HUB_CACHE
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            HfHubHTTPError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+
+        try:
+            with _hub_is_silent():
+                return Path(hf_hub_download(self.repository, name, revision=self.revision))
+        except LocalEntryNotFoundError as error:
+            self.offline = f"{self._server()} cannot be reached ({reason(error)})"
+            raise CheckpointError(self._out_of_reach()) from error
+        except EntryNotFoundError:
+            return None
+        except RepositoryNotFoundError as error:
+            raise CheckpointError(
+                f"the hub has no repository {self.repository}, or HF_TOKEN may not read it"
+            ) from error
+        except RevisionNotFoundError as error:
+            raise CheckpointError(
+                f"{self.repository} has no revision {self.revision} on the hub"
+            ) from error
+        except (HfHubHTTPError, OSError) as error:
+            what = type(error).__name__
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                what = f"no space left in {HF_HUB_CACHE}; HF_HOME names another folder"
+            raise CheckpointError(f"cannot download {self.hub_id} from the hub: {what}") from error
+
+
+@contextmanager
+def _hub_is_silent() -> Iterator[None]:
+    """Keeps the hub's client from logging each of its attempts; errors are raised and said once."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

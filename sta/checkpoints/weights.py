@@ -1,0 +1,243 @@
+"""What a checkpoint holds, and the shape of the model that it belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, allclose
+
+from sta.checkpoints.config_files import ConfigFile, Shape, check_preprocessing, configured
+from sta.checkpoints.layouts import Family
+from sta.errors import CheckpointError
+from sta.models.architectures import ARCHITECTURES
+from sta.models.swin import SwinConfig
+from sta.models.vit import ViTConfig, sincos_table
+
+# MCG-NJU's small models on the hub: their configuration has 16 heads and their weights were trained
+# with 6. The fields of the decoder and the classes tell it from a user's own small model.
+_SMALL = {
+    "hidden_size": 384,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 16,
+    "decoder_hidden_size": 192,
+    "decoder_num_hidden_layers": 12,
+    "decoder_num_attention_heads": 3,
+    "decoder_intermediate_size": 768,
+}
+_SMALL_HUB_ID = "MCG-NJU/videomae-small"
+_SMALL_CLASSES = {
+    400: ("abseiling", "zumba"),
+    174: (
+        "Approaching something with your camera",
+        "Wiping something off of something",
+    ),
+}
+_SMALL_HEADS = 6
+
+# Of positions in a file, whose tensors may be of half precision.
+_POSITIONS = 1e-2
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a checkpoint holds, under our names.
+
+    Attributes:
+        tensors: parameters by name.
+        family: the backbone they belong to.
+        layout: what kind of checkpoint it was.
+        labels: class names in the order of the head, empty if the checkpoint carries none.
+        fingerprint: "sha256:" and the digest of the weight file; of several files, the digest of
+            what `sha256sum` prints for their sorted digests, one per line.
+        origin: where the weights came from, without credentials.
+        licence: where one is stated, and by what; "" elsewhere.
+        shown: what messages call the checkpoint.
+        config: what a configuration beside or in the file says of the model.
+        preprocessor: preprocessor_config.json beside the weights, and what messages call it.
+        positions: tables of positions (..., N, d) by name, which the model rebuilds.
+        shape: of a file that `save_checkpoint` wrote, what differs from its architecture's.
+        hub_id: the hub repository that the weights come from.
+        labels_problem: why the class names that the checkpoint carries cannot be used.
+        notes: what was chosen of several things, in lines.
+    """
+
+    tensors: dict[str, Tensor]
+    family: Family
+    layout: str
+    labels: tuple[str, ...]
+    fingerprint: str
+    origin: str
+    licence: str
+    shown: str
+    config: ConfigFile | None = None
+    preprocessor: tuple[Path, str] | None = None
+    positions: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    shape: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    hub_id: str = ""
+    labels_problem: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        """Size of the head."""
+        return int(self.tensors["head.weight"].shape[0])
+
+
+@dataclass(frozen=True)
+class Found:
+    """The model that weights belong to.
+
+    Attributes:
+        architecture: its name.
+        shape: its shape, which may differ from the architecture's in what weights do not tell.
+        notes: what was corrected, in lines.
+    """
+
+    architecture: str
+    shape: Shape
+    notes: tuple[str, ...] = ()
+
+
+def architecture_of(weights: Weights) -> str:
+    """The architecture with these shapes.
+
+    Raises:
+        CheckpointError: there is none; the message lists those there are.
+    """
+    find = _find_vit if weights.family == "vit" else _find_swin
+    width = weights.tensors["patch_embed.proj.weight"].shape[0]
+    return find(weights.tensors, width, weights.shown)
+
+
+def model_of_weights(weights: Weights) -> Found:
+    """The architecture, the shape that the configuration says, and what of it was corrected.
+
+    Raises:
+        CheckpointError: the shapes are of no known architecture, or what the configuration or the
+            positions say cannot be followed.
+    """
+    architecture = architecture_of(weights)
+    shape = _with_key_bias(ARCHITECTURES[architecture], weights)
+    notes: tuple[str, ...] = ()
+    if weights.config is not None:
+        shape = configured(shape, weights.config, classes=weights.classes)
+    if isinstance(shape, ViTConfig) and (why := _published_small(weights)):
+        shape = dataclasses.replace(shape, heads=_SMALL_HEADS)
+        notes = (
+            f"{weights.shown}: takes {_SMALL_HEADS} attention heads where config.json says 16, "
+            f"since {why}",
+        )
+    shape = _saved(shape, weights)
+    _check_positions(weights, shape)
+    return Found(architecture, shape, notes + _preprocessing(weights, shape))
+
+
+def _with_key_bias(shape: Shape, weights: Weights) -> Shape:
+    if isinstance(shape, ViTConfig) and "blocks.0.attn.k_bias" in weights.tensors:
+        return dataclasses.replace(shape, key_bias=True)
+    return shape
+
+
+def _published_small(weights: Weights) -> str:
+    """Why weights are MCG-NJU's small ones with the wrong number of heads; "" if they are not."""
+    if weights.config is None or weights.config.value("num_attention_heads") != 16:
+        return ""
+    if weights.hub_id.startswith(_SMALL_HUB_ID):
+        return f"{weights.hub_id} was trained with {_SMALL_HEADS}"
+    content = weights.config.content
+    ends = _SMALL_CLASSES.get(weights.classes)
+    same = all(content.get(name) == value for name, value in _SMALL.items())
+    if not same or ends is None or not weights.labels:
+        return ""
+    names = (weights.labels[0].casefold(), weights.labels[-1].casefold())
+    if names != tuple(end.casefold() for end in ends):
+        return ""
+    return (
+        f"it is that of MCG-NJU's small models, which were trained with {_SMALL_HEADS}. For "
+        "weights of your own that were trained with 16, remove the decoder_ fields from it"
+    )
+
+
+def _preprocessing(weights: Weights, shape: Shape) -> tuple[str, ...]:
+    """Refuses other pixels than the pipeline's, but for MCG-NJU's models, whose pixels are known.
+
+    Raises:
+        CheckpointError: what the file asks for.
+    """
+    if weights.preprocessor is None:
+        return ()
+    differs = check_preprocessing(*weights.preprocessor, shape)
+    if differs and not (weights.hub_id.startswith("MCG-NJU/") or _published_small(weights)):
+        raise CheckpointError(
+            f"{differs[0]} and nothing else. If the model was trained so, remove the file from a "
+            "local copy"
+        )
+    return tuple(f"{each}, as VideoMAE's authors do" for each in differs)
+
+
+def _saved(shape: Shape, weights: Weights) -> Shape:
+    """The shape that `save_checkpoint` wrote into the file."""
+    try:
+        return dataclasses.replace(shape, **weights.shape)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{weights.shown} says a shape that cannot be: {error}") from None
+
+
+def _check_positions(weights: Weights, shape: Shape) -> None:
+    """Positions are rebuilt and not read, which is right only where they are the fixed table."""
+    if not isinstance(shape, ViTConfig):
+        return
+    slots, tokens = shape.grid
+    for name, table in weights.positions.items():
+        found = table.float().flatten(0, -2)
+        if not allclose(found, sincos_table(*found.shape), atol=_POSITIONS):
+            raise CheckpointError(
+                f"{weights.shown} has learned positions ({name}) where VideoMAE has a fixed table"
+            )
+        if len(found) != slots * tokens:
+            raise CheckpointError(
+                f"{weights.shown} has {len(found)} positions ({name}), and {shape.frames} frames "
+                f"of {shape.image_size} pixels make {slots * tokens}. It does not say for which "
+                "clips it was trained; convert it to Hugging Face's layout, whose config.json does"
+            )
+
+
+def _find_vit(tensors: Mapping[str, Tensor], width: int, shown: str) -> str:
+    depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    known = {n: c for n, c in ARCHITECTURES.items() if isinstance(c, ViTConfig)}
+    for name, config in known.items():
+        if (config.width, config.depth) == (width, depth):
+            return name
+    listed = ", ".join(f"{name} {c.width} x {c.depth}" for name, c in known.items())
+    raise CheckpointError(
+        f"{shown} has width {width} and {depth} blocks, which is no known model ({listed})"
+    )
+
+
+def _find_swin(tensors: Mapping[str, Tensor], width: int, shown: str) -> str:
+    """Models for other windows differ in the rows of their tables of position biases alone."""
+    blocks = {m.groups() for n in tensors if (m := re.match(r"layers\.(\d)\.blocks\.(\d+)\.", n))}
+    depths = tuple(sum(stage == str(s) for stage, _ in blocks) for s in range(4))
+    table = tensors.get("layers.0.blocks.0.attn.relative_position_bias_table")
+    rows = 0 if table is None else table.shape[0]
+    known = {n: c for n, c in ARCHITECTURES.items() if isinstance(c, SwinConfig)}
+    for name, config in known.items():
+        if (config.width, config.depths, _bias_rows(config)) == (width, depths, rows):
+            return name
+    listed = ", ".join(
+        f"{name} {c.width}, {'-'.join(map(str, c.depths))}, {_bias_rows(c)}"
+        for name, c in known.items()
+    )
+    raise CheckpointError(
+        f"{shown} has width {width}, {'-'.join(map(str, depths))} blocks and {rows} position "
+        f"biases, which is no known model ({listed})"
+    )
+
+
+def _bias_rows(config: SwinConfig) -> int:
+    time, height, width = config.window
+    return (2 * time - 1) * (2 * height - 1) * (2 * width - 1)

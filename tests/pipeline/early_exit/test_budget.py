@@ -1,0 +1,286 @@
+"""A run within a budget, with labellers that do as they are told."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.early_exit import Point, PolicyFile
+from pipeline.early_exit.budget import (
+    Budget,
+    Labelling,
+    Part,
+    check_retry,
+    most_flops,
+    parts_within,
+    policies_by_slice,
+)
+from pipeline.errors import RunError, UsageError
+from pipeline.inputs.manifest import write_manifest
+from pipeline.inputs.video import Video
+from pipeline.prices import Prices
+from pipeline.reports.early_exit.budget import bought, budget_lines
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.slices import slice_numbers, slices_of
+from pipeline.storage.location import Location
+from tests.pipeline.run.test_tables import failed, ok, write_units
+
+VIDEOS, VIEWS, FLOPS = 1000, 15, 7
+PRICES = Prices(gpu_hour=3600.0, core_hour=36.0)
+CURVE = tuple(
+    Point(margin, agreement, agreement - 0.01, views, 1.0)
+    for margin, agreement, views in (
+        (2.0, 1.0, 7.0),
+        (1.0, 0.99, 3.0),
+        (0.5, 0.97, 2.0),
+        (0, 0.9, 1),
+    )
+)
+FILE = PolicyFile(
+    model="m",
+    labels="l",
+    pruning={"r": 0},
+    protocol={},
+    agreement=0.99,
+    confidence=0.95,
+    margin=1.0,
+    videos=1000,
+    source="here",
+    curve=CURVE,
+)
+LABELLING = Labelling(views=VIEWS, flops=FLOPS, gpus=1.0, cores=0.0)
+IDENTITY = {
+    "protocol": {"clips": 5, "crops": 3},
+    "policy": {"margin": 1.0, "most": None, "agreement": 0.99, "confidence": 0.95},
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(Location.of(str(tmp_path)))
+    names = [f"v{number}" for number in range(VIDEOS)]
+    write_manifest((Video(name, f"/x/{name}") for name in names), directory.manifest)
+    (tmp_path / "units").mkdir()
+    directory.save({"identity": IDENTITY, "model": {"kept_grids": [[1, 2]]}})
+    return directory
+
+
+def label(run: RunDirectory, part: Part, looks: Callable[[Part, np.random.Generator], int]) -> None:
+    """Writes rows for the videos of a part, each with as many views as `looks` says."""
+    assert part.within is not None
+    manifest = pq.read_table(run.manifest.uri, partitioning=None)
+    mine = slice_numbers(manifest["unit_id"].to_pylist(), [part.within]) == 0
+    names = [name for name, yes in zip(manifest["video_id"].to_pylist(), mine, strict=True) if yes]
+    assert len(names) == part.units
+    rng = np.random.default_rng(part.within.number)
+    seen = [looks(part, rng) for _ in names]
+    rows = [
+        ok(name, flops=FLOPS, views=views) | {"leads": [0.0] * views}
+        for name, views in zip(names, seen, strict=True)
+    ]
+    write_units(run, f"part-{part.within.number}", rows)
+
+
+def as_calibrated(part: Part, rng: np.random.Generator) -> int:
+    """Views with the mean that the curve says, spread widely."""
+    assert part.policy is not None
+    mean = next(point.views for point in CURVE if point.margin == part.policy.margin)
+    return int(min(1 + rng.geometric(1 / mean) - 1, part.policy.most or VIEWS))
+
+
+def all_run(run: RunDirectory, budget: Budget, looks: Any = as_calibrated) -> dict[str, Any]:
+    content = run.load()
+    for part in parts_within(run, content, budget, FILE, LABELLING):
+        label(run, part, looks)
+        assert part.missing(run, done=0) == 0
+    content["totals"] = {"flops": flops_of(run)}
+    return content
+
+
+def flops_of(run: RunDirectory) -> int:
+    return sum(pq.read_table(run.units.uri, columns=["flops"])["flops"].drop_null().to_pylist())
+
+
+def margins(content: dict[str, Any]) -> list[float]:
+    return [policy.margin for policy in policies_by_slice(content)[1]]
+
+
+def test_every_video_is_in_one_part_and_plenty_buys_the_promise(run: RunDirectory) -> None:
+    content = all_run(run, Budget(flops=1e12))
+    assert len(pq.read_table(run.units.uri)) == VIDEOS
+    assert margins(content) == [1.0] * 8
+
+
+def test_a_budget_of_flops_is_nearly_used_and_never_passed(run: RunDirectory) -> None:
+    budget = 2.4 * VIDEOS * FLOPS
+    content = all_run(run, Budget(flops=budget))
+    assert 0.8 * budget < content["totals"]["flops"] <= budget
+    assert set(margins(content)) <= {1.0, 0.5}
+
+
+def test_an_archive_far_harder_than_the_calibration_passes_no_budget(run: RunDirectory) -> None:
+    def as_often_as_allowed(part: Part, rng: np.random.Generator) -> int:
+        assert part.policy is not None
+        return part.policy.most or VIEWS
+
+    budget = 2.4 * VIDEOS * FLOPS
+    content = all_run(run, Budget(flops=budget), as_often_as_allowed)
+    assert content["totals"]["flops"] <= budget
+
+
+def test_decisions_stand_in_run_json_before_the_work_and_a_resumed_run_keeps_them(
+    run: RunDirectory,
+) -> None:
+    budget, content = Budget(flops=2.4 * VIDEOS * FLOPS), run.load()
+    for number, part in enumerate(parts_within(run, content, budget, FILE, LABELLING)):
+        assert len(run.load()["budget"]["slices"]) == number + 1
+        if number == 3:
+            break
+        label(run, part, as_calibrated)
+    stopped = json.loads(json.dumps(run.load()))
+    resumed = run.load()
+    rest = list(parts_within(run, resumed, budget, FILE, LABELLING))
+    assert resumed["budget"]["slices"][:4] == stopped["budget"]["slices"]
+    assert [part.missing(run, 0) > 0 for part in rest] == [False] * 3 + [True] * 5
+
+
+def test_a_larger_budget_serves_what_is_left_of_a_run(run: RunDirectory) -> None:
+    content = run.load()
+    for number, part in enumerate(
+        parts_within(run, content, Budget(flops=1.3 * VIDEOS * FLOPS), FILE, LABELLING)
+    ):
+        if number == 4:
+            break
+        label(run, part, as_calibrated)
+    content = run.load()
+    list(parts_within(run, content, Budget(flops=1e12), FILE, LABELLING))
+    assert margins(content) == [0.0] * 5 + [1.0] * 3
+
+
+def test_a_smaller_budget_is_refused_since_what_was_decided_may_pass_it(run: RunDirectory) -> None:
+    content = run.load()
+    for number, part in enumerate(parts_within(run, content, Budget(flops=1e5), FILE, LABELLING)):
+        if number == 7:
+            break
+        label(run, part, as_calibrated)
+    with pytest.raises(UsageError, match=r"as 1e\+05 FLOPs allow; .* and not 9e\+04 FLOPs"):
+        next(parts_within(run, run.load(), Budget(flops=9e4), FILE, LABELLING))
+    assert run.load()["budget"]["flops"] == 1e5
+
+
+def test_an_unfinished_run_has_the_slices_that_it_will_have(run: RunDirectory) -> None:
+    content = run.load()
+    for number, part in enumerate(parts_within(run, content, Budget(flops=1e5), FILE, LABELLING)):
+        if number == 2:
+            break
+        label(run, part, as_calibrated)
+    slices, policies = policies_by_slice(run.load())
+    assert slices == slices_of(VIDEOS)
+    assert len(policies) == 3
+
+
+def test_where_flops_follow_the_clip_a_view_takes_no_more_than_the_unpruned_model_does() -> None:
+    model = {"flops_per_view": 5, "flops_per_view_unpruned": 9}
+    assert most_flops(model | {"flops_follow_clip": False}) == 5
+    assert most_flops(model | {"flops_follow_clip": True}) == 9
+
+
+def test_less_than_a_view_of_each_video_is_refused_with_what_it_takes(run: RunDirectory) -> None:
+    with pytest.raises(UsageError, match=r"each of the 1,000 videos takes 7000 FLOPs"):
+        all_run(run, Budget(flops=6_999))
+
+
+def with_failures(run: RunDirectory, budget: Budget, failures: int) -> dict[str, Any]:
+    """A run whose parts are labelled, but for videos of the first that were not to be had."""
+    content = run.load()
+    for part in parts_within(run, content, budget, FILE, LABELLING):
+        label(run, part, as_calibrated)
+        if part.within is not None and part.within.number == 0:
+            file = f"{run.units.uri}/part-0.parquet"
+            rows = pq.read_table(file, partitioning=None).to_pylist()
+            lost = [failed(row["video_id"], "unavailable") for row in rows[:failures]]
+            write_units(run, "part-0", [*lost, *rows[failures:]])
+    return content
+
+
+def test_failures_leave_what_they_did_not_spend_to_the_others(run: RunDirectory) -> None:
+    content = with_failures(run, Budget(flops=2.4 * VIDEOS * FLOPS), failures=100)
+    assert 0.8 * 2.4 * VIDEOS < flops_of(run) / FLOPS <= 2.4 * VIDEOS
+    assert len(content["budget"]["slices"]) == 8
+
+
+def test_failures_are_done_again_only_where_that_cannot_pass_the_budget(run: RunDirectory) -> None:
+    budget = Budget(flops=2.4 * VIDEOS * FLOPS)
+    content = with_failures(run, budget, failures=100)
+    with pytest.raises(UsageError, match="doing 100 failed videos again may take"):
+        check_retry(run, content, budget, LABELLING)
+    check_retry(run, content, Budget(flops=(2.4 + 1.5) * VIDEOS * FLOPS), LABELLING)
+
+
+def test_money_buys_what_the_first_slice_measured(run: RunDirectory) -> None:
+    # A view takes 1.5 ms of a GPU at 1 a second, decoding a video 100 ms of a core at 0.01.
+    each, decoding = 0.0015, 0.001
+    budget = VIDEOS * (decoding + 2.4 * each)
+    content = all_run(run, Budget(money=budget, prices=PRICES))
+    views = flops_of(run) / FLOPS
+    assert 0.8 * budget < VIDEOS * decoding + views * each <= 1.02 * budget
+    assert margins(content)[0] == 1.0
+    assert min(margins(content)) == 0.5
+
+
+def test_an_archive_far_dearer_than_a_budget_of_money_costs_a_small_slice(
+    run: RunDirectory,
+) -> None:
+    with pytest.raises(RunError, match="nearly spent"):
+        all_run(run, Budget(money=0.05, prices=PRICES))
+    assert 0 < len(pq.read_table(run.units.uri)) < VIDEOS / 10
+
+
+def test_money_that_does_not_reach_ends_the_run_and_says_so(run: RunDirectory) -> None:
+    with pytest.raises(RunError, match="budget of 1.10 USD is nearly spent") as caught:
+        all_run(run, Budget(money=1.1, prices=PRICES))
+    assert "larger budget" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "one of them"),
+        ({"flops": 1.0, "money": 1.0, "prices": PRICES}, "one of them"),
+        ({"flops": 0.0}, "above 0"),
+        ({"flops": math.inf}, "above 0"),
+        ({"money": 1.0}, "needs --prices"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        Budget(**settings)
+
+
+def test_the_summary_says_what_was_spent_and_what_it_bought(run: RunDirectory) -> None:
+    content = all_run(run, Budget(flops=2.0 * VIDEOS * FLOPS))
+    found = bought(run, content)
+    assert found is not None
+    assert found.spent == content["totals"]["flops"]
+    assert 0.9 < found.agreement < 0.99
+    assert found.promised == 0.99
+    # No lead of these rows is enough for any margin but none.
+    slices, policies = policies_by_slice(content)
+    ids = pq.read_table(run.units.uri, columns=["unit_id"])["unit_id"].to_pylist()
+    careful = [policies[number].margin > 0 for number in slice_numbers(ids, slices)]
+    assert found.cut_short == sum(careful) > 0
+    text = "\n".join(budget_lines(run, content))
+    assert f"({100 * found.spent / found.budget:.1f} %)" in text
+    assert f"bought {100 * found.agreement:.1f} % of the labels of a full look" in text
+
+
+def test_a_run_without_a_budget_has_nothing_to_say_of_one(run: RunDirectory) -> None:
+    assert bought(run, run.load()) is None
+    assert budget_lines(run, run.load()) == []

@@ -1,0 +1,151 @@
+"""From trials on disk to a policy, its report and its words."""
+
+import html
+import re
+
+import numpy as np
+import pytest
+
+import sta
+from pipeline.early_exit import PolicyFile
+from pipeline.early_exit.calibrate import calibrate
+from pipeline.early_exit.fitting import Promise
+from pipeline.early_exit.sample import read_sample
+from pipeline.errors import UsageError
+from pipeline.reports.early_exit.methodology import summary
+from pipeline.reports.early_exit.page import page
+from pipeline.storage.location import Location
+from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
+from tests.trial_runs import said, write_trials
+
+PROMISE = Promise(0.98, 0.95)
+RS = (16, 22)
+VIDEOS = 500
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    variants = {f"r-{r}": (sta.Pruning(r=r), said(VIDEOS, noise=1.2 + r / 40)[0]) for r in RS}
+    truths = said(VIDEOS)[1]
+    folder = tmp_path_factory.mktemp("trials")
+    return write_trials(folder, variants, truths=truths, failed=3)
+
+
+@pytest.fixture(scope="module")
+def found(run):
+    return calibrate(run, "r-16", PROMISE)
+
+
+def text_of(markup):
+    """What a reader sees, in one line."""
+    body = markup[markup.index("<main>") :]
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def test_the_policy_is_bound_to_what_was_tried_and_fits_such_a_run_alone(run, found, tmp_path):
+    identity = run.load()["identity"]
+    place = Location.of(str(tmp_path / "policy.json"))
+    found.policy.write(place)
+    read = PolicyFile.read(place)
+    assert read == found.policy
+    labelling = {name: identity[name] for name in ("model", "labels", "protocol")}
+    read.check_fits(labelling | {"pruning": identity["variants"]["r-16"]}, "policy.json")
+    with pytest.raises(UsageError, match="pruning.r: 16 in the policy file, 22 now"):
+        read.check_fits(labelling | {"pruning": identity["variants"]["r-22"]}, "policy.json")
+
+
+def test_the_promise_is_met_on_all_videos_of_the_sample(found):
+    point = found.policy.point
+    assert found.policy.videos == VIDEOS == len(found.used)
+    assert point.agreement >= point.low >= 0.98
+    assert point.views == pytest.approx(found.used.mean())
+    assert found.flops_share == pytest.approx(point.views / 15)
+    assert found.failed == 3
+
+
+def test_a_sample_is_in_the_order_of_its_ids_and_halved_by_its_videos_names(run):
+    sample = read_sample(run, "r-16")
+    assert len(set(sample.video_ids)) == VIDEOS
+    assert list(sample.video_ids) != sorted(sample.video_ids)
+    number = int(sample.video_ids[7].split()[1])
+    mine = said(VIDEOS, noise=1.2 + 16 / 40)[0][number]
+    assert sample.looks.labels[7, -1] == mine.mean(axis=0, dtype=np.float64).argmax()
+    assert sample.truths[7] == said(VIDEOS)[1][number]
+    assert 0.4 < sample.fitting_half.mean() < 0.6
+
+
+def test_accuracy_is_told_of_the_videos_that_have_a_truth(run, found):
+    sample = read_sample(run, "r-16")
+    by_all = (sample.looks.labels[:, -1] == sample.truths).mean()
+    assert found.accuracy.all_views.value == pytest.approx(by_all)
+    assert found.accuracy.difference.value == pytest.approx(
+        found.accuracy.policy.value - found.accuracy.all_views.value
+    )
+
+
+def test_without_truths_no_accuracy_is_told(tmp_path):
+    bare = write_trials(tmp_path, {"r-16": (sta.Pruning(r=16), said(200)[0])})
+    found = calibrate(bare, "r-16", PROMISE)
+    assert found.accuracy is None
+    assert "Accuracy" not in summary(found)
+    assert "Against the true labels" not in text_of(page(found, "label"))
+
+
+def test_halves_too_small_for_the_promise_are_said_to_prove_nothing(tmp_path):
+    run = write_trials(tmp_path, {"r-16": (sta.Pruning(r=16), said(200, hard=0.0)[0])})
+    found = calibrate(run, "r-16", PROMISE)
+    assert found.held_out is None
+    assert summary(found).count("not shown: a half of 200 videos is fewer than the 149") == 2
+    assert "a half of 200 videos is fewer than the 149" in text_of(page(found, "label"))
+
+
+def test_too_few_videos_and_a_single_view_are_refused(tmp_path):
+    few = write_trials(tmp_path / "few", {"r-16": (sta.Pruning(r=16), said(100)[0])})
+    with pytest.raises(UsageError, match="takes 149 videos at least, and 100 of the sample"):
+        calibrate(few, "r-16", PROMISE)
+    once = write_trials(
+        tmp_path / "once", {"r-16": (sta.Pruning(r=16), said(200, views=1)[0])}, views=(1, 1)
+    )
+    with pytest.raises(UsageError, match="no view to leave out"):
+        calibrate(once, "r-16", PROMISE)
+
+
+def test_where_every_video_failed_there_is_nothing_to_fit_on(tmp_path):
+    nothing = write_trials(tmp_path, {"r-16": (sta.Pruning(r=16), said(0)[0])}, failed=5)
+    with pytest.raises(
+        UsageError, match="149 videos at least, and 0 of the sample were labelled .5 failed"
+    ):
+        calibrate(nothing, "r-16", PROMISE)
+
+
+def test_summary_and_page_say_what_was_promised_what_was_found_and_how_to_use_it(found):
+    point, each = found.policy.point, found.held_out.agreement
+    command = "python jobs/label_k400.py INPUT OUTPUT --checkpoint demo --policy policy.json"
+    shown = text_of(page(found, command))
+    for text in (summary(found), shown):
+        assert "the label of all 15 views for 98 % of videos at least, at 95 % confidence" in text
+        assert f"{each.percent()} of {each.count:,} others keep it" in text
+        assert f"in {found.resampled.kept} of 100" in text
+        assert found.accuracy.policy.percent() in text
+    assert command in shown
+    assert f"{100 * point.low:.4g} % at least" in shown
+    assert f"{100 * found.flops_share:.3g} % of the FLOPs" in shown
+
+
+def test_nothing_of_the_page_is_taken_as_html(found):
+    script = "<script>alert(1)</script>"
+    markup = page(found, script)
+    assert "<script" not in markup
+    assert "&lt;script&gt;" in markup
+
+
+@needs_browser
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_the_page_stands_alone_and_fits_the_screen(found, tmp_path, size):
+    file = tmp_path / "policy.html"
+    file.write_text(page(found, "python jobs/label_k400.py " + 20 * "long/path/"), encoding="utf-8")
+    with browser_page(file, size) as opened:
+        assert opened.width_overflow() == 0
+        assert opened.console_errors() == []
+        assert opened.requests() == []
+        assert opened.run("return document.querySelectorAll('svg').length") == 3

@@ -1,0 +1,113 @@
+"""The report of an evaluation: its page, its JSON and what the screen says."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.errors import RunError, UsageError
+from pipeline.lab.evaluation.findings import find
+from pipeline.lab.evaluation.page import write
+from pipeline.lab.evaluation.variants import all_variants
+from pipeline.lab.evaluation.words import points, screen
+from pipeline.run.run_directory import RunDirectory
+from pipeline.statistics import Estimate
+from pipeline.storage.location import Location
+from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
+from tests.pipeline.synthetic_trials import LABELS, probabilities, write_trials
+
+VIDEOS = 120
+# Shares of videos that are right; the same videos for equal shares.
+SHARES = {"unpruned": 0.9, "order-FFF": 0.7}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    variants = all_variants("vit_demo", seeds=2, classes=len(LABELS))
+    said, prunings = {}, {}
+    for variant in variants:
+        for name, pruning in variant.trials().items():
+            share = 0.6 if pruning.score == "random" else SHARES.get(variant.name, 0.8)
+            right = np.arange(VIDEOS) < VIDEOS * share
+            said[name], prunings[name] = probabilities(right), pruning
+    truths = ["cat"] * (VIDEOS - 2) + [None, "<yak>"]
+    run = write_trials(tmp_path_factory.mktemp("e") / "trials", said, prunings, truths, failed=3)
+    return find(run, variants)
+
+
+@pytest.fixture(scope="module")
+def page(found, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out")
+    write(found, Location.of(str(folder)))
+    return folder / "evaluation.html"
+
+
+def test_the_figures_are_those_of_the_trials(found):
+    assert found.outcomes.videos == VIDEOS - 2
+    assert found.default.top1.value == 96 / 118
+    assert found.of("unpruned").top1.value == 108 / 118
+    assert found.random_loses.value == pytest.approx(-24 / 118)
+    assert found.flops_share == pytest.approx(0.491, abs=0.001)
+    assert found.of("random").ms.value == pytest.approx(found.of("random").flops / 1e8)
+
+
+def test_the_json_holds_every_variant_with_its_prunings_and_intervals(found, page):
+    content = json.loads((page.parent / "evaluation.json").read_text())
+    by_name = {each["name"]: each for each in content["variants"]}
+    assert len(by_name) == len(found.figures)
+    assert list(by_name["random"]["prunings"]) == ["random-0", "random-1"]
+    assert by_name["random"]["prunings"]["random-1"]["seed"] == 1
+    low, value, high = (by_name["random"]["difference"][key] for key in ("low", "value", "high"))
+    assert low < value < high < 0
+    assert by_name["sta"]["difference"] is None
+    assert (content["failed"], content["unlabelled"]) == (3, 1)
+    assert content["unknown_labels"] == {"<yak>": 1}
+    verdicts = {table["key"]: table["verdict"] for table in content["tables"]}
+    assert verdicts["figure5"] == "as in the paper"
+    assert verdicts["6a"] == "cannot be told"
+
+
+def test_the_screen_says_the_result_in_words_and_every_variant_in_a_row(found):
+    text = screen(found)
+    assert "STA with r = 22 takes 49 % of the FLOPs and is right on 81.4 %" in text
+    assert "STA against random is +20.3 (+13." in text
+    assert "videos: 3 that could not be read, 1 without a label, 1 whose label is none" in text
+    assert "such as '<yak>'." in text
+    assert "Figure 5): The order is the paper's." in text
+    assert "As in the paper: order F-F-F." in text
+    rows = [line for line in text.splitlines() if line.startswith("random tokens")]
+    assert len(rows) == 5
+
+
+def test_differences_in_points_have_signs_and_a_zero_has_none_but_plus():
+    assert points(Estimate(-0.115, -0.16, 0.0, 9)) == "-11.5 (-16.0 to +0.0)"
+    assert points(Estimate(-0.0, -0.0004, 0.0, 9)) == "+0.0 (+0.0 to +0.0)"
+
+
+def test_trials_that_are_not_there_are_told(tmp_path):
+    run = RunDirectory(Location.of(str(tmp_path)))
+    run.save({"identity": {}})
+    with pytest.raises(UsageError, match="no trials in"):
+        find(run, all_variants("vit_demo"))
+
+
+def test_trials_without_a_video_to_judge_by_say_why(tmp_path):
+    variants = [each for each in all_variants("vit_demo") if each.name in ("unpruned", "sta")]
+    said = {each.name: probabilities([True, True]) for each in variants}
+    prunings = {each.name: each.prunings[0] for each in variants}
+    run = write_trials(tmp_path / "trials", said, prunings, [None, "yak"], failed=4)
+    with pytest.raises(RunError, match="4 videos could not be read, 1 have no label, 1 one that"):
+        find(run, variants)
+
+
+@needs_browser
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_the_page_stands_alone_fits_and_shows_tables_and_plots(page, size):
+    with browser_page(page, size) as shown:
+        assert shown.console_errors() == []
+        assert shown.requests() == []
+        assert shown.width_overflow() == 0
+        words = shown.driver.find_element("tag name", "body").text
+        assert "Order of accumulation (Table 6b)" in words
+        assert "'<yak>'" in words
+        assert len(shown.driver.find_elements("css selector", "figure svg")) == 3

@@ -1,0 +1,105 @@
+"""What is compared: every switch of Table 6, and all of it at equal FLOPs."""
+
+import dataclasses
+
+import pytest
+
+import sta
+from pipeline.errors import UsageError
+from pipeline.lab.evaluation.paper import COMPARISONS
+from pipeline.lab.evaluation.variants import all_variants, chosen, largest_r
+
+
+def flops(architecture, pruning):
+    return sta.estimate_flops(architecture, pruning=pruning, num_classes=400)
+
+
+@pytest.mark.parametrize("architecture", ["vit_demo", "vit_base", "vit_large"])
+def test_what_a_table_compares_costs_the_same(architecture):
+    by_name = {each.name: each for each in all_variants(architecture)}
+    for comparison in COMPARISONS:
+        if comparison.key == "cost":
+            continue
+        costs = [
+            flops(architecture, pruning)
+            for name in comparison.rows
+            for pruning in by_name[name].prunings
+        ]
+        allowed = 1.03 if comparison.key == "6d" else 1.01
+        assert max(costs) <= allowed * min(costs), comparison.title
+
+
+def test_every_comparison_of_the_paper_has_its_variants_and_differs_in_one_switch():
+    by_name = {each.name: each.prunings[0] for each in all_variants("vit_large")}
+    for comparison in COMPARISONS:
+        base = dataclasses.asdict(by_name[comparison.base])
+        for name in comparison.rows:
+            other = dataclasses.asdict(by_name[name])
+            changed = {key for key in base if base[key] != other[key]}
+            if name == "unpruned":
+                assert other["r"] == 0
+            elif comparison.key == "6d":
+                assert changed <= {"schedule", "r"}
+            else:
+                assert len(changed) == (name != comparison.base), (name, changed)
+
+
+def test_names_of_trials_are_unique_and_every_pruning_fits_the_model():
+    for architecture in ("vit_demo", "vit_small", "videoswin_tiny"):
+        trials = [item for each in all_variants(architecture) for item in each.trials().items()]
+        names = [name for name, _ in trials]
+        assert len(set(names)) == len(names)
+        for _, pruning in trials:
+            sta.ARCHITECTURES[architecture].stages(pruning)
+
+
+def test_chance_is_tried_with_every_seed_and_nothing_else_is():
+    by_name = {each.name: each for each in all_variants("vit_demo", seeds=4)}
+    for name in ("random", "first-random", "first-grid"):
+        assert [pruning.seed for pruning in by_name[name].prunings] == [0, 1, 2, 3]
+        assert list(by_name[name].trials()) == [f"{name}-{seed}" for seed in range(4)]
+    assert list(by_name["order-FFF"].trials()) == ["order-FFF"]
+
+
+def test_random_tokens_are_tried_at_every_r_of_the_curve_of_sta():
+    points = {
+        kind: {
+            each.r for each in all_variants("vit_large") if each.name.startswith(f"curve-{kind}")
+        }
+        for kind in ("sta", "random")
+    }
+    assert points["sta"] == points["random"] == {16, 32, 48, 80, 96}
+
+
+def test_a_curve_ends_at_the_largest_r_and_names_no_r_twice():
+    rates = [each.r for each in all_variants("vit_demo") if each.name.startswith("curve-sta")]
+    assert rates == [6, 11, 16, 24]
+    assert largest_r("vit_demo", sta.Pruning()) == 24
+
+
+def test_only_what_was_named_is_tried_with_the_two_that_all_is_measured_by():
+    variants = all_variants("vit_demo")
+    assert [each.name for each in chosen(variants, ["order", "random"])] == [
+        *("unpruned", "sta", "random", "order-BFB", "order-FFF", "order-BBB")
+    ]
+    assert [each.name for each in chosen(variants, ["score-semantics"])] == [
+        *("unpruned", "sta", "score-semantics")
+    ]
+
+
+def test_a_name_that_fits_nothing_is_refused_with_those_that_do():
+    with pytest.raises(
+        UsageError, match="there is no 'orders'; there are unpruned, sta, .*order-B"
+    ):
+        chosen(all_variants("vit_demo"), ["orders"])
+
+
+@pytest.mark.parametrize("r", [0, 25])
+def test_an_r_that_cannot_be_is_refused_with_the_largest(r):
+    with pytest.raises(UsageError, match=f"--r must be 1 to 24 for vit_demo; got {r}"):
+        all_variants("vit_demo", r=r)
+
+
+def test_no_seed_is_refused():
+    with pytest.raises(UsageError, match="--seeds must be 1 or more; got 0"):
+        all_variants("vit_demo", seeds=0)

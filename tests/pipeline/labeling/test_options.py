@@ -1,0 +1,24 @@
+"""The options of a labelling run become what its workers are given."""
+
+import argparse
+
+from pipeline.labeling.flags import add_pool_flags
+from pipeline.labeling.options import LabelOptions
+from workers.decoding import DecodeLimits
+
+
+def options(**given: float) -> LabelOptions:
+    return LabelOptions("k400", "videos", "out", "demo", **given)
+
+
+def test_limits_of_time_are_the_usual_ones_unless_they_are_given() -> None:
+    assert options().limits == DecodeLimits()
+    assert options(fetch_s=600).limits == DecodeLimits(fetch_seconds=600)
+    assert options(decode_s=7200).limits == DecodeLimits(seconds=7200)
+
+
+def test_both_limits_can_be_set_by_flags() -> None:
+    parser = argparse.ArgumentParser()
+    add_pool_flags(parser.add_argument_group())
+    read = parser.parse_args(["--fetch-timeout", "10m", "--decode-timeout", "2h"])
+    assert (read.fetch_timeout, read.decode_timeout) == ("10m", "2h")

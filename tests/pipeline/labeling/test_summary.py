@@ -1,0 +1,224 @@
+"""What a run says at its end: true of this run, the same each time, and plain."""
+
+import re
+import shlex
+
+import pytest
+
+from pipeline.labeling.next_steps import OtherRun, short_path
+from pipeline.labeling.summary import _accuracy, first_labeled, summary
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+from tests.pipeline.synthetic_runs import (
+    ON_GPU,
+    PRICES,
+    Made,
+    make_run,
+    make_timeline,
+    start,
+    unit,
+    write_run,
+)
+
+OTHER = OtherRun(["--r", "0"], "in", "elsewhere")
+_LISTED = {"listing": {"skipped": {}}}
+
+
+def model(made, checkpoint="weights.safetensors"):
+    return {
+        "architecture": "vit_demo",
+        "checkpoint": checkpoint,
+        "labels": [f"class {number}" for number in range(8)],
+        "kept_grids": [[1, 2]],
+        "flops_per_view": made.flops,
+        "flops_per_view_unpruned": 1_000_000,
+    }
+
+
+@pytest.fixture
+def said(tmp_path, monkeypatch):
+    """The summary's lines for a run, by their first word; `make` is of synthetic_runs."""
+    monkeypatch.chdir(tmp_path)
+
+    def lines(made=None, *, make=make_run, before=None, checkpoint="weights", **changes):
+        made = made or Made(r=8, flops=491_000)
+        described = {"model": model(made, checkpoint)} | _LISTED | changes
+        place = make(tmp_path / "out", made, **described)
+        run = RunDirectory(Location.of(place))
+        text = summary("k400", run, run.load(), other=OTHER, before=before)
+        assert max(map(len, text.partition("\nLabels:")[0].splitlines())) <= 80
+        joined = text.replace(f"\n{' ' * 11}", " ")
+        return dict(re.findall(r"^([\w ]+?): *(.*)$", joined, re.MULTILINE)) | {"all": text}
+
+    return lines
+
+
+def test_a_run_says_what_was_labeled_by_what_how_well_and_at_what_cost(said):
+    lines = said()
+    assert re.fullmatch(r"40 labeled \(\d:\d\d of video\), 0 failed", lines["Videos"])
+    assert lines["Model"] == "vit_demo, pruned by STA (r = 8); 1 clip x 2 crops of each video"
+    assert re.fullmatch(
+        r"\d+\.\d % of 36 videos with a true label; 4 of 40 labels are not among the model's "
+        r"classes, such as 'no class'",
+        lines["Accuracy"],
+    )
+    assert lines["FLOPs"] == (
+        "491 k per view, 49.1 % of the unpruned model's 1 M; 39.3 M in 80 views "
+        "(multiply-accumulates)"
+    )
+    assert lines["Time"] == "1:00 on 8 cores (model 0:02, decoding 0:02, summed over all workers)"
+    assert lines["Output"] == "out"
+    assert "Resumed" not in lines
+    assert "Demo" not in lines
+    assert "Cost" not in lines
+
+
+def test_an_unpruned_run_says_so_and_compares_with_nothing(said):
+    lines = said(Made())
+    assert lines["Model"].startswith("vit_demo, not pruned (r = 0); ")
+    assert lines["FLOPs"] == "1 M per view; 80 M in 80 views (multiply-accumulates)"
+    assert "show_tokens" not in lines["all"]
+
+
+def test_a_timeline_says_how_far_apart_its_clips_are(said):
+    lines = said(make=make_timeline, before=12)
+    assert lines["Model"].endswith("; a clip of 1 crop every 2 s")
+    assert lines["Videos"].endswith("0 failed; 0 of 20 stretches failed")
+    assert lines["Resumed"] == "12 of 20 stretches were done already; the other 8 were done now"
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        (12, "12 of 40 videos were done already; the other 28 were done now"),
+        (40, "40 of 40 videos were done already; none was left to do"),
+    ],
+)
+def test_a_resumed_run_says_how_many_were_done_already(said, before, line):
+    assert said(before=before)["Resumed"] == line
+
+
+@pytest.mark.parametrize("before", [None, 0])
+def test_a_run_that_was_not_resumed_says_nothing_of_it(said, before):
+    assert "Resumed" not in said(before=before)
+
+
+def test_time_is_that_of_the_last_attempt_on_what_it_had(said):
+    starts = [start(0, None), start(100, 190, **ON_GPU)]
+    assert said(starts=starts)["Time"].startswith(
+        "1:30 for the last of 2 attempts on 16 cores and 2 GPUs (model "
+    )
+
+
+def test_money_is_that_of_the_report(said, tmp_path):
+    from pipeline.reports.run import write_run_report
+
+    made = Made(r=8)
+    place = make_run(tmp_path / "priced", made, prices=PRICES, model=model(made), **_LISTED)
+    run = RunDirectory(Location.of(place))
+    write_run_report(run, gallery=0)
+    text = summary("k400", run, run.load(), other=OTHER)
+    assert re.search(
+        r" Cost: [\d.]+ EUR for the work, [\d.]+ for all machines as long as they were held ",
+        " ".join(text.split()),
+    )
+
+
+def test_the_demonstration_is_not_taken_for_more_than_it_is(said):
+    assert "knows nothing of real ones" in said(checkpoint="demo")["Demo"]
+
+
+def labels(text):
+    """The lines of the labels that are shown."""
+    return re.search(r"^Labels: .*\n((?:  .*\n)+)", text, re.MULTILINE)[1].splitlines()
+
+
+def test_the_same_videos_are_shown_however_the_run_went(said, tmp_path):
+    made = Made(r=8)
+    names = [f"{number:02d}.mp4" for number in range(20)]
+    rows = [unit(name, made, second=1) for name in names]
+    shown = []
+    for number, order in enumerate((rows, rows[::-1], rows[7:] + rows[:7])):
+        place = write_run(tmp_path / f"out-{number}", order, made, model=model(made), **_LISTED)
+        run = RunDirectory(Location.of(place))
+        assert [row["video_id"] for row in first_labeled(run, 5)] == names[:5]
+        text = summary("k400", run, run.load(), other=OTHER)
+        assert "Labels:    5 of 20 labeled videos, the first by id" in text
+        shown.append(labels(text))
+    assert shown[0] == shown[1] == shown[2]
+    assert len(shown[0]) == 5
+
+
+def test_failed_videos_are_no_example_and_name_their_reason(tmp_path):
+    made = Made(r=8, failing=("0.mp4", "1\n.mp4"))
+    names = ["1\n.mp4", "2.mp4", "0.mp4"]
+    rows = [unit(name, made, second=1) for name in names]
+    place = write_run(tmp_path / "out", rows, made, model=model(made), **_LISTED)
+    run = RunDirectory(Location.of(place))
+    text = summary("k400", run, run.load(), other=OTHER)
+    assert [line.split()[0] for line in labels(text)] == ["2.mp4"]
+    assert re.search(r"^  corrupt +2  such as (0|1\\n)\.mp4: ", text, re.MULTILINE)
+    assert "error_type" in text
+
+
+def test_ids_are_shown_by_their_end_and_no_two_alike(tmp_path):
+    made = Made(r=8)
+    ids = [f"2026-11-25/a-long-folder-of-one-day/camera-{n}/0001.mp4" for n in range(4)]
+    ids.append("2026-11-25/another-long-folder-of-one-day/camera-0/0001.mp4")
+    rows = [unit(name, made, second=1) for name in ids]
+    place = write_run(tmp_path / "out", rows, made, model=model(made), **_LISTED)
+    run = RunDirectory(Location.of(place))
+    shown = [line.split()[0] for line in labels(summary("k400", run, run.load(), other=OTHER))]
+    assert len(set(shown)) == len(ids)
+    for short, name in zip(shown, sorted(ids), strict=True):
+        assert short.startswith("...")
+        assert name.endswith(short[3:])
+
+
+def test_every_command_that_is_shown_is_one_line_that_a_shell_takes_apart(said):
+    text = said()["all"]
+    commands = [line for line in text.splitlines() if " python " in line]
+    assert len(commands) == 4
+    for line in commands:
+        words = shlex.split(line.removeprefix("Open it:"))
+        assert words[0] == "python"
+
+
+def test_a_path_is_shown_from_where_the_job_runs_if_it_lies_below(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert short_path(str(tmp_path.parent / "labels")) == str(tmp_path.parent / "labels")
+    assert short_path(str(tmp_path / "labels")) == "labels"
+    assert short_path("s3://bucket/labels") == "s3://bucket/labels"
+
+
+def test_a_finished_run_is_told_of_when_the_folder_that_the_job_ran_in_is_gone(
+    tmp_path, monkeypatch
+):
+    gone = tmp_path / "unpacked"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert short_path("/labels/2026-11-25") == "/labels/2026-11-25"
+
+
+@pytest.mark.parametrize(
+    ("judged", "right", "unknown", "told"),
+    [
+        (0, 0, 0, ""),
+        (8, 6, 0, "Accuracy:  75.0 % of 8 videos with a true label"),
+        (
+            6,
+            6,
+            2,
+            "Accuracy:  100.0 % of 6 videos with a true label; 2 of 8 labels are not among the "
+            "model's classes, such as 'yak'",
+        ),
+        (0, 0, 8, "Accuracy:  none of the 8 labels is one of the model's classes, such as 'yak'"),
+    ],
+)
+def test_accuracy_is_told_of_labels_that_the_model_has_and_of_no_others(
+    judged, right, unknown, told
+):
+    totals = {"judged": judged, "right": right, "unknown_truths": unknown}
+    lines = _accuracy(totals | {"unknown_examples": ["yak"]})
+    assert " ".join(" ".join(lines).split()) == " ".join(told.split())

@@ -1,0 +1,132 @@
+"""Costs: starts that were killed or differ, prices, what is refused."""
+
+import json
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.prices import Prices
+from pipeline.reports.cost import words
+from pipeline.reports.cost.compare import compare
+from pipeline.reports.cost.plots import plots
+from pipeline.reports.cost.runs import open_runs
+from pipeline.reports.cost.starts import read_starts
+from tests.pipeline.synthetic_runs import ON_GPU, PRICES, Made, make_run, make_timeline, start
+
+
+def started(tmp_path, *starts):
+    """The rows of this run are made 1 to 40 seconds after the first start began."""
+    path = make_run(tmp_path / "run", Made(), starts=list(starts))
+    other = make_run(tmp_path / "other", Made(r=22))
+    return read_starts(open_runs([path, other])[0])
+
+
+def test_a_killed_start_counts_to_the_last_row_that_it_made(tmp_path):
+    held, _ = started(tmp_path, start(0, None), start(30.5, None, cpus=4), start(100, 110))
+    # Rows at 1 to 30 are the first start's, at 31 to 40 the second's.
+    assert held.wall_s == pytest.approx(30 + 9.5 + 10)
+    assert held.core_s == pytest.approx(30 * 8 + 9.5 * 4 + 10 * 8)
+    assert (held.starts, held.killed) == (3, 2)
+
+
+def test_a_start_that_was_killed_before_its_first_row_counts_nothing(tmp_path):
+    held, _ = started(tmp_path, start(0, 45), start(50, None))
+    assert held.wall_s == 45
+
+
+def test_device_time_on_different_labellers_is_weighted_by_what_each_did(tmp_path):
+    held, labellers = started(tmp_path, start(0, 30.5), start(30.6, 50, **ON_GPU))
+    # 30 of 40 rows of about equal device time were labelled on cores.
+    assert labellers.cpus == pytest.approx(0.75, abs=0.01)
+    assert labellers.cpus + labellers.gpus == pytest.approx(1.0)
+    assert held.gpu_s == pytest.approx(2 * 19.4)
+
+
+def test_one_price_list_holds_for_all_runs_and_that_is_said(tmp_path):
+    cheap = PRICES | {"core_hour": 0.01}
+    runs = [
+        make_run(tmp_path / "dense", Made(), prices=PRICES),
+        make_run(tmp_path / "pruned", Made(r=22), prices=cheap),
+    ]
+    found = compare(runs)
+    assert found.prices == Prices.from_json(PRICES)
+    assert any("did not record the same prices" in note for note in found.notes)
+    file = tmp_path / "prices.yaml"
+    file.write_text("gpu_hour: 1\ncore_hour: 1\n")
+    chosen = compare(runs, prices_file=file)
+    assert chosen.prices == Prices(1, 1)
+    assert not any("prices" in note for note in chosen.notes)
+
+
+def test_a_gpu_that_is_cheaper_than_its_own_cores_is_refused():
+    with pytest.raises(UsageError, match="cores that come"):
+        Prices(gpu_hour=0.3, core_hour=0.04, gpu_cores=8)
+
+
+def test_runs_that_differ_in_more_than_pruning_are_compared_and_that_is_said(tmp_path):
+    there = start(0, 60, devices=["cpu: 1 thread of another CPU"])
+    runs = [
+        make_run(tmp_path / "dense", Made()),
+        make_run(tmp_path / "pruned", Made(r=22, views=3), starts=[there]),
+    ]
+    notes = " ".join(compare(runs).notes)
+    assert "protocol (dense: videomae-k400 1x2; pruned: videomae-k400 1x3)" in notes
+    assert "different machines" in notes
+
+
+def test_recordings_that_were_cut_differently_are_compared_by_cost_alone(tmp_path):
+    runs = [
+        make_timeline(tmp_path / "dense", Made()),
+        make_timeline(tmp_path / "pruned", Made(r=22), count=3),
+    ]
+    found = compare(runs)
+    # The last stretch of three is open, and the third of five is not.
+    assert found.runs[1].agreement.units == 8
+    assert found.runs[1].rows.shared.videos == 4
+
+
+def test_clips_at_other_steps_are_not_compared_by_their_numbers(tmp_path):
+    protocol = {"name": "videomae-k400", "clips": 2, "crops": 1, "every_s": 4.0}
+    identity = {"labels": "eight", "pruning": {"r": 22}, "protocol": protocol}
+    runs = [
+        make_timeline(tmp_path / "dense", Made()),
+        make_timeline(tmp_path / "pruned", Made(r=22), identity=identity),
+    ]
+    found = compare(runs)
+    assert found.runs[1].agreement is None
+    assert "other steps from clip to clip" in " ".join(found.notes)
+
+
+def test_clocks_that_ran_while_processes_took_turns_are_not_called_idle(tmp_path):
+    runs = [
+        make_run(tmp_path / name, Made(r=r), starts=[start(0, 0.1)], prices=PRICES)
+        for name, r in (("dense", 0), ("pruned", 22))
+    ]
+    found = compare(runs)
+    assert found.runs[0].paid.idle_core_s < 0
+    assert any("took turns" in note for note in found.notes)
+
+
+def test_device_time_that_waiting_for_cores_lengthened_is_said(tmp_path):
+    runs = [make_run(tmp_path / "dense", Made()), make_run(tmp_path / "pruned", Made(r=22))]
+    for name, cpu_s in (("dense", 98.0), ("pruned", 30.0)):
+        path = tmp_path / name / "run.json"
+        content = json.loads(path.read_text())
+        content["totals"]["stages"] = {"label": {"cpu_s": cpu_s, "busy_s": 100.0}}
+        path.write_text(json.dumps(content))
+    (note,) = [note for note in compare(runs).notes if "shared its cores" in note]
+    assert note.startswith("pruned")
+    assert "30 %" in note
+
+
+def test_money_is_read_without_powers_of_ten():
+    assert words.money(0.004567, "EUR") == "0.00457 EUR"
+    assert words.money(1234.5, "EUR") == "1,234.50 EUR"
+    assert words.money(None, "EUR") == "not known"
+
+
+def test_runs_of_any_name_stand_in_the_plots(tmp_path):
+    made = [make_run(tmp_path / "_night", Made()), make_run(tmp_path / "$%$ & <b>", Made(r=22))]
+    for plot in plots(compare(made)):
+        assert ">night" in plot.svg
+        assert "$%$ &amp; &lt;b&gt;" in plot.svg

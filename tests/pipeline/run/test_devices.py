@@ -1,0 +1,113 @@
+"""What labelers are asked to compute on, and what run.json says that they did."""
+
+import json
+
+import pytest
+
+from pipeline.errors import RunError, UsageError
+from pipeline.execution import attempts as starts
+from pipeline.execution.pools import plan_pools
+from pipeline.execution.stage_stats import Stage, Stages, StageSums
+from pipeline.execution.stopping import Stop
+from pipeline.labeling.run import _note
+from pipeline.planner.calibrate import this_machine
+from pipeline.reports.run import words
+from pipeline.run.devices import STAND_IN, device_words, devices_of, labeler_device, ran_on_gpu
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+from workers import devices
+from workers.actor_stats import LABEL, Worked
+
+CLUSTER = {"cpu": "a CPU", "cpus": 8.0, "gpus": 1.0, "nodes": 1}
+H100, CPU = "NVIDIA H100 80GB HBM3", "cpu: 2 threads of a CPU"
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """The content of run.json with a start whose labelers have not said anything yet."""
+    monkeypatch.setattr(starts, "describe_cluster", lambda: dict(CLUSTER))
+
+    def start(content=None):
+        content = {} if content is None else content
+        starts.begin_start(content, plan_pools(cpus=8, gpus=1), "2026-11-29T00:00:00+00:00")
+        return content
+
+    return start
+
+
+def worked(actor, device):
+    return Worked(LABEL, actor, 0.0, 1.0, 1.0, 1.0, 3, views=3, slots=4, device=device)
+
+
+def test_labelers_with_a_gpu_must_compute_on_it_and_the_others_must_not(monkeypatch):
+    monkeypatch.delenv(STAND_IN, raising=False)
+    assert labeler_device(on_gpu=True) == "cuda"
+    assert labeler_device(on_gpu=False) == "cpu"
+
+
+@pytest.mark.parametrize("value", ["", "1", "cuda", "CPU"])
+def test_the_stand_in_of_tests_is_set_by_its_one_value_alone(monkeypatch, value):
+    monkeypatch.setenv(STAND_IN, "cpu")
+    assert labeler_device(on_gpu=True) == "cpu"
+    monkeypatch.setenv(STAND_IN, value)
+    with pytest.raises(UsageError, match=f"{STAND_IN} is '{value}'; it must be unset, or cpu"):
+        labeler_device(on_gpu=True)
+
+
+def test_the_stages_have_the_names_of_all_devices_that_labeled():
+    sums = StageSums()
+    for actor, device in (("a", H100), ("b", CPU), ("c", H100)):
+        sums.add(worked(actor, device))
+    assert sums.stages().label.devices == (H100, CPU)
+    assert Stages.from_json(json.loads(json.dumps(sums.stages().as_json()))) == sums.stages()
+
+
+def test_nothing_is_said_before_a_labeler_said_it(begun):
+    content = begun()
+    assert devices_of(content) == []
+    assert device_words(content) is None
+    assert content["device"]["labelers"] == []
+    assert "gpu" not in content["device"]
+
+
+def test_every_attempt_has_devices_of_its_own_and_the_run_all_of_them(begun):
+    content = begun()
+    assert starts.note_devices(content, (H100,))
+    assert not starts.note_devices(content, (H100,))
+    begun(content)
+    assert starts.note_devices(content, (CPU,))
+    assert [attempt["devices"] for attempt in content["starts"]] == [[H100], [CPU]]
+    assert content["device"]["labelers"] == [H100, CPU]
+    assert device_words(content) == f"{H100} and {CPU}"
+    assert [ran_on_gpu(attempt) for attempt in content["starts"]] == [True, False]
+
+
+def test_a_killed_attempt_has_told_its_device(begun, tmp_path):
+    run = RunDirectory(Location.of(str(tmp_path / "out")))
+    content = begun(run.create({"identity": {}}))
+    stages = Stages(label=Stage(devices=(H100,)))
+    _note(run, content, stages, Stop(RunError("taken over")))
+    assert "starts" not in run.load()
+    _note(run, content, stages, Stop())
+    assert run.load()["starts"][0]["devices"] == [H100]
+
+
+def test_labelers_that_hold_gpus_and_computed_on_cpus_did_not_run_on_gpus():
+    assert ran_on_gpu({"labeller_gpus": 1.0, "devices": [H100]})
+    assert not ran_on_gpu({"labeller_gpus": 1.0, "devices": [CPU]})
+    assert ran_on_gpu({"labeller_gpus": 1.0, "devices": []})
+    assert not ran_on_gpu({"labeller_gpus": 0.0, "devices": []})
+
+
+def test_the_report_names_the_devices_and_what_the_cluster_had():
+    run = {"device": CLUSTER, "labeler_devices": [H100]}
+    assert words.device(run) == f"{H100}; 1 GPU and 8 cores on 1 machine"
+    run = {"device": CLUSTER | {"gpus": 0.0, "nodes": 3}, "labeler_devices": [CPU]}
+    assert words.device(run) == f"{CPU}; 8 cores on 3 machines"
+
+
+def test_a_plan_for_a_machine_whose_gpu_torch_cannot_use_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(devices, "_NVIDIA", tmp_path)
+    with pytest.raises(RunError, match="this machine has a GPU that torch cannot use: torch "):
+        this_machine()

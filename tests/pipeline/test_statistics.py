@@ -1,0 +1,59 @@
+"""Agreement: known values, and intervals that hold as often as they say."""
+
+import numpy as np
+import pytest
+
+from pipeline.statistics import jensen_shannon, mean, ratio, share, top_overlap
+
+
+def test_a_share_has_wilsons_interval():
+    # Agresti and Coull 1998: 9 of 10 and 0 of 20.
+    found = share(9, 10)
+    assert (found.value, found.count) == (0.9, 10)
+    assert (found.low, found.high) == pytest.approx((0.5958, 0.9821), abs=1e-4)
+    none = share(0, 20)
+    assert none.low == 0.0
+    assert none.high == pytest.approx(0.1611, abs=1e-4)
+    assert share(20, 20).high == 1.0
+
+
+def test_a_share_of_nothing_is_unknown_and_more_than_all_is_refused():
+    assert np.isnan(share(0, 0).value)
+    with pytest.raises(ValueError, match="0 to 3"):
+        share(4, 3)
+
+
+def test_a_means_interval_holds_the_truth_about_19_times_in_20():
+    draw = np.random.default_rng(0)
+    held = 0
+    for _ in range(100):
+        found = mean(draw.exponential(size=60))
+        held += found.low <= 1.0 <= found.high
+    assert 85 <= held <= 99
+
+
+def test_views_of_one_recording_do_not_count_as_independent():
+    # Ten recordings of 100 views that agree all or not at all tell no more than ten do.
+    agreeing = np.array([100.0] * 9 + [0.0])
+    clustered, naive = ratio(agreeing, np.full(10, 100.0)), share(900, 1000)
+    assert clustered.value == naive.value == 0.9
+    assert clustered.high - clustered.low > 4 * (naive.high - naive.low)
+
+
+def test_an_interval_is_the_same_each_time():
+    values = np.random.default_rng(1).random(2000)
+    assert mean(values) == mean(values)
+
+
+def test_overlap_of_the_top_classes_knows_no_order():
+    one = np.array([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]])
+    other = np.array([[5, 4, 3, 2, 1], [1, 9, 8, 7, 6]])
+    assert top_overlap(one, other).tolist() == [1.0, 0.2]
+
+
+def test_jensen_shannon_is_0_for_equals_1_for_strangers_and_knows_no_order():
+    one = np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.75, 0.25, 0.0]], np.float32)
+    other = np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0], [0.25, 0.75, 0.0]], np.float32)
+    found = jensen_shannon(one, other)
+    assert found == pytest.approx([0.0, 1.0, 0.18872], abs=1e-5)
+    assert jensen_shannon(other, one) == pytest.approx(found)

@@ -1,0 +1,158 @@
+"""Limits of time follow the work, never beyond what the bytes of a file allow; a hang ends soon."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import recordings, videos
+from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, process
+from workers.decoding import ipc as wire
+from workers.decoding.progress import Progress, Work
+from workers.failures import ErrorType, UnitFailure
+from workers.sampling import protocol
+
+PROTOCOL = protocol("videomae-k400", size=56)
+LIMITS = DecodeLimits()
+HD = 1920 * 1080
+
+
+def seconds(**work: Any) -> float:
+    return LIMITS.attempt_seconds("a.ts", Work(**work))
+
+
+def test_a_short_video_has_what_the_limit_says() -> None:
+    assert LIMITS.attempt_seconds("a.mp4") == 60
+    assert seconds(size=1_000_000, frames=300, pixels=340 * 256) == pytest.approx(60, rel=0.02)
+
+
+def test_forty_minutes_that_must_be_decoded_have_time_for_it() -> None:
+    assert seconds(size=550_000_000, frames=72_000, pixels=HD) > 60 + 40 * 60 / 2
+    assert seconds(size=550_000_000, frames=72_000, pixels=640 * 360) > 60 + 60
+
+
+def test_reading_alone_has_time_by_the_bytes() -> None:
+    assert seconds(size=20_000_000_000) > 60 + 600
+
+
+def test_a_small_file_gets_no_more_than_its_bytes_allow_whatever_it_claims() -> None:
+    bomb = seconds(size=331_697, frames=4000, pixels=8192 * 4320)
+    assert bomb < 90
+    assert seconds(size=331_697, frames=10**9, pixels=8192 * 4320) == bomb
+    assert seconds(size=331_697, frames=None, pixels=HD) == bomb
+
+
+def test_no_video_has_more_than_the_most_unless_all_have() -> None:
+    endless = Work(size=64 << 30, frames=10**9, pixels=HD)
+    assert LIMITS.attempt_seconds("a.ts", endless) == LIMITS.most_seconds
+    assert DecodeLimits(seconds=7200).attempt_seconds("a.ts", endless) == 7200
+    assert LIMITS.attempt_seconds("s3://b/a.ts", endless) == 3600 + LIMITS.fetch_seconds
+
+
+def test_a_decoder_tells_what_it_has_to_do_and_that_it_lives() -> None:
+    told: list[Work] = []
+    progress = Progress(told.append)
+    progress.begin(size=1000)
+    progress.expect(frames=10, pixels=64)
+    progress.expect(frames=5, pixels=64)
+    progress.alive()
+    assert told == [Work(1000), Work(1000, 10, 64), Work(1000, 15, 64)]
+    progress.expect(frames=None, pixels=64)
+    assert told[-1] == Work(1000, None, 64)
+    progress.begin(size=7)
+    assert told[-1] == Work(7)
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Unit:
+    return Unit("u", "v", str(videos.write_video(tmp_path / "a.ts", frames=20)))
+
+
+class Scripted:
+    """A child's messages, each some seconds after the last, by a clock that nobody waits for."""
+
+    def __init__(self, *messages: tuple[float, dict[str, Any]]) -> None:
+        self.now = 0.0
+        self._messages: Iterator[tuple[float, dict[str, Any]]] = iter(messages)
+
+    def receive(self, descriptor: int, *, seconds: float | None = None) -> wire.Message:
+        after, message = next(self._messages, (1e9, {}))
+        if seconds is not None and after > seconds:
+            raise wire.Late
+        self.now += after
+        return message
+
+
+def failure(
+    unit: Unit, script: Scripted, monkeypatch: pytest.MonkeyPatch, limits: DecodeLimits = LIMITS
+) -> UnitFailure:
+    with SandboxedDecoder(PROTOCOL, limits=limits) as decoder:
+        with monkeypatch.context() as patch:
+            patch.setattr(process.wire, "receive", script.receive)
+            patch.setattr(process.time, "monotonic", lambda: script.now)
+            result = decoder.decode(unit)
+        assert isinstance(result, UnitFailure)
+        assert result.error_type is ErrorType.timeout
+        assert isinstance(decoder.decode(unit), DecodedUnit)
+    return result
+
+
+def test_a_decoder_that_falls_silent_is_ended_long_before_a_long_limit(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = {"work": asdict(Work(550_000_000, 72_000, HD))}
+    script = Scripted((1, long), *[(50, long)] * 3)
+    result = failure(unit, script, monkeypatch)
+    assert result.message == "the decoder gave no sign of life for 60 s"
+    assert script.now == 151
+
+
+def test_a_decoder_that_lives_is_ended_at_the_limit_of_its_work(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(2_000_000, 30_000, 640 * 360)
+    script = Scripted(*[(1, {"work": asdict(work)})] * 1000)
+    result = failure(unit, script, monkeypatch)
+    limit = LIMITS.attempt_seconds(unit.uri, work)
+    assert limit - 1 <= script.now <= limit
+    assert "2,000,000 bytes with 30,000 frames of 230,400 pixels" in result.message
+    assert f"{limit:,.0f} s" in result.message
+    assert "--decode-timeout" in result.message
+
+
+def test_a_longer_limit_is_given_to_all_who_ask_for_it(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = Scripted(*[(300, {"work": asdict(Work(1000))})] * 5)
+    failure(unit, script, monkeypatch, DecodeLimits(seconds=900))
+    assert script.now == 900
+
+
+@pytest.mark.parametrize(("name", "whole"), [("a.wmv", True), ("a.ts", False)])
+def test_the_work_of_a_video_is_told_before_it_is_done(
+    name: str, whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = "wmv2" if name == "a.wmv" else "libx264"
+    short = videos.write_video(tmp_path / name, frames=50, codec=codec, options={"g": "10"})
+    path = recordings.lengthened(short, tmp_path / f"long_{name}", times=20)
+    told: list[Work] = []
+    plain = wire.receive
+
+    def noting(descriptor: int, **options: Any) -> wire.Message:
+        message = plain(descriptor, **options)
+        if "work" in message:
+            told.append(Work(**message["work"]))
+        return message
+
+    with SandboxedDecoder(PROTOCOL) as decoder:
+        monkeypatch.setattr(process.wire, "receive", noting)
+        result = decoder.decode(Unit("u", "v", str(path)))
+    assert isinstance(result, DecodedUnit)
+    assert result.frame_count == 1000
+    assert {work.size for work in told} == {path.stat().st_size}
+    assert told[0].frames == 0
+    assert told[-1].frames is not None
+    assert told[-1].frames == 1000 if whole else 0 < told[-1].frames < 700
+    assert told[-1].pixels == 128 * 96

@@ -1,0 +1,204 @@
+"""The labeller: right pixels to the model, right labels to the units, whatever the batches."""
+
+import numpy as np
+import pytest
+import torch
+
+import sta
+from workers.inference.labeler import (
+    Frames,
+    IdMismatch,
+    Labeller,
+    LabellerConfig,
+    pack_mask,
+    top_classes,
+    unpack_mask,
+)
+from workers.inference.pixels import MEAN, STD
+from workers.sampling import protocol
+
+SIZE = 112
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    model = sta.create_model("vit_demo", num_classes=6)
+    path = tmp_path_factory.mktemp("model") / "random.safetensors"
+    torch.nn.init.normal_(model.head.weight, std=2.0)
+    sta.save_checkpoint(model, path, labels=list("abcdef"), origin="random")
+    return str(path)
+
+
+def unit(name, seed, *, height=SIZE, width=149, frames=20, clips=2):
+    rng = np.random.default_rng(seed)
+    return Frames(
+        unit_id=name,
+        pixels=rng.integers(0, 256, (frames, height, width, 3), dtype=np.uint8),
+        clip_frames=rng.integers(0, frames, (clips, 16), dtype=np.int32),
+    )
+
+
+def labeller(checkpoint, *, batch_size=4, views=(2, 3), r=22):
+    config = LabellerConfig(checkpoint, pruning=sta.Pruning(r=r), batch_size=batch_size)
+    return Labeller(config, protocol("videomae-k400", size=SIZE, views=views))
+
+
+def by_hand(checkpoint, frames, clip, crop, r=22):
+    """One view, cropped and normalised as the recipe says, one at a time."""
+    recipe = protocol("videomae-k400", size=SIZE, views=(2, 3))
+    pixels = frames.pixels[frames.clip_frames[clip]]
+    top, left = recipe.crop_origins(*pixels.shape[1:3])[crop]
+    square = pixels[:, top : top + SIZE, left : left + SIZE].astype(np.float32) / 255
+    x = (square - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+    model = sta.load_model(checkpoint, pruning=sta.Pruning(r=r))
+    with torch.inference_mode():
+        out = model(torch.from_numpy(x).permute(3, 0, 1, 2)[None])
+    return out.logits.softmax(dim=-1)[0].numpy(), [mask[0].numpy() for mask in out.kept]
+
+
+@pytest.mark.parametrize("shape", [(SIZE, 149), (199, SIZE), (SIZE, SIZE)])
+def test_every_view_is_what_the_model_says_of_that_crop_of_that_clip(checkpoint, shape):
+    frames = unit("u", 1, height=shape[0], width=shape[1])
+    views = labeller(checkpoint).label([frames])[0]
+    assert [(view.clip, view.crop) for view in views] == [(c, s) for c in (0, 1) for s in (0, 1, 2)]
+    for view in views:
+        probabilities, kept = by_hand(checkpoint, frames, view.clip, view.crop)
+        np.testing.assert_allclose(view.probabilities, probabilities, atol=1e-5)
+        assert all(np.array_equal(a, b) for a, b in zip(view.kept, kept, strict=True))
+
+
+def test_a_unit_has_the_same_bits_whatever_it_shares_its_batches_with(checkpoint):
+    units = [unit(f"u{i}", i) for i in range(3)]
+    made = labeller(checkpoint, batch_size=4)
+    together = made.label(units)
+    for alone, shared in zip((made.label([u])[0] for u in units), together, strict=True):
+        for x, y in zip(alone, shared, strict=True):
+            assert x.probabilities.tobytes() == y.probabilities.tobytes()
+            assert all(np.array_equal(p, q) for p, q in zip(x.kept, y.kept, strict=True))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16, 100])
+def test_every_view_comes_back_in_its_place_for_any_batch_size(checkpoint, batch_size):
+    units = [unit(f"u{i}", i) for i in range(3)]
+    want = labeller(checkpoint, batch_size=6).label(units)
+    got = labeller(checkpoint, batch_size=batch_size).label(units)
+    for a, b in zip(want, got, strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert (x.clip, x.crop) == (y.clip, y.crop)
+            np.testing.assert_allclose(x.probabilities, y.probabilities, atol=1e-2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+def test_units_of_any_number_of_clips_get_a_label_for_each_view(checkpoint, batch_size):
+    units = [unit(f"u{clips}", clips, clips=clips) for clips in (1, 7, 2, 16)]
+    made = labeller(checkpoint, batch_size=batch_size, views=(16, 3))
+    labels = made.label(units)
+    for frames, views in zip(units, labels, strict=True):
+        clips = range(len(frames.clip_frames))
+        assert [(v.clip, v.crop) for v in views] == [(c, s) for c in clips for s in (0, 1, 2)]
+    probabilities, _ = by_hand(checkpoint, units[1], 6, 2)
+    np.testing.assert_allclose(labels[1][-1].probabilities, probabilities, atol=1e-5)
+
+
+def test_two_runs_agree_bit_for_bit(checkpoint):
+    units = [unit(f"u{i}", i) for i in range(2)]
+    first, second = (labeller(checkpoint).label(units) for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert x.probabilities.tobytes() == y.probabilities.tobytes()
+            assert [m.tobytes() for m in x.kept] == [m.tobytes() for m in y.kept]
+
+
+def test_kept_tokens_are_those_that_the_flops_are_counted_for(checkpoint):
+    made = labeller(checkpoint)
+    kept = [sorted({int(view.kept[s].sum()) for view in made.label([unit("u", 0)])[0]})
+            for s in range(3)]  # fmt: skip
+    assert kept == [[stage.groups * stage.kept] for stage in made.model.stages]
+    flops = {view.flops for view in made.label([unit("u", 0)])[0]}
+    assert flops == {sta.count_flops(made.model)}
+
+
+def test_no_units_give_no_labels(checkpoint):
+    assert labeller(checkpoint).label([]) == []
+
+
+def test_a_batch_that_returns_other_ids_is_refused(checkpoint, monkeypatch):
+    made = labeller(checkpoint, batch_size=4)
+    step = made.engine.step
+
+    def swapped():
+        ids, *rest = step()
+        return ids.flip(0), *rest
+
+    monkeypatch.setattr(made.engine, "step", swapped)
+    with pytest.raises(IdMismatch, match=r"views 0 to 3 went in and views \[3, 2, 1, 0\] came"):
+        made.label([unit("u", 0)])
+
+
+def test_a_batch_that_returns_the_scores_of_another_is_refused(checkpoint, monkeypatch):
+    made = labeller(checkpoint, batch_size=6)
+    stale = tuple(output.clone() for output in made.engine.step())
+    made.label([unit("u", 0)])
+    monkeypatch.setattr(made.engine, "step", lambda: stale)
+    with pytest.raises(IdMismatch, match="views 6 to 11 went in"):
+        made.label([unit("u", 0)])
+
+
+def test_a_padded_view_that_returns_an_id_is_refused(checkpoint, monkeypatch):
+    made = labeller(checkpoint, batch_size=8)
+    step = made.engine.step
+
+    def numbered():
+        ids, *rest = step()
+        return ids.clamp(min=0), *rest
+
+    monkeypatch.setattr(made.engine, "step", numbered)
+    with pytest.raises(IdMismatch, match="views 0 to 5 went in"):
+        made.label([unit("u", 0)])
+
+
+def test_a_model_that_loses_tokens_without_saying_so_is_refused(checkpoint, monkeypatch):
+    made = labeller(checkpoint)
+    forward = made.model.forward
+
+    def wrong(clips):
+        out = forward(clips)
+        return out._replace(kept=tuple(mask & False for mask in out.kept))
+
+    monkeypatch.setattr(made.model, "forward", wrong)
+    with pytest.raises(RuntimeError, match="kept .* tokens where its FLOPs are counted for"):
+        made.label([unit("u", 0)])
+
+
+def test_a_protocol_that_does_not_fit_the_model_is_refused(checkpoint):
+    with pytest.raises(ValueError, match="16 frames of 224 pixels and vit_demo takes 16 of 112"):
+        Labeller(LabellerConfig(checkpoint), protocol("videomae-k400", size=224))
+
+
+def test_other_weights_than_the_run_began_with_are_refused(checkpoint):
+    config = LabellerConfig(checkpoint, fingerprint="sha256:other")
+    with pytest.raises(ValueError, match="was sha256:other where the run began"):
+        Labeller(config, protocol("videomae-k400", size=SIZE))
+
+
+@pytest.mark.parametrize("field", ["batch_size", "threads"])
+def test_counts_below_one_are_refused(field):
+    with pytest.raises(ValueError, match=f"{field} must be 1 or more; got 0"):
+        LabellerConfig("demo", **{field: 0})
+
+
+def test_top_classes_are_best_first_and_ties_go_to_the_lower_index():
+    ids, scores = top_classes(np.array([0.1, 0.3, 0.1, 0.3, 0.2]), 3)
+    assert ids == [1, 3, 4]
+    assert scores == [0.3, 0.3, 0.2]
+
+
+def test_packed_masks_unpack_to_themselves():
+    mask = np.random.default_rng(0).random((8, 49)) < 0.5
+    packed = pack_mask(mask)
+    assert len(packed) == 49
+    assert np.array_equal(unpack_mask(packed, (8, 49)), mask)
+    odd = np.array([[True, False, True]])
+    assert pack_mask(odd) == b"\xa0"
+    assert np.array_equal(unpack_mask(b"\xa0", (1, 3)), odd)

@@ -1,0 +1,140 @@
+"""Opening a video file safely, and saying why when it cannot be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import av
+import av.error
+import av.logging
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from workers.decoding import fragments, sniffing
+from workers.failures import ErrorType, UnitFailure
+from workers.io.fetching import Source
+
+av.logging.set_level(None)
+
+# Containers of video. What is missing here on purpose: playlists and scripts, which make the
+# library open other files, and pictures and picture sequences.
+FORMATS = ",".join(
+    (
+        "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,live_flv,kux,asf,ogg,mxf,gxf",
+        "nut,ivf,rm,ivr,wtv,nsv,nuv,pva,ty,lxf,swf,dhav,hxvs,ifv,mxg,lmlm4,iv8,cine,smjpeg,mpjpeg",
+        "dv,h261,h263,h264,hevc,vvc,evc,m4v,mpegvideo,vc1,vc1test,obu,av1,apv,avs2,avs3,cavsvideo",
+        "dirac,dnxhd,mjpeg,yuv4mpegpipe,film_cpk,filmstrip,roq",
+    )
+)
+_HEAD_BYTES = 4096
+_JPEG_BYTES = 1 << 22
+_SEARCHED_BYTES = 1 << 20
+_ENCRYPTED_BOX = b"encv"  # the sample entry of encrypted video, ISO/IEC 23001-7
+_ATTACHED_PICTURE = 0x400  # libavformat's AV_DISPOSITION_ATTACHED_PIC
+
+
+@contextmanager
+def opened_video(
+    source: Source, *, max_pixels: int, sparse: bool = False
+) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The container and its best video stream, decoding on one thread; raises UnitFailure.
+
+    ``sparse``: only a part will be read, so that a fragmented MP4's fragments are found by the
+    index at its end where it has one that is right, and not by going through the whole file.
+    """
+    head = source.head(_HEAD_BYTES)
+    other, certain = sniffing.other_format(head), None
+    if other == sniffing.JPEG and sniffing.is_jpeg_stream(source.head(_JPEG_BYTES)):
+        other, certain = None, "mjpeg"  # the library itself may take it for one picture
+    if other is not None:
+        raise UnitFailure(ErrorType.not_video, f"this is {other}")
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
+    if sparse and fragments.indexed_by_display(source):
+        options["use_mfra_for"] = "pts"
+    try:
+        container = av.open(
+            source.opened(),
+            format=certain,
+            container_options=options,
+            metadata_errors="replace",
+        )
+    except MemoryError:
+        raise
+    except (av.error.FFmpegError, ValueError) as error:
+        raise _unopened(head, error) from None
+    with container:
+        stream = _video_stream(container)
+        context = stream.codec_context
+        _check_pixels(context.width, context.height, max_pixels)
+        context.thread_count = 1
+        context.options = {"max_pixels": str(max_pixels)}  # for what comes later in the stream
+        yield container, stream
+
+
+def nothing_decoded(source: Source, stream: VideoStream, *, packets: int) -> UnitFailure:
+    """The failure of a video of which not a single frame came."""
+    codec = stream.codec_context.name
+    if _is_encrypted(source):
+        return UnitFailure(ErrorType.unsupported_codec, f"the video is encrypted ({codec}, CENC)")
+    if not packets:
+        return UnitFailure(
+            ErrorType.corrupt, f"the header announces {codec} video, but the file holds no frame"
+        )
+    return UnitFailure(ErrorType.corrupt, f"none of the {packets} {codec} packets could be decoded")
+
+
+def _video_stream(container: InputContainer) -> VideoStream:
+    stream: Any = container.streams.best("video")
+    if stream is None or int(stream.disposition) & _ATTACHED_PICTURE:
+        if any(s.type == "video" for s in container.streams) and stream is None:
+            raise UnitFailure(
+                ErrorType.unsupported_codec, "no decoder for the video stream of this file"
+            )
+        raise UnitFailure(ErrorType.no_video_stream, _contents(container))
+    if stream.codec_context is None:
+        raise UnitFailure(
+            ErrorType.unsupported_codec, "no decoder for the video stream of this file"
+        )
+    video: VideoStream = stream
+    return video
+
+
+def _contents(container: InputContainer) -> str:
+    kinds = sorted({"a cover picture" if s.type == "video" else s.type for s in container.streams})
+    return f"no video stream; the file holds {', '.join(kinds) if kinds else 'no stream at all'}"
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise UnitFailure(
+            ErrorType.too_large,
+            f"a frame of {width} x {height} has {width * height:,} pixels; "
+            f"the limit is {max_pixels:,}",
+        )
+
+
+def _unopened(head: bytes, error: Exception) -> UnitFailure:
+    name = sniffing.video_format(head)
+    if name == "MP4":
+        return UnitFailure(
+            ErrorType.corrupt,
+            "an MP4 file whose index (moov) is missing or damaged; was it written or copied fully?",
+        )
+    if name is not None:
+        return UnitFailure(ErrorType.corrupt, f"{name}, but its header is damaged or incomplete")
+    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
+    if isinstance(error, PermissionError):
+        return UnitFailure(ErrorType.forbidden, "no permission to read the file")
+    if isinstance(error, OSError) and reason:
+        return UnitFailure(ErrorType.unavailable, f"the file could not be read: {reason}")
+    return UnitFailure(ErrorType.not_video, "no video format that is known here")
+
+
+def _is_encrypted(source: Source) -> bool:
+    for place in (0, max(source.size - _SEARCHED_BYTES, 0)):
+        if _ENCRYPTED_BOX in source.read_at(place, _SEARCHED_BYTES):
+            return True
+    return False

@@ -1,0 +1,1 @@
+"""The forward pass: views, batches, streams, early exit, and the pruned model on its device."""

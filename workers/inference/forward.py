@@ -1,0 +1,79 @@
+"""From a batch of uint8 clips to what is read back, in one call that can be compiled whole."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import sta
+from workers.inference.batching import BatchInput
+from workers.inference.output_buffer import Outputs
+from workers.inference.pixels import MEAN, STD, CachedNormaliser, normalised
+
+# What autocast would cast at every forward. Norms, biases apart from these layers and all that
+# STA's scores are made of stay float32.
+_CAST = (nn.Linear, nn.Conv3d)
+
+
+class FullPrecisionLinear(nn.Linear):
+    """A linear layer that autocast leaves in float32.
+
+    In bfloat16 the logits of a batch would have 8 bits, and the best classes of a view often tie.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear.in_features, linear.out_features, device="meta")
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(x.float(), self.weight, self.bias)
+
+
+def mixed_precision(model: sta.VideoModel) -> None:
+    """Makes a model ready for bfloat16 autocast, in place.
+
+    The weights that autocast would cast are cast once, which changes no result; the head stays in
+    float32.
+    """
+    model.head = FullPrecisionLinear(model.head)
+    for module in model.modules():
+        if isinstance(module, _CAST) and module is not model.head:
+            module.to(torch.bfloat16)
+
+
+class Forward(nn.Module):
+    """Normalisation, model and softmax over one static batch.
+
+    Args:
+        model: the model, on its device.
+        batch: what it reads.
+        mixed: whether it runs under bfloat16 autocast; see `mixed_precision`.
+        whole: whether the pixels are normalised by an expression that is compiled with the rest.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, model: sta.VideoModel, batch: BatchInput, *, mixed: bool, whole: bool
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._mixed = mixed
+        self._device = batch.clips.device
+        self.register_buffer("mean", torch.tensor(MEAN, device=self._device))
+        self.register_buffer("std", torch.tensor(STD, device=self._device))
+        in_cache = self._device.type == "cpu" and not whole
+        self._normaliser = CachedNormaliser(batch.clips) if in_cache else None
+
+    def forward(self, clips: Tensor, ids: Tensor) -> Outputs:
+        """Ids (B,), probabilities (B, classes) float32, and the kept mask of each stage."""
+        if self._normaliser is not None:
+            x = self._normaliser()
+        else:
+            x = normalised(clips, self.mean, self.std)
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._mixed):
+            out: sta.ModelOutput = self.model(x)
+        return ids.clone(), out.logits.float().softmax(dim=-1), *out.kept

@@ -1,0 +1,42 @@
+"""uint8 pixels to what the model was trained on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sta.models.base import MEAN as MEAN
+from sta.models.base import STD as STD
+
+
+def normalised(clips: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """uint8 (B, T, H, W, 3) to float32 (B, 3, T, H, W): scaled to 1, less mean, over std.
+
+    An expression that a compiler makes one pass of. `mean` and `std` (3,) lie on the device before:
+    a CUDA graph cannot bring them there.
+    """
+    return ((clips.float() / 255 - mean) / std).permute(0, 4, 1, 2, 3)
+
+
+class CachedNormaliser:
+    """The same numbers on a CPU, frame by frame in its cache, into memory that is used again.
+
+    Args:
+        clips: the uint8 (B, T, H, W, 3) that every call will normalise.
+    """
+
+    def __init__(self, clips: Tensor) -> None:
+        batch, frames, height, width, channels = clips.shape
+        self._out = torch.empty(clips.shape)
+        # Rows of interleaved channels: one long run that vectorises.
+        flat = (batch * frames, height, width * channels)
+        self._pairs = list(zip(clips.view(flat), self._out.view(flat), strict=True))
+        self._mean = torch.tensor(MEAN).repeat(width)
+        self._std = torch.tensor(STD).repeat(width)
+
+    def __call__(self) -> Tensor:
+        """float32 (B, 3, T, H, W), valid until the next call."""
+        for frame, out in self._pairs:
+            torch.div(frame, 255, out=out)
+            out.sub_(self._mean).div_(self._std)
+        return self._out.permute(0, 4, 1, 2, 3)

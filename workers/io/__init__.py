@@ -1,0 +1,1 @@
+"""Fetching videos from local disks, S3 and HTTP, whole or by ranges."""

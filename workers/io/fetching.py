@@ -1,0 +1,260 @@
+"""From a URI to something that a decoder can open.
+
+Local paths and file:// URIs are opened where they lie. Objects of s3://bucket/key are read once
+into an anonymous file (memory for small ones, an unlinked temporary file for large ones), so that
+nothing stays behind whatever dies; or, where a part of them is enough, by ranges.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from workers.failures import ErrorType, UnitFailure
+from workers.io.objects import (
+    CHUNK_BYTES,
+    Patience,
+    changed_since_listed,
+    client_for,
+    condition,
+    object_address,
+)
+from workers.io.ranged import Cursor, RangedObject
+
+MEMORY_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened file.
+
+    ``path`` is for libraries that open by name, valid while the source is open; "" where there is
+    only ``ranged``. ``size`` is in bytes, ``etag`` the object's, None for a file. ``identity``: the
+    same for what is certainly the same content.
+    """
+
+    path: str
+    size: int
+    etag: str | None = None
+    ranged: RangedObject | None = None
+    identity: str = ""
+
+    @property
+    def bytes_read(self) -> int:
+        """What left the storage so far; a file counts whole, as every packet of it is read."""
+        return self.size if self.ranged is None else self.ranged.received
+
+    @property
+    def failure(self) -> UnitFailure | None:
+        """What ended the reading of a source that is fetched while it is decoded."""
+        return None if self.ranged is None else self.ranged.failure
+
+    def opened(self) -> str | Cursor:
+        """What libavformat opens: the path, or a file object of its own place."""
+        return self.path if self.ranged is None else Cursor(self.ranged)
+
+    def head(self, count: int = 4096) -> bytes:
+        """The first ``count`` bytes."""
+        return self.read_at(0, count)
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """``count`` bytes from ``offset`` on, fewer only at the end."""
+        with open(self.path, "rb") if self.ranged is None else Cursor(self.ranged) as file:
+            file.seek(offset)
+            data = b""
+            while piece := file.read(count - len(data)):
+                data += piece
+            return data
+
+
+@contextmanager
+def open_source(
+    uri: str,
+    *,
+    max_bytes: int = 1 << 62,
+    etag: str | None = None,
+    seconds: float = 120.0,
+    ranged: bool = False,
+) -> Iterator[Source]:
+    """Open ``uri`` (a path, file:// or s3://) for decoding; raise UnitFailure with the reason.
+
+    An object is read only if it has the ETag ``etag``, where one is given; ``seconds`` is what
+    fetching may take in all. With ``ranged`` it is fetched piece by piece as it is read.
+    """
+    scheme = uri.split("://", 1)[0].lower() if "://" in uri else ""
+    if scheme == "s3" and ranged:
+        remote = RangedObject(uri, etag=etag, seconds=seconds)
+        _check_size(remote.size, max_bytes)
+        yield Source("", remote.size, remote.etag, remote, f"{uri} {remote.etag} {remote.size}")
+    elif scheme == "s3":
+        download = _Download(uri, max_bytes, etag, seconds)
+        with _fetched(download) as source:
+            yield source
+    elif scheme in ("", "file"):
+        yield _local(_file_path(uri) if scheme else uri, max_bytes)
+    else:
+        raise UnitFailure(
+            ErrorType.not_found,
+            f"{scheme}:// addresses are not supported; use a path, file:// or s3://",
+        )
+
+
+def is_object(uri: str) -> bool:
+    """Whether ``uri`` lies in an object storage, from which it must be fetched."""
+    return uri[:5].lower() == "s3://"
+
+
+def _file_path(uri: str) -> str:
+    parts = urlsplit(uri.replace("?", "%3F").replace("#", "%23"))
+    if parts.netloc not in ("", "localhost"):
+        raise UnitFailure(ErrorType.not_found, "a file:// address names no host: file:///path")
+    return os.fsdecode(unquote_to_bytes(parts.path))  # names need not be UTF-8
+
+
+def _local(path: str, max_bytes: int) -> Source:
+    absolute = os.path.abspath(path)
+    try:
+        with open(os.open(absolute, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+    except ValueError as error:
+        raise UnitFailure(ErrorType.not_found, f"not a path: {error}") from None
+    except OSError as error:
+        raise _local_failure(error) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise UnitFailure(ErrorType.not_video, "a directory, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise UnitFailure(ErrorType.not_video, "a pipe, socket or device, not a file")
+    _check_size(status.st_size, max_bytes)
+    identity = f"{absolute} {status.st_mtime_ns} {status.st_size}"
+    return Source(absolute, status.st_size, identity=identity)
+
+
+def _local_failure(error: OSError) -> UnitFailure:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+        return UnitFailure(ErrorType.not_found, "no such file")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return UnitFailure(ErrorType.forbidden, "no permission to read the file")
+    if error.errno == errno.EISDIR:
+        return UnitFailure(ErrorType.not_video, "a directory, not a file")
+    if error.errno == errno.ENXIO:
+        return UnitFailure(ErrorType.not_video, "a pipe, socket or device, not a file")
+    return UnitFailure(
+        ErrorType.unavailable, f"the file could not be read: {error.strerror or 'unknown error'}"
+    )
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size == 0:
+        raise UnitFailure(ErrorType.empty, "the file has no bytes")
+    if size > max_bytes:
+        raise UnitFailure(
+            ErrorType.too_large, f"{size:,} bytes are more than the limit of {max_bytes:,}"
+        )
+
+
+@contextmanager
+def _fetched(download: _Download) -> Iterator[Source]:
+    try:
+        descriptor = download.run()
+        directory = Path("/proc/self/fd") if os.path.isdir("/proc/self/fd") else Path("/dev/fd")
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield Source(str(directory / str(descriptor)), download.size, download.etag)
+    except UnitFailure as failure:
+        failure.bytes_read = failure.bytes_read or download.received
+        raise
+    finally:
+        download.close()
+
+
+class _Download:
+    """One object on its way into an anonymous file, resumed where the connection broke."""
+
+    def __init__(self, uri: str, max_bytes: int, etag: str | None, seconds: float) -> None:
+        self.size = 0
+        self.received = 0
+        self.etag = etag
+        self._bucket, self._key = object_address(uri)
+        self._max_bytes = max_bytes
+        self._patience = Patience(seconds)
+        self._written = 0
+        self._descriptor = -1
+
+    def run(self) -> int:
+        """The descriptor of the filled file; raises UnitFailure."""
+        with self._patience.spending():
+            while True:
+                try:
+                    self._read_on()
+                    return self._descriptor
+                except Exception as error:
+                    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                        raise _no_room(self.size) from None
+                    try:
+                        self._patience.failed(error)
+                    except UnitFailure as failure:
+                        raise failure if self._written else changed_since_listed(failure) from None
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _read_on(self) -> None:
+        request: dict[str, Any] = {"Bucket": self._bucket, "Key": self._key}
+        if self._written:
+            request["Range"] = f"bytes={self._written}-"
+        client = client_for(self._patience.seconds)
+        response = client.get_object(**request, **condition(self.etag))
+        if self._written and response["ResponseMetadata"]["HTTPStatusCode"] != 206:
+            raise ConnectionError("the storage sent the whole object instead of its rest")
+        with response["Body"] as body:
+            if not self._written:
+                self._start(int(response["ContentLength"]), str(response.get("ETag", "")))
+            while chunk := body.read(CHUNK_BYTES):
+                self.received += len(chunk)
+                self._written += _write_all(self._descriptor, chunk)
+                self._patience.arrived(self._written, self.size)
+        if self._written != self.size:
+            raise ConnectionError(f"{self._written} of {self.size} bytes arrived")
+
+    def _start(self, size: int, etag: str) -> None:
+        _check_size(size, self._max_bytes)
+        self.size, self.etag = size, etag or None
+        if self._descriptor < 0:
+            self._descriptor = anonymous_file(in_memory=size <= MEMORY_BYTES)
+
+
+def anonymous_file(*, in_memory: bool) -> int:
+    """Descriptor of an empty file that no directory names: memory, or the temporary folder."""
+    if in_memory and hasattr(os, "memfd_create"):
+        return os.memfd_create("video", os.MFD_CLOEXEC)
+    descriptor, path = tempfile.mkstemp()
+    os.unlink(path)
+    return descriptor
+
+
+def _write_all(descriptor: int, chunk: bytes) -> int:
+    view = memoryview(chunk)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    return len(chunk)
+
+
+def _no_room(size: int) -> UnitFailure:
+    """What a full temporary folder says of an object that is fetched into it."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    return UnitFailure(
+        ErrorType.internal,
+        f"no space left in {folder} for fetching an object of {size:,} bytes ({free:,} free); "
+        f"TMPDIR names another folder",
+    )

@@ -1,0 +1,197 @@
+"""A file object on an object of the storage that fetches only what is read of it.
+
+Blocks are kept in a cache of bounded size, and reads that go on where the last ones ended fetch
+ever more at once. Many cursors may read one object; the cache is theirs together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from typing import Any
+
+from workers.failures import ErrorType, UnitFailure
+from workers.io.objects import (
+    CHUNK_BYTES,
+    Patience,
+    changed_since_listed,
+    client_for,
+    condition,
+    object_address,
+)
+
+BLOCK_BYTES = 1 << 18
+MAX_FETCH_BYTES = 8 << 20
+CACHE_BYTES = 64 << 20
+_RUNS = 4  # places of a file that are read on from at the same time, such as picture and sound
+
+
+class RangedObject:
+    """The bytes of s3://bucket/key, by ranges, of one and the same version of the object.
+
+    ``etag``: the ETag it must have, None for whatever it has. ``size`` and ``etag`` are the
+    object's own, ``received`` the bytes that came over the network so far. Raises UnitFailure where
+    the object cannot be read at all; what fails later stands in ``failure``, see ``read_at``.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        etag: str | None = None,
+        seconds: float = 120.0,
+        block_bytes: int = BLOCK_BYTES,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.failure: UnitFailure | None = None
+        self.received = 0
+        self.size = 0
+        self.etag = etag
+        self.patience = Patience(seconds)
+        self._bucket, self._key = object_address(uri)
+        self._block = block_bytes
+        self._most_blocks = max(1, min(MAX_FETCH_BYTES, cache_bytes // 4) // block_bytes)
+        self._capacity = max(2, cache_bytes // block_bytes)
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._runs: OrderedDict[int, int] = OrderedDict()
+        self._opened = False
+        try:
+            self._fetch(0, 1)
+        except UnitFailure as failure:
+            raise changed_since_listed(failure) if not self._opened else failure from None
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Up to ``count`` bytes from ``offset`` on, at least one before the end of the object.
+
+        After a failure it is as if the object ended: libraries of C cannot carry an exception, so
+        whoever reads through one must look at ``failure`` afterwards.
+        """
+        if self.failure is not None or offset >= self.size or count < 1:
+            return b""
+        number, start = divmod(offset, self._block)
+        try:
+            block = self._block_at(number)
+        except UnitFailure as failure:
+            self.failure = failure
+            return b""
+        return block[start : start + count]
+
+    def _block_at(self, number: int) -> bytes:
+        block = self._blocks.get(number)
+        if block is None:
+            self._fetch(number, self._run_at(number))
+            block = self._blocks[number]
+        self._blocks.move_to_end(number)
+        return block
+
+    def _run_at(self, number: int) -> int:
+        """How many blocks to fetch: twice as many as the fetch that ended here, else one."""
+        count = min(2 * self._runs.pop(number, 0) or 1, self._most_blocks)
+        last = -(-self.size // self._block)
+        count = min(count, last - number)
+        for ahead in range(1, count):
+            if number + ahead in self._blocks:
+                count = ahead
+                break
+        self._runs[number + count] = count
+        if len(self._runs) > _RUNS:
+            self._runs.popitem(last=False)
+        return count
+
+    def _fetch(self, number: int, count: int) -> None:
+        start = number * self._block
+        end = start + count * self._block
+        data = bytearray()
+        with self.patience.spending():
+            while True:
+                try:
+                    self._read_on(data, start, end)
+                    break
+                except Exception as error:
+                    self.patience.failed(error)
+        for place in range(count):
+            piece = data[place * self._block : (place + 1) * self._block]
+            self._blocks[number + place] = bytes(piece)
+        while len(self._blocks) > self._capacity:
+            self._blocks.popitem(last=False)
+
+    def _read_on(self, data: bytearray, start: int, end: int) -> None:
+        """Read into ``data``, which holds what came of [start, end) before."""
+        begin = start + len(data)
+        response = self._request(begin, end)
+        status = response["ResponseMetadata"]["HTTPStatusCode"]
+        with response["Body"] as body:
+            if status != 206 and begin:
+                raise UnitFailure(ErrorType.internal, "the object storage serves no ranges")
+            if not self._opened:
+                self._start(response, status)
+            wanted = min(end, self.size) - start
+            while len(data) < wanted:
+                chunk = body.read(min(CHUNK_BYTES, wanted - len(data)))
+                if not chunk:
+                    raise ConnectionError(f"{len(data)} of {wanted} bytes arrived")
+                self.received += len(chunk)
+                data += chunk
+                self.patience.arrived(len(data), wanted)
+
+    def _request(self, begin: int, end: int) -> Any:
+        from botocore.exceptions import ClientError
+
+        wanted = {"Bucket": self._bucket, "Key": self._key, "Range": f"bytes={begin}-{end - 1}"}
+        try:
+            return client_for(self.patience.seconds).get_object(**wanted, **condition(self.etag))
+        except ClientError as error:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if status == 416 and not begin:  # not even the first byte exists
+                raise UnitFailure(ErrorType.empty, "the file has no bytes") from None
+            raise
+
+    def _start(self, response: Any, status: int) -> None:
+        whole = response.get("ContentRange", "").rpartition("/")[2]
+        self.size = int(whole if status == 206 and whole.isdecimal() else response["ContentLength"])
+        if not self.size:
+            raise UnitFailure(ErrorType.empty, "the file has no bytes")
+        self.etag = str(response.get("ETag", "")) or None
+        self._opened = True
+
+
+class Cursor:
+    """A seekable binary file over a RangedObject, as much of one as libavformat asks for."""
+
+    name = ""  # nothing is told from it, and nothing can be opened by it
+
+    def __init__(self, source: RangedObject) -> None:
+        self._source = source
+        self._at = 0
+
+    def read(self, count: int = -1) -> bytes:
+        """Up to ``count`` bytes, b"" at the end and after a failure."""
+        data = self._source.read_at(self._at, self._source.size if count < 0 else count)
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move; ValueError before the start."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._source.size}[whence]
+        if base + offset < 0:
+            raise ValueError("before the start of the file")
+        self._at = base + offset
+        return self._at
+
+    def __enter__(self) -> Cursor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to close."""
+
+    def tell(self) -> int:
+        """The place of the next read."""
+        return self._at
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
