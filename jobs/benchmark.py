@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import sta
-from pipeline.job_parser import JobParser
+from pipeline.command_line import JobParser
 from pipeline.lab.benchmark.paired import OutputsDiffer
 from pipeline.lab.benchmark.report import Report
+from pipeline.lab.benchmark.saving import save
 from workers.sampling import parse_views
 
 _ARCHITECTURES = {"nargs": "+", "choices": sorted(sta.ARCHITECTURES), "dest": "architectures"}
@@ -139,7 +140,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(report.text())
-    for path in report.save(arguments.out):
+    for path in save(report, arguments.out):
         print(path)
     return 0
 

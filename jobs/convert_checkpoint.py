@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.job_parser import JobParser
+from pipeline.command_line import JobParser
 from pipeline.lab.convert_checkpoint import convert_checkpoint
 
 

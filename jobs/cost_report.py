@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.command_line import JobParser
 from pipeline.errors import UsageError
-from pipeline.job_parser import JobParser
-from pipeline.lab.demo.runs import PRUNED_RUN, UNPRUNED_FLAGS, UNPRUNED_RUN
+from pipeline.inputs.demo.runs import PRUNED_RUN, UNPRUNED_FLAGS, UNPRUNED_RUN
 from pipeline.reports.cost.compare import compare
 from pipeline.reports.cost.writing import screen, write
 

@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.job_parser import JobParser
-from pipeline.lab.demo.archive import LABEL_FILE, MANIFEST, ArchiveSettings, make_archive
-from pipeline.lab.demo.scenes import LABELS, SPLITS
+from pipeline.command_line import JobParser
+from pipeline.inputs.demo.archive import LABEL_FILE, MANIFEST, ArchiveSettings, make_archive
+from pipeline.inputs.demo.scenes import LABELS, SPLITS
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,8 +5,8 @@ import sys
 
 import pyarrow as pa
 
+from pipeline.command_line import JobParser
 from pipeline.errors import UsageError
-from pipeline.job_parser import JobParser
 from pipeline.reports.run import GALLERY, write_run_report
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location

@@ -8,10 +8,9 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
+from pipeline.command_line import JobParser, exit_code
 from pipeline.errors import UsageError
-from pipeline.exit_codes import exit_code
-from pipeline.job_parser import JobParser
-from pipeline.lab.demo.archive import ArchiveSettings, demo_archive
+from pipeline.inputs.demo.archive import ArchiveSettings, demo_archive
 from pipeline.lab.paper_measures import MeasureOptions, grad_norm_table, trajectory_table
 from pipeline.lab.reproduce import TABLE_2, TABLE_3, compare, render
 from pipeline.labeling.flags import add_model_flags

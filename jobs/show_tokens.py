@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.command_line import JobParser
 from pipeline.errors import UsageError
-from pipeline.job_parser import JobParser
 from pipeline.reports.tokens.show import ShowOptions, show, summary
 
 _EPILOG = """\

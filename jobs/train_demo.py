@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 import sta
-from pipeline.job_parser import JobParser
-from pipeline.lab.demo.archive import read_archive
+from pipeline.command_line import JobParser
+from pipeline.inputs.demo.archive import read_archive
+from pipeline.inputs.demo.scenes import LABELS
 from pipeline.lab.demo.evaluation import HEADING, evaluate, line, prunings
 from pipeline.lab.demo.examples import SIZE, Example
-from pipeline.lab.demo.scenes import LABELS
 from pipeline.lab.demo.training import Settings, continued_model, new_model, train
 
 ORIGIN = "trained from scratch on the generated demo archive by jobs/train_demo.py"

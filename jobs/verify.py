@@ -3,8 +3,8 @@
 
 import sys
 
+from pipeline.command_line import JobParser
 from pipeline.errors import UsageError
-from pipeline.job_parser import JobParser
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from pipeline.verify.verify import report, verify

@@ -16,8 +16,8 @@ import sta
 from pipeline.execution import autosize as calibration
 from pipeline.execution import block_size as sizing
 from pipeline.execution import failure_limit, graph
+from pipeline.inputs.demo.scenes import LABELS, draw_scene
 from pipeline.inputs.video import Video
-from pipeline.lab.demo.scenes import LABELS, draw_scene
 from pipeline.lab.early_exit.flags import parser as calibration_parser
 from pipeline.lab.evaluation import command as evaluation
 from pipeline.lab.evaluation.variants import all_variants

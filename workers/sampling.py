@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
-
-from workers.inference.early_exit import view_order
 
 IntArray = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -158,7 +156,7 @@ class Protocol:
 
     @property
     def look_order(self) -> list[tuple[int, int]]:
-        """Every (clip, crop) of a video in the order of `view_policy.view_order`."""
+        """Every (clip, crop) of a video in the order of `view_order`."""
         offsets = _recipe(self.name).offsets(_WIDE, self.crops)
         return view_order(self.clips, sorted(range(self.crops), key=offsets.__getitem__))
 
@@ -333,3 +331,33 @@ PROTOCOLS: Mapping[str, Recipe] = MappingProxyType(
         ),
     }
 )
+
+
+def view_order(clips: int, across: Sequence[int]) -> list[tuple[int, int]]:
+    """Every (clip, crop) once, in the order in which they are looked at.
+
+    The clip in the middle of the video under the middle crop comes first, then the other clips,
+    each as far as can be from those before, then the other crops in the same way.
+
+    Args:
+        clips: how many there are.
+        across: numbers of the crops from one edge of the picture to the other.
+    """
+    return [
+        (clip, across[place])
+        for place in _farthest_first(len(across))
+        for clip in _farthest_first(clips)
+    ]
+
+
+def _farthest_first(count: int) -> list[int]:
+    """0 to count - 1 from the middle on, each as far as can be from those before; ties go to the
+    lower.
+    """
+    order = [count // 2]
+    rest = [place for place in range(count) if place != order[0]]
+    while rest:
+        farthest = max(rest, key=lambda place: (min(abs(place - o) for o in order), -place))
+        order.append(farthest)
+        rest.remove(farthest)
+    return order

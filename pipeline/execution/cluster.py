@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import ray
 
-from pipeline.labeling.options import LabelOptions
-
 
 @dataclass(frozen=True)
 class Cluster:
@@ -27,7 +25,7 @@ class Cluster:
     nodes: int
 
 
-def cluster_for(options: LabelOptions) -> Cluster:
+def cluster_for(*, max_cpus: int | None, max_gpus: int | None) -> Cluster:
     """The cluster as it is; of one that grows on demand, what the user says it can grow to.
 
     Ray's autoscaler brings machines for actors that wait for them. So pools that are sized by what
@@ -40,7 +38,7 @@ def cluster_for(options: LabelOptions) -> Cluster:
         memory=resources.get("memory", 0.0),
         nodes=len([node for node in ray.nodes() if node["Alive"]]),
     )
-    return grown(present, max_cpus=options.max_cpus, max_gpus=options.max_gpus)
+    return grown(present, max_cpus=max_cpus, max_gpus=max_gpus)
 
 
 def grown(present: Cluster, *, max_cpus: int | None, max_gpus: int | None) -> Cluster:

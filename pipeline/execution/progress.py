@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.execution.metrics import RunGauges, count_units
 from pipeline.execution.stage_stats import Stages, StageSums
-from pipeline.formatting import short
+from pipeline.formatting import clock, short
 from pipeline.messages import best_effort
 from pipeline.run.counts import Counts
 from workers.actor_stats import Worked
@@ -238,14 +238,6 @@ def _rate(per_s: float, what: str) -> str:
         if per_s * seconds >= 0.5:
             return f"{short(per_s * seconds)} {what}/{unit}"
     return f"{short(per_s * 3600)} {what}/h"
-
-
-def clock(seconds: float) -> str:
-    """Seconds as [H:]MM:SS."""
-    whole = round(seconds)
-    hours, rest = divmod(whole, 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from torch import Tensor
 
 import sta
 from pipeline.errors import UsageError
+from pipeline.formatting import counted
 from pipeline.inputs.listing import Listing
 from pipeline.inputs.manifest import sampled, unit_id
-from pipeline.reports.run.words import counted
 from pipeline.statistics import Estimate, mean
 from sta.checkpoints.remote import without_secrets
 from sta.diagnostics import final_tokens, grad_norm, trajectory_sum

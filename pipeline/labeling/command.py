@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.command_line import exit_code
 from pipeline.early_exit.budget import Budget
 from pipeline.errors import RunError, UsageError
 from pipeline.execution.ray_session import check_outlives_job
-from pipeline.exit_codes import exit_code
-from pipeline.lab.demo.archive import DEMO, ArchiveSettings, demo_archive
+from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.labeling.flags import asked_of_work, given_flags, parser
 from pipeline.labeling.next_steps import OtherRun, other_output
 from pipeline.labeling.nothing_labeled import check_anything_labeled

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 import sta
+from pipeline.command_line import JobParser
 from pipeline.execution.failure_limit import FailureLimit
 from pipeline.execution.pools import parse_decoders
-from pipeline.job_parser import JobParser
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.pruning_flags import add_pruning_flags
 from workers.decoding import DECODERS

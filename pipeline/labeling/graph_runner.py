@@ -77,7 +77,10 @@ class Passing:
 
     def room(self, pools: Pools) -> Room:
         """What there is for the pools."""
-        cluster, config = cluster_for(self.options), self.graph(pools)
+        cluster, config = (
+            cluster_for(max_cpus=self.options.max_cpus, max_gpus=self.options.max_gpus),
+            self.graph(pools),
+        )
         views = config.grain.label_rows * self.plan.protocol.views
         return Room(
             cores=real_cores(cluster.cpus),
@@ -151,7 +154,7 @@ def pools_for(
     Raises:
         UsageError: the cluster is too small; the message holds the arithmetic.
     """
-    cluster = cluster_for(options)
+    cluster = cluster_for(max_cpus=options.max_cpus, max_gpus=options.max_gpus)
     chosen = None if options.decoders == AUTO else options.decoders
     worth = memory = 0
     if plan is not None:

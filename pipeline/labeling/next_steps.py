@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from pipeline.errors import UsageError
 from pipeline.execution.ray_session import is_submitted
-from pipeline.lab.demo.runs import PRUNED_RUN, UNPRUNED_RUN
+from pipeline.inputs.demo.runs import PRUNED_RUN, UNPRUNED_RUN
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.view_savings import is_pruned
 from pipeline.storage.addresses import S3_SCHEME

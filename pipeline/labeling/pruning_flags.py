@@ -7,7 +7,7 @@ import dataclasses
 from typing import get_args
 
 import sta
-from pipeline.job_parser import JobParser
+from pipeline.command_line import JobParser
 from sta import pruning as switches
 
 

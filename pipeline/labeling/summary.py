@@ -12,16 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.execution.progress import clock
-from pipeline.formatting import digits
+from pipeline.formatting import clock, digits, printable, quantity, short_names
 from pipeline.inputs.ground_truth import not_among
 from pipeline.labeling.next_steps import OtherRun, next_steps, open_command, short_path
 from pipeline.reports.early_exit.budget import budget_lines
-from pipeline.reports.html.render import quantity
 from pipeline.reports.run.unpruned_sample import shadow_agreement, shadow_lines
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.view_savings import Spared, is_pruned
-from pipeline.short_names import printable, short_names
 
 _SHOWN = 5
 _ID_WIDTH = 32

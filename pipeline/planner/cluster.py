@@ -10,7 +10,7 @@ from pipeline.errors import UsageError
 from pipeline.execution.block_size import Grain
 from pipeline.execution.bottleneck import MARGIN
 from pipeline.execution.pools import OVERHEAD_CPUS
-from pipeline.execution.progress import clock
+from pipeline.formatting import clock
 from pipeline.planner.predict import (
     Prediction,
     actor_start_s,

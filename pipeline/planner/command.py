@@ -9,10 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.command_line import JobParser, exit_code
 from pipeline.errors import UsageError
 from pipeline.execution.run_failure import after_work
-from pipeline.exit_codes import exit_code
-from pipeline.job_parser import JobParser
 from pipeline.labeling import command as label_command
 from pipeline.labeling import flags as label_flags
 from pipeline.labeling.plan import plan_labelling

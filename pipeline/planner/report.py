@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.execution.progress import clock
-from pipeline.formatting import digits
+from pipeline.formatting import clock, digits
 from pipeline.planner.cluster import Choice
 from pipeline.planner.plan import Plan, Variant
 from pipeline.planner.predict import Prediction

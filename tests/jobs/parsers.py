@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
-from pipeline.job_parser import JobParser
+from pipeline.command_line import JobParser
 
 JOBS = Path(__file__).parents[2] / "jobs"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.lab.demo.archive import DEMO
+from pipeline.inputs.demo.archive import DEMO
 from tests.jobs.parsers import COMMANDS, PARTS, flags, job_parser, parts_of, run
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.lab.demo.archive import ArchiveSettings, make_archive
+from pipeline.inputs.demo.archive import ArchiveSettings, make_archive
 from tests.policies import write_policy
 from workers.inference.early_exit import ViewPolicy
 

@@ -2,10 +2,9 @@
 
 import pytest
 
+from pipeline import formatting
 from pipeline.execution.progress import ProgressLine
-from pipeline.formatting import digits, short
-from pipeline.reports.html.render import quantity
-from pipeline.reports.run import words
+from pipeline.formatting import digits, quantity, short
 from pipeline.run.counts import Counts
 
 
@@ -21,9 +20,9 @@ def test_numbers_are_read_without_powers_of_ten():
         (quantity(999.96e9, "FLOPs"), "1000 GFLOPs"),
         (quantity(1.5e12, "FLOPs"), "1.5 TFLOPs"),
         (quantity(4.2e21, "FLOPs"), "4,200 EFLOPs"),
-        (words.byte_size(999_960_000), "1000 MB"),
-        (words.byte_size(2.5e15), "2,500 TB"),
-        (words.duration(0.99996), "1000 ms"),
+        (formatting.byte_size(999_960_000), "1000 MB"),
+        (formatting.byte_size(2.5e15), "2,500 TB"),
+        (formatting.duration(0.99996), "1000 ms"),
     ],
 )
 def test_the_largest_of_a_unit_and_what_has_no_larger_one_are_plain(said, wanted):

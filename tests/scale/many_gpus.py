@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import sta
-from pipeline.execution.progress import clock
+from pipeline.formatting import clock
 from pipeline.planner.cluster import Rented, Terms, rent, setting_for
 from pipeline.planner.here import buffered_units, graining
 from pipeline.planner.predict import Prediction, before_graph_s, capacities, predict

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.inputs.demo.archive import ArchiveSettings, make_archive
 from pipeline.lab.benchmark.core_seconds import cpu_recorded
-from pipeline.lab.demo.archive import ArchiveSettings, make_archive
 
 JOBS = Path(__file__).parents[2] / "jobs"
 PROMISED = 0.25

@@ -11,7 +11,6 @@ times that root is enough; what `margin` must be is found on videos whose views 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,32 +64,6 @@ def needed_lead(seen: int, views: int) -> float:
     if seen >= views:
         return 0.0
     return math.sqrt((views - seen) / (seen * (views - 1)))
-
-
-def view_order(clips: int, across: Sequence[int]) -> list[tuple[int, int]]:
-    """Every (clip, crop) once, in the order in which they are looked at.
-
-    The clip in the middle of the video under the middle crop comes first, then the other clips,
-    each as far as can be from those before, then the other crops in the same way.
-
-    Args:
-        clips: how many there are.
-        across: numbers of the crops from one edge of the picture to the other.
-    """
-    return [(clip, across[place]) for place in _spread(len(across)) for clip in _spread(clips)]
-
-
-def _spread(count: int) -> list[int]:
-    """0 to count - 1 from the middle on, each as far as can be from those before; ties go to the
-    lower.
-    """
-    order = [count // 2]
-    rest = [place for place in range(count) if place != order[0]]
-    while rest:
-        farthest = max(rest, key=lambda place: (min(abs(place - o) for o in order), -place))
-        order.append(farthest)
-        rest.remove(farthest)
-    return order
 
 
 def lead(mean: Floats) -> Floats:

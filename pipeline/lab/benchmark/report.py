@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline.lab.benchmark.paired import Spread
@@ -97,17 +95,8 @@ class Report:
         name = self.columns[column].name
         return any(isinstance(row.get(name), str) for row in self.rows)
 
-    def save(self, folder: Path) -> list[Path]:
-        """Writes PART.json and, where matplotlib is installed, PART.svg; returns their paths."""
-        from pipeline.lab.benchmark.plot import draw
-
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self.part}.json"
-        path.write_text(json.dumps(self._content(), indent=2) + "\n")
-        plot = draw(self, folder / f"{self.part}.svg")
-        return [path, plot] if plot else [path]
-
-    def _content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
+        """What PART.json holds."""
         return {
             "part": self.part,
             "title": self.title,

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import sta
-from pipeline.lab.demo.archive import SAMPLE_EVERY
+from pipeline.inputs.demo.archive import SAMPLE_EVERY
 from pipeline.lab.demo.examples import SIZE, Example, plain_batch
 from workers.sampling import protocol
 

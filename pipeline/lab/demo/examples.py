@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.lab.demo.scenes import DIRECTIONS, MOTIONS
+from pipeline.inputs.demo.scenes import DIRECTIONS, MOTIONS
 
 FRAMES = 16
 """Frames of a clip; the cache holds every fourth frame of a video, a clip is a run of them."""

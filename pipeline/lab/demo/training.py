@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import sta
+from pipeline.inputs.demo.scenes import LABELS
 from pipeline.lab.demo.examples import FRAMES, Batch, Example, draw_batch
-from pipeline.lab.demo.scenes import LABELS
 
 
 @dataclass(frozen=True)

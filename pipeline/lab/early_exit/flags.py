@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipeline.job_parser import JobParser
+from pipeline.command_line import JobParser
 from pipeline.labeling.flags import (
     add_failure_flags,
     add_input_flags,

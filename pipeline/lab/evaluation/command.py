@@ -7,12 +7,11 @@ import dataclasses
 from collections.abc import Sequence
 
 import sta
+from pipeline.command_line import JobParser, exit_code
 from pipeline.errors import UsageError
 from pipeline.execution.ray_session import check_outlives_job
 from pipeline.execution.run_failure import after_work
-from pipeline.exit_codes import exit_code
-from pipeline.job_parser import JobParser
-from pipeline.lab.demo.archive import DEMO, ArchiveSettings, demo_archive
+from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.lab.evaluation.findings import find
 from pipeline.lab.evaluation.page import write
 from pipeline.lab.evaluation.truths import check_truths

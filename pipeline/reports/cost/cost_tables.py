@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.execution.progress import clock
-from pipeline.formatting import digits
-from pipeline.reports.cost import words
+from pipeline import formatting
+from pipeline.formatting import clock, digits
 from pipeline.reports.cost.compare import Comparison, Figures
 from pipeline.reports.cost.costs import Bill
 from pipeline.reports.cost.layout import Cell, Table, against, by_run
@@ -30,9 +29,12 @@ def work_table(found: Comparison) -> Table:
             against(found, lambda e: e.rows.shared.flops / max(1, e.rows.shared.views), _flops),
         ),
         *_looks(found),
-        (name, against(found, lambda e: e.rows.shared.device_s, words.seconds)),
+        (name, against(found, lambda e: e.rows.shared.device_s, formatting.seconds)),
         ("Labelling, core time", _label_cores(found)),
-        ("Decoding, core time", against(found, lambda e: e.rows.shared.decode_s, words.seconds)),
+        (
+            "Decoding, core time",
+            against(found, lambda e: e.rows.shared.decode_s, formatting.seconds),
+        ),
         ("Bytes read", against(found, lambda e: e.rows.shared.bytes_read, _bytes)),
     ]
     if found.prices is not None:
@@ -40,8 +42,8 @@ def work_table(found: Comparison) -> Table:
     rows += _shadow_rows(found)
     about = (
         f"Sums over the rows of the {shared.videos:,} shared videos "
-        f"({words.hours(shared.video_hours)} of video): what labelling them occupied, whether or "
-        f"not the machines had anything else to do. The shadow sample stands apart."
+        f"({formatting.hours(shared.video_hours)} of video): what labelling them occupied, whether "
+        f"or not the machines had anything else to do. The shadow sample stands apart."
     )
     return by_run(found, "What the work took", rows, about)
 
@@ -64,7 +66,7 @@ def _looks(found: Comparison) -> list[tuple[str, Cell]]:
 
 def _label_cores(found: Comparison) -> Cell:
     """Device time x the cores of a labeller; nothing where all labellers have GPUs."""
-    cell = against(found, lambda e: e.rows.shared.device_s * e.labellers.cpus, words.seconds)
+    cell = against(found, lambda e: e.rows.shared.device_s * e.labellers.cpus, formatting.seconds)
     return lambda each: cell(each) if each.labellers.cpus else None
 
 
@@ -73,7 +75,7 @@ def _work_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
         def of(each: Figures) -> float:
             return number(each, each.bill) if each.bill else 0.0
 
-        return heading, against(found, of, lambda value: words.money(value, currency))
+        return heading, against(found, of, lambda value: formatting.money(value, currency))
 
     def per_hour(each: Figures, its: Bill) -> float:
         length = each.rows.shared.video_hours
@@ -97,7 +99,7 @@ def _shadow_rows(found: Comparison) -> list[tuple[str, Cell]]:
         ("Shadow sample, FLOPs", with_shadow(lambda e: _flops(e.rows.shared.shadow_flops))),
         (
             f"Shadow sample, {device_name(found)}".replace("Device", "device"),
-            with_shadow(lambda e: words.seconds(e.rows.shared.shadow_device_s)),
+            with_shadow(lambda e: formatting.seconds(e.rows.shared.shadow_device_s)),
         ),
     ]
     if found.prices is not None:
@@ -105,7 +107,9 @@ def _shadow_rows(found: Comparison) -> list[tuple[str, Cell]]:
         rows.append(
             (
                 "Shadow sample, cost",
-                with_shadow(lambda e: words.money(e.bill.shadow if e.bill else None, currency)),
+                with_shadow(
+                    lambda e: formatting.money(e.bill.shadow if e.bill else None, currency)
+                ),
             )
         )
     return rows
@@ -119,11 +123,11 @@ def paid_table(found: Comparison) -> Table:
 
     rows: list[tuple[str, Cell]] = [
         ("Wall time", _wall),
-        ("Wall time per 1,000 videos", against(found, per_video, words.seconds)),
-        ("GPU time held", _if_gpu(lambda e: words.seconds(e.held.gpu_s))),
+        ("Wall time per 1,000 videos", against(found, per_video, formatting.seconds)),
+        ("GPU time held", _if_gpu(lambda e: formatting.seconds(e.held.gpu_s))),
         ("– busy with the work, GPUs", _if_gpu(lambda e: _part(e.paid.used_gpu_s, e.held.gpu_s))),
         ("– idle and overhead, GPUs", _if_gpu(lambda e: _part(e.paid.idle_gpu_s, e.held.gpu_s))),
-        ("Core time held", lambda e: words.seconds(e.held.core_s)),
+        ("Core time held", lambda e: formatting.seconds(e.held.core_s)),
         ("– busy with the work, cores", lambda e: _part(e.paid.used_core_s, e.held.core_s)),
         ("– idle and overhead, cores", lambda e: _part(e.paid.idle_core_s, e.held.core_s)),
     ]
@@ -139,11 +143,11 @@ def paid_table(found: Comparison) -> Table:
 
 def _paid_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
     def price(value: float) -> str:
-        return words.money(value, currency)
+        return formatting.money(value, currency)
 
     def idle(each: Figures) -> str:
         value, whole = each.paid.idle_money or 0.0, each.paid.money or 0.0
-        return f"{price(value)} ({words.percent(value, whole)})"
+        return f"{price(value)} ({formatting.percent(value, whole)})"
 
     return [
         ("Bill", against(found, lambda e: e.paid.money or 0.0, price)),
@@ -173,12 +177,12 @@ def _if_gpu(said: Callable[[Figures], str]) -> Cell:
 
 
 def _part(part: float, whole: float) -> str:
-    return f"{words.seconds(part)} ({words.percent(part, whole)})"
+    return f"{formatting.seconds(part)} ({formatting.percent(part, whole)})"
 
 
 def _flops(value: float) -> str:
-    return words.amount(value, "FLOPs")
+    return formatting.quantity(value, "FLOPs")
 
 
 def _bytes(value: float) -> str:
-    return words.amount(value, "B")
+    return formatting.quantity(value, "B")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.reports.cost import words
+from pipeline import formatting
 from pipeline.reports.cost.compare import Comparison, Figures
 
 Cell = Callable[[Figures], str | None]
@@ -46,6 +46,6 @@ def against(found: Comparison, number: Number, said: Callable[[float], str]) -> 
         text, whole = said(number(each)), number(found.reference)
         if each is found.reference or not whole:
             return text
-        return f"{text} ({words.percent(number(each), whole)})"
+        return f"{text} ({formatting.percent(number(each), whole)})"
 
     return cell

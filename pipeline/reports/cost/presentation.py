@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.reports.cost import words
+from pipeline import formatting
+from pipeline.reports.cost import intervals
 from pipeline.reports.cost.compare import Comparison, Figures
 from pipeline.reports.cost.cost_tables import paid_table, work_table
 from pipeline.reports.cost.labels import SHOWN, Agreement
@@ -30,7 +31,7 @@ def headline(found: Comparison) -> list[tuple[str, str, str]]:
         for what, number in _compared(found):
             whole = number(found.reference)
             if whole:
-                cards.append((words.percent(number(each), whole), name, f"of the {what}"))
+                cards.append((formatting.percent(number(each), whole), name, f"of the {what}"))
         if each.agreement is not None:
             cards.append((f"{100 * each.agreement.top1.value:.1f} %", name, "have the same label"))
         if each.difference is not None:
@@ -87,19 +88,19 @@ def _labels(found: Comparison) -> Table:
         return lambda each: None if each.shadow is None else said(each.shadow)
 
     rows: list[tuple[str, Cell]] = [
-        ("Same label as the reference", of(lambda a: words.share(a.top1))),
-        ("Overlap of the top 5", of(lambda a: words.share(a.top5))),
-        ("Divergence of the scores", of(lambda a: words.bits(a.divergence))),
+        ("Same label as the reference", of(lambda a: intervals.share(a.top1))),
+        ("Overlap of the top 5", of(lambda a: intervals.share(a.top5))),
+        ("Divergence of the scores", of(lambda a: intervals.bits(a.divergence))),
         ("Compared", of(lambda a: _compared_count(a))),
-        ("Accuracy", lambda e: None if e.accuracy is None else words.share(e.accuracy)),
+        ("Accuracy", lambda e: None if e.accuracy is None else intervals.share(e.accuracy)),
         (
             "Accuracy less the reference's",
-            lambda e: None if e.difference is None else words.points(e.difference),
+            lambda e: None if e.difference is None else intervals.points(e.difference),
         ),
         ("Videos with a true label", lambda e: f"{e.accuracy.count:,}" if e.accuracy else None),
-        ("Shadow sample: same label", of_shadow(lambda a: words.share(a.top1))),
-        ("Shadow sample: overlap of the top 5", of_shadow(lambda a: words.share(a.top5))),
-        ("Shadow sample: divergence", of_shadow(lambda a: words.bits(a.divergence))),
+        ("Shadow sample: same label", of_shadow(lambda a: intervals.share(a.top1))),
+        ("Shadow sample: overlap of the top 5", of_shadow(lambda a: intervals.share(a.top5))),
+        ("Shadow sample: divergence", of_shadow(lambda a: intervals.bits(a.divergence))),
         ("Shadow sample", of_shadow(lambda a: _compared_count(a))),
     ]
     about = (

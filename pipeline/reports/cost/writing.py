@@ -10,7 +10,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from pipeline.reports.cost import words
+from pipeline import formatting
+from pipeline.reports.cost import intervals
 from pipeline.reports.cost.compare import Comparison, Figures
 from pipeline.reports.cost.cost_tables import device_name
 from pipeline.reports.cost.how import explained
@@ -145,7 +146,7 @@ def title(found: Comparison) -> str:
 def lead(found: Comparison) -> list[str]:
     """What is compared, and what is not; a paragraph each."""
     shared, every = len(found.shared.ids), found.shared.all
-    length = words.hours(found.reference.rows.shared.video_hours)
+    length = formatting.hours(found.reference.rows.shared.video_hours)
     lines = [
         f"Compared on the {shared:,} videos ({length}) that every run labelled, of {every:,} in "
         f"any of them. The reference is {found.reference.run.name} "
@@ -206,16 +207,16 @@ def _screen_cells(each: Figures, found: Comparison) -> list[str]:
     if found.prices is not None and each.bill is not None and each.paid.money is not None:
         currency = found.prices.currency
         priced = [
-            words.money(1000 * each.bill.total / work.videos, currency),
-            words.money(1000 * each.paid.money / each.rows.ok, currency),
+            formatting.money(1000 * each.bill.total / work.videos, currency),
+            formatting.money(1000 * each.paid.money / each.rows.ok, currency),
         ]
-    unknown = "reference" if each is found.reference else words.UNKNOWN
+    unknown = "reference" if each is found.reference else formatting.UNKNOWN
     return [
-        words.amount(work.flops / work.videos, "FLOPs"),
-        words.seconds(work.device_s),
-        words.seconds(work.decode_s),
-        words.seconds(each.held.wall_s),
+        formatting.quantity(work.flops / work.videos, "FLOPs"),
+        formatting.seconds(work.device_s),
+        formatting.seconds(work.decode_s),
+        formatting.seconds(each.held.wall_s),
         *priced,
-        unknown if each.agreement is None else words.share(each.agreement.top1),
-        words.share(each.accuracy),
+        unknown if each.agreement is None else intervals.share(each.agreement.top1),
+        intervals.share(each.accuracy),
     ]

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.early_exit.calibrate import Calibration
 from pipeline.formatting import digits
-from pipeline.reports.run import words
+from pipeline.reports import settings
 from pipeline.statistics import Estimate
 
 
@@ -29,7 +29,7 @@ def model(found: Calibration) -> str:
     """Such as `vit_demo, STA, r = 22 (released); videomae-k400, 5x3 (clips x crops)`."""
     pruning = found.policy.pruning
     run = {"pruning": pruning, "r": pruning["r"], "protocol": found.policy.protocol}
-    return f"{found.architecture}, {words.pruning(run)}; {words.protocol(run)}"
+    return f"{found.architecture}, {settings.pruning(run)}; {settings.protocol(run)}"
 
 
 def promised(found: Calibration) -> str:

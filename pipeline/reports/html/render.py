@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline.formatting import digits
+from pipeline.formatting import quantity
 
 # Templates lie beside the code that fills them: `render("reports/html/base.html.j2")`.
 _ENVIRONMENT = jinja2.Environment(
@@ -24,16 +24,6 @@ def render(template: str, **context: Any) -> str:
     Every value is escaped but for `markupsafe.Markup`, such as `figures.inline_svg` gives.
     """
     return _ENVIRONMENT.get_template(template).render(**context)
-
-
-def quantity(value: float, unit: str = "") -> str:
-    """A number of three digits with a metric prefix: `quantity(1.5e12, "FLOPs")` is
-    `1.5 TFLOPs`.
-    """
-    for prefix, size in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
-            return f"{digits(value / size)} {prefix}{unit}"
-    return f"{digits(value)} {unit}".rstrip()
 
 
 _ENVIRONMENT.filters["quantity"] = quantity

@@ -7,10 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.formatting import digits
+from pipeline import formatting
+from pipeline.formatting import digits, quantity
+from pipeline.reports import settings
 from pipeline.reports.html.figures import COLOURS
-from pipeline.reports.html.render import quantity, render
-from pipeline.reports.run import plots, words
+from pipeline.reports.html.render import render
+from pipeline.reports.run import plots
 
 
 def page(figures: Mapping[str, Any], gallery: Sequence[Markup] = ()) -> str:
@@ -31,7 +33,8 @@ def page(figures: Mapping[str, Any], gallery: Sequence[Markup] = ()) -> str:
         by_views=plots.views_looked_at(figures["looks"]["counts"]) if figures["looks"] else None,
         kept=_kept(figures["kept_tokens"]),
         gallery=gallery,
-        words=words,
+        formatting=formatting,
+        settings=settings,
         **figures,
     )
 
@@ -44,12 +47,12 @@ def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Model": run["architecture"],
         "Checkpoint": run["checkpoint"],
         "Classes": run["classes"] or None,
-        "Pruning": words.pruning(run),
-        "Protocol": words.protocol(run),
+        "Pruning": settings.pruning(run),
+        "Protocol": settings.protocol(run),
         "Code": run["code"],
-        "Device": words.device(run),
-        "Begun": words.moment(run["created"]),
-        "Finished": words.moment(run["finished"]),
+        "Device": settings.device(run),
+        "Begun": formatting.moment(run["created"]),
+        "Finished": formatting.moment(run["finished"]),
     }
     return [(name, str(value)) for name, value in facts.items() if value is not None]
 
@@ -59,23 +62,23 @@ def _cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     totals, run = figures["totals"], figures["run"]
     failed = f"{totals['failed']:,} failed"
     if run["units_are"] == "stretches":
-        of = words.counted(totals["units"], "stretches")
+        of = formatting.counted(totals["units"], "stretches")
         failed += f"; {totals['units_failed']:,} of {of} failed"
     cards = [
         (f"{totals['ok']:,}", "videos labelled", failed),
         (
             f"{digits(totals['video_hours'], 4)} h",
             "of video",
-            words.counted(totals["views"], "views"),
+            formatting.counted(totals["views"], "views"),
         ),
         (quantity(totals["flops"]), "FLOPs", _saved(figures)),
-        (words.duration(totals["device_s"]), *_device_time(totals)),
-        (words.duration(totals["decode_core_s"]), "decode core time", ""),
-        (words.byte_size(totals["bytes_read"]), "read", ""),
+        (formatting.duration(totals["device_s"]), *_device_time(totals)),
+        (formatting.duration(totals["decode_core_s"]), "decode core time", ""),
+        (formatting.byte_size(totals["bytes_read"]), "read", ""),
     ]
     if totals["wall_s"] is not None:
         starts = "1 start" if totals["starts"] == 1 else f"{totals['starts']:,} starts"
-        cards.append((words.duration(totals["wall_s"]), "wall time", f"of {starts}"))
+        cards.append((formatting.duration(totals["wall_s"]), "wall time", f"of {starts}"))
     return cards + _quality_cards(figures) + _cost_cards(figures["cost"])
 
 
@@ -100,15 +103,15 @@ def _quality_cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     accuracy, shadow = figures["accuracy"], figures["shadow"]
     cards = []
     if accuracy:
-        about = f"of {words.counted(accuracy['judged'], 'videos')} with a true label"
+        about = f"of {formatting.counted(accuracy['judged'], 'videos')} with a true label"
         cards.append(
             (f"{100 * accuracy['share']:.1f} %", "right", f"{_interval(accuracy)} {about}")
         )
     if figures["unknown_truths"]:
-        unknown = words.counted(figures["unknown_truths"], "videos")
+        unknown = formatting.counted(figures["unknown_truths"], "videos")
         cards.append((unknown, "not scored", "the true label is no class of the model"))
     if shadow and shadow["share"] is not None:
-        about = f"of {words.counted(shadow['count'], figures['run']['labels_are'])}"
+        about = f"of {formatting.counted(shadow['count'], figures['run']['labels_are'])}"
         compared = shadow["compared"] if figures["looks"] else "as unpruned"
         cards.append(
             (
@@ -128,10 +131,16 @@ def _cost_cards(cost: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
     if cost is None:
         return []
     currency = cost["currency"]
-    cards = [(words.money(cost["rows"], currency), "what the work took", "by the time of all rows")]
+    cards = [
+        (formatting.money(cost["rows"], currency), "what the work took", "by the time of all rows")
+    ]
     if cost["reserved"] is not None:
         cards.append(
-            (words.money(cost["reserved"], currency), "what the cluster cost", "starts x wall time")
+            (
+                formatting.money(cost["reserved"], currency),
+                "what the cluster cost",
+                "starts x wall time",
+            )
         )
     return cards
 

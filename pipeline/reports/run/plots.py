@@ -11,8 +11,8 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.formatting import duration
 from pipeline.reports.html.figures import COLOURS, inline_svg, new_figure
-from pipeline.reports.run.words import duration
 
 # A pause between starts is drawn this wide, of the time at work; its true length stands in it.
 _GAP = 0.08

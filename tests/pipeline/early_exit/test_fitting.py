@@ -9,7 +9,8 @@ from pipeline.early_exit.margins import Looks, views_used
 from pipeline.errors import UsageError
 from tests.policies import views_needed
 from tests.trial_runs import said
-from workers.inference.early_exit import ViewPolicy, needed_lead, view_order
+from workers.inference.early_exit import ViewPolicy, needed_lead
+from workers.sampling import view_order
 
 ORDER = [clip * 3 + crop for clip, crop in view_order(5, range(3))]
 

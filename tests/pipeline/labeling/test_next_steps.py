@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.lab.demo.runs import PRUNED_RUN, UNPRUNED_RUN
+from pipeline.inputs.demo.runs import PRUNED_RUN, UNPRUNED_RUN
 from pipeline.labeling import command as label_command
 from pipeline.labeling.flags import parser
 from pipeline.labeling.next_steps import next_steps, open_command

@@ -11,7 +11,7 @@ from pipeline.execution.stage_stats import Stage, Stages, StageSums
 from pipeline.execution.stopping import Stop
 from pipeline.labeling.run import _note
 from pipeline.planner.calibrate import this_machine
-from pipeline.reports.run import words
+from pipeline.reports import settings
 from pipeline.run.devices import STAND_IN, device_words, devices_of, labeler_device, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
@@ -101,9 +101,9 @@ def test_labelers_that_hold_gpus_and_computed_on_cpus_did_not_run_on_gpus():
 
 def test_the_report_names_the_devices_and_what_the_cluster_had():
     run = {"device": CLUSTER, "labeler_devices": [H100]}
-    assert words.device(run) == f"{H100}; 1 GPU and 8 cores on 1 machine"
+    assert settings.device(run) == f"{H100}; 1 GPU and 8 cores on 1 machine"
     run = {"device": CLUSTER | {"gpus": 0.0, "nodes": 3}, "labeler_devices": [CPU]}
-    assert words.device(run) == f"{CPU}; 8 cores on 3 machines"
+    assert settings.device(run) == f"{CPU}; 8 cores on 3 machines"
 
 
 def test_a_plan_for_a_machine_whose_gpu_torch_cannot_use_is_refused(monkeypatch, tmp_path):

@@ -14,7 +14,8 @@ from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
 from pipeline.verify.verify import verify
 from tests.policies import views_needed
-from workers.inference.early_exit import ViewPolicy, leads, view_order
+from workers.inference.early_exit import ViewPolicy, leads
+from workers.sampling import view_order
 from workers.schema import UNITS_SCHEMA
 
 CLIPS, CROPS = 3, 2

@@ -10,9 +10,9 @@ import sta
 from tests.policies import views_needed
 from tests.workers.inference.late_stream import LateLane
 from workers.inference.adaptive import AdaptiveLabeller
-from workers.inference.early_exit import ViewPolicy, leads, view_order
+from workers.inference.early_exit import ViewPolicy, leads
 from workers.inference.labeler import Frames, IdMismatch, Labeller, LabellerConfig
-from workers.sampling import protocol
+from workers.sampling import protocol, view_order
 
 SIZE = 112
 VIEWS = (3, 3)

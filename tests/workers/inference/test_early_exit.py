@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.policies import views_needed
-from workers.inference.early_exit import ViewPolicy, lead, leads, needed_lead, view_order
+from workers.inference.early_exit import ViewPolicy, lead, leads, needed_lead
+from workers.sampling import view_order
 
 
 @pytest.mark.parametrize(("clips", "crops"), [(1, 1), (5, 3), (4, 3), (2, 3), (10, 1)])

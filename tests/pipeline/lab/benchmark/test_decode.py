@@ -18,6 +18,7 @@ from pipeline.lab.benchmark.decoders import Sandboxed, check_equality
 from pipeline.lab.benchmark.made_videos import HEIGHT, RATE, WIDTH, write_clip
 from pipeline.lab.benchmark.paired import OutputsDiffer
 from pipeline.lab.benchmark.report import Report
+from pipeline.lab.benchmark.saving import save
 from tests import videos
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not here")
@@ -63,7 +64,7 @@ def test_each_video_is_measured_in_every_way_and_recordings_not_by_view(tmp_path
     assert all(row["core_ms"].median > 0 for row in report.rows)
     assert clip["15 views singly, plain"]["of_once"].median > 1
     assert long["sandboxed"]["at_most"] is None, "the goal is that of a longer recording"
-    saved = json.loads(report.save(tmp_path)[0].read_text())
+    saved = json.loads(save(report, tmp_path)[0].read_text())
     assert saved["conditions"]["reference_start_ms"] > 0
     assert len(saved["rows"]) == len(report.rows)
 

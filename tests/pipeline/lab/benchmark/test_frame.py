@@ -9,6 +9,7 @@ import pytest
 from pipeline.lab.benchmark.conditions import conditions
 from pipeline.lab.benchmark.paired import Spread, in_turn, ratio
 from pipeline.lab.benchmark.report import Chart, Column, Report
+from pipeline.lab.benchmark.saving import save
 
 
 def test_every_round_runs_every_variant_and_the_order_turns():
@@ -73,7 +74,7 @@ def test_the_table_is_aligned_and_shows_the_spread():
 
 def test_json_holds_values_meanings_and_conditions_and_the_plot_is_svg(tmp_path):
     pytest.importorskip("matplotlib")
-    paths = report().save(tmp_path / "new")
+    paths = save(report(), tmp_path / "new")
     assert [path.name for path in paths] == ["model.json", "model.svg"]
     content = json.loads(paths[0].read_text())
     assert content["rows"][0]["speedup"] == {"median": 1.5, "low": 1.25, "high": 1.75}
@@ -86,4 +87,4 @@ def test_json_holds_values_meanings_and_conditions_and_the_plot_is_svg(tmp_path)
 
 def test_without_matplotlib_there_is_a_table_and_json_alone(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert [path.name for path in report().save(tmp_path)] == ["model.json"]
+    assert [path.name for path in save(report(), tmp_path)] == ["model.json"]

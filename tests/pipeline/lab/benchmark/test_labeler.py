@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.lab.benchmark.labeller import LabellerBenchmark, run_labeller
 from pipeline.lab.benchmark.paired import OutputsDiffer
+from pipeline.lab.benchmark.saving import save
 from workers.inference.labeler import Labeller
 
 
@@ -18,7 +19,7 @@ def test_the_report_says_what_share_of_the_model_the_labeller_keeps(tmp_path):
     assert (row["r"], row["views"]) == (0, 6)
     assert row["kept"].median > 0
     assert row["labeller"].median > 0
-    saved = json.loads(report.save(tmp_path)[0].read_text())
+    saved = json.loads(save(report, tmp_path)[0].read_text())
     assert saved["conditions"]["seconds"] == "of all cores"
     assert "labeller views/s" in report.text()
 

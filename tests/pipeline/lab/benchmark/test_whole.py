@@ -17,12 +17,13 @@ from tests.videos import write_video
 _RUN = """
 import sys
 from pathlib import Path
+from pipeline.lab.benchmark.saving import save
 from pipeline.lab.benchmark.whole import PipelineBenchmark, run_pipeline
 options = PipelineBenchmark(source=sys.argv[1], passes=3, checkpoint=sys.argv[2], views=(2, 1),
                             rounds=1)
 report = run_pipeline(options)
 print(report.text())
-report.save(Path(sys.argv[3]))
+save(report, Path(sys.argv[3]))
 """
 
 

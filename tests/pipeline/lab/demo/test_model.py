@@ -1,7 +1,7 @@
 """The model that comes with the repository is the demo archive's."""
 
 import sta
-from pipeline.lab.demo.scenes import LABELS
+from pipeline.inputs.demo.scenes import LABELS
 
 
 def test_the_shipped_model_names_the_classes_of_the_archive_in_their_order():

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import sta
+from pipeline.inputs.demo.scenes import DIRECTIONS, LABELS
 from pipeline.lab.demo.evaluation import evaluate, line, prunings
 from pipeline.lab.demo.examples import (
     FRAMES,
@@ -21,7 +22,6 @@ from pipeline.lab.demo.examples import (
     draw_batch,
     plain_batch,
 )
-from pipeline.lab.demo.scenes import DIRECTIONS, LABELS
 from pipeline.lab.demo.training import (
     Settings,
     Trainer,

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from pipeline import formatting
 from pipeline.errors import UsageError
 from pipeline.prices import Prices
-from pipeline.reports.cost import words
 from pipeline.reports.cost.compare import compare
 from pipeline.reports.cost.plots import plots
 from pipeline.reports.cost.runs import open_runs
@@ -120,9 +120,9 @@ def test_device_time_that_waiting_for_cores_lengthened_is_said(tmp_path):
 
 
 def test_money_is_read_without_powers_of_ten():
-    assert words.money(0.004567, "EUR") == "0.00457 EUR"
-    assert words.money(1234.5, "EUR") == "1,234.50 EUR"
-    assert words.money(None, "EUR") == "not known"
+    assert formatting.money(0.004567, "EUR") == "0.00457 EUR"
+    assert formatting.money(1234.5, "EUR") == "1,234.50 EUR"
+    assert formatting.money(None, "EUR") == "not known"
 
 
 def test_runs_of_any_name_stand_in_the_plots(tmp_path):

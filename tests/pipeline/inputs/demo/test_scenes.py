@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.lab.demo.scenes import (
+from pipeline.inputs.demo.scenes import (
     DIRECTIONS,
     HEIGHT,
     LABELS,

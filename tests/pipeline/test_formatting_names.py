@@ -2,7 +2,7 @@
 
 import itertools
 
-from pipeline.short_names import printable, short_names
+from pipeline.formatting import printable, short_names
 
 
 def test_the_end_of_a_name_stays():

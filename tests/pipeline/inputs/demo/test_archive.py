@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jobs import make_demo_archive
-from pipeline.lab.demo.archive import (
+from pipeline.inputs.demo.archive import (
     LABEL_FILE,
     MANIFEST,
     ArchiveSettings,
@@ -19,7 +19,7 @@ from pipeline.lab.demo.archive import (
     read_manifest,
     read_sampled,
 )
-from pipeline.lab.demo.scenes import HEIGHT, LABELS, WIDTH, draw_scene, render
+from pipeline.inputs.demo.scenes import HEIGHT, LABELS, WIDTH, draw_scene, render
 
 
 @pytest.fixture(scope="module")

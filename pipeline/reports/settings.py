@@ -1,51 +1,11 @@
-"""Figures in words, for people."""
+"""Settings of a run in words: pruning, protocol, device."""
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.formatting import byte_size as byte_size
-from pipeline.formatting import digits
-
-_ONE = {"videos": "video", "stretches": "stretch", "clips": "clip", "views": "view"}
-
-
-def duration(seconds: float) -> str:
-    """Such as `41 ms`, `7.3 s`, `12 min 5 s`, `3 h 20 min` or `2 d 4 h`."""
-    if seconds < 1:
-        return f"{digits(1000 * seconds)} ms"
-    if seconds < 60:
-        return f"{digits(seconds)} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(seconds / 60)
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    hours = round(seconds / 3600)
-    return f"{hours // 24} d {hours % 24} h"
-
-
-def money(amount: float, currency: str) -> str:
-    """Such as `1,234.50 EUR`."""
-    shown = "< 0.01" if 0 < amount < 0.01 else f"{amount:,.2f}"
-    return f"{shown} {currency}"
-
-
-def moment(text: str | None) -> str | None:
-    """A time in ISO format for people, such as `2026-11-26 09:16:26 UTC`; else the text itself."""
-    try:
-        time = datetime.datetime.fromisoformat(text or "")
-    except ValueError:
-        return text
-    return f"{time.astimezone(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def counted(count: int, things: str) -> str:
-    """Such as `1 video` or `1,200 stretches`."""
-    return f"{count:,} {_ONE[things] if count == 1 else things}"
+from pipeline.formatting import duration
 
 
 def pruning(run: Mapping[str, Any]) -> str:

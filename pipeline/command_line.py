@@ -1,4 +1,8 @@
-"""Command-line parser of all jobs: each mistake is one line on stderr and exit code 2."""
+"""What the command lines of all jobs share: the parser of flags, and exit codes.
+
+Each mistake is one line on stderr. Exit code 2: the command was wrong; 1: the work could not be
+finished.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,11 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
+
+from pipeline.errors import RunError, UsageError
+from pipeline.messages import say
 
 # A value, not a flag: `--r -1`.
 _NUMBER = re.compile(r"-[\d.]")
@@ -74,6 +81,31 @@ class JobParser(argparse.ArgumentParser):
         raise argparse.ArgumentError(
             action, f"{str(value)!r} is not one of {', '.join(choices)}{hint}"
         )
+
+
+def exit_code(work: Callable[[], None], *, resumes: bool = True) -> int:
+    """Does a command's work and returns its exit code.
+
+    Args:
+        work: parses nothing and prints its own result. Errors of files after the work has begun
+            must reach here as RunError (`run_failure.after_work`).
+        resumes: whether the same command goes on where this one stopped, which is said then.
+
+    Returns:
+        0, the work is done; 1, it could not be finished; 2, the command was wrong.
+    """
+    try:
+        work()
+    except RunError as error:
+        say(f"error: {error}\n{error.advice if resumes else ''}".rstrip())
+        return 1
+    except KeyboardInterrupt:
+        say("\nStopped. Run the same command again to resume." if resumes else "\nStopped.")
+        return 1
+    except (UsageError, ValueError, OSError) as error:
+        say(f"error: {' '.join(str(error).split())}")
+        return 2
+    return 0
 
 
 def _nearest_flags(name: str, flags: Iterable[str]) -> str:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from pipeline.command_line import exit_code
 from pipeline.errors import RunError, UsageError
-from pipeline.exit_codes import exit_code
 
 RESUME = "Run the same command again to resume."
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from pipeline.lab.demo.scenes import HEIGHT, LABELS, SPLITS, WIDTH, Scene, draw_scene, render
+from pipeline.inputs.demo.scenes import HEIGHT, LABELS, SPLITS, WIDTH, Scene, draw_scene, render
 from workers.sampling import protocol
 
 Work = TypeVar("Work")
