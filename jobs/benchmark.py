@@ -70,10 +70,10 @@ def _decode(parser: argparse.ArgumentParser) -> None:
     flags.add("long-seconds", "length of the made recording", type=float)
 
 
-def _labeller(parser: argparse.ArgumentParser) -> None:
-    from pipeline.lab.benchmark.labeller import LabellerBenchmark, run_labeller
+def _labeler(parser: argparse.ArgumentParser) -> None:
+    from pipeline.lab.benchmark.labeler import LabelerBenchmark, run_labeler
 
-    flags = _Flags(parser, LabellerBenchmark, run_labeller)
+    flags = _Flags(parser, LabelerBenchmark, run_labeler)
     flags.add("arch", "models", **_ARCHITECTURES)
     flags.add("r", "None for each model's own", type=int)
     flags.add("batch", "views per forward pass; None for the device's own", type=int)
@@ -89,8 +89,8 @@ def _pipeline(parser: argparse.ArgumentParser) -> None:
     flags = _Flags(parser, PipelineBenchmark, run_pipeline)
     flags.add("source", "directory or manifest of videos; None for made ones")
     flags.add("videos", "how many of them", type=int)
-    flags.add("passes", "how often each is labelled in a round", type=int)
-    flags.add("checkpoint", "as in the labelling jobs")
+    flags.add("passes", "how often each is labeled in a round", type=int)
+    flags.add("checkpoint", "as in the labeling jobs")
     flags.add("r", "None for the model's own", type=int)
     flags.add("views", "None for the protocol's own", metavar="CxS", type=_views)
 
@@ -105,8 +105,8 @@ def _views(text: str) -> tuple[int, int]:
 _PARTS = {
     "model": ("pruned against unpruned models, on a CPU or a GPU", _model),
     "decode": ("decoding against ffmpeg's and PyAV's plain decoding", _decode),
-    "labeller": ("what the labeller keeps of its model's throughput", _labeller),
-    "pipeline": ("labelling through Ray against a plain loop of the same work", _pipeline),
+    "labeler": ("what the labeler keeps of its model's throughput", _labeler),
+    "pipeline": ("labeling through Ray against a plain loop of the same work", _pipeline),
 }
 
 

@@ -23,7 +23,7 @@ DEMO_FLAGS = (UNPRUNED_FLAGS, ())
 DEMO_RUNS = (UNPRUNED_RUN, PRUNED_RUN)
 
 _EPILOG = """\
-Without RUN the demonstration archive is labelled unpruned and pruned, and both are compared.
+Without RUN the demonstration archive is labeled unpruned and pruned, and both are compared.
 The reference is the first unpruned run, else the first named.
 `python jobs/plan.py RUN` plans machines, hours and price of a larger archive from a finished run.
 Exit code: 0, the report is written; 2, the command was wrong; 1, otherwise."""
@@ -43,7 +43,7 @@ def main() -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except subprocess.CalledProcessError as error:
-        print(f"error: labelling the demonstration failed: {error}", file=sys.stderr)
+        print(f"error: labeling the demonstration failed: {error}", file=sys.stderr)
         return 1
     print(screen(found))
     print(f"\nReport:    {page}")
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "runs",
         nargs="*",
         metavar="RUN",
-        help="OUTPUT of a labelling run, directory or s3://bucket/prefix; two or more",
+        help="OUTPUT of a labeling run, directory or s3://bucket/prefix; two or more",
     )
     parser.add_argument(
         "--prices",

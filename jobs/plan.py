@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plan a labelling run: machines, hours and money for a deadline, pruned and unpruned."""
+"""Plan a labeling run: machines, hours and money for a deadline, pruned and unpruned."""
 
 import sys
 

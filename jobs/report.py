@@ -35,7 +35,7 @@ def main() -> int:
         if run.exists() and not run.success.exists():
             # Its tables may be of an earlier start, and units/ be that of this one.
             raise UsageError(
-                f"the run in {run.root.uri} is not finished; finish it by its labelling command"
+                f"the run in {run.root.uri} is not finished; finish it by its labeling command"
             )
         write_run_report(run, gallery=arguments.gallery, out=out)
     except UsageError as error:

@@ -9,7 +9,7 @@ import numpy as np
 
 UNKNOWN = "not known"
 
-_ONE = {"videos": "video", "stretches": "stretch", "clips": "clip", "views": "view"}
+_ONE = {"videos": "video", "segments": "segment", "clips": "clip", "views": "view"}
 
 # What stands for the beginning of a name that is too long.
 _CUT = "..."
@@ -109,7 +109,7 @@ def quantity(value: float, unit: str = "") -> str:
 
 
 def counted(count: int, things: str) -> str:
-    """Such as `1 video` or `1,200 stretches`."""
+    """Such as `1 video` or `1,200 segments`."""
     return f"{count:,} {_ONE[things] if count == 1 else things}"
 
 

@@ -1,4 +1,4 @@
-"""How far two labellings of the same videos agree, with intervals; pure functions."""
+"""How far two labelings of the same videos agree, with intervals; pure functions."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def share(hits: int, count: int) -> Estimate:
     if count == 0:
         return Estimate(math.nan, math.nan, math.nan, 0)
     value, z2 = hits / count, _Z**2
-    centre = (value + z2 / (2 * count)) / (1 + z2 / count)
+    center = (value + z2 / (2 * count)) / (1 + z2 / count)
     half = _Z / (1 + z2 / count) * math.sqrt(value * (1 - value) / count + z2 / (4 * count**2))
-    low = 0.0 if hits == 0 else max(0.0, centre - half)
-    high = 1.0 if hits == count else min(1.0, centre + half)
+    low = 0.0 if hits == 0 else max(0.0, center - half)
+    high = 1.0 if hits == count else min(1.0, center + half)
     return Estimate(value, low, high, count)
 
 

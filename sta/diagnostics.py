@@ -43,7 +43,7 @@ def final_tokens(model: VisionTransformer, clips: Tensor) -> tuple[Tensor, Tenso
 
     Args:
         model: a ViT, pruned or not.
-        clips: (B, 3, T, H, W) float, normalised.
+        clips: (B, 3, T, H, W) float, normalized.
 
     Returns:
         (B, n_t, n_s, d) with zeros at dropped places, and the bool mask (B, n_t, n_s).
@@ -62,12 +62,12 @@ def grad_norm(model: VisionTransformer, clips: Tensor, labels: Tensor) -> Tensor
 
     Args:
         model: a ViT; a pruned one counts a token in the blocks that it reaches.
-        clips: (B, 3, T, H, W) float, normalised.
+        clips: (B, 3, T, H, W) float, normalized.
         labels: (B,) int64 true classes of the cross-entropy.
 
     Returns:
         (B, n_t, n_s): |d loss / d X| summed over channels and over the blocks' outputs. The loss
-        is summed over the batch, so that a clip's map does not depend on its neighbours.
+        is summed over the batch, so that a clip's map does not depend on its neighbors.
     """
     blocks: list[tuple[Tensor, Tensor]] = []
     with torch.enable_grad():

@@ -54,7 +54,7 @@ class Pruning:
         direction: direction of accumulation at each stage, F from the first frame on, B from the
             last one back (Table 6b).
         first_frame: how the frame that starts the chain is pruned (Table 6a).
-        similarity: the projection compared between frames (Table 6c); "ffn" is the normalised
+        similarity: the projection compared between frames (Table 6c); "ffn" is the normalized
             input of the block's MLP.
         schedule: how the drop number develops over the stages (Table 6d). VideoSwin drops r, then
             1.5r/4 and 2r/16 per frame ("decreasing", paper 4.1), r, 2r/4, 3r/16 ("constant") or

@@ -3,7 +3,7 @@
 A stage looks at its tokens as groups along time, (B, G, n, d): B clips, G groups of n tokens. It
 answers with the places, within each group, of the tokens to keep. Every transition of a stage is a
 softmax over the new, still unpruned group, so all of them are computed at once; only a masked
-matrix-vector product, a sort and a renormalisation go from group to group.
+matrix-vector product, a sort and a renormalization go from group to group.
 
 Shapes depend on the configuration alone and nothing is read back from the device, so a model that
 calls this can be compiled whole and captured in a CUDA graph. Scores are float32 or wider.
@@ -26,7 +26,7 @@ def semantic_score(x: Tensor) -> Tensor:
         x: (..., n, d) token embeddings.
 
     Returns:
-        (..., n) sums of |x| over channels, min-max normalised over the n tokens. Where all tokens
+        (..., n) sums of |x| over channels, min-max normalized over the n tokens. Where all tokens
         of a group are equally active the score is 0, not a division by zero.
     """
     activation = x.abs().sum(dim=-1)
@@ -42,7 +42,7 @@ def unit_keys(keys: Tensor) -> Tensor:
 
 
 def transitions(keys: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """Transition probabilities between neighbouring groups of a chain (equation 3).
+    """Transition probabilities between neighboring groups of a chain (equation 3).
 
     Args:
         keys: (B, G, n, d) unit keys, groups in the order of the chain.
@@ -101,7 +101,7 @@ def grid_kept(
         drop: number of cells.
         side: (height, width) of the group where it is one whole frame: cells are then the blocks
             of an a x b split with a * b = drop, as square as drop allows. Without it, or where
-            such a split does not fit the frame, cells are runs of neighbouring places.
+            such a split does not fit the frame, cells are runs of neighboring places.
 
     Returns:
         int64 (tokens - drop,).

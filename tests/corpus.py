@@ -68,7 +68,7 @@ FAILED = {
     "real/small/WindowsMediaVideo.wmv": "corrupt",
 }
 
-# Damaged files that are labelled, and the fewest and most frames that they may be said to have
+# Damaged files that are labeled, and the fewest and most frames that they may be said to have
 # lost. The first number is the frames that are missing for certain; how many of the others were
 # patched up beyond use is the decoder's judgement, which another version may reach differently.
 DEGRADED = {

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from pipeline.early_exit import Point, PolicyFile
+from pipeline.early_exit import EarlyExitFile, Point
 from pipeline.labeling.options import LabelOptions
-from pipeline.labeling.plan import plan_labelling
+from pipeline.labeling.plan import plan_labeling
 from pipeline.storage.location import Location
-from workers.inference.early_exit import Floats, ViewPolicy
+from workers.inference.early_exit import EarlyExit, Floats
 
 
 def write_policy(place, margin, *, source, checkpoint, agreement=0.9, views=3.0, **settings):
-    """A policy of this margin that fits the labelling of `source` by k400's protocol."""
+    """A policy of this margin that fits the labeling of `source` by k400's protocol."""
     options = LabelOptions(
         task="k400",
         source=str(source),
@@ -18,9 +18,9 @@ def write_policy(place, margin, *, source, checkpoint, agreement=0.9, views=3.0,
         checkpoint=str(checkpoint),
         **settings,
     )
-    identity = plan_labelling(options).identity
+    identity = plan_labeling(options).identity
     bound = {name: identity[name] for name in ("model", "labels", "pruning", "protocol")}
-    PolicyFile(
+    EarlyExitFile(
         **bound,
         agreement=agreement,
         confidence=0.95,
@@ -32,7 +32,7 @@ def write_policy(place, margin, *, source, checkpoint, agreement=0.9, views=3.0,
     return place
 
 
-def views_needed(policy: ViewPolicy, leads: Floats) -> int:
+def views_needed(policy: EarlyExit, leads: Floats) -> int:
     """Views that a policy looks at, one after the other, of a video with these leads.
 
     Args:
@@ -41,6 +41,6 @@ def views_needed(policy: ViewPolicy, leads: Floats) -> int:
     """
     views = len(leads)
     for seen, lead in enumerate(leads.tolist(), start=1):
-        if policy.is_settled(lead, seen=seen, views=views):
+        if policy.should_stop(lead, seen=seen, views=views):
             return seen
     return views

@@ -23,8 +23,8 @@ STAGES = {
     "decode": {"actors": 3, "units": 4, "busy_s": 9.0},
     "label": {"actors": 1, "units": 4, "busy_s": 5.0},
     "decoders_busy": 0.25,
-    "labellers_busy": 0.98,
-    "bottleneck": "labelling; more GPUs make it faster.",
+    "labelers_busy": 0.98,
+    "bottleneck": "labeling; more GPUs make it faster.",
 }
 
 STRETCH_S = 32.0
@@ -42,9 +42,9 @@ def start(began: float, ended: float | None, *, gpus: float = 0.0) -> dict[str, 
         "ended": None if ended is None else at(ended).isoformat(timespec="milliseconds"),
         "decoders": 3,
         "decoder_cpus": 1.0,
-        "labellers": 1,
-        "labeller_cpus": 0.0 if gpus else 2.0,
-        "labeller_gpus": gpus,
+        "labelers": 1,
+        "labeler_cpus": 0.0 if gpus else 2.0,
+        "labeler_gpus": gpus,
         "devices": ["a GPU" if gpus else "cpu: 2 threads of a CPU"],
         "cpus": 8.0,
         "gpus": gpus,
@@ -53,24 +53,26 @@ def start(began: float, ended: float | None, *, gpus: float = 0.0) -> dict[str, 
 
 
 def shadowed(row: dict[str, Any], label_id: int, *, view_ids: list[int] | None = None) -> Any:
-    """The row of an ok unit that was labelled unpruned too, as `label_id`."""
+    """The row of an ok unit that was labeled unpruned too, as `label_id`."""
     ids = view_ids or [label_id] * len(row["views"])
-    views = [view | {"shadow_label_id": each} for view, each in zip(row["views"], ids, strict=True)]
+    views = [
+        view | {"unpruned_label_id": each} for view, each in zip(row["views"], ids, strict=True)
+    ]
     shadow = {
-        "shadow_label": "ab"[label_id],
-        "shadow_label_id": label_id,
-        "shadow_score": 0.9,
-        "shadow_top_ids": [label_id],
-        "shadow_top_scores": [0.9],
-        "shadow_scores": [0.5, 0.5],
-        "shadow_flops": 40,
-        "shadow_gpu_ms": 3.0,
+        "unpruned_label": "ab"[label_id],
+        "unpruned_label_id": label_id,
+        "unpruned_score": 0.9,
+        "unpruned_top_ids": [label_id],
+        "unpruned_top_scores": [0.9],
+        "unpruned_scores": [0.5, 0.5],
+        "unpruned_flops": 40,
+        "unpruned_device_ms": 3.0,
     }
     return row | shadow | {"views": views}
 
 
-def stretch(row: dict[str, Any], number: int) -> dict[str, Any]:
-    """A row of a whole video made stretch `number` of a recording; the last one comes last."""
+def segment(row: dict[str, Any], number: int) -> dict[str, Any]:
+    """A row of a whole video made segment `number` of a recording; the last one comes last."""
     begin, end = number * STRETCH_S, (number + 1) * STRETCH_S
     made = {"unit_id": unit_id(row["video_id"], begin, end), "start_s": begin, "end_s": end}
     return row | made

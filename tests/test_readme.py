@@ -38,7 +38,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = [re.match(r"[\w-]+", each)[0] for each in PROJECT["optional-dependencies"]["benchmark"]]
 # Models that the evaluation holds at once.
-HELD = sum(len(variant.trials()) for variant in all_variants("vit_base"))
+HELD = sum(len(variant.sweep()) for variant in all_variants("vit_base"))
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SECTION = README.partition("### Reading the output\n")[2].partition("\n## ")[0]
 _FOUND = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)

@@ -1,4 +1,4 @@
-"""Test videos, made with PyAV: small, each frame recognisably its own."""
+"""Test videos, made with PyAV: small, each frame recognizably its own."""
 
 from __future__ import annotations
 

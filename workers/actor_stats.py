@@ -18,7 +18,7 @@ _REPORT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Worked:
+class WorkReport:
     """What one actor did since it last said so.
 
     Attributes:
@@ -29,7 +29,7 @@ class Worked:
         busy_s: wall clock within the actor's own work.
         cpu_s: CPU time of its process and of its decoder's child, whatever it went into.
         units: rows.
-        views: views labelled; 0 of a decoder.
+        views: views labeled; 0 of a decoder.
         slots: places of the forward passes that these views took, padding included.
         device: what a labeler computes on, by name; "" of a decoder.
     """
@@ -46,7 +46,7 @@ class Worked:
     device: str = ""
 
 
-Listener = Callable[[Worked], None]
+Listener = Callable[[WorkReport], None]
 
 
 class Clock:
@@ -83,7 +83,7 @@ class Clock:
         if self._began is None:
             return
         cpu = time.process_time()
-        worked = Worked(
+        worked = WorkReport(
             stage=self._stage,
             actor=self._actor,
             began=self._began,

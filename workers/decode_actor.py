@@ -54,8 +54,8 @@ class DecodeActor:
         A row of its own keeps the memory of this process at one unit's frames.
         """
         for entry in manifest.to_pylist():
-            row = {name: entry.get(name) for name in _IDENTITY if name != "truth"}
-            row["truth"] = entry["label"]
+            row = {name: entry.get(name) for name in _IDENTITY if name != "ground_truth"}
+            row["ground_truth"] = entry["label"]
             etag = None if self._accept_changed else entry.get("etag")
             unit = Unit(**{name: row[name] for name in _PLACE}, etag=etag)
             yield _decoded_table(row, self._decoder.decode(unit))

@@ -1,4 +1,4 @@
-"""What the labeller pool runs: decoded rows in, labelled rows out, one for each.
+"""What the labeler pool runs: decoded rows in, labeled rows out, one for each.
 
 It knows nothing of Ray and can be called, timed and tested by itself.
 """
@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from workers.devices import device_name
-from workers.inference.adaptive import AdaptiveLabeller, Looks
-from workers.inference.early_exit import ViewPolicy
+from workers.inference.adaptive import AdaptiveLabeler, Looks
+from workers.inference.early_exit import EarlyExit
 from workers.inference.labeler import (
     Frames,
     IdMismatch,
-    Labeller,
-    LabellerConfig,
+    Labeler,
+    LabelerConfig,
     View,
     pack_mask,
     top_classes,
@@ -36,43 +36,43 @@ _PREDICTED = [field.name for field in PREDICTION]
 
 
 class LabelActor:
-    """Decoded rows to labelled rows, through one model, and a sample through the unpruned one too.
+    """Decoded rows to labeled rows, through one model, and a sample through the unpruned one too.
 
     Args:
         config: model, pruning and batch size.
         protocol: how videos become views.
         progress: called with each table that was made.
-        shadow: the sample that is labelled without pruning too, by all views; None for none.
+        shadow: the sample that is labeled without pruning too, by all views; None for none.
         policy: when a unit has been looked at enough; None for all views of each.
     """
 
     def __init__(
         self,
-        config: LabellerConfig,
+        config: LabelerConfig,
         protocol: Protocol,
         progress: Progress | None = None,
         *,
         shadow: Shadow | None = None,
-        policy: ViewPolicy | None = None,
+        policy: EarlyExit | None = None,
     ) -> None:
-        self._labeller = (
-            Labeller(config, protocol)
+        self._labeler = (
+            Labeler(config, protocol)
             if policy is None
-            else AdaptiveLabeller(config, protocol, policy)
+            else AdaptiveLabeler(config, protocol, policy)
         )
         self._progress = progress
         self._shadow = shadow
-        self._unpruned = Labeller(shadow.labeller, protocol) if shadow is not None else None
+        self._unpruned = Labeler(shadow.labeler, protocol) if shadow is not None else None
 
     @property
     def launches(self) -> int:
-        """Batches that its labeller gave to the device so far; not those of the shadow sample."""
-        return self._labeller.engine.launches
+        """Batches that its labeler gave to the device so far; not those of the shadow sample."""
+        return self._labeler.engine.launches
 
     @property
     def device(self) -> str:
         """What it computes on, by name."""
-        return device_name(self._labeller.engine.device)
+        return device_name(self._labeler.engine.device)
 
     def __call__(self, decoded: pa.Table) -> pa.Table:
         """A table of UNITS_SCHEMA with the same units in the same order.
@@ -85,17 +85,17 @@ class LabelActor:
         frames = [frames_of(decoded, index) for index in good]
         for index, (views, leads) in zip(good, self._looks(frames), strict=True):
             times = np.array(decoded["clip_times"][index].as_py()).reshape(-1, 2)
-            said = self._labelled(views, times, _first_clip(decoded, index))
+            said = self._labeled(views, times, _first_clip(decoded, index))
             rows[index] |= said | {"leads": leads}
         if self._unpruned is not None:
             chosen = dict(zip(good, frames, strict=True))
             self._label_shadow(self._unpruned, decoded, rows, chosen)
         now = datetime.datetime.now(datetime.UTC)
         table = pa.Table.from_pylist(
-            [row | {"labelled_at": now} for row in rows], schema=UNITS_SCHEMA
+            [row | {"labeled_at": now} for row in rows], schema=UNITS_SCHEMA
         )
         if table["unit_id"].to_pylist() != decoded["unit_id"].to_pylist():
-            raise IdMismatch("the labelled units are not the decoded ones")
+            raise IdMismatch("the labeled units are not the decoded ones")
         if self._progress is not None:
             self._progress(table)
         return table
@@ -104,12 +104,12 @@ class LabelActor:
         """The views of each unit that were looked at, and its lead after each; None where all are
         looked at, whatever the lead.
         """
-        for looked in self._labeller.stream(frames):
+        for looked in self._labeler.stream(frames):
             yield (looked.views, looked.leads) if isinstance(looked, Looks) else (looked, None)
 
     def _label_shadow(
         self,
-        unpruned: Labeller,
+        unpruned: Labeler,
         decoded: pa.Table,
         rows: list[dict[str, Any]],
         frames: dict[int, Frames],
@@ -123,16 +123,16 @@ class LabelActor:
             mean = _mean_probabilities(views)
             said = self._prediction(mean)
             rows[index] |= {f"shadow_{name}": said[name] for name in _PREDICTED} | {
-                "shadow_scores": mean.tolist(),
-                "shadow_flops": sum(view.flops for view in views),
-                "shadow_gpu_ms": sum(view.device_ms for view in views),
+                "unpruned_scores": mean.tolist(),
+                "unpruned_flops": sum(view.flops for view in views),
+                "unpruned_device_ms": sum(view.device_ms for view in views),
             }
             labels = {(v.clip, v.crop): top_classes(v.probabilities, 1)[0][0] for v in views}
             first_clip = _first_clip(decoded, index)
             for entry in rows[index]["views"]:
-                entry["shadow_label_id"] = labels[entry["clip"] - first_clip, entry["crop"]]
+                entry["unpruned_label_id"] = labels[entry["clip"] - first_clip, entry["crop"]]
 
-    def _labelled(self, views: list[View], times: np.ndarray, first_clip: int) -> dict[str, Any]:
+    def _labeled(self, views: list[View], times: np.ndarray, first_clip: int) -> dict[str, Any]:
         entries = []
         for view in views:
             entries.append(
@@ -144,22 +144,22 @@ class LabelActor:
                     "end_s": float(times[view.clip, 1]),
                     "flops": view.flops,
                     "tokens_kept": [int(mask.sum()) for mask in view.kept],
-                    "kept_maps": [pack_mask(mask) for mask in view.kept],
-                    "gpu_ms": view.device_ms,
+                    "kept_token_maps": [pack_mask(mask) for mask in view.kept],
+                    "device_ms": view.device_ms,
                 }
             )
         mean = _mean_probabilities(views)
         return self._prediction(mean) | {
             "scores": mean.tolist(),
             "flops": sum(view.flops for view in views),
-            "gpu_ms": sum(view.device_ms for view in views),
+            "device_ms": sum(view.device_ms for view in views),
             "views": entries,
         }
 
     def _prediction(self, probabilities: np.ndarray) -> dict[str, object]:
         ids, scores = top_classes(probabilities)
         return {
-            "label": self._labeller.model.labels[ids[0]],
+            "label": self._labeler.model.labels[ids[0]],
             "label_id": ids[0],
             "score": scores[0],
             "top_ids": ids,

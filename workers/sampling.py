@@ -111,7 +111,7 @@ class Protocol:
         """The clips of a timeline that start in [start_s, end_s), from one boundary to the next.
 
         What a boundary that lies on a clip's start belongs to depends on the boundary alone, so
-        that neighbouring stretches neither share nor lose a clip.
+        that neighboring segments neither share nor lose a clip.
         """
         if self.every_s is None:
             raise ValueError(f"{self.name} without every_s is no timeline")
@@ -155,7 +155,7 @@ class Protocol:
         return self.size, long_side(self.size, width, height)
 
     @property
-    def look_order(self) -> list[tuple[int, int]]:
+    def views_in_order(self) -> list[tuple[int, int]]:
         """Every (clip, crop) of a video in the order of `view_order`."""
         offsets = _recipe(self.name).offsets(_WIDE, self.crops)
         return view_order(self.clips, sorted(range(self.crops), key=offsets.__getitem__))
@@ -301,7 +301,7 @@ def _rounded(size: int, long: int, short: int) -> int:
 
 
 def _spread(slack: int, crops: int) -> list[int]:
-    """Crops from edge to edge; a single one is the centre."""
+    """Crops from edge to edge; a single one is the center."""
     if crops == 1:
         return [slack // 2]
     return [int(i * (slack / (crops - 1))) for i in range(crops)]

@@ -1,4 +1,4 @@
-"""Arrow schemas of a unit's way through the pipeline: decoded, then labelled.
+"""Arrow schemas of a unit's way through the pipeline: decoded, then labeled.
 
 Every column's meaning and unit stand in its field metadata under `about`, and travel into the
 Parquet files.
@@ -30,7 +30,7 @@ IDENTITY = (
     column("size_bytes", pa.int64(), "size of the file when it was listed; null if not known"),
     column("start_s", pa.float64(), "start of the unit in the video, seconds; null: the start"),
     column("end_s", pa.float64(), "end of the unit in the video, seconds; null: the end"),
-    column("truth", pa.string(), "label given in the input, null if none was"),
+    column("ground_truth", pa.string(), "label given in the input, null if none was"),
 )
 
 OUTCOME = (
@@ -44,13 +44,13 @@ OUTCOME = (
     column(
         "frame_count",
         pa.int64(),
-        "frames in the video, or in the stretch of a timeline's unit; null if not decoded",
+        "frames in the video, or in the segment of a timeline's unit; null if not decoded",
     ),
     column("lost_frames", pa.int64(), "frames that damage cost, 0 for a sound file"),
     column(
         "duration_s",
         pa.float64(),
-        "length by timestamps of the video, or of the stretch of a timeline's unit, seconds",
+        "length by timestamps of the video, or of the segment of a timeline's unit, seconds",
     ),
 )
 
@@ -63,13 +63,15 @@ PREDICTION = (
 )
 
 SHADOW = (
-    column("shadow_label", pa.string(), "label without pruning; null outside the shadow sample"),
-    column("shadow_label_id", pa.int32(), "its index"),
-    column("shadow_score", pa.float32(), "its probability without pruning"),
-    column("shadow_top_ids", pa.list_(pa.int32()), "most probable classes without pruning"),
-    column("shadow_top_scores", pa.list_(pa.float32()), "their probabilities without pruning"),
-    column("shadow_flops", pa.int64(), "FLOPs of labelling without pruning, beside flops"),
-    column("shadow_gpu_ms", pa.float64(), "device time of that, milliseconds, beside gpu_ms"),
+    column("unpruned_label", pa.string(), "label without pruning; null outside the shadow sample"),
+    column("unpruned_label_id", pa.int32(), "its index"),
+    column("unpruned_score", pa.float32(), "its probability without pruning"),
+    column("unpruned_top_ids", pa.list_(pa.int32()), "most probable classes without pruning"),
+    column("unpruned_top_scores", pa.list_(pa.float32()), "their probabilities without pruning"),
+    column("unpruned_flops", pa.int64(), "FLOPs of labeling without pruning, beside flops"),
+    column(
+        "unpruned_device_ms", pa.float64(), "device time of that, milliseconds, beside device_ms"
+    ),
 )
 
 VIEW = (
@@ -80,10 +82,12 @@ VIEW = (
     *PREDICTION,
     column("flops", pa.int64(), "multiply-accumulates of this view, fvcore's convention"),
     column("tokens_kept", pa.list_(pa.int32()), "tokens kept, per pruning stage"),
-    column("kept_maps", pa.list_(pa.binary()), KEPT_MAPS_ABOUT),
-    column("gpu_ms", pa.float64(), "device time of the view's batch over its views, milliseconds"),
+    column("kept_token_maps", pa.list_(pa.binary()), KEPT_MAPS_ABOUT),
     column(
-        "shadow_label_id",
+        "device_ms", pa.float64(), "device time of the view's batch over its views, milliseconds"
+    ),
+    column(
+        "unpruned_label_id",
         pa.int32(),
         "index of the most probable class without pruning; null outside the shadow sample",
     ),
@@ -114,12 +118,14 @@ UNITS_SCHEMA = pa.schema(
             "view in the order in which they were looked at; null where all are looked at",
         ),
         column("flops", pa.int64(), "sum of the views' flops"),
-        column("gpu_ms", pa.float64(), "sum of the views' gpu_ms"),
+        column("device_ms", pa.float64(), "sum of the views' device_ms"),
         *SHADOW,
         column(
-            "shadow_scores", pa.list_(pa.float32()), "as scores, without pruning; null as the label"
+            "unpruned_scores",
+            pa.list_(pa.float32()),
+            "as scores, without pruning; null as the label",
         ),
-        column("labelled_at", pa.timestamp("ms", tz="UTC"), "when this row was made"),
+        column("labeled_at", pa.timestamp("ms", tz="UTC"), "when this row was made"),
         column("views", pa.list_(pa.struct(list(VIEW))), "one entry per view looked at"),
     ]
 )

@@ -1,4 +1,4 @@
-"""A labeller with a clock; a room of its own, since decoders must not import torch."""
+"""A labeler with a clock; a room of its own, since decoders must not import torch."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class TimedLabelActor(LabelActor):
     def __call__(self, decoded: pa.Table) -> pa.Table:
         """As `LabelActor` does."""
         began, launches = time.time(), self.launches
-        labelled = super().__call__(decoded)
-        self._clock.add(began, len(labelled))
-        views = pc.sum(pc.list_value_length(labelled["views"]), min_count=0).as_py()
-        slots = (self.launches - launches) * self._labeller.batch_size
+        labeled = super().__call__(decoded)
+        self._clock.add(began, len(labeled))
+        views = pc.sum(pc.list_value_length(labeled["views"]), min_count=0).as_py()
+        slots = (self.launches - launches) * self._labeler.batch_size
         self._clock.report(views=views, slots=slots)
-        return labelled
+        return labeled

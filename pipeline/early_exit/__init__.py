@@ -1,5 +1,5 @@
 """How many views a video needs: policies that are fitted, stored, and kept to."""
 
-from pipeline.early_exit.policy_file import Point, PolicyFile
+from pipeline.early_exit.policy_file import EarlyExitFile, Point
 
-__all__ = ["Point", "PolicyFile"]
+__all__ = ["EarlyExitFile", "Point"]

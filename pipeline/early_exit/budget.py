@@ -13,21 +13,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.early_exit.controller import BudgetError, Decision, decide, observed_ratio
-from pipeline.early_exit.policy_file import Point, PolicyFile
+from pipeline.early_exit.policy_file import EarlyExitFile, Point
 from pipeline.early_exit.spending import Spending, spending
 from pipeline.errors import RunError, UsageError
 from pipeline.inputs.manifest import count_rows
 from pipeline.prices import Prices
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.slices import Slice, slices_of, units_per_slice
-from workers.inference.early_exit import ViewPolicy
+from workers.inference.early_exit import EarlyExit
 
 BUDGET = "budget"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may spend on labelling, the shadow sample apart.
+    """What a run may spend on labeling, the shadow sample apart.
 
     Attributes:
         flops: multiply-accumulates; None for a budget of money.
@@ -62,7 +62,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a run that is labelled in one go.
+    """A part of a run that is labeled in one go.
 
     Attributes:
         policy: when a video of it has been looked at enough; None for every view.
@@ -70,7 +70,7 @@ class Part:
         within: the slice that it is; None for the whole run.
     """
 
-    policy: ViewPolicy | None
+    policy: EarlyExit | None
     units: int
     within: Slice | None = None
 
@@ -82,14 +82,14 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Labelling:
-    """What the controller has to know of a run's labelling.
+class Labeling:
+    """What the controller has to know of a run's labeling.
 
     Attributes:
         views: of the protocol.
         flops: multiply-accumulates of a view, at the most.
-        gpus: of each labeller.
-        cores: of each labeller.
+        gpus: of each labeler.
+        cores: of each labeler.
     """
 
     views: int
@@ -109,17 +109,17 @@ def parts_within(
     run: RunDirectory,
     content: dict[str, Any],
     budget: Budget,
-    file: PolicyFile,
-    labelling: Labelling,
+    file: EarlyExitFile,
+    labeling: Labeling,
 ) -> Iterator[Part]:
-    """The parts of a run, each decided when those before it are labelled.
+    """The parts of a run, each decided when those before it are labeled.
 
     Args:
-        run: what is labelled; its manifest is whole.
+        run: what is labeled; its manifest is whole.
         content: its run.json, in which decisions are kept.
         budget: what it may spend.
         file: the policy whose promise it keeps where the budget allows.
-        labelling: what a view costs.
+        labeling: what a view costs.
 
     Raises:
         UsageError: the budget covers not one view of every video, or is smaller than one by which
@@ -137,23 +137,23 @@ def parts_within(
         if each.number >= len(decided):
             spent = spending(run, slices) if each.number else []
             taken = _taken(decided, spent)
-            left = _views_left(budget, labelling, spent, sum(units[each.number :]))
+            left = _views_left(budget, labeling, spent, sum(units[each.number :]))
             try:
-                decision = _decided(budget, file, labelling, left, units[each.number :], taken)
+                decision = _decided(budget, file, labeling, left, units[each.number :], taken)
             except BudgetError as error:
                 rest = units[each.number :]
-                raise _too_small(budget, labelling, rest, error, is_first=not decided) from error
+                raise _too_small(budget, labeling, rest, error, is_first=not decided) from error
             decided.append(_recorded(decision, units[each.number]))
             run.save(content)
         yield Part(policy_of(decided[each.number]), units[each.number], each)
 
 
-def policy_of(recorded: dict[str, Any]) -> ViewPolicy:
+def policy_of(recorded: dict[str, Any]) -> EarlyExit:
     """The policy of a slice, as run.json says it."""
-    return ViewPolicy(recorded["margin"], recorded["most"])
+    return EarlyExit(recorded["margin"], recorded["most"])
 
 
-def policies_by_slice(content: dict[str, Any]) -> tuple[list[Slice], list[ViewPolicy]]:
+def policies_by_slice(content: dict[str, Any]) -> tuple[list[Slice], list[EarlyExit]]:
     """The slices of a run with a policy and how each was looked at; without a budget one of all.
 
     Of an unfinished run the last slices may not be decided yet.
@@ -161,7 +161,7 @@ def policies_by_slice(content: dict[str, Any]) -> tuple[list[Slice], list[ViewPo
     kept = content.get(BUDGET)
     if not kept:
         policy = content["identity"]["policy"]
-        return slices_of(0), [ViewPolicy(policy["margin"], policy["most"])]
+        return slices_of(0), [EarlyExit(policy["margin"], policy["most"])]
     return _slices(kept), [policy_of(each) for each in kept["slices"]]
 
 
@@ -189,22 +189,22 @@ def _taken(decided: list[dict[str, Any]], spent: list[Spending]) -> list[tuple[i
     says, none of them cut short.
     """
     return [
-        (cost.labelled, cost.views, Point(**recorded["calibration"]))
+        (cost.labeled, cost.views, Point(**recorded["calibration"]))
         for recorded, cost in zip(decided, spent, strict=False)
         if recorded["most"] is None
     ]
 
 
 def check_retry(
-    run: RunDirectory, content: dict[str, Any], budget: Budget, labelling: Labelling
+    run: RunDirectory, content: dict[str, Any], budget: Budget, labeling: Labeling
 ) -> None:
     """Refuses to do failed videos again where that could pass the budget.
 
     Args:
-        run: what is labelled.
+        run: what is labeled.
         content: its run.json.
         budget: what it may spend.
-        labelling: what a view costs.
+        labeling: what a view costs.
 
     Raises:
         UsageError: the budget that is left does not cover the most views that they may take.
@@ -219,8 +219,8 @@ def check_retry(
     again = [
         (slice_["units"] - cost.units + cost.retryable, slice_["most"]) for slice_, cost in begun
     ]
-    needed = ahead + sum(count * (most or labelling.views) for count, most in again)
-    left = _views_left(budget, labelling, spent, ahead + sum(count for count, _ in again))
+    needed = ahead + sum(count * (most or labeling.views) for count, most in again)
+    left = _views_left(budget, labeling, spent, ahead + sum(count for count, _ in again))
     if left is not None and left < needed:
         raise UsageError(
             f"doing {failed:,} failed videos again may take {needed:,} views with what else is to "
@@ -230,7 +230,7 @@ def check_retry(
 
 
 def _views_left(
-    budget: Budget, labelling: Labelling, spent: list[Spending], units: int
+    budget: Budget, labeling: Labeling, spent: list[Spending], units: int
 ) -> float | None:
     """Views that the budget still covers when `units` videos are still to be decoded; None where
     nothing tells yet what a view costs.
@@ -238,12 +238,12 @@ def _views_left(
     views = sum(cost.views for cost in spent)
     if budget.flops is not None:
         flops = sum(cost.flops for cost in spent)
-        return (budget.flops - flops) / max(labelling.flops, flops / views if views else 0)
+        return (budget.flops - flops) / max(labeling.flops, flops / views if views else 0)
     assert budget.money is not None
     assert budget.prices is not None
     if not views:
         return None
-    second = budget.prices.device_second(gpus=labelling.gpus, cores=labelling.cores)
+    second = budget.prices.device_second(gpus=labeling.gpus, cores=labeling.cores)
     device = sum(cost.device_s for cost in spent) * second
     decode = sum(cost.decode_s for cost in spent) * budget.prices.core_second
     decoding = decode / sum(cost.units for cost in spent) * units
@@ -254,8 +254,8 @@ def _views_left(
 
 def _decided(
     budget: Budget,
-    file: PolicyFile,
-    labelling: Labelling,
+    file: EarlyExitFile,
+    labeling: Labeling,
     left: float | None,
     units: list[int],
     taken: list[tuple[int, int, Point]],
@@ -265,7 +265,7 @@ def _decided(
     return decide(
         file.curve,
         promised=file.margin,
-        views=labelling.views,
+        views=labeling.views,
         left=left,
         mine=units[0],
         rest=sum(units[1:]),
@@ -274,13 +274,13 @@ def _decided(
 
 
 def _too_small(
-    budget: Budget, labelling: Labelling, units: list[int], why: BudgetError, *, is_first: bool
+    budget: Budget, labeling: Labeling, units: list[int], why: BudgetError, *, is_first: bool
 ) -> UsageError | RunError:
     """Of a budget that covers not one view of each of the videos of the slices that are left."""
     if budget.flops is not None and is_first:
         return UsageError(
             f"--budget {budget.flops:g} is too small: a single view of each of the "
-            f"{sum(units):,} videos takes {budget.amount(sum(units) * labelling.flops)}"
+            f"{sum(units):,} videos takes {budget.amount(sum(units) * labeling.flops)}"
         )
     return RunError(
         f"the budget of {budget.amount(budget.flops or budget.money or 0)} is nearly spent: {why}",

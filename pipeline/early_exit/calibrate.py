@@ -1,4 +1,4 @@
-"""From a finished trials run to a policy, and to what speaks for it."""
+"""From a finished sweep run to a policy, and to what speaks for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.early_exit.cross_validation import HeldOut, Resampled, held_out, resample
 from pipeline.early_exit.fitting import Promise, Trace
 from pipeline.early_exit.margins import Ints
-from pipeline.early_exit.policy_file import PolicyFile
+from pipeline.early_exit.policy_file import EarlyExitFile
 from pipeline.early_exit.sample import Sample, read_sample
 from pipeline.errors import UsageError
 from pipeline.run.run_directory import RunDirectory
@@ -18,7 +18,7 @@ from pipeline.statistics import Estimate, mean, share
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Labels against the truth, of the videos that have one.
+    """Labels against the ground truth, of the videos that have one.
 
     Attributes:
         all_views: share that is right by all views.
@@ -41,14 +41,14 @@ class Calibration:
         architecture: of the model.
         views: of the protocol.
         used: (n,) views that the policy looks at, of each video of the sample.
-        failed: videos of the sample that could not be labelled.
+        failed: videos of the sample that could not be labeled.
         held_out: what the same fitting on one half did with the other; None where a half is too
             few for the promise.
         resampled: the same for many random halves.
-        accuracy: None where no truth is given.
+        accuracy: None where no ground truth is given.
     """
 
-    policy: PolicyFile
+    policy: EarlyExitFile
     promise: Promise
     architecture: str
     views: int
@@ -65,10 +65,10 @@ class Calibration:
 
 
 def calibrate(run: RunDirectory, variant: str, promise: Promise) -> Calibration:
-    """Fits a policy on every video of a finished trials run.
+    """Fits a policy on every video of a finished sweep run.
 
     Args:
-        run: the trials.
+        run: the sweep.
         variant: name of the pruning that the policy is for.
         promise: what it is to keep.
 
@@ -83,12 +83,12 @@ def calibrate(run: RunDirectory, variant: str, promise: Promise) -> Calibration:
         )
     videos = sample.looks.videos
     failed = f" ({sample.failed:,} failed)" if sample.failed else ""
-    promise.check(videos, f"{videos:,} of the sample were labelled{failed}")
+    promise.check(videos, f"{videos:,} of the sample were labeled{failed}")
     content = run.load()
     identity = content["identity"]
     trace = Trace.of(sample.looks)
     number = trace.chosen(promise)
-    policy = PolicyFile(
+    policy = EarlyExitFile(
         model=identity["model"],
         labels=identity["labels"],
         pruning=identity["variants"][variant],
@@ -114,12 +114,12 @@ def calibrate(run: RunDirectory, variant: str, promise: Promise) -> Calibration:
 
 
 def _accuracy(sample: Sample, used: Ints) -> Accuracy | None:
-    known = np.flatnonzero(sample.truths >= 0)
+    known = np.flatnonzero(sample.ground_truths >= 0)
     if not len(known):
         return None
-    truths, labels = sample.truths[known], sample.looks.labels[known]
-    by_all = labels[:, -1] == truths
-    by_policy = labels[np.arange(len(known)), used[known] - 1] == truths
+    ground_truths, labels = sample.ground_truths[known], sample.looks.labels[known]
+    by_all = labels[:, -1] == ground_truths
+    by_policy = labels[np.arange(len(known)), used[known] - 1] == ground_truths
     return Accuracy(
         all_views=share(int(by_all.sum()), len(known)),
         policy=share(int(by_policy.sum()), len(known)),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.early_exit.policy_file import Point
-from workers.inference.early_exit import ViewPolicy
+from workers.inference.early_exit import EarlyExit
 
 
 class BudgetError(ValueError):
@@ -26,7 +26,7 @@ class Decision:
         point: what this margin did on the videos of the calibration.
     """
 
-    policy: ViewPolicy
+    policy: EarlyExit
     point: Point
 
 
@@ -68,7 +68,7 @@ def decide(
     fair = left / (mine + rest)
     point = next((p for p in allowed if _expected(p, ratio, views) <= fair), allowed[-1])
     most = math.floor((left - rest) / mine)
-    return Decision(ViewPolicy(point.margin, None if most >= views else most), point)
+    return Decision(EarlyExit(point.margin, None if most >= views else most), point)
 
 
 def _expected(point: Point, ratio: float, views: int) -> float:
@@ -82,7 +82,7 @@ def observed_ratio(taken: Sequence[tuple[int, int, Point]]) -> float:
     The first view of a video is taken whatever the policy; what follows the policy are the others.
 
     Args:
-        taken: for each slice so far its labelled videos, their views, and what was expected.
+        taken: for each slice so far its labeled videos, their views, and what was expected.
     """
     expected = sum(videos * (point.views - 1) for videos, _, point in taken)
     beyond = sum(seen - videos for videos, seen, _ in taken)

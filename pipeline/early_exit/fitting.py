@@ -1,4 +1,4 @@
-"""From videos whose views were all labelled to the margin that keeps a promise with few views.
+"""From videos whose views were all labeled to the margin that keeps a promise with few views.
 
 The margins of a fixed list are tested from the most careful on, each by an exact bound of its
 agreement at the full confidence, until one fails. The last that passed keeps the promise at this
@@ -19,7 +19,7 @@ from pipeline.early_exit.binomial import is_provable, lower_bound, most_misses, 
 from pipeline.early_exit.margins import Bools, Floats, Ints, Looks, views_used
 from pipeline.early_exit.policy_file import Point
 from pipeline.errors import UsageError
-from workers.inference.early_exit import needed_lead
+from workers.inference.early_exit import needed_margin
 
 _MOST, _LEAST, _STEPS = 4.0, 0.005, 160
 # A confident model's leads lie this close below 1.
@@ -81,7 +81,7 @@ def margins(views: int) -> Floats:
     enough after one view fewer, where a confident model's videos are settled all at once.
     """
     even = np.geomspace(_MOST, _LEAST, _STEPS)
-    fine = [below / needed_lead(seen, views) for seen in range(1, views) for below in _BELOW_ONE]
+    fine = [below / needed_margin(seen, views) for seen in range(1, views) for below in _BELOW_ONE]
     middle = [margin for margin in (*even, *fine) if margin < min(views, _MOST + 1e-9)]
     # Rounded so that the file shows them as they are.
     chosen = {float(f"{margin:.6g}") for margin in middle} | {float(views), 0.0}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from workers.inference.early_exit import ViewPolicy, leads
+from workers.inference.early_exit import EarlyExit, leads
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -55,7 +55,7 @@ class Looks:
 
     @classmethod
     def of_probabilities(cls, probabilities: Floats, order: Sequence[int]) -> Looks:
-        """What was known of videos whose every view was labelled.
+        """What was known of videos whose every view was labeled.
 
         Args:
             probabilities: (n, views, classes), clip by clip and crop by crop.
@@ -69,7 +69,7 @@ class Looks:
             known[number] = leads(ordered)
         labels = np.empty((count, views), np.int64)
         for seen in range(1, views + 1):
-            # Added up clip by clip, as the labelling job does, so that equal sums stay equal.
+            # Added up clip by clip, as the labeling job does, so that equal sums stay equal.
             looked_at = probabilities[:, sorted(order[:seen])]
             labels[:, seen - 1] = looked_at.mean(axis=1, dtype=np.float64).argmax(axis=1)
         return cls(known, labels)
@@ -86,5 +86,5 @@ class Looks:
 def views_used(looks: Looks, margin: float) -> Ints:
     """(n,) views that the policy of this margin looks at."""
     seen = np.tile(np.arange(1, looks.views + 1), looks.videos)
-    settled = ViewPolicy(margin).are_settled(looks.leads.ravel(), seen=seen, views=looks.views)
+    settled = EarlyExit(margin).should_stop_each(looks.leads.ravel(), seen=seen, views=looks.views)
     return np.asarray(settled.reshape(looks.leads.shape).argmax(axis=1) + 1)

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.errors import UsageError
 from pipeline.run.differences import differences
 from pipeline.storage.location import Location
-from workers.inference.early_exit import ViewPolicy
+from workers.inference.early_exit import EarlyExit
 
 POLICY_VERSION = 1
 
@@ -24,7 +24,7 @@ class Point:
     """What one policy did on the videos that it was fitted on.
 
     Attributes:
-        margin: of `ViewPolicy`.
+        margin: of `EarlyExit`.
         agreement: share of videos whose label was that of all views.
         low: lower end of its one-sided interval, at the file's confidence.
         views: mean views per video.
@@ -39,7 +39,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class PolicyFile:
+class EarlyExitFile:
     """A fitted policy.
 
     Attributes:
@@ -67,9 +67,9 @@ class PolicyFile:
     curve: tuple[Point, ...]
 
     @property
-    def policy(self) -> ViewPolicy:
+    def policy(self) -> EarlyExit:
         """The policy that keeps the promise."""
-        return ViewPolicy(self.margin)
+        return EarlyExit(self.margin)
 
     @property
     def point(self) -> Point:
@@ -88,7 +88,7 @@ class PolicyFile:
         place.write_bytes(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
 
     @classmethod
-    def read(cls, place: Location) -> PolicyFile:
+    def read(cls, place: Location) -> EarlyExitFile:
         """The file that `write` wrote.
 
         Raises:
@@ -124,6 +124,6 @@ class PolicyFile:
         differing = differences(bound, asked, places=("in the policy file", "now"))
         if differing:
             raise UsageError(
-                f"{where} was fitted for another labelling: {'; '.join(differing)}. "
+                f"{where} was fitted for another labeling: {'; '.join(differing)}. "
                 f"Fit one for this with jobs/calibrate.py"
             )

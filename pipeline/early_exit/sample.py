@@ -1,4 +1,4 @@
-"""A finished trials run as the arrays that policies are fitted on."""
+"""A finished sweep run as the arrays that policies are fitted on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.early_exit.margins import Bools, Ints, Looks
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.sweep_tables import read_trials
+from pipeline.run.sweep_tables import read_sweep
 from workers.sampling import Protocol
 
 _UNKNOWN = -1
@@ -17,19 +17,20 @@ _UNKNOWN = -1
 
 @dataclass(frozen=True)
 class Sample:
-    """Videos whose views were all labelled, in the order of their unit ids.
+    """Videos whose views were all labeled, in the order of their unit ids.
 
     Attributes:
         video_ids: (n,)
         looks: of the pruning that the policy is for.
-        truths: (n,) true label's number, -1 where none is given or the model has no such class.
+        ground_truths: (n,) number of the class, -1 where none is given or the model has no such
+            class.
         order: numbers of the views in the order in which they are looked at.
-        failed: videos that could not be labelled and are left out.
+        failed: videos that could not be labeled and are left out.
     """
 
     video_ids: tuple[str, ...]
     looks: Looks
-    truths: Ints
+    ground_truths: Ints
     order: tuple[int, ...]
     failed: int
 
@@ -42,36 +43,38 @@ class Sample:
 
 
 def read_sample(run: RunDirectory, variant: str) -> Sample:
-    """The sample that a finished trials run holds.
+    """The sample that a finished sweep run holds.
 
     Args:
-        run: of trials.
+        run: of sweep.
         variant: name of the pruning that the policy is for.
 
     Raises:
-        UsageError: the folder holds no finished trials.
+        UsageError: the folder holds no finished sweep.
     """
     content = run.load()
     protocol, labels = content["identity"]["protocol"], content["model"]["labels"]
-    looked = Protocol(**protocol).look_order
+    looked = Protocol(**protocol).views_in_order
     order = tuple(clip * protocol["crops"] + crop for clip, crop in looked)
     numbers = {label: number for number, label in enumerate(labels)}
     unit_ids: list[str] = []
     video_ids: list[str] = []
-    truths: list[int] = []
+    ground_truths: list[int] = []
     looks = [Looks(np.empty((0, len(order))), np.empty((0, len(order)), np.int64))]
     failed = 0
-    for chunk in read_trials(run):
+    for chunk in read_sweep(run):
         unit_ids += chunk.unit_ids
         video_ids += chunk.video_ids
-        truths += [numbers.get(truth or "", _UNKNOWN) for truth in chunk.truths]
+        ground_truths += [
+            numbers.get(ground_truth or "", _UNKNOWN) for ground_truth in chunk.ground_truths
+        ]
         looks.append(Looks.of_probabilities(chunk.probabilities[variant], order))
         failed += chunk.failed
     sorted_places = np.argsort(np.array(unit_ids, dtype=np.str_))
     return Sample(
         video_ids=tuple(video_ids[place] for place in sorted_places),
         looks=Looks.joined(looks).of(sorted_places),
-        truths=np.array(truths, np.int64)[sorted_places],
+        ground_truths=np.array(ground_truths, np.int64)[sorted_places],
         order=order,
         failed=failed,
     )

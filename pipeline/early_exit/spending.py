@@ -16,10 +16,10 @@ from pipeline.run.run_tables import exact_sum, table, tables
 from pipeline.run.slices import FILES_AT_ONCE, Slice, slice_numbers
 from pipeline.storage.location import Location
 from workers.failures import ErrorType
-from workers.inference.early_exit import ViewPolicy
+from workers.inference.early_exit import EarlyExit
 from workers.schema import UNITS_SCHEMA
 
-_COLUMNS = ["unit_id", "status", "error_type", "flops", "gpu_ms", "decode_ms"]
+_COLUMNS = ["unit_id", "status", "error_type", "flops", "device_ms", "decode_ms"]
 _COLUMNS += ["views.list.element.clip"]
 _RETRYABLE = pa.array([str(reason) for reason in ErrorType if reason.retryable])
 
@@ -30,16 +30,16 @@ class Spending:
 
     Attributes:
         units: rows.
-        labelled: those with a label.
+        labeled: those with a label.
         retryable: failed ones that --retry-failed would do again.
         views: looked at.
         flops: of those views.
-        device_s: device time of labelling, seconds.
+        device_s: device time of labeling, seconds.
         decode_s: CPU time of fetching and decoding, seconds.
     """
 
     units: int = 0
-    labelled: int = 0
+    labeled: int = 0
     retryable: int = 0
     views: int = 0
     flops: int = 0
@@ -67,11 +67,11 @@ def spending(run: RunDirectory, slices: Sequence[Slice]) -> list[Spending]:
 def _spent(rows: pa.Table) -> Spending:
     return Spending(
         units=rows.num_rows,
-        labelled=_sum(pc.equal(rows["status"], "ok")),
+        labeled=_sum(pc.equal(rows["status"], "ok")),
         retryable=_sum(pc.is_in(rows["error_type"], value_set=_RETRYABLE)),
         views=_sum(pc.list_value_length(rows["views"])),
         flops=exact_sum(np.asarray(pc.fill_null(rows["flops"], 0))),
-        device_s=_sum(rows["gpu_ms"]) / 1e3,
+        device_s=_sum(rows["device_ms"]) / 1e3,
         decode_s=_sum(rows["decode_ms"]) / 1e3,
     )
 
@@ -81,7 +81,7 @@ def _sum(values: pa.ChunkedArray) -> int:
 
 
 def cut_short(
-    run: RunDirectory, slices: Sequence[Slice], policies: Sequence[ViewPolicy], *, views: int
+    run: RunDirectory, slices: Sequence[Slice], policies: Sequence[EarlyExit], *, views: int
 ) -> int:
     """Videos that were given up at the most views of their slice, before they were settled.
 
@@ -99,7 +99,7 @@ def cut_short(
         last = np.asarray(pc.list_flatten(seen_rows["leads"]), np.float64)[np.cumsum(seen) - 1]
         for number, policy in enumerate(policies):
             mine = numbers == number
-            unlimited = ViewPolicy(policy.margin)
-            settled = unlimited.are_settled(last[mine], seen=seen[mine], views=views)
+            unlimited = EarlyExit(policy.margin)
+            settled = unlimited.should_stop_each(last[mine], seen=seen[mine], views=views)
             found += int((~settled).sum())
     return found

@@ -85,8 +85,8 @@ def _pools(pools: Pools) -> dict[str, Any]:
     return {
         "decoders": pools.decoders[1],
         "decoder_cpus": pools.decoder_cpus,
-        "labellers": pools.labellers,
-        # What a labeller without a GPU computes on, which is more than it reserves.
-        "labeller_cpus": pools.labeller_threads or pools.labeller_cpus,
-        "labeller_gpus": pools.labeller_gpus,
+        "labelers": pools.labelers,
+        # What a labeler without a GPU computes on, which is more than it reserves.
+        "labeler_cpus": pools.labeler_threads or pools.labeler_cpus,
+        "labeler_gpus": pools.labeler_gpus,
     }

@@ -1,7 +1,7 @@
-"""`--decoders auto`: the rates of decoders and labellers from a sample of the run's own units.
+"""`--decoders auto`: the rates of decoders and labelers from a sample of the run's own units.
 
 The sample goes through the same graph and is committed like all other units, so that nothing is
-done twice. It is spread over the manifest, since neighbours are often alike.
+done twice. It is spread over the manifest, since neighbors are often alike.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.execution.block_size import grain
-from pipeline.execution.bottleneck import Room, fit_decoders
+from pipeline.execution.bottleneck import Capacity, fit_decoders
 from pipeline.execution.pools import Pools
 from pipeline.execution.stage_stats import Stages
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
@@ -27,7 +27,7 @@ MEASURED = "measured"
 
 # What the rates of a pool follow from, with room for videos of different lengths.
 _UNITS_PER_DECODER = 16
-_CALLS_PER_LABELLER = 6
+_CALLS_PER_LABELER = 6
 
 # The graph starts once more after a sample; a run shorter than so many of them gains nothing.
 _WORTH_SAMPLES = 8
@@ -35,7 +35,7 @@ _WORTH_SAMPLES = 8
 # A manifest of many files is looked at in some of them.
 _FILES = 16
 
-# So many units that there is no other limit on what a labeller takes at once.
+# So many units that there is no other limit on what a labeler takes at once.
 _MANY = 10**9
 
 
@@ -59,14 +59,14 @@ def fitted_decoders(
     remaining: Remaining,
     *,
     sample: int,
-    room: Room,
+    room: Capacity,
     measure: Callable[[Location], Stages],
     say: Callable[[str], None],
 ) -> int | None:
-    """Decoders that keep the labellers busy; None where there is nothing to go by.
+    """Decoders that keep the labelers busy; None where there is nothing to go by.
 
     Args:
-        run: what is labelled.
+        run: what is labeled.
         content: its run.json, in which what an earlier start measured is kept.
         remaining: what is to be done.
         sample: units to measure by.
@@ -89,7 +89,7 @@ def fitted_decoders(
         run.save(content)
     fit = fit_decoders(stages, room, what=remaining.what)
     if fit is None:
-        say("--decoders auto: nothing of the sample could be labelled; taking the default.")
+        say("--decoders auto: nothing of the sample could be labeled; taking the default.")
         return None
     say(f"--decoders auto: {fit.why}.")
     return fit.decoders
@@ -111,10 +111,10 @@ def sample_size(
         batch_size=batch_size,
         units=_MANY,
         decoders=pools.decoders[1],
-        labellers=pools.labellers,
+        labelers=pools.labelers,
         adaptive=adaptive,
     ).label_rows
-    return max(_UNITS_PER_DECODER * pools.decoders[1], _CALLS_PER_LABELLER * pools.labellers * rows)
+    return max(_UNITS_PER_DECODER * pools.decoders[1], _CALLS_PER_LABELER * pools.labelers * rows)
 
 
 def write_sample(run: RunDirectory, count: int) -> Location:
@@ -138,7 +138,7 @@ def discard_sample(run: RunDirectory) -> None:
     _place(run).delete_empty()
 
 
-def record(content: dict[str, Any], stages: Stages, room: Room) -> None:
+def record(content: dict[str, Any], stages: Stages, room: Capacity) -> None:
     """Keeps what was measured in run.json's content, for a later start on the same machines.
 
     Of two measures the one of more units is kept.
@@ -146,17 +146,17 @@ def record(content: dict[str, Any], stages: Stages, room: Room) -> None:
     known = recorded(content, room)
     more = known is None or stages.label.units >= known.label.units
     if stages.are_measured and more:
-        content[MEASURED] = {"threads": room.labeller_threads, "stages": stages.as_json()}
+        content[MEASURED] = {"threads": room.labeler_threads, "stages": stages.as_json()}
 
 
-def recorded(content: dict[str, Any], room: Room) -> Stages | None:
-    """What an earlier start measured with labellers of the same kind; None if none did."""
+def recorded(content: dict[str, Any], room: Capacity) -> Stages | None:
+    """What an earlier start measured with labelers of the same kind; None if none did."""
     try:
         measured = content[MEASURED]
         stages = Stages.from_json(measured["stages"])
     except (KeyError, TypeError):
         return None
-    return stages if measured["threads"] == room.labeller_threads else None
+    return stages if measured["threads"] == room.labeler_threads else None
 
 
 def _place(run: RunDirectory) -> Location:

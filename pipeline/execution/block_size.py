@@ -1,7 +1,7 @@
-"""How much goes through the graph at once, and the memory that a labeller takes.
+"""How much goes through the graph at once, and the memory that a labeler takes.
 
 Decoded frames are the bulk of what the graph moves. A decoder hands over blocks of few units, small
-enough that Ray never cuts one in two; a labeller takes a whole number of such blocks, so that
+enough that Ray never cuts one in two; a labeler takes a whole number of such blocks, so that
 nothing is copied to regroup them, and as many views as fill its forward passes.
 """
 
@@ -16,18 +16,18 @@ from workers.sampling import Protocol
 
 _MIB = 1024**2
 
-# Clips that a labeller holds at once: some 700 MB of frames.
+# Clips that a labeler holds at once: some 700 MB of frames.
 _MAX_CLIPS = 160
 
 # Ray cuts a block where it passes 128 MiB; wide pictures need some room below that.
 _BLOCK_BYTES = 88 * _MIB
 _WIDTH_TO_HEIGHT = 16 / 9
 
-# In small runs every decoder gets several tasks, every labeller several calls, and a kill costs
+# In small runs every decoder gets several tasks, every labeler several calls, and a kill costs
 # little.
 _TASKS_PER_DECODER = 8
 _CALLS = 6
-_CALLS_PER_LABELLER = 3
+_CALLS_PER_LABELER = 3
 
 # More padding than the least there can be is taken for smaller calls.
 _PADDING_SLACK = 0.002
@@ -35,8 +35,8 @@ _PADDING_SLACK = 0.002
 # Units of the shadow sample come one at a time.
 _SHADOW_PADDING = 0.1
 
-# Below so many views a further labeller takes longer to start than it saves.
-_VIEWS_PER_LABELLER = 256
+# Below so many views a further labeler takes longer to start than it saves.
+_VIEWS_PER_LABELER = 256
 
 # Resident memory of a process that labels: Python, torch, Arrow and Ray; with CUDA its context.
 _BASE_BYTES = {"cpu": 450 * _MIB, "cuda": 3072 * _MIB}
@@ -53,7 +53,7 @@ class Grain:
 
     Attributes:
         decode_rows: units of one task of a decoder, which become one block of frames.
-        label_rows: units of one call of a labeller, a multiple of decode_rows.
+        label_rows: units of one call of a labeler, a multiple of decode_rows.
     """
 
     decode_rows: int
@@ -66,7 +66,7 @@ def grain(
     batch_size: int,
     units: int,
     decoders: int,
-    labellers: int,
+    labelers: int,
     adaptive: bool = False,
 ) -> Grain:
     """What suits a run.
@@ -76,11 +76,11 @@ def grain(
         batch_size: views per forward pass.
         units: of the run.
         decoders: how many there are at the most.
-        labellers: how many there are.
+        labelers: how many there are.
         adaptive: whether units are looked at until they are settled. Which of them fill a batch is
             then not known before, and the more there are to choose from, the fuller it is.
     """
-    calls = max(1 if adaptive else _CALLS, _CALLS_PER_LABELLER * labellers)
+    calls = max(1 if adaptive else _CALLS, _CALLS_PER_LABELER * labelers)
     most = max(1, min(_MAX_CLIPS // protocol.clips, units // calls))
     rows = most if adaptive else _fewest_filling(protocol.views, batch_size, most)
     fitting = _BLOCK_BYTES // unit_bytes(protocol)
@@ -110,9 +110,9 @@ def unit_bytes(protocol: Protocol) -> int:
     return frames * protocol.size * round(protocol.size * _WIDTH_TO_HEIGHT) * 3
 
 
-def labellers_worth_starting(views: int) -> int:
-    """How many labellers on CPUs the labelling of so many views keeps busy."""
-    return max(1, views // _VIEWS_PER_LABELLER)
+def labelers_worth_starting(views: int) -> int:
+    """How many labelers on CPUs the labeling of so many views keeps busy."""
+    return max(1, views // _VIEWS_PER_LABELER)
 
 
 def default_batch(*, on_gpu: bool) -> int:
@@ -125,15 +125,15 @@ def shadow_batch(views: int, most: int) -> int:
     return max(size for size in range(1, most + 1) if padding(views, size) <= _SHADOW_PADDING)
 
 
-def labeller_bytes(
+def labeler_bytes(
     architecture: str, protocol: Protocol, *, on_gpu: bool, batch_size: int, models: int = 1
 ) -> int:
-    """Memory to reserve for a labeller: its peak and a quarter more. The frames that it reads lie
+    """Memory to reserve for a labeler: its peak and a quarter more. The frames that it reads lie
     in the object store, which Ray accounts for by itself.
 
     Args:
         architecture: name of the model's architecture.
-        protocol: which says how large a labeller's input is.
+        protocol: which says how large a labeler's input is.
         on_gpu: whether the forward passes take the GPU's memory instead.
         batch_size: views per forward pass.
         models: how many it holds; they run one after the other.
@@ -160,7 +160,7 @@ def _block_weights(architecture: str) -> int:
 
 
 def _input_bytes(protocol: Protocol) -> int:
-    """Bytes of one view as a CPU's labeller holds it: in uint8, and normalised in float32."""
+    """Bytes of one view as a CPU's labeler holds it: in uint8, and normalized in float32."""
     return (1 + 4) * 3 * protocol.frames * protocol.size**2
 
 

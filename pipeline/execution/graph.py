@@ -1,4 +1,4 @@
-"""The Ray Data graph: manifest -> decoders -> labellers -> units/, one row in and one row out."""
+"""The Ray Data graph: manifest -> decoders -> labelers -> units/, one row in and one row out."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from pipeline.run.slices import Slice
 from pipeline.storage.location import Location
 from pipeline.storage.s3_filesystem import PASSING_ERRORS
 from workers.decoding import DecodeLimits
-from workers.inference.early_exit import ViewPolicy
-from workers.inference.labeler import LabellerConfig
+from workers.inference.early_exit import EarlyExit
+from workers.inference.labeler import LabelerConfig
 from workers.inference.unpruned_sample import Shadow
 from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
+from workers.sweep_schema import SWEEP_SCHEMA
 from workers.timed_decode_actor import TimedDecodeActor
 from workers.timed_label_actor import TimedLabelActor
-from workers.timed_trial_actor import TimedTrialActor
-from workers.trial_schema import TRIALS_SCHEMA
+from workers.timed_sweep_actor import TimedTrialActor
 
 # A file of units/ is what a kill can cost: at most a two-thousandth of the run, and for the largest
 # runs so many rows that the files of a night can still be listed in seconds.
@@ -48,24 +48,24 @@ class GraphConfig:
         protocol: how videos become views.
         decoder: which decoder.
         limits: what a unit may cost to decode.
-        labeller: model and batch size.
+        labeler: model and batch size.
         pools: actors and what they reserve.
         units: units of the run, done or not.
         accept_changed: whether objects that changed since they were listed are taken as they are.
-        shadow_share: share of the units that are labelled without pruning too.
+        shadow_share: share of the units that are labeled without pruning too.
         policy: when a unit has been looked at enough; None for all views of each.
-        variants: prunings that are all tried on every unit, in place of labelling it by one.
+        variants: prunings that are all tried on every unit, in place of labeling it by one.
     """
 
     protocol: Protocol
     decoder: str
     limits: DecodeLimits
-    labeller: LabellerConfig
+    labeler: LabelerConfig
     pools: Pools
     units: int
     accept_changed: bool = False
     shadow_share: float = 0.0
-    policy: ViewPolicy | None = None
+    policy: EarlyExit | None = None
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
 
     @property
@@ -74,13 +74,13 @@ class GraphConfig:
         if not self.shadow_share:
             return None
         batch = shadow_batch(self.protocol.views, self.batch_size)
-        unpruned = dataclasses.replace(self.labeller, pruning=sta.Pruning(r=0), batch_size=batch)
+        unpruned = dataclasses.replace(self.labeler, pruning=sta.Pruning(r=0), batch_size=batch)
         return Shadow(self.shadow_share, unpruned)
 
     @property
     def batch_size(self) -> int:
         """Views per forward pass."""
-        return self.labeller.batch_size or default_batch(on_gpu=self.pools.labeller_gpus > 0)
+        return self.labeler.batch_size or default_batch(on_gpu=self.pools.labeler_gpus > 0)
 
     @property
     def grain(self) -> Grain:
@@ -90,7 +90,7 @@ class GraphConfig:
             batch_size=self.batch_size,
             units=self.units,
             decoders=self.pools.decoders[1],
-            labellers=self.pools.labellers,
+            labelers=self.pools.labelers,
             adaptive=self.policy is not None,
         )
 
@@ -140,15 +140,15 @@ def run_graph(
     task = _task(config, report)
     units = units.map_batches(
         task.actor,
-        fn_constructor_args=(report.work, config.labeller, config.protocol, task.progress),
+        fn_constructor_args=(report.work, config.labeler, config.protocol, task.progress),
         fn_constructor_kwargs=task.settings,
         batch_size=rows.label_rows,
         batch_format="pyarrow",
         zero_copy_batch=True,
-        compute=_pool((pools.labellers, pools.labellers)),
-        num_cpus=pools.labeller_cpus,
-        num_gpus=pools.labeller_gpus,
-        memory=pools.labeller_memory or None,
+        compute=_pool((pools.labelers, pools.labelers)),
+        num_cpus=pools.labeler_cpus,
+        num_gpus=pools.labeler_gpus,
+        memory=pools.labeler_memory or None,
     )
     units.write_parquet(
         run.units.filesystem()[1],
@@ -161,7 +161,7 @@ def run_graph(
 
 @dataclass(frozen=True)
 class _Task:
-    """What the labellers do: their class, what it is given besides, whom it tells of its rows, and
+    """What the labelers do: their class, what it is given besides, whom it tells of its rows, and
     the schema of these.
     """
 
@@ -174,9 +174,9 @@ class _Task:
 def _task(config: GraphConfig, report: Reporter) -> _Task:
     if config.variants:
         variants = {"variants": dict(config.variants)}
-        return _Task(TimedTrialActor, variants, report.tried, TRIALS_SCHEMA)
+        return _Task(TimedTrialActor, variants, report.tried, SWEEP_SCHEMA)
     settings = {"shadow": config.shadow, "policy": config.policy}
-    return _Task(TimedLabelActor, settings, report.labelled, UNITS_SCHEMA)
+    return _Task(TimedLabelActor, settings, report.labeled, UNITS_SCHEMA)
 
 
 def _belongs(within: Slice) -> Expr:

@@ -1,6 +1,6 @@
 """Metrics for Prometheus, through `ray.util.metrics`: what a run does while it runs.
 
-Counters and histograms are added up where units are labelled, gauges are set by the driver. Ray
+Counters and histograms are added up where units are labeled, gauges are set by the driver. Ray
 shows each as ray_NAME, counters as ray_NAME_total. A run that ends before it is scraped leaves
 nothing here; its totals stand in run.json. What cannot be told is left out: no metric is worth a
 row.
@@ -30,28 +30,28 @@ PREFIX = "sta_"
 _BOUNDARIES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 300.0]
 
 COUNTERS = {
-    "units": "Units that have their row: videos, or stretches of recordings. status: ok or failed",
+    "units": "Units that have their row: videos, or segments of recordings. status: ok or failed",
     "failures": "Units that failed, by error_type",
-    "views": "Views labelled",
-    "flops": "Multiply-accumulates of the labelling, those of the shadow sample apart",
-    "shadow_flops": "Multiply-accumulates of the labelling without pruning, beside flops",
-    "video_seconds": "Length of the labelled units",
+    "views": "Views labeled",
+    "flops": "Multiply-accumulates of the labeling, those of the shadow sample apart",
+    "unpruned_flops": "Multiply-accumulates of the labeling without pruning, beside flops",
+    "video_seconds": "Length of the labeled units",
     "bytes_read": "Bytes read from storage",
-    "shadow_units": "Units that were labelled without pruning too",
-    "shadow_agreeing": "Those of them with the same label both times",
+    "unpruned_units": "Units that were labeled without pruning too",
+    "unpruned_agreeing": "Those of them with the same label both times",
 }
 HISTOGRAMS = {
     "decode_seconds": "CPU time of fetching and decoding a unit",
-    "inference_seconds": "Device time of labelling a unit",
+    "inference_seconds": "Device time of labeling a unit",
 }
 GAUGES = {
     "units_expected": "Units of the run",
     "units_done": "Units that have their row, those of earlier starts included",
     "units_failed": "Those of them that failed",
-    "video_hours_done": "Length of the labelled units, hours",
-    "eta_seconds": "Seconds until the last unit is labelled, by the present rate",
+    "video_hours_done": "Length of the labeled units, hours",
+    "eta_seconds": "Seconds until the last unit is labeled, by the present rate",
     "decoders_busy": "Share of the decoders' time that went into decoding",
-    "labellers_busy": "Share of the labellers' time that went into labelling",
+    "labelers_busy": "Share of the labelers' time that went into labeling",
     "agreement": "Share of the shadow sample that kept its label, over the whole run",
     "agreement_high": "Upper end of its 95 % interval; below min_agreement it is certain",
     "min_agreement": "What --min-agreement asks for",
@@ -90,7 +90,7 @@ def _gauges() -> dict[str, Any]:
 
 
 def count_units(run: str, units: pa.Table) -> None:
-    """Adds labelled rows (UNITS_SCHEMA) to the counters and histograms of this process; raises
+    """Adds labeled rows (UNITS_SCHEMA) to the counters and histograms of this process; raises
     nothing, since what calls it has labels to give.
     """
     with _out_of_the_way():
@@ -105,7 +105,7 @@ def _count(tags: dict[str, str], units: pa.Table) -> None:
         _counters()["units"].inc(count, tags | {"status": status})
     for reason, count in Counted(units["error_type"].drop_null().to_pylist()).items():
         _counters()["failures"].inc(count, tags | {"error_type": reason})
-    for name, column in {"decode_seconds": "decode_ms", "inference_seconds": "gpu_ms"}.items():
+    for name, column in {"decode_seconds": "decode_ms", "inference_seconds": "device_ms"}.items():
         for milliseconds in units[column].drop_null().to_pylist():
             _histograms()[name].observe(milliseconds / 1000, tags)
 
@@ -119,7 +119,7 @@ def _tags(run: str) -> dict[str, str]:
 def _out_of_the_way() -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # whatever it is, labelling goes on
+    except Exception as error:  # whatever it is, labeling goes on
         _complain(f"{type(error).__name__}: {error}")
 
 
@@ -132,12 +132,12 @@ def _complain(problem: str) -> None:
 def _sums(units: pa.Table) -> dict[str, float]:
     """What each plain counter grows by."""
     counts = Counts.of(units)
-    columns = {"flops": "flops", "shadow_flops": "shadow_flops", "bytes_read": "bytes_read"}
+    columns = {"flops": "flops", "unpruned_flops": "unpruned_flops", "bytes_read": "bytes_read"}
     return {
         "views": pc.sum(pc.list_value_length(units["views"]), min_count=0).as_py(),
         "video_seconds": counts.seconds,
-        "shadow_units": counts.shadow,
-        "shadow_agreeing": counts.agreeing,
+        "unpruned_units": counts.shadow,
+        "unpruned_agreeing": counts.agreeing,
         **{name: pc.sum(units[column], min_count=0).as_py() for name, column in columns.items()},
     }
 
@@ -166,7 +166,7 @@ class RunGauges:
             "video_hours_done": done.seconds / 3600,
             "eta_seconds": remaining_s,
             "decoders_busy": stages.decoders_busy if stages.are_measured else None,
-            "labellers_busy": stages.labellers_busy if stages.are_measured else None,
+            "labelers_busy": stages.labelers_busy if stages.are_measured else None,
             "agreement": done.agreement,
             "agreement_high": share(done.agreeing, done.shadow).high if done.shadow else None,
         }

@@ -40,20 +40,20 @@ class Pools:
     Attributes:
         decoders: (min, max) decode actors.
         decoder_cpus: cores that each reserves.
-        labellers: label actors.
-        labeller_cpus: cores that each reserves.
-        labeller_gpus: GPUs that each reserves.
-        labeller_threads: CPU threads of each labeller; None on a GPU.
-        labeller_memory: bytes that each reserves.
+        labelers: label actors.
+        labeler_cpus: cores that each reserves.
+        labeler_gpus: GPUs that each reserves.
+        labeler_threads: CPU threads of each labeler; None on a GPU.
+        labeler_memory: bytes that each reserves.
     """
 
     decoders: tuple[int, int]
     decoder_cpus: float
-    labellers: int
-    labeller_cpus: float
-    labeller_gpus: float
-    labeller_threads: int | None
-    labeller_memory: int = 0
+    labelers: int
+    labeler_cpus: float
+    labeler_gpus: float
+    labeler_threads: int | None
+    labeler_memory: int = 0
 
 
 def parse_decoders(text: str) -> tuple[int, int] | Literal["auto"]:
@@ -79,25 +79,25 @@ def plan_pools(
     memory: float = math.inf,
     nodes: int = 1,
     decoders: tuple[int, int] | None = None,
-    labellers: int | None = None,
-    labellers_worth: int = 1,
-    labeller_memory: int = 0,
+    labelers: int | None = None,
+    labelers_worth: int = 1,
+    labeler_memory: int = 0,
 ) -> Pools:
     """Pools that fit a cluster.
 
-    On a GPU a labeller takes the whole of it. On CPUs labellers of one thread each get the most out
-    of the cores: threads of one labeller wait for each other whenever a decoder holds one of them
+    On a GPU a labeler takes the whole of it. On CPUs labelers of one thread each get the most out
+    of the cores: threads of one labeler wait for each other whenever a decoder holds one of them
     up. So there are as many as cores, if the work is worth starting them and memory holds them.
 
     Args:
         cpus: cores that Ray may hand out.
-        gpus: GPUs that Ray may hand out; labellers run on CPUs where there are none.
+        gpus: GPUs that Ray may hand out; labelers run on CPUs where there are none.
         memory: bytes that Ray may hand out.
         nodes: machines in the cluster.
         decoders: (min, max) if the user chose.
-        labellers: number if the user chose.
-        labellers_worth: labellers on CPUs that the work is worth starting.
-        labeller_memory: bytes that a labeller takes.
+        labelers: number if the user chose.
+        labelers_worth: labelers on CPUs that the work is worth starting.
+        labeler_memory: bytes that a labeler takes.
 
     Raises:
         UsageError: no such pools fit; the message holds the arithmetic.
@@ -109,54 +109,54 @@ def plan_pools(
             f"checkpoint filter, {TASK_CPUS:g} for tasks) and the cluster has {cpus:g}; of one "
             f"that grows on demand, name the most with --max-cpus"
         )
-    if gpus >= 1 and labellers is not None and labellers > gpus:
+    if gpus >= 1 and labelers is not None and labelers > gpus:
         raise UsageError(
-            f"{labellers} labellers need {labellers} GPUs; the cluster has {gpus:g}; of one that "
+            f"{labelers} labelers need {labelers} GPUs; the cluster has {gpus:g}; of one that "
             f"grows on demand, name the most with --max-gpus"
         )
     rest = memory - FILTER_MEMORY
-    if labellers is None and gpus >= 1:
-        labellers = int(gpus)
-    elif labellers is None:
-        fitting = (rest - DECODER_MEMORY) // labeller_memory if labeller_memory else math.inf
-        labellers = max(nodes, int(min(labellers_worth, spare, fitting)), 1)
-    on_cpu = 0 if gpus >= 1 else labellers
-    rest -= labellers * labeller_memory
+    if labelers is None and gpus >= 1:
+        labelers = int(gpus)
+    elif labelers is None:
+        fitting = (rest - DECODER_MEMORY) // labeler_memory if labeler_memory else math.inf
+        labelers = max(nodes, int(min(labelers_worth, spare, fitting)), 1)
+    on_cpu = 0 if gpus >= 1 else labelers
+    rest -= labelers * labeler_memory
     if decoders is None:
-        # Labelling on a CPU takes most of the work; on GPUs the decoders do.
+        # Labeling on a CPU takes most of the work; on GPUs the decoders do.
         most = spare / 2 if on_cpu else spare
         decoders = (max(1, int(min(most, rest // DECODER_MEMORY))),) * 2
-    _check_memory(memory, decoders[1], labellers, labeller_memory)
+    _check_memory(memory, decoders[1], labelers, labeler_memory)
     actors = decoders[1] + on_cpu
     if actors > _ACTORS_PER_CPU * cpus:
         raise UsageError(
-            f"{decoders[1]} decoders and {on_cpu} labellers on CPUs are {actors} actors; with "
+            f"{decoders[1]} decoders and {on_cpu} labelers on CPUs are {actors} actors; with "
             f"{cpus:g} cores there can be {int(_ACTORS_PER_CPU * cpus)} at most"
         )
     share = round(min(1.0, int(100 * spare / actors) / 100), 2)
     return Pools(
         decoders=decoders,
         decoder_cpus=share,
-        labellers=labellers,
-        labeller_cpus=share if on_cpu else 0.0,
-        labeller_gpus=0.0 if on_cpu else 1.0,
-        labeller_threads=max(1, int(spare) // labellers) if on_cpu else None,
-        labeller_memory=labeller_memory,
+        labelers=labelers,
+        labeler_cpus=share if on_cpu else 0.0,
+        labeler_gpus=0.0 if on_cpu else 1.0,
+        labeler_threads=max(1, int(spare) // labelers) if on_cpu else None,
+        labeler_memory=labeler_memory,
     )
 
 
 def most_decoders(pools: Pools, *, cpus: float, memory: float = math.inf) -> int:
-    """Decoders that a cluster holds beside these labellers, at the most."""
-    on_cpu = 0 if pools.labeller_gpus else pools.labellers
-    rest = memory - FILTER_MEMORY - pools.labellers * pools.labeller_memory
+    """Decoders that a cluster holds beside these labelers, at the most."""
+    on_cpu = 0 if pools.labeler_gpus else pools.labelers
+    rest = memory - FILTER_MEMORY - pools.labelers * pools.labeler_memory
     return max(1, int(min(_ACTORS_PER_CPU * cpus - on_cpu, rest // DECODER_MEMORY)))
 
 
-def _check_memory(memory: float, decoders: int, labellers: int, labeller_memory: int) -> None:
-    needed = FILTER_MEMORY + decoders * DECODER_MEMORY + labellers * labeller_memory
+def _check_memory(memory: float, decoders: int, labelers: int, labeler_memory: int) -> None:
+    needed = FILTER_MEMORY + decoders * DECODER_MEMORY + labelers * labeler_memory
     if needed <= memory:
         return
-    beside = f", {labellers} labellers of {_gib(labeller_memory)}" if labeller_memory else ""
+    beside = f", {labelers} labelers of {_gib(labeler_memory)}" if labeler_memory else ""
     raise UsageError(
         f"{decoders} decoders of {_gib(DECODER_MEMORY)}{beside} and the checkpoint filter's "
         f"{_gib(FILTER_MEMORY)} need {_gib(needed)} of memory; Ray has {_gib(memory)} to give"

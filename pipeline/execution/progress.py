@@ -22,7 +22,7 @@ from pipeline.execution.stage_stats import Stages, StageSums
 from pipeline.formatting import clock, short
 from pipeline.messages import best_effort
 from pipeline.run.counts import Counts
-from workers.actor_stats import Worked
+from workers.actor_stats import WorkReport
 
 _LIVE_SECONDS = 1.0
 _LOG_SECONDS = 30.0
@@ -46,7 +46,7 @@ class Tally:
         """One batch of units."""
         self._counts += counts
 
-    def add_work(self, worked: Worked) -> None:
+    def add_work(self, worked: WorkReport) -> None:
         """What one actor did."""
         self._sums.add(worked)
 
@@ -67,18 +67,18 @@ class Reporter:
     tally: Any
     run: str
 
-    def labelled(self, units: pa.Table) -> None:
+    def labeled(self, units: pa.Table) -> None:
         """What `LabelActor` calls after each batch, in its own process."""
         self.tally.add.remote(Counts.of(units))
         count_units(self.run, units)
 
     def tried(self, units: pa.Table) -> None:
-        """What `TrialActor` calls after each batch; the metrics are of labels, which it makes none
+        """What `SweepActor` calls after each batch; the metrics are of labels, which it makes none
         of.
         """
         self.tally.add.remote(Counts.of(units))
 
-    def work(self, worked: Worked) -> None:
+    def work(self, worked: WorkReport) -> None:
         """What the actors' clocks call."""
         self.tally.add_work.remote(worked)
 
@@ -97,8 +97,8 @@ class ProgressLine:
         total: units of the run.
         before: what earlier starts of the run had finished.
         total_bytes: size of all their files; None where it is not known, or where units are alike.
-        what: what a unit is called: "videos", or "stretches" of recordings.
-        shadow: how the shadow sample is labelled.
+        what: what a unit is called: "videos", or "segments" of recordings.
+        shadow: how the shadow sample is labeled.
         out: where the lines go.
     """
 
@@ -142,7 +142,7 @@ class ProgressLine:
             )
         if stages is not None and stages.are_measured:
             parts.append(f"decoders {100 * stages.decoders_busy:.0f} % busy")
-            parts.append(f"labelers {100 * stages.labellers_busy:.0f} % busy")
+            parts.append(f"labelers {100 * stages.labelers_busy:.0f} % busy")
         return parts
 
     def _percent(self, done: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from workers.actor_stats import DECODE, LABEL, Worked
+from workers.actor_stats import DECODE, LABEL, WorkReport
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Stage:
         cpu_s: CPU time, summed over them and their child processes.
         began: when the first work began, seconds since the epoch; None before that.
         ended: when the last of it ended.
-        views: views labelled.
+        views: views labeled.
         slots: places of the forward passes that they took, padding included.
         devices: what they compute on, by name; none of decoders.
     """
@@ -46,7 +46,7 @@ class Stage:
         """Share of the forward passes that was padding."""
         return 1 - self.views / self.slots if self.slots else 0.0
 
-    def with_work(self, worked: Worked, *, actors: int) -> Stage:
+    def with_work(self, worked: WorkReport, *, actors: int) -> Stage:
         """These sums and one more report."""
         return Stage(
             actors=actors,
@@ -67,7 +67,7 @@ class Stages:
 
     Attributes:
         decode: the decoders.
-        label: the labellers.
+        label: the labelers.
     """
 
     decode: Stage = field(default_factory=Stage)
@@ -80,7 +80,7 @@ class Stages:
 
     @property
     def wall_s(self) -> float:
-        """From the first work, that of a decoder, to the last, that of a labeller."""
+        """From the first work, that of a decoder, to the last, that of a labeler."""
         return _between(self.decode, self.label)
 
     @property
@@ -89,25 +89,25 @@ class Stages:
         return _share(self.decode.busy_s, self.decode.actors * self.wall_s)
 
     @property
-    def labellers_busy(self) -> float:
-        """Share of the labellers' time, from their first batch on, that went into labelling."""
+    def labelers_busy(self) -> float:
+        """Share of the labelers' time, from their first batch on, that went into labeling."""
         window = _between(self.label, self.label)
         return _share(self.label.busy_s, self.label.actors * window)
 
-    def within(self, *, decoders: int, labellers: int) -> Stages:
+    def within(self, *, decoders: int, labelers: int) -> Stages:
         """With so many actors at a time at the most; others took the place of those that died."""
         return Stages(
             dataclasses.replace(self.decode, actors=min(self.decode.actors, decoders)),
-            dataclasses.replace(self.label, actors=min(self.label.actors, labellers)),
+            dataclasses.replace(self.label, actors=min(self.label.actors, labelers)),
         )
 
     def brief(self) -> str | None:
-        """Such as `decoders 97 % busy, labellers 41 %`; None before there is any."""
+        """Such as `decoders 97 % busy, labelers 41 %`; None before there is any."""
         if not self.are_measured:
             return None
         return (
             f"decoders {100 * self.decoders_busy:.0f} % busy, "
-            f"labellers {100 * self.labellers_busy:.0f} %"
+            f"labelers {100 * self.labelers_busy:.0f} %"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class Stages:
         return dataclasses.asdict(self) | {
             "wall_s": self.wall_s,
             "decoders_busy": self.decoders_busy,
-            "labellers_busy": self.labellers_busy,
+            "labelers_busy": self.labelers_busy,
             "padding": self.label.padding,
         }
 
@@ -140,7 +140,7 @@ class StageSums:
         self._stages = {DECODE: Stage(), LABEL: Stage()}
         self._actors: dict[str, set[str]] = {DECODE: set(), LABEL: set()}
 
-    def add(self, worked: Worked) -> None:
+    def add(self, worked: WorkReport) -> None:
         """One report."""
         actors = self._actors[worked.stage]
         actors.add(worked.actor)

@@ -63,7 +63,7 @@ def _folded(name: str) -> str:
     return _IGNORED.sub("", name).casefold()
 
 
-class TrueLabels:
+class GroundTruth:
     """The true labels of an input, counted in one pass, and matched with the classes afterwards.
 
     Ids that go beyond the model's show that the input counts classes in another way (from 1, or

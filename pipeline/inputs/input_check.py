@@ -8,7 +8,7 @@ from itertools import islice
 
 from pipeline.errors import UsageError
 from pipeline.inputs.duplicate_ids import Twins
-from pipeline.inputs.ground_truth import TrueLabels
+from pipeline.inputs.ground_truth import GroundTruth
 from pipeline.inputs.listing import Listing
 from pipeline.inputs.user_manifest import LIST_EXTENSIONS
 from pipeline.inputs.video_names import NO_EXTENSION
@@ -20,7 +20,7 @@ _WORTH_SAYING = 1_000_000
 
 def checked_input(
     source: str, classes: Sequence[str], *, all_files: bool = False, limit: int | None = None
-) -> TrueLabels:
+) -> GroundTruth:
     """The true labels of an input, which holds a video; a list is read whole.
 
     Args:
@@ -33,7 +33,7 @@ def checked_input(
         UsageError: it holds no video, or a list has a row that is wrong or two of one video_id.
     """
     listing = Listing(source, all_files=all_files, report=_say_if_long)
-    labels, ids = TrueLabels(classes), Twins()
+    labels, ids = GroundTruth(classes), Twins()
     for video in islice(listing.videos(), limit):
         if not listing.is_list:
             return labels

@@ -35,7 +35,7 @@ MANIFEST_SCHEMA = pa.schema(
 _ROWS_PER_FILE = 100_000
 # 80 bits: among 100 million units the chance that any two share an id is below 1 in 100 million.
 _ID_BYTES = 10
-# A stretch that is shorter than this share of a unit is measuring error, and no unit.
+# A segment that is shorter than this share of a unit is measuring error, and no unit.
 _SLACK = 1e-6
 # What claims to be longer has a damaged header; it is one unit, and the decoder says what it is.
 _MAX_UNITS_PER_VIDEO = 100_000
@@ -129,7 +129,7 @@ def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
 
 
 def _largest_first(table: pa.Table) -> pa.Table:
-    """Those of unknown size last; those of one size, as stretches of a recording, in order."""
+    """Those of unknown size last; those of one size, as segments of a recording, in order."""
     order = pc.sort_indices(table, sort_keys=[("size_bytes", "descending")])
     return table.take(order)
 

@@ -21,7 +21,7 @@ class Converted:
         layout: what kind of checkpoint the source was.
         classes: size of the head.
         named: whether the classes have names other than their indices.
-        licence: of the weights and where it is stated, "" if it is not.
+        license: of the weights and where it is stated, "" if it is not.
         origin: where the weights came from, without credentials.
         size_bytes: of the file.
     """
@@ -31,22 +31,22 @@ class Converted:
     layout: str
     classes: int
     named: bool
-    licence: str
+    license: str
     origin: str
     size_bytes: int
 
     def line(self) -> str:
         """The conversion in one line."""
         labels = "labels" if self.named else "classes without names (--labels gives them)"
-        licence = f"; license {self.licence}" if self.licence else ""
+        license = f"; license {self.license}" if self.license else ""
         return (
             f"{self.dest}: {self.architecture}, {self.classes} {labels}, "
-            f"{self.size_bytes / 1e6:.1f} MB, from {self.origin} ({self.layout}){licence}"
+            f"{self.size_bytes / 1e6:.1f} MB, from {self.origin} ({self.layout}){license}"
         )
 
 
 def convert_checkpoint(source: str, dest: Path, *, labels: Path | None = None) -> Converted:
-    """Writes a checkpoint as float32 safetensors with labels, origin, licence and fingerprint.
+    """Writes a checkpoint as float32 safetensors with labels, origin, license and fingerprint.
 
     The file appears whole under its name or not at all, and never replaces one.
 
@@ -74,7 +74,7 @@ def convert_checkpoint(source: str, dest: Path, *, labels: Path | None = None) -
             partial,
             labels=model.labels,
             origin=weights.origin,
-            licence=weights.licence,
+            license=weights.license,
             source_fingerprint=weights.fingerprint,
         )
         partial.replace(dest)
@@ -88,7 +88,7 @@ def convert_checkpoint(source: str, dest: Path, *, labels: Path | None = None) -
         layout=weights.layout,
         classes=len(model.labels),
         named=_named(model),
-        licence=weights.licence,
+        license=weights.license,
         origin=weights.origin,
         size_bytes=dest.stat().st_size,
     )

@@ -26,7 +26,7 @@ from sta.checkpoints.remote import without_secrets
 from sta.diagnostics import final_tokens, grad_norm, trajectory_sum
 from workers.decoding import DecodedUnit, SandboxedDecoder, Unit
 from workers.failures import UnitFailure
-from workers.inference.pixels import MEAN, STD, normalised
+from workers.inference.pixels import MEAN, STD, normalized
 from workers.sampling import protocol
 
 Floats = npt.NDArray[np.float64]
@@ -97,12 +97,12 @@ class Sample:
 
     Attributes:
         clips: n of uint8 (T, H, W, 3).
-        truths: n labels that the source gives, None where it gives none.
+        ground_truths: n labels that the source gives, None where it gives none.
         failed: videos that could not be decoded.
     """
 
     clips: tuple[Clip, ...]
-    truths: tuple[str | None, ...]
+    ground_truths: tuple[str | None, ...]
     failed: int
 
 
@@ -114,25 +114,25 @@ class GradNorms:
         kept: share of the tokens that is kept, per stage.
         random: (n, stages) share of GradNorm on the tokens that random pruning keeps.
         sta: (n, stages) share of GradNorm on the tokens that STA keeps.
-        truths: videos whose loss is that of their true label; the others' is that of the label
-            that the unpruned model gives.
+        ground_truths: videos whose loss is that of their ground truth; the others' is that of the
+            label that the unpruned model gives.
     """
 
     kept: tuple[float, ...]
     random: Floats
     sta: Floats
-    truths: int
+    ground_truths: int
 
 
 def read_sample(options: MeasureOptions, model: sta.VisionTransformer) -> Sample:
-    """Decodes one view of each video, as a labelling run does.
+    """Decodes one view of each video, as a labeling run does.
 
     Raises:
         UsageError: there is no video, or none can be decoded.
     """
     plan = protocol("videomae-k400", size=model.config.image_size, frames=model.config.frames)
-    clip, crop = plan.look_order[0]
-    clips, truths, failures = [], [], []
+    clip, crop = plan.views_in_order[0]
+    clips, ground_truths, failures = [], [], []
     with SandboxedDecoder(plan) as decoder:
         for video in sampled(Listing(options.source).videos(), options.videos):
             unit = Unit(unit_id(video.video_id), video.video_id, video.uri, etag=video.etag)
@@ -142,11 +142,11 @@ def read_sample(options: MeasureOptions, model: sta.VisionTransformer) -> Sample
                 continue
             origin = plan.crop_origins(*decoded.frames.shape[1:3])[crop]
             clips.append(_view(decoded, clip, origin, plan.size))
-            truths.append(video.label)
+            ground_truths.append(video.label)
     if not clips:
         found = f"none can be decoded; {failures[0]}" if failures else "it holds none"
         raise UsageError(f"no video to measure in {options.source}: {found}")
-    return Sample(tuple(clips), tuple(truths), len(failures))
+    return Sample(tuple(clips), tuple(ground_truths), len(failures))
 
 
 def trajectory_sums(models: Models, sample: Sample) -> Floats:
@@ -169,12 +169,12 @@ def grad_norms(models: Models, sample: Sample) -> GradNorms:
     """GradNorm of the unpruned model (equation 7), and the share of it that each pruning keeps."""
     numbers = {label: number for number, label in enumerate(models.unpruned.labels)}
     shares = []
-    for clip, truth in zip(_in_turn(sample.clips), sample.truths, strict=True):
+    for clip, ground_truth in zip(_in_turn(sample.clips), sample.ground_truths, strict=True):
         batch = _batch(clip, models.unpruned)
         with torch.no_grad():
             own = models.unpruned(batch).logits.argmax(dim=1)
             kept = [model(batch).kept for model in (models.random, models.sta)]
-        label = torch.full_like(own, numbers[truth]) if truth in numbers else own
+        label = torch.full_like(own, numbers[ground_truth]) if ground_truth in numbers else own
         norms = grad_norm(models.unpruned, batch, label)
         shares.append(
             [[float((norms * mask).sum() / norms.sum()) for mask in masks] for masks in kept]
@@ -185,7 +185,7 @@ def grad_norms(models: Models, sample: Sample) -> GradNorms:
         kept=tuple(each.groups * each.kept / (slots * tokens) for each in models.sta.stages),
         random=random,
         sta=by_sta,
-        truths=sum(truth in numbers for truth in sample.truths),
+        ground_truths=sum(ground_truth in numbers for ground_truth in sample.ground_truths),
     )
 
 
@@ -239,7 +239,7 @@ def grad_norm_table(options: MeasureOptions) -> str:
     lines = [
         "GradNorm (equation 7, Figure 3): how much of it lies on the tokens that are kept",
         _measured_on(options, models, sample, count),
-        f"Loss of the unpruned model: {_loss(found.truths, count)}.",
+        f"Loss of the unpruned model: {_loss(found.ground_truths, count)}.",
         "In brackets: 95 % intervals.",
         "",
         f"{'after stage':<13}{'tokens kept':<13}{'GradNorm kept by STA':<26}by random pruning",
@@ -250,12 +250,12 @@ def grad_norm_table(options: MeasureOptions) -> str:
     return "\n".join(lines)
 
 
-def _loss(truths: int, videos: int) -> str:
+def _loss(ground_truths: int, videos: int) -> str:
     """Which labels the cross-entropy is taken with."""
-    own = videos - truths
-    with_truth = f"cross-entropy with the true label of {counted(truths, 'videos')}"
+    own = videos - ground_truths
+    with_truth = f"cross-entropy with the true label of {counted(ground_truths, 'videos')}"
     with_own = f"cross-entropy with its own label of {counted(own, 'videos')} without a true one"
-    return "; ".join([with_truth] * bool(truths) + [with_own] * (truths < videos))
+    return "; ".join([with_truth] * bool(ground_truths) + [with_own] * (ground_truths < videos))
 
 
 def _measured_on(options: MeasureOptions, models: Models, sample: Sample, count: int) -> str:
@@ -295,7 +295,7 @@ def _batch(clip: Clip, model: sta.VisionTransformer) -> Tensor:
     """(1, 3, T, H, W) float, normalized, on the model's device."""
     device = model.head.weight.device
     pixels = torch.from_numpy(clip[None]).to(device)
-    return normalised(pixels, *(torch.tensor(each, device=device) for each in (MEAN, STD)))
+    return normalized(pixels, *(torch.tensor(each, device=device) for each in (MEAN, STD)))
 
 
 def _in_turn(clips: tuple[Clip, ...]) -> Iterator[Clip]:

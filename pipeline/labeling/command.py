@@ -1,4 +1,4 @@
-"""The command line that the labelling jobs share; they differ in their protocol alone."""
+"""The command line that the labeling jobs share; they differ in their protocol alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.labeling.flags import asked_of_work, given_flags, parser
 from pipeline.labeling.next_steps import OtherRun, other_output
 from pipeline.labeling.nothing_labeled import check_anything_labeled
 from pipeline.labeling.options import LabelOptions
-from pipeline.labeling.plan import plan_labelling
+from pipeline.labeling.plan import plan_labeling
 from pipeline.labeling.pruning_flags import pruning_from, pruning_names
 from pipeline.labeling.run import finished, is_finished, label
 from pipeline.labeling.summary import summary
@@ -43,7 +43,7 @@ _NOT_ALL_UNPRUNED = ("shadow", "min_agreement", "policy", "budget", "budget_usd"
 
 
 def main(task: str, argv: Sequence[str] | None = None) -> int:
-    """Runs a labelling job and returns its exit code.
+    """Runs a labeling job and returns its exit code.
 
     Args:
         task: "k400" or "ssv2".
@@ -55,7 +55,7 @@ def main(task: str, argv: Sequence[str] | None = None) -> int:
 
 def _label(task: str, arguments: argparse.Namespace) -> None:
     options = options_from(task, arguments)
-    plan = plan_labelling(options)
+    plan = plan_labeling(options)
     if is_finished(plan.run, retry_failed=options.retry_failed):
         say(f"{plan.run.root.uri} is complete; nothing to do.")
         content = finished(plan.run, options)
@@ -141,7 +141,7 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
     if checkpoint is None:
         raise UsageError(
             "--checkpoint is missing: name fine-tuned weights, such as "
-            "MCG-NJU/videomae-base-finetuned-kinetics (licence CC-BY-NC-4.0), a file, or demo"
+            "MCG-NJU/videomae-base-finetuned-kinetics (license CC-BY-NC-4.0), a file, or demo"
         )
     return dataclasses.replace(
         asked_of_work(arguments, task=task, source=source, output=output, checkpoint=checkpoint),

@@ -1,4 +1,4 @@
-"""The flags that the labelling jobs share."""
+"""The flags that the labeling jobs share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers.failures import ErrorType
 from workers.sampling import PROTOCOLS, parse_seconds, parse_views
 
 _EPILOG = """\
-Without INPUT a small archive is generated and labelled with the demonstration model.
+Without INPUT a small archive is generated and labeled with the demonstration model.
 Running the same command again resumes: finished videos are not done again.
 Exit code: 0, every video has its row (failed ones are named); 2, the command was wrong; 1, the run
 could not finish and the same command resumes it, or no video could be labeled."""
@@ -26,7 +26,7 @@ _VIEWS = {"k400": "5x3, VideoSwin 4x3", "ssv2": "2x3, VideoSwin 1x3"}
 
 
 def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
-    """The flags of a labelling job; without --help a parent of another job's parser."""
+    """The flags of a labeling job; without --help a parent of another job's parser."""
     made = JobParser(
         description=f"Label videos by the {task} protocol with a token-pruned video transformer.",
         epilog=_EPILOG,
@@ -203,7 +203,7 @@ def _add_budget_flags(made: argparse.ArgumentParser) -> None:
         "--budget",
         type=float,
         metavar="FLOPS",
-        help="multiply-accumulates that labelling may take, such as 2e18; never passed: where the "
+        help="multiply-accumulates that labeling may take, such as 2e18; never passed: where the "
         "policy's promise takes more, videos are looked at less, and the report says what that "
         "costs in labels (the shadow sample comes on top)",
     )
@@ -265,7 +265,7 @@ def add_pool_flags(work: argparse._ArgumentGroup) -> None:
         "--decoders",
         metavar="N|MIN:MAX|auto",
         help="decode actors (default: what the cores allow); auto measures on a sample how many "
-        "keep the labellers busy",
+        "keep the labelers busy",
     )
     work.add_argument(
         "--labelers",

@@ -10,8 +10,8 @@ import ray
 
 from pipeline.early_exit.budget import Part
 from pipeline.errors import RunError
-from pipeline.execution.block_size import default_batch, labeller_bytes, labellers_worth_starting
-from pipeline.execution.bottleneck import Room
+from pipeline.execution.block_size import default_batch, labeler_bytes, labelers_worth_starting
+from pipeline.execution.bottleneck import Capacity
 from pipeline.execution.cluster import cluster_for
 from pipeline.execution.failure_limit import FailureLimit
 from pipeline.execution.graph import GraphConfig, run_graph
@@ -37,7 +37,7 @@ LATER = "Labels and tables are not affected; the next run measures anew."
 
 
 @dataclass(frozen=True)
-class Passing:
+class GraphRunner:
     """Passes over what has no row yet, all with the same settings but for the pools.
 
     Attributes:
@@ -62,10 +62,10 @@ class Passing:
             protocol=self.plan.protocol,
             decoder=self.options.decoder,
             limits=self.options.limits,
-            labeller=dataclasses.replace(
-                self.plan.labeller,
-                threads=pools.labeller_threads,
-                device=labeler_device(on_gpu=pools.labeller_gpus > 0),
+            labeler=dataclasses.replace(
+                self.plan.labeler,
+                threads=pools.labeler_threads,
+                device=labeler_device(on_gpu=pools.labeler_gpus > 0),
             ),
             pools=pools,
             units=self.total,
@@ -75,19 +75,19 @@ class Passing:
             variants=self.plan.variants,
         )
 
-    def room(self, pools: Pools) -> Room:
+    def room(self, pools: Pools) -> Capacity:
         """What there is for the pools."""
         cluster, config = (
             cluster_for(max_cpus=self.options.max_cpus, max_gpus=self.options.max_gpus),
             self.graph(pools),
         )
         views = config.grain.label_rows * self.plan.protocol.views
-        return Room(
+        return Capacity(
             cores=real_cores(cluster.cpus),
             most_decoders=most_decoders(pools, cpus=cluster.cpus, memory=cluster.memory),
-            labeller_threads=pools.labeller_threads,
+            labeler_threads=pools.labeler_threads,
             batch_size=config.batch_size,
-            full_batch=default_batch(on_gpu=pools.labeller_gpus > 0),
+            full_batch=default_batch(on_gpu=pools.labeler_gpus > 0),
             views_per_call=views if config.policy is None else None,
         )
 
@@ -133,7 +133,7 @@ class Passing:
         reconcile(run)
         known = stages or Stages()
         self.note(known)
-        return known.within(decoders=pools.decoders[1], labellers=pools.labellers)
+        return known.within(decoders=pools.decoders[1], labelers=pools.labelers)
 
 
 def pools_for(
@@ -143,7 +143,7 @@ def pools_for(
     decoders: int | None = None,
     units: int | None = None,
 ) -> Pools:
-    """Pools for labelling what the plan says; without one, for measuring recordings.
+    """Pools for labeling what the plan says; without one, for measuring recordings.
 
     Args:
         options: of the run.
@@ -162,8 +162,8 @@ def pools_for(
         models = plan.models(shadow=bool(options.shadow))
         units = count_rows(plan.run.manifest) if units is None else units
         views = int(units * plan.looks)
-        worth = labellers_worth_starting(views * (len(plan.variants) or 1))
-        memory = labeller_bytes(
+        worth = labelers_worth_starting(views * (len(plan.variants) or 1))
+        memory = labeler_bytes(
             plan.model["architecture"],
             plan.protocol,
             on_gpu=on_gpu,
@@ -176,9 +176,9 @@ def pools_for(
         memory=cluster.memory,
         nodes=cluster.nodes,
         decoders=(decoders, decoders) if decoders is not None else chosen,
-        labellers=options.labelers,
-        labellers_worth=worth,
-        labeller_memory=memory,
+        labelers=options.labelers,
+        labelers_worth=worth,
+        labeler_memory=memory,
     )
 
 
@@ -189,7 +189,7 @@ def retryable() -> set[str]:
 
 def units_of(plan: LabelPlan) -> str:
     """What the run's units are called."""
-    return "videos" if plan.protocol.every_s is None else "stretches"
+    return "videos" if plan.protocol.every_s is None else "segments"
 
 
 def check_failures(limit: FailureLimit | None, counts: Counts, total: int) -> None:

@@ -1,4 +1,4 @@
-"""What the user of a labelling job asked for."""
+"""What the user of a labeling job asked for."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class LabelOptions:
         batch_size: views per forward pass.
         policy: file that says when a video has been looked at enough, local or s3://; None for all
             views of each.
-        shadow: share of the units that are labelled without pruning too.
+        shadow: share of the units that are labeled without pruning too.
         min_agreement: share of those that must keep their label; fewer are warned of.
         prices: what machines cost, for the reports and for a budget of money.
-        budget: what the run may spend on labelling; needs a policy.
+        budget: what the run may spend on labeling; needs a policy.
         gallery: videos that the run's report shows with their tokens.
-        compile: False for labellers that start at once and run uncompiled; None as in
-            `LabellerConfig`.
+        compile: False for labelers that start at once and run uncompiled; None as in
+            `LabelerConfig`.
     """
 
     task: str

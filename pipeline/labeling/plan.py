@@ -1,4 +1,4 @@
-"""From the options of a labelling job to what it will do: all checks that need no writing."""
+"""From the options of a labeling job to what it will do: all checks that need no writing."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sta
-from pipeline.early_exit import PolicyFile
+from pipeline.early_exit import EarlyExitFile
 from pipeline.errors import UsageError
-from pipeline.inputs.ground_truth import TrueLabels
+from pipeline.inputs.ground_truth import GroundTruth
 from pipeline.inputs.input_check import checked_input
 from pipeline.labeling.options import LabelOptions
 from pipeline.run.run_directory import RunDirectory, check_same
 from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
-from workers.inference.labeler import LabellerConfig
+from workers.inference.labeler import LabelerConfig
 from workers.sampling import Protocol, protocol
 from workers.schema import UNIT_SCHEMA_VERSION
 
 
 @dataclass(frozen=True)
 class LabelPlan:
-    """What a labelling job will do.
+    """What a labeling job will do.
 
     Attributes:
         run: the run directory, which may not exist yet.
         identity: all that decides what a row says; a run holds rows of one identity.
         model: what run.json says of the model.
         protocol: how videos become views.
-        labeller: what the labellers load.
+        labeler: what the labelers load.
         policy: when a video has been looked at enough; None for all views of each.
-        variants: prunings that are all tried on every unit, in place of labelling it by one.
+        variants: prunings that are all tried on every unit, in place of labeling it by one.
         sample: so many videos of the input, those with the smallest unit ids; None for all.
         true_labels: those of the input of a run that does not exist yet.
     """
@@ -41,11 +41,11 @@ class LabelPlan:
     identity: dict[str, Any]
     model: dict[str, Any]
     protocol: Protocol
-    labeller: LabellerConfig
-    policy: PolicyFile | None = None
+    labeler: LabelerConfig
+    policy: EarlyExitFile | None = None
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
     sample: int | None = None
-    true_labels: TrueLabels | None = None
+    true_labels: GroundTruth | None = None
 
     @property
     def looks(self) -> float:
@@ -53,11 +53,11 @@ class LabelPlan:
         return self.protocol.views if self.policy is None else self.policy.point.views
 
     def models(self, *, shadow: bool) -> int:
-        """How many a labeller holds."""
+        """How many a labeler holds."""
         return len(self.variants) or (2 if shadow else 1)
 
 
-def plan_labelling(options: LabelOptions) -> LabelPlan:
+def plan_labeling(options: LabelOptions) -> LabelPlan:
     """Loads the model and checks the command against it and against the run that it would resume.
 
     Raises:
@@ -81,7 +81,7 @@ def plan_labelling(options: LabelOptions) -> LabelPlan:
         identity=identity | _promised(policy) | _budgeted(options, policy),
         model=_described(options, model, pruning),
         protocol=views,
-        labeller=LabellerConfig(
+        labeler=LabelerConfig(
             checkpoint=options.checkpoint,
             pruning=pruning,
             labels=options.labels,
@@ -108,7 +108,7 @@ def with_checked_places(plan: LabelPlan, options: LabelOptions) -> LabelPlan:
     return dataclasses.replace(plan, true_labels=true_labels(plan, options))
 
 
-def true_labels(plan: LabelPlan, options: LabelOptions) -> TrueLabels:
+def true_labels(plan: LabelPlan, options: LabelOptions) -> GroundTruth:
     """The true labels of the input, which is checked.
 
     Raises:
@@ -160,17 +160,17 @@ def _identity(
     )
 
 
-def _policy(options: LabelOptions, identity: dict[str, Any]) -> PolicyFile | None:
+def _policy(options: LabelOptions, identity: dict[str, Any]) -> EarlyExitFile | None:
     """The policy, if one is asked for, which must have been fitted for such a run."""
     if options.policy is None:
         return None
     place = Location.of(options.policy)
-    policy = PolicyFile.read(place)
+    policy = EarlyExitFile.read(place)
     policy.check_fits(identity, place.uri)
     return policy
 
 
-def _promised(policy: PolicyFile | None) -> dict[str, Any]:
+def _promised(policy: EarlyExitFile | None) -> dict[str, Any]:
     """What a run's identity says of its policy; nothing without one."""
     if policy is None:
         return {}
@@ -178,7 +178,7 @@ def _promised(policy: PolicyFile | None) -> dict[str, Any]:
     return {"policy": said | {"agreement": policy.agreement, "confidence": policy.confidence}}
 
 
-def _budgeted(options: LabelOptions, policy: PolicyFile | None) -> dict[str, Any]:
+def _budgeted(options: LabelOptions, policy: EarlyExitFile | None) -> dict[str, Any]:
     """What a run's identity says of its budget; how large it is may change from start to start."""
     if options.budget is None or policy is None:
         return {}

@@ -1,4 +1,4 @@
-"""One labelling run from its plan to _SUCCESS."""
+"""One labeling run from its plan to _SUCCESS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from pipeline.early_exit.budget import Labelling, Part, check_retry, most_flops, parts_within
+from pipeline.early_exit.budget import Labeling, Part, check_retry, most_flops, parts_within
 from pipeline.errors import RunError, UsageError
 from pipeline.execution.attempts import (
     begin_start,
@@ -31,7 +31,7 @@ from pipeline.execution.autosize import (
     record,
     sample_size,
 )
-from pipeline.execution.bottleneck import Room, bottleneck
+from pipeline.execution.bottleneck import Capacity, bottleneck
 from pipeline.execution.durations import with_durations
 from pipeline.execution.pools import AUTO, Pools
 from pipeline.execution.ray_session import check_ray_address, ray_messages_aside, start_ray
@@ -43,7 +43,7 @@ from pipeline.inputs.manifest import count_rows, sampled, write_manifest
 from pipeline.inputs.video import Video
 from pipeline.labeling.graph_runner import (
     LATER,
-    Passing,
+    GraphRunner,
     check_failures,
     pools_for,
     retryable,
@@ -84,7 +84,7 @@ def label(
 ) -> dict[str, Any]:
     """Labels every unit that has no row yet and returns the finished run.json.
 
-    `conclusion`: None for that of a labelling run, its tables and its report.
+    `conclusion`: None for that of a labeling run, its tables and its report.
 
     Raises:
         UsageError: the input or the cluster is not as it must be, or another command is at work.
@@ -113,7 +113,7 @@ def label(
 
 
 def is_finished(run: RunDirectory, *, retry_failed: bool) -> bool:
-    """Whether there is nothing to do: all is labelled, and no failure is to be done again."""
+    """Whether there is nothing to do: all is labeled, and no failure is to be done again."""
     if not run.success.exists():
         return False
     failures = run.load()["totals"]["unit_failures"]
@@ -154,7 +154,7 @@ def _label(
             say(reconcile(run).line())
             if options.retry_failed:
                 if options.budget is not None:
-                    check_retry(run, content, options.budget, _labelling(plan, pools))
+                    check_retry(run, content, options.budget, _labeling(plan, pools))
                 _withdraw(run)
             stages = _label_the_rest(plan, options, pools, content, stop)
             return _finish(run, content, stages, conclusion)
@@ -165,7 +165,7 @@ def _label(
 
 
 def _say_stand_in(pools: Pools) -> None:
-    if pools.labeller_gpus and labeler_device(on_gpu=True) == "cpu":
+    if pools.labeler_gpus and labeler_device(on_gpu=True) == "cpu":
         say(f"{STAND_IN} is cpu: labelers hold GPUs and compute on CPUs, which is for tests alone.")
 
 
@@ -239,7 +239,7 @@ def _label_the_rest(
         note_stages = partial(_note, run, content, stages, stop)
         best_effort("The note of the labelers' device", note_stages, again=LATER)
 
-    passing = Passing(plan, options, total, stop, note, content["run_id"])
+    passing = GraphRunner(plan, options, total, stop, note, content["run_id"])
     counts = committed(run)
     note_progress(content, units=counts.units)
     if options.decoders == AUTO and counts.units < total:
@@ -284,7 +284,7 @@ def _note(run: RunDirectory, content: dict[str, Any], stages: Stages, stop: Stop
 
 
 def _account(
-    content: dict[str, Any], stages: Stages, room_of: Callable[[], Room]
+    content: dict[str, Any], stages: Stages, room_of: Callable[[], Capacity]
 ) -> dict[str, Any]:
     """What the stages did and which holds the run up, for people; what a later start goes by is
     kept in run.json's content.
@@ -298,19 +298,19 @@ def _account(
 def _parts(
     plan: LabelPlan, options: LabelOptions, pools: Pools, content: dict[str, Any], total: int
 ) -> Iterable[Part]:
-    """What is labelled in one go: the whole run, or with a budget slice after slice."""
+    """What is labeled in one go: the whole run, or with a budget slice after slice."""
     file = plan.policy
     if options.budget is None or file is None:
         return [Part(None if file is None else file.policy, total)]
-    return parts_within(plan.run, content, options.budget, file, _labelling(plan, pools))
+    return parts_within(plan.run, content, options.budget, file, _labeling(plan, pools))
 
 
-def _labelling(plan: LabelPlan, pools: Pools) -> Labelling:
-    return Labelling(
+def _labeling(plan: LabelPlan, pools: Pools) -> Labeling:
+    return Labeling(
         views=plan.protocol.views,
         flops=most_flops(plan.model),
-        gpus=pools.labeller_gpus,
-        cores=pools.labeller_threads or pools.labeller_cpus,
+        gpus=pools.labeler_gpus,
+        cores=pools.labeler_threads or pools.labeler_cpus,
     )
 
 
@@ -322,7 +322,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Builds what the run comes to, proves it, and writes _SUCCESS.
 
-    The account of the stages is that of the start that labelled most.
+    The account of the stages is that of the start that labeled most.
     """
     best_effort(
         "Tidying up",

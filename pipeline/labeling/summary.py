@@ -16,7 +16,7 @@ from pipeline.formatting import clock, digits, printable, quantity, short_names
 from pipeline.inputs.ground_truth import not_among
 from pipeline.labeling.next_steps import OtherRun, next_steps, open_command, short_path
 from pipeline.reports.early_exit.budget import budget_lines
-from pipeline.reports.run.unpruned_sample import shadow_agreement, shadow_lines
+from pipeline.reports.run.unpruned_sample import shadow_lines, unpruned_agreement
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.view_savings import Spared, is_pruned
 
@@ -58,7 +58,7 @@ def summary(
     lines += _wrapped(_flops(content))
     lines += _looks(content)
     lines += budget_lines(run, content)
-    lines += shadow_lines(content, shadow_agreement(run, content))
+    lines += shadow_lines(content, unpruned_agreement(run, content))
     lines += [*_time(content), *_cost(run)]
     stages = totals.get("stages")
     if stages and stages["bottleneck"]:
@@ -76,7 +76,7 @@ def summary(
 
 def first_labeled(run: RunDirectory, count: int) -> list[dict[str, Any]]:
     """So many labeled videos, the first by id, which are the same however the run went."""
-    names = ["video_id", "status", "label", "score", "truth", "truth_id"]
+    names = ["video_id", "status", "label", "score", "ground_truth", "ground_truth_id"]
     first = None
     for file in run.videos.files(".parquet"):
         filesystem, path = file.filesystem()
@@ -102,7 +102,7 @@ def _counts(totals: dict[str, Any]) -> str:
     text = f"Videos:    {totals['ok']:,} labeled ({length} of video), {failed:,} failed"
     if totals["units"] > totals["videos"]:
         text += (
-            f"; {sum(totals['unit_failures'].values()):,} of {totals['units']:,} stretches failed"
+            f"; {sum(totals['unit_failures'].values()):,} of {totals['units']:,} segments failed"
         )
     return text
 
@@ -112,7 +112,7 @@ def _resumed(content: dict[str, Any], before: int | None) -> list[str]:
     if not before:
         return []
     units = content["totals"]["units"]
-    what = "videos" if content["identity"]["protocol"].get("every_s") is None else "stretches"
+    what = "videos" if content["identity"]["protocol"].get("every_s") is None else "segments"
     now = f"the other {units - before:,} were done now" if before < units else "none was left to do"
     return [f"Resumed:   {before:,} of {units:,} {what} were done already; {now}"]
 
@@ -133,7 +133,7 @@ def _model(content: dict[str, Any]) -> str:
 
 
 def _accuracy(totals: dict[str, Any]) -> list[str]:
-    judged, unknown = totals["judged"], totals["unknown_truths"]
+    judged, unknown = totals["judged"], totals["unknown_ground_truths"]
     said = []
     if judged:
         share = 100 * totals["right"] / judged
@@ -183,9 +183,9 @@ def _time(content: dict[str, Any]) -> list[str]:
     if len(starts) > 1:
         text += f" for the last of {len(starts)} attempts"
     text += f" on {last['cpus']:g} cores"
-    if last["labeller_gpus"]:
+    if last["labeler_gpus"]:
         text += f" and {last['gpus']:g} GPU{'s' * (last['gpus'] != 1)}"
-    busy = totals["gpu_ms"] + totals["shadow_gpu_ms"]
+    busy = totals["device_ms"] + totals["unpruned_device_ms"]
     return _wrapped(
         f"{text} (model {clock(busy / 1e3)}, decoding {clock(totals['decode_ms'] / 1e3)}, summed "
         f"over all workers)"
@@ -214,15 +214,15 @@ def _examples(rows: Sequence[dict[str, Any]], ok: int) -> list[str]:
     lines = [f"Labels:    {some if len(rows) < ok else 'of all videos, by id'}"]
     for name, row in zip(names, rows, strict=True):
         line = f"  {name:<{width}} {row['score']:6.1%}  {row['label']}"
-        is_wrong = row["truth_id"] is not None and row["truth"] != row["label"]
-        lines.append(f"{line}  (true label: {row['truth']})" if is_wrong else line)
+        is_wrong = row["ground_truth_id"] is not None and row["ground_truth"] != row["label"]
+        lines.append(f"{line}  (true label: {row['ground_truth']})" if is_wrong else line)
     return lines
 
 
 def _columns(totals: dict[str, Any]) -> list[str]:
     """Columns of videos/ that say something in this run."""
     failed = totals["ok"] < totals["videos"]
-    more = ["truth"] * bool(totals["judged"]) + ["error_type"] * failed
+    more = ["ground_truth"] * bool(totals["judged"]) + ["error_type"] * failed
     return ["video_id", "label", "score", "status", *more]
 
 

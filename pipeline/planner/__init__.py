@@ -1,1 +1,1 @@
-"""What a labelling run will need: calibration, a simulation, and the cluster for a deadline."""
+"""What a labeling run will need: calibration, a simulation, and the cluster for a deadline."""

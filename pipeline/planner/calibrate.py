@@ -1,4 +1,4 @@
-"""Rates of this machine from about a minute's decoding and labelling of a sample of the input."""
+"""Rates of this machine from about a minute's decoding and labeling of a sample of the input."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pipeline.execution.pools import Pools
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan
 from pipeline.planner.here import graining, pools_of, ray_memory
-from pipeline.planner.labelling import Timed, time_labellers
-from pipeline.planner.rates import PRUNED, UNPRUNED, Labelling, Machine, Rates, Work
+from pipeline.planner.labeling import Timed, time_labelers
+from pipeline.planner.rates import PRUNED, UNPRUNED, Labeling, Machine, Rates, Work
 from pipeline.planner.sample import Listed, decode_sample, listed, work_of
 from workers.device_names import cpu_model
 from workers.devices import has_unusable_gpu, why_no_cuda
@@ -56,23 +56,23 @@ def calibrate(
     Args:
         plan: of the run.
         options: of the run.
-        seconds: for decoding and labelling together; start-up comes on top.
+        seconds: for decoding and labeling together; start-up comes on top.
         say: tells the user something.
 
     Raises:
         UsageError: there is no video.
-        RunError: the GPU cannot be used, none of the sample could be decoded, or labelling could
+        RunError: the GPU cannot be used, none of the sample could be decoded, or labeling could
             not be measured.
     """
     machine = this_machine()
     found = listed(options)
-    pruning = plan.labeller.pruning
+    pruning = plan.labeler.pruning
     variants = [(PRUNED, pruning)] if pruning.r else []
     variants.append((UNPRUNED, sta.Pruning(r=0)))
     share = seconds / (1 + len(variants))
     pools = pools_of(plan, options, machine, found.count)
     grain, _ = graining(plan.protocol, options.batch_size, found.count, on_gpu=machine.gpus > 0)(
-        pools.decoders[1], pools.labellers
+        pools.decoders[1], pools.labelers
     )
     say(f"Calibrating: decoding a sample of {found.count:,} videos for {share:.0f} s.")
     sampled = decode_sample(
@@ -83,8 +83,8 @@ def calibrate(
     measured = [done for _, _, done in timed]
     rates = Rates(
         decoded=sampled.decoded,
-        labellings=tuple(_labelling(*each, on_gpu=machine.gpus > 0) for each in timed),
-        threads=pools.labeller_threads,
+        labelings=tuple(_labeling(*each, on_gpu=machine.gpus > 0) for each in timed),
+        threads=pools.labeler_threads,
         label_shares=np.ones(len(sampled.decoded.size)),
         machine=dataclasses.replace(machine, cores_left=_cores_left(machine, pools, measured)),
         started_s=float(np.mean([done.imported_s for done in measured])),
@@ -95,7 +95,7 @@ def calibrate(
 
 @dataclass(frozen=True)
 class _Timing:
-    """How labellers are timed."""
+    """How labelers are timed."""
 
     plan: LabelPlan
     pools: Pools
@@ -106,17 +106,17 @@ class _Timing:
 
     def of(self, name: str, pruning: sta.Pruning) -> Timed:
         """Times as many as share a machine's cores; GPUs share nothing, so one of them does."""
-        labellers = 1 if self.pools.labeller_gpus else self.pools.labellers
-        some = f"{labellers} labellers" if labellers > 1 else "one labeller"
-        self.say(f"Calibrating: labelling {name} for {self.seconds:.0f} s ({some}).")
-        threads = self.pools.labeller_threads
+        labelers = 1 if self.pools.labeler_gpus else self.pools.labelers
+        some = f"{labelers} labelers" if labelers > 1 else "one labeler"
+        self.say(f"Calibrating: labeling {name} for {self.seconds:.0f} s ({some}).")
+        threads = self.pools.labeler_threads
         with tempfile.TemporaryDirectory(prefix="plan-") as folder:
-            return time_labellers(
-                dataclasses.replace(self.plan.labeller, pruning=pruning, threads=threads),
+            return time_labelers(
+                dataclasses.replace(self.plan.labeler, pruning=pruning, threads=threads),
                 self.plan.protocol,
                 self.frames,
                 Path(folder),
-                labellers=labellers,
+                labelers=labelers,
                 rows=self.rows,
                 seconds=self.seconds,
             )
@@ -136,14 +136,14 @@ def this_machine() -> Machine:
     return Machine(name=name, cpus=cpus, cores_left=cpus, memory=ray_memory(), gpus=gpus)
 
 
-def _labelling(name: str, r: int, timed: Timed, *, on_gpu: bool) -> Labelling:
+def _labeling(name: str, r: int, timed: Timed, *, on_gpu: bool) -> Labeling:
     used = timed.wall_s if on_gpu else timed.cpu_s
-    return Labelling(name, r, used / timed.units, timed.start_s, "measured")
+    return Labeling(name, r, used / timed.units, timed.start_s, "measured")
 
 
 def _cores_left(machine: Machine, pools: Pools, measured: list[Timed]) -> float:
-    """Cores that other programs left to labellers that asked for all of them."""
-    if pools.labeller_threads is None or pools.labellers * pools.labeller_threads < machine.cpus:
+    """Cores that other programs left to labelers that asked for all of them."""
+    if pools.labeler_threads is None or pools.labelers * pools.labeler_threads < machine.cpus:
         return float(machine.cpus)
     cores = sum(done.cores * done.wall_s for done in measured) / sum(d.wall_s for d in measured)
     return float(min(machine.cpus, cores))
@@ -153,4 +153,4 @@ def _told(found: Listed, failed: dict[str, int], decoded: int, measured: list[Ti
     text = f"{decoded} of {found.count:,} videos decoded"
     if failed:
         text += f", {sum(failed.values())} more failed ({', '.join(sorted(failed))})"
-    return f"{text}; {' and '.join(f'{each.units:,}' for each in measured)} units labelled"
+    return f"{text}; {' and '.join(f'{each.units:,}' for each in measured)} units labeled"

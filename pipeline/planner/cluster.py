@@ -20,7 +20,7 @@ from pipeline.planner.predict import (
     predict,
     setting_of,
 )
-from pipeline.planner.rates import Labelling, Rates, Work
+from pipeline.planner.rates import Labeling, Rates, Work
 from pipeline.planner.setting import Limits, Setting
 from pipeline.prices import Prices
 
@@ -28,7 +28,7 @@ from pipeline.prices import Prices
 _TRIES = 8
 
 # Beyond what mean rates ask for: the largest videos come first, and decoding follows their size
-# while labelling does not.
+# while labeling does not.
 _MORE_DECODERS = (1.0, 1.5, 2.0)
 
 Graining = Callable[[int, int], tuple[Grain, int]]
@@ -40,9 +40,9 @@ class Rented:
 
     Attributes:
         nodes: machines, as the measured one.
-        gpus: GPUs in them; 0 where labellers run on CPUs.
+        gpus: GPUs in them; 0 where labelers run on CPUs.
         decoders: decode actors.
-        labellers: label actors.
+        labelers: label actors.
         cores: cores that the run needs, those for Ray's own steps included.
         paid_cores: those of them that do not come with a GPU.
     """
@@ -50,7 +50,7 @@ class Rented:
     nodes: int
     gpus: int
     decoders: int
-    labellers: int
+    labelers: int
     cores: int
     paid_cores: int
 
@@ -75,10 +75,10 @@ class Terms:
     """What a cluster is chosen by.
 
     Attributes:
-        work: what is to be labelled.
+        work: what is to be labeled.
         deadline_s: by when, from the command's start.
         prices: what machines cost; None if that is not known.
-        graining: the grain and the units of a commit of a run with so many decoders and labellers.
+        graining: the grain and the units of a commit of a run with so many decoders and labelers.
         views: of a unit.
         buffer_units: decoded units that the object store of one machine holds.
         preemptions: machines lost per machine and hour.
@@ -97,62 +97,62 @@ class Terms:
     listing_s: float
 
 
-def choose(rates: Rates, labelling: Labelling, terms: Terms) -> Choice:
+def choose(rates: Rates, labeling: Labeling, terms: Terms) -> Choice:
     """The cheapest cluster found that meets the deadline.
 
     Raises:
         UsageError: none can; the message says why.
     """
-    _check_time(rates, labelling, terms)
-    _check_limits(rates, labelling, terms)
+    _check_time(rates, labeling, terms)
+    _check_limits(rates, labeling, terms)
     found = [
         choice
         for more in _MORE_DECODERS
-        if (choice := _enough(rates, labelling, terms, more)) is not None
+        if (choice := _enough(rates, labeling, terms, more)) is not None
     ]
     if not found:
         raise UsageError(
-            f"no cluster found labels {terms.work.units:,} units {labelling.name} within "
-            f"{clock(terms.deadline_s)}, a labeller for each unit included"
+            f"no cluster found labels {terms.work.units:,} units {labeling.name} within "
+            f"{clock(terms.deadline_s)}, a labeler for each unit included"
         )
     return min(found, key=lambda each: (each.money or 0.0, each.rented.gpus, each.rented.cores))
 
 
-def rent(rates: Rates, labelling: Labelling, terms: Terms, labellers: int, more: float) -> Rented:
-    """Machines for so many labellers, and as many decoders as keep them busy, times `more`."""
+def rent(rates: Rates, labeling: Labeling, terms: Terms, labelers: int, more: float) -> Rented:
+    """Machines for so many labelers, and as many decoders as keep them busy, times `more`."""
     machine, decoded = rates.machine, rates.decoded
     if machine.gpus:
-        ratio = MARGIN * decoded.seconds / labelling.unit_s
-        decoders = math.ceil(labellers * ratio * more)
+        ratio = MARGIN * decoded.seconds / labeling.unit_s
+        decoders = math.ceil(labelers * ratio * more)
         cores = math.ceil(decoders * decoded.cores + OVERHEAD_CPUS)
         included = terms.prices.gpu_cores if terms.prices is not None else 0.0
         return Rented(
-            nodes=math.ceil(labellers / machine.gpus),
-            gpus=labellers,
+            nodes=math.ceil(labelers / machine.gpus),
+            gpus=labelers,
             decoders=decoders,
-            labellers=labellers,
+            labelers=labelers,
             cores=cores,
-            paid_cores=max(0, math.ceil(cores - labellers * included)),
+            paid_cores=max(0, math.ceil(cores - labelers * included)),
         )
-    nodes = math.ceil((labellers + OVERHEAD_CPUS) / machine.cpus)
+    nodes = math.ceil((labelers + OVERHEAD_CPUS) / machine.cpus)
     cores = nodes * machine.cpus
-    ratio = MARGIN * decoded.seconds * (rates.threads or 1) / labelling.unit_s
-    most = max(1, 2 * cores - labellers)
-    decoders = min(most, math.ceil(labellers * ratio * more))
-    return Rented(nodes, 0, decoders, labellers, cores, cores)
+    ratio = MARGIN * decoded.seconds * (rates.threads or 1) / labeling.unit_s
+    most = max(1, 2 * cores - labelers)
+    decoders = min(most, math.ceil(labelers * ratio * more))
+    return Rented(nodes, 0, decoders, labelers, cores, cores)
 
 
-def setting_for(rates: Rates, labelling: Labelling, terms: Terms, rented: Rented) -> Setting:
+def setting_for(rates: Rates, labeling: Labeling, terms: Terms, rented: Rented) -> Setting:
     """What a simulated run on these machines runs on."""
-    grain, commit_rows = terms.graining(rented.decoders, rented.labellers)
+    grain, commit_rows = terms.graining(rented.decoders, rented.labelers)
     cores = rented.cores - OVERHEAD_CPUS
     if not rented.gpus:
         cores = rented.nodes * pool_cores(rates.machine.cpus)
     return setting_of(
         rates,
-        labelling,
+        labeling,
         decoders=rented.decoders,
-        labellers=rented.labellers,
+        labelers=rented.labelers,
         nodes=rented.nodes,
         cores=cores,
         grain=grain,
@@ -173,59 +173,59 @@ def cost(rates: Rates, terms: Terms, rented: Rented, seconds: float) -> float | 
     return held + prices.reading(read, terms.work.units)
 
 
-def fixed_s(rates: Rates, labelling: Labelling, terms: Terms) -> float:
+def fixed_s(rates: Rates, labeling: Labeling, terms: Terms) -> float:
     """Seconds of a run that no machine more makes fewer: its start, tables and one unit."""
-    before = before_graph_s(rates, terms.listing_s) + max(actor_start_s(rates, labelling))
-    return before + rates.decoded.seconds + labelling.unit_s / (rates.threads or 1)
+    before = before_graph_s(rates, terms.listing_s) + max(actor_start_s(rates, labeling))
+    return before + rates.decoded.seconds + labeling.unit_s / (rates.threads or 1)
 
 
-def _check_time(rates: Rates, labelling: Labelling, terms: Terms) -> None:
-    fixed = fixed_s(rates, labelling, terms)
+def _check_time(rates: Rates, labeling: Labeling, terms: Terms) -> None:
+    fixed = fixed_s(rates, labeling, terms)
     if fixed >= terms.deadline_s:
         raise UsageError(
             f"--deadline {clock(terms.deadline_s)} is impossible: starting alone takes "
-            f"{clock(fixed)} ({labelling.name}: listing {clock(terms.listing_s)}, Ray and the "
-            f"pools, model load and compilation {clock(labelling.start_s)}), however many "
+            f"{clock(fixed)} ({labeling.name}: listing {clock(terms.listing_s)}, Ray and the "
+            f"pools, model load and compilation {clock(labeling.start_s)}), however many "
             f"machines there are"
         )
 
 
-def _check_limits(rates: Rates, labelling: Labelling, terms: Terms) -> None:
+def _check_limits(rates: Rates, labeling: Labeling, terms: Terms) -> None:
     """Refuses what storage, driver or commits do not allow, before any cluster is tried."""
-    setting = setting_for(rates, labelling, terms, rent(rates, labelling, terms, 1, 1.0))
-    needed = terms.work.units / (terms.deadline_s - fixed_s(rates, labelling, terms))
-    for name, most in limited(rates.costs(labelling), setting).items():
+    setting = setting_for(rates, labeling, terms, rent(rates, labeling, terms, 1, 1.0))
+    needed = terms.work.units / (terms.deadline_s - fixed_s(rates, labeling, terms))
+    for name, most in limited(rates.costs(labeling), setting).items():
         if most < needed:
             raise UsageError(
-                f"no cluster labels {terms.work.units:,} units {labelling.name} within "
+                f"no cluster labels {terms.work.units:,} units {labeling.name} within "
                 f"{clock(terms.deadline_s)}: that needs {needed:.3g} units/s, and what more "
                 f"machines do not widen ({name}) does {most:.3g}"
             )
 
 
-def _enough(rates: Rates, labelling: Labelling, terms: Terms, more: float) -> Choice | None:
-    """The first number of labellers that meets the deadline, from below; None if none does."""
+def _enough(rates: Rates, labeling: Labeling, terms: Terms, more: float) -> Choice | None:
+    """The first number of labelers that meets the deadline, from below; None if none does."""
     most = max(1, terms.work.units)
     threads = rates.threads or 1
-    left = terms.deadline_s - fixed_s(rates, labelling, terms)
-    unit_s = labelling.unit_s / threads
+    left = terms.deadline_s - fixed_s(rates, labeling, terms)
+    unit_s = labeling.unit_s / threads
     if not rates.machine.gpus:
         unit_s += float(rates.decoded.cpu_s.mean()) / threads
-    labellers = max(1, min(most, math.ceil(terms.work.units * unit_s / left)))
+    labelers = max(1, min(most, math.ceil(terms.work.units * unit_s / left)))
     before_s = before_graph_s(rates, terms.listing_s)
     for _ in range(_TRIES):
-        rented = rent(rates, labelling, terms, labellers, more)
+        rented = rent(rates, labeling, terms, labelers, more)
         prediction = predict(
-            rates.costs(labelling),
+            rates.costs(labeling),
             terms.work,
-            setting_for(rates, labelling, terms, rented),
+            setting_for(rates, labeling, terms, rented),
             before_s=before_s,
             views=terms.views,
         )
         if prediction.seconds <= terms.deadline_s:
             return Choice(rented, prediction, cost(rates, terms, rented, prediction.seconds))
-        if labellers == most:
+        if labelers == most:
             return None
         late = (prediction.seconds - terms.deadline_s + left) / left
-        labellers = min(most, max(labellers + 1, math.ceil(labellers * min(late, 2.0))))
+        labelers = min(most, max(labelers + 1, math.ceil(labelers * min(late, 2.0))))
     return None

@@ -1,4 +1,4 @@
-"""The command line of the planner: the labelling job's flags, prices and a deadline."""
+"""The command line of the planner: the labeling job's flags, prices and a deadline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.execution.run_failure import after_work
 from pipeline.labeling import command as label_command
 from pipeline.labeling import flags as label_flags
-from pipeline.labeling.plan import plan_labelling
+from pipeline.labeling.plan import plan_labeling
 from pipeline.messages import tell
 from pipeline.planner.calibrate import calibrate
 from pipeline.planner.cluster import Terms
@@ -31,23 +31,23 @@ from workers.sampling import Protocol, parse_duration
 
 _OUTPUT = "OUTPUT"
 _ABOUT = """\
-Say what labelling INPUT will take: machines, hours and money for a deadline, pruned and unpruned.
+Say what labeling INPUT will take: machines, hours and money for a deadline, pruned and unpruned.
 
-The command is the labelling job's, with prices and a deadline: a minute of its decoding and
-labelling is run on a sample. INPUT may also be the directory of a finished run, whose rates are
+The command is the labeling job's, with prices and a deadline: a minute of its decoding and
+labeling is run on a sample. INPUT may also be the directory of a finished run, whose rates are
 then taken."""
 _EPILOG = """\
 Exit code: 0, there is a plan; 2, the command was wrong or its deadline is impossible; 1, nothing
 could be measured."""
 
-# Flags of the labelling job that the plan itself is to say, or that are about another start.
+# Flags of the labeling job that the plan itself is to say, or that are about another start.
 _NOT_PRINTED = ("r", "decoders", "labelers", "prices", "retry_failed")
-# Flags that the labelling job refuses beside `--r 0`.
+# Flags that the labeling job refuses beside `--r 0`.
 _OF_PRUNING = ("shadow", "min_agreement")
 
 _ALL_VIEWS = (
     "plans are for all views of each video; plan without a policy (with one, decoding stays as it "
-    "is, and labelling takes the share of the views that the policy file names)"
+    "is, and labeling takes the share of the views that the policy file names)"
 )
 
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _plan_and_tell(arguments: argparse.Namespace) -> None:
     found = _plan(arguments)
     commands = {
-        each.labelling.name: _command(arguments, found, each.labelling.r) for each in found.variants
+        each.labeling.name: _command(arguments, found, each.labeling.r) for each in found.variants
     }
     if arguments.json is not None:
         content = json.dumps(as_json(found, commands), indent=2, ensure_ascii=False)
@@ -71,7 +71,7 @@ def _plan_and_tell(arguments: argparse.Namespace) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The planner's flags and the labelling job's."""
+    """The planner's flags and the labeling job's."""
     made = JobParser(
         parents=[label_flags.parser("k400", add_help=False)],
         conflict_handler="resolve",
@@ -80,9 +80,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     plan = made.add_argument_group("plan")
-    plan.add_argument(
-        "--task", choices=("k400", "ssv2"), default="k400", help="which labelling job"
-    )
+    plan.add_argument("--task", choices=("k400", "ssv2"), default="k400", help="which labeling job")
     plan.add_argument("--deadline", metavar="T", help="within how long, such as 8h or 90m")
     plan.add_argument("--videos", type=int, metavar="N", help="plan for so many such videos")
     plan.add_argument(
@@ -166,10 +164,10 @@ def _measured(arguments: argparse.Namespace) -> tuple[Rates, Work, Protocol, Her
     if arguments.policy is not None:
         raise UsageError(f"--policy: {_ALL_VIEWS}")
     options = label_command.options_from(arguments.task, arguments)
-    plan = plan_labelling(options)
+    plan = plan_labeling(options)
     found = calibrate(plan, options, seconds=arguments.seconds, say=_say)
     pools = pools_of(plan, options, found.rates.machine, found.work.units)
-    here = Here(pools.decoders[1], pools.labellers)
+    here = Here(pools.decoders[1], pools.labelers)
     return found.rates, found.work, plan.protocol, here, found.listing_s
 
 
@@ -224,15 +222,15 @@ def _limits(arguments: argparse.Namespace) -> Limits:
 
 
 def _command(arguments: argparse.Namespace, plan: Plan, r: int) -> str:
-    """The labelling command: the flags that were given, and those that the plan recommends."""
+    """The labeling command: the flags that were given, and those that the plan recommends."""
     words = ["python", f"jobs/label_{arguments.task}.py"]
     if arguments.input is not None:
         words += [arguments.input, arguments.output or _OUTPUT]
     left_out = _NOT_PRINTED if r else (*_NOT_PRINTED, *_OF_PRUNING)
     words += label_flags.given_flags(arguments, left_out=left_out)
     words += ["--r", str(r)]
-    choice = next(each.choice for each in plan.variants if each.labelling.r == r)
+    choice = next(each.choice for each in plan.variants if each.labeling.r == r)
     if choice is not None:
         rented = choice.rented
-        words += ["--decoders", str(rented.decoders), "--labelers", str(rented.labellers)]
+        words += ["--decoders", str(rented.decoders), "--labelers", str(rented.labelers)]
     return shlex.join(words)

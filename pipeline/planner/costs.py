@@ -26,7 +26,7 @@ class Costs:
         bytes_read: bytes read from storage.
         decode_cpu_s: CPU time of fetching, decoding and resizing.
         decode_wait_s: time of it in which no CPU was used, as for storage.
-        label_s: device time of labelling; without a GPU CPU time.
+        label_s: device time of labeling; without a GPU CPU time.
     """
 
     size: Floats
@@ -68,7 +68,7 @@ def units_per_task(units: int, setting: Setting) -> int:
     so large that its actors have many tasks each anyway.
     """
     rows = setting.decode_rows
-    most = max(_FEWEST_TASKS, _TASKS_PER_ACTOR * (setting.decoders + setting.labellers))
+    most = max(_FEWEST_TASKS, _TASKS_PER_ACTOR * (setting.decoders + setting.labelers))
     return rows * max(1, -(-units // (rows * most)))
 
 
@@ -76,7 +76,7 @@ def tasks_of(costs: Costs, units: int, setting: Setting, random: np.random.Gener
     """Tasks of `units` units drawn from the measured ones with equal chances.
 
     How often each measured unit is drawn is one multinomial draw, so nothing is held per unit: in
-    the order of sizes the units of a task are neighbours, and its sums are differences of one
+    the order of sizes the units of a task are neighbors, and its sums are differences of one
     running sum. A manifest is sorted file by file. In no order these tasks come in a random
     sequence.
     """

@@ -15,19 +15,27 @@ from pipeline.execution.stage_stats import Stages
 from pipeline.planner.costs import Floats
 from pipeline.planner.here import ray_memory
 from pipeline.planner.plan import Here
-from pipeline.planner.rates import PRUNED, UNPRUNED, Decoded, Labelling, Machine, Rates, Work
+from pipeline.planner.rates import PRUNED, UNPRUNED, Decoded, Labeling, Machine, Rates, Work
 from pipeline.planner.thinning import Thinned
 from pipeline.run.devices import device_words, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
 from workers.sampling import Protocol
 
-_COLUMNS = ["status", "error_type", "size_bytes", "bytes_read", "decode_ms", "duration_s", "gpu_ms"]
+_COLUMNS = [
+    "status",
+    "error_type",
+    "size_bytes",
+    "bytes_read",
+    "decode_ms",
+    "duration_s",
+    "device_ms",
+]
 _BATCH_ROWS = 4096
 _MOST_ROWS = 20_000
 
 # What a run does not tell, of two cores: loading the program's libraries, and model and libraries.
 _LIBRARIES_S = 1.8
-_LABELLER_S = 2.5
+_LABELER_S = 2.5
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class FinishedRun:
         work: what it did.
         protocol: how videos became views.
         pools: that it had.
-        checkpoint: that it labelled with, without secrets.
+        checkpoint: that it labeled with, without secrets.
         identity: what decided its rows, as run.json has it.
     """
 
@@ -55,7 +63,7 @@ def finished_run(run: RunDirectory) -> FinishedRun:
     """Reads a run, holding a spread sample of its rows.
 
     Raises:
-        UsageError: it is not finished, or nothing of it was labelled.
+        UsageError: it is not finished, or nothing of it was labeled.
     """
     run.check_labels()
     content = run.load()
@@ -66,17 +74,17 @@ def finished_run(run: RunDirectory) -> FinishedRun:
     except (KeyError, TypeError):
         stages = Stages()
     if not stages.are_measured:
-        raise UsageError(f"{run.root.uri} labelled nothing that rates could be told from")
-    on_gpu = ran_on_gpu((content.get("starts") or [{"labeller_gpus": 0.0}])[-1])
+        raise UsageError(f"{run.root.uri} labeled nothing that rates could be told from")
+    on_gpu = ran_on_gpu((content.get("starts") or [{"labeler_gpus": 0.0}])[-1])
     rows, failed = _rows(run)
     rates = Rates(
         decoded=_decoded(rows, stages, failed, on_gpu=on_gpu),
-        labellings=_labellings(content, stages, on_gpu=on_gpu),
-        threads=None if on_gpu else max(1, int(_reserved(content, "labeller_cpus"))),
-        label_shares=_shares(rows["gpu_ms"]),
+        labelings=_labelings(content, stages, on_gpu=on_gpu),
+        threads=None if on_gpu else max(1, int(_reserved(content, "labeler_cpus"))),
+        label_shares=_shares(rows["device_ms"]),
         machine=_machine(content, stages, on_gpu=on_gpu),
         started_s=_LIBRARIES_S,
-        known_from=f"the run {run.root.uri}: {stages.label.units:,} units labelled in one start",
+        known_from=f"the run {run.root.uri}: {stages.label.units:,} units labeled in one start",
     )
     totals = content["totals"]
     work = Work(
@@ -119,7 +127,7 @@ def _reserved(content: dict[str, Any], name: str) -> float:
 
 
 def _rows(run: RunDirectory) -> tuple[dict[str, Floats], dict[str, int]]:
-    """Columns of a spread sample of the labelled units, and the failures by reason."""
+    """Columns of a spread sample of the labeled units, and the failures by reason."""
     sample: Thinned[tuple[float, ...]] = Thinned(_MOST_ROWS)
     failed: Counter[str] = Counter()
     for file in run.units.files(".parquet"):
@@ -144,7 +152,7 @@ def _decoded(
 ) -> Decoded:
     """The rows' decoding, with what the actors took beside their children.
 
-    Beside labellers on CPUs a decoder waits for cores, which the simulation adds by itself; on GPUs
+    Beside labelers on CPUs a decoder waits for cores, which the simulation adds by itself; on GPUs
     what it waits for is storage, which goes with bytes.
     """
     decode = stages.decode
@@ -161,23 +169,26 @@ def _decoded(
     )
 
 
-def _labellings(content: dict[str, Any], stages: Stages, *, on_gpu: bool) -> tuple[Labelling, ...]:
+def _labelings(content: dict[str, Any], stages: Stages, *, on_gpu: bool) -> tuple[Labeling, ...]:
     """What the run did, and the unpruned model by its shadow sample or else by FLOPs."""
     totals, model, label = content["totals"], content["model"], stages.label
-    shadow_ms, shadow_units = totals.get("shadow_gpu_ms") or 0.0, totals.get("shadow_units") or 0
-    share = totals["gpu_ms"] / max(1e-9, totals["gpu_ms"] + shadow_ms)
+    shadow_ms, unpruned_units = (
+        totals.get("unpruned_device_ms") or 0.0,
+        totals.get("unpruned_units") or 0,
+    )
+    share = totals["device_ms"] / max(1e-9, totals["device_ms"] + shadow_ms)
     used = (label.busy_s if on_gpu else label.cpu_s) * share / label.units
     r = int(content["identity"]["pruning"]["r"])
     if not r:
-        return (Labelling(UNPRUNED, 0, used, _LABELLER_S, "the run"),)
+        return (Labeling(UNPRUNED, 0, used, _LABELER_S, "the run"),)
     known, more = "FLOPs", model["flops_per_view_unpruned"] / model["flops_per_view"]
-    if shadow_units:
-        labelled = max(1, totals["units"] - sum(totals["unit_failures"].values()))
-        known = f"a shadow sample of {shadow_units:,} units"
-        more = (shadow_ms / shadow_units) / max(1e-9, totals["gpu_ms"] / labelled)
+    if unpruned_units:
+        labeled = max(1, totals["units"] - sum(totals["unit_failures"].values()))
+        known = f"a shadow sample of {unpruned_units:,} units"
+        more = (shadow_ms / unpruned_units) / max(1e-9, totals["device_ms"] / labeled)
     return (
-        Labelling(PRUNED, r, used, _LABELLER_S, "the run"),
-        Labelling(UNPRUNED, 0, used * more, _LABELLER_S, known),
+        Labeling(PRUNED, r, used, _LABELER_S, "the run"),
+        Labeling(UNPRUNED, 0, used * more, _LABELER_S, known),
     )
 
 

@@ -1,4 +1,4 @@
-"""The pools and the grain that a labelling job takes on a machine or a cluster, without Ray."""
+"""The pools and the grain that a labeling job takes on a machine or a cluster, without Ray."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from pipeline.execution.block_size import (
     Grain,
     default_batch,
-    labeller_bytes,
-    labellers_worth_starting,
+    labeler_bytes,
+    labelers_worth_starting,
     unit_bytes,
 )
 from pipeline.execution.graph import GraphConfig
@@ -18,7 +18,7 @@ from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan
 from pipeline.planner.rates import Machine
 from workers.decoding import DECODERS, DecodeLimits
-from workers.inference.labeler import LabellerConfig
+from workers.inference.labeler import LabelerConfig
 from workers.sampling import Protocol
 
 # Ray gives actors what is available but for the object store, for which it takes 30 % of that.
@@ -52,9 +52,9 @@ def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: in
         gpus=machine.gpus,
         memory=machine.memory,
         decoders=None if options.decoders == AUTO else options.decoders,
-        labellers=options.labelers,
-        labellers_worth=labellers_worth_starting(units * plan.protocol.views),
-        labeller_memory=labeller_bytes(
+        labelers=options.labelers,
+        labelers_worth=labelers_worth_starting(units * plan.protocol.views),
+        labeler_memory=labeler_bytes(
             architecture,
             plan.protocol,
             on_gpu=on_gpu,
@@ -67,17 +67,17 @@ def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: in
 def graining(
     protocol: Protocol, batch_size: int | None, units: int, *, on_gpu: bool
 ) -> Callable[[int, int], tuple[Grain, int]]:
-    """What tells, of so many decoders and labellers, the grain of the graph and the units of a
+    """What tells, of so many decoders and labelers, the grain of the graph and the units of a
     commit in a run of `units` units.
     """
 
-    def of(decoders: int, labellers: int) -> tuple[Grain, int]:
+    def of(decoders: int, labelers: int) -> tuple[Grain, int]:
         graph = GraphConfig(
             protocol=protocol,
             decoder=DECODERS[0],
             limits=DecodeLimits(),
-            labeller=LabellerConfig("", batch_size=batch_size),
-            pools=Pools((decoders, decoders), 1.0, labellers, 0.0, float(on_gpu), None),
+            labeler=LabelerConfig("", batch_size=batch_size),
+            pools=Pools((decoders, decoders), 1.0, labelers, 0.0, float(on_gpu), None),
             units=units,
         )
         return graph.grain, graph.commit_rows

@@ -1,4 +1,4 @@
-"""The whole plan: for pruned and unpruned labelling this machine's run and the cluster."""
+"""The whole plan: for pruned and unpruned labeling this machine's run and the cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.planner.predict import (
     predict,
     setting_of,
 )
-from pipeline.planner.rates import Labelling, Rates, Work
+from pipeline.planner.rates import Labeling, Rates, Work
 
 
 @dataclass(frozen=True)
@@ -22,21 +22,21 @@ class Here:
     """The pools of a run on the measured machine itself."""
 
     decoders: int
-    labellers: int
+    labelers: int
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of labelling.
+    """One way of labeling.
 
     Attributes:
-        labelling: which, and how fast.
+        labeling: which, and how fast.
         here: the run on the measured machine.
         choice: the cluster for the deadline; None without a deadline, or where there is none.
         refusal: why there is none; None if there is one or none was asked for.
     """
 
-    labelling: Labelling
+    labeling: Labeling
     here: Prediction
     choice: Choice | None
     refusal: str | None
@@ -48,7 +48,7 @@ class Plan:
 
     Attributes:
         rates: what was measured.
-        work: what is to be labelled.
+        work: what is to be labeled.
         pools: of a run on the measured machine.
         terms: what a cluster is chosen by; None without a deadline.
         variants: pruned and unpruned, or one of them.
@@ -62,35 +62,35 @@ class Plan:
 
 
 def plan_for(rates: Rates, terms: Terms, pools: Here, *, with_cluster: bool) -> Plan:
-    """Predicts and chooses for every way of labelling.
+    """Predicts and chooses for every way of labeling.
 
     Raises:
-        UsageError: no way of labelling meets the deadline.
+        UsageError: no way of labeling meets the deadline.
     """
     variants = []
-    for labelling in rates.labellings:
+    for labeling in rates.labelings:
         choice, refusal = None, None
         if with_cluster:
             try:
-                choice = choose(rates, labelling, terms)
+                choice = choose(rates, labeling, terms)
             except UsageError as error:
                 refusal = str(error)
-        here = run_here(rates, labelling, terms, pools)
-        variants.append(Variant(labelling, here, choice, refusal))
+        here = run_here(rates, labeling, terms, pools)
+        variants.append(Variant(labeling, here, choice, refusal))
     refusals = [each.refusal for each in variants if each.refusal]
     if len(refusals) == len(variants):
         raise UsageError(refusals[0])
     return Plan(rates, terms.work, pools, terms if with_cluster else None, tuple(variants))
 
 
-def run_here(rates: Rates, labelling: Labelling, terms: Terms, pools: Here) -> Prediction:
+def run_here(rates: Rates, labeling: Labeling, terms: Terms, pools: Here) -> Prediction:
     """A run of all the work on the measured machine."""
-    grain, commit_rows = terms.graining(pools.decoders, pools.labellers)
+    grain, commit_rows = terms.graining(pools.decoders, pools.labelers)
     setting = setting_of(
         rates,
-        labelling,
+        labeling,
         decoders=pools.decoders,
-        labellers=pools.labellers,
+        labelers=pools.labelers,
         nodes=1,
         cores=pool_cores(rates.machine.cores_left),
         grain=grain,
@@ -100,7 +100,7 @@ def run_here(rates: Rates, labelling: Labelling, terms: Terms, pools: Here) -> P
         preemptions=terms.preemptions,
     )
     before_s = before_graph_s(rates, terms.listing_s)
-    costs = rates.costs(labelling)
+    costs = rates.costs(labeling)
     return predict(costs, terms.work, setting, before_s=before_s, views=terms.views)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.execution.block_size import Grain
 from pipeline.planner.costs import Costs
-from pipeline.planner.rates import Labelling, Rates, Work
+from pipeline.planner.rates import Labeling, Rates, Work
 from pipeline.planner.setting import Limits, Setting
 from pipeline.planner.simulation import Outcome, simulate
 
@@ -87,21 +87,21 @@ def pool_cores(cores: float) -> float:
     return cores - min(RAY_CORES, RAY_SHARE * cores)
 
 
-def actor_start_s(rates: Rates, labelling: Labelling) -> tuple[float, float]:
-    """From the graph's start until (a decoder, a labeller) works.
+def actor_start_s(rates: Rates, labeling: Labeling) -> tuple[float, float]:
+    """From the graph's start until (a decoder, a labeler) works.
 
     Every decoder is a process with most of the program's libraries; both pools start at once, and
-    what a labeller takes was measured.
+    what a labeler takes was measured.
     """
-    return GRAPH_START_S + rates.started_s, GRAPH_START_S + labelling.start_s
+    return GRAPH_START_S + rates.started_s, GRAPH_START_S + labeling.start_s
 
 
 def setting_of(
     rates: Rates,
-    labelling: Labelling,
+    labeling: Labeling,
     *,
     decoders: int,
-    labellers: int,
+    labelers: int,
     nodes: int,
     cores: float,
     grain: Grain,
@@ -111,19 +111,19 @@ def setting_of(
     preemptions: float = 0.0,
 ) -> Setting:
     """What a simulated run of these pools runs on; `cores` are those left to the pools."""
-    decoder_s, labeller_s = actor_start_s(rates, labelling)
+    decoder_s, labeler_s = actor_start_s(rates, labeling)
     return Setting(
         decoders=decoders,
-        labellers=labellers,
+        labelers=labelers,
         cores=cores,
-        labeller_threads=rates.threads,
+        labeler_threads=rates.threads,
         nodes=nodes,
         decode_rows=grain.decode_rows,
         label_rows=grain.label_rows,
         commit_rows=commit_rows,
         buffer_units=buffer_units,
         decoder_start_s=decoder_s,
-        labeller_start_s=labeller_s,
+        labeler_start_s=labeler_s,
         preemptions_per_node_hour=preemptions,
         limits=limits,
     )
@@ -132,11 +132,11 @@ def setting_of(
 def capacities(costs: Costs, setting: Setting) -> dict[str, float]:
     """Units per second of each part of a run, were all others infinitely fast."""
     decode_cpu, label = costs.mean("decode_cpu_s"), costs.mean("label_s")
-    threads = setting.labeller_threads
+    threads = setting.labeler_threads
     cpu_s = decode_cpu + (0.0 if threads is None else label)
     return {
         "decoders": setting.decoders / (decode_cpu + costs.mean("decode_wait_s")),
-        "labellers": setting.labellers * (threads or 1) / label,
+        "labelers": setting.labelers * (threads or 1) / label,
         "cores": setting.cores / cpu_s,
     } | limited(costs, setting)
 

@@ -25,7 +25,7 @@ class Machine:
         cpus: its cores.
         cores_left: cores that other programs left when it was measured.
         memory: bytes of it that Ray would hand out to actors.
-        gpus: its GPUs; 0 where labellers run on CPUs.
+        gpus: its GPUs; 0 where labelers run on CPUs.
     """
 
     name: str
@@ -36,14 +36,14 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Labelling:
-    """One way of labelling.
+class Labeling:
+    """One way of labeling.
 
     Attributes:
         name: PRUNED or UNPRUNED.
         r: tokens dropped per frame at the first stage.
         unit_s: device time of one unit; without a GPU CPU time.
-        start_s: from the start of a process until its labeller works.
+        start_s: from the start of a process until its labeler works.
         known_from: where `unit_s` comes from.
     """
 
@@ -97,9 +97,9 @@ class Rates:
 
     Attributes:
         decoded: the sample.
-        labellings: the pruned and the unpruned one, or one of them.
-        threads: CPU threads of a labeller; None on a GPU.
-        label_shares: float64 (n,) each unit's part of labelling over the mean; ones where all
+        labelings: the pruned and the unpruned one, or one of them.
+        threads: CPU threads of a labeler; None on a GPU.
+        label_shares: float64 (n,) each unit's part of labeling over the mean; ones where all
             units have as many views.
         machine: where that was.
         started_s: what starting a process with the program's libraries takes there.
@@ -107,34 +107,34 @@ class Rates:
     """
 
     decoded: Decoded
-    labellings: tuple[Labelling, ...]
+    labelings: tuple[Labeling, ...]
     threads: int | None
     label_shares: Floats
     machine: Machine
     started_s: float
     known_from: str
 
-    def costs(self, labelling: Labelling) -> Costs:
+    def costs(self, labeling: Labeling) -> Costs:
         """What a simulated run draws its units from."""
         return Costs(
             size=self.decoded.size,
             bytes_read=self.decoded.bytes_read,
             decode_cpu_s=self.decoded.cpu_s,
             decode_wait_s=self.decoded.wait_s,
-            label_s=labelling.unit_s * self.label_shares,
+            label_s=labeling.unit_s * self.label_shares,
         )
 
     def with_shadow(self, share: float) -> Rates:
         """The same of runs that label this share of the units without pruning too; an unpruned
         run has no such sample.
         """
-        dense = next(each.unit_s for each in self.labellings if each.name == UNPRUNED)
+        dense = next(each.unit_s for each in self.labelings if each.name == UNPRUNED)
         more = {PRUNED: share * dense, UNPRUNED: 0.0}
-        labellings = (
+        labelings = (
             dataclasses.replace(each, unit_s=each.unit_s + more[each.name])
-            for each in self.labellings
+            for each in self.labelings
         )
-        return dataclasses.replace(self, labellings=tuple(labellings))
+        return dataclasses.replace(self, labelings=tuple(labelings))
 
     @property
     def unit_video_s(self) -> float:
@@ -144,7 +144,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be labelled.
+    """What is to be labeled.
 
     Attributes:
         videos: how many.

@@ -10,12 +10,12 @@ from pipeline.formatting import clock, digits
 from pipeline.planner.cluster import Choice
 from pipeline.planner.plan import Plan, Variant
 from pipeline.planner.predict import Prediction
-from pipeline.planner.rates import Labelling, Rates
+from pipeline.planner.rates import Labeling, Rates
 
 _WIDTH = 34
 
 _ELSEWHERE = (
-    "This machine has no GPU, so all rates are those of labellers on its CPU cores, and the GPU's "
+    "This machine has no GPU, so all rates are those of labelers on its CPU cores, and the GPU's "
     "price is not used: run this on a machine like those to be rented, or name a finished run's "
     "directory from there as INPUT."
 )
@@ -26,14 +26,14 @@ def text(plan: Plan, commands: dict[str, str], *, gpu_price: bool) -> str:
 
     Args:
         plan: what was found.
-        commands: the labelling command of each way of labelling, by its name.
+        commands: the labeling command of each way of labeling, by its name.
         gpu_price: whether a GPU's price was given, which is of no use without a GPU.
     """
     rates, work = plan.rates, plan.work
     lines = [
         f"Measured:   {rates.known_from}, on {_machine(rates)}",
         f"Work:       {work.videos:,} videos, {digits(work.video_s / 3600, 4)} hours"
-        + (f", {work.units:,} stretches" if work.units != work.videos else "")
+        + (f", {work.units:,} segments" if work.units != work.videos else "")
         + (f", {digits(work.bytes / 1e9, 4)} GB" if work.bytes else "")
         + f" ({work.known_from})",
         "",
@@ -43,7 +43,7 @@ def text(plan: Plan, commands: dict[str, str], *, gpu_price: bool) -> str:
         lines += ["", f"Note: {_ELSEWHERE}"]
     for variant in plan.variants:
         if variant.refusal:
-            lines += ["", f"{variant.labelling.name}: {variant.refusal}."]
+            lines += ["", f"{variant.labeling.name}: {variant.refusal}."]
     if _saved(plan):
         lines += ["", _saved(plan)]
     lines.append("")
@@ -66,29 +66,29 @@ def as_json(plan: Plan, commands: dict[str, str]) -> dict[str, Any]:
             "units_per_s": 1 / rates.decoded.seconds,
             "failed": rates.decoded.failed,
         },
-        "here": {"decoders": plan.pools.decoders, "labellers": plan.pools.labellers},
+        "here": {"decoders": plan.pools.decoders, "labelers": plan.pools.labelers},
         "variants": [_variant_json(rates, each, commands) for each in plan.variants],
     }
 
 
 def _variant_json(rates: Rates, each: Variant, commands: dict[str, str]) -> dict[str, Any]:
     choice = each.choice
-    return dataclasses.asdict(each.labelling) | {
-        "labeller_units_per_s": _labeller_rate(rates, each.labelling),
-        "decoders_per_labeller": _labeller_rate(rates, each.labelling) * rates.decoded.seconds,
+    return dataclasses.asdict(each.labeling) | {
+        "labeler_units_per_s": _labeler_rate(rates, each.labeling),
+        "decoders_per_labeler": _labeler_rate(rates, each.labeling) * rates.decoded.seconds,
         "here": _prediction_json(each.here),
         "cluster": None
         if choice is None
         else dataclasses.asdict(choice.rented)
         | {"money": choice.money, "run": _prediction_json(choice.prediction)},
         "refusal": each.refusal,
-        "command": commands.get(each.labelling.name),
+        "command": commands.get(each.labeling.name),
     }
 
 
 def _prediction_json(prediction: Prediction) -> dict[str, Any]:
     outcome = dataclasses.asdict(prediction.outcome)
-    del outcome["labelled"]
+    del outcome["labeled"]
     return {
         "seconds": prediction.seconds,
         "before_s": prediction.before_s,
@@ -107,23 +107,23 @@ def _table(plan: Plan) -> list[str]:
     def row(name: str, cell: Callable[[Variant], str]) -> str:
         return _row(plan, name, cell)
 
-    one = "GPU" if rates.machine.gpus else "labeller (CPU)"
+    one = "GPU" if rates.machine.gpus else "labeler (CPU)"
     lines = [
-        row("", lambda each: f"{each.labelling.name} (r = {each.labelling.r})"),
-        row(f"one {one}", lambda each: _rate(_labeller_rate(rates, each.labelling), hours)),
+        row("", lambda each: f"{each.labeling.name} (r = {each.labeling.r})"),
+        row(f"one {one}", lambda each: _rate(_labeler_rate(rates, each.labeling), hours)),
         row("one decoder", lambda each: _rate(1 / rates.decoded.seconds, hours)),
         row(
             f"decoders per {one}",
-            lambda e: f"{_labeller_rate(rates, e.labelling) * rates.decoded.seconds:.2f}",
+            lambda e: f"{_labeler_rate(rates, e.labeling) * rates.decoded.seconds:.2f}",
         ),
         row(
-            f"here ({plan.pools.decoders} decoders, {plan.pools.labellers} labellers)",
+            f"here ({plan.pools.decoders} decoders, {plan.pools.labelers} labelers)",
             lambda each: f"{clock(each.here.seconds)}, {each.here.bottleneck}",
         ),
     ]
-    known = [each.labelling.known_from for each in variants]
+    known = [each.labeling.known_from for each in variants]
     if set(known) != {"measured"}:
-        lines.insert(1, row("rate from", lambda each: each.labelling.known_from))
+        lines.insert(1, row("rate from", lambda each: each.labeling.known_from))
     return lines + _cluster_rows(plan) if plan.terms is not None else lines
 
 
@@ -139,7 +139,7 @@ def _cluster_rows(plan: Plan) -> list[str]:
         "",
         f"Within {clock(plan.terms.deadline_s)}:",
         row("  GPUs", lambda c: f"{c.rented.gpus:,}"),
-        row("  labellers", lambda c: f"{c.rented.labellers:,}"),
+        row("  labelers", lambda c: f"{c.rented.labelers:,}"),
         row("  decoders", lambda c: f"{c.rented.decoders:,}"),
         row("  cores (paid by themselves)", _cores),
         row("  machines", lambda c: f"{c.rented.nodes:,}"),
@@ -167,8 +167,8 @@ def _cores(choice: Choice) -> str:
     return f"{choice.rented.cores:,} ({choice.rented.paid_cores:,})"
 
 
-def _labeller_rate(rates: Rates, labelling: Labelling) -> float:
-    return (rates.threads or 1) / labelling.unit_s
+def _labeler_rate(rates: Rates, labeling: Labeling) -> float:
+    return (rates.threads or 1) / labeling.unit_s
 
 
 def _rate(units_per_s: float, hours: float) -> str:

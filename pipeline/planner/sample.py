@@ -56,7 +56,7 @@ class Sampled:
 
     Attributes:
         decoded: what they cost.
-        frames: DECODED_SCHEMA, the first of them, for labellers.
+        frames: DECODED_SCHEMA, the first of them, for labelers.
         units_per_video: mean over the sampled videos.
         video_s: mean length of the sampled videos.
         video_bytes: mean size of those whose size is known; 0 if of none.
@@ -100,7 +100,7 @@ def decode_sample(
 
     Args:
         found: the sample.
-        options: of the labelling job.
+        options: of the labeling job.
         protocol: how videos become views.
         seconds: how long.
         keep: decoded units to keep the frames of.
@@ -220,7 +220,7 @@ class _Measured:
 
 
 def _entries(videos: list[Video], protocol: Protocol) -> Iterator[tuple[pa.Table, _Measured]]:
-    """One unit of each video, as a row of a manifest: the whole of it, or a stretch from its
+    """One unit of each video, as a row of a manifest: the whole of it, or a segment from its
     middle.
     """
     if protocol.every_s is None:

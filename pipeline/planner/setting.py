@@ -37,17 +37,17 @@ class Setting:
 
     Attributes:
         decoders: decode actors.
-        labellers: label actors.
-        cores: cores of all machines that decoders, and labellers on CPUs, have for themselves.
-        labeller_threads: cores that a labeller keeps busy; None where it has a GPU of its own.
+        labelers: label actors.
+        cores: cores of all machines that decoders, and labelers on CPUs, have for themselves.
+        labeler_threads: cores that a labeler keeps busy; None where it has a GPU of its own.
         nodes: machines over which the actors are spread.
         decode_rows: units of one task of a decoder.
-        label_rows: units of one call of a labeller.
+        label_rows: units of one call of a labeler.
         commit_rows: units of one file of results.
-        buffer_units: decoded units that may wait for a labeller.
+        buffer_units: decoded units that may wait for a labeler.
         requests_per_unit: requests to the storage that one unit takes.
         decoder_start_s: from the graph's start until a decoder works.
-        labeller_start_s: until a labeller does, model load and compilation included.
+        labeler_start_s: until a labeler does, model load and compilation included.
         replacement_s: from the loss of a machine until another is there in its place.
         preemptions_per_node_hour: machines lost per machine and hour.
         longest_first: whether the largest units go first, as in a run's manifest.
@@ -56,9 +56,9 @@ class Setting:
     """
 
     decoders: int
-    labellers: int
+    labelers: int
     cores: float
-    labeller_threads: int | None = None
+    labeler_threads: int | None = None
     nodes: int = 1
     decode_rows: int = 1
     label_rows: int = 1
@@ -66,7 +66,7 @@ class Setting:
     buffer_units: int = 64
     requests_per_unit: float = 1.0
     decoder_start_s: float = 0.0
-    labeller_start_s: float = 0.0
+    labeler_start_s: float = 0.0
     replacement_s: float = 120.0
     preemptions_per_node_hour: float = 0.0
     longest_first: bool = True
@@ -76,7 +76,7 @@ class Setting:
     def __post_init__(self) -> None:
         whole = (
             "decoders",
-            "labellers",
+            "labelers",
             "nodes",
             "decode_rows",
             "label_rows",

@@ -1,10 +1,10 @@
-"""A run in simulated time: a source, decoders, a bounded buffer, labellers, commits.
+"""A run in simulated time: a source, decoders, a bounded buffer, labelers, commits.
 
-Decoders, and labellers on CPUs, share the cores as a fair scheduler shares them: what wants `w`
+Decoders, and labelers on CPUs, share the cores as a fair scheduler shares them: what wants `w`
 cores of `c` gets `min(1, c / (sum of all w))` of its speed. That speed is the same for all at any
 moment, so one virtual clock that runs at it tells when each piece of work ends, and an event costs
 one heap operation however many actors there are. Machines are taken as alike and evenly loaded.
-Labellers on GPUs run by the clock on the wall.
+Labelers on GPUs run by the clock on the wall.
 
 Work that a lost machine had in hand is done again from its last stage; what it had decoded and not
 yet handed over is lost too. Frames in the object store are taken as kept.
@@ -33,24 +33,24 @@ class Outcome:
 
     Attributes:
         seconds: from the graph's start to its last commit.
-        labelling_from: when the first labeller had its first call.
+        labeling_from: when the first labeler had its first call.
         decoders_busy: share of the decoders' time that went into decoding, 0 to 1.
         decoders_blocked: share of it in which they waited for room in the buffer.
-        labellers_busy: share of the labellers' time, from the first call on.
+        labelers_busy: share of the labelers' time, from the first call on.
         preemptions: machines lost.
         redone_units: units of which some work was done more than once.
-        labelled: (tasks,) how often each task was labelled; 1 for every one.
+        labeled: (tasks,) how often each task was labeled; 1 for every one.
         task_units: units per simulated task; the end is known to about one task's time.
     """
 
     seconds: float
-    labelling_from: float
+    labeling_from: float
     decoders_busy: float
     decoders_blocked: float
-    labellers_busy: float
+    labelers_busy: float
     preemptions: int
     redone_units: int
-    labelled: tuple[int, ...]
+    labeled: tuple[int, ...]
     task_units: int
 
 
@@ -79,7 +79,7 @@ class _Server:
 
 @dataclass(eq=False)
 class _Actor:
-    """A decoder or a labeller, its machine, and what it has in hand."""
+    """A decoder or a labeler, its machine, and what it has in hand."""
 
     node: int
     decodes: bool
@@ -180,20 +180,20 @@ class _Run:
         self.buffer: deque[int] = deque()
         self.again: deque[list[int]] = deque()
         self.blocked: deque[_Job] = deque()
-        self.labelled = [0] * len(tasks.units)
+        self.labeled = [0] * len(tasks.units)
         self.left = len(tasks.units)
         self.decoding = 0
         self.idle_decoders: deque[_Actor] = deque()
-        self.idle_labellers: deque[_Actor] = deque()
+        self.idle_labelers: deque[_Actor] = deque()
         self.random = random.Random(seed)
         nodes = setting.nodes
         self.actors = [_Actor(i % nodes, True) for i in range(setting.decoders)]
-        self.actors += [_Actor(i % nodes, False) for i in range(setting.labellers)]
+        self.actors += [_Actor(i % nodes, False) for i in range(setting.labelers)]
 
     def run(self) -> Outcome:
         """Simulates until the last commit."""
         for actor in self.actors:
-            start = self.setting.decoder_start_s if actor.decodes else self.setting.labeller_start_s
+            start = self.setting.decoder_start_s if actor.decodes else self.setting.labeler_start_s
             self._join(actor, start)
         self._expect_preemption()
         while self.left and self.clock.step():
@@ -201,7 +201,7 @@ class _Run:
         return self._outcome()
 
     def _join(self, actor: _Actor, delay: float) -> None:
-        idle = self.idle_decoders if actor.decodes else self.idle_labellers
+        idle = self.idle_decoders if actor.decodes else self.idle_labelers
 
         def joins() -> None:
             idle.append(actor)
@@ -213,9 +213,9 @@ class _Run:
         """Gives everybody who is idle something to do."""
         while self.idle_decoders and self.queue:
             self._decode(self.idle_decoders.popleft(), self.queue.popleft())
-        while self.idle_labellers and (self.again or self._call_is_ready()):
+        while self.idle_labelers and (self.again or self._call_is_ready()):
             tasks = self.again.popleft() if self.again else self._next_call()
-            self._label(self.idle_labellers.popleft(), tasks)
+            self._label(self.idle_labelers.popleft(), tasks)
 
     def _call_is_ready(self) -> bool:
         waiting = len(self.buffer)
@@ -273,28 +273,28 @@ class _Run:
         if self.sums.label_from is None:
             self.sums.label_from = now
         seconds = float(sum(self.tasks.label_s[task] for task in tasks))
-        threads = self.setting.labeller_threads
+        threads = self.setting.labeler_threads
 
         def done() -> None:
             if job.alive:
-                self._labelled(job)
+                self._labeled(job)
 
         if threads is None:
             self.clock.at(now + seconds, done)
         else:
             self.clock.compute(job, seconds / threads, threads, done)
 
-    def _labelled(self, job: _Job) -> None:
+    def _labeled(self, job: _Job) -> None:
         now = self.clock.now
         self.sums.label_s += now - job.began
         self.sums.label_to = now
         for task in job.tasks:
-            self.labelled[task] += 1
+            self.labeled[task] += 1
         self.left -= len(job.tasks)
         self.sums.uncommitted += int(sum(self.tasks.units[task] for task in job.tasks))
         self._commit()
         job.actor.job = None
-        self.idle_labellers.append(job.actor)
+        self.idle_labelers.append(job.actor)
         self._dispatch()
 
     def _commit(self) -> None:
@@ -322,7 +322,7 @@ class _Run:
         self._dispatch()
 
     def _is_there(self, actor: _Actor) -> bool:
-        idle = self.idle_decoders if actor.decodes else self.idle_labellers
+        idle = self.idle_decoders if actor.decodes else self.idle_labelers
         if actor.job is None and actor in idle:
             idle.remove(actor)
             return True
@@ -341,22 +341,22 @@ class _Run:
                     self.blocked.remove(job)
             else:
                 self.again.appendleft(job.tasks)
-        start = self.setting.decoder_start_s if actor.decodes else self.setting.labeller_start_s
+        start = self.setting.decoder_start_s if actor.decodes else self.setting.labeler_start_s
         self._join(actor, self.setting.replacement_s + start)
 
     def _outcome(self) -> Outcome:
         sums, setting = self.sums, self.setting
         decoding = max(1e-9, setting.decoders * sums.end)
         label_from = sums.label_from or 0.0
-        labelling = max(1e-9, setting.labellers * (sums.label_to - label_from))
+        labeling = max(1e-9, setting.labelers * (sums.label_to - label_from))
         return Outcome(
             seconds=sums.end,
-            labelling_from=label_from,
+            labeling_from=label_from,
             decoders_busy=min(1.0, sums.decode_s / decoding),
             decoders_blocked=min(1.0, sums.blocked_s / decoding),
-            labellers_busy=min(1.0, sums.label_s / labelling),
+            labelers_busy=min(1.0, sums.label_s / labeling),
             preemptions=sums.preemptions,
             redone_units=sums.redone,
-            labelled=tuple(self.labelled),
+            labeled=tuple(self.labeled),
             task_units=self.tasks.units_per_task,
         )

@@ -43,7 +43,7 @@ def device(run: Mapping[str, Any]) -> str | None:
     return "; ".join([*run["labeler_devices"], cluster])
 
 
-def stretch(row: Mapping[str, Any]) -> str:
+def segment(row: Mapping[str, Any]) -> str:
     """Where in its recording a unit lies, such as `32 to 64 s`; nothing of a whole video."""
     if row["start_s"] is None:
         return ""

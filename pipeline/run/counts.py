@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# The columns of units/ that are counted, as far as they are there: trials have no labels.
-COUNTED = ("error_type", "duration_s", "size_bytes", "label_id", "shadow_label_id")
+# The columns of units/ that are counted, as far as they are there: sweep have no labels.
+COUNTED = ("error_type", "duration_s", "size_bytes", "label_id", "unpruned_label_id")
 
 
 @dataclass
@@ -19,9 +19,9 @@ class Counts:
     Attributes:
         units: all of them.
         failures: the failed ones by error_type.
-        seconds: length of the labelled ones.
+        seconds: length of the labeled ones.
         size_bytes: size of the files of all of them, as far as it is known.
-        shadow: those that were labelled without pruning too.
+        shadow: those that were labeled without pruning too.
         agreeing: those of the shadow sample with the same label both times.
     """
 
@@ -73,7 +73,7 @@ class Counts:
 
 def _agreement(units: pa.Table) -> tuple[int, int]:
     """Rows of the shadow sample, and those of them with the same label both times."""
-    if "shadow_label_id" not in units.column_names:
+    if "unpruned_label_id" not in units.column_names:
         return 0, 0
-    same = pc.equal(units["label_id"], units["shadow_label_id"])
-    return pc.count(units["shadow_label_id"]).as_py(), pc.sum(same, min_count=0).as_py()
+    same = pc.equal(units["label_id"], units["unpruned_label_id"])
+    return pc.count(units["unpruned_label_id"]).as_py(), pc.sum(same, min_count=0).as_py()

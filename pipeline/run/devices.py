@@ -56,5 +56,5 @@ def ran_on_gpu(attempt: Mapping[str, Any]) -> bool:
     """
     names = attempt.get(DEVICES)
     if not names:
-        return bool(attempt["labeller_gpus"] > 0)
+        return bool(attempt["labeler_gpus"] > 0)
     return any(not is_cpu_name(name) for name in names)

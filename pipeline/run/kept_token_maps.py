@@ -23,13 +23,13 @@ from workers.inference.masks import unpack_mask
 
 Mask = npt.NDArray[np.bool_]
 
-_COLUMNS = ("video_id", "unit_id", "clip", "crop", "start_s", "end_s", "kept_maps")
+_COLUMNS = ("video_id", "unit_id", "clip", "crop", "start_s", "end_s", "kept_token_maps")
 _ROWS_AT_ONCE = 4096
 _EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class KeptMaps:
+class KeptTokenMaps:
     """Which tokens were kept in V views of one video.
 
     Attributes:
@@ -50,16 +50,16 @@ class KeptMaps:
 
 
 @overload
-def read_kept_maps(output: str | Path) -> Iterator[KeptMaps]: ...
+def read_kept_token_maps(output: str | Path) -> Iterator[KeptTokenMaps]: ...
 
 
 @overload
-def read_kept_maps(output: str | Path, video_id: str) -> KeptMaps: ...
+def read_kept_token_maps(output: str | Path, video_id: str) -> KeptTokenMaps: ...
 
 
-def read_kept_maps(
+def read_kept_token_maps(
     output: str | Path, video_id: str | None = None
-) -> KeptMaps | Iterator[KeptMaps]:
+) -> KeptTokenMaps | Iterator[KeptTokenMaps]:
     """Reads the kept maps of one video, or of a whole run.
 
     Args:
@@ -69,7 +69,7 @@ def read_kept_maps(
     Returns:
         Of one video all views that were looked at, by clip and crop. Of a run an iterator that
         gives the views of one unit of work at a time, in the order of the files: a whole video, or
-        one stretch of a recording. It holds one unit and a few thousand rows in memory.
+        one segment of a recording. It holds one unit and a few thousand rows in memory.
 
     Raises:
         UsageError: there is no finished run here, no such video in it, or no label for it.
@@ -145,7 +145,7 @@ def _examples(run: RunDirectory) -> str:
     return f"{shown} and {total - _EXAMPLES:,} more" if total > _EXAMPLES else shown or "none"
 
 
-def _every_unit(run: RunDirectory, sides: list[tuple[int, int, int]]) -> Iterator[KeptMaps]:
+def _every_unit(run: RunDirectory, sides: list[tuple[int, int, int]]) -> Iterator[KeptTokenMaps]:
     for _, views in groupby(_rows(run.clips), key=lambda row: row["unit_id"]):
         yield _arrays(list(views), sides)
 
@@ -158,14 +158,14 @@ def _rows(clips: Location) -> Iterator[dict[str, Any]]:
                 yield from pa.Table.from_batches([batch]).to_pylist()
 
 
-def _arrays(rows: list[dict[str, Any]], sides: list[tuple[int, int, int]]) -> KeptMaps:
-    return KeptMaps(
+def _arrays(rows: list[dict[str, Any]], sides: list[tuple[int, int, int]]) -> KeptTokenMaps:
+    return KeptTokenMaps(
         video_id=rows[0]["video_id"],
         clips=np.array([row["clip"] for row in rows], dtype=np.int32),
         crops=np.array([row["crop"] for row in rows], dtype=np.int32),
         times=np.array([(row["start_s"], row["end_s"]) for row in rows], dtype=np.float64),
         stages=tuple(
-            np.stack([unpacked(row["kept_maps"][stage], size) for row in rows])
+            np.stack([unpacked(row["kept_token_maps"][stage], size) for row in rows])
             for stage, size in enumerate(sides)
         ),
     )

@@ -19,7 +19,7 @@ from pipeline.storage.location import Location
 
 RUN_VERSION = 1
 
-# The key of an identity by which trials of several prunings are told from labels of one.
+# The key of an identity by which sweep of several prunings are told from labels of one.
 VARIANTS = "variants"
 
 _SAVING = threading.Lock()
@@ -91,7 +91,7 @@ class RunDirectory:
         return self.run_json.exists()
 
     def check_labels(self) -> None:
-        """Refuses a folder that holds no labelling run.
+        """Refuses a folder that holds no labeling run.
 
         Raises:
             UsageError: the message says what it holds.
@@ -99,7 +99,7 @@ class RunDirectory:
         if not self.exists():
             raise UsageError(f"there is no run in {self.root.uri}: it has no run.json")
         if VARIANTS in self.load()["identity"]:
-            raise UsageError(f"{self.root.uri} holds trials of several prunings, and no labels")
+            raise UsageError(f"{self.root.uri} holds sweep of several prunings, and no labels")
 
     def check_unused(self) -> None:
         """Refuses a folder that holds another's files under the names that a run writes to.
@@ -256,7 +256,7 @@ def code_version() -> str:
         )
         return commit.stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return _version("sta-video-labelling") or "unknown"
+        return _version("sta-video-labeling") or "unknown"
 
 
 def now() -> str:

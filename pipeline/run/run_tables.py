@@ -50,7 +50,7 @@ class Evidence:
     def units(self) -> pa.Table:
         """What units/ says of every unit, and `views`, their number."""
         names = ["unit_id", "video_id", "status", "error_type", "error", "label", "flops"]
-        names += ["label_id", "shadow_label_id", "shadow_flops"]
+        names += ["label_id", "unpruned_label_id", "unpruned_flops"]
         table = _columns(self._run.units, UNITS_SCHEMA, [*names, "views.list.element.clip"])
         place = table.schema.get_field_index("views")
         counts = pc.fill_null(pc.list_value_length(table["views"]), 0)
@@ -59,7 +59,7 @@ class Evidence:
     @cached_property
     def videos(self) -> pa.Table:
         """What videos/ says of every video."""
-        names = ["video_id", "status", "flops", "clips", "units", "units_failed", "shadow_flops"]
+        names = ["video_id", "status", "flops", "clips", "units", "units_failed", "unpruned_flops"]
         return _columns(self._run.videos, VIDEOS_SCHEMA, names)
 
     @cached_property
@@ -84,15 +84,15 @@ class Evidence:
 
     @cached_property
     def clips(self) -> tuple[Ints, Ints, Ints, Ints, Flags]:
-        """(place of the unit in the manifest or -1, clip, crop, flops, whether it was labelled
+        """(place of the unit in the manifest or -1, clip, crop, flops, whether it was labeled
         without pruning too) of every view.
         """
-        names = ["unit_id", "clip", "crop", "flops", "shadow_label_id"]
+        names = ["unit_id", "clip", "crop", "flops", "unpruned_label_id"]
         ids = self.manifest["unit_id"].combine_chunks()
         parts: list[list[npt.NDArray[Any]]] = []
         for table in tables(self._run.clips, CLIPS_SCHEMA, names):
             numbers = map(_numbers, table.columns[1:4])
-            shadowed = np.asarray(pc.is_valid(table["shadow_label_id"]))
+            shadowed = np.asarray(pc.is_valid(table["unpruned_label_id"]))
             parts.append([_places(table["unit_id"], ids), *numbers, shadowed])
         if not parts:
             none = np.zeros(0, np.int64)
@@ -100,9 +100,9 @@ class Evidence:
         unit, clip, crop, flops, shadowed = (np.concatenate(p) for p in zip(*parts, strict=True))
         return unit, clip, crop, flops, shadowed
 
-    def kept_maps(self) -> Iterator[pa.Table]:
-        """video_id, flops, tokens_kept and kept_maps of the views, a few at a time."""
-        names = ["video_id", "flops", "tokens_kept", "kept_maps"]
+    def kept_token_maps(self) -> Iterator[pa.Table]:
+        """video_id, flops, tokens_kept and kept_token_maps of the views, a few at a time."""
+        names = ["video_id", "flops", "tokens_kept", "kept_token_maps"]
         for file in self._run.clips.files(".parquet"):
             with _opened(file, CLIPS_SCHEMA) as opened:
                 for batch in opened.iter_batches(batch_size=_BATCH_ROWS, columns=names):

@@ -1,4 +1,4 @@
-"""Rows of videos/ for recordings whose units are stretches: sums over units as they come."""
+"""Rows of videos/ for recordings whose units are segments: sums over units as they come."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from workers.inference.labeler import top_classes
 
 _SUMMED = (
     "flops",
-    "gpu_ms",
+    "device_ms",
     "decode_ms",
     "bytes_read",
     "frame_count",
     "lost_frames",
     "duration_s",
 )
-_SHADOW_SUMMED = ("shadow_flops", "shadow_gpu_ms")
+_SHADOW_SUMMED = ("unpruned_flops", "unpruned_device_ms")
 
 
 def has_failed(units: Any, failed: Any) -> Any:
@@ -77,7 +77,7 @@ class Recordings:
         self._open: dict[str, _Sums] = {}
 
     def add(self, units: pa.Table) -> list[dict[str, Any]]:
-        """Takes stretches (UNITS_SCHEMA); gives the rows of the recordings that are complete."""
+        """Takes segments (UNITS_SCHEMA); gives the rows of the recordings that are complete."""
         views = pc.fill_null(pc.list_value_length(units["views"]), 0).to_pylist()
         rows = []
         for unit, count in zip(units.drop_columns(["views"]).to_pylist(), views, strict=True):
@@ -95,8 +95,8 @@ class Recordings:
             "uri": unit["uri"],
             "size_bytes": unit["size_bytes"],
             "etag": unit["etag"],
-            "truth": unit["truth"],
-            "truth_id": self._places.get(unit["truth"]),
+            "ground_truth": unit["ground_truth"],
+            "ground_truth_id": self._places.get(unit["ground_truth"]),
             "clips": sums.clips,
             "attempts": sums.attempts,
             "units": sums.units,
@@ -106,7 +106,7 @@ class Recordings:
         }
         if has_failed(sums.units, sums.failed):
             (kind, words), count = sums.errors.most_common(1)[0]
-            said = f"{sums.failed} of {sums.units} stretches failed, {count} of them: {words}"
+            said = f"{sums.failed} of {sums.units} segments failed, {count} of them: {words}"
             return row | {"status": "failed", "error_type": kind, "error": said}
         assert sums.scores is not None
         ids, scores = top_classes(sums.scores / sums.clips)

@@ -1,4 +1,4 @@
-"""Reading trials as arrays, a few units at a time."""
+"""Reading sweep as arrays, a few units at a time."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ Floats = npt.NDArray[np.float32]
 
 _CHUNK_BYTES = 64 * 1024**2
 _MOST_ROWS = 4096
-_COLUMNS = ["unit_id", "video_id", "truth", "status", "trials"]
+_COLUMNS = ["unit_id", "video_id", "ground_truth", "status", "sweep"]
 
 
 @dataclass(frozen=True)
-class Trials:
+class Sweep:
     """What all variants say of some units, those that failed left out.
 
     Attributes:
         unit_ids: (n,)
         video_ids: (n,)
-        truths: (n,) the label that the input gives, None where it gives none.
+        ground_truths: (n,) the label that the input gives, None where it gives none.
         probabilities: by variant (n, views, classes), views clip by clip and crop by crop.
         flops: by variant (n,) int64 multiply-accumulates of all views.
-        gpu_ms: by variant (n,) float64 device time of all views, milliseconds.
+        device_ms: by variant (n,) float64 device time of all views, milliseconds.
         failed: units of this chunk that failed.
     """
 
     unit_ids: list[str]
     video_ids: list[str]
-    truths: list[str | None]
+    ground_truths: list[str | None]
     probabilities: dict[str, Floats]
     flops: dict[str, npt.NDArray[np.int64]]
-    gpu_ms: dict[str, npt.NDArray[np.float64]]
+    device_ms: dict[str, npt.NDArray[np.float64]]
     failed: int = 0
 
 
-def read_trials(run: RunDirectory) -> Iterator[Trials]:
-    """Everything that a finished trials run holds, in chunks of bounded size.
+def read_sweep(run: RunDirectory) -> Iterator[Sweep]:
+    """Everything that a finished sweep run holds, in chunks of bounded size.
 
     The order of the chunks and of the units in them is that of the files, which tells nothing and
     is another in another run over the same videos.
 
     Raises:
-        UsageError: the folder holds no finished trials run; said before the first chunk.
+        UsageError: the folder holds no finished sweep run; said before the first chunk.
     """
     if not run.exists() or VARIANTS not in run.load()["identity"]:
-        raise UsageError(f"there are no trials in {run.root.uri}")
+        raise UsageError(f"there are no sweep in {run.root.uri}")
     if not run.success.exists():
-        raise UsageError(f"the trials in {run.root.uri} are not finished; resume them")
+        raise UsageError(f"the sweep in {run.root.uri} are not finished; resume them")
     content = run.load()
     return _chunks(run, content)
 
 
-def _chunks(run: RunDirectory, content: dict[str, Any]) -> Iterator[Trials]:
+def _chunks(run: RunDirectory, content: dict[str, Any]) -> Iterator[Sweep]:
     names = sorted(content["identity"][VARIANTS])
     classes = len(content["model"]["labels"])
     protocol = content["identity"]["protocol"]
@@ -75,30 +75,30 @@ def _chunks(run: RunDirectory, content: dict[str, Any]) -> Iterator[Trials]:
                 yield _chunk(pa.Table.from_batches([batch]), names, views, classes)
 
 
-def _chunk(rows: pa.Table, names: list[str], views: int, classes: int) -> Trials:
+def _chunk(rows: pa.Table, names: list[str], views: int, classes: int) -> Sweep:
     good = rows.filter(pc.equal(rows["status"], "ok"))
     count = good.num_rows
-    trials = pc.list_flatten(good["trials"]).combine_chunks()
+    sweep = pc.list_flatten(good["sweep"]).combine_chunks()
     shape = (count, len(names))
-    held = _field(trials, "variant").reshape(shape)
+    held = _field(sweep, "variant").reshape(shape)
     if (held != np.array(names, dtype=object)).any():
         raise UsageError(f"the rows hold other variants than run.json, which names {names}")
-    probabilities = pc.list_flatten(pc.struct_field(trials, "probabilities"))
+    probabilities = pc.list_flatten(pc.struct_field(sweep, "probabilities"))
     said = _numbers(probabilities).reshape(*shape, views, classes)
-    flops, gpu_ms = (_field(trials, name).reshape(shape) for name in ("flops", "gpu_ms"))
-    return Trials(
+    flops, device_ms = (_field(sweep, name).reshape(shape) for name in ("flops", "device_ms"))
+    return Sweep(
         unit_ids=good["unit_id"].to_pylist(),
         video_ids=good["video_id"].to_pylist(),
-        truths=good["truth"].to_pylist(),
+        ground_truths=good["ground_truth"].to_pylist(),
         probabilities={name: said[:, place] for place, name in enumerate(names)},
         flops={name: flops[:, place] for place, name in enumerate(names)},
-        gpu_ms={name: gpu_ms[:, place] for place, name in enumerate(names)},
+        device_ms={name: device_ms[:, place] for place, name in enumerate(names)},
         failed=rows.num_rows - count,
     )
 
 
-def _field(trials: Any, name: str) -> npt.NDArray[Any]:
-    return _numbers(pc.struct_field(trials, name))
+def _field(sweep: Any, name: str) -> npt.NDArray[Any]:
+    return _numbers(pc.struct_field(sweep, name))
 
 
 def _numbers(column: Any) -> npt.NDArray[Any]:

@@ -46,12 +46,14 @@ VIDEOS_SCHEMA = pa.schema(
         *PREDICTION,
         column("clips", pa.int32(), "rows of this video in clips/ (views)"),
         column("flops", pa.int64(), "sum of flops over those rows"),
-        column("gpu_ms", pa.float64(), "sum of gpu_ms over those rows"),
+        column("device_ms", pa.float64(), "sum of device_ms over those rows"),
         *[part for part in OUTCOME if part.name in _OF_VIDEO],
-        column("units", pa.int32(), "units of the video: 1, or the stretches of a recording"),
+        column("units", pa.int32(), "units of the video: 1, or the segments of a recording"),
         column("units_failed", pa.int32(), "those of them that failed; more than half: it failed"),
-        column("truth", pa.string(), "label given in the input, null if none was"),
-        column("truth_id", pa.int32(), "index of its class; null where the model has no such"),
+        column("ground_truth", pa.string(), "label given in the input, null if none was"),
+        column(
+            "ground_truth_id", pa.int32(), "index of its class; null where the model has no such"
+        ),
         *SHADOW,
     ]
 )
@@ -71,26 +73,26 @@ class Totals:
         videos: rows of videos/.
         ok: those with labels.
         units: units of work.
-        unit_failures: number of failed units by reason, those of labelled recordings included.
+        unit_failures: number of failed units by reason, those of labeled recordings included.
         failures: number of failed videos by reason.
         examples: (video_id, error) of a few failures by reason.
         clips: rows of clips/.
         flops: multiply-accumulates of all views.
-        gpu_ms: device time of all views, milliseconds.
+        device_ms: device time of all views, milliseconds.
         decode_ms: CPU time of fetching and decoding, milliseconds.
         bytes_read: bytes read from storage.
-        video_seconds: length of the labelled videos.
-        damaged: labelled videos that lost frames to damage.
-        judged: labelled videos whose true label is a class of the model.
-        right: those labelled truly.
-        unknown_truths: labelled videos whose true label is none of the model's classes.
+        video_seconds: length of the labeled videos.
+        damaged: labeled videos that lost frames to damage.
+        judged: labeled videos whose true label is a class of the model.
+        right: those labeled truly.
+        unknown_ground_truths: labeled videos whose true label is none of the model's classes.
         unknown_examples: a few of those labels.
-        shadow_units: units that were labelled without pruning too.
-        shadow_agreeing: those of them with the same label both times.
-        shadow_views: views of those units that were looked at; the unpruned model sees all.
-        shadow_views_agreeing: those of them with the same label both times.
-        shadow_flops: multiply-accumulates of the labelling without pruning, beside flops.
-        shadow_gpu_ms: its device time, milliseconds, beside gpu_ms.
+        unpruned_units: units that were labeled without pruning too.
+        unpruned_agreeing: those of them with the same label both times.
+        unpruned_views: views of those units that were looked at; the unpruned model sees all.
+        unpruned_views_agreeing: those of them with the same label both times.
+        unpruned_flops: multiply-accumulates of the labeling without pruning, beside flops.
+        unpruned_device_ms: its device time, milliseconds, beside device_ms.
     """
 
     videos: int = 0
@@ -101,21 +103,21 @@ class Totals:
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     clips: int = 0
     flops: int = 0
-    gpu_ms: float = 0.0
+    device_ms: float = 0.0
     decode_ms: float = 0.0
     bytes_read: int = 0
     video_seconds: float = 0.0
     damaged: int = 0
     judged: int = 0
     right: int = 0
-    unknown_truths: int = 0
+    unknown_ground_truths: int = 0
     unknown_examples: list[str] = field(default_factory=list)
-    shadow_units: int = 0
-    shadow_agreeing: int = 0
-    shadow_views: int = 0
-    shadow_views_agreeing: int = 0
-    shadow_flops: int = 0
-    shadow_gpu_ms: float = 0.0
+    unpruned_units: int = 0
+    unpruned_agreeing: int = 0
+    unpruned_views: int = 0
+    unpruned_views_agreeing: int = 0
+    unpruned_flops: int = 0
+    unpruned_device_ms: float = 0.0
 
     def add_units(self, units: pa.Table) -> None:
         """Adds a part of units/."""
@@ -123,13 +125,13 @@ class Totals:
         for each in units["error_type"].drop_null().value_counts().to_pylist():
             reason = each["values"]
             self.unit_failures[reason] = self.unit_failures.get(reason, 0) + each["counts"]
-        shadow = units.filter(pc.is_valid(units["shadow_label_id"]))
-        self.shadow_units += shadow.num_rows
-        self.shadow_agreeing += _agreeing(shadow["label_id"], shadow["shadow_label_id"])
+        shadow = units.filter(pc.is_valid(units["unpruned_label_id"]))
+        self.unpruned_units += shadow.num_rows
+        self.unpruned_agreeing += _agreeing(shadow["label_id"], shadow["unpruned_label_id"])
         views = pc.list_flatten(shadow["views"])
-        self.shadow_views += len(views)
-        self.shadow_views_agreeing += _agreeing(
-            pc.struct_field(views, "label_id"), pc.struct_field(views, "shadow_label_id")
+        self.unpruned_views += len(views)
+        self.unpruned_views_agreeing += _agreeing(
+            pc.struct_field(views, "label_id"), pc.struct_field(views, "unpruned_label_id")
         )
 
     def add(self, videos: pa.Table) -> None:
@@ -145,18 +147,18 @@ class Totals:
                 examples.append((row["video_id"], row["error"]))
         self.clips += _sum(videos["clips"])
         self.flops += _sum(videos["flops"])
-        self.gpu_ms += _sum(videos["gpu_ms"])
+        self.device_ms += _sum(videos["device_ms"])
         self.decode_ms += _sum(videos["decode_ms"])
         self.bytes_read += _sum(videos["bytes_read"])
-        self.shadow_flops += _sum(videos["shadow_flops"])
-        self.shadow_gpu_ms += _sum(videos["shadow_gpu_ms"])
+        self.unpruned_flops += _sum(videos["unpruned_flops"])
+        self.unpruned_device_ms += _sum(videos["unpruned_device_ms"])
         self.video_seconds += _sum(ok["duration_s"])
         self.damaged += _sum(pc.greater(ok["lost_frames"], 0))
-        judged = ok.filter(pc.is_valid(ok["truth_id"]))
+        judged = ok.filter(pc.is_valid(ok["ground_truth_id"]))
         self.judged += judged.num_rows
-        self.right += _sum(pc.equal(judged["truth"], judged["label"]))
-        unknown = unknown_truths(ok)
-        self.unknown_truths += len(unknown)
+        self.right += _sum(pc.equal(judged["ground_truth"], judged["label"]))
+        unknown = unknown_ground_truths(ok)
+        self.unknown_ground_truths += len(unknown)
         known = self.unknown_examples
         known += [name for name in unknown.unique().to_pylist() if name not in known]
         del known[_EXAMPLES:]
@@ -189,10 +191,10 @@ def build_tables(run: RunDirectory) -> Totals:
             totals.add_units(units)
             clips.write(_clips(units))
             whole = pc.is_null(units["start_s"])
-            stretches = units.filter(pc.invert(whole))
+            segments = units.filter(pc.invert(whole))
             parts = [_videos(units.filter(whole), classes)]
-            if stretches.num_rows:
-                rows = recordings.add(stretches)
+            if segments.num_rows:
+                rows = recordings.add(segments)
                 parts.append(pa.Table.from_pylist(rows, schema=VIDEOS_SCHEMA))
             for part in parts:
                 totals.add(part)
@@ -236,16 +238,18 @@ def _clips(units: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=CLIPS_SCHEMA)
 
 
-def unknown_truths(videos: pa.Table | pa.RecordBatch) -> Any:
+def unknown_ground_truths(videos: pa.Table | pa.RecordBatch) -> Any:
     """The true labels of rows of videos/ that are none of the model's classes."""
-    strange = pc.and_(pc.is_valid(videos["truth"]), pc.is_null(videos["truth_id"]))
-    return videos["truth"].filter(strange)
+    strange = pc.and_(pc.is_valid(videos["ground_truth"]), pc.is_null(videos["ground_truth_id"]))
+    return videos["ground_truth"].filter(strange)
 
 
 def _videos(units: pa.Table, classes: Sequence[str]) -> pa.Table:
     """One row per video, from units that are whole videos."""
     made = {
-        "truth_id": pc.index_in(units["truth"], value_set=pa.array(classes, pa.string())),
+        "ground_truth_id": pc.index_in(
+            units["ground_truth"], value_set=pa.array(classes, pa.string())
+        ),
         "clips": pc.fill_null(pc.list_value_length(units["views"]), 0),
         "units": pa.repeat(1, units.num_rows),
         "units_failed": pc.equal(units["status"], "failed").cast(pa.int32()),

@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Spared:
-    """How much of a full labelling a run with a policy took.
+    """How much of a full labeling a run with a policy took.
 
     Attributes:
-        videos: labelled.
+        videos: labeled.
         looked: views that were looked at.
         of: views that the protocol has of each video.
         flops: multiply-accumulates of the views that were looked at.

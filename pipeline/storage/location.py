@@ -186,7 +186,7 @@ class Location:
         """Writes the file here unless there is one; of several at once, one alone gets True.
 
         In object storage this asks for conditional writes (If-None-Match), which AWS, Ceph and
-        MinIO have. The content must be the caller's own: by it a write is recognised whose answer
+        MinIO have. The content must be the caller's own: by it a write is recognized whose answer
         was lost and which was made again.
         """
         if self.is_s3:

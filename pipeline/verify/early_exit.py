@@ -13,7 +13,7 @@ from pipeline.early_exit.budget import policies_by_slice
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_tables import Evidence, tables
 from pipeline.run.slices import slice_numbers
-from workers.inference.early_exit import ViewPolicy
+from workers.inference.early_exit import EarlyExit
 from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
 
@@ -37,21 +37,21 @@ def looked_at(run: RunDirectory, evidence: Evidence, content: dict[str, Any]) ->
     """
     protocol = content["identity"]["protocol"]
     slices, policies = policies_by_slice(content)
-    order = Protocol(**protocol).look_order
+    order = Protocol(**protocol).views_in_order
     places = np.empty(len(order), np.int64)
     places[[clip * protocol["crops"] + crop for clip, crop in order]] = np.arange(len(order))
     for units in tables(run.units, UNITS_SCHEMA, _COLUMNS):
-        labelled = units.filter(pc.is_valid(units["views"])).combine_chunks()
-        numbers = slice_numbers(labelled["unit_id"].to_pylist(), slices)
-        wrong = _misplaced(labelled, protocol, places)
+        labeled = units.filter(pc.is_valid(units["views"])).combine_chunks()
+        numbers = slice_numbers(labeled["unit_id"].to_pylist(), slices)
+        wrong = _misplaced(labeled, protocol, places)
         for number in np.unique(numbers).tolist():
             mine = np.flatnonzero(numbers == number)
             if number < len(policies):
-                wrong[mine] |= _misjudged(labelled.take(mine), policies[number], len(order))
+                wrong[mine] |= _misjudged(labeled.take(mine), policies[number], len(order))
             else:
                 wrong[mine] = True
         if wrong.any():
-            return _named(labelled["unit_id"].filter(pa.array(wrong)))
+            return _named(labeled["unit_id"].filter(pa.array(wrong)))
     return _clips(evidence, protocol, places)
 
 
@@ -72,7 +72,7 @@ def _numbers(clip: Ints, crop: Ints, protocol: dict[str, Any]) -> tuple[Ints, Fl
     return np.where(known, clip * protocol["crops"] + crop, 0), known
 
 
-def _misjudged(units: pa.Table, policy: ViewPolicy, views: int) -> Flags:
+def _misjudged(units: pa.Table, policy: EarlyExit, views: int) -> Flags:
     """(n,) whether a unit's leads do not end where the policy is content, or not in its scores."""
     counts = np.asarray(pc.list_value_length(units["views"]))
     said = np.asarray(pc.fill_null(pc.list_value_length(units["leads"]), 0))
@@ -81,7 +81,7 @@ def _misjudged(units: pa.Table, policy: ViewPolicy, views: int) -> Flags:
     leads = np.asarray(pc.list_flatten(units["leads"]), np.float64)
     ends = np.cumsum(counts)
     seen = np.arange(len(leads)) - np.repeat(ends - counts, counts) + 1
-    settled = policy.are_settled(leads, seen=seen, views=views)
+    settled = policy.should_stop_each(leads, seen=seen, views=views)
     is_last = seen == np.repeat(counts, counts)
     astray = np.bincount(
         np.repeat(np.arange(len(units)), counts), settled != is_last, minlength=len(units)

@@ -64,7 +64,7 @@ def verify(run: RunDirectory) -> list[Check]:
         "videos: as declared, one row per video, in the state of its units",
         lambda: _videos(evidence),
     )
-    check("clips: as declared, the views of every labelled unit", lambda: _clips(evidence, content))
+    check("clips: as declared, the views of every labeled unit", lambda: _clips(evidence, content))
     if "policy" in content["identity"]:
         check(
             "views: looked at in their order, until the policy called the label settled",
@@ -72,7 +72,7 @@ def verify(run: RunDirectory) -> list[Check]:
         )
     check("clips: bits in the kept maps are the tokens kept", lambda: _maps(evidence, content))
     check(
-        "shadow: labelled without pruning is who belongs to the sample, at its cost",
+        "shadow: labeled without pruning is who belongs to the sample, at its cost",
         lambda: _shadow(evidence, content),
     )
     check("FLOPs: units, clips and videos add up to the same", lambda: _flops(evidence))
@@ -109,11 +109,11 @@ def _units(evidence: Evidence) -> str | None:
 def _outcomes(evidence: Evidence) -> str | None:
     units = evidence.units
     reasons = pa.array([str(reason) for reason in ErrorType])
-    labelled = pc.and_(pc.equal(units["status"], "ok"), pc.is_valid(units["label"]))
+    labeled = pc.and_(pc.equal(units["status"], "ok"), pc.is_valid(units["label"]))
     known = pc.is_in(units["error_type"], value_set=reasons)
     said = pc.fill_null(pc.greater(pc.utf8_length(units["error"]), 0), False)
     failed = pc.and_(pc.equal(units["status"], "failed"), pc.and_(known, said))
-    neither = pc.invert(pc.fill_null(pc.or_(labelled, failed), False))
+    neither = pc.invert(pc.fill_null(pc.or_(labeled, failed), False))
     wrong = units["unit_id"].filter(neither)
     return f"{len(wrong)} units are neither{_such(wrong)}" if len(wrong) else None
 
@@ -228,11 +228,11 @@ def _outside(
 
 def _maps(evidence: Evidence, content: dict[str, Any]) -> str | None:
     model = content["model"]
-    for table in evidence.kept_maps():
+    for table in evidence.kept_token_maps():
         other = pc.any(pc.not_equal(table["flops"], model["flops_per_view"])).as_py()
         if other and not model["flops_follow_clip"]:
             return f"a view did not cost the {model['flops_per_view']} FLOPs of this run"
-        maps = table["kept_maps"].combine_chunks()
+        maps = table["kept_token_maps"].combine_chunks()
         kept = table["tokens_kept"].combine_chunks()
         if not pc.list_value_length(maps).equals(pc.list_value_length(kept)):
             return "a view has another number of maps than of stages"
@@ -257,21 +257,21 @@ def _bits(packed: pa.BinaryArray) -> npt.NDArray[np.int64]:
 
 
 def _shadow(evidence: Evidence, content: dict[str, Any]) -> str | None:
-    """Whether units outside the sample were labelled, or some within were not."""
+    """Whether units outside the sample were labeled, or some within were not."""
     share, units = content["identity"].get("shadow", 0.0), evidence.units
-    labelled = np.asarray(pc.is_valid(units["shadow_label_id"]))
+    labeled = np.asarray(pc.is_valid(units["unpruned_label_id"]))
     chosen = np.asarray(pc.equal(units["status"], "ok"))
     within = [in_sample(unit_id, share) for unit_id in units["unit_id"].to_pylist()]
     chosen = chosen & np.array(within, dtype=np.bool_)
-    names = units["unit_id"].filter(pa.array(labelled != chosen))
+    names = units["unit_id"].filter(pa.array(labeled != chosen))
     if len(names):
         return f"{len(names)} units were, and do not, or the other way round{_such(names)}"
     dense = content["model"].get("flops_per_view_unpruned", 0)
-    cost = pc.fill_null(units["shadow_flops"], 0).to_numpy()
-    looked_at = np.where(labelled, np.asarray(units["views"], np.int64), 0)
+    cost = pc.fill_null(units["unpruned_flops"], 0).to_numpy()
+    looked_at = np.where(labeled, np.asarray(units["views"], np.int64), 0)
     # A policy spares the pruned model views, and not the one that it is compared with.
     protocol = content["identity"]["protocol"]
-    every = np.where(labelled, protocol["clips"] * protocol["crops"], 0)
+    every = np.where(labeled, protocol["clips"] * protocol["crops"], 0)
     views = every if "policy" in content["identity"] else looked_at
     names = units["unit_id"].filter(pa.array(cost != views * dense))
     if len(names):
@@ -291,7 +291,7 @@ def _shadow_elsewhere(
         return f"in clips/ {len(names)} units have other views in the sample{_such(names)}"
     count = len(evidence.video_ids)
     in_units = sum_by(np.where(rows >= 0, evidence.video_of_unit[rows], -1), cost, count)
-    said = np.asarray(pc.fill_null(evidence.videos["shadow_flops"], 0))
+    said = np.asarray(pc.fill_null(evidence.videos["unpruned_flops"], 0))
     names = evidence.video_ids.filter(
         pa.array(in_units != sum_by(evidence.video_rows, said, count))
     )
@@ -323,14 +323,14 @@ def _totals(evidence: Evidence, content: dict[str, Any]) -> str | None:
         return "there are none: the run is not finished"
     states = Counter(evidence.videos["status"].to_pylist())
     units = evidence.units
-    same = pc.equal(units["label_id"], units["shadow_label_id"])
+    same = pc.equal(units["label_id"], units["unpruned_label_id"])
     found = {
         "videos": len(pc.unique(evidence.videos["video_id"])),
         "ok": states["ok"],
         "flops": exact_sum(np.asarray(pc.fill_null(evidence.videos["flops"], 0))),
-        "shadow_units": pc.count(units["shadow_label_id"]).as_py(),
-        "shadow_agreeing": pc.sum(same, min_count=0).as_py(),
-        "shadow_flops": exact_sum(np.asarray(pc.fill_null(units["shadow_flops"], 0))),
+        "unpruned_units": pc.count(units["unpruned_label_id"]).as_py(),
+        "unpruned_agreeing": pc.sum(same, min_count=0).as_py(),
+        "unpruned_flops": exact_sum(np.asarray(pc.fill_null(units["unpruned_flops"], 0))),
     }
     said = {name: totals[name] for name in found}
     return None if found == said else f"it says {json.dumps(said)}, the tables {json.dumps(found)}"
@@ -347,6 +347,6 @@ def report(checks: list[Check]) -> str:
     lines.append(f"{wrong} of {len(checks)} checks failed" if wrong else "The run is whole.")
     if wrong:
         lines.append(
-            "To mend it: delete OUTPUT/_SUCCESS if it is there and run the labelling command again."
+            "To mend it: delete OUTPUT/_SUCCESS if it is there and run the labeling command again."
         )
     return "\n".join(lines)

@@ -135,7 +135,7 @@ LAYOUTS = (
 )
 
 
-def recognise(names: Collection[str]) -> Layout | None:
+def recognize(names: Collection[str]) -> Layout | None:
     """The layout that these parameter names belong to, None if it is no known one.
 
     The names are those that `unwrapped` gives.
@@ -246,7 +246,7 @@ def to_our_names(raw: Mapping[str, Tensor], shown: str) -> tuple[Layout, dict[st
 
 def renamed(found: Unwrapped, shown: str) -> tuple[Layout, dict[str, Tensor]]:
     """`to_our_names` of parameters whose prefixes are off."""
-    layout = recognise(found.tensors)
+    layout = recognize(found.tensors)
     if layout is None:
         if found.pretrained:
             raise CheckpointError(_not_fine_tuned(shown))

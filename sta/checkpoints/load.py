@@ -34,7 +34,7 @@ _OURS = "sta.architecture"
 _SHAPE = "sta.shape"
 _LABELS = "sta.checkpoints.labels"
 _ORIGIN = "sta.origin"
-_LICENCE = "sta.licence"
+_LICENCE = "sta.license"
 _SOURCE = "sta.source_fingerprint"
 _LFS_POINTER = b"version https://git-lfs"
 
@@ -77,8 +77,8 @@ def load_model(
     """
     weights = read_weights(source, patient=patient)
     model = build_model(weights, pruning=pruning, architecture=architecture, labels=labels)
-    if weights.licence:
-        _say(f"{weights.shown}: license {weights.licence}")
+    if weights.license:
+        _say(f"{weights.shown}: license {weights.license}")
     return model
 
 
@@ -126,7 +126,7 @@ def save_checkpoint(
     labels: list[str] | tuple[str, ...],
     origin: str,
     dtype: torch.dtype = torch.float32,
-    licence: str = "",
+    license: str = "",
     source_fingerprint: str = "",
 ) -> None:
     """Writes a model as safetensors with its shape, labels and origin in the metadata.
@@ -137,7 +137,7 @@ def save_checkpoint(
         labels: class names in the order of the head.
         origin: where the weights came from.
         dtype: of the parameters in the file.
-        licence: of the weights, "" for those made by this package.
+        license: of the weights, "" for those made by this package.
         source_fingerprint: of the checkpoint that the weights were read from, if they were.
 
     Raises:
@@ -156,7 +156,7 @@ def save_checkpoint(
     }
     if differs := _differing(model):
         metadata[_SHAPE] = json.dumps(differs)
-    metadata |= {_LICENCE: licence} if licence else {}
+    metadata |= {_LICENCE: license} if license else {}
     metadata |= {_SOURCE: source_fingerprint} if source_fingerprint else {}
     save_file(tensors, str(path), metadata=metadata)
 
@@ -201,7 +201,7 @@ def read_weights(source: str | Path, *, patient: bool = False) -> Weights:
         labels=labels,
         fingerprint=_fingerprint([file.path for file in located.files]),
         origin=metadata.get(_ORIGIN, located.origin),
-        licence=metadata.get(_LICENCE, "") if ours else _license(metadata, located, config),
+        license=metadata.get(_LICENCE, "") if ours else _license(metadata, located, config),
         shown=shown,
         config=config,
         preprocessor=(preprocessor, _shown(preprocessor, located)) if preprocessor else None,

@@ -54,7 +54,7 @@ class Weights:
         fingerprint: "sha256:" and the digest of the weight file; of several files, the digest of
             what `sha256sum` prints for their sorted digests, one per line.
         origin: where the weights came from, without credentials.
-        licence: where one is stated, and by what; "" elsewhere.
+        license: where one is stated, and by what; "" elsewhere.
         shown: what messages call the checkpoint.
         config: what a configuration beside or in the file says of the model.
         preprocessor: preprocessor_config.json beside the weights, and what messages call it.
@@ -71,7 +71,7 @@ class Weights:
     labels: tuple[str, ...]
     fingerprint: str
     origin: str
-    licence: str
+    license: str
     shown: str
     config: ConfigFile | None = None
     preprocessor: tuple[Path, str] | None = None

@@ -121,7 +121,7 @@ class VideoModel(nn.Module):
         """Classifies clips.
 
         Args:
-            clips: (B, 3, T, H, W) float, normalised, of the size in `config`.
+            clips: (B, 3, T, H, W) float, normalized, of the size in `config`.
 
         Returns:
             Logits and kept masks.
@@ -173,7 +173,7 @@ class MLP(nn.Module):
         return out
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Random weights of a model that is made from scratch."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)

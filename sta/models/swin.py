@@ -13,7 +13,7 @@ from sta.models.base import (
     ModelOutput,
     VideoModel,
     check_input_size,
-    initialise,
+    initialize,
     project_tubes,
 )
 from sta.models.swin_attention import FilledWindows, WindowAttention, filled_windows
@@ -102,7 +102,7 @@ class SwinConfig:
 
 
 class PatchEmbed(nn.Module):
-    """Tubes of (tubelet, patch, patch) pixels to normalised tokens (B, n_t, h, w, width)."""
+    """Tubes of (tubelet, patch, patch) pixels to normalized tokens (B, n_t, h, w, width)."""
 
     def __init__(self, config: SwinConfig) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class Block(nn.Module):
             x: tokens in the order of their places.
             windows: who attends to whom.
             similarity: "q", "k" or "v" for that projection averaged over heads, "ffn" for the
-                normalised input of the MLP, None for nothing.
+                normalized input of the MLP, None for nothing.
         """
         attended, qkv = self.attn(self.norm1(x), windows)
         x = x + attended
@@ -256,7 +256,7 @@ class VideoSwin(VideoModel):
             side = config.stage_grid(stage.block)[1:]
             fixed = fixed_kept(self.pruning, stage, side=side)
             self.register_buffer(f"fixed_kept_{stage.block}", fixed, persistent=False)
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, clips: Tensor) -> ModelOutput:
         """Classifies clips; see `VideoModel.forward`."""

@@ -14,7 +14,7 @@ from sta.models.base import (
     ModelOutput,
     VideoModel,
     check_input_size,
-    initialise,
+    initialize,
     project_tubes,
 )
 from sta.pruning import Pruning, Stage, vit_stages
@@ -160,7 +160,7 @@ class Block(nn.Module):
         Args:
             x: tokens.
             similarity: "q", "k" or "v" for that projection averaged over heads, "ffn" for the
-                normalised input of the MLP, None for nothing.
+                normalized input of the MLP, None for nothing.
         """
         attended, qkv = self.attn(self.norm1(x))
         x = x + attended
@@ -203,7 +203,7 @@ class VisionTransformer(VideoModel):
         for stage in self.stages:
             fixed = fixed_kept(self.pruning, stage, side=self._side_of(stage))
             self.register_buffer(f"fixed_kept_{stage.block}", fixed, persistent=False)
-        self.apply(initialise)
+        self.apply(initialize)
 
     def _side_of(self, stage: Stage) -> tuple[int, int] | None:
         whole_frame = stage.tokens == self.config.grid[1]

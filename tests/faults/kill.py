@@ -30,12 +30,12 @@ from tests.faults.archive import make_archive, make_checkpoint
 from tests.processes import descendants, kill
 
 JOBS = Path(__file__).parents[2] / "jobs"
-TARGETS = ("driver", "child", "decoder", "labeller", "node")
+TARGETS = ("driver", "child", "decoder", "labeler", "node")
 # How they show in command lines; Ray names its actors' processes after the graph's steps.
 _SIGNS = {
     "child": "workers.decoding.child",
     "decoder": "DecodeActor",
-    "labeller": "LabelActor",
+    "labeler": "LabelActor",
 }
 _MOST_STARTS = 6
 _PATIENCE_S = 400.0
@@ -102,7 +102,7 @@ def run_round(scene: Scene, target: str, seed: int, folder: Path) -> Outcome:
                 continue
             if code == 0:
                 return Outcome(target, seed, kills, starts, _problem(scene, output))
-            if target in ("child", "decoder", "labeller"):
+            if target in ("child", "decoder", "labeler"):
                 last = (said.splitlines() or [""])[-1]
                 return Outcome(target, seed, kills, starts, f"the job ended with {code}: {last}")
     return Outcome(target, seed, kills, starts, "the command did not come to an end")
@@ -190,7 +190,7 @@ def _content(output: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for table, changing in (("videos", ["decode_ms", "attempts", "bytes_read"]), ("clips", [])):
         read = pq.read_table(output / table, partitioning=None)
-        read = read.drop_columns(["gpu_ms", *changing])
+        read = read.drop_columns(["device_ms", *changing])
         rows += sorted(read.to_pylist(), key=repr)
     return rows
 

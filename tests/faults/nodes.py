@@ -24,7 +24,7 @@ from tests.faults.network import Host
 
 ROOT = Path(__file__).resolve().parents[2]
 _PORT = 6379
-_SIGNS = {"decoders": "workers.decoding.child", "labellers": "LabelActor)"}
+_SIGNS = {"decoders": "workers.decoding.child", "labelers": "LabelActor)"}
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Node:
         return self._process is not None and self._process.poll() is None
 
     def actors(self) -> str:
-        """Which actors run here, such as "2 decoders, 1 labellers"."""
+        """Which actors run here, such as "2 decoders, 1 labelers"."""
         lines = self.host.processes().values()
         counts = {kind: sum(sign in line for line in lines) for kind, sign in _SIGNS.items()}
         return ", ".join(f"{count} {kind}" for kind, count in counts.items())

@@ -1,10 +1,10 @@
-"""Cut the network between two hosts in the middle of a labelling job, and check every row.
+"""Cut the network between two hosts in the middle of a labeling job, and check every row.
 
 ``python -m tests.faults.two_hosts [--cut-seconds 60] [--videos 80] [--seed 0]``. Needs root and
 iproute2 (the command ``ip``) on Linux, and some minutes; it is no part of the test suite.
 
 Two network namespaces are the hosts. One runs Ray's head and the job, the other a second node. As
-soon as a part of the archive is labelled, the second host's cable is pulled for so many seconds.
+soon as a part of the archive is labeled, the second host's cable is pulled for so many seconds.
 Whoever runs a cluster starts a node again that has ended, and a job that has failed; so does this.
 At the end it says what happened, and whether every unit has its row exactly once: exit code 0 or 1.
 All processes, both namespaces and all files are removed, but for those of ``--keep``.
@@ -75,7 +75,7 @@ def make_archive(drill: Drill) -> None:
     """Videos that take some tenths of a second to decode, and a model of random weights.
 
     A transport stream is decoded from start to end, which keeps the decoders busy for about as long
-    as the labellers. Five are made, and the others are their copies.
+    as the labelers. Five are made, and the others are their copies.
     """
     import torch
 
@@ -95,7 +95,7 @@ def make_archive(drill: Drill) -> None:
 
 
 def start_job(drill: Drill, head: Node) -> subprocess.Popen[bytes]:
-    """The labelling job on the first host, its words in job.log."""
+    """The labeling job on the first host, its words in job.log."""
     arguments = [drill.archive, drill.output, "--checkpoint", drill.work / "random.safetensors"]
     arguments += ["--views", "4x1"]
     with open(drill.work / "job.log", "ab") as log:

@@ -93,9 +93,9 @@ def test_the_command_is_one_that_the_job_understands_and_its_groups_can_hold(man
     assert (asked.max_cpus, asked.max_gpus or 0) == (cpus, gpus)
     low, _, high = (asked.decoders or "1").partition(":")
     pools = plan_pools(
-        cpus=cpus, gpus=gpus, decoders=(int(low), int(high or low)), labellers=asked.labelers
+        cpus=cpus, gpus=gpus, decoders=(int(low), int(high or low)), labelers=asked.labelers
     )
-    assert pools.labellers == (asked.labelers or 1)
+    assert pools.labelers == (asked.labelers or 1)
 
 
 @everywhere
@@ -195,7 +195,7 @@ def test_the_submitter_may_create_ray_jobs_and_nothing_more(manifests):
 
 
 @needs_kustomize
-def test_gpu_machines_are_asked_for_by_the_labelling_group_alone():
+def test_gpu_machines_are_asked_for_by_the_labeling_group_alone():
     head, decode, label = groups(lambda: overlay("prod"))
     assert "nvidia.com/gpu" not in container(head)["resources"]["limits"]
     assert "nvidia.com/gpu" not in container(decode)["resources"]["limits"]

@@ -129,7 +129,7 @@ def test_the_night_of_prod_goes_through_kueue_and_is_what_kuberay_accepts():
     labels, annotations = (submit_nightly.pairs(env[each]) for each in ("LABELS", "ANNOTATIONS"))
     night = submit_nightly.nightly(only(found, "RayJob"), "2026-11-25", labels, annotations)
     jsonschema.validate(night, crd_schema("rayjobs"))
-    assert night["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "nightly-labelling"
+    assert night["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "nightly-labeling"
     # Kueue refuses RayJobs that scale by themselves and do not say this.
     assert night["metadata"]["annotations"] == {"kueue.x-k8s.io/elastic-job": "true"}
     assert len(night["metadata"]["name"]) <= 47  # KubeRay adds suffixes of its own

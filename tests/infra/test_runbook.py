@@ -11,7 +11,7 @@ from pipeline.labeling.flags import parser
 from tests.infra.manifests import ROOT
 from tests.scale.many_gpus import Inputs, fewest_runs, night, table
 from workers.decoding import DecodeLimits
-from workers.inference.labeler import LabellerConfig
+from workers.inference.labeler import LabelerConfig
 from workers.sampling import protocol
 
 TEXT = (ROOT / "infra" / "README.md").read_text()
@@ -39,8 +39,8 @@ def rows_per_file(units):
         protocol=protocol("videomae-k400", size=224),
         decoder="pyav",
         limits=DecodeLimits(),
-        labeller=LabellerConfig(checkpoint="demo"),
-        pools=plan_pools(cpus=156, gpus=16, decoders=(150, 150), labellers=16),
+        labeler=LabelerConfig(checkpoint="demo"),
+        pools=plan_pools(cpus=156, gpus=16, decoders=(150, 150), labelers=16),
         units=units,
     )
     # A file is closed by the block that reaches its least number of rows.
@@ -100,7 +100,7 @@ def test_every_path_and_program_that_it_names_exists():
         assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
 
 
-def test_every_flag_of_the_labelling_jobs_that_it_names_exists():
+def test_every_flag_of_the_labeling_jobs_that_it_names_exists():
     known = parser("k400").format_help()
     for flag in (
         "--max-cpus",

@@ -15,7 +15,7 @@ JOBS = Path(__file__).parents[2] / "jobs"
 
 # Jobs that have parts, each with flags of its own.
 PARTS = {
-    "benchmark": ("model", "decode", "labeller", "pipeline"),
+    "benchmark": ("model", "decode", "labeler", "pipeline"),
     "reproduce": ("tables", "trajectory", "gradnorm"),
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.early_exit import PolicyFile
+from pipeline.early_exit import EarlyExitFile
 from pipeline.lab.early_exit.command import main
 from pipeline.lab.early_exit.flags import DEMO_VIDEOS, parser
 from pipeline.storage.location import Location
@@ -48,13 +48,13 @@ def calibrated(archive, random_checkpoint, tmp_path_factory):
     return done.stdout, place
 
 
-def test_policy_report_and_trials_lie_beside_each_other(calibrated):
+def test_policy_report_and_sweep_lie_beside_each_other(calibrated):
     said, place = calibrated
-    policy = PolicyFile.read(Location.of(str(place)))
+    policy = EarlyExitFile.read(Location.of(str(place)))
     assert policy.videos == VIDEOS
     assert policy.point.low >= 0.5
     assert (policy.pruning["r"], policy.pruning["direction"]) == (16, "FFF")
-    assert (place.parent / "policy-trials" / "_SUCCESS").exists()
+    assert (place.parent / "policy-sweep" / "_SUCCESS").exists()
     assert "Label by this policy with" in place.with_suffix(".html").read_text()
     assert "the label of all 6 views for 50 % of videos at least" in said
     assert "6 videos (1 more failed)" in said
@@ -69,23 +69,23 @@ def test_the_printed_command_labels_by_the_policy(calibrated, archive, tmp_path)
     done = run("label_k400.py", *[places.get(word, word) for word in words[2:]], "--gallery", "0")
     assert done.returncode == 0, done.stderr
     identity = json.loads((tmp_path / "labels" / "run.json").read_text())["identity"]
-    assert identity["policy"]["margin"] == PolicyFile.read(Location.of(str(place))).margin
+    assert identity["policy"]["margin"] == EarlyExitFile.read(Location.of(str(place))).margin
 
 
-def test_another_promise_on_the_same_trials_labels_nothing_anew(
+def test_another_promise_on_the_same_sweep_labels_nothing_anew(
     calibrated, archive, random_checkpoint
 ):
     _, place = calibrated
-    trials = place.parent / "policy-trials"
-    before = {file: file.stat().st_mtime_ns for file in trials.rglob("*.parquet")}
+    sweep = place.parent / "policy-sweep"
+    before = {file: file.stat().st_mtime_ns for file in sweep.rglob("*.parquet")}
     other = place.with_name("other.json")
     done = run(
-        "calibrate.py", archive, other, "--checkpoint", random_checkpoint, "--trials", trials,
+        "calibrate.py", archive, other, "--checkpoint", random_checkpoint, "--sweep", sweep,
         "--views", "2x3", "--r", "16", "--direction", "FFF", "--agreement", "0.3",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert PolicyFile.read(Location.of(str(other))).agreement == 0.3
-    assert {file: file.stat().st_mtime_ns for file in trials.rglob("*.parquet")} == before
+    assert EarlyExitFile.read(Location.of(str(other))).agreement == 0.3
+    assert {file: file.stat().st_mtime_ns for file in sweep.rglob("*.parquet")} == before
 
 
 def refused(capsys, *arguments):
@@ -137,6 +137,6 @@ def test_a_policy_that_a_submitted_job_would_lose_is_refused(tmp_path, monkeypat
     unpacked = tmp_path / "working_dir_files" / "_ray_pkg_1"
     unpacked.mkdir(parents=True)
     monkeypatch.chdir(unpacked)
-    for names in (["policy.json"], ["/x/policy.json", "--trials", "trials"]):
+    for names in (["policy.json"], ["/x/policy.json", "--sweep", "sweep"]):
         assert main(["/x", *names, "--checkpoint", "demo", *HALF]) == 2
         assert "is relative to the folder that Ray unpacked" in capsys.readouterr().err

@@ -43,7 +43,7 @@ def test_the_file_loads_to_the_same_bits_and_labels(hub_folder, tmp_path, model,
     said = metadata(dest)
     assert said["sta.origin"] == str(hub_folder)
     assert said["sta.source_fingerprint"] == source.fingerprint
-    assert said["sta.licence"] == "cc-by-nc-4.0 (stated in README.md)"
+    assert said["sta.license"] == "cc-by-nc-4.0 (stated in README.md)"
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
     assert f"{dest}: vit_demo, 20 labels, " in lines[0]
@@ -51,11 +51,11 @@ def test_the_file_loads_to_the_same_bits_and_labels(hub_folder, tmp_path, model,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hf", "out.safetensors"]
 
 
-def test_a_converted_file_keeps_origin_and_licence_when_it_is_converted_again(hub_folder, tmp_path):
+def test_a_converted_file_keeps_origin_and_license_when_it_is_converted_again(hub_folder, tmp_path):
     first, second = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
     main([str(hub_folder), str(first)])
     assert main([str(first), str(second)]) == 0
-    for key in ("sta.origin", "sta.licence", "sta.checkpoints.labels"):
+    for key in ("sta.origin", "sta.license", "sta.checkpoints.labels"):
         assert metadata(second)[key] == metadata(first)[key]
 
 
@@ -65,7 +65,7 @@ def test_weights_that_nobody_licensed_are_converted_without_a_word_of_one(
     (hub_folder / "README.md").unlink()
     assert main([str(hub_folder), str(tmp_path / "out")]) == 0
     assert "; license" not in capsys.readouterr().out
-    assert "sta.licence" not in metadata(tmp_path / "out")
+    assert "sta.license" not in metadata(tmp_path / "out")
 
 
 def test_what_was_chosen_or_corrected_is_said(tmp_path, model, capsys, caplog):

@@ -6,16 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from pipeline.reports.cost.words import money
 
 from jobs import cost_report
 from pipeline.labeling import command as label_command
 from pipeline.labeling.flags import parser
-from pipeline.reports.cost.words import money
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
 from tests.pipeline.synthetic_runs import PRICES, Made, make_run
 
 REPOSITORY = Path(__file__).parents[2]
-PRUNED = Made(r=22, flops=490_000, gpu_ms=11.0, blur=0.4, shadow=0.5)
+PRUNED = Made(r=22, flops=490_000, device_ms=11.0, blur=0.4, shadow=0.5)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def of_other_videos(folder):
         (lambda folder: [folder], "there is no run in"),
         (lambda folder: [unfinished(folder)], "not finished"),
         (lambda folder: [of_other_classes(folder)], "other classes"),
-        (lambda folder: [of_other_videos(folder)], "no video was labelled by all of"),
+        (lambda folder: [of_other_videos(folder)], "no video was labeled by all of"),
         (lambda _: ["--same"], "named twice"),
         (lambda folder: [folder, "--prices", folder / "none.yaml"], "none.yaml"),
     ],
@@ -163,7 +163,7 @@ def test_a_damaged_table_is_named_and_is_no_wrong_command(command, runs, tmp_pat
     assert err.count("\n") == 1
 
 
-LABELLER = """
+LABELER = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {repository!r})
@@ -176,11 +176,11 @@ Path(name, "pid").write_text(str(os.getpid()))
 """
 
 
-def test_without_runs_the_demonstration_is_labelled_in_two_processes_and_compared(
+def test_without_runs_the_demonstration_is_labeled_in_two_processes_and_compared(
     command, tmp_path, monkeypatch
 ):
     script = tmp_path / "label.py"
-    script.write_text(LABELLER.format(repository=str(REPOSITORY)))
+    script.write_text(LABELER.format(repository=str(REPOSITORY)))
     monkeypatch.setattr(cost_report, "_LABEL", script)
     monkeypatch.chdir(tmp_path)
     code, out, _ = command()
@@ -191,17 +191,17 @@ def test_without_runs_the_demonstration_is_labelled_in_two_processes_and_compare
     assert len(pids) == 2
 
 
-def test_a_demonstration_that_cannot_be_labelled_is_no_report(command, tmp_path, monkeypatch):
+def test_a_demonstration_that_cannot_be_labeled_is_no_report(command, tmp_path, monkeypatch):
     script = tmp_path / "label.py"
     script.write_text("import sys; sys.exit(1)")
     monkeypatch.setattr(cost_report, "_LABEL", script)
     monkeypatch.chdir(tmp_path)
     code, _, err = command()
     assert code == 1
-    assert "labelling the demonstration failed" in err
+    assert "labeling the demonstration failed" in err
 
 
-def test_the_demonstrations_runs_lie_where_the_labelling_job_puts_them():
+def test_the_demonstrations_runs_lie_where_the_labeling_job_puts_them():
     for flags, place in zip(cost_report.DEMO_FLAGS, cost_report.DEMO_RUNS, strict=True):
         arguments = parser("k400").parse_args(list(flags))
         assert Path(place) == label_command.DEMO / label_command._demo_output("k400", arguments)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.lab.evaluation import command
-from pipeline.labeling.sweep import read_trials
+from pipeline.labeling.sweep import read_sweep
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.videos import write_video
@@ -45,7 +45,7 @@ def content(output):
     return json.loads((output / "evaluation.json").read_text())
 
 
-def test_the_report_is_written_and_its_shares_are_those_of_the_trials(finished):
+def test_the_report_is_written_and_its_shares_are_those_of_the_sweep(finished):
     (_, output, *_), done = finished
     assert done.returncode == 0, done.stderr
     assert f"Report:    {output / 'evaluation.html'}" in done.stdout
@@ -53,13 +53,14 @@ def test_the_report_is_written_and_its_shares_are_those_of_the_trials(finished):
     assert [each["name"] for each in found["variants"]] == [
         *("unpruned", "sta", "random", "order-FFF")
     ]
-    assert (found["videos"], found["unlabelled"], found["unknown_labels"]) == (6, 1, {"yak": 1})
+    assert (found["videos"], found["unlabeled"], found["unknown_labels"]) == (6, 1, {"yak": 1})
     right = dict.fromkeys(("unpruned", "random-0", "random-1"), 0)
-    for chunk in read_trials(RunDirectory(Location.of(str(output / "trials")))):
+    for chunk in read_sweep(RunDirectory(Location.of(str(output / "sweep")))):
         for name in right:
             said = chunk.probabilities[name].mean(1).argmax(1)
             right[name] += sum(
-                truth == "abcdef"[place] for truth, place in zip(chunk.truths, said, strict=True)
+                ground_truth == "abcdef"[place]
+                for ground_truth, place in zip(chunk.ground_truths, said, strict=True)
             )
     shares = {each["name"]: each["top1"]["value"] for each in found["variants"]}
     assert shares["unpruned"] == pytest.approx(right["unpruned"] / 6)
@@ -70,11 +71,11 @@ def test_the_report_is_written_and_its_shares_are_those_of_the_trials(finished):
 
 def test_the_same_command_labels_nothing_again_and_says_the_same(finished):
     arguments, first = finished
-    before = (arguments[1] / "trials" / "run.json").read_bytes()
+    before = (arguments[1] / "sweep" / "run.json").read_bytes()
     again = evaluate(*arguments)
     assert again.returncode == 0
     assert again.stdout == first.stdout
-    assert (arguments[1] / "trials" / "run.json").read_bytes() == before
+    assert (arguments[1] / "sweep" / "run.json").read_bytes() == before
 
 
 def refused(*arguments, cwd=None):
@@ -121,7 +122,7 @@ def test_without_input_the_demos_test_videos_are_made_and_judged(tmp_path):
         *("--videos", "4", "--variants", "score-semantics", "--views", "1x1"), cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert "vit_demo on 4 labelled videos" in done.stdout
+    assert "vit_demo on 4 labeled videos" in done.stdout
     assert len(list((tmp_path / "demo" / "test").glob("*.mp4"))) == 4
     (output,) = tmp_path.glob("demo/evaluation-*")
     assert content(output)["videos"] == 4

@@ -1,4 +1,4 @@
-"""The labelling job as its users run it: real files, real processes, real kills."""
+"""The labeling job as its users run it: real files, real processes, real kills."""
 
 import json
 import os
@@ -115,7 +115,7 @@ def test_videos_add_up_from_clips(finished):
 def test_maps_in_the_output_have_the_tokens_that_were_paid_for(finished):
     output, _ = finished
     for row in read(output, "clips").to_pylist():
-        bits = [int(unpack_mask(packed, (8, 49)).sum()) for packed in row["kept_maps"]]
+        bits = [int(unpack_mask(packed, (8, 49)).sum()) for packed in row["kept_token_maps"]]
         assert bits == row["tokens_kept"] == [216, 128, 84]
 
 
@@ -184,7 +184,7 @@ def test_success_is_written_and_the_same_command_has_nothing_to_do(
 
 def content(output):
     """Labels, scores and maps, which another run must repeat; times it need not."""
-    clips = read(output, "clips").drop_columns(["gpu_ms"]).to_pylist()
+    clips = read(output, "clips").drop_columns(["device_ms"]).to_pylist()
     return sorted(clips, key=lambda row: (row["video_id"], row["clip"], row["crop"]))
 
 
@@ -242,4 +242,4 @@ def test_ssv2_shares_everything_but_the_protocol(archive, random_checkpoint, tmp
     assert ok > 0
     assert clips.num_rows == 6 * ok
     assert set(clips["clip"].to_pylist()) == {0, 1}
-    assert set(map(tuple, clips["kept_maps"].to_pylist())) == {()}
+    assert set(map(tuple, clips["kept_token_maps"].to_pylist())) == {()}

@@ -48,10 +48,10 @@ def archive(tmp_path):
 def label(archive, random_checkpoint, tmp_path):
     """Runs the command on the archive, with more flags if need be."""
 
-    def labelled(*flags, output=tmp_path / "out"):
+    def labeled(*flags, output=tmp_path / "out"):
         return run(archive, output, "--checkpoint", random_checkpoint, "--views", "1x1", *flags)
 
-    return labelled
+    return labeled
 
 
 def test_failures_that_may_be_gone_are_done_again_and_nothing_else_is(label, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.early_exit import Point, PolicyFile
+from pipeline.early_exit import EarlyExitFile, Point
 from pipeline.labeling import command as label_command
 from pipeline.labeling.flags import parser
 from pipeline.run.run_directory import RunDirectory
@@ -41,7 +41,7 @@ def folder(tmp_path_factory, random_checkpoint):
         folder / "policy.json", 0.9, source=folder / "in", checkpoint=random_checkpoint
     )
     place = Location.of(str(policy))
-    dataclasses.replace(PolicyFile.read(place), curve=CURVE).write(place)
+    dataclasses.replace(EarlyExitFile.read(place), curve=CURVE).write(place)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The labelling job over the folder of hostile files: one row each, and nothing left behind."""
+"""The labeling job over the folder of hostile files: one row each, and nothing left behind."""
 
 import os
 import subprocess

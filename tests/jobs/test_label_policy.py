@@ -11,11 +11,11 @@ import pytest
 
 from pipeline.inputs.demo.archive import ArchiveSettings, make_archive
 from tests.policies import write_policy
-from workers.inference.early_exit import ViewPolicy
+from workers.inference.early_exit import EarlyExit
 
 JOBS = Path(__file__).parents[2] / "jobs"
 MARGIN = 0.7
-TIMES = ("labelled_at", "decode_ms", "gpu_ms", "shadow_gpu_ms", "attempts")
+TIMES = ("labeled_at", "decode_ms", "device_ms", "unpruned_device_ms", "attempts")
 
 
 def run(*arguments, job="label_k400"):
@@ -43,13 +43,13 @@ def policy(archive):
 
 @pytest.fixture(scope="module")
 def label(archive, policy):
-    def labelled(output, *flags):
+    def labeled(output, *flags):
         done = run(archive, output, "--checkpoint", "demo", "--policy", policy,
                    "--batch-size", "4", "--shadow", "50%", *flags)  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done
 
-    return labelled
+    return labeled
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def output(archive):
 
 
 @pytest.fixture(scope="module")
-def labelled(label, output):
+def labeled(label, output):
     return label(output)
 
 
@@ -72,14 +72,14 @@ def rows(output):
     return {row["video_id"]: row for row in read}
 
 
-def test_videos_are_looked_at_until_they_are_settled(labelled, output):
-    policy, counts = ViewPolicy(MARGIN), set()
+def test_videos_are_looked_at_until_they_are_settled(labeled, output):
+    policy, counts = EarlyExit(MARGIN), set()
     for name, row in rows(output).items():
         if name == "broken.mp4":
             assert (row["status"], row["leads"], row["views"]) == ("failed", None, None)
             continue
         settled = [
-            policy.is_settled(lead, seen=seen, views=15)
+            policy.should_stop(lead, seen=seen, views=15)
             for seen, lead in enumerate(row["leads"], 1)
         ]
         assert settled == [False] * (len(row["views"]) - 1) + [True]
@@ -88,7 +88,7 @@ def test_videos_are_looked_at_until_they_are_settled(labelled, output):
     assert run(output, job="verify").returncode == 0
 
 
-def test_the_summary_says_what_was_spared(labelled, output):
+def test_the_summary_says_what_was_spared(labeled, output):
     content = json.loads((output / "run.json").read_text())
     totals, model = content["totals"], content["model"]
     assert content["identity"]["policy"] == {
@@ -96,7 +96,7 @@ def test_the_summary_says_what_was_spared(labelled, output):
     }  # fmt: skip
     assert totals["flops"] == totals["clips"] * model["flops_per_view"]
     assert totals["clips"] < 14 * 15
-    said = " ".join(labelled.stdout.split())
+    said = " ".join(labeled.stdout.split())
     mean = f"{totals['clips'] / 14:.3g}"
     assert f" Views: {mean} of 15 per video on average, " in said
     assert f"{100 * totals['clips'] / (14 * 15):.1f} % of what all views take" in said
@@ -104,16 +104,16 @@ def test_the_summary_says_what_was_spared(labelled, output):
     assert "have the same label by all views without pruning" in said
 
 
-def test_the_sample_is_labelled_by_all_views_whatever_the_policy(labelled, output):
+def test_the_sample_is_labeled_by_all_views_whatever_the_policy(labeled, output):
     content = json.loads((output / "run.json").read_text())
     totals, model = content["totals"], content["model"]
-    assert 0 < totals["shadow_units"] < 14
-    every = 15 * totals["shadow_units"]
-    assert totals["shadow_flops"] == every * model["flops_per_view_unpruned"]
-    assert totals["shadow_views"] < every
+    assert 0 < totals["unpruned_units"] < 14
+    every = 15 * totals["unpruned_units"]
+    assert totals["unpruned_flops"] == every * model["flops_per_view_unpruned"]
+    assert totals["unpruned_views"] < every
 
 
-def test_the_report_shows_how_many_views_were_looked_at(labelled, output):
+def test_the_report_shows_how_many_views_were_looked_at(labeled, output):
     looks = json.loads((output / "report.json").read_text())["looks"]
     found = [len(row["views"]) for row in rows(output).values() if row["views"]]
     assert looks["counts"] == [found.count(number) for number in range(1, 16)]
@@ -121,14 +121,14 @@ def test_the_report_shows_how_many_views_were_looked_at(labelled, output):
     assert "Views looked at" in (output / "report.html").read_text()
 
 
-def test_slots_are_the_places_of_all_forward_passes(labelled, output):
+def test_slots_are_the_places_of_all_forward_passes(labeled, output):
     stage = json.loads((output / "run.json").read_text())["totals"]["stages"]["label"]
     assert stage["views"] == sum(len(row["views"] or ()) for row in rows(output).values())
     assert stage["slots"] % 4 == 0
     assert stage["slots"] > stage["views"]
 
 
-def test_a_broken_run_is_mended_to_the_same_rows(labelled, label, output, tmp_path):
+def test_a_broken_run_is_mended_to_the_same_rows(labeled, label, output, tmp_path):
     """Half of the commits are gone; who shares a batch with whom is then another matter."""
     broken = tmp_path / "out"
     shutil.copytree(output, broken)
@@ -142,7 +142,7 @@ def test_a_broken_run_is_mended_to_the_same_rows(labelled, label, output, tmp_pa
     assert run(broken, job="verify").returncode == 0
 
 
-def test_units_that_were_tampered_with_are_refused_by_verify(labelled, output, tmp_path):
+def test_units_that_were_tampered_with_are_refused_by_verify(labeled, output, tmp_path):
     broken = tmp_path / "out"
     shutil.copytree(output, broken)
     file = next(iter((broken / "units").glob("*.parquet")))
@@ -156,7 +156,7 @@ def test_units_that_were_tampered_with_are_refused_by_verify(labelled, output, t
     assert "FAIL  views: looked at in their order" in checked.stdout
 
 
-def test_a_view_that_was_spared_cannot_be_shown(labelled, output, tmp_path):
+def test_a_view_that_was_spared_cannot_be_shown(labeled, output, tmp_path):
     name, row = next(
         (name, row) for name, row in rows(output).items() if len(row["views"] or ()) == 1
     )
@@ -172,11 +172,11 @@ def test_a_view_that_was_spared_cannot_be_shown(labelled, output, tmp_path):
     ("flags", "said"),
     [
         (["--every", "1s"], "with --every each clip has a label of its own"),
-        (["--r", "8"], "was fitted for another labelling: pruning.r: 22 in the policy file, 8 now"),
+        (["--r", "8"], "was fitted for another labeling: pruning.r: 22 in the policy file, 8 now"),
         (["--views", "2x3"], "protocol.clips: 5 in the policy file, 2 now"),
     ],
 )
-def test_a_policy_for_another_labelling_is_refused_in_one_line(
+def test_a_policy_for_another_labeling_is_refused_in_one_line(
     archive, policy, tmp_path, flags, said
 ):
     command = [archive, tmp_path / "out", "--checkpoint", "demo", "--policy", policy]
@@ -186,7 +186,7 @@ def test_a_policy_for_another_labelling_is_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_is_not_resumed_by_another_policy(labelled, archive, output, tmp_path):
+def test_a_run_is_not_resumed_by_another_policy(labeled, archive, output, tmp_path):
     other = write_policy(tmp_path / "other.json", 2.0, source=archive, checkpoint="demo")
     refused = run(archive, output, "--checkpoint", "demo", "--policy", other, "--shadow", "50%")
     assert refused.returncode == 2
@@ -195,7 +195,7 @@ def test_a_run_is_not_resumed_by_another_policy(labelled, archive, output, tmp_p
     assert "policy: margin" in without.stderr
 
 
-def test_plans_for_runs_with_a_policy_are_refused(labelled, archive, policy, output):
+def test_plans_for_runs_with_a_policy_are_refused(labeled, archive, policy, output):
     for arguments in ([output], [archive, "--checkpoint", "demo", "--policy", policy]):
         refused = run(*arguments, job="plan")
         assert refused.returncode == 2

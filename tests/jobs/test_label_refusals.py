@@ -8,7 +8,7 @@ from pipeline.labeling import command as label_command
 from pipeline.labeling import flags as label_flags
 from pipeline.labeling.command import main
 from pipeline.labeling.options import LabelOptions
-from pipeline.labeling.plan import plan_labelling
+from pipeline.labeling.plan import plan_labeling
 from pipeline.labeling.run import begin
 from tests.faults.archive import make_checkpoint
 from tests.videos import write_video
@@ -128,7 +128,7 @@ def test_a_timeline_by_a_decoder_that_cannot_make_one(refused, archive, random_c
 def test_an_output_of_another_configuration(refused, archive, random_checkpoint, tmp_path):
     settings = {"task": "k400", "source": str(archive), "output": str(tmp_path / "out")}
     options = LabelOptions(checkpoint=str(random_checkpoint), r=8, **settings)
-    begin(plan_labelling(options), options)
+    begin(plan_labeling(options), options)
     said = refused(archive, "out", "--checkpoint", random_checkpoint, "--r", 12)
     assert "belongs to another configuration: pruning.r: 8 in the run, 12 now. Choose" in said
 
@@ -186,7 +186,7 @@ def test_a_manifest_cut_off_by_a_kill_is_written_anew(archive, random_checkpoint
     options = LabelOptions(
         task="k400", source=str(archive), output=str(tmp_path / "out"), checkpoint=checkpoint
     )
-    assert begin(plan_labelling(options), options)["listing"]["videos"] == 1
+    assert begin(plan_labeling(options), options)["listing"]["videos"] == 1
 
 
 def test_ids_and_names_of_classes_become_names_in_the_manifest(archive, tmp_path, capsys):
@@ -201,7 +201,7 @@ def test_ids_and_names_of_classes_become_names_in_the_manifest(archive, tmp_path
         output=str(tmp_path / "out"),
         checkpoint=str(checkpoint),
     )
-    plan = plan_labelling(options)
+    plan = plan_labeling(options)
     begin(plan, options)
     rows = pq.read_table(plan.run.manifest.uri).sort_by("video_id")["label"].to_pylist()
     assert rows == [classes[2], classes[3], "yak", None]

@@ -42,7 +42,7 @@ def test_the_summary_warns_loudly_where_pruning_changes_labels(run, arguments):
     assert run.returncode == 0, run.stderr
     units = pq.read_table(arguments[1] / "units", partitioning=None).to_pylist()
     good = [unit for unit in units if unit["status"] == "ok"]
-    kept = sum(unit["label_id"] == unit["shadow_label_id"] for unit in good)
+    kept = sum(unit["label_id"] == unit["unpruned_label_id"] for unit in good)
     assert len(good) == 6
     assert kept < 6
     assert f"Shadow:    {100 * kept / 6:.1f} % (" in run.stdout
@@ -52,10 +52,10 @@ def test_the_summary_warns_loudly_where_pruning_changes_labels(run, arguments):
 def test_the_sample_costs_what_the_unpruned_model_costs_and_is_counted_apart(run, arguments):
     content = json.loads((arguments[1] / "run.json").read_text())
     totals, model = content["totals"], content["model"]
-    assert totals["shadow_units"] == 6
-    assert totals["shadow_views"] == totals["clips"] == 6 * 15
+    assert totals["unpruned_units"] == 6
+    assert totals["unpruned_views"] == totals["clips"] == 6 * 15
     assert totals["flops"] == 90 * model["flops_per_view"]
-    assert totals["shadow_flops"] == 90 * model["flops_per_view_unpruned"]
+    assert totals["unpruned_flops"] == 90 * model["flops_per_view_unpruned"]
 
 
 def test_run_json_says_what_each_start_was_given_and_at_what_prices(run, arguments):
@@ -68,7 +68,7 @@ def test_run_json_says_what_each_start_was_given_and_at_what_prices(run, argumen
     assert device.startswith("cpu: ")
     assert device.endswith(f" of {content['device']['cpu']}")
     assert start["began"] <= content["created"] <= start["ended"]
-    assert (start["nodes"], start["labeller_gpus"]) == (1, 0.0)
+    assert (start["nodes"], start["labeler_gpus"]) == (1, 0.0)
     assert start["cpus"] == content["device"]["cpus"] >= 1
 
 

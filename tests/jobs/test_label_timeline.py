@@ -30,7 +30,7 @@ def archive(tmp_path_factory):
 def label(archive, random_checkpoint, tmp_path_factory):
     """Labels the archive with units of so many clips, one every second; gives OUTPUT."""
 
-    def labelled(clips):
+    def labeled(clips):
         output = tmp_path_factory.mktemp("runs") / f"units-of-{clips}"
         command = [sys.executable, str(JOBS / "label_k400.py"), str(archive), str(output)]
         command += ["--checkpoint", str(random_checkpoint), "--every", "1s"]
@@ -38,10 +38,10 @@ def label(archive, random_checkpoint, tmp_path_factory):
             [*command, "--views", f"{clips}x1"], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        assert "stretches" in done.stderr
+        assert "segments" in done.stderr
         return output
 
-    return labelled
+    return labeled
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_the_run_is_whole_and_leaves_no_listing_behind(output):
 def test_how_recordings_are_cut_changes_no_clip(output, label):
     def clips(run):
         kept = pq.read_table(run / "clips", partitioning=None)
-        listed = kept.drop_columns(["unit_id", "gpu_ms"]).to_pylist()
+        listed = kept.drop_columns(["unit_id", "device_ms"]).to_pylist()
         return sorted(listed, key=lambda row: (row["video_id"], row["clip"]))
 
     assert clips(output) == clips(label(7))

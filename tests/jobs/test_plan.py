@@ -100,11 +100,11 @@ def test_the_command_to_run_has_the_flags_given_and_those_found(planned, archive
             ("--views", "2x1"),
             ("--r", each["r"]),
             ("--decoders", each["cluster"]["decoders"]),
-            ("--labelers", each["cluster"]["labellers"]),
+            ("--labelers", each["cluster"]["labelers"]),
         ):
             assert words[words.index(flag) + 1] == str(value)
         assert "--prices" not in words
-        # The labelling job refuses a shadow sample of the unpruned model.
+        # The labeling job refuses a shadow sample of the unpruned model.
         for flag in ("--shadow", "--min-agreement"):
             assert (flag in words) == (each["name"] == "pruned")
 
@@ -119,7 +119,7 @@ def test_a_finished_run_needs_no_calibration_and_no_checkpoint(
     done = plan(output, "--deadline", "90m", "--videos", "1000", "--core-price", "0.04")
     assert done.returncode == 0, done.stderr
     assert "Calibrating" not in done.stderr
-    assert "units labelled in one start" in done.stdout
+    assert "units labeled in one start" in done.stdout
     assert "Within 1:30:00" in done.stdout
     # What is to be run is the run's own command.
     commands = [line for line in done.stdout.splitlines() if "jobs/label_k400.py" in line]
@@ -139,7 +139,7 @@ def test_recordings_are_planned_by_their_stretches(archive, random_checkpoint, t
     )
     assert done.returncode == 0, done.stderr
     work = json.loads(path.read_text())["work"]
-    # Stretches of 0.4 s, of videos of 1 to 2.33 s.
+    # Segments of 0.4 s, of videos of 1 to 2.33 s.
     assert work["units"] > 2 * work["videos"]
 
 

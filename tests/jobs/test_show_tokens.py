@@ -72,7 +72,7 @@ def drawn(page, canvas="view"):
 
 
 def squares(picture, side, grid):
-    """Mean colours (grid, grid, 3) of the insides of a picture's squares."""
+    """Mean colors (grid, grid, 3) of the insides of a picture's squares."""
     cell = len(picture) // grid
     assert cell * grid == len(picture) == side
     blocks = picture.reshape(grid, cell, grid, cell, 3)[:, 1:-1, :, 1:-1]
@@ -132,10 +132,10 @@ def test_dropped_squares_are_white_and_kept_ones_show_the_frame(page, shown):
         for number, stage in enumerate(shown.look.stages, start=1):
             slide(page, "stage", number)
             grid = stage.kept.shape[1]
-            colours = squares(drawn(page), len(bare), grid)
+            colors = squares(drawn(page), len(bare), grid)
             kept = stage.kept[frame // 2]
-            assert (colours[~kept] == 255).all()
-            assert np.array_equal(colours[kept], squares(bare, len(bare), grid)[kept])
+            assert (colors[~kept] == 255).all()
+            assert np.array_equal(colors[kept], squares(bare, len(bare), grid)[kept])
 
 
 @needs_browser
@@ -150,12 +150,12 @@ def test_the_bare_frame_is_the_one_that_the_model_was_given(page, shown):
 
 
 @needs_browser
-def test_the_order_colours_each_square_by_the_stage_that_dropped_it_first(page, shown):
+def test_the_order_colors_each_square_by_the_stage_that_dropped_it_first(page, shown):
     choose(page, "order")
     slide(page, "opacity", 100)
     slide(page, "frame", 4)
     order = dropped_at(shown.look)[2]
-    colours = {1: (0x44, 0x77, 0xAA), 2: (0xCC, 0xBB, 0x44), 3: (0xEE, 0x66, 0x77)}
+    colors = {1: (0x44, 0x77, 0xAA), 2: (0xCC, 0xBB, 0x44), 3: (0xEE, 0x66, 0x77)}
     slide(page, "stage", 0)
     bare = drawn(page)
     for shown_up_to in (1, 2, 3):
@@ -164,7 +164,7 @@ def test_the_order_colours_each_square_by_the_stage_that_dropped_it_first(page, 
         clear = squares(bare, len(bare), len(order))
         for place in np.ndindex(order.shape):
             dropped = 0 < order[place] <= shown_up_to
-            expected = colours[order[place]] if dropped else clear[place]
+            expected = colors[order[place]] if dropped else clear[place]
             assert np.array_equal(found[place], expected)
     choose(page, "masked")
 

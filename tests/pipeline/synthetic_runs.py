@@ -39,15 +39,15 @@ def at(seconds: float) -> datetime.datetime:
 
 
 def start(began: float, ended: float | None, **changes: Any) -> dict[str, Any]:
-    """An entry of run.json's starts: two labellers on cores of a machine of 8."""
+    """An entry of run.json's starts: two labelers on cores of a machine of 8."""
     return {
         "began": at(began).isoformat(),
         "ended": None if ended is None else at(ended).isoformat(),
         "decoders": 3,
         "decoder_cpus": 1.0,
-        "labellers": 2,
-        "labeller_cpus": 1.0,
-        "labeller_gpus": 0.0,
+        "labelers": 2,
+        "labeler_cpus": 1.0,
+        "labeler_gpus": 0.0,
         "devices": ["cpu: 1 thread of a CPU"],
         "cpus": 8,
         "gpus": 0,
@@ -55,7 +55,7 @@ def start(began: float, ended: float | None, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-ON_GPU = {"labeller_cpus": 0.0, "labeller_gpus": 1.0, "gpus": 2, "cpus": 16, "devices": ["a GPU"]}
+ON_GPU = {"labeler_cpus": 0.0, "labeler_gpus": 1.0, "gpus": 2, "cpus": 16, "devices": ["a GPU"]}
 
 
 def draw(video: str, salt: str) -> np.random.Generator:
@@ -91,10 +91,10 @@ class Made:
     Attributes:
         r: its pruning.
         flops: of a view.
-        gpu_ms: of a view.
+        device_ms: of a view.
         blur: how far its scores lie from the unpruned model's.
         shadow: share of the shadow sample; here every second video if it is not 0.
-        truth: whether true labels are given; that of every tenth video is no class of the model.
+        ground_truth: whether it is given; that of every tenth video is no class of the model.
         scheme: where its videos lie.
         failing: videos that fail.
         views: of a video.
@@ -102,10 +102,10 @@ class Made:
 
     r: int = 0
     flops: int = 1_000_000
-    gpu_ms: float = 20.0
+    device_ms: float = 20.0
     blur: float = 0.0
     shadow: float = 0.0
-    truth: bool = True
+    ground_truth: bool = True
     scheme: str = "s3://bucket/"
     failing: tuple[str, ...] = ()
     views: int = 2
@@ -121,11 +121,11 @@ def unit(video: str, made: Made, second: float) -> dict[str, Any]:
         "decode_ms": 50 + 10 * float(draw(video, "decode").random()),
         "bytes_read": 1_000_000 + len(video),
         "duration_s": 9 + float(draw(video, "length").random()),
-        "labelled_at": at(second),
+        "labeled_at": at(second),
     }
-    if made.truth:
+    if made.ground_truth:
         known = prediction(scores_of(video, 0.5))["label"]
-        row["truth"] = "no class" if video.endswith("9.mp4") else known
+        row["ground_truth"] = "no class" if video.endswith("9.mp4") else known
     if video in made.failing:
         return row | {"status": "failed", "error_type": "corrupt", "error": f"{video} is corrupt"}
     scores, dense = scores_of(video, made.blur), scores_of(video, 0.0)
@@ -133,30 +133,30 @@ def unit(video: str, made: Made, second: float) -> dict[str, Any]:
         "clip": 0,
         "flops": made.flops,
         "tokens_kept": [2],
-        "kept_maps": [b"\xc0"],
-        "gpu_ms": made.gpu_ms + float(draw(video, "device").random()),
+        "kept_token_maps": [b"\xc0"],
+        "device_ms": made.device_ms + float(draw(video, "device").random()),
     }
     row |= prediction(scores) | {
         "status": "ok",
         "lost_frames": 0,
         "scores": scores.tolist(),
         "flops": made.flops * made.views,
-        "gpu_ms": view["gpu_ms"] * made.views,
+        "device_ms": view["device_ms"] * made.views,
         "views": [view | {"crop": crop} for crop in range(made.views)],
     }
     if made.shadow and int(unit_id(video), 16) % 2:
         row |= prediction(dense, "shadow_") | {
-            "shadow_scores": dense.tolist(),
-            "shadow_flops": 2 * made.flops * made.views,
-            "shadow_gpu_ms": 2 * view["gpu_ms"] * made.views,
+            "unpruned_scores": dense.tolist(),
+            "unpruned_flops": 2 * made.flops * made.views,
+            "unpruned_device_ms": 2 * view["device_ms"] * made.views,
         }
-        shadow_id = row["shadow_label_id"]
-        row["views"] = [each | {"shadow_label_id": shadow_id} for each in row["views"]]
+        shadow_id = row["unpruned_label_id"]
+        row["views"] = [each | {"unpruned_label_id": shadow_id} for each in row["views"]]
     return row
 
 
-def stretches(video: str, made: Made, count: int) -> list[dict[str, Any]]:
-    """Rows of units/ for a recording of so many stretches of CLIPS clips each."""
+def segments(video: str, made: Made, count: int) -> list[dict[str, Any]]:
+    """Rows of units/ for a recording of so many segments of CLIPS clips each."""
     rows, length = [], EVERY_S * CLIPS
     for number in range(count):
         first, last = number * length, None if number == count - 1 else (number + 1) * length
@@ -166,15 +166,20 @@ def stretches(video: str, made: Made, count: int) -> list[dict[str, Any]]:
         for clip in range(CLIPS):
             scores = scores_of(f"{name}.{clip}", made.blur)
             clips.append(row["views"][0] | prediction(scores) | {"clip": number * CLIPS + clip})
-            if row.get("shadow_label_id") is not None:
+            if row.get("unpruned_label_id") is not None:
                 dense = prediction(scores_of(f"{name}.{clip}", 0.0))
-                clips[-1]["shadow_label_id"] = dense["label_id"]
+                clips[-1]["unpruned_label_id"] = dense["label_id"]
         rows.append(
             row
             | {"unit_id": unit_id(video, first, last), "video_id": video, "start_s": first}
-            | {"end_s": last, "truth": None, "uri": f"{made.scheme}{video}", "duration_s": length}
+            | {
+                "end_s": last,
+                "ground_truth": None,
+                "uri": f"{made.scheme}{video}",
+                "duration_s": length,
+            }
             | {"views": clips, "flops": CLIPS * made.flops}
-            | {"gpu_ms": sum(each["gpu_ms"] for each in clips)}
+            | {"device_ms": sum(each["device_ms"] for each in clips)}
         )
     return rows
 
@@ -241,6 +246,6 @@ def make_run(folder: Path, made: Made, *, videos: int = 40, first: int = 0, **mo
 
 
 def make_timeline(folder: Path, made: Made, *, videos: int = 4, count: int = 5, **more: Any) -> str:
-    """A finished run over recordings of so many stretches."""
-    rows = [row for number in range(videos) for row in stretches(f"tape-{number}.mp4", made, count)]
+    """A finished run over recordings of so many segments."""
+    rows = [row for number in range(videos) for row in segments(f"tape-{number}.mp4", made, count)]
     return write_run(folder, rows, made, every_s=EVERY_S, **more)

@@ -1,4 +1,4 @@
-"""Finished runs over small real videos, labelled by a real model or by dice, without Ray."""
+"""Finished runs over small real videos, labeled by a real model or by dice, without Ray."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
 from workers.decode_actor import DecodeActor
-from workers.inference.labeler import LabellerConfig
+from workers.inference.labeler import LabelerConfig
 from workers.inference.masks import pack_mask
-from workers.inference.pixels import MEAN, STD, normalised
+from workers.inference.pixels import MEAN, STD, normalized
 from workers.label_actor import LabelActor
 from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
@@ -71,7 +71,7 @@ def make_run(folder: Path, videos: list[Video], recipe: Recipe) -> RunDirectory:
         decoded = list(actor(manifest))
     finally:
         actor.close()
-    rows = [row for table in _labelled(decoded, recipe) for row in table.to_pylist()]
+    rows = [row for table in _labeled(decoded, recipe) for row in table.to_pylist()]
     if recipe.change is not None:
         recipe.change(rows)
     Path(run.units.uri).mkdir()
@@ -109,9 +109,9 @@ def _run_json(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _labelled(decoded: list[pa.Table], recipe: Recipe) -> list[pa.Table]:
+def _labeled(decoded: list[pa.Table], recipe: Recipe) -> list[pa.Table]:
     if recipe.checkpoint is not None:
-        config = LabellerConfig(str(recipe.checkpoint), recipe.pruning, compile=False)
+        config = LabelerConfig(str(recipe.checkpoint), recipe.pruning, compile=False)
         actor = LabelActor(config, recipe.protocol)
         return [actor(table) for table in decoded]
     return [_by_dice(table, recipe) for table in decoded]
@@ -128,7 +128,7 @@ def _by_dice(decoded: pa.Table, recipe: Recipe) -> pa.Table:
                 "crop": crop,
                 "start_s": start,
                 "end_s": end,
-                "kept_maps": [
+                "kept_token_maps": [
                     pack_mask(mask) for mask in dice(recipe, row["first_clip"] + clip, crop)
                 ],
             }
@@ -151,6 +151,6 @@ def _prediction(first: int) -> dict[str, Any]:
     }
 
 
-def normalised_clip(frames: np.ndarray) -> torch.Tensor:
+def normalized_clip(frames: np.ndarray) -> torch.Tensor:
     """uint8 (T, H, W, 3) as the model takes it, (1, 3, T, H, W)."""
-    return normalised(torch.from_numpy(frames)[None], torch.tensor(MEAN), torch.tensor(STD))
+    return normalized(torch.from_numpy(frames)[None], torch.tensor(MEAN), torch.tensor(STD))

@@ -39,14 +39,14 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from workers.actor_stats import DECODE, LABEL, Clock, Listener
 from workers.decoding import DecodeLimits
-from workers.inference.labeler import LabellerConfig
+from workers.inference.labeler import LabelerConfig
 from workers.label_actor import Progress
 from workers.sampling import Protocol
 from workers.schema import DECODED_SCHEMA, IDENTITY, UNITS_SCHEMA
 
 _PROTOCOL = Protocol("videomae-k400", clips=5, crops=3)
 _GRIDS = [[8, 196]] * 3
-_SAME = [field.name for field in IDENTITY if field.name != "truth"]
+_SAME = [field.name for field in IDENTITY if field.name != "ground_truth"]
 
 
 class SleepingDecoder:
@@ -69,13 +69,13 @@ class SleepingDecoder:
         self._clock.report()
 
 
-class SleepingLabeller:
+class SleepingLabeler:
     """Takes `how.checkpoint` seconds for a unit and gives a row as large as a real one."""
 
     def __init__(
         self,
         listener: Listener,
-        how: LabellerConfig,
+        how: LabelerConfig,
         protocol: Protocol,
         progress: Progress,
         **_: Any,
@@ -83,7 +83,7 @@ class SleepingLabeller:
         self._seconds, self._progress = float(how.checkpoint), progress
         self._clock = Clock(LABEL, listener)
         maps = [os.urandom(rows * columns // 8) for rows, columns in _GRIDS]
-        view = {"clip": 0, "crop": 0, "flops": 1, "tokens_kept": [1] * 3, "kept_maps": maps}
+        view = {"clip": 0, "crop": 0, "flops": 1, "tokens_kept": [1] * 3, "kept_token_maps": maps}
         row = {"status": "ok", "label": "a", "label_id": 0, "scores": [0.0] * 400}
         row |= dict.fromkeys(("unit_id", "video_id", "uri"), "")
         self._row = pa.Table.from_pylist([row | {"views": [view] * protocol.views}], UNITS_SCHEMA)
@@ -149,7 +149,7 @@ def main() -> None:
     )
     parser.add_argument("--units", type=int, default=10_000)
     parser.add_argument("--decode-s", type=float, default=0.0, help="a decoder's sleep per unit")
-    parser.add_argument("--label-s", type=float, default=0.0, help="a labeller's sleep per unit")
+    parser.add_argument("--label-s", type=float, default=0.0, help="a labeler's sleep per unit")
     parser.add_argument("--frames-mb", type=float, default=0.0, help="decoded frames per unit")
     parser.add_argument("--decoders", type=int, default=2)
     parser.add_argument("--labelers", type=int, default=1)
@@ -169,7 +169,7 @@ def _measured(arguments: argparse.Namespace, run: RunDirectory) -> str:
     run.save({"identity": {}, "model": {"kept_grids": _GRIDS}})
     asleep: dict[str, Any] = {
         "TimedDecodeActor": SleepingDecoder,
-        "TimedLabelActor": SleepingLabeller,
+        "TimedLabelActor": SleepingLabeler,
     }
     config, looks = _config(arguments), Looks(units)
     # A core for each actor, since these only sleep.
@@ -199,12 +199,12 @@ def _config(arguments: argparse.Namespace) -> Config:
         protocol=_PROTOCOL,
         decoder=f"{arguments.decode_s} {int(1e6 * arguments.frames_mb)}",
         limits=DecodeLimits(),
-        labeller=LabellerConfig(str(arguments.label_s), batch_size=32),
+        labeler=LabelerConfig(str(arguments.label_s), batch_size=32),
         pools=plan_pools(
             cpus=OVERHEAD_CPUS + actors,
             gpus=0.0,
             decoders=(arguments.decoders,) * 2,
-            labellers=arguments.labelers,
+            labelers=arguments.labelers,
         ),
         units=arguments.of,
         block_rows=arguments.block_rows,

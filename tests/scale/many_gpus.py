@@ -22,7 +22,7 @@ from pipeline.formatting import clock
 from pipeline.planner.cluster import Rented, Terms, rent, setting_for
 from pipeline.planner.here import buffered_units, graining
 from pipeline.planner.predict import Prediction, before_graph_s, capacities, predict
-from pipeline.planner.rates import PRUNED, Decoded, Labelling, Machine, Rates, Work
+from pipeline.planner.rates import PRUNED, Decoded, Labeling, Machine, Rates, Work
 from pipeline.planner.setting import Limits
 from workers.sampling import Protocol
 
@@ -30,7 +30,7 @@ GPUS = (1, 8, 64, 512)
 _R = 64
 _PROTOCOL = Protocol("videomae-k400", clips=5, crops=3)
 _WORDS = {
-    "labellers": "GPUs",
+    "labelers": "GPUs",
     "storage requests": "requests",
     "storage bandwidth": "bandwidth",
     "driver (rows)": "driver",
@@ -52,7 +52,7 @@ class Inputs:
         requests_per_s: GET per second that the storage answers, for all runs together.
         storage_mb_per_s: megabytes per second that it gives; None for no limit.
         listed_per_s: objects per second that one process lists.
-        labeller_start_s: from a labeller's start until it works, model and compilation included.
+        labeler_start_s: from a labeler's start until it works, model and compilation included.
         preemptions: machines lost per machine and hour.
         hours: of a night.
         most_videos: of one run; a larger night is several, one after the other.
@@ -66,7 +66,7 @@ class Inputs:
     requests_per_s: float = 5500.0
     storage_mb_per_s: float | None = None
     listed_per_s: float = 10_000.0
-    labeller_start_s: float = 120.0
+    labeler_start_s: float = 120.0
     preemptions: float = 0.05
     hours: float = 8.0
     most_videos: float = 5e6
@@ -117,10 +117,10 @@ def night(inputs: Inputs, gpus: int, runs: int) -> Night:
     each = math.ceil(gpus / runs)
     videos = round(min(each * 3600 * inputs.hours / inputs.unit_s, inputs.most_videos))
     rates, terms = _rates(inputs), _terms(inputs, videos, runs)
-    labelling = rates.labellings[0]
-    rented = rent(rates, labelling, terms, each, 1.0)
-    setting = setting_for(rates, labelling, terms, rented)
-    costs = rates.costs(labelling)
+    labeling = rates.labelings[0]
+    rented = rent(rates, labeling, terms, each, 1.0)
+    setting = setting_for(rates, labeling, terms, rented)
+    costs = rates.costs(labeling)
     prediction = predict(
         costs,
         terms.work,
@@ -153,7 +153,7 @@ def table(inputs: Inputs, counts: Sequence[int] = GPUS) -> str:
             row("GPUs", alone, lambda each: f"{each.gpus:,}"),
             f"|{'---|' * (1 + len(counts))}",
             row("decoders, a core each", alone, lambda each: f"{each.rented.decoders:,}"),
-            row("videos a second: the GPUs could do", alone, could("labellers")),
+            row("videos a second: the GPUs could do", alone, could("labelers")),
             row("... one driver", alone, could("driver (rows)")),
             row("... one prefix of S3, GET", alone, could("storage requests")),
             *([row("... bandwidth", alone, could("storage bandwidth"))] if limited else []),
@@ -172,7 +172,7 @@ def table(inputs: Inputs, counts: Sequence[int] = GPUS) -> str:
 
 
 def _busy(each: Night) -> str:
-    return f"{100 * each.prediction.outcome.labellers_busy:.0f} %"
+    return f"{100 * each.prediction.outcome.labelers_busy:.0f} %"
 
 
 def _around(each: Night) -> str:
@@ -188,8 +188,8 @@ def _rates(inputs: Inputs) -> Rates:
         wait_s=0.0 * one,
         video_s=10.0 * one,
     )
-    labelling = Labelling(PRUNED, _R, inputs.unit_s, inputs.labeller_start_s, "assumed")
-    return Rates(decoded, (labelling,), None, one, _MACHINE, started_s=5.0, known_from="inputs")
+    labeling = Labeling(PRUNED, _R, inputs.unit_s, inputs.labeler_start_s, "assumed")
+    return Rates(decoded, (labeling,), None, one, _MACHINE, started_s=5.0, known_from="inputs")
 
 
 def _terms(inputs: Inputs, videos: int, runs: int) -> Terms:

@@ -65,7 +65,7 @@ class Compared:
 
 
 def plan(archive: Path, folder: Path, *, seconds: float) -> dict[str, Any]:
-    """The plan for labelling an archive here with the demonstration model."""
+    """The plan for labeling an archive here with the demonstration model."""
     path = folder / "plan.json"
     _call("plan.py", archive, "--checkpoint", "demo", "--seconds", seconds, "--json", path)
     return dict(json.loads(path.read_text()))

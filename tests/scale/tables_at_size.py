@@ -51,7 +51,7 @@ def make_run(folder: Path, units: int, views: int) -> None:
             "unit_id": [unit_id(name) for name in part],
             "video_id": part,
             "uri": [f"/archive/{name}" for name in part],
-            "labelled_at": [1000 * number] * len(part),
+            "labeled_at": [1000 * number] * len(part),
         }.items():
             place = table.schema.get_field_index(column)
             field = table.schema.field(place)
@@ -89,7 +89,7 @@ def _template(views: int) -> pa.Table:
         view |= {
             "clip": number,
             "crop": 0,
-            "kept_maps": [pack_mask(mask) for mask in masks],
+            "kept_token_maps": [pack_mask(mask) for mask in masks],
             "tokens_kept": [int(mask.sum()) for mask in masks],
         }
     return pa.Table.from_pylist([row] * _ROWS_PER_FILE, schema=UNITS_SCHEMA)

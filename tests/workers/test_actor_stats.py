@@ -11,8 +11,8 @@ from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from tests.videos import write_video
 from workers.actor_stats import DECODE, LABEL, Clock
 from workers.decode_actor import DecodeActor
-from workers.inference.early_exit import ViewPolicy
-from workers.inference.labeler import LabellerConfig
+from workers.inference.early_exit import EarlyExit
+from workers.inference.labeler import LabelerConfig
 from workers.label_actor import LabelActor
 from workers.sampling import protocol
 from workers.timed_decode_actor import TimedDecodeActor
@@ -53,13 +53,13 @@ def test_waiting_between_rows_is_no_work(manifest):
     assert sum(each.busy_s for each in told) <= span - 0.25
 
 
-def test_a_labeller_tells_views_and_the_slots_they_took(manifest, random_checkpoint):
+def test_a_labeler_tells_views_and_the_slots_they_took(manifest, random_checkpoint):
     told = []
-    config = LabellerConfig(str(random_checkpoint), batch_size=3)
+    config = LabelerConfig(str(random_checkpoint), batch_size=3)
     decoded = pa.concat_tables(DecodeActor(PROTOCOL)(manifest))
-    labelled = TimedLabelActor(told.append, config, PROTOCOL)(decoded)
+    labeled = TimedLabelActor(told.append, config, PROTOCOL)(decoded)
     plain = LabelActor(config, PROTOCOL)(decoded)
-    assert labelled["scores"] == plain["scores"]
+    assert labeled["scores"] == plain["scores"]
     (each,) = told
     assert (each.stage, each.units, each.views, each.slots) == (LABEL, 2, 2, 3)
     assert each.ended >= each.began + each.busy_s - 1e-3
@@ -68,9 +68,9 @@ def test_a_labeller_tells_views_and_the_slots_they_took(manifest, random_checkpo
 def test_slots_are_those_of_the_batches_that_were_launched(manifest, random_checkpoint):
     """A policy that looks at one view of two fills a batch up with the other, in vain."""
     told = []
-    config = LabellerConfig(str(random_checkpoint), batch_size=4)
+    config = LabelerConfig(str(random_checkpoint), batch_size=4)
     decoded = pa.concat_tables(DecodeActor(PROTOCOL)(manifest))
-    made = TimedLabelActor(told.append, config, PROTOCOL, policy=ViewPolicy(0.0))
+    made = TimedLabelActor(told.append, config, PROTOCOL, policy=EarlyExit(0.0))
     for _ in range(2):
         made(decoded)
     assert [(each.views, each.slots) for each in told] == [(1, 4), (1, 4)]

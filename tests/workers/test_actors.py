@@ -16,8 +16,8 @@ from pipeline.inputs.manifest import MANIFEST_SCHEMA, unit_spans
 from pipeline.inputs.manifest import unit_id as manifest_id
 from tests.videos import write_video
 from workers.decode_actor import DecodeActor
-from workers.inference.early_exit import ViewPolicy
-from workers.inference.labeler import LabellerConfig, unpack_mask
+from workers.inference.early_exit import EarlyExit
+from workers.inference.labeler import LabelerConfig, unpack_mask
 from workers.inference.unpruned_sample import Shadow, in_sample
 from workers.label_actor import LabelActor
 from workers.sampling import protocol
@@ -55,21 +55,21 @@ def decoded(manifest):
 
 
 @pytest.fixture(scope="module")
-def labelled(decoded, checkpoint):
-    config = LabellerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=5)
+def labeled(decoded, checkpoint):
+    config = LabelerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=5)
     return LabelActor(config, PROTOCOL)(decoded)
 
 
-def test_every_row_comes_back_once_and_in_order(manifest, decoded, labelled):
+def test_every_row_comes_back_once_and_in_order(manifest, decoded, labeled):
     assert decoded.schema.equals(DECODED_SCHEMA)
-    assert labelled.schema.equals(UNITS_SCHEMA)
-    for table in (decoded, labelled):
+    assert labeled.schema.equals(UNITS_SCHEMA)
+    for table in (decoded, labeled):
         assert table["unit_id"].to_pylist() == manifest["unit_id"].to_pylist()
-        assert table["truth"].to_pylist() == ["a"] * 4
+        assert table["ground_truth"].to_pylist() == ["a"] * 4
 
 
-def test_bad_files_are_rows_with_a_reason_and_without_labels(labelled):
-    rows = labelled.to_pylist()
+def test_bad_files_are_rows_with_a_reason_and_without_labels(labeled):
+    rows = labeled.to_pylist()
     assert [row["status"] for row in rows] == ["ok", "failed", "failed", "ok"]
     assert [row["error_type"] for row in rows] == [None, "not_video", "not_found", None]
     for row in rows[1:3]:
@@ -77,41 +77,41 @@ def test_bad_files_are_rows_with_a_reason_and_without_labels(labelled):
         assert row["label"] is row["views"] is row["flops"] is None
 
 
-def test_a_labelled_row_sums_its_views(labelled, checkpoint):
-    row = labelled.to_pylist()[0]
+def test_a_labeled_row_sums_its_views(labeled, checkpoint):
+    row = labeled.to_pylist()[0]
     views = row["views"]
     flops = sta.estimate_flops("vit_demo", num_classes=6, pruning=sta.Pruning(r=22))
     assert [(v["clip"], v["crop"]) for v in views] == [(c, s) for c in (0, 1) for s in (0, 1, 2)]
     assert [view["flops"] for view in views] == [flops] * 6
     assert row["flops"] == 6 * flops
-    assert row["gpu_ms"] == pytest.approx(sum(view["gpu_ms"] for view in views))
+    assert row["device_ms"] == pytest.approx(sum(view["device_ms"] for view in views))
     assert sum(row["scores"]) == pytest.approx(1, abs=1e-5)
     assert row["label_id"] == int(np.argmax(row["scores"])) == row["top_ids"][0]
     assert row["label"] == "abcdef"[row["label_id"]]
     assert row["score"] == pytest.approx(max(row["scores"]))
 
 
-def test_bits_set_are_the_tokens_kept(labelled):
-    for view in labelled.to_pylist()[0]["views"]:
-        bits = [int(unpack_mask(packed, (8, 49)).sum()) for packed in view["kept_maps"]]
+def test_bits_set_are_the_tokens_kept(labeled):
+    for view in labeled.to_pylist()[0]["views"]:
+        bits = [int(unpack_mask(packed, (8, 49)).sum()) for packed in view["kept_token_maps"]]
         assert bits == view["tokens_kept"] == [216, 128, 84]
 
 
-def test_clip_times_are_those_of_the_frames(labelled):
-    first, last = labelled.to_pylist()[0]["views"][0], labelled.to_pylist()[0]["views"][-1]
+def test_clip_times_are_those_of_the_frames(labeled):
+    first, last = labeled.to_pylist()[0]["views"][0], labeled.to_pylist()[0]["views"][-1]
     assert (first["start_s"], first["end_s"]) == pytest.approx((0, 60 / 30))
     assert (last["start_s"], last["end_s"]) == pytest.approx((8 / 30, 68 / 30))
 
 
 def test_progress_is_told_of_every_batch(decoded, checkpoint):
     told = []
-    config = LabellerConfig(checkpoint, batch_size=6)
+    config = LabelerConfig(checkpoint, batch_size=6)
     table = LabelActor(config, PROTOCOL, told.append)(decoded)
     assert told == [table]
 
 
-def test_a_row_says_when_it_was_made(labelled):
-    made = labelled["labelled_at"].to_pylist()
+def test_a_row_says_when_it_was_made(labeled):
+    made = labeled["labeled_at"].to_pylist()
     now = datetime.datetime.now(datetime.UTC)
     assert len(made) == 4
     assert all(
@@ -119,15 +119,15 @@ def test_a_row_says_when_it_was_made(labelled):
     )
 
 
-def test_the_shadow_sample_is_labelled_as_the_unpruned_model_labels_it(decoded, checkpoint):
+def test_the_shadow_sample_is_labeled_as_the_unpruned_model_labels_it(decoded, checkpoint):
     places = decoded.schema.get_field_index("unit_id")
     ids = pa.array([manifest_id(name) for name in decoded["video_id"].to_pylist()])
     decoded = decoded.set_column(places, decoded.schema.field(places), ids)
     chosen = [in_sample(unit, 0.5) for unit in ids.to_pylist()]
     assert True in chosen
     assert False in chosen
-    pruned = LabellerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=5)
-    unpruned = LabellerConfig(checkpoint, pruning=sta.Pruning(r=0), batch_size=3)
+    pruned = LabelerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=5)
+    unpruned = LabelerConfig(checkpoint, pruning=sta.Pruning(r=0), batch_size=3)
     alone = LabelActor(unpruned, PROTOCOL)(decoded).to_pylist()
     plain = LabelActor(pruned, PROTOCOL)(decoded).to_pylist()
     both = LabelActor(pruned, PROTOCOL, shadow=Shadow(0.5, unpruned))(decoded).to_pylist()
@@ -135,13 +135,15 @@ def test_the_shadow_sample_is_labelled_as_the_unpruned_model_labels_it(decoded, 
         assert (row["label_id"], row["scores"]) == (without["label_id"], without["scores"])
         assert row["flops"] == without["flops"]
         if not inside or row["status"] == "failed":
-            assert row["shadow_label_id"] is row["shadow_scores"] is row["shadow_flops"] is None
-            assert all(view["shadow_label_id"] is None for view in row["views"] or ())
+            assert (
+                row["unpruned_label_id"] is row["unpruned_scores"] is row["unpruned_flops"] is None
+            )
+            assert all(view["unpruned_label_id"] is None for view in row["views"] or ())
             continue
         for name in ("label", "label_id", "score", "top_ids", "top_scores", "scores", "flops"):
             assert row[f"shadow_{name}"] == dense[name]
-        assert row["shadow_gpu_ms"] > 0
-        assert [view["shadow_label_id"] for view in row["views"]] == [
+        assert row["unpruned_device_ms"] > 0
+        assert [view["unpruned_label_id"] for view in row["views"]] == [
             view["label_id"] for view in dense["views"]
         ]
 
@@ -150,9 +152,9 @@ def test_with_a_policy_a_row_holds_what_was_looked_at_and_the_sample_all_views(d
     places = decoded.schema.get_field_index("unit_id")
     ids = pa.array([manifest_id(name) for name in decoded["video_id"].to_pylist()])
     decoded = decoded.set_column(places, decoded.schema.field(places), ids)
-    pruned = LabellerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=5)
-    unpruned = LabellerConfig(checkpoint, pruning=sta.Pruning(r=0), batch_size=3)
-    policy, order = ViewPolicy(math.inf, most=2), PROTOCOL.look_order
+    pruned = LabelerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=5)
+    unpruned = LabelerConfig(checkpoint, pruning=sta.Pruning(r=0), batch_size=3)
+    policy, order = EarlyExit(math.inf, most=2), PROTOCOL.views_in_order
     alone = LabelActor(unpruned, PROTOCOL)(decoded).to_pylist()
     plain = LabelActor(pruned, PROTOCOL)(decoded).to_pylist()
     actor = LabelActor(pruned, PROTOCOL, shadow=Shadow(1.0, unpruned), policy=policy)
@@ -163,7 +165,7 @@ def test_with_a_policy_a_row_holds_what_was_looked_at_and_the_sample_all_views(d
         assert every["leads"] is None
         assert [(v["clip"], v["crop"]) for v in row["views"]] == sorted(order[:2])
         same = [v for v in every["views"] if (v["clip"], v["crop"]) in order[:2]]
-        for name in ("label_id", "top_scores", "start_s", "end_s", "flops", "kept_maps"):
+        for name in ("label_id", "top_scores", "start_s", "end_s", "flops", "kept_token_maps"):
             assert [v[name] for v in row["views"]] == [v[name] for v in same]
         assert row["flops"] == sum(v["flops"] for v in same)
         assert len(row["leads"]) == 2
@@ -172,7 +174,7 @@ def test_with_a_policy_a_row_holds_what_was_looked_at_and_the_sample_all_views(d
         for name in ("label_id", "scores", "flops"):
             assert row[f"shadow_{name}"] == dense[name]
         said = {(v["clip"], v["crop"]): v["label_id"] for v in dense["views"]}
-        assert all(v["shadow_label_id"] == said[v["clip"], v["crop"]] for v in row["views"])
+        assert all(v["unpruned_label_id"] == said[v["clip"], v["crop"]] for v in row["views"])
 
 
 def test_a_smaller_shadow_sample_is_a_part_of_a_larger_and_has_its_share():
@@ -191,13 +193,13 @@ def test_a_shadow_sample_is_as_large_among_the_smallest_ids_as_among_all():
 
 def test_a_shadow_is_unpruned_and_of_a_share(checkpoint):
     with pytest.raises(ValueError, match="without pruning"):
-        Shadow(0.1, LabellerConfig(checkpoint, pruning=sta.Pruning(r=22)))
+        Shadow(0.1, LabelerConfig(checkpoint, pruning=sta.Pruning(r=22)))
     with pytest.raises(ValueError, match="at most 1"):
-        Shadow(0.0, LabellerConfig(checkpoint, pruning=sta.Pruning(r=0)))
+        Shadow(0.0, LabelerConfig(checkpoint, pruning=sta.Pruning(r=0)))
 
 
 def test_a_batch_of_failures_alone_needs_no_model_pass(decoded, checkpoint):
-    table = LabelActor(LabellerConfig(checkpoint), PROTOCOL)(decoded.slice(1, 2))
+    table = LabelActor(LabelerConfig(checkpoint), PROTOCOL)(decoded.slice(1, 2))
     assert table["status"].to_pylist() == ["failed", "failed"]
 
 
@@ -222,12 +224,12 @@ def test_clips_are_numbered_over_the_video(decoded, checkpoint):
     moved = decoded.set_column(
         place, DECODED_SCHEMA.field(place), [pa.array([48, None, None, 0], pa.int32())]
     )
-    rows = LabelActor(LabellerConfig(checkpoint), PROTOCOL)(moved).to_pylist()
+    rows = LabelActor(LabelerConfig(checkpoint), PROTOCOL)(moved).to_pylist()
     assert [view["clip"] for view in rows[0]["views"]] == [48, 48, 48, 49, 49, 49]
     assert [view["clip"] for view in rows[3]["views"]] == [0, 0, 0, 1, 1, 1]
 
 
-def test_the_units_of_a_timeline_are_labelled_clip_by_clip(tmp_path, checkpoint):
+def test_the_units_of_a_timeline_are_labeled_clip_by_clip(tmp_path, checkpoint):
     timeline = protocol("videomae-k400", size=112, every_s=1.0, views=(3, 1))
     video = str(write_video(tmp_path / "a.mp4", frames=300, options={"g": "30"}))
     rows = [
@@ -237,7 +239,7 @@ def test_the_units_of_a_timeline_are_labelled_clip_by_clip(tmp_path, checkpoint)
     decoded = pa.concat_tables(
         DecodeActor(timeline)(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))
     )
-    table = LabelActor(LabellerConfig(checkpoint, batch_size=4), timeline)(decoded).to_pylist()
+    table = LabelActor(LabelerConfig(checkpoint, batch_size=4), timeline)(decoded).to_pylist()
     views = [view for row in table for view in row["views"]]
     assert [len(row["views"]) for row in table] == [3, 3, 3, 1]
     assert [view["clip"] for view in views] == list(range(10))

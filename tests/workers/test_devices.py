@@ -8,8 +8,8 @@ import torch
 from workers import devices
 from workers.device_names import cpu_model, is_cpu_name
 from workers.devices import DeviceError, device_for, device_name, has_unusable_gpu
-from workers.inference.engine import LabellerConfig
-from workers.inference.labeler import Labeller
+from workers.inference.engine import LabelerConfig
+from workers.inference.labeler import Labeler
 from workers.sampling import protocol
 
 TOO_OLD = (
@@ -63,9 +63,9 @@ def test_a_gpu_on_which_nothing_can_be_computed_is_named(monkeypatch):
 
 
 def test_a_labeler_that_was_given_a_gpu_never_takes_the_cpu(no_cuda, random_checkpoint):
-    config = LabellerConfig(str(random_checkpoint), device="cuda")
+    config = LabelerConfig(str(random_checkpoint), device="cuda")
     with pytest.raises(DeviceError):
-        Labeller(config, protocol("videomae-k400", size=112))
+        Labeler(config, protocol("videomae-k400", size=112))
 
 
 def test_a_labeler_that_was_given_none_never_takes_a_gpu(monkeypatch):

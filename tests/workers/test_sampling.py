@@ -143,7 +143,7 @@ def test_a_policy_looks_first_at_the_crop_that_lies_in_the_middle(name, middle):
     plan = protocol(name)
     lefts = plan.crop_origins(224, 400)[:, 1].tolist()
     assert sorted(lefts)[1] == lefts[middle]
-    assert plan.look_order[0] == (plan.clips // 2, middle)
-    assert sorted(plan.look_order) == [
+    assert plan.views_in_order[0] == (plan.clips // 2, middle)
+    assert sorted(plan.views_in_order) == [
         (clip, crop) for clip in range(plan.clips) for crop in range(plan.crops)
     ]

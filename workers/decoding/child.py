@@ -128,7 +128,7 @@ class Worker:
     def _open(self, unit: Unit, *, in_part: bool) -> _Opened:
         """The unit's source.
 
-        The source of a stretch stays open: the next unit is mostly another stretch of the same
+        The source of a segment stays open: the next unit is mostly another segment of the same
         recording, which must not be fetched once for each of them.
         """
         key = unit.uri, unit.etag, in_part

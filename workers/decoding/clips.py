@@ -17,11 +17,11 @@ MOST_CLIPS = 20_000
 
 
 def check_clips(count: int, need: Need, duration_s: float) -> None:
-    """Raise UnitFailure for a stretch without clips, and for more than one unit can hold."""
+    """Raise UnitFailure for a segment without clips, and for more than one unit can hold."""
     if count < 1:
         raise UnitFailure(
             ErrorType.too_short,
-            f"no clip starts in the stretch from {need.start_s:g} s on; the video is "
+            f"no clip starts in the segment from {need.start_s:g} s on; the video is "
             f"{duration_s:.2f} s long",
         )
     if count > MOST_CLIPS:
@@ -39,7 +39,7 @@ class _Clip:
 
 
 class ClipPicker:
-    """Takes every frame in the order of display and keeps those that the clips of a stretch need.
+    """Takes every frame in the order of display and keeps those that the clips of a segment need.
 
     The same frames as `Protocol.timeline_indices` of all frames' times, without knowing them in
     advance: one frame is held back, as only the next one's time says how long it is on display.

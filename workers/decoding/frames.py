@@ -20,7 +20,7 @@ cv2.setNumThreads(1)
 
 
 class FrameStore:
-    """Room for ``count`` frames, made when the first one shows how large they are.
+    """Capacity for ``count`` frames, made when the first one shows how large they are.
 
     With ``growing``, ``count`` is a first guess, and there are as many frames as were placed.
     ``allocate`` gives an uint8 array of the shape (frames, height, width, 3).

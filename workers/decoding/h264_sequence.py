@@ -13,7 +13,7 @@ _WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 class Sequence:
     """What a slice's header needs of an H.264 sequence parameter set.
 
-    ``fields``: pictures may be fields. ``plane_bits``, ``number_bits``: of colour_plane_id and of
+    ``fields``: pictures may be fields. ``plane_bits``, ``number_bits``: of color_plane_id and of
     frame_num.
     """
 

@@ -180,15 +180,15 @@ class Selection:
 def select(times: Floats, unit: Unit, protocol: Protocol) -> Selection:
     """The frames that ``protocol`` takes from ``unit``, given every frame's time in seconds.
 
-    A frame belongs to the stretch [start_s, end_s) that holds its time, so that neighbouring
-    stretches share none. Raises UnitFailure if the stretch holds no frame.
+    A frame belongs to the segment [start_s, end_s) that holds its time, so that neighboring
+    segments share none. Raises UnitFailure if the segment holds no frame.
     """
     first = 0 if unit.start_s is None else int(np.searchsorted(times, unit.start_s))
     last = len(times) if unit.end_s is None else int(np.searchsorted(times, unit.end_s))
     if last <= first:
         raise UnitFailure(
             ErrorType.too_short,
-            f"no frame lies in this stretch; the video is {times[-1]:.2f} s long",
+            f"no frame lies in this segment; the video is {times[-1]:.2f} s long",
         )
     clips = first + protocol.clip_indices(last - first)
     wanted, rows = np.unique(clips, return_inverse=True)

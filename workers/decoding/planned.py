@@ -1,4 +1,4 @@
-"""Decoding the frames of chosen packets and no more than they need, each recognised by its time."""
+"""Decoding the frames of chosen packets and no more than they need, each recognized by its time."""
 
 from __future__ import annotations
 

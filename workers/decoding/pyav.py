@@ -3,7 +3,7 @@
 Truth is what a sequential decode of the whole stream gives, frame by frame. Where timestamps name
 every frame, by the container's own index (mp4, mov, Matroska, WebM) or by one that a pass over its
 packets finds, and the bitstream says of every packet that it holds one frame or none, only what the
-wanted frames need is decoded, and each is recognised by its timestamp. If anything is missing,
+wanted frames need is decoded, and each is recognized by its timestamp. If anything is missing,
 damaged or in doubt, the video is decoded from start to end and its frames are counted.
 """
 

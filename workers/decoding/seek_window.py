@@ -35,7 +35,7 @@ class Need:
 
     @classmethod
     def of(cls, protocol: Protocol, start_s: float | None, end_s: float | None) -> Need:
-        """Of a stretch of a timeline; None stands for the start and the end of the video."""
+        """Of a segment of a timeline; None stands for the start and the end of the video."""
         after = protocol.stride * (protocol.frames - 1)
         start_s = start_s or 0.0
         if end_s is None:

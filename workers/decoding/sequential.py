@@ -1,4 +1,4 @@
-"""One decode of packets in a row, damage and all, from which the clips of a stretch are picked."""
+"""One decode of packets in a row, damage and all, from which the clips of a segment are picked."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Ranks:
 
 
 class Run:
-    """A decode on its way. ``damage`` is that of the stretch [start_s, end_s) alone.
+    """A decode on its way. ``damage`` is that of the segment [start_s, end_s) alone.
 
     ``ranks``: where frames' timestamps come from if their own are not to be relied on.
     """
@@ -102,7 +102,7 @@ class Run:
         picker: ClipPicker,
         clock: Clock,
         *,
-        stretch: tuple[float, float],
+        segment: tuple[float, float],
         firm_s: float,
         frame_s: float,
         ranks: Ranks | None = None,
@@ -114,7 +114,7 @@ class Run:
         self._reading = reading
         self._picker = picker
         self._clock = clock
-        self._stretch = stretch
+        self._stretch = segment
         self._firm_s = firm_s
         self._frame_s = frame_s
         self._ranks = ranks

@@ -1,13 +1,13 @@
-"""Units of a timeline: each decodes its own stretch of a recording, however long that is.
+"""Units of a timeline: each decodes its own segment of a recording, however long that is.
 
 Truth is what a sequential decode of the whole file gives; how the file is cut into units changes
 nothing. Three ways lead to it, the first that is beyond doubt is taken:
 
-1. the packets of a window that the wanted frames need, recognised by their timestamps; where
+1. the packets of a window that the wanted frames need, recognized by their timestamps; where
    times do not lead to a place in the file, the window is the whole file, read once for all units;
 2. every packet of a window that begins at least one entry earlier, which damage in it, or packets
    that give no frame, do not confuse;
-3. every packet from the start of the file to the end of the stretch.
+3. every packet from the start of the file to the end of the segment.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _ENDLESS = float("inf")
 class TimelineDecoder:
     """Decodes units of timelines, one after the other.
 
-    The file stays open for the next unit, which is mostly the next stretch of the same recording:
+    The file stays open for the next unit, which is mostly the next segment of the same recording:
     its index, hours long or gathered on the way, need not be read again.
     """
 
@@ -215,7 +215,7 @@ class _Job:
             self.reading,
             picker,
             Clock(self.reading.tick_s, frame_s, origin),
-            stretch=(self.need.start_s, self.need.end_s),
+            segment=(self.need.start_s, self.need.end_s),
             firm_s=firm_s,
             frame_s=frame_s,
             ranks=ranks,

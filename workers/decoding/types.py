@@ -70,7 +70,7 @@ class DecodeLimits:
 
 @dataclass(frozen=True)
 class Unit:
-    """One row of the manifest: a video, or the stretch [start_s, end_s) of it in seconds.
+    """One row of the manifest: a video, or the segment [start_s, end_s) of it in seconds.
 
     ``etag``: the ETag that the object had when it was listed; another one is not read. None for
     whatever there is.
@@ -105,7 +105,7 @@ class DecodedUnit:
     ``clip_times``: float64 (clips, 2), seconds from the video's first frame to the clip's first and
     to its last frame. ``first_clip``: number in the video of the unit's first clip, 0 unless the
     protocol is a timeline. ``frame_count`` and ``duration_s`` are those of the whole video, counted
-    and taken from timestamps; for a unit of a timeline those of its stretch. ``lost_frames``:
+    and taken from timestamps; for a unit of a timeline those of its segment. ``lost_frames``:
     frames that damage cost or that the decoder had to patch up; 0 for a sound file, an estimate
     where a file was cut off. ``decode_ms``: CPU milliseconds of the child. ``attempts``: 2 where a
     first decoder died. ``etag``: of the object that was read, None for files.

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from workers.inference.early_exit import ViewPolicy, lead
-from workers.inference.engine import READBACKS, Engine, LabellerConfig
+from workers.inference.early_exit import EarlyExit, lead
+from workers.inference.engine import READBACKS, Engine, LabelerConfig
 from workers.inference.streams import Lane
 from workers.inference.views import Frames, View
 from workers.sampling import Protocol
@@ -53,7 +53,7 @@ class _Unit:
         views: what was seen, in that order.
         leads: after each of them.
         launched: views that the device was given.
-        is_settled: whether it needs no further look.
+        should_stop: whether it needs no further look.
     """
 
     frames: Frames
@@ -64,7 +64,7 @@ class _Unit:
     views: list[View] = field(default_factory=list)
     leads: list[float] = field(default_factory=list)
     launched: int = 0
-    is_settled: bool = False
+    should_stop: bool = False
 
     @property
     def flying(self) -> int:
@@ -76,15 +76,15 @@ class _Unit:
         """Whether there is a view that the device was not given."""
         return self.launched < len(self.order)
 
-    def see(self, probabilities: npt.NDArray[np.float32], policy: ViewPolicy) -> None:
+    def see(self, probabilities: npt.NDArray[np.float32], policy: EarlyExit) -> None:
         """Takes in what the model says of the next view."""
         self.total += probabilities
         seen = len(self.leads) + 1
         self.leads.append(float(lead(self.total / seen)))
-        self.is_settled = policy.is_settled(self.leads[-1], seen=seen, views=self.of)
+        self.should_stop = policy.should_stop(self.leads[-1], seen=seen, views=self.of)
 
 
-class AdaptiveLabeller:
+class AdaptiveLabeler:
     """A model on a device that looks at a unit until its label is settled.
 
     A batch takes first the next view of every unit that waits for nothing: these are needed for
@@ -105,9 +105,9 @@ class AdaptiveLabeller:
 
     def __init__(
         self,
-        config: LabellerConfig,
+        config: LabelerConfig,
         protocol: Protocol,
-        policy: ViewPolicy,
+        policy: EarlyExit,
         *,
         lanes: tuple[Lane, Lane | None] | None = None,
     ) -> None:
@@ -132,7 +132,7 @@ class AdaptiveLabeller:
             IdMismatch: a batch did not return the ids that it was given.
         """
         if self._waiting:
-            raise RuntimeError("a labeller labels one stream of units at a time")
+            raise RuntimeError("a labeler labels one stream of units at a time")
         coming = iter(units)
         try:
             while True:
@@ -150,7 +150,7 @@ class AdaptiveLabeller:
         """
         sure = sum(not unit.flying for unit in self._open)
         while sure < self.batch_size and (frames := next(coming, None)) is not None:
-            order = self.protocol.look_order
+            order = self.protocol.views_in_order
             unit = _Unit(
                 frames=frames,
                 origins=self.protocol.crop_origins(*frames.pixels.shape[1:3]),
@@ -209,15 +209,15 @@ class AdaptiveLabeller:
         landed = self.engine.land()
         used = []
         for row, unit in enumerate(self._batches.popleft()):
-            if not unit.is_settled:
+            if not unit.should_stop:
                 used.append((row, unit, unit.order[len(unit.leads)]))
                 unit.see(landed.probabilities[row], self.policy)
         for row, unit, (clip, crop) in used:
             unit.views.append(landed.view(row, clip=clip, crop=crop, sharing=len(used)))
-        self._open = [unit for unit in self._open if not unit.is_settled]
+        self._open = [unit for unit in self._open if not unit.should_stop]
 
     def _finished(self) -> Iterator[Looks]:
-        while self._waiting and self._waiting[0].is_settled:
+        while self._waiting and self._waiting[0].should_stop:
             unit = self._waiting.popleft()
             yield Looks(sorted(unit.views, key=lambda view: (view.clip, view.crop)), unit.leads)
 

@@ -1,7 +1,7 @@
 """The forward pass as one compiled graph, replayed for every batch; slower ways where that fails.
 
 Compilation is cached by torch under TORCHINDUCTOR_CACHE_DIR (a folder of the user's under the
-system's temporary one by default), so that only the first labeller of a machine pays for it.
+system's temporary one by default), so that only the first labeler of a machine pays for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from workers.inference.streams import CudaLane, Lane
 # Kernels are chosen and memory is set up in the first passes, which a capture must not see.
 _WARMUP = 3
 
-# Kernels whose results depend on their shape are not chosen by a stopwatch: two labellers give the
+# Kernels whose results depend on their shape are not chosen by a stopwatch: two labelers give the
 # same labels to the bit, whichever of them had to choose.
 _OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"deterministic": True}
 

@@ -5,7 +5,7 @@ so far is nearly certain to be that of all, and the rest need not be computed. H
 from the lead: of n views k were looked at, and the mean over a sample of k of n things, drawn
 without replacement, strays from the mean over all by sigma * sqrt((n - k) / (k * (n - 1))), where
 sigma is their spread (W. G. Cochran, Sampling Techniques, 1977, theorem 2.2). A lead of `margin`
-times that root is enough; what `margin` must be is found on videos whose views were all labelled.
+times that root is enough; what `margin` must be is found on videos whose views were all labeled.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class ViewPolicy:
+class EarlyExit:
     """When a video has been looked at enough.
 
     Attributes:
         margin: the lead of the best class over the second that settles it, in units of
-            `needed_lead`; infinite for a policy that looks at every view.
+            `needed_margin`; infinite for a policy that looks at every view.
         most: views at the most, None for all.
     """
 
@@ -38,7 +38,7 @@ class ViewPolicy:
         if self.most is not None and self.most < 1:
             raise ValueError(f"most must be 1 or more views; got {self.most!r}")
 
-    def is_settled(self, lead: float, *, seen: int, views: int) -> bool:
+    def should_stop(self, lead: float, *, seen: int, views: int) -> bool:
         """Whether a video needs no further look.
 
         Args:
@@ -46,20 +46,20 @@ class ViewPolicy:
             seen: views so far, 1 or more.
             views: views of the protocol.
         """
-        return bool(self.are_settled(np.array([lead]), seen=np.array([seen]), views=views)[0])
+        return bool(self.should_stop_each(np.array([lead]), seen=np.array([seen]), views=views)[0])
 
-    def are_settled(
+    def should_stop_each(
         self, leads: Floats, *, seen: npt.NDArray[np.integer], views: int
     ) -> npt.NDArray[np.bool_]:
-        """(n,) `is_settled` for leads (n,) after so many views (n,) each."""
+        """(n,) `should_stop` for leads (n,) after so many views (n,) each."""
         most = min(views, self.most or views)
-        enough = [self.margin * needed_lead(count, views) for count in range(1, most)]
+        enough = [self.margin * needed_margin(count, views) for count in range(1, most)]
         is_enough = leads >= np.array([*enough, -np.inf])[np.minimum(seen, most) - 1]
         # Whatever its lead, which is no number where the model says nothing that is one.
         return np.asarray(is_enough | (seen >= most))
 
 
-def needed_lead(seen: int, views: int) -> float:
+def needed_margin(seen: int, views: int) -> float:
     """The lead that settles a video at margin 1: 1 after the first view, 0 after the last."""
     if seen >= views:
         return 0.0

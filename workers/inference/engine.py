@@ -33,8 +33,8 @@ READBACKS = 2
 
 
 @dataclass(frozen=True)
-class LabellerConfig:
-    """What a labeller needs to know.
+class LabelerConfig:
+    """What a labeler needs to know.
 
     Attributes:
         checkpoint: source for `sta.load_model`.
@@ -139,7 +139,7 @@ class Engine:
 
     def __init__(
         self,
-        config: LabellerConfig,
+        config: LabelerConfig,
         protocol: Protocol,
         *,
         views_per_load: int,
@@ -263,7 +263,7 @@ class Engine:
             return DirectLoader()
         return StagedLoader(copies, units=-(-self.batch_size // views_per_load) + 2)
 
-    def _prepared(self, config: LabellerConfig, lane: Lane) -> Step:
+    def _prepared(self, config: LabelerConfig, lane: Lane) -> Step:
         static = not _shapes_follow_clip(self.model)
         if config.compile and not static:
             raise ValueError(
@@ -298,7 +298,7 @@ def _own_lanes(kind: DeviceKind | None) -> tuple[Lane, Lane | None]:
     return CudaLane(device), CudaLane(device)
 
 
-def _loaded(config: LabellerConfig, protocol: Protocol) -> sta.VideoModel:
+def _loaded(config: LabelerConfig, protocol: Protocol) -> sta.VideoModel:
     """The model, checked against what the run began with and against the protocol."""
     model = sta.load_model(
         config.checkpoint, pruning=config.pruning, labels=config.labels, patient=True

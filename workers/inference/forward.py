@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import sta
 from workers.inference.batching import BatchInput
 from workers.inference.output_buffer import Outputs
-from workers.inference.pixels import MEAN, STD, CachedNormaliser, normalised
+from workers.inference.pixels import MEAN, STD, CachedNormalizer, normalized
 
 # What autocast would cast at every forward. Norms, biases apart from these layers and all that
 # STA's scores are made of stay float32.
@@ -44,13 +44,13 @@ def mixed_precision(model: sta.VideoModel) -> None:
 
 
 class Forward(nn.Module):
-    """Normalisation, model and softmax over one static batch.
+    """Normalization, model and softmax over one static batch.
 
     Args:
         model: the model, on its device.
         batch: what it reads.
         mixed: whether it runs under bfloat16 autocast; see `mixed_precision`.
-        whole: whether the pixels are normalised by an expression that is compiled with the rest.
+        whole: whether the pixels are normalized by an expression that is compiled with the rest.
     """
 
     mean: Tensor
@@ -66,14 +66,14 @@ class Forward(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN, device=self._device))
         self.register_buffer("std", torch.tensor(STD, device=self._device))
         in_cache = self._device.type == "cpu" and not whole
-        self._normaliser = CachedNormaliser(batch.clips) if in_cache else None
+        self._normalizer = CachedNormalizer(batch.clips) if in_cache else None
 
     def forward(self, clips: Tensor, ids: Tensor) -> Outputs:
         """Ids (B,), probabilities (B, classes) float32, and the kept mask of each stage."""
-        if self._normaliser is not None:
-            x = self._normaliser()
+        if self._normalizer is not None:
+            x = self._normalizer()
         else:
-            x = normalised(clips, self.mean, self.std)
+            x = normalized(clips, self.mean, self.std)
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._mixed):
             out: sta.ModelOutput = self.model(x)
         return ids.clone(), out.logits.float().softmax(dim=-1), *out.kept

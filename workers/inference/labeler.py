@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from workers.inference.engine import DEFAULT_BATCH, READBACKS, Engine, LabellerConfig
+from workers.inference.engine import DEFAULT_BATCH, READBACKS, Engine, LabelerConfig
 from workers.inference.masks import pack_mask, unpack_mask
 from workers.inference.streams import Lane
 from workers.inference.views import Frames, IdMismatch, View
@@ -20,8 +20,8 @@ __all__ = [
     "TOP",
     "Frames",
     "IdMismatch",
-    "Labeller",
-    "LabellerConfig",
+    "Labeler",
+    "LabelerConfig",
     "View",
     "pack_mask",
     "top_classes",
@@ -33,14 +33,14 @@ TOP = 5
 
 @dataclass(frozen=True)
 class _Unit:
-    """A unit whose views are not all labelled yet, and the number of its first view."""
+    """A unit whose views are not all labeled yet, and the number of its first view."""
 
     first: int
     count: int
     views: list[View]
 
 
-class Labeller:
+class Labeler:
     """A model on a device that labels units.
 
     Args:
@@ -56,7 +56,7 @@ class Labeller:
 
     def __init__(
         self,
-        config: LabellerConfig,
+        config: LabelerConfig,
         protocol: Protocol,
         *,
         lanes: tuple[Lane, Lane | None] | None = None,
@@ -92,7 +92,7 @@ class Labeller:
             IdMismatch: a batch did not return the ids that it was given.
         """
         if self._waiting or self.engine.flying:
-            raise RuntimeError("a labeller labels one stream of units at a time")
+            raise RuntimeError("a labeler labels one stream of units at a time")
         try:
             for unit in units:
                 self._enter(unit)

@@ -9,7 +9,7 @@ from sta.models.base import MEAN as MEAN
 from sta.models.base import STD as STD
 
 
-def normalised(clips: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normalized(clips: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """uint8 (B, T, H, W, 3) to float32 (B, 3, T, H, W): scaled to 1, less mean, over std.
 
     An expression that a compiler makes one pass of. `mean` and `std` (3,) lie on the device before:
@@ -18,17 +18,17 @@ def normalised(clips: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return ((clips.float() / 255 - mean) / std).permute(0, 4, 1, 2, 3)
 
 
-class CachedNormaliser:
+class CachedNormalizer:
     """The same numbers on a CPU, frame by frame in its cache, into memory that is used again.
 
     Args:
-        clips: the uint8 (B, T, H, W, 3) that every call will normalise.
+        clips: the uint8 (B, T, H, W, 3) that every call will normalize.
     """
 
     def __init__(self, clips: Tensor) -> None:
         batch, frames, height, width, channels = clips.shape
         self._out = torch.empty(clips.shape)
-        # Rows of interleaved channels: one long run that vectorises.
+        # Rows of interleaved channels: one long run that vectorizes.
         flat = (batch * frames, height, width * channels)
         self._pairs = list(zip(clips.view(flat), self._out.view(flat), strict=True))
         self._mean = torch.tensor(MEAN).repeat(width)

@@ -1,4 +1,4 @@
-"""The shadow sample: units that are labelled without pruning too, so that its cost in labels shows.
+"""The shadow sample: units that are labeled without pruning too, so that its cost in labels shows.
 
 A unit's id is a hash, and its last digits decide. The same units are chosen whoever asks, in every
 run over the same videos, and a smaller share is a part of every larger one. By the first digits the
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workers.inference.labeler import LabellerConfig
+from workers.inference.labeler import LabelerConfig
 
 _DIGITS = 8
 _NUMBERS: int = 16**_DIGITS
@@ -18,22 +18,22 @@ _NUMBERS: int = 16**_DIGITS
 
 @dataclass(frozen=True)
 class Shadow:
-    """Which units are labelled without pruning too, and by what.
+    """Which units are labeled without pruning too, and by what.
 
     Attributes:
         share: of the units, above 0 and at most 1.
-        labeller: the unpruned model.
+        labeler: the unpruned model.
     """
 
     share: float
-    labeller: LabellerConfig
+    labeler: LabelerConfig
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise ValueError(f"a shadow sample's share must be above 0 and at most 1: {self.share}")
-        if self.labeller.pruning.r:
+        if self.labeler.pruning.r:
             raise ValueError(
-                f"a shadow sample is labelled without pruning; got r = {self.labeller.pruning.r}"
+                f"a shadow sample is labeled without pruning; got r = {self.labeler.pruning.r}"
             )
 
 

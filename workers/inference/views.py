@@ -1,4 +1,4 @@
-"""What goes into a labeller and what comes out."""
+"""What goes into a labeler and what comes out."""
 
 from __future__ import annotations
 

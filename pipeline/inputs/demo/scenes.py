@@ -39,18 +39,18 @@ _SHAKE = 6
 """The camera's largest offset from rest, in pixels, along each axis."""
 
 _HUES = {"ball": 0.02, "box": 0.58, "star": 0.15, "ring": 0.80}
-"""Mean hue of each kind, in turns. The spread around it lets neighbours come close."""
+"""Mean hue of each kind, in turns. The spread around it lets neighbors come close."""
 
 _HUE_SPREAD = 0.06
 
 
 @dataclass(frozen=True)
 class Item:
-    """One object: its kind, radius in pixels, two RGB colours (0..255), and its angle in turns."""
+    """One object: its kind, radius in pixels, two RGB colors (0..255), and its angle in turns."""
 
     kind: str
     radius: float
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
     second: tuple[float, float, float]
     angle: float
 
@@ -65,13 +65,13 @@ class Scene:
         frames: length of the video in frames.
         mover: the object that moves.
         spin: the mover's rotation, in turns per frame.
-        speed: pixels per frame along the path; below 0 for a circle that runs anticlockwise.
+        speed: pixels per frame along the path; below 0 for a circle that runs counterclockwise.
         path_radius: radius of the circle in pixels; 0 for the straight motions.
         period: frames from one appearance of the mover to the next, fewer than a clip spans.
         visible: frames that an appearance lasts.
         phase: how far into its period the mover is at frame 0, in frames.
         middles: middle of the path in each appearance, (x, y) in pixels.
-        resting: the objects that do not move, each with its centre.
+        resting: the objects that do not move, each with its center.
         noise: standard deviation of the sensor noise, in grey levels.
         pixel_seed: seed of the background, of the shake and of the noise.
     """
@@ -154,7 +154,7 @@ def _draw_item(rng: np.random.Generator, kind: str) -> Item:
     return Item(
         kind=kind,
         radius=float(rng.uniform(12, 18)),
-        colour=_rgb(hue, saturation, value),
+        color=_rgb(hue, saturation, value),
         second=_rgb(hue, saturation * 0.5, value * rng.uniform(0.25, 0.5)),
         angle=float(rng.uniform()),
     )
@@ -263,15 +263,15 @@ def _paint(canvas: NDArray[np.int16], item: Item, x: float, y: float, angle: flo
     u, v = cos * across + sin * down, cos * down - sin * across
     inside, marked = _shape(item.kind, u, v)
     alpha = np.clip(0.5 + inside * item.radius, 0, 1)[..., None]
-    colour = np.where(marked[..., None], np.array(item.second), np.array(item.colour))
+    color = np.where(marked[..., None], np.array(item.second), np.array(item.color))
     patch = canvas[top:bottom, left:right]
-    patch[...] = np.rint(patch + alpha * (colour - patch)).astype(np.int16)
+    patch[...] = np.rint(patch + alpha * (color - patch)).astype(np.int16)
 
 
 def _shape(
     kind: str, u: NDArray[np.float64], v: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Signed depth below the outline (> 0 inside, in radii), and where the second colour goes."""
+    """Signed depth below the outline (> 0 inside, in radii), and where the second color goes."""
     distance = np.sqrt(u * u + v * v)
     if kind == "ball":
         return 1 - distance, np.abs(v) < 0.28

@@ -188,10 +188,10 @@ def check_equality(path: Path, sandboxed: Sandboxed) -> int:
     count = all_frames(path)
     clips = PROTOCOL.clip_indices(count)
     wanted = set(clips.ravel().tolist())
-    truth = {n: _rgb(frame) for n, frame in enumerate(plain_frames(path)) if n in wanted}
+    reference = {n: _rgb(frame) for n, frame in enumerate(plain_frames(path)) if n in wanted}
     decoded, frames = decode_here(path, FULL_SIZE)
-    _compare(f"{path.name}, full size", clips, decoded.clip_frames, frames, truth)
-    small = {number: _resized(pixels) for number, pixels in truth.items()}
+    _compare(f"{path.name}, full size", clips, decoded.clip_frames, frames, reference)
+    small = {number: _resized(pixels) for number, pixels in reference.items()}
     decoded, frames = decode_here(path)
     _compare(f"{path.name}, resized", clips, decoded.clip_frames, frames, small)
     unit = sandboxed.frames(path)
@@ -208,12 +208,12 @@ def _compare(
     clips: IntArray,
     rows: NDArray[np.integer],
     frames: Pixels,
-    truth: Mapping[int, Pixels],
+    reference: Mapping[int, Pixels],
 ) -> None:
     if rows.shape != clips.shape:
         raise OutputsDiffer(f"{what}: clips of shape {rows.shape}, not {clips.shape}")
     for row, number in zip(rows.ravel(), clips.ravel().tolist(), strict=True):
-        if not np.array_equal(frames[row], truth[number]):
+        if not np.array_equal(frames[row], reference[number]):
             raise OutputsDiffer(f"{what}: frame {number} is not that of a plain decode")
 
 

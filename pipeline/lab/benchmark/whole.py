@@ -28,9 +28,9 @@ from pipeline.lab.benchmark.conditions import conditions
 from pipeline.lab.benchmark.core_seconds import cpu_recorded, process_cpu_s
 from pipeline.lab.benchmark.paired import OutputsDiffer, Spread, in_turn, ratio
 from pipeline.lab.benchmark.report import Chart, Column, Report, Row
-from pipeline.labeling.graph_runner import Passing, pools_for
+from pipeline.labeling.graph_runner import GraphRunner, pools_for
 from pipeline.labeling.options import LabelOptions
-from pipeline.labeling.plan import LabelPlan, plan_labelling
+from pipeline.labeling.plan import LabelPlan, plan_labeling
 from pipeline.labeling.run import begin
 from pipeline.run.counts import Counts
 from pipeline.run.run_directory import RunDirectory
@@ -41,7 +41,7 @@ from workers.label_actor import LabelActor
 _GOAL = 1.15
 
 # What differs from run to run and is no result.
-_TIMES = ("decode_ms", "gpu_ms", "labelled_at")
+_TIMES = ("decode_ms", "device_ms", "labeled_at")
 
 # Actors that take longer to start are not waited for any more, and spoil the figure.
 _START_S = 600
@@ -54,7 +54,7 @@ class PipelineBenchmark:
     Attributes:
         source: directory or manifest of videos; None for a generated archive.
         videos: how many of them.
-        passes: how often each is labelled in a round, each time as a unit of its own: a run must
+        passes: how often each is labeled in a round, each time as a unit of its own: a run must
             last for its start and end to be forgotten.
         checkpoint: source for `sta.load_model`.
         r: tokens dropped per frame; None for the architecture's own default.
@@ -102,7 +102,7 @@ def run_pipeline(
         place = Path(folder)
         work = _Work.begin(options, place, say)
         before = conditions(**work.about(options))
-        say(f"labelling {work.units} units both ways and comparing")
+        say(f"labeling {work.units} units both ways and comparing")
         work.plain()
         work.graph()
         _check_same(work.results["plain"], work.results["graph"])
@@ -147,11 +147,11 @@ class _Work:
             r=options.r,
             views=options.views,
         )
-        plan = plan_labelling(asked)
+        plan = plan_labeling(asked)
         start_ray()
         begin(plan, asked)
         total = pq.read_table(folder / "run" / "manifest", partitioning=None).num_rows
-        passing = Passing(plan, asked, total, Stop(), note=lambda stages: None)
+        passing = GraphRunner(plan, asked, total, Stop(), note=lambda stages: None)
         config = passing.graph(pools_for(asked, plan))
         ray.shutdown()
         return cls(plan, config, folder)
@@ -168,8 +168,8 @@ class _Work:
             "rounds": options.rounds,
             "batch_size": self._config.batch_size,
             "decoders": pools.decoders[1],
-            "labellers": pools.labellers,
-            "labeller_threads": pools.labeller_threads,
+            "labelers": pools.labelers,
+            "labeler_threads": pools.labeler_threads,
             **dataclasses.asdict(self._config.grain),
         }
 
@@ -179,9 +179,9 @@ class _Work:
         manifest = pq.read_table(self._folder / "run" / "manifest", partitioning=None)
         limits = dataclasses.replace(config.limits, videos_per_child=self.units + 1)
         decoder = DecodeActor(config.protocol, config.decoder, limits)
-        labeller = LabelActor(config.labeller, config.protocol)
+        labeler = LabelActor(config.labeler, config.protocol)
         # Ray's own threads in this process are no part of the loop.
-        own_s = time.thread_time if config.labeller.threads == 1 else time.process_time
+        own_s = time.thread_time if config.labeler.threads == 1 else time.process_time
 
         def used_s() -> float:
             assert decoder.child_pid is not None
@@ -195,7 +195,7 @@ class _Work:
                 before = used_s()
                 decoded = pa.concat_tables(decoder(manifest.slice(at, rows)))
                 between = used_s()
-                done.append(labeller(decoded))
+                done.append(labeler(decoded))
                 decode_s += between - before
                 label_s += used_s() - between
             wall_s = time.perf_counter() - began
@@ -204,7 +204,7 @@ class _Work:
         return _Cost(cpu_s, cpu_s, wall_s, decode_s, label_s)
 
     def graph(self) -> _Cost:
-        """Runs the graph of a labelling job on a run directory of its own, and, as a job does, in
+        """Runs the graph of a labeling job on a run directory of its own, and, as a job does, in
         a Ray of its own: idle processes of earlier rounds would take their part of the cores.
         """
         start_ray()
@@ -266,12 +266,12 @@ def _rows_by_id(table: pa.Table) -> dict[str, dict[str, object]]:
     rows = table.drop_columns(list(_TIMES)).to_pylist()
     for row in rows:
         for view in row["views"] or ():
-            del view["gpu_ms"]
+            del view["device_ms"]
     return {row["unit_id"]: row for row in rows}
 
 
 _COLUMNS = (
-    Column("way", "way", "how the units were labelled"),
+    Column("way", "way", "how the units were labeled"),
     Column(
         "held",
         "core-s/unit",
@@ -283,7 +283,7 @@ _COLUMNS = (
     Column("cpu", "CPU-s/unit", "CPU time of all processes per unit", ".3f"),
     Column("cpu_ratio", "x plain", "CPU time over the plain loop's, round by round", ".3f"),
     Column("decode", "decoders", "of that the decoders and their children", ".3f"),
-    Column("label", "labellers", "of that the labellers", ".3f"),
+    Column("label", "labelers", "of that the labelers", ".3f"),
     Column("rest", "rest", "of that everything else, such as Ray's own processes", ".3f"),
     Column("wall", "s/unit", "wall clock after start-up, per unit", ".3f"),
 )
@@ -306,8 +306,8 @@ def _report(costs: dict[str, list[_Cost]], units: int, before: dict[str, object]
         ),
         notes=[
             f"{units} units of {before['views_per_unit']} views, {before['cores']} cores, "
-            f"{before['decoders']} decoders, {before['labellers']} labellers of "
-            f"{before['labeller_threads']} threads, batches of {before['batch_size']}; median "
+            f"{before['decoders']} decoders, {before['labelers']} labelers of "
+            f"{before['labeler_threads']} threads, batches of {before['batch_size']}; median "
             f"(quartiles) of {before['rounds']} rounds in turn.",
         ],
     )

@@ -21,7 +21,7 @@ class Score:
     Attributes:
         pruning: how the model was pruned.
         flops: multiply-accumulates per view.
-        views: share of views whose largest logit is the truth.
+        views: share of views whose largest logit is the ground truth.
         one_view: share of videos that are right from the middle crop of the middle clip alone.
         videos: share of videos that are right by the mean softmax over all their views.
     """
@@ -82,7 +82,7 @@ def _views_right(model: sta.VideoModel, example: Example) -> tuple[float, float,
     for top, left in plan.crop_origins(height, width).tolist():
         clips = example.frames[places, top : top + SIZE, left : left + SIZE]
         batch = plain_batch(clips, example.label_id)
-        logits.append(model(batch.normalised(batch.clips).permute(0, 4, 1, 2, 3)).logits)
+        logits.append(model(batch.normalized(batch.clips).permute(0, 4, 1, 2, 3)).logits)
     stacked = torch.stack(logits, 1)
     right = stacked.argmax(2) == example.label_id
     middle = right[plan.clips // 2, plan.crops // 2]

@@ -70,7 +70,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips as they were cut, with what is still to be done to their colours.
+    """Clips as they were cut, with what is still to be done to their colors.
 
     Attributes:
         clips: (B, T, S, S, 3) uint8 RGB.
@@ -84,7 +84,7 @@ class Batch:
     shift: Tensor
     labels: Tensor
 
-    def normalised(self, pixels: Tensor) -> Tensor:
+    def normalized(self, pixels: Tensor) -> Tensor:
         """Pixels (B, ..., 3) uint8 of these clips as the model wants them, float32."""
         mean, std = torch.tensor(_MEAN), torch.tensor(_STD)
         shape = (len(pixels), *(1 for _ in pixels.shape[2:]), 3)
@@ -93,14 +93,14 @@ class Batch:
 
 
 def plain_batch(clips: NDArray[np.uint8], label_id: int) -> Batch:
-    """Clips (B, T, S, S, 3) of one label in their own colours."""
+    """Clips (B, T, S, S, 3) of one label in their own colors."""
     count = len(clips)
     labels = torch.full((count,), label_id)
     return Batch(torch.from_numpy(clips), torch.ones(count, 3), torch.zeros(count, 3), labels)
 
 
 def draw_batch(examples: Sequence[Example], rng: np.random.Generator, size: int) -> Batch:
-    """Random clips under random crops, symmetries and colours; kinds as frequent as given."""
+    """Random clips under random crops, symmetries and colors; kinds as frequent as given."""
     clips = np.empty((size, FRAMES, SIZE, SIZE, 3), dtype=np.uint8)
     labels = np.empty(size, dtype=np.int64)
     for row in range(size):

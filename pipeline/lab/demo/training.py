@@ -63,7 +63,7 @@ class Settings:
 
 def all_logits(model: sta.VisionTransformer, batch: Batch) -> Tensor:
     """Logits (B, classes) of the model as it is."""
-    pixels = batch.normalised(batch.clips)
+    pixels = batch.normalized(batch.clips)
     logits: Tensor = model(pixels.permute(0, 4, 1, 2, 3)).logits
     return logits
 
@@ -84,7 +84,7 @@ def busy_logits(model: sta.VisionTransformer, batch: Batch, tokens: int) -> Tens
     places = torch.cat([busy, luck.topk(tokens - busy.shape[1]).indices], 1)
     row = torch.arange(len(places))[:, None]
     slot, cell = places // (side * side), places % (side * side)
-    chosen = batch.normalised(tubes[row, slot, :, cell // side, :, cell % side])
+    chosen = batch.normalized(tubes[row, slot, :, cell // side, :, cell % side])
     proj = model.patch_embed.proj
     x = F.linear(chosen.permute(0, 1, 5, 2, 3, 4).flatten(2), proj.weight.flatten(1), proj.bias)
     x = x + model.get_buffer("pos_embed")[places]
@@ -139,7 +139,7 @@ def learning_rate(settings: Settings, progress: float) -> float:
 
 
 class Trainer:
-    """A model, its optimiser and the running mean of its weights.
+    """A model, its optimizer and the running mean of its weights.
 
     Matrix products run in bfloat16 on the CPU's own units; the weights stay in float32.
     """

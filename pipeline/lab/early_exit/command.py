@@ -14,7 +14,7 @@ import sta
 from pipeline.command_line import exit_code
 from pipeline.early_exit.calibrate import calibrate
 from pipeline.early_exit.fitting import Promise
-from pipeline.early_exit.policy_file import PolicyFile
+from pipeline.early_exit.policy_file import EarlyExitFile
 from pipeline.errors import UsageError
 from pipeline.execution.ray_session import check_outlives_job
 from pipeline.execution.run_failure import after_work
@@ -23,13 +23,13 @@ from pipeline.inputs.listing import Listing
 from pipeline.lab.early_exit.flags import DEMO_VIDEOS, binding, parser
 from pipeline.labeling.flags import asked_of_work
 from pipeline.labeling.pruning_flags import pruning_from
-from pipeline.labeling.sweep import TrialOptions, run_trials
+from pipeline.labeling.sweep import SweepOptions, run_sweep
 from pipeline.messages import tell
 from pipeline.reports.early_exit.methodology import summary
 from pipeline.reports.early_exit.page import page
 from pipeline.storage.location import Location
 
-# Other scenes than those of the archive that the labelling job makes.
+# Other scenes than those of the archive that the labeling job makes.
 _DEMO_SEED = 1
 
 
@@ -37,7 +37,7 @@ _DEMO_SEED = 1
 class _Request:
     """What the flags ask for."""
 
-    trials: TrialOptions
+    sweep: SweepOptions
     policy: Location
     report: Location
     variant: str
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _calibrate(arguments: argparse.Namespace) -> None:
     asked = _request(arguments)
-    run = run_trials(asked.trials)
+    run = run_sweep(asked.sweep)
     command = _command(arguments, asked)
     with after_work():
         found = calibrate(run, asked.variant, asked.promise)
@@ -82,21 +82,21 @@ def _request(arguments: argparse.Namespace) -> _Request:
         arguments,
         task=arguments.task,
         source=source,
-        output=arguments.trials or f"{stem}-trials",
+        output=arguments.sweep or f"{stem}-sweep",
         checkpoint=checkpoint,
     )
     asked = dataclasses.replace(asked, all_files=arguments.all_files)
-    trials = TrialOptions(asked, {variant: pruning}, arguments.sample)
-    return _Request(trials, policy, Location(f"{stem}.html"), variant, promise)
+    sweep = SweepOptions(asked, {variant: pruning}, arguments.sample)
+    return _Request(sweep, policy, Location(f"{stem}.html"), variant, promise)
 
 
 def _policy_place(arguments: argparse.Namespace) -> Location:
     if arguments.input is not None and arguments.policy is None:
         raise UsageError("POLICY is missing: name a file such as policy.json for the policy")
-    for what in ("input", "policy", "trials"):
+    for what in ("input", "policy", "sweep"):
         place = getattr(arguments, what)
         if place is not None:
-            check_outlives_job(place, "--trials" if what == "trials" else what.upper())
+            check_outlives_job(place, "--sweep" if what == "sweep" else what.upper())
     place = Location.of(arguments.policy or str(DEMO / "policy.json"))
     if place.uri.endswith(".html"):
         raise UsageError("POLICY is a JSON file, such as policy.json; its report goes beside it")
@@ -108,7 +108,7 @@ def _policy_place(arguments: argparse.Namespace) -> Location:
 def _check_is_policy(place: Location) -> None:
     """Refuses to write over what is no policy, before hours of work and not after them."""
     try:
-        PolicyFile.read(place)
+        EarlyExitFile.read(place)
     except UsageError as error:
         raise UsageError(
             f"POLICY {place.uri} is there and is no policy file; name one of its own"
@@ -133,7 +133,7 @@ def _check_enough(source: str, promise: Promise, *, all_files: bool) -> None:
 
 
 def _demo_archive(sample: int) -> str:
-    """The manifest of an archive of scenes that neither the model nor the labelling job has seen.
+    """The manifest of an archive of scenes that neither the model nor the labeling job has seen.
 
     A smaller archive is the beginning of a larger one.
     """
@@ -143,7 +143,7 @@ def _demo_archive(sample: int) -> str:
 
 
 def _command(arguments: argparse.Namespace, asked: _Request) -> str:
-    """The labelling command that uses the policy, with every flag that it is bound to."""
+    """The labeling command that uses the policy, with every flag that it is bound to."""
     words = ["python", f"jobs/label_{arguments.task}.py"]
     if arguments.input is not None:
         words += ["INPUT", "OUTPUT"]

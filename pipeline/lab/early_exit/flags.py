@@ -18,14 +18,14 @@ from pipeline.labeling.pruning_flags import add_pruning_flags
 DEMO_VIDEOS = 1200
 
 _ABOUT = """\
-Find how many views of a video are enough: every view of a sample is labelled, and the quickest
+Find how many views of a video are enough: every view of a sample is labeled, and the quickest
 policy is fitted that keeps the label of all views for the promised share of videos."""
 _EPILOG = f"""\
 Without INPUT an archive of {DEMO_VIDEOS:,} videos (or --sample, where that is less) is generated
 and the demonstration model calibrated on it: about ten minutes on two cores.
-Running the same command again resumes; another promise on the same trials takes seconds.
+Running the same command again resumes; another promise on the same sweep takes seconds.
 Exit code: 0, the policy is written; 2, the command was wrong or the videos are too few for the
-promise; 1, the trials could not finish and the same command resumes them, or no video could be
+promise; 1, the sweep could not finish and the same command resumes them, or no video could be
 labeled."""
 
 
@@ -38,14 +38,14 @@ def parser() -> argparse.ArgumentParser:
         "input",
         nargs="?",
         metavar="INPUT",
-        help="videos like those to be labelled: directory, s3://bucket/prefix, or a manifest",
+        help="videos like those to be labeled: directory, s3://bucket/prefix, or a manifest",
     )
     made.add_argument(
         "policy",
         nargs="?",
         metavar="POLICY",
         help="file for the policy, such as policy.json or s3://bucket/policy.json; its report "
-        "(.html) and its trials go beside it",
+        "(.html) and its sweep go beside it",
     )
     promise = made.add_argument_group("promise")
     promise.add_argument(
@@ -83,20 +83,20 @@ def _add_work_flags(made: argparse.ArgumentParser) -> None:
         "--task",
         choices=("k400", "ssv2"),
         default="k400",
-        help="which labelling job the policy is for (default: %(default)s)",
+        help="which labeling job the policy is for (default: %(default)s)",
     )
     add_protocol_flags(work)
     work.add_argument(
-        "--trials",
+        "--sweep",
         metavar="DIR",
-        help="folder for what every view says (default: POLICY without its ending, and -trials)",
+        help="folder for what every view says (default: POLICY without its ending, and -sweep)",
     )
     add_input_flags(work)
     add_pool_flags(work)
 
 
 def binding(arguments: argparse.Namespace) -> list[str]:
-    """The flags that the labelling job needs to do what was calibrated: those not at their
+    """The flags that the labeling job needs to do what was calibrated: those not at their
     default.
     """
     pruning = JobParser(add_help=False)

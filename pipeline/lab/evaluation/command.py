@@ -13,8 +13,8 @@ from pipeline.execution.ray_session import check_outlives_job
 from pipeline.execution.run_failure import after_work
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.lab.evaluation.findings import find
+from pipeline.lab.evaluation.ground_truth import check_truths
 from pipeline.lab.evaluation.page import write
-from pipeline.lab.evaluation.truths import check_truths
 from pipeline.lab.evaluation.variants import Variant, all_variants, chosen
 from pipeline.lab.evaluation.words import screen
 from pipeline.labeling.flags import (
@@ -24,13 +24,13 @@ from pipeline.labeling.flags import (
     add_protocol_flags,
     asked_of_work,
 )
-from pipeline.labeling.sweep import TrialOptions, run_trials
+from pipeline.labeling.sweep import SweepOptions, run_sweep
 from pipeline.messages import tell
 from pipeline.storage.location import Location
 
 _DEMO_VIDEOS = 200
 _QUICK = ("random", "score")
-_TRIALS = "trials"
+_SWEEP = "sweep"
 
 _EPILOG = """\
 Without INPUT test videos of the demonstration archive are made and its model is judged on them.
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     options, variants = _asked(arguments)
-    run = run_trials(options)
+    run = run_sweep(options)
     with after_work():
         found = find(run, variants)
         page = write(found, Location.of(_output(arguments)))
@@ -147,7 +147,7 @@ def _demo_output(arguments: argparse.Namespace) -> str:
     return "-".join(["evaluation", *said])
 
 
-def _asked(arguments: argparse.Namespace) -> tuple[TrialOptions, list[Variant]]:
+def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[Variant]]:
     """What the flags say; without INPUT of the demo's test videos, made where they are not.
 
     Raises:
@@ -178,12 +178,12 @@ def _asked(arguments: argparse.Namespace) -> tuple[TrialOptions, list[Variant]]:
         arguments,
         task=arguments.task,
         source=source,
-        output=Location.of(output).child(_TRIALS).uri,
+        output=Location.of(output).child(_SWEEP).uri,
         checkpoint=checkpoint,
     )
-    options = TrialOptions(
+    options = SweepOptions(
         dataclasses.replace(asked, limit=arguments.limit),
-        {name: each for variant in variants for name, each in variant.trials().items()},
+        {name: each for variant in variants for name, each in variant.sweep().items()},
         arguments.videos,
     )
     return options, variants

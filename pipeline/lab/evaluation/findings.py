@@ -13,7 +13,7 @@ from pipeline.execution.attempts import STARTS
 from pipeline.lab.evaluation.scores import Outcome, Outcomes, accuracy, difference, outcomes
 from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, UNPRUNED, Variant
 from pipeline.lab.evaluation.verdicts import Table, tables
-from pipeline.labeling.sweep import read_trials
+from pipeline.labeling.sweep import read_sweep
 from pipeline.run.devices import device_words, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
 from pipeline.statistics import Estimate
@@ -51,7 +51,7 @@ class Findings:
     """What an evaluation found.
 
     Attributes:
-        run: its trials.
+        run: its sweep.
         content: their run.json.
         figures: of every variant, in their order.
         tables: the paper's comparisons beside ours.
@@ -103,18 +103,18 @@ class Findings:
 
 
 def find(run: RunDirectory, variants: Sequence[Variant]) -> Findings:
-    """Reads finished trials and works everything out.
+    """Reads finished sweep and works everything out.
 
     Raises:
-        UsageError: they are no finished trials.
+        UsageError: they are no finished sweep.
         RunError: no video of them can be judged.
     """
-    chunks, content = read_trials(run), run.load()
+    chunks, content = read_sweep(run), run.load()
     found = outcomes(chunks, variants, content["model"]["labels"])
     if not found.videos:
         raise RunError(
             f"nothing to judge in {run.root.uri}: {found.failed:,} videos could not be read, "
-            f"{found.unlabelled:,} have no label, {found.unknown.total():,} one that is none of "
+            f"{found.unlabeled:,} have no label, {found.unknown.total():,} one that is none of "
             f"the model's",
             advice="Mend the input and choose a new OUTPUT.",
         )
@@ -141,13 +141,13 @@ def as_json(found: Findings) -> dict[str, Any]:
     outcomes = found.outcomes
     return {
         "version": EVALUATION_VERSION,
-        "trials": found.run.root.uri,
+        "sweep": found.run.root.uri,
         "identity": {k: v for k, v in found.content["identity"].items() if k != "variants"},
         "model": {k: v for k, v in found.content["model"].items() if k != "flops"},
         "device": found.device,
         "videos": outcomes.videos,
         "failed": outcomes.failed,
-        "unlabelled": outcomes.unlabelled,
+        "unlabeled": outcomes.unlabeled,
         "unknown_labels": dict(outcomes.unknown),
         "flops_share": found.flops_share,
         "variants": [_variant_json(each) for each in found.figures],
@@ -163,7 +163,7 @@ def _variant_json(each: Figures) -> dict[str, Any]:
     return {
         "name": each.variant.name,
         "about": each.variant.about,
-        "prunings": {name: dataclasses.asdict(p) for name, p in each.variant.trials().items()},
+        "prunings": {name: dataclasses.asdict(p) for name, p in each.variant.sweep().items()},
         "flops_per_view": each.flops,
         **{
             name: None if value is None else dataclasses.asdict(value)

@@ -12,15 +12,15 @@ from markupsafe import Markup
 from pipeline.lab.evaluation.findings import Figures, Findings
 from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, UNPRUNED
 from pipeline.lab.evaluation.verdicts import of_kind
-from pipeline.reports.html.figures import COLOURS, inline_svg, new_figure
+from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
 from pipeline.statistics import Estimate
 
 _STA, _RANDOM, _DENSE, _OTHERS, _PAPER = (
-    COLOURS[0],
-    COLOURS[1],
+    COLORS[0],
+    COLORS[1],
     "#1c2430",
     "#9aa3ad",
-    COLOURS[2],
+    COLORS[2],
 )
 
 
@@ -68,13 +68,13 @@ def _against(found: Findings, cost: Callable[[Figures], Estimate], axis: str, ti
     joined = {name for names in curves.values() for name in names} | {UNPRUNED}
     others = [each for each in found.figures if each.variant.name not in joined]
     _points(axes, others, cost, bars=False, fmt="x", color=_OTHERS, label="other switches")
-    for kind, colour, label in (
+    for kind, color, label in (
         (RANDOM, _RANDOM, "random tokens"),
         (DEFAULT, _STA, "STA"),
     ):
         line = [each for each in found.figures if each.variant.name in curves[kind]]
         line.sort(key=lambda each: each.variant.r)
-        _points(axes, line, cost, fmt="o-", color=colour, label=label)
+        _points(axes, line, cost, fmt="o-", color=color, label=label)
     dense = [each for each in found.figures if each.variant.name == UNPRUNED]
     _points(axes, dense, cost, fmt="s", color=_DENSE, label="no pruning")
     axes.set_xlim(left=0)
@@ -131,7 +131,7 @@ def _differences(found: Findings) -> Plot | None:
         (
             [line.view_difference for line in lines],
             -0.14,
-            {"color": COLOURS[4], "label": "single views", "markersize": 4},
+            {"color": COLORS[4], "label": "single views", "markersize": 4},
         ),
     ):
         ours = [each for each in series if each is not None]

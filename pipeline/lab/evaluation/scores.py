@@ -1,4 +1,4 @@
-"""Who was right: trials and true labels to accuracies, and to differences over the same videos."""
+"""Who was right: sweep and true labels to accuracies, and to differences over the same videos."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline import statistics as agreement
 from pipeline.lab.evaluation.variants import Variant
-from pipeline.labeling.sweep import Trials
+from pipeline.labeling.sweep import Sweep
 from pipeline.statistics import Estimate
 
 Floats = npt.NDArray[np.floating]
@@ -48,45 +48,55 @@ class Outcomes:
         by_variant: by name.
         videos: videos whose true label is one of the model's.
         failed: videos that could not be read.
-        unlabelled: videos without a true label.
+        unlabeled: videos without a true label.
         unknown: true labels that are none of the model's, with the number of their videos.
     """
 
     by_variant: dict[str, Outcome]
     videos: int
     failed: int
-    unlabelled: int
+    unlabeled: int
     unknown: Counter[str]
 
 
 def outcomes(
-    chunks: Iterable[Trials], variants: Sequence[Variant], labels: Sequence[str]
+    chunks: Iterable[Sweep], variants: Sequence[Variant], labels: Sequence[str]
 ) -> Outcomes:
-    """Judges trials by their true labels; what it holds is some 120 bytes per video and trial.
+    """Judges sweep by their true labels; what it holds is some 120 bytes per video and trial.
 
     Args:
-        chunks: the trials, of which those of `variants` are read.
+        chunks: the sweep, of which those of `variants` are read.
         variants: what to judge.
         labels: names of the model's classes.
     """
     places = {label: place for place, label in enumerate(labels)}
-    names = [name for variant in variants for name in variant.trials()]
+    names = [name for variant in variants for name in variant.sweep()]
     parts: dict[str, list[Floats]] = {name: [] for name in names}
-    failed = unlabelled = 0
+    failed = unlabeled = 0
     unknown: Counter[str] = Counter()
     for chunk in chunks:
         failed += chunk.failed
-        unlabelled += sum(truth is None for truth in chunk.truths)
-        unknown.update(truth for truth in chunk.truths if truth is not None and truth not in places)
-        judged = [place for place, truth in enumerate(chunk.truths) if truth in places]
-        truths = np.array([places[str(chunk.truths[place])] for place in judged], np.int64)
+        unlabeled += sum(ground_truth is None for ground_truth in chunk.ground_truths)
+        unknown.update(
+            ground_truth
+            for ground_truth in chunk.ground_truths
+            if ground_truth is not None and ground_truth not in places
+        )
+        judged = [
+            place
+            for place, ground_truth in enumerate(chunk.ground_truths)
+            if ground_truth in places
+        ]
+        ground_truths = np.array(
+            [places[str(chunk.ground_truths[place])] for place in judged], np.int64
+        )
         for name in names:
             views = chunk.probabilities[name].shape[1]
             parts[name].append(
                 np.column_stack(
                     [
-                        *judge(chunk.probabilities[name][judged], truths),
-                        chunk.gpu_ms[name][judged] / views,
+                        *judge(chunk.probabilities[name][judged], ground_truths),
+                        chunk.device_ms[name][judged] / views,
                         chunk.flops[name][judged] / views,
                     ]
                 )
@@ -95,30 +105,31 @@ def outcomes(
         name: np.concatenate(each) if each else np.empty((0, 5)) for name, each in parts.items()
     }
     by_variant = {
-        variant.name: _over_seeds([tried[name] for name in variant.trials()])
-        for variant in variants
+        variant.name: _over_seeds([tried[name] for name in variant.sweep()]) for variant in variants
     }
     videos = len(next(iter(tried.values())))
-    return Outcomes(by_variant, videos, failed, unlabelled, unknown)
+    return Outcomes(by_variant, videos, failed, unlabeled, unknown)
 
 
-def judge(probabilities: Floats, truths: npt.NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+def judge(
+    probabilities: Floats, ground_truths: npt.NDArray[np.int64]
+) -> tuple[Floats, Floats, Floats]:
     """Who was right.
 
     Args:
         probabilities: (n, views, classes).
-        truths: (n,) classes.
+        ground_truths: (n,) classes.
 
     Returns:
-        (n,) each: whether the mean over the views puts the truth first, whether among the first
-        five, and the share of single views that put it first. Of equal probabilities that of the
+        (n,) each: whether the mean over the views puts the ground truth first, whether among
+        the first five, and the share of single views that put it first. Of equal probabilities that of the
         lower class counts as the higher.
     """
-    if not len(truths):
+    if not len(ground_truths):
         return np.empty(0), np.empty(0), np.empty(0)
     order = np.argsort(-probabilities.mean(axis=1, dtype=np.float64), axis=1, kind="stable")
-    found = order == truths[:, None]
-    views = probabilities.argmax(axis=2) == truths[:, None]
+    found = order == ground_truths[:, None]
+    views = probabilities.argmax(axis=2) == ground_truths[:, None]
     return found[:, 0].astype(float), found[:, :TOP].any(axis=1).astype(float), views.mean(axis=1)
 
 

@@ -42,8 +42,8 @@ class Variant:
         """Tokens dropped per frame at the first stage."""
         return self.prunings[0].r
 
-    def trials(self) -> dict[str, sta.Pruning]:
-        """Its prunings by the names that they have in a trials run."""
+    def sweep(self) -> dict[str, sta.Pruning]:
+        """Its prunings by the names that they have in a sweep run."""
         if len(self.prunings) == 1:
             return {self.name: self.prunings[0]}
         return {f"{self.name}-{pruning.seed}": pruning for pruning in self.prunings}

@@ -116,7 +116,7 @@ def lead(found: Findings) -> list[str]:
     """The result in a few sentences."""
     default, dense, chance = found.default, found.of(UNPRUNED), found.of(RANDOM)
     said = [
-        f"{found.content['model']['architecture']} on {found.outcomes.videos:,} labelled videos, "
+        f"{found.content['model']['architecture']} on {found.outcomes.videos:,} labeled videos, "
         f"each in {_views(found)} views, all variants on the same decoded frames."
     ]
     if dense is not None and found.flops_share is not None:
@@ -162,8 +162,8 @@ def notes(found: Findings) -> list[str]:
     outcomes, said = found.outcomes, []
     if outcomes.failed:
         said.append(f"{outcomes.failed:,} that could not be read")
-    if outcomes.unlabelled:
-        said.append(f"{outcomes.unlabelled:,} without a label")
+    if outcomes.unlabeled:
+        said.append(f"{outcomes.unlabeled:,} without a label")
     if outcomes.unknown:
         named = ", ".join(repr(label) for label, _ in outcomes.unknown.most_common(_SHOWN))
         said.append(

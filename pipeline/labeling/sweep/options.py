@@ -1,4 +1,4 @@
-"""What a trials run is asked for."""
+"""What a sweep run is asked for."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pipeline.labeling.options import LabelOptions
 
 
 @dataclass(frozen=True)
-class TrialOptions:
+class SweepOptions:
     """What to try, on which videos, and how.
 
     Attributes:
-        labelling: input, output, checkpoint and how is worked, as for a labelling run by all
+        labeling: input, output, checkpoint and how is worked, as for a labeling run by all
             views; its pruning is not looked at.
         variants: the prunings by name.
         sample: so many videos of the input, those with the smallest unit ids; None for all. Ids are
             hashes, so it is the same sample whoever asks, and a part of every larger one.
     """
 
-    labelling: LabelOptions
+    labeling: LabelOptions
     variants: Mapping[str, sta.Pruning]
     sample: int | None = None
 

@@ -1,4 +1,4 @@
-"""From the options of a trials run to what it will do: all checks that need no writing."""
+"""From the options of a sweep run to what it will do: all checks that need no writing."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 import sta
 from pipeline.errors import UsageError
 from pipeline.labeling.plan import LabelPlan, protocol_for, with_checked_places
-from pipeline.labeling.sweep.options import TrialOptions
+from pipeline.labeling.sweep.options import SweepOptions
 from pipeline.run.run_directory import VARIANTS, RunDirectory
 from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
-from workers.inference.labeler import LabellerConfig
+from workers.inference.labeler import LabelerConfig
 from workers.sampling import Protocol
-from workers.trial_schema import TRIAL_SCHEMA_VERSION
+from workers.sweep_schema import SWEEP_SCHEMA_VERSION
 
 
-def plan_trials(options: TrialOptions) -> LabelPlan:
+def plan_sweep(options: SweepOptions) -> LabelPlan:
     """Loads the model and checks the variants against it, and all against the run that it would
     resume.
 
     Raises:
         UsageError, sta.CheckpointError, sta.UnsafePickle, ValueError: something is wrong.
     """
-    asked = options.labelling
+    asked = options.labeling
     model = sta.load_model(asked.checkpoint, architecture=asked.architecture, labels=asked.labels)
     variants = dict(sorted(options.variants.items()))
     for name, pruning in variants.items():
@@ -38,7 +38,7 @@ def plan_trials(options: TrialOptions) -> LabelPlan:
         identity=_identity(options, model, variants, views),
         model=_described(options, model, variants),
         protocol=views,
-        labeller=LabellerConfig(
+        labeler=LabelerConfig(
             checkpoint=asked.checkpoint,
             labels=asked.labels,
             batch_size=asked.batch_size,
@@ -57,27 +57,27 @@ def pruning_identity(pruning: sta.Pruning) -> dict[str, Any]:
 
 
 def _identity(
-    options: TrialOptions,
+    options: SweepOptions,
     model: sta.VideoModel,
     variants: dict[str, sta.Pruning],
     views: Protocol,
 ) -> dict[str, Any]:
-    all_files = {"all_files": True} if options.labelling.all_files else {}
+    all_files = {"all_files": True} if options.labeling.all_files else {}
     return all_files | {
-        "input": Location.of(options.labelling.source).resolved().uri,
-        "limit": options.labelling.limit,
+        "input": Location.of(options.labeling.source).resolved().uri,
+        "limit": options.labeling.limit,
         "sample": options.sample,
         "model": model.fingerprint,
         "labels": sta.labels_fingerprint(model.labels),
         VARIANTS: {name: pruning_identity(pruning) for name, pruning in variants.items()},
         "protocol": dataclasses.asdict(views),
-        "decoder": options.labelling.decoder,
-        "trial_schema": TRIAL_SCHEMA_VERSION,
+        "decoder": options.labeling.decoder,
+        "sweep_schema": SWEEP_SCHEMA_VERSION,
     }
 
 
 def _described(
-    options: TrialOptions, model: sta.VideoModel, variants: dict[str, sta.Pruning]
+    options: SweepOptions, model: sta.VideoModel, variants: dict[str, sta.Pruning]
 ) -> dict[str, Any]:
     flops = {
         name: sta.estimate_flops(model.config, pruning=pruning, num_classes=len(model.labels))
@@ -85,7 +85,7 @@ def _described(
     }
     return {
         "architecture": model.architecture,
-        "checkpoint": without_secrets(options.labelling.checkpoint),
+        "checkpoint": without_secrets(options.labeling.checkpoint),
         "notes": list(model.notes),
         "flops": flops,
         "labels": list(model.labels),

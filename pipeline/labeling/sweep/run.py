@@ -1,4 +1,4 @@
-"""A trials run from its options to _SUCCESS."""
+"""A sweep run from its options to _SUCCESS."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 
 from pipeline.labeling.nothing_labeled import check_anything_labeled
 from pipeline.labeling.run import Conclusion, is_finished, label
-from pipeline.labeling.sweep.options import TrialOptions
-from pipeline.labeling.sweep.plan import plan_trials
+from pipeline.labeling.sweep.options import SweepOptions
+from pipeline.labeling.sweep.plan import plan_sweep
 from pipeline.run.commits import committed
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 
 
-def run_trials(options: TrialOptions) -> RunDirectory:
+def run_sweep(options: SweepOptions) -> RunDirectory:
     """Tries every variant on every unit that has no row yet; a finished run is returned at once.
 
     Raises:
@@ -25,10 +25,10 @@ def run_trials(options: TrialOptions) -> RunDirectory:
         RunError: the run could not finish, and the same options resume it; or nothing could be
             labeled.
     """
-    plan = plan_trials(options)
-    if not is_finished(plan.run, retry_failed=options.labelling.retry_failed):
+    plan = plan_sweep(options)
+    if not is_finished(plan.run, retry_failed=options.labeling.retry_failed):
         conclusion = Conclusion(totals=_totals, problems=_problems, report=lambda run: None)
-        label(plan, options.labelling, conclusion)
+        label(plan, options.labeling, conclusion)
     check_anything_labeled(plan.run, plan.run.load())
     return plan.run
 

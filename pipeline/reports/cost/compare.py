@@ -20,15 +20,15 @@ from pipeline.reports.cost.labels import (
     accuracy,
     agreement,
     paired_difference,
-    shadow_agreement,
+    unpruned_agreement,
 )
 from pipeline.reports.cost.runs import Run, differences, open_runs, reference_of
 from pipeline.reports.cost.shared import Rows, Shared, find_shared, read_rows
-from pipeline.reports.cost.starts import Held, Labellers, read_starts
+from pipeline.reports.cost.starts import Held, Labelers, read_starts
 from pipeline.reports.cost.units import Dealt, deal, joined, parts_for
 from pipeline.statistics import Estimate
 
-# A labeller on a CPU computes for nearly all of its device time, unless others want its cores.
+# A labeler on a CPU computes for nearly all of its device time, unless others want its cores.
 _COMPUTING = 0.8
 
 Floats = npt.NDArray[np.float64]
@@ -42,7 +42,7 @@ class Figures:
         run: which.
         rows: sums over its rows.
         held: what it reserved.
-        labellers: what a second of its device time occupies.
+        labelers: what a second of its device time occupies.
         bill: money for the shared videos; None without prices.
         paid: what it held against what its work took.
         per_video: (videos,) cost of each shared video, see `costs.per_video`.
@@ -55,7 +55,7 @@ class Figures:
     run: Run
     rows: Rows
     held: Held
-    labellers: Labellers
+    labelers: Labelers
     bill: Bill | None
     paid: Paid
     per_video: Floats
@@ -87,7 +87,7 @@ class Comparison:
 
 
 def compare(names: Sequence[str], *, prices_file: Path | None = None) -> Comparison:
-    """Compares finished runs on the videos that all of them labelled.
+    """Compares finished runs on the videos that all of them labeled.
 
     Raises:
         UsageError: the runs cannot be compared; the message says why.
@@ -98,7 +98,7 @@ def compare(names: Sequence[str], *, prices_file: Path | None = None) -> Compari
     shared = find_shared(runs)
     if not len(shared.ids):
         raise UsageError(
-            f"no video was labelled by all of {', '.join(run.uri for run in runs)}; runs over the "
+            f"no video was labeled by all of {', '.join(run.uri for run in runs)}; runs over the "
             f"same input are compared by the video_id of its videos"
         )
     reference = reference_of(runs)
@@ -116,7 +116,7 @@ def compare(names: Sequence[str], *, prices_file: Path | None = None) -> Compari
                 agreement=agreements.get(run.name),
                 accuracy=accuracy(right, judged) if judged.any() else None,
                 difference=difference,
-                shadow=shadow_agreement(run),
+                shadow=unpruned_agreement(run),
             )
         )
     return Comparison(
@@ -131,15 +131,15 @@ def compare(names: Sequence[str], *, prices_file: Path | None = None) -> Compari
 
 def _costs(run: Run, rows: Rows, prices: Prices | None) -> Figures:
     """What a run cost, and nothing yet of its labels."""
-    held, labellers = read_starts(run)
+    held, labelers = read_starts(run)
     return Figures(
         run=run,
         rows=rows,
         held=held,
-        labellers=labellers,
-        bill=None if prices is None else bill(rows.shared, prices, labellers),
-        paid=paid(rows.whole, held, labellers, prices),
-        per_video=per_video(rows, prices, labellers),
+        labelers=labelers,
+        bill=None if prices is None else bill(rows.shared, prices, labelers),
+        paid=paid(rows.whole, held, labelers, prices),
+        per_video=per_video(rows, prices, labelers),
     )
 
 
@@ -192,8 +192,8 @@ def _remarks(figures: Sequence[Figures], reference: Run) -> list[str]:
             )
         if each.rows.incomplete:
             notes.append(
-                f"{name} labelled {each.rows.incomplete:,} of the shared recordings with "
-                f"stretches missing, which makes them cheaper than they are."
+                f"{name} labeled {each.rows.incomplete:,} of the shared recordings with "
+                f"segments missing, which makes them cheaper than they are."
             )
         if each.held.killed:
             notes.append(
@@ -208,7 +208,7 @@ def _remarks(figures: Sequence[Figures], reference: Run) -> list[str]:
         computed = each.run.computing
         if computed is not None and computed < _COMPUTING:
             notes.append(
-                f"{name} shared its cores: its labellers computed in {100 * computed:.0f} % of the "
+                f"{name} shared its cores: its labelers computed in {100 * computed:.0f} % of the "
                 f"time that their clocks ran, so its device time, and with it its cost, is too "
                 f"large. Without a GPU, compare runs on machines that do nothing else."
             )

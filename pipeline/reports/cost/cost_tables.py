@@ -14,12 +14,12 @@ _PER = 1000
 
 
 def device_name(found: Comparison) -> str:
-    """What device time is called: GPU-seconds where all labellers had GPUs."""
+    """What device time is called: GPU-seconds where all labelers had GPUs."""
     return "GPU time" if all(each.run.on_gpu for each in found.runs) else "Device time"
 
 
 def work_table(found: Comparison) -> Table:
-    """What labelling the shared videos took."""
+    """What labeling the shared videos took."""
     shared = found.reference.rows.shared
     name = device_name(found)
     rows: list[tuple[str, Cell]] = [
@@ -30,7 +30,7 @@ def work_table(found: Comparison) -> Table:
         ),
         *_looks(found),
         (name, against(found, lambda e: e.rows.shared.device_s, formatting.seconds)),
-        ("Labelling, core time", _label_cores(found)),
+        ("Labeling, core time", _label_cores(found)),
         (
             "Decoding, core time",
             against(found, lambda e: e.rows.shared.decode_s, formatting.seconds),
@@ -42,7 +42,7 @@ def work_table(found: Comparison) -> Table:
     rows += _shadow_rows(found)
     about = (
         f"Sums over the rows of the {shared.videos:,} shared videos "
-        f"({formatting.hours(shared.video_hours)} of video): what labelling them occupied, whether "
+        f"({formatting.hours(shared.video_hours)} of video): what labeling them occupied, whether "
         f"or not the machines had anything else to do. The shadow sample stands apart."
     )
     return by_run(found, "What the work took", rows, about)
@@ -65,9 +65,9 @@ def _looks(found: Comparison) -> list[tuple[str, Cell]]:
 
 
 def _label_cores(found: Comparison) -> Cell:
-    """Device time x the cores of a labeller; nothing where all labellers have GPUs."""
-    cell = against(found, lambda e: e.rows.shared.device_s * e.labellers.cpus, formatting.seconds)
-    return lambda each: cell(each) if each.labellers.cpus else None
+    """Device time x the cores of a labeler; nothing where all labelers have GPUs."""
+    cell = against(found, lambda e: e.rows.shared.device_s * e.labelers.cpus, formatting.seconds)
+    return lambda each: cell(each) if each.labelers.cpus else None
 
 
 def _work_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
@@ -82,7 +82,7 @@ def _work_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
         return its.total / length if length else 0.0
 
     return [
-        row("Cost of labelling", lambda _, its: its.device),
+        row("Cost of labeling", lambda _, its: its.device),
         row("Cost of decoding", lambda _, its: its.decode),
         row("Cost of reading", lambda _, its: its.reading),
         row("Cost of the work", lambda _, its: its.total),
@@ -93,13 +93,13 @@ def _work_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
 
 def _shadow_rows(found: Comparison) -> list[tuple[str, Cell]]:
     def with_shadow(said: Callable[[Figures], str]) -> Cell:
-        return lambda each: said(each) if each.rows.shared.shadow_flops else None
+        return lambda each: said(each) if each.rows.shared.unpruned_flops else None
 
     rows: list[tuple[str, Cell]] = [
-        ("Shadow sample, FLOPs", with_shadow(lambda e: _flops(e.rows.shared.shadow_flops))),
+        ("Shadow sample, FLOPs", with_shadow(lambda e: _flops(e.rows.shared.unpruned_flops))),
         (
             f"Shadow sample, {device_name(found)}".replace("Device", "device"),
-            with_shadow(lambda e: formatting.seconds(e.rows.shared.shadow_device_s)),
+            with_shadow(lambda e: formatting.seconds(e.rows.shared.unpruned_device_s)),
         ),
     ]
     if found.prices is not None:
@@ -153,11 +153,11 @@ def _paid_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
         ("Bill", against(found, lambda e: e.paid.money or 0.0, price)),
         ("– idle and overhead", idle),
         (
-            "– per 1,000 labelled videos",
+            "– per 1,000 labeled videos",
             against(found, lambda e: (e.paid.money or 0.0) / e.rows.ok * _PER, price),
         ),
         (
-            "– per hour of labelled video",
+            "– per hour of labeled video",
             against(
                 found,
                 lambda e: (e.paid.money or 0.0) / (e.rows.ok_ns / 3.6e12) if e.rows.ok_ns else 0.0,

@@ -51,7 +51,7 @@ def _sums(found: Comparison) -> list[Explained]:
             "Sums over the rows of the shared videos in videos/. FLOPs and bytes are integers. "
             "Each time is rounded to a whole nanosecond before it is added, so that the sum does "
             "not depend on the order. Device time is that of the forward passes, padding (and what "
-            "was computed ahead and not needed) included, on a GPU or on the labeller's cores; "
+            "was computed ahead and not needed) included, on a GPU or on the labeler's cores; "
             "decoding is the CPU time of fetching, decoding and resizing.",
             tuple((run.name, sql.work(run, runs)) for run in runs),
         ),
@@ -73,7 +73,7 @@ def _agreement(found: Comparison) -> list[Explained]:
             Explained(
                 "agreement",
                 "Same label, overlap of the top 5, divergence",
-                "Units of shared videos that both runs labelled, matched by unit_id. The same "
+                "Units of shared videos that both runs labeled, matched by unit_id. The same "
                 "label: Wilson's interval. Overlap and divergence: the mean, and a bootstrap over "
                 "units. Divergence: Jensen and Shannon's, of units.scores made to add up to 1, in "
                 "bits.",
@@ -110,7 +110,7 @@ def _shadow() -> Explained:
     return Explained(
         "shadow",
         "Shadow sample",
-        "Units with a shadow_label_id, of the whole run: its labels and scores against those of "
+        "Units with a unpruned_label_id, of the whole run: its labels and scores against those of "
         "the unpruned model in the same row, by the same measures. Its FLOPs and its device time "
         "are in no other figure but the bill.",
     )
@@ -121,7 +121,7 @@ def _money(found: Comparison) -> list[Explained]:
         return []
     prices = found.prices
     seconds = "; ".join(
-        f"{each.run.name}: {each.labellers.gpus:g} GPUs and {each.labellers.cpus:g} cores"
+        f"{each.run.name}: {each.labelers.gpus:g} GPUs and {each.labelers.cpus:g} cores"
         for each in found.runs
     )
     return [
@@ -149,9 +149,9 @@ def _held(found: Comparison) -> Explained:
         "held",
         "Wall time, bill, idle and overhead",
         "For each entry of `starts` in run.json: from `began` to `ended`, or for a start that was "
-        "killed to the last labelled_at in units/ before the next began (time after that is not "
+        "killed to the last labeled_at in units/ before the next began (time after that is not "
         "known and not counted). That time x `cpus` and x `gpus` of the cluster is what was held. "
-        "Idle and overhead is what remains of it after decoding, labelling and the shadow sample "
+        "Idle and overhead is what remains of it after decoding, labeling and the shadow sample "
         f"of all rows.{charged} `cpus` and `gpus` are those that were there when a start began; "
         "machines that come or go later are not counted, and other jobs on the same cluster not "
         "told apart.",

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.reports.cost.runs import Run
-from pipeline.reports.cost.units import labelled_units
+from pipeline.reports.cost.units import labeled_units
 from pipeline.statistics import Estimate, Floats, jensen_shannon, ratio, share, top_overlap
 
 SHOWN = 20
@@ -27,7 +27,14 @@ _ROWS = 4096
 _Z = 1.959963984540054
 
 _VIEW_FIELDS = ("clip", "crop", "label_id", "top_ids")
-_SHADOW = ["label_id", "top_ids", "scores", "shadow_label_id", "shadow_top_ids", "shadow_scores"]
+_SHADOW = [
+    "label_id",
+    "top_ids",
+    "scores",
+    "unpruned_label_id",
+    "unpruned_top_ids",
+    "unpruned_scores",
+]
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class Differing:
     Attributes:
         video_id: of which video.
         start_s: where in it the unit begins; None for a whole video.
-        truth: the true label, None if none was given.
+        ground_truth: the true label, None if none was given.
         divergence: of the scores, bits.
         reference_label: the reference's label.
         reference_score: its probability.
@@ -47,7 +54,7 @@ class Differing:
 
     video_id: str
     start_s: float | None
-    truth: str | None
+    ground_truth: str | None
     divergence: float
     reference_label: str
     reference_score: float
@@ -64,7 +71,7 @@ class Agreement:
     """Agreement over units, or over clips of timelines.
 
     Attributes:
-        units: units that both labelled.
+        units: units that both labeled.
         compared: what `top1` and `top5` are over: `videos` or `clips`.
         top1: share with the same label.
         top5: share of the five most probable classes that both have.
@@ -137,25 +144,25 @@ def agreement(
     return sums.agreement(clustered=clustered, differing=differing)
 
 
-def shadow_agreement(run: Run) -> Agreement | None:
+def unpruned_agreement(run: Run) -> Agreement | None:
     """Agreement of a run with the unpruned model on its shadow sample; None if it has none."""
     if not run.identity.get("shadow"):
         return None
-    views = ["views.list.element.label_id", "views.list.element.shadow_label_id"]
+    views = ["views.list.element.label_id", "views.list.element.unpruned_label_id"]
     columns = _SHADOW + (views if run.is_timeline else [])
     sums = _Sums()
-    for table in labelled_units(run, columns):
-        table = table.filter(pc.is_valid(table["shadow_label_id"]))
+    for table in labeled_units(run, columns):
+        table = table.filter(pc.is_valid(table["unpruned_label_id"]))
         if not table.num_rows:
             continue
-        overlap = top_overlap(_matrix(table["shadow_top_ids"]), _matrix(table["top_ids"]))
+        overlap = top_overlap(_matrix(table["unpruned_top_ids"]), _matrix(table["top_ids"]))
         if run.is_timeline:
             hits, count = _shadow_by_clip(table["views"])
             overlap = overlap * count
         else:
-            hits = _equal(table["shadow_label_id"], table["label_id"])
+            hits = _equal(table["unpruned_label_id"], table["label_id"])
             count = _ones(len(hits))
-        divergence = _divergence(table["shadow_scores"], table["scores"])
+        divergence = _divergence(table["unpruned_scores"], table["scores"])
         sums.add(hits, overlap, count, divergence)
     return sums.agreement(clustered=run.is_timeline)
 
@@ -243,7 +250,7 @@ def _shadow_by_clip(views: pa.ChunkedArray) -> tuple[Floats, Floats]:
     combined = views.combine_chunks()
     unit = np.asarray(pc.list_parent_indices(combined)).astype(np.int64)
     flat = pc.list_flatten(combined)
-    same = _equal(pc.struct_field(flat, "label_id"), pc.struct_field(flat, "shadow_label_id"))
+    same = _equal(pc.struct_field(flat, "label_id"), pc.struct_field(flat, "unpruned_label_id"))
     ones = _ones(len(unit))
     return _summed(unit, same, len(views)), _summed(unit, ones, len(views))
 
@@ -259,14 +266,14 @@ def _most(
     """The units of these rows that differ most: other labels first, then by divergence."""
     same = _equal(reference["label_id"], run["label_id"])
     chosen = np.lexsort((-divergence, same))[:SHOWN]
-    columns = ["video_id", "start_s", "truth", "label_id", "score"]
+    columns = ["video_id", "start_s", "ground_truth", "label_id", "score"]
     of_reference = reference.select(columns).take(chosen).to_pylist()
     of_run = run.select(columns).take(chosen).to_pylist()
     return [
         Differing(
             video_id=one["video_id"],
             start_s=one["start_s"],
-            truth=one["truth"],
+            ground_truth=one["ground_truth"],
             divergence=float(divergence[row]),
             reference_label=labels[one["label_id"]],
             reference_score=one["score"],

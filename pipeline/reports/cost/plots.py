@@ -9,14 +9,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from pipeline.reports.cost.compare import Comparison, Figures
-from pipeline.reports.html.figures import COLOURS, inline_svg, new_figure
+from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
 from pipeline.statistics import Estimate
 
 _MOST_BINS = 40
 # Costs that span more than so many times their least are shown on a logarithmic axis.
 _WIDE = 10
-_HELD = ("decoding", "labelling", "shadow sample", "idle, overhead")
-_HELD_COLOURS = (COLOURS[4], COLOURS[0], COLOURS[3], "#dddddd")
+_HELD = ("decoding", "labeling", "shadow sample", "idle, overhead")
+_HELD_COLORS = (COLORS[4], COLORS[0], COLORS[3], "#dddddd")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def plots(found: Comparison) -> list[Plot]:
 
 
 def _quality(found: Comparison) -> Plot | None:
-    """Accuracy where truth is given, else agreement with the reference, against cost."""
+    """Accuracy where ground truth is given, else agreement with the reference, against cost."""
     judged = found.reference.accuracy is not None
     figure, axes = new_figure()
     shown = False
@@ -46,10 +46,10 @@ def _quality(found: Comparison) -> Plot | None:
         if estimate is None or not estimate.count:
             continue
         shown = True
-        colour = COLOURS[number % len(COLOURS)]
+        color = COLORS[number % len(COLORS)]
         x, y = _cost(each, found), 100 * estimate.value
         errors = [[y - 100 * estimate.low], [100 * estimate.high - y]]
-        axes.errorbar(x, y, yerr=errors, fmt="o", capsize=3, color=colour, label=_label(each))
+        axes.errorbar(x, y, yerr=errors, fmt="o", capsize=3, color=color, label=_label(each))
     if not shown:
         return None
     axes.set_xlim(left=0, right=1.2 * max(_cost(each, found) for each in found.runs))
@@ -88,9 +88,9 @@ def _time(found: Comparison, what: str) -> Plot:
     parts = np.array([_held(each, what) for each in found.runs]) / 3600
     scale, unit = (1.0, "hours") if parts.sum(axis=1).max() >= 1 else (60.0, "minutes")
     left = np.zeros(len(found.runs))
-    for column, name, colour in zip(parts.T * scale, _HELD, _HELD_COLOURS, strict=True):
+    for column, name, color in zip(parts.T * scale, _HELD, _HELD_COLORS, strict=True):
         if column.any():
-            axes.barh(range(len(found.runs)), column, left=left, label=name, color=colour)
+            axes.barh(range(len(found.runs)), column, left=left, label=name, color=color)
             left += column
     names = [_label(each).replace(" (", "\n(") for each in found.runs]
     axes.set_yticks(range(len(names)), names, fontsize=8)
@@ -104,12 +104,12 @@ def _time(found: Comparison, what: str) -> Plot:
 
 
 def _held(each: Figures, what: str) -> tuple[float, ...]:
-    """Seconds of decoding, labelling, shadow sample and the rest."""
-    whole, labellers, on_cores = each.rows.whole, each.labellers, what == "cores"
-    share = labellers.cpus if on_cores else labellers.gpus
+    """Seconds of decoding, labeling, shadow sample and the rest."""
+    whole, labelers, on_cores = each.rows.whole, each.labelers, what == "cores"
+    share = labelers.cpus if on_cores else labelers.gpus
     idle = each.paid.idle_core_s if on_cores else each.paid.idle_gpu_s
     decode = whole.decode_s if on_cores else 0.0
-    return decode, whole.device_s * share, whole.shadow_device_s * share, max(0.0, idle)
+    return decode, whole.device_s * share, whole.unpruned_device_s * share, max(0.0, idle)
 
 
 def _distribution(found: Comparison) -> Plot | None:
@@ -125,9 +125,9 @@ def _distribution(found: Comparison) -> Plot | None:
     edges = np.geomspace(low, high, bins + 1) if wide else np.linspace(low, high, bins + 1)
     figure, axes = new_figure()
     for number, (each, costs) in enumerate(zip(found.runs, every, strict=True)):
-        colour = COLOURS[number % len(COLOURS)]
-        axes.hist(costs, bins=edges, histtype="stepfilled", alpha=0.25, color=colour)
-        axes.hist(costs, bins=edges, histtype="step", color=colour, label=_label(each))
+        color = COLORS[number % len(COLORS)]
+        axes.hist(costs, bins=edges, histtype="stepfilled", alpha=0.25, color=color)
+        axes.hist(costs, bins=edges, histtype="step", color=color, label=_label(each))
     if wide:
         axes.set_xscale("log")
         ticks = np.geomspace(low, high, 4)

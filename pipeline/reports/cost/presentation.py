@@ -64,7 +64,7 @@ def _runs(found: Comparison) -> Table:
             ("Pruning", lambda each: each.run.pruning),
             ("Protocol", _protocol),
             ("Device", _device),
-            ("Videos labelled", lambda each: f"{each.rows.ok:,} of {each.rows.whole.videos:,}"),
+            ("Videos labeled", lambda each: f"{each.rows.ok:,} of {each.rows.whole.videos:,}"),
             ("Lies in", lambda each: each.run.uri),
         ],
     )
@@ -114,7 +114,7 @@ def _labels(found: Comparison) -> Table:
 def _compared_count(each: Agreement) -> str:
     if each.compared == "videos":
         return f"{each.units:,} videos"
-    return f"clips of {each.units:,} stretches, which are drawn whole for the intervals"
+    return f"clips of {each.units:,} segments, which are drawn whole for the intervals"
 
 
 def _has_differing(each: Figures) -> bool:
@@ -129,7 +129,7 @@ def _differing(each: Figures) -> Table:
             f"{one.divergence:.3f}",
             f"{one.reference_label} ({one.reference_score:.0%})",
             f"{one.label} ({one.score:.0%})",
-            one.truth or "–",
+            one.ground_truth or "–",
         )
         for one in each.agreement.differing
     )

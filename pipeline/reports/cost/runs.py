@@ -29,15 +29,15 @@ _COMPARED = {
 
 @dataclass(frozen=True)
 class Start:
-    """One start of the labelling command.
+    """One start of the labeling command.
 
     Attributes:
         began: when, UTC.
         ended: when it ended by itself, UTC; None if it was killed.
         cpus: cores of the cluster.
         gpus: GPUs of the cluster.
-        labeller_cpus: cores that each labeller reserved, 0 on a GPU.
-        labeller_gpus: GPUs that each labeller reserved, 0 without.
+        labeler_cpus: cores that each labeler reserved, 0 on a GPU.
+        labeler_gpus: GPUs that each labeler reserved, 0 without.
         on_gpu: whether device time is a GPU's.
     """
 
@@ -45,8 +45,8 @@ class Start:
     ended: datetime.datetime | None
     cpus: float
     gpus: float
-    labeller_cpus: float
-    labeller_gpus: float
+    labeler_cpus: float
+    labeler_gpus: float
     on_gpu: bool
 
     @classmethod
@@ -58,8 +58,8 @@ class Start:
             ended=None if ended is None else _time(ended),
             cpus=float(content["cpus"]),
             gpus=float(content["gpus"]),
-            labeller_cpus=float(content["labeller_cpus"]),
-            labeller_gpus=float(content["labeller_gpus"]),
+            labeler_cpus=float(content["labeler_cpus"]),
+            labeler_gpus=float(content["labeler_gpus"]),
             on_gpu=ran_on_gpu(content),
         )
 
@@ -123,16 +123,16 @@ class Run:
 
     @property
     def computing(self) -> float | None:
-        """Share of the labellers' clock time in which they had their cores; None on GPUs."""
+        """Share of the labelers' clock time in which they had their cores; None on GPUs."""
         label = ((self.content.get("totals") or {}).get("stages") or {}).get("label")
-        cores = self.starts[-1].labeller_cpus
+        cores = self.starts[-1].labeler_cpus
         if self.on_gpu or not label or not label["busy_s"] or not cores:
             return None
         return float(label["cpu_s"] / (label["busy_s"] * cores))
 
     @property
     def prices(self) -> Prices | None:
-        """The prices that the labelling command was given."""
+        """The prices that the labeling command was given."""
         recorded = self.content.get("prices")
         return None if recorded is None else Prices.from_json(recorded)
 
@@ -176,7 +176,7 @@ def _opened(place: Location, name: str) -> Run:
     if not directory.success.exists():
         raise UsageError(
             f"the run in {place.uri} is not finished (it has no _SUCCESS); finish it by its "
-            f"labelling command"
+            f"labeling command"
         )
     content = directory.load()
     try:
@@ -188,7 +188,7 @@ def _opened(place: Location, name: str) -> Run:
             f"{directory.run_json.uri} lacks what a cost report needs: {error}"
         ) from error
     if not starts:
-        raise UsageError(f"{directory.run_json.uri} names no start of the labelling command")
+        raise UsageError(f"{directory.run_json.uri} names no start of the labeling command")
     return run
 
 

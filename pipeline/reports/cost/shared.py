@@ -1,4 +1,4 @@
-"""The videos that every run labelled, and what each run's rows say of them.
+"""The videos that every run labeled, and what each run's rows say of them.
 
 Sums are exact. FLOPs and bytes are integers; times are added in whole nanoseconds,
 floor(ms * 1e6 + 0.5) of each row, so that a sum does not depend on the order of its rows.
@@ -24,16 +24,17 @@ Ints = npt.NDArray[np.int64]
 
 _OK, _FAILED = 1, 2
 _COLUMNS = [
-    "video_id", "uri", "status", "label", "truth", "truth_id", "clips", "flops", "gpu_ms",
-    "decode_ms", "bytes_read", "duration_s", "units", "units_failed", "shadow_flops",
-    "shadow_gpu_ms",
+    "video_id", "uri", "status", "label", "ground_truth", "ground_truth_id", "clips", "flops",
+    "device_ms",
+    "decode_ms", "bytes_read", "duration_s", "units", "units_failed", "unpruned_flops",
+    "unpruned_device_ms",
 ]  # fmt: skip
 _PER_VIDEO = ("device_ns", "decode_ns", "bytes_read", "gets")
 
 
 @dataclass(frozen=True)
 class Shared:
-    """The videos that every run labelled.
+    """The videos that every run labeled.
 
     Attributes:
         ids: (videos,) their ids.
@@ -52,7 +53,7 @@ class Shared:
 
 @dataclass(frozen=True)
 class Work:
-    """What labelling took, as exact sums over rows of videos/.
+    """What labeling took, as exact sums over rows of videos/.
 
     Attributes:
         videos: rows.
@@ -62,9 +63,9 @@ class Work:
         decode_ns: CPU time of fetching and decoding.
         bytes_read: bytes read from storage.
         gets: reads of objects: one per unit of a video in object storage.
-        video_ns: length of the labelled videos.
-        shadow_flops: multiply-accumulates of the shadow sample, beside flops.
-        shadow_device_ns: device time of the shadow sample, beside device_ns.
+        video_ns: length of the labeled videos.
+        unpruned_flops: multiply-accumulates of the shadow sample, beside flops.
+        unpruned_device_ns: device time of the shadow sample, beside device_ns.
     """
 
     videos: int = 0
@@ -75,8 +76,8 @@ class Work:
     bytes_read: int = 0
     gets: int = 0
     video_ns: int = 0
-    shadow_flops: int = 0
-    shadow_device_ns: int = 0
+    unpruned_flops: int = 0
+    unpruned_device_ns: int = 0
 
     def __add__(self, other: Work) -> Work:
         return Work(*(a + b for a, b in zip(self._sums(), other._sums(), strict=True)))
@@ -100,9 +101,9 @@ class Work:
         return self.decode_ns / 1e9
 
     @property
-    def shadow_device_s(self) -> float:
+    def unpruned_device_s(self) -> float:
         """Seconds of the shadow sample's device time."""
-        return self.shadow_device_ns / 1e9
+        return self.unpruned_device_ns / 1e9
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,9 @@ class Rows:
     Attributes:
         shared: sums over the shared videos.
         whole: sums over all rows of the run, failed ones included.
-        ok: labelled videos of the run.
+        ok: labeled videos of the run.
         ok_ns: their length.
-        incomplete: shared videos of which stretches failed.
+        incomplete: shared videos of which segments failed.
         device_ns: (videos,) device time of each shared video.
         decode_ns: (videos,) decoding time of each shared video.
         bytes_read: (videos,) bytes of each shared video.
@@ -136,7 +137,7 @@ class Rows:
 
 
 def find_shared(runs: Sequence[Run]) -> Shared:
-    """Which videos all runs labelled; two small columns of each run are read."""
+    """Which videos all runs labeled; two small columns of each run are read."""
     known = pa.array([], pa.string())
     states: list[npt.NDArray[np.int8]] = []
     for run in runs:
@@ -149,8 +150,8 @@ def find_shared(runs: Sequence[Run]) -> Shared:
     every = np.zeros((len(runs), len(known)), np.int8)
     for row, of_run in zip(every, states, strict=True):
         row[: len(of_run)] = of_run
-    labelled = (every == _OK).all(axis=0)
-    return Shared(known.filter(pa.array(labelled)), len(known), _reasons(runs, every))
+    labeled = (every == _OK).all(axis=0)
+    return Shared(known.filter(pa.array(labeled)), len(known), _reasons(runs, every))
 
 
 def _reasons(runs: Sequence[Run], every: npt.NDArray[np.int8]) -> tuple[tuple[str, int], ...]:
@@ -185,13 +186,13 @@ def read_rows(run: Run, shared: Shared) -> Rows:
     ok = ok_ns = incomplete = 0
     for table in tables(run.directory.videos, VIDEOS_SCHEMA, _COLUMNS):
         numbers = _numbers(table)
-        labelled = np.asarray(pc.equal(table["status"], "ok"))
+        labeled = np.asarray(pc.equal(table["status"], "ok"))
         places = shared.places(table["video_id"])
         chosen = places >= 0
         whole += _work(numbers, np.ones(len(places), np.bool_))
         of_shared += _work(numbers, chosen)
-        ok += int(labelled.sum())
-        ok_ns += exact_sum(numbers["video_ns"][labelled])
+        ok += int(labeled.sum())
+        ok_ns += exact_sum(numbers["video_ns"][labeled])
         incomplete += int((numbers["units_failed"][chosen] > 0).sum())
         for name, column in columns.items():
             column[places[chosen]] = numbers[name][chosen]
@@ -217,13 +218,13 @@ def _numbers(table: pa.Table) -> dict[str, Ints]:
     return {
         "views": _filled(table["clips"]).astype(np.int64),
         "flops": _filled(table["flops"]),
-        "device_ns": nanoseconds(table["gpu_ms"], 1e6),
+        "device_ns": nanoseconds(table["device_ms"], 1e6),
         "decode_ns": nanoseconds(table["decode_ms"], 1e6),
         "bytes_read": _filled(table["bytes_read"]),
         "gets": np.where(in_storage, units, 0),
         "video_ns": nanoseconds(table["duration_s"], 1e9),
-        "shadow_flops": _filled(table["shadow_flops"]),
-        "shadow_device_ns": nanoseconds(table["shadow_gpu_ms"], 1e6),
+        "unpruned_flops": _filled(table["unpruned_flops"]),
+        "unpruned_device_ns": nanoseconds(table["unpruned_device_ms"], 1e6),
         "units_failed": _filled(table["units_failed"]).astype(np.int64),
     }
 
@@ -235,8 +236,8 @@ def _work(numbers: dict[str, Ints], chosen: npt.NDArray[np.bool_]) -> Work:
 
 
 def _right(table: pa.Table) -> npt.NDArray[np.int8]:
-    same = pc.equal(table["truth"], table["label"]).cast(pa.int8())
-    judged = pc.if_else(pc.is_valid(table["truth_id"]), same, -1)
+    same = pc.equal(table["ground_truth"], table["label"]).cast(pa.int8())
+    judged = pc.if_else(pc.is_valid(table["ground_truth_id"]), same, -1)
     return np.asarray(pc.fill_null(judged, -1)).astype(np.int8)
 
 

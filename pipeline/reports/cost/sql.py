@@ -11,13 +11,14 @@ _SUMS = """\
        count(*) AS videos,
        coalesce(sum(clips), 0)::HUGEINT AS views,
        coalesce(sum(flops::HUGEINT), 0) AS flops,
-       coalesce(sum(floor(gpu_ms * 1e6 + 0.5::DOUBLE)::HUGEINT), 0) AS device_ns,
+       coalesce(sum(floor(device_ms * 1e6 + 0.5::DOUBLE)::HUGEINT), 0) AS device_ns,
        coalesce(sum(floor(decode_ms * 1e6 + 0.5::DOUBLE)::HUGEINT), 0) AS decode_ns,
        coalesce(sum(bytes_read::HUGEINT), 0) AS bytes_read,
        coalesce(sum(CASE WHEN starts_with(uri, 's3://') THEN units ELSE 0 END), 0)::HUGEINT AS gets,
        coalesce(sum(floor(duration_s * 1e9 + 0.5::DOUBLE)::HUGEINT), 0) AS video_ns,
-       coalesce(sum(shadow_flops::HUGEINT), 0) AS shadow_flops,
-       coalesce(sum(floor(shadow_gpu_ms * 1e6 + 0.5::DOUBLE)::HUGEINT), 0) AS shadow_device_ns"""
+       coalesce(sum(unpruned_flops::HUGEINT), 0) AS unpruned_flops,
+       coalesce(sum(floor(unpruned_device_ms * 1e6 + 0.5::DOUBLE)::HUGEINT), 0)
+         AS unpruned_device_ns"""
 
 # Half of what Kullback and Leibler count from p to the middle m, and half of that from q.
 _DIVERGENCE = """\
@@ -32,7 +33,7 @@ def table(run: Run, folder: str) -> str:
 
 
 def shared_videos(runs: Sequence[Run]) -> str:
-    """The ids of the videos that all runs labelled."""
+    """The ids of the videos that all runs labeled."""
     return "\nINTERSECT\n".join(
         f"SELECT video_id FROM {table(run, 'videos')} WHERE status = 'ok'" for run in runs
     )
@@ -48,9 +49,9 @@ def accuracy(run: Run, runs: Sequence[Run]) -> str:
     """Videos whose true label is a class of the model, and how many of them have it."""
     return (
         f"{_with_shared(runs)}"
-        f'SELECT count(*) AS judged, count(*) FILTER (label = truth) AS "right"\n'
+        f'SELECT count(*) AS judged, count(*) FILTER (label = ground_truth) AS "right"\n'
         f"FROM {table(run, 'videos')} JOIN shared USING (video_id)\n"
-        f"WHERE truth_id IS NOT NULL"
+        f"WHERE ground_truth_id IS NOT NULL"
     )
 
 

@@ -1,4 +1,4 @@
-"""How long a run held its cluster, and which kind of labeller its device time ran on."""
+"""How long a run held its cluster, and which kind of labeler its device time ran on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Labellers:
+class Labelers:
     """What a second of device time occupies: shares of the starts, weighted by device time.
 
     Attributes:
@@ -51,16 +51,16 @@ class Labellers:
     gpus: float
 
 
-def read_starts(run: Run) -> tuple[Held, Labellers]:
+def read_starts(run: Run) -> tuple[Held, Labelers]:
     """Both of them; the times of rows are read only where run.json does not tell alone."""
-    kinds = {(start.labeller_cpus, start.labeller_gpus) for start in run.starts}
+    kinds = {(start.labeler_cpus, start.labeler_gpus) for start in run.starts}
     killed = [start.ended is None for start in run.starts]
     began = _milliseconds(start.began for start in run.starts)
     last, device = began.copy(), np.zeros(len(began), np.int64)
     if any(killed) or len(kinds) > 1:
         last, device = _rows_by_start(run, began)
     ended = _ends(run.starts, last)
-    return _held(run.starts, began, ended, sum(killed)), _labellers(run.starts, device)
+    return _held(run.starts, began, ended, sum(killed)), _labelers(run.starts, device)
 
 
 def _held(starts: Sequence[Start], began: Ints, ended: Ints, killed: int) -> Held:
@@ -74,14 +74,14 @@ def _held(starts: Sequence[Start], began: Ints, ended: Ints, killed: int) -> Hel
     )
 
 
-def _labellers(starts: Sequence[Start], device_ns: Ints) -> Labellers:
+def _labelers(starts: Sequence[Start], device_ns: Ints) -> Labelers:
     weights: npt.NDArray[np.float64] = device_ns.astype(np.float64)
     if not weights.sum():
         weights = np.ones(len(starts))
     weights = weights / weights.sum()
-    return Labellers(
-        cpus=float(weights @ np.array([start.labeller_cpus for start in starts])),
-        gpus=float(weights @ np.array([start.labeller_gpus for start in starts])),
+    return Labelers(
+        cpus=float(weights @ np.array([start.labeler_cpus for start in starts])),
+        gpus=float(weights @ np.array([start.labeler_gpus for start in starts])),
     )
 
 
@@ -97,12 +97,12 @@ def _ends(starts: Sequence[Start], last: Ints) -> Ints:
 def _rows_by_start(run: Run, began: Ints) -> tuple[Ints, Ints]:
     """(starts,) when the last row of each start was made, and (starts,) its device time."""
     last, device = began.copy(), np.zeros(len(began), np.int64)
-    for table in tables(run.directory.units, UNITS_SCHEMA, ["labelled_at", "gpu_ms"]):
-        table = table.filter(pc.is_valid(table["labelled_at"]))
-        made = np.asarray(table["labelled_at"].cast(pa.int64()))
+    for table in tables(run.directory.units, UNITS_SCHEMA, ["labeled_at", "device_ms"]):
+        table = table.filter(pc.is_valid(table["labeled_at"]))
+        made = np.asarray(table["labeled_at"].cast(pa.int64()))
         start = np.maximum(np.searchsorted(began, made, side="right") - 1, 0)
         np.maximum.at(last, start, made)
-        np.add.at(device, start, nanoseconds(table["gpu_ms"], 1e6))
+        np.add.at(device, start, nanoseconds(table["device_ms"], 1e6))
     return last, device
 
 

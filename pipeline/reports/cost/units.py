@@ -22,7 +22,16 @@ from pipeline.reports.cost.runs import Run
 from pipeline.reports.cost.shared import Shared
 
 _VIEW_FIELDS = ("clip", "crop", "label_id", "top_ids")
-_COLUMNS = ["unit_id", "video_id", "start_s", "truth", "label_id", "score", "top_ids", "scores"]
+_COLUMNS = [
+    "unit_id",
+    "video_id",
+    "start_s",
+    "ground_truth",
+    "label_id",
+    "score",
+    "top_ids",
+    "scores",
+]
 _VIEWS = [f"views.list.element.{name}" for name in _VIEW_FIELDS]
 
 # Scores that are held of each run at a time, and rows that are read at a time.
@@ -52,12 +61,12 @@ def parts_for(units: int, classes: int) -> int:
 
 
 def deal(run: Run, folder: Path, parts: int) -> Dealt:
-    """Deals out the labelled units of a run into `parts` files in a folder that is made."""
+    """Deals out the labeled units of a run into `parts` files in a folder that is made."""
     folder.mkdir(parents=True)
     columns = _COLUMNS + (_VIEWS if run.is_timeline else [])
     with ExitStack() as opened:
         writers: list[pa.ipc.RecordBatchStreamWriter] = []
-        for table in labelled_units(run, columns):
+        for table in labeled_units(run, columns):
             if not writers:
                 for number in range(parts):
                     sink = opened.enter_context(pa.OSFile(str(folder / f"part-{number}"), "wb"))
@@ -69,7 +78,7 @@ def deal(run: Run, folder: Path, parts: int) -> Dealt:
 
 
 def joined(one: Dealt, other: Dealt, shared: Shared) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Rows of both runs for the units of shared videos that both labelled.
+    """Rows of both runs for the units of shared videos that both labeled.
 
     They come in the order of their ids, so that intervals do not depend on the order of commits.
     """
@@ -81,8 +90,8 @@ def joined(one: Dealt, other: Dealt, shared: Shared) -> Iterator[tuple[pa.Table,
         yield left.take(places.filter(found)), right.filter(found)
 
 
-def labelled_units(run: Run, columns: list[str]) -> Iterator[pa.Table]:
-    """Columns of the labelled units, a few thousand rows at a time."""
+def labeled_units(run: Run, columns: list[str]) -> Iterator[pa.Table]:
+    """Columns of the labeled units, a few thousand rows at a time."""
     for file in run.directory.units.files(".parquet"):
         filesystem, path = file.filesystem()
         with pq.ParquetFile(path, filesystem=filesystem) as opened:

@@ -74,12 +74,12 @@ def _run(each: Figures) -> dict[str, Any]:
         "uri": each.run.uri,
         "identity": each.run.identity,
         "device": each.run.content.get("device"),
-        "labelled": rows.ok,
-        "labelled_video_ns": rows.ok_ns,
+        "labeled": rows.ok,
+        "labeled_video_ns": rows.ok_ns,
         "work": plain(rows.shared),
         "whole": plain(rows.whole),
         "held": plain(each.held),
-        "labellers": plain(each.labellers),
+        "labelers": plain(each.labelers),
         "bill": None if each.bill is None else plain(each.bill) | {"total": each.bill.total},
         "paid": plain(each.paid),
         "cost_per_video": distribution(each),
@@ -148,7 +148,7 @@ def lead(found: Comparison) -> list[str]:
     shared, every = len(found.shared.ids), found.shared.all
     length = formatting.hours(found.reference.rows.shared.video_hours)
     lines = [
-        f"Compared on the {shared:,} videos ({length}) that every run labelled, of {every:,} in "
+        f"Compared on the {shared:,} videos ({length}) that every run labeled, of {every:,} in "
         f"any of them. The reference is {found.reference.run.name} "
         f"({found.reference.run.pruning})."
     ]

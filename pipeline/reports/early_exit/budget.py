@@ -74,9 +74,9 @@ def bought(run: RunDirectory, content: dict[str, Any]) -> Bought | None:
 
 def _money(content: dict[str, Any]) -> float:
     prices, start = Prices.from_json(content["prices"]), content["starts"][-1]
-    second = prices.device_second(gpus=start["labeller_gpus"], cores=start["labeller_cpus"])
+    second = prices.device_second(gpus=start["labeler_gpus"], cores=start["labeler_cpus"])
     totals = content["totals"]
-    return float(totals["gpu_ms"] * second + totals["decode_ms"] * prices.core_second) / 1e3
+    return float(totals["device_ms"] * second + totals["decode_ms"] * prices.core_second) / 1e3
 
 
 def _views(content: dict[str, Any]) -> int:

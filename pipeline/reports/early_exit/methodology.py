@@ -94,7 +94,7 @@ def _too_few(found: Calibration) -> str:
 
 
 def accuracy(found: Calibration) -> str:
-    """Labels against the truth."""
+    """Labels against the ground truth."""
     assert found.accuracy is not None
     each = found.accuracy
     return (

@@ -14,7 +14,7 @@ def page(found: Calibration, command: str) -> str:
 
     Args:
         found: the policy and what speaks for it.
-        command: the labelling command that uses the policy.
+        command: the labeling command that uses the policy.
     """
     return render(
         "reports/early_exit/report.html.j2",
@@ -38,7 +38,7 @@ def page(found: Calibration, command: str) -> str:
 
 def _facts(found: Calibration) -> list[tuple[str, str]]:
     policy = found.policy
-    failed = f"; {found.failed:,} more could not be labelled" if found.failed else ""
+    failed = f"; {found.failed:,} more could not be labeled" if found.failed else ""
     return [
         ("Model", words.model(found)),
         ("Weights", policy.model),

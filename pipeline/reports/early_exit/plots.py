@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from pipeline.early_exit.calibrate import Calibration
 from pipeline.early_exit.cross_validation import Resampled
-from pipeline.reports.html.figures import COLOURS, inline_svg, new_figure
+from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
 
-_BLUE, _RED, _GREEN = COLOURS[0], COLOURS[1], COLOURS[2]
+_BLUE, _RED, _GREEN = COLORS[0], COLORS[1], COLORS[2]
 _TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 

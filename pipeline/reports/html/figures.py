@@ -14,8 +14,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-# Told apart by eyes that see few colours too (Paul Tol's bright scheme).
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+# Told apart by eyes that see few colors too (Paul Tol's bright scheme).
+COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 
 _WIDTH, _HEIGHT = 5.2, 3.0
 _STYLE: Any = {
@@ -25,7 +25,7 @@ _STYLE: Any = {
     "text.parse_math": False,  # a dollar sign is one, in names and in currencies
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLORS),
 }
 
 

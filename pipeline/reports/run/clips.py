@@ -14,6 +14,6 @@ def read_view_labels(run: RunDirectory) -> LabelFigures:
     """Reads the labels of all views once."""
     figures = LabelFigures()
     for batch in column_batches(run.clips, CLIPS_SCHEMA, ("label", "score")):
-        labelled = batch.filter(pc.is_valid(batch["label"]))
-        figures.add(labelled["label"], labelled["score"])
+        labeled = batch.filter(pc.is_valid(batch["label"]))
+        figures.add(labeled["label"], labeled["score"])
     return figures

@@ -1,12 +1,12 @@
 """The figures of a report, as report.json holds them.
 
-run: what was labelled with what.
+run: what was labeled with what.
     output, input, architecture, checkpoint, r, pruning, protocol, classes (how many), code, device,
-    created, finished; units_are: "videos", or "stretches" of recordings (a timeline); labels_are,
+    created, finished; units_are: "videos", or "segments" of recordings (a timeline); labels_are,
     what has a label of its own: "videos", or "clips" ("views" where a clip has several crops).
 totals
-    videos, ok, failed, units, units_failed, incomplete (labelled recordings with failed stretches),
-    views, video_hours (of labelled videos), flops, flops_unpruned (of the same views), flops_share,
+    videos, ok, failed, units, units_failed, incomplete (labeled recordings with failed segments),
+    views, video_hours (of labeled videos), flops, flops_unpruned (of the same views), flops_share,
     device_s, on_gpu, decode_core_s, bytes_read, starts, wall_s (of all starts together).
 looks: where a policy said when a video's label is settled.
     agreement (promised), confidence, of (views that the protocol has), mean (looked at per video),
@@ -14,21 +14,21 @@ looks: where a policy said when a video's label is settled.
     of_unpruned (the same of the unpruned model's).
 accuracy: where the input gives labels.
     judged, right, share, low, high.
-shadow: where a sample was labelled unpruned too.
-    asked (the share of units), compared (how it was labelled), culprit (what may have cost labels),
+shadow: where a sample was labeled unpruned too.
+    asked (the share of units), compared (how it was labeled), culprit (what may have cost labels),
     count (of labels_are), agreeing, share, low, high, units, flops,
     device_s, min_agreement, is_below.
 cost: where prices are given.
-    currency, labelling (with the shadow sample), decoding, reading, rows (their sum), reserved
+    currency, labeling (with the shadow sample), decoding, reading, rows (their sum), reserved
     (starts x wall time, and reading).
 throughput
     spans, one per start: began, ended, and bins, from edges[i] to edges[i + 1], with units_per_s
-    and video_hours_per_hour of what was labelled (times in seconds since the epoch); bottleneck,
-    decoders, decoders_busy, labellers, labellers_busy.
+    and video_hours_per_hour of what was labeled (times in seconds since the epoch); bottleneck,
+    decoders, decoders_busy, labelers, labelers_busy.
 failures: by reason.
     count of units, examples.
 damaged
-    videos that were labelled and lost frames, lost_frames, worst.
+    videos that were labeled and lost frames, lost_frames, worst.
 slowest: the videos that took most.
     decode (CPU time), device.
 labels
@@ -58,7 +58,7 @@ from pipeline.reports.run.kept import KeptFigures, read_kept
 from pipeline.reports.run.labels import LOW_SCORE, SCORE_BINS, LabelFigures
 from pipeline.reports.run.spans import Span, rates, span_of, spans
 from pipeline.reports.run.units import UnitFigures, read_units
-from pipeline.reports.run.unpruned_sample import culprit, shadow_agreement
+from pipeline.reports.run.unpruned_sample import culprit, unpruned_agreement
 from pipeline.reports.run.videos import VideoFigures, read_videos
 from pipeline.run.devices import devices_of, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
@@ -77,7 +77,7 @@ def contents(run: RunDirectory) -> dict[str, Any]:
     """
     recorded = run.load()
     described = _described(run, recorded)
-    timeline = described["units_are"] == "stretches"
+    timeline = described["units_are"] == "segments"
     videos, units = read_videos(run), read_units(run)
     labels = read_view_labels(run) if timeline else videos.labels
     starts = recorded.get("starts") or []
@@ -89,7 +89,7 @@ def contents(run: RunDirectory) -> dict[str, Any]:
         "totals": totals,
         "looks": _looks(run, recorded, videos),
         "accuracy": _accuracy(videos),
-        "unknown_truths": videos.unknown_truths,
+        "unknown_ground_truths": videos.unknown_ground_truths,
         "shadow": shadow,
         "cost": _cost(recorded, totals, shadow, among, gets=videos.gets),
         "throughput": _throughput(recorded, units, among),
@@ -99,7 +99,7 @@ def contents(run: RunDirectory) -> dict[str, Any]:
             "lost_frames": videos.lost_frames,
             "worst": videos.worst["lost_frames"],
         },
-        "slowest": {"decode": videos.worst["decode_ms"], "device": videos.worst["gpu_ms"]},
+        "slowest": {"decode": videos.worst["decode_ms"], "device": videos.worst["device_ms"]},
         "labels": _labels(labels),
         "kept_tokens": _kept(read_kept(run, recorded["model"].get("kept_grids") or [])),
     }
@@ -119,8 +119,8 @@ def _described(run: RunDirectory, recorded: dict[str, Any]) -> dict[str, Any]:
         "pruning": pruning,
         "protocol": protocol,
         "classes": len(model.get("labels", ())),
-        "units_are": "stretches" if timeline else "videos",
-        "labels_are": _labelled_things(protocol) if timeline else "videos",
+        "units_are": "segments" if timeline else "videos",
+        "labels_are": _labeled_things(protocol) if timeline else "videos",
         "code": (recorded.get("environment") or {}).get("code"),
         "device": recorded.get("device"),
         "labeler_devices": devices_of(recorded),
@@ -129,7 +129,7 @@ def _described(run: RunDirectory, recorded: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _labelled_things(protocol: Mapping[str, Any]) -> str:
+def _labeled_things(protocol: Mapping[str, Any]) -> str:
     return "clips" if protocol.get("crops") == 1 else "views"
 
 
@@ -194,21 +194,21 @@ def _accuracy(videos: VideoFigures) -> dict[str, Any] | None:
 def _shadow(
     run: RunDirectory, recorded: dict[str, Any], *, timeline: bool
 ) -> dict[str, Any] | None:
-    estimate = shadow_agreement(run, recorded)
+    estimate = unpruned_agreement(run, recorded)
     if estimate is None:
         return None
     totals, least = recorded["totals"], recorded.get("min_agreement")
-    same = "shadow_views_agreeing" if timeline else "shadow_agreeing"
+    same = "unpruned_views_agreeing" if timeline else "unpruned_agreeing"
     return {
         "asked": recorded["identity"]["shadow"],
         "compared": all_views(recorded),
         "culprit": culprit(recorded),
-        "count": totals["shadow_views" if timeline else "shadow_units"],
+        "count": totals["unpruned_views" if timeline else "unpruned_units"],
         "agreeing": totals[same],
         **_estimate(estimate),
-        "units": totals["shadow_units"],
-        "flops": totals["shadow_flops"],
-        "device_s": totals["shadow_gpu_ms"] / 1000,
+        "units": totals["unpruned_units"],
+        "flops": totals["unpruned_flops"],
+        "device_s": totals["unpruned_device_ms"] / 1000,
         "min_agreement": least,
         # Where nothing fell into the sample, the agreement that was asked for is not shown.
         "is_below": least is not None and not estimate.value >= least,
@@ -236,7 +236,7 @@ def _cost(
     )
     return {
         "currency": found.currency,
-        "labelling": found.labelling,
+        "labeling": found.labeling,
         "decoding": found.decoding,
         "reading": found.reading,
         "rows": found.rows,
@@ -265,8 +265,8 @@ def _throughput(
         "bottleneck": stages.get("bottleneck"),
         "decoders": (stages.get("decode") or {}).get("actors"),
         "decoders_busy": stages.get("decoders_busy"),
-        "labellers": (stages.get("label") or {}).get("actors"),
-        "labellers_busy": stages.get("labellers_busy"),
+        "labelers": (stages.get("label") or {}).get("actors"),
+        "labelers_busy": stages.get("labelers_busy"),
     }
 
 

@@ -16,7 +16,7 @@ class Cost:
 
     Attributes:
         currency: of all amounts.
-        labelling: the rows' device time, the shadow sample's included: of GPUs where labellers had
+        labeling: the rows' device time, the shadow sample's included: of GPUs where labelers had
             them, else of their cores, as the last start gave them out.
         decoding: the rows' decode core time.
         reading: the bytes that were read, and a request per unit in object storage.
@@ -25,7 +25,7 @@ class Cost:
     """
 
     currency: str
-    labelling: float
+    labeling: float
     decoding: float
     reading: float
     reserved: float | None
@@ -33,7 +33,7 @@ class Cost:
     @property
     def rows(self) -> float:
         """What the rows took, all together."""
-        return self.labelling + self.decoding + self.reading
+        return self.labeling + self.decoding + self.reading
 
 
 def cost(
@@ -63,18 +63,16 @@ def cost(
     reading = prices.reading(bytes_read, gets)
     return Cost(
         prices.currency,
-        labelling=device_s * _labeller_second(starts, prices),
+        labeling=device_s * _labeler_second(starts, prices),
         decoding=decode_s * prices.core_second,
         reading=reading,
         reserved=prices.held(gpu_s, core_s) + reading if starts else None,
     )
 
 
-def _labeller_second(starts: Sequence[Mapping[str, Any]], prices: Prices) -> float:
-    """A second of a labeller; that of one core where no start says what it had."""
+def _labeler_second(starts: Sequence[Mapping[str, Any]], prices: Prices) -> float:
+    """A second of a labeler; that of one core where no start says what it had."""
     if not starts:
         return prices.core_second
     last = starts[-1]
-    return prices.device_second(
-        gpus=float(last["labeller_gpus"]), cores=float(last["labeller_cpus"])
-    )
+    return prices.device_second(gpus=float(last["labeler_gpus"]), cores=float(last["labeler_cpus"]))

@@ -66,7 +66,7 @@ def read_kept(
         grids: (time slots, tokens per slot) of each pruning stage.
         most_views: how many views to read at the most.
 
-    Returns None where nothing was pruned or no view is labelled.
+    Returns None where nothing was pruned or no view is labeled.
     """
     if not grids:
         return None
@@ -129,8 +129,8 @@ def _batches(groups: list[_Group], rows: int) -> Iterator[pa.ListArray]:
         filesystem, path = group.file.filesystem()
         with pq.ParquetFile(path, filesystem=filesystem) as opened:
             left = group.rows
-            for batch in opened.iter_batches(rows, [group.number], columns=["kept_maps"]):
-                yield batch["kept_maps"].slice(0, left)
+            for batch in opened.iter_batches(rows, [group.number], columns=["kept_token_maps"]):
+                yield batch["kept_token_maps"].slice(0, left)
                 left -= batch.num_rows
                 if left <= 0:
                     break

@@ -17,7 +17,7 @@ LOW_SCORE = 0.5
 
 @dataclass
 class LabelFigures:
-    """Counts over labelled videos or views.
+    """Counts over labeled videos or views.
 
     Attributes:
         count: how many.

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from pipeline import formatting
 from pipeline.formatting import digits, quantity
 from pipeline.reports import settings
-from pipeline.reports.html.figures import COLOURS
+from pipeline.reports.html.figures import COLORS
 from pipeline.reports.html.render import render
 from pipeline.reports.run import plots
 
@@ -40,7 +40,7 @@ def page(figures: Mapping[str, Any], gallery: Sequence[Markup] = ()) -> str:
 
 
 def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was labelled with what, by name; without what is not known."""
+    """What was labeled with what, by name; without what is not known."""
     facts = {
         "Input": run["input"],
         "Output": run["output"],
@@ -61,11 +61,11 @@ def _cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(figure, what it is, what to add) of the most important figures."""
     totals, run = figures["totals"], figures["run"]
     failed = f"{totals['failed']:,} failed"
-    if run["units_are"] == "stretches":
-        of = formatting.counted(totals["units"], "stretches")
+    if run["units_are"] == "segments":
+        of = formatting.counted(totals["units"], "segments")
         failed += f"; {totals['units_failed']:,} of {of} failed"
     cards = [
-        (f"{totals['ok']:,}", "videos labelled", failed),
+        (f"{totals['ok']:,}", "videos labeled", failed),
         (
             f"{digits(totals['video_hours'], 4)} h",
             "of video",
@@ -95,8 +95,8 @@ def _saved(figures: Mapping[str, Any]) -> str:
 
 def _device_time(totals: Mapping[str, Any]) -> tuple[str, str]:
     if totals["on_gpu"] is None:
-        return "device time", "of the labellers"
-    return ("GPU time", "") if totals["on_gpu"] else ("device time", "of labellers on CPUs")
+        return "device time", "of the labelers"
+    return ("GPU time", "") if totals["on_gpu"] else ("device time", "of labelers on CPUs")
 
 
 def _quality_cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -107,8 +107,8 @@ def _quality_cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         cards.append(
             (f"{100 * accuracy['share']:.1f} %", "right", f"{_interval(accuracy)} {about}")
         )
-    if figures["unknown_truths"]:
-        unknown = formatting.counted(figures["unknown_truths"], "videos")
+    if figures["unknown_ground_truths"]:
+        unknown = formatting.counted(figures["unknown_ground_truths"], "videos")
         cards.append((unknown, "not scored", "the true label is no class of the model"))
     if shadow and shadow["share"] is not None:
         about = f"of {formatting.counted(shadow['count'], figures['run']['labels_are'])}"
@@ -149,11 +149,11 @@ def _rates(figures: Mapping[str, Any]) -> list[tuple[str, Markup]]:
     spans, things = figures["throughput"]["spans"], figures["run"]["units_are"]
     if not spans:
         return []
-    title = f"{things.capitalize()} labelled per second"
-    hours = "Video-hours labelled per hour"
+    title = f"{things.capitalize()} labeled per second"
+    hours = "Video-hours labeled per hour"
     return [
-        (title, plots.rate_over_time(spans, "units_per_s", title, COLOURS[0])),
-        (hours, plots.rate_over_time(spans, "video_hours_per_hour", hours, COLOURS[2])),
+        (title, plots.rate_over_time(spans, "units_per_s", title, COLORS[0])),
+        (hours, plots.rate_over_time(spans, "video_hours_per_hour", hours, COLORS[2])),
     ]
 
 

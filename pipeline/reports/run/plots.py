@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.formatting import duration
-from pipeline.reports.html.figures import COLOURS, inline_svg, new_figure
+from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
 
 # A pause between starts is drawn this wide, of the time at work; its true length stands in it.
 _GAP = 0.08
@@ -51,16 +51,14 @@ class _Axis:
         return cls(offsets, gaps, place)
 
 
-def rate_over_time(
-    spans: Sequence[Mapping[str, Any]], name: str, title: str, colour: str
-) -> Markup:
+def rate_over_time(spans: Sequence[Mapping[str, Any]], name: str, title: str, color: str) -> Markup:
     """A rate of the bins over time; pauses between starts are gaps with their length in them."""
     figure, axes = new_figure()
     axis = _Axis.of(spans)
     for span, offset in zip(spans, axis.offsets, strict=True):
         edges = np.array(span["bins"]["edges"]) - offset
-        axes.stairs(span["bins"][name], edges, fill=True, color=colour, alpha=0.35)
-        axes.stairs(span["bins"][name], edges, color=colour, linewidth=1.2)
+        axes.stairs(span["bins"][name], edges, fill=True, color=color, alpha=0.35)
+        axes.stairs(span["bins"][name], edges, color=color, linewidth=1.2)
     axes.set_ylim(bottom=0)
     axes.set_xlim(0, axis.width)
     for left, right, pause in axis.gaps:
@@ -95,11 +93,11 @@ def _time_of_day(seconds: float, width: float) -> str:
 
 
 def score_histogram(scores: Mapping[str, Any], low: float) -> Markup:
-    """How many labels have which score; those below `low` in another colour."""
+    """How many labels have which score; those below `low` in another color."""
     figure, axes = new_figure()
     edges, counts = np.array(scores["edges"]), np.array(scores["counts"])
-    colours = [COLOURS[1] if edge < low else COLOURS[0] for edge in edges[:-1]]
-    axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colours, edgecolor="white")
+    colors = [COLORS[1] if edge < low else COLORS[0] for edge in edges[:-1]]
+    axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colors, edgecolor="white")
     axes.set_xlim(edges[0], edges[-1])
     axes.set_xlabel("score")
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -109,7 +107,7 @@ def score_histogram(scores: Mapping[str, Any], low: float) -> Markup:
 def views_looked_at(counts: Sequence[int]) -> Markup:
     """How many videos were looked at in how many views; `counts` from one view on."""
     figure, axes = new_figure()
-    axes.bar(np.arange(1, len(counts) + 1), counts, 0.9, color=COLOURS[0])
+    axes.bar(np.arange(1, len(counts) + 1), counts, 0.9, color=COLORS[0])
     axes.set_xlim(0.4, len(counts) + 0.6)
     axes.set_xlabel("views looked at")
     axes.xaxis.set_major_locator(MaxNLocator(len(counts), integer=True, min_n_ticks=1))

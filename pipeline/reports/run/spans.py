@@ -34,8 +34,8 @@ class Rates:
 
     Attributes:
         edges: (bins + 1,) seconds since the epoch.
-        units: (bins,) units labelled per second.
-        video: (bins,) seconds of video labelled per second, which is video-hours per hour.
+        units: (bins,) units labeled per second.
+        video: (bins,) seconds of video labeled per second, which is video-hours per hour.
     """
 
     edges: Floats
@@ -81,7 +81,7 @@ def rates(among: Sequence[Span], at: Floats, video_s: Floats) -> list[Rates]:
 
     Args:
         among: spans in their order.
-        at: (n,) when each unit was labelled, seconds since the epoch. Clocks of machines differ a
+        at: (n,) when each unit was labeled, seconds since the epoch. Clocks of machines differ a
             little: what lies outside of its span counts at its edge.
         video_s: (n,) length of video in each unit, seconds.
     """

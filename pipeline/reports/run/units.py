@@ -21,7 +21,7 @@ EXAMPLES = 3
 
 _NAMES = (
     "video_id", "uri", "start_s", "end_s", "status", "error_type", "error", "duration_s",
-    "labelled_at",
+    "labeled_at",
 )  # fmt: skip
 _EXAMPLE = ("video_id", "uri", "start_s", "end_s", "error")
 
@@ -34,7 +34,7 @@ class UnitFigures:
         units: rows.
         failures: failed units by reason.
         examples: a few of them by reason: video_id, uri, start_s, end_s, error.
-        at: (n,) when each labelled unit's row was made, seconds since the epoch; only those of
+        at: (n,) when each labeled unit's row was made, seconds since the epoch; only those of
             which it is known.
         video_s: (n,) length of video in each of these, seconds.
     """
@@ -54,8 +54,8 @@ def read_units(run: RunDirectory) -> UnitFigures:
         figures.units += batch.num_rows
         _add_failures(figures, batch)
         ok = batch.filter(pc.equal(batch["status"], "ok"))
-        known = ok.filter(pc.is_valid(ok["labelled_at"]))
-        at = np.asarray(known["labelled_at"].cast(pa.int64())) / 1000
+        known = ok.filter(pc.is_valid(ok["labeled_at"]))
+        at = np.asarray(known["labeled_at"].cast(pa.int64())) / 1000
         times.append((at, np.asarray(pc.fill_null(known["duration_s"], 0.0))))
     if times:
         figures.at, figures.video_s = map(np.concatenate, zip(*times, strict=True))

@@ -17,10 +17,10 @@ from pipeline.statistics import Estimate, ratio, share
 _RULE = "!" * 78
 
 
-def shadow_agreement(run: RunDirectory, content: dict[str, Any]) -> Estimate | None:
+def unpruned_agreement(run: RunDirectory, content: dict[str, Any]) -> Estimate | None:
     """Share of the shadow sample that has the same label without pruning, with its 95 % interval.
 
-    Of videos; of a timeline its clips, whose interval regards that those of one stretch are alike.
+    Of videos; of a timeline its clips, whose interval regards that those of one segment are alike.
     None where the run has no such sample, an estimate of count 0 where nothing fell into it.
     """
     if not content["identity"].get("shadow"):
@@ -29,10 +29,10 @@ def shadow_agreement(run: RunDirectory, content: dict[str, Any]) -> Estimate | N
     agreeing, counts = [np.zeros(0)], [np.zeros(0)]
     for file in run.units.files(".parquet"):
         filesystem, path = file.filesystem()
-        columns = ["label_id", "shadow_label_id", *(_OF_VIEWS if is_timeline else ())]
+        columns = ["label_id", "unpruned_label_id", *(_OF_VIEWS if is_timeline else ())]
         with pq.ParquetFile(path, filesystem=filesystem) as opened:
             part = opened.read(columns=columns)
-        part = part.filter(pc.is_valid(part["shadow_label_id"]))
+        part = part.filter(pc.is_valid(part["unpruned_label_id"]))
         if not part.num_rows:
             continue
         hits, whole = _views(part) if is_timeline else _units(part)
@@ -42,12 +42,12 @@ def shadow_agreement(run: RunDirectory, content: dict[str, Any]) -> Estimate | N
     return ratio(hits, whole) if is_timeline else share(int(hits.sum()), len(hits))
 
 
-_OF_VIEWS = ("views.list.element.label_id", "views.list.element.shadow_label_id")
+_OF_VIEWS = ("views.list.element.label_id", "views.list.element.unpruned_label_id")
 
 
 def _units(part: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """(units,) 1 where the labels agree, and ones."""
-    hits = np.asarray(pc.equal(part["label_id"], part["shadow_label_id"]), np.float64)
+    hits = np.asarray(pc.equal(part["label_id"], part["unpruned_label_id"]), np.float64)
     return hits, np.ones(len(hits))
 
 
@@ -55,7 +55,7 @@ def _views(part: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """(units,) views that agree, and views."""
     views = part["views"].combine_chunks()
     flat = pc.list_flatten(views)
-    same = pc.equal(pc.struct_field(flat, "label_id"), pc.struct_field(flat, "shadow_label_id"))
+    same = pc.equal(pc.struct_field(flat, "label_id"), pc.struct_field(flat, "unpruned_label_id"))
     units = np.asarray(pc.list_parent_indices(views))
     weights = np.asarray(same, np.float64)
     return np.bincount(units, weights, len(part)), np.bincount(units, minlength=len(part)) * 1.0
@@ -69,11 +69,11 @@ def shadow_lines(content: dict[str, Any], agreement: Estimate | None) -> list[st
     timeline = content["identity"]["protocol"].get("every_s") is not None
     what = "clips" if timeline else "videos"
     totals = content["totals"]
-    count = totals["shadow_views" if timeline else "shadow_units"]
+    count = totals["unpruned_views" if timeline else "unpruned_units"]
     if not count:
         lines = [f"Shadow:    nothing fell into the sample of {100 * asked:g} %; try a larger one"]
         return lines if wanted is None else [*lines, *_loud(content, "the agreement is not known")]
-    extra = totals["shadow_flops"] / totals["flops"] if totals["flops"] else 0.0
+    extra = totals["unpruned_flops"] / totals["flops"] if totals["flops"] else 0.0
     said = f"{agreement.percent()} of {count:,} {what} have the same label {all_views(content)}"
     lines = [f"Shadow:    {said}; {digits(100 * extra)} % more FLOPs"]
     if wanted is not None and agreement.value < wanted:

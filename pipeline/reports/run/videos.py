@@ -13,18 +13,18 @@ from pipeline.reports.run.labels import LabelFigures
 from pipeline.reports.run.rows import column_batches
 from pipeline.reports.run.sums import exact, nanoseconds, total
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.tables import VIDEOS_SCHEMA, unknown_truths
+from pipeline.run.tables import VIDEOS_SCHEMA, unknown_ground_truths
 from pipeline.storage.addresses import S3_SCHEME
 
 SHOWN = 10
 
 _NAMES = (
-    "video_id", "uri", "size_bytes", "status", "label", "score", "clips", "flops", "gpu_ms",
+    "video_id", "uri", "size_bytes", "status", "label", "score", "clips", "flops", "device_ms",
     "decode_ms", "bytes_read", "lost_frames", "frame_count", "duration_s", "units", "units_failed",
-    "truth", "truth_id",
+    "ground_truth", "ground_truth_id",
 )  # fmt: skip
 _LISTED = (
-    "video_id", "uri", "size_bytes", "duration_s", "decode_ms", "gpu_ms", "frame_count",
+    "video_id", "uri", "size_bytes", "duration_s", "decode_ms", "device_ms", "frame_count",
     "lost_frames",
 )  # fmt: skip
 
@@ -37,21 +37,21 @@ class VideoFigures:
         videos: rows.
         ok: those with labels.
         views: rows of clips/.
-        looks: labelled videos by their number of views.
+        looks: labeled videos by their number of views.
         flops: multiply-accumulates of all views.
         device_ns: device time, nanoseconds.
         decode_ns: CPU time of fetching, decoding and resizing, nanoseconds.
         bytes_read: bytes read from storage.
         gets: reads of objects: one per unit of a video in object storage.
-        video_ns: length of the labelled videos, nanoseconds.
-        damaged: labelled videos that lost frames.
+        video_ns: length of the labeled videos, nanoseconds.
+        damaged: labeled videos that lost frames.
         lost_frames: frames that those lost.
-        incomplete: labelled recordings of which some stretches failed.
-        judged: labelled videos whose true label is a class of the model.
-        right: those of them labelled truly.
-        unknown_truths: labelled videos whose true label is none of the model's classes.
-        labels: labels and scores of the labelled videos.
-        worst: the ten rows with most decode_ms, gpu_ms and lost_frames, by these names.
+        incomplete: labeled recordings of which some segments failed.
+        judged: labeled videos whose true label is a class of the model.
+        right: those of them labeled truly.
+        unknown_ground_truths: labeled videos whose true label is none of the model's classes.
+        labels: labels and scores of the labeled videos.
+        worst: the ten rows with most decode_ms, device_ms and lost_frames, by these names.
     """
 
     videos: int = 0
@@ -69,16 +69,16 @@ class VideoFigures:
     incomplete: int = 0
     judged: int = 0
     right: int = 0
-    unknown_truths: int = 0
+    unknown_ground_truths: int = 0
     labels: LabelFigures = field(default_factory=LabelFigures)
     worst: dict[str, list[dict[str, Any]]] = field(
-        default_factory=lambda: {"decode_ms": [], "gpu_ms": [], "lost_frames": []}
+        default_factory=lambda: {"decode_ms": [], "device_ms": [], "lost_frames": []}
     )
 
     def add(self, videos: pa.RecordBatch) -> None:
         """Adds rows of videos/ with the columns that `read_videos` reads."""
         ok = videos.filter(pc.equal(videos["status"], "ok"))
-        judged = ok.filter(pc.is_valid(ok["truth_id"]))
+        judged = ok.filter(pc.is_valid(ok["ground_truth_id"]))
         damaged = ok.filter(pc.fill_null(pc.greater(ok["lost_frames"], 0), False))
         self.videos += videos.num_rows
         self.ok += ok.num_rows
@@ -86,7 +86,7 @@ class VideoFigures:
         for each in ok["clips"].value_counts().to_pylist():
             self.looks[each["values"]] += each["counts"]
         self.flops += exact(videos["flops"])
-        self.device_ns += nanoseconds(videos["gpu_ms"], 1e6)
+        self.device_ns += nanoseconds(videos["device_ms"], 1e6)
         self.decode_ns += nanoseconds(videos["decode_ms"], 1e6)
         self.bytes_read += total(videos["bytes_read"])
         in_storage = videos.filter(pc.starts_with(videos["uri"], S3_SCHEME))
@@ -96,10 +96,14 @@ class VideoFigures:
         self.lost_frames += total(damaged["lost_frames"])
         self.incomplete += total(pc.greater(ok["units_failed"], 0))
         self.judged += judged.num_rows
-        self.right += total(pc.equal(judged["truth"], judged["label"]))
-        self.unknown_truths += len(unknown_truths(ok))
+        self.right += total(pc.equal(judged["ground_truth"], judged["label"]))
+        self.unknown_ground_truths += len(unknown_ground_truths(ok))
         self.labels.add(ok["label"], ok["score"])
-        for name, rows in {"decode_ms": videos, "gpu_ms": videos, "lost_frames": damaged}.items():
+        for name, rows in {
+            "decode_ms": videos,
+            "device_ms": videos,
+            "lost_frames": damaged,
+        }.items():
             self.worst[name] = _worst(self.worst[name], rows, name)
 
 

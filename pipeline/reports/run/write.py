@@ -35,7 +35,7 @@ def write_run_report(
     run.check_labels()
     if not run.videos.files(".parquet"):
         raise UsageError(
-            f"the run in {run.root.uri} has no tables yet; finish it by its labelling command"
+            f"the run in {run.root.uri} has no tables yet; finish it by its labeling command"
         )
     figures = contents(run)
     folder = out or run.root

@@ -17,7 +17,7 @@ from pipeline.run.differences import differences
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from workers.decoding import DecodedUnit
-from workers.inference.labeler import Labeller, LabellerConfig, top_classes
+from workers.inference.labeler import Labeler, LabelerConfig, top_classes
 from workers.inference.views import Frames
 
 Top = tuple[tuple[str, float | None], ...]
@@ -64,12 +64,12 @@ def pruned_answer(found: Found) -> Answer:
 
 def from_shadow(found: Found) -> Unpruned | None:
     """From the run's shadow sample; None for what is not in it."""
-    number = found.view["shadow_label_id"]
+    number = found.view["unpruned_label_id"]
     if number is None:
         return None
     view = ((found.facts.labels[number], None),)
     video = None
-    if found.video["shadow_top_ids"] is not None:
+    if found.video["unpruned_top_ids"] is not None:
         video = _top(found, found.video, "shadow_")
     answer = _answer(found, view, video)
     return Unpruned(answer, "From this run: the video is in its shadow sample.")
@@ -118,17 +118,17 @@ def from_model(found: Found, decoded: DecodedUnit) -> Unpruned:
     A model that cannot be had is no error: `source` says why.
     """
     facts = found.facts
-    config = LabellerConfig(
+    config = LabelerConfig(
         checkpoint=facts.checkpoint, fingerprint=facts.fingerprint, compile=False
     )
     place = clip_place(found, decoded)
     clips = decoded.clip_frames[[place]] if facts.is_timeline else decoded.clip_frames
     try:
-        labeller = Labeller(config, facts.protocol)
+        labeler = Labeler(config, facts.protocol)
     except (sta.CheckpointError, sta.UnsafePickle, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         return Unpruned(None, f"The model {facts.checkpoint} could not be loaded: {reason}")
-    views = labeller.label([Frames(decoded.unit.unit_id, decoded.frames, clips)])[0]
+    views = labeler.label([Frames(decoded.unit.unit_id, decoded.frames, clips)])[0]
     wanted = (0 if facts.is_timeline else place, found.view["crop"])
     view = next(view for view in views if (view.clip, view.crop) == wanted)
     mean = np.stack([each.probabilities for each in views]).mean(axis=0, dtype=np.float64)

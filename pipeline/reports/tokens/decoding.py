@@ -1,4 +1,4 @@
-"""The frames of a labelled view, as the model was given them: the run's protocol and decoder."""
+"""The frames of a labeled view, as the model was given them: the run's protocol and decoder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ViewDecoder:
         """The frames of a view's unit.
 
         Raises:
-            UsageError: they cannot be had, or are not those that were labelled; in one line.
+            UsageError: they cannot be had, or are not those that were labeled; in one line.
         """
         decoded = self._decoder.decode(found.to_decode)
         video = found.video["video_id"]
@@ -81,7 +81,7 @@ def clip_place(found: Found, decoded: DecodedUnit) -> int:
 
 
 def _signs(found: Found, decoded: DecodedUnit) -> dict[str, int]:
-    """What must be as it was when the unit was labelled; objects answer for themselves by ETag."""
+    """What must be as it was when the unit was labeled; objects answer for themselves by ETag."""
     if found.unit["etag"] is not None:
         return {}
     signs = {"frame_count": decoded.frame_count}
@@ -91,4 +91,4 @@ def _signs(found: Found, decoded: DecodedUnit) -> dict[str, int]:
 
 
 def _changed(video: str, found: Found, how: str) -> str:
-    return f"{video} ({found.unit['uri']}) is not the video any more that was labelled: {how}"
+    return f"{video} ({found.unit['uri']}) is not the video any more that was labeled: {how}"

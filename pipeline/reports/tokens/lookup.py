@@ -23,8 +23,8 @@ _VIEW = [
     "label",
     "top_ids",
     "top_scores",
-    "kept_maps",
-    "shadow_label_id",
+    "kept_token_maps",
+    "unpruned_label_id",
 ]
 _UNIT = ["unit_id", "uri", "start_s", "end_s", "etag", "bytes_read", "frame_count"]
 _VIDEO = [
@@ -33,10 +33,10 @@ _VIDEO = [
     "clips",
     "top_ids",
     "top_scores",
-    "truth",
-    "truth_id",
-    "shadow_top_ids",
-    "shadow_top_scores",
+    "ground_truth",
+    "ground_truth_id",
+    "unpruned_top_ids",
+    "unpruned_top_scores",
 ]
 _NAMED = 12
 
@@ -117,12 +117,12 @@ class Found:
     @property
     def kept(self) -> list[Mask]:
         """One bool array (n_t, rows, columns) per pruning stage."""
-        packed = self.view["kept_maps"]
+        packed = self.view["kept_token_maps"]
         return [unpacked(bits, sides) for bits, sides in zip(packed, self.facts.grids, strict=True)]
 
     @property
     def to_decode(self) -> Unit:
-        """The unit for a decoder, which refuses another object than the one that was labelled."""
+        """The unit for a decoder, which refuses another object than the one that was labeled."""
         row = self.unit
         return Unit(
             unit_id=row["unit_id"],
@@ -142,7 +142,7 @@ def find(
     Args:
         facts: of the run.
         video_id: the video.
-        clip: number of the clip, None for the first that was labelled.
+        clip: number of the clip, None for the first that was labeled.
         crop: number of the crop, None for the one nearest to the middle.
 
     Raises:

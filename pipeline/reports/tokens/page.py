@@ -15,8 +15,8 @@ from pipeline.reports.tokens.pictures import jpeg
 
 _JPEG_QUALITY = 90
 
-# Of the stages in turn; told apart by eyes that see few colours too, and from grey.
-_COLOURS = ("#4477aa", "#ccbb44", "#ee6677", "#aa3377", "#66ccee", "#228833")
+# Of the stages in turn; told apart by eyes that see few colors too, and from grey.
+_COLORS = ("#4477aa", "#ccbb44", "#ee6677", "#aa3377", "#66ccee", "#228833")
 
 
 def token_page(found: Found, look: Look, answer: Answer, unpruned: Unpruned | None) -> str:
@@ -65,7 +65,7 @@ def _stages(look: Look) -> list[dict[str, Any]]:
         {
             "number": number,
             "name": stage.name,
-            "colour": _COLOURS[(number - 1) % len(_COLOURS)],
+            "color": _COLORS[(number - 1) % len(_COLORS)],
             "tokens": stage.kept.size,
             "kept": int(stage.kept.sum()),
             "share": f"{100 * stage.kept.mean():.0f} %",
@@ -90,7 +90,7 @@ def _data(look: Look) -> dict[str, Any]:
                 "name": stage.name,
                 "cell": stage.cell,
                 "side": stage.kept.shape[1],
-                "colour": _COLOURS[number % len(_COLOURS)],
+                "color": _COLORS[number % len(_COLORS)],
                 "kept": _text(np.packbits(stage.kept).tobytes()),
             }
             for number, stage in enumerate(look.stages)

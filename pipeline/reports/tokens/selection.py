@@ -15,7 +15,7 @@ from pipeline.run.run_directory import RunDirectory
 # What is looked at first, and the kinds that are told apart.
 DISAGREES, WRONG, OTHER = KINDS = ("disagrees", "wrong", "other")
 
-_COLUMNS = ["video_id", "status", "label", "truth", "truth_id", "shadow_label"]
+_COLUMNS = ["video_id", "status", "label", "ground_truth", "ground_truth_id", "unpruned_label"]
 _ROWS_AT_ONCE = 10_000
 
 
@@ -28,8 +28,8 @@ class _Best:
 
     def add(self, row: dict[str, Any]) -> None:
         digest = hashlib.blake2b(row["video_id"].encode(), digest_size=8).digest()
-        # Where the truth is known, it is what a video shows; else what it was taken for.
-        name = row["label"] if row["truth_id"] is None else row["truth"]
+        # Where the ground truth is known, it is what a video shows; else what it was taken for.
+        name = row["label"] if row["ground_truth_id"] is None else row["ground_truth"]
         best = self._by_kind[_kind(row)].setdefault(name, [])
         insort(best, (digest, row["video_id"]))
         del best[self._count :]
@@ -43,14 +43,14 @@ class _Best:
 
 
 def chosen(run: RunDirectory, count: int) -> list[str]:
-    """Up to `count` labelled videos of a finished run: the same ones for the same rows.
+    """Up to `count` labeled videos of a finished run: the same ones for the same rows.
 
     At most a third each are videos for which the model without pruning says another label and
     videos whose label is wrong, as far as there are enough others; each kind is spread over the
     classes. Holds `count` videos per class and kind in memory.
     """
     best = _Best(count)
-    for row in _labelled(run):
+    for row in _labeled(run):
         best.add(row)
     third = max(1, count // 3)
     first = [best.of(kind)[:third] for kind in (DISAGREES, WRONG)]
@@ -61,12 +61,16 @@ def chosen(run: RunDirectory, count: int) -> list[str]:
 
 
 def _kind(row: dict[str, Any]) -> str:
-    if row["shadow_label"] is not None and row["shadow_label"] != row["label"]:
+    if row["unpruned_label"] is not None and row["unpruned_label"] != row["label"]:
         return DISAGREES
-    return WRONG if row["truth_id"] is not None and row["truth"] != row["label"] else OTHER
+    return (
+        WRONG
+        if row["ground_truth_id"] is not None and row["ground_truth"] != row["label"]
+        else OTHER
+    )
 
 
-def _labelled(run: RunDirectory) -> Iterable[dict[str, Any]]:
+def _labeled(run: RunDirectory) -> Iterable[dict[str, Any]]:
     for row in _rows(run):
         if row["status"] == "ok":
             yield row

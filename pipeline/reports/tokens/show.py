@@ -80,7 +80,7 @@ def show(options: ShowOptions) -> Shown:
 
     Raises:
         UsageError: there is no such run or view, the video cannot be had any more as it was
-            labelled, or the files cannot be written.
+            labeled, or the files cannot be written.
     """
     facts = RunFacts.of(RunDirectory(Location.of(options.output)))
     found = find(facts, options.video_id, clip=options.clip, crop=options.crop)

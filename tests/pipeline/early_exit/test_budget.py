@@ -1,4 +1,4 @@
-"""A run within a budget, with labellers that do as they are told."""
+"""A run within a budget, with labelers that do as they are told."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.early_exit import Point, PolicyFile
+from pipeline.early_exit import EarlyExitFile, Point
 from pipeline.early_exit.budget import (
     Budget,
-    Labelling,
+    Labeling,
     Part,
     check_retry,
     most_flops,
@@ -43,7 +43,7 @@ CURVE = tuple(
         (0, 0.9, 1),
     )
 )
-FILE = PolicyFile(
+FILE = EarlyExitFile(
     model="m",
     labels="l",
     pruning={"r": 0},
@@ -55,7 +55,7 @@ FILE = PolicyFile(
     source="here",
     curve=CURVE,
 )
-LABELLING = Labelling(views=VIEWS, flops=FLOPS, gpus=1.0, cores=0.0)
+LABELING = Labeling(views=VIEWS, flops=FLOPS, gpus=1.0, cores=0.0)
 IDENTITY = {
     "protocol": {"clips": 5, "crops": 3},
     "policy": {"margin": 1.0, "most": None, "agreement": 0.99, "confidence": 0.95},
@@ -97,7 +97,7 @@ def as_calibrated(part: Part, rng: np.random.Generator) -> int:
 
 def all_run(run: RunDirectory, budget: Budget, looks: Any = as_calibrated) -> dict[str, Any]:
     content = run.load()
-    for part in parts_within(run, content, budget, FILE, LABELLING):
+    for part in parts_within(run, content, budget, FILE, LABELING):
         label(run, part, looks)
         assert part.missing(run, done=0) == 0
     content["totals"] = {"flops": flops_of(run)}
@@ -139,14 +139,14 @@ def test_decisions_stand_in_run_json_before_the_work_and_a_resumed_run_keeps_the
     run: RunDirectory,
 ) -> None:
     budget, content = Budget(flops=2.4 * VIDEOS * FLOPS), run.load()
-    for number, part in enumerate(parts_within(run, content, budget, FILE, LABELLING)):
+    for number, part in enumerate(parts_within(run, content, budget, FILE, LABELING)):
         assert len(run.load()["budget"]["slices"]) == number + 1
         if number == 3:
             break
         label(run, part, as_calibrated)
     stopped = json.loads(json.dumps(run.load()))
     resumed = run.load()
-    rest = list(parts_within(run, resumed, budget, FILE, LABELLING))
+    rest = list(parts_within(run, resumed, budget, FILE, LABELING))
     assert resumed["budget"]["slices"][:4] == stopped["budget"]["slices"]
     assert [part.missing(run, 0) > 0 for part in rest] == [False] * 3 + [True] * 5
 
@@ -154,30 +154,30 @@ def test_decisions_stand_in_run_json_before_the_work_and_a_resumed_run_keeps_the
 def test_a_larger_budget_serves_what_is_left_of_a_run(run: RunDirectory) -> None:
     content = run.load()
     for number, part in enumerate(
-        parts_within(run, content, Budget(flops=1.3 * VIDEOS * FLOPS), FILE, LABELLING)
+        parts_within(run, content, Budget(flops=1.3 * VIDEOS * FLOPS), FILE, LABELING)
     ):
         if number == 4:
             break
         label(run, part, as_calibrated)
     content = run.load()
-    list(parts_within(run, content, Budget(flops=1e12), FILE, LABELLING))
+    list(parts_within(run, content, Budget(flops=1e12), FILE, LABELING))
     assert margins(content) == [0.0] * 5 + [1.0] * 3
 
 
 def test_a_smaller_budget_is_refused_since_what_was_decided_may_pass_it(run: RunDirectory) -> None:
     content = run.load()
-    for number, part in enumerate(parts_within(run, content, Budget(flops=1e5), FILE, LABELLING)):
+    for number, part in enumerate(parts_within(run, content, Budget(flops=1e5), FILE, LABELING)):
         if number == 7:
             break
         label(run, part, as_calibrated)
     with pytest.raises(UsageError, match=r"as 1e\+05 FLOPs allow; .* and not 9e\+04 FLOPs"):
-        next(parts_within(run, run.load(), Budget(flops=9e4), FILE, LABELLING))
+        next(parts_within(run, run.load(), Budget(flops=9e4), FILE, LABELING))
     assert run.load()["budget"]["flops"] == 1e5
 
 
 def test_an_unfinished_run_has_the_slices_that_it_will_have(run: RunDirectory) -> None:
     content = run.load()
-    for number, part in enumerate(parts_within(run, content, Budget(flops=1e5), FILE, LABELLING)):
+    for number, part in enumerate(parts_within(run, content, Budget(flops=1e5), FILE, LABELING)):
         if number == 2:
             break
         label(run, part, as_calibrated)
@@ -198,9 +198,9 @@ def test_less_than_a_view_of_each_video_is_refused_with_what_it_takes(run: RunDi
 
 
 def with_failures(run: RunDirectory, budget: Budget, failures: int) -> dict[str, Any]:
-    """A run whose parts are labelled, but for videos of the first that were not to be had."""
+    """A run whose parts are labeled, but for videos of the first that were not to be had."""
     content = run.load()
-    for part in parts_within(run, content, budget, FILE, LABELLING):
+    for part in parts_within(run, content, budget, FILE, LABELING):
         label(run, part, as_calibrated)
         if part.within is not None and part.within.number == 0:
             file = f"{run.units.uri}/part-0.parquet"
@@ -220,8 +220,8 @@ def test_failures_are_done_again_only_where_that_cannot_pass_the_budget(run: Run
     budget = Budget(flops=2.4 * VIDEOS * FLOPS)
     content = with_failures(run, budget, failures=100)
     with pytest.raises(UsageError, match="doing 100 failed videos again may take"):
-        check_retry(run, content, budget, LABELLING)
-    check_retry(run, content, Budget(flops=(2.4 + 1.5) * VIDEOS * FLOPS), LABELLING)
+        check_retry(run, content, budget, LABELING)
+    check_retry(run, content, Budget(flops=(2.4 + 1.5) * VIDEOS * FLOPS), LABELING)
 
 
 def test_money_buys_what_the_first_slice_measured(run: RunDirectory) -> None:

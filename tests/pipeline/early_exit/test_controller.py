@@ -6,7 +6,7 @@ import pytest
 from pipeline.early_exit.controller import BudgetError, decide, observed_ratio
 from pipeline.early_exit.policy_file import Point
 from pipeline.run.slices import slice_numbers, slices_of
-from workers.inference.early_exit import ViewPolicy
+from workers.inference.early_exit import EarlyExit
 
 VIEWS = 15
 CURVE = tuple(
@@ -20,14 +20,14 @@ CURVE = tuple(
 )
 
 
-def decided(left: float, mine: int, rest: int, ratio: float = 1.0) -> ViewPolicy:
+def decided(left: float, mine: int, rest: int, ratio: float = 1.0) -> EarlyExit:
     return decide(
         CURVE, promised=1.0, views=VIEWS, left=left, mine=mine, rest=rest, ratio=ratio
     ).policy
 
 
 def test_a_budget_that_is_large_enough_buys_the_promise_and_no_more() -> None:
-    assert decided(left=15_000, mine=100, rest=900) == ViewPolicy(1.0)
+    assert decided(left=15_000, mine=100, rest=900) == EarlyExit(1.0)
 
 
 def test_a_smaller_budget_buys_the_most_careful_margin_that_it_is_expected_to_cover() -> None:

@@ -6,7 +6,7 @@ import pytest
 from pipeline.early_exit.cross_validation import held_out, resample
 from pipeline.early_exit.fitting import Promise, Trace
 from pipeline.early_exit.margins import Looks
-from tests.trial_runs import said
+from tests.sweep_runs import said
 
 PROMISE = Promise(0.98, 0.95)
 

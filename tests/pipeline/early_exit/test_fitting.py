@@ -1,4 +1,4 @@
-"""Fitting: the rule is the labelling job's, and the promise holds as often as it says."""
+"""Fitting: the rule is the labeling job's, and the promise holds as often as it says."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from pipeline.early_exit.fitting import Promise, Trace, margins
 from pipeline.early_exit.margins import Looks, views_used
 from pipeline.errors import UsageError
 from tests.policies import views_needed
-from tests.trial_runs import said
-from workers.inference.early_exit import ViewPolicy, needed_lead
+from tests.sweep_runs import said
+from workers.inference.early_exit import EarlyExit, needed_margin
 from workers.sampling import view_order
 
 ORDER = [clip * 3 + crop for clip, crop in view_order(5, range(3))]
@@ -36,7 +36,7 @@ def test_margins_run_from_all_views_to_one_and_never_follow_the_data():
     # A confident model's videos are settled all at once, just below the margin that takes a lead
     # of 1 after one view, or after two.
     for seen in (1, 2):
-        edge = 1 / needed_lead(seen, 15)
+        edge = 1 / needed_margin(seen, 15)
         assert ((tried > 0.9995 * edge) & (tried < edge)).sum() >= 2
 
 
@@ -47,10 +47,10 @@ def test_every_protocol_has_a_margin_that_looks_at_all_its_views(views):
     assert (margins(views) <= max(views, 4)).all()
 
 
-def test_views_are_counted_as_the_labelling_job_counts_them():
+def test_views_are_counted_as_the_labeling_job_counts_them():
     known = looks(150, hard=0.5)
     for margin in margins(15)[::7]:
-        one_by_one = [views_needed(ViewPolicy(margin), each) for each in known.leads]
+        one_by_one = [views_needed(EarlyExit(margin), each) for each in known.leads]
         assert views_used(known, margin).tolist() == one_by_one
 
 
@@ -85,7 +85,7 @@ def test_the_promise_is_kept_as_often_as_it_says_although_the_margin_was_searche
     draw, promise = np.random.default_rng(3), Promise(0.99, 0.9)
     chosen = [drawn(agreements, 400, draw).chosen(promise) for _ in range(600)]
     kept = np.mean(agreements[chosen] >= 0.99)
-    # 0.9 is the promise; three standard errors of 600 trials below it.
+    # 0.9 is the promise; three standard errors of 600 sweep below it.
     assert kept >= 0.9 - 3 * np.sqrt(0.9 * 0.1 / 600)
     # And it is no idle caution: some choices go past every margin that keeps the promise.
     assert kept < 1

@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-from pipeline.early_exit import Point, PolicyFile
+from pipeline.early_exit import EarlyExitFile, Point
 from pipeline.errors import UsageError
 from pipeline.storage.location import Location
-from workers.inference.early_exit import ViewPolicy
+from workers.inference.early_exit import EarlyExit
 
-POLICY = PolicyFile(
+POLICY = EarlyExitFile(
     model="sha256:a",
     labels="sha256:b",
     pruning={"r": 22, "grouping": "released"},
@@ -35,19 +35,19 @@ IDENTITY = {name: getattr(POLICY, name) for name in ("model", "labels", "pruning
 def test_what_was_written_is_read_to_the_last_digit(tmp_path):
     place = Location.of(str(tmp_path / "new folder" / "policy.json"))
     POLICY.write(place)
-    read = PolicyFile.read(place)
+    read = EarlyExitFile.read(place)
     assert read == POLICY
     assert read.point == POLICY.curve[1]
-    assert read.policy == ViewPolicy(0.1 + 0.2)
+    assert read.policy == EarlyExit(0.1 + 0.2)
 
 
 def test_it_lies_in_object_storage_as_well(s3):
     s3.create_bucket(Bucket="policies")
     place = Location.of("s3://policies/nightly/policy.json")
     POLICY.write(place)
-    assert PolicyFile.read(place) == POLICY
+    assert EarlyExitFile.read(place) == POLICY
     with pytest.raises(UsageError, match="no policy file s3://policies/absent"):
-        PolicyFile.read(Location.of("s3://policies/absent.json"))
+        EarlyExitFile.read(Location.of("s3://policies/absent.json"))
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,15 @@ def test_what_is_no_policy_is_refused(tmp_path, damage):
     POLICY.write(Location.of(str(file)))
     file.write_text(json.dumps(damage(json.loads(file.read_text()))))
     with pytest.raises(UsageError, match=r"is not a policy file .* jobs/calibrate.py writes one"):
-        PolicyFile.read(Location.of(str(file)))
+        EarlyExitFile.read(Location.of(str(file)))
 
 
 def test_a_missing_file_and_one_that_is_no_json_are_refused(tmp_path):
     with pytest.raises(UsageError, match="there is no policy file"):
-        PolicyFile.read(Location.of(str(tmp_path / "absent.json")))
+        EarlyExitFile.read(Location.of(str(tmp_path / "absent.json")))
     (tmp_path / "text.json").write_bytes(b"\xff\xfe no json")
     with pytest.raises(UsageError, match="is not a policy file"):
-        PolicyFile.read(Location.of(str(tmp_path / "text.json")))
+        EarlyExitFile.read(Location.of(str(tmp_path / "text.json")))
 
 
 def test_a_run_of_the_same_model_pruning_and_protocol_may_use_it():

@@ -92,7 +92,7 @@ def test_the_pool_follows_from_the_rates_and_the_arithmetic_is_said(run):
     assert seen == [100]
     assert said == [
         "--decoders auto: measuring 100 of 1,000 videos.",
-        "--decoders auto: 1 labellers x 5 videos/s / 2 of a decoder x 1.15 = 3 decoders.",
+        "--decoders auto: 1 labelers x 5 videos/s / 2 of a decoder x 1.15 = 3 decoders.",
     ]
     assert not run.root.child("_sample").exists()
 
@@ -122,10 +122,10 @@ def test_a_sample_that_a_killed_start_left_is_discarded(run):
     assert not run.root.child("_sample").exists()
 
 
-def test_what_labellers_of_another_kind_did_is_no_measure(run):
+def test_what_labelers_of_another_kind_did_is_no_measure(run):
     fitted(run)
     assert recorded(run.load(), GPU) == RATES
-    assert recorded(run.load(), dataclasses.replace(GPU, labeller_threads=1)) is None
+    assert recorded(run.load(), dataclasses.replace(GPU, labeler_threads=1)) is None
     assert recorded({"measured": {"stages": {}}}, GPU) is None
 
 
@@ -140,7 +140,7 @@ def test_a_run_too_short_to_be_measured_takes_the_default(run):
 def test_a_sample_of_failures_takes_the_default_and_is_not_kept(run):
     said = []
     assert fitted(run, measure=lambda sample: Stages(), said=said) is None
-    assert said[-1].endswith("nothing of the sample could be labelled; taking the default.")
+    assert said[-1].endswith("nothing of the sample could be labeled; taking the default.")
     assert "measured" not in run.load()
 
 

@@ -1,11 +1,11 @@
-"""How much goes through the graph at once, and what a labeller needs."""
+"""How much goes through the graph at once, and what a labeler needs."""
 
 import pytest
 
 from pipeline.execution.block_size import (
     grain,
-    labeller_bytes,
-    labellers_worth_starting,
+    labeler_bytes,
+    labelers_worth_starting,
     padding,
     unit_bytes,
 )
@@ -15,8 +15,8 @@ K400 = protocol("videomae-k400", size=224)
 MIB = 1024**2
 
 
-def sizes(views=K400, *, batch_size=32, units=100_000, decoders=14, labellers=1):
-    return grain(views, batch_size=batch_size, units=units, decoders=decoders, labellers=labellers)
+def sizes(views=K400, *, batch_size=32, units=100_000, decoders=14, labelers=1):
+    return grain(views, batch_size=batch_size, units=units, decoders=decoders, labelers=labelers)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 8, 15, 16, 32])
@@ -41,8 +41,8 @@ def test_a_call_takes_whole_blocks_that_ray_never_cuts(units, batch_size):
     assert made.label_rows * K400.clips <= 160
 
 
-def test_in_a_small_run_every_decoder_and_labeller_gets_several():
-    made = sizes(units=48, decoders=3, labellers=2)
+def test_in_a_small_run_every_decoder_and_labeler_gets_several():
+    made = sizes(units=48, decoders=3, labelers=2)
     assert made.decode_rows * 3 * 8 <= 48
     assert made.label_rows * 6 <= 48
 
@@ -53,13 +53,13 @@ def test_a_unit_with_more_clips_than_a_call_takes_goes_alone():
     assert (made.decode_rows, made.label_rows) == (1, 1)
 
 
-def test_small_runs_start_one_labeller():
-    assert labellers_worth_starting(0) == 1
-    assert labellers_worth_starting(90) == 1
-    assert labellers_worth_starting(48 * 15) == 2
+def test_small_runs_start_one_labeler():
+    assert labelers_worth_starting(0) == 1
+    assert labelers_worth_starting(90) == 1
+    assert labelers_worth_starting(48 * 15) == 2
 
 
-def test_a_labeller_on_a_cpu_reserves_more_than_its_measured_peak():
+def test_a_labeler_on_a_cpu_reserves_more_than_its_measured_peak():
     # Resident after a forward pass: 348 MiB, 1256 MiB and 1793 MiB; Ray and Arrow come on top.
     demo = protocol("videomae-k400", size=112)
     swin = protocol("videoswin-k400", size=224, frames=32)
@@ -68,21 +68,19 @@ def test_a_labeller_on_a_cpu_reserves_more_than_its_measured_peak():
         ("vit_base", K400, 8, 1256),
         ("videoswin_base", swin, 2, 1793),
     ):
-        taken = labeller_bytes(architecture, views, on_gpu=False, batch_size=batch_size)
+        taken = labeler_bytes(architecture, views, on_gpu=False, batch_size=batch_size)
         assert peak * MIB < taken < 2.5 * peak * MIB
 
 
 def test_on_a_gpu_the_passes_take_no_memory_of_the_host():
-    one, other = (
-        labeller_bytes("vit_base", K400, on_gpu=True, batch_size=size) for size in (1, 64)
-    )
+    one, other = (labeler_bytes("vit_base", K400, on_gpu=True, batch_size=size) for size in (1, 64))
     assert one == other
 
 
 @pytest.mark.parametrize("units", [1, 48, 10**6])
 @pytest.mark.parametrize("batch_size", [8, 32])
 def test_with_a_policy_a_call_takes_as_many_units_as_memory_allows(units, batch_size):
-    made = grain(K400, batch_size=batch_size, units=units, decoders=3, labellers=1, adaptive=True)
+    made = grain(K400, batch_size=batch_size, units=units, decoders=3, labelers=1, adaptive=True)
     assert made.label_rows == min(160 // K400.clips, max(1, units // 3))
     assert made.label_rows % made.decode_rows == 0
 
@@ -91,7 +89,7 @@ def test_every_further_model_reserves_its_weights_and_its_input():
     """31 models of the demonstration, as an evaluation holds them, took 1.35 GB beside frames."""
     views = protocol("videomae-k400", size=112)
     one, many = (
-        labeller_bytes("vit_demo", views, on_gpu=False, batch_size=8, models=models)
+        labeler_bytes("vit_demo", views, on_gpu=False, batch_size=8, models=models)
         for models in (1, 31)
     )
     inputs, weights = 8 * 16 * 112 * 112 * 3 * 5, 4 * 12 * 6 * 192**2

@@ -24,7 +24,7 @@ def test_a_cluster_that_does_not_grow_is_taken_as_it_is():
 def test_pools_of_a_cluster_without_machines_are_those_of_what_it_can_grow_to():
     cluster = grown(EMPTY, max_cpus=34, max_gpus=4)
     pools = plan_pools(cpus=cluster.cpus, gpus=cluster.gpus, memory=cluster.memory)
-    assert (pools.decoders, pools.labellers, pools.labeller_gpus) == ((32, 32), 4, 1.0)
+    assert (pools.decoders, pools.labelers, pools.labeler_gpus) == ((32, 32), 4, 1.0)
     assert pools.decoders[1] * pools.decoder_cpus + OVERHEAD_CPUS <= 34
 
 
@@ -37,7 +37,7 @@ def test_an_empty_cluster_is_refused_by_the_flags_that_help():
     with pytest.raises(UsageError, match="cluster has 0; .*--max-cpus"):
         plan_pools(cpus=EMPTY.cpus, gpus=EMPTY.gpus)
     with pytest.raises(UsageError, match="cluster has 1; .*--max-gpus"):
-        plan_pools(cpus=8, gpus=1, labellers=2)
+        plan_pools(cpus=8, gpus=1, labelers=2)
 
 
 @pytest.mark.parametrize("name", ["max_cpus", "max_gpus"])

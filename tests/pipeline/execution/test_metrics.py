@@ -1,4 +1,4 @@
-"""Metrics: what a table of labelled rows adds to the counters."""
+"""Metrics: what a table of labeled rows adds to the counters."""
 
 import logging
 
@@ -14,17 +14,17 @@ from workers.schema import UNITS_SCHEMA
 
 
 def test_the_counters_grow_by_the_sums_of_the_rows():
-    kept = ok("a") | {"shadow_label_id": 0, "shadow_flops": 99}
-    lost = ok("b") | {"shadow_label_id": 1, "shadow_flops": 1}
+    kept = ok("a") | {"unpruned_label_id": 0, "unpruned_flops": 99}
+    lost = ok("b") | {"unpruned_label_id": 1, "unpruned_flops": 1}
     units = pa.Table.from_pylist([kept, lost, failed("c")], schema=UNITS_SCHEMA)
     assert _sums(units) == {
         "views": 4,
         "video_seconds": 20.0,
         "flops": 40,
-        "shadow_flops": 100,
+        "unpruned_flops": 100,
         "bytes_read": 2010,
-        "shadow_units": 2,
-        "shadow_agreeing": 1,
+        "unpruned_units": 2,
+        "unpruned_agreeing": 1,
     }
     assert Counts.of(units).agreement == 0.5
 

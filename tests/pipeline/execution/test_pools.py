@@ -10,24 +10,24 @@ from pipeline.execution.pools import OVERHEAD_CPUS, most_decoders, parse_decoder
 @pytest.mark.parametrize("gpus", [0, 1, 4])
 def test_what_the_pools_reserve_leaves_cores_for_filter_and_tasks(cpus, gpus):
     pools = plan_pools(cpus=cpus, gpus=gpus)
-    held = pools.decoders[1] * pools.decoder_cpus + pools.labellers * pools.labeller_cpus
+    held = pools.decoders[1] * pools.decoder_cpus + pools.labelers * pools.labeler_cpus
     assert held + OVERHEAD_CPUS <= cpus
-    assert pools.labellers * pools.labeller_gpus <= gpus
-    assert pools.labellers == max(gpus, 1)
+    assert pools.labelers * pools.labeler_gpus <= gpus
+    assert pools.labelers == max(gpus, 1)
 
 
 @pytest.mark.parametrize("decoders", [(1, 1), (3, 3), (2, 5)])
 def test_a_chosen_size_is_kept_and_fits(decoders):
-    pools = plan_pools(cpus=4, gpus=0, decoders=decoders, labellers=2)
-    assert (pools.decoders, pools.labellers) == (decoders, 2)
-    held = decoders[1] * pools.decoder_cpus + 2 * pools.labeller_cpus
+    pools = plan_pools(cpus=4, gpus=0, decoders=decoders, labelers=2)
+    assert (pools.decoders, pools.labelers) == (decoders, 2)
+    held = decoders[1] * pools.decoder_cpus + 2 * pools.labeler_cpus
     assert held + OVERHEAD_CPUS <= 4
 
 
-def test_labellers_on_cpus_share_the_cores_as_threads_and_on_gpus_take_none():
-    assert plan_pools(cpus=8, gpus=0, labellers=2).labeller_threads == 3
+def test_labelers_on_cpus_share_the_cores_as_threads_and_on_gpus_take_none():
+    assert plan_pools(cpus=8, gpus=0, labelers=2).labeler_threads == 3
     on_gpu = plan_pools(cpus=8, gpus=2)
-    assert on_gpu.labeller_threads is None
+    assert on_gpu.labeler_threads is None
     assert on_gpu.decoders == (6, 6)
 
 
@@ -36,13 +36,13 @@ def test_a_cluster_without_room_for_the_graph_is_refused_with_the_arithmetic():
         plan_pools(cpus=1, gpus=0)
 
 
-def test_more_labellers_than_gpus_are_refused():
-    with pytest.raises(UsageError, match="4 labellers need 4 GPUs; the cluster has 2"):
-        plan_pools(cpus=16, gpus=2, labellers=4)
+def test_more_labelers_than_gpus_are_refused():
+    with pytest.raises(UsageError, match="4 labelers need 4 GPUs; the cluster has 2"):
+        plan_pools(cpus=16, gpus=2, labelers=4)
 
 
 def test_far_more_actors_than_cores_are_refused_with_the_most_there_can_be():
-    with pytest.raises(UsageError, match="100 decoders and 1 labellers .* 8 at most"):
+    with pytest.raises(UsageError, match="100 decoders and 1 labelers .* 8 at most"):
         plan_pools(cpus=4, gpus=0, decoders=(1, 100))
 
 
@@ -67,30 +67,28 @@ def test_more_decoders_than_the_memory_holds_are_refused_with_the_arithmetic():
         plan_pools(cpus=32, gpus=1, memory=4 * 1024**3, decoders=(2, 8))
 
 
-def test_labellers_on_cpus_are_as_many_as_cores_and_work_allow_of_one_thread_each():
-    many = plan_pools(cpus=10, gpus=0, labellers_worth=100)
-    assert (many.labellers, many.labeller_threads) == (8, 1)
-    few = plan_pools(cpus=10, gpus=0, labellers_worth=3)
-    assert (few.labellers, few.labeller_threads) == (3, 2)
+def test_labelers_on_cpus_are_as_many_as_cores_and_work_allow_of_one_thread_each():
+    many = plan_pools(cpus=10, gpus=0, labelers_worth=100)
+    assert (many.labelers, many.labeler_threads) == (8, 1)
+    few = plan_pools(cpus=10, gpus=0, labelers_worth=3)
+    assert (few.labelers, few.labeler_threads) == (3, 2)
 
 
-def test_memory_is_reserved_for_labellers_and_limits_them_and_the_decoders():
+def test_memory_is_reserved_for_labelers_and_limits_them_and_the_decoders():
     gib = 1024**3
-    pools = plan_pools(
-        cpus=34, gpus=0, memory=12 * gib, labellers_worth=100, labeller_memory=3 * gib
-    )
-    assert (pools.labellers, pools.labeller_memory) == (3, 3 * gib)
-    assert pools.decoders == (3, 3)  # 12 less 1 of the filter and 9 of the labellers, by 600 MiB
+    pools = plan_pools(cpus=34, gpus=0, memory=12 * gib, labelers_worth=100, labeler_memory=3 * gib)
+    assert (pools.labelers, pools.labeler_memory) == (3, 3 * gib)
+    assert pools.decoders == (3, 3)  # 12 less 1 of the filter and 9 of the labelers, by 600 MiB
 
 
-def test_labellers_that_memory_does_not_hold_are_refused_with_the_arithmetic():
+def test_labelers_that_memory_does_not_hold_are_refused_with_the_arithmetic():
     gib = 1024**3
-    with pytest.raises(UsageError, match=r"4 labellers of 3 GiB .* need 14 GiB .* has 8 GiB"):
-        plan_pools(cpus=16, gpus=4, memory=8 * gib, labeller_memory=3 * gib)
+    with pytest.raises(UsageError, match=r"4 labelers of 3 GiB .* need 14 GiB .* has 8 GiB"):
+        plan_pools(cpus=16, gpus=4, memory=8 * gib, labeler_memory=3 * gib)
 
 
 def test_there_is_room_for_as_many_decoders_as_cores_and_memory_hold():
     gib = 1024**3
-    pools = plan_pools(cpus=16, gpus=1, labeller_memory=3 * gib)
+    pools = plan_pools(cpus=16, gpus=1, labeler_memory=3 * gib)
     assert most_decoders(pools, cpus=16) == 32
     assert most_decoders(pools, cpus=16, memory=10 * gib) == 10

@@ -52,7 +52,7 @@ MOMENTS = {
         Counts(20, seconds=200.0, shadow=8, agreeing=7),
         10.0,
     ),
-    "timeline": ({"total": 48, "what": "stretches"}, Counts(1, seconds=30.0), 600.0),
+    "timeline": ({"total": 48, "what": "segments"}, Counts(1, seconds=30.0), 600.0),
     "a year of video": (
         {"total": 10**8, "before": Counts(5 * 10**7, Counter(timeout=123_456), 6.2e10)},
         Counts(10**7, seconds=1234.5e4 * 3600),
@@ -94,7 +94,7 @@ def test_the_line_fits_every_terminal_and_loses_whole_parts_from_its_end(moment)
 def test_time_to_go_and_rate_are_there_at_80_columns_and_failures_at_100(moment):
     settings, counts, now = MOMENTS[moment]
     done, share, expected, *rest = line(**settings).parts(counts, BUSY, now=now)
-    assert re.fullmatch(r"[\d,]+/[\d,]+ (videos|stretches)", done)
+    assert re.fullmatch(r"[\d,]+/[\d,]+ (videos|segments)", done)
     assert re.fullmatch(r"\d+(\.\d)? %", share)
     assert re.fullmatch(
         r"starting|finishing|ETA under a minute|ETA (\d+:)?\d\d?:\d\d|ETA [\d.]+ days", expected
@@ -104,7 +104,7 @@ def test_time_to_go_and_rate_are_there_at_80_columns_and_failures_at_100(moment)
     assert (share == "100 %") == (moment == "nothing left")
     if counts.units:
         rate, failed, *_ = rest
-        assert re.fullmatch(r"[\d.]+k? (videos|stretches)/(s|min|h)", rate)
+        assert re.fullmatch(r"[\d.]+k? (videos|segments)/(s|min|h)", rate)
         assert rate in fitted([done, share, expected, *rest], 79).split(", ")
         assert failed in fitted([done, share, expected, *rest], 99).split(", ")
 
@@ -213,6 +213,6 @@ def test_small_files_that_are_left_count_although_they_are_few_bytes():
     assert line(total_bytes=1000).remaining_s(nearly_all_bytes, now=60.0) == 270.0
 
 
-def test_how_many_labels_are_kept_is_told_where_a_sample_is_labelled_without_pruning():
+def test_how_many_labels_are_kept_is_told_where_a_sample_is_labeled_without_pruning():
     said = line().parts(Counts(20, Counter(), 200.0, shadow=8, agreeing=7), now=10.0)
     assert "87.5 % of 8 labels the same without pruning" in said

@@ -116,7 +116,7 @@ COMMANDS = {
     "OUTPUT of the evaluation": (evaluation, ["/videos.csv", "out"]),
     "INPUT of the calibration": (calibration, ["videos", "/policy.json"]),
     "POLICY": (calibration, ["/videos", "policy.json"]),
-    "--trials": (calibration, ["/videos", "/policy.json", "--trials", "trials"]),
+    "--sweep": (calibration, ["/videos", "/policy.json", "--sweep", "sweep"]),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.execution.autosize import sample_size
 from pipeline.execution.block_size import grain
-from pipeline.execution.bottleneck import Room, bottleneck, fit_decoders
+from pipeline.execution.bottleneck import Capacity, bottleneck, fit_decoders
 from pipeline.execution.pools import OVERHEAD_CPUS, most_decoders, plan_pools
 from pipeline.execution.stage_stats import Stage, Stages
 from workers.sampling import protocol
@@ -22,12 +22,12 @@ def pools_of(cpus, gpus, **chosen):
 
 
 def rooms(cores):
-    """Room for pools on so many cores, with labelers on CPUs and on GPUs."""
+    """Capacity for pools on so many cores, with labelers on CPUs and on GPUs."""
     for threads, most, views in itertools.product((None, 1, 4), (0, 1, 9), (None, 15)):
-        yield Room(
+        yield Capacity(
             cores=cores,
             most_decoders=most,
-            labeller_threads=threads,
+            labeler_threads=threads,
             batch_size=8,
             full_batch=32,
             views_per_call=views,
@@ -62,9 +62,9 @@ def test_every_measurement_has_its_sentence_or_none_on_so_few_cores(cores):
 
 def test_cores_are_never_said_to_be_used_more_than_whole():
     full = Stage(actors=2, units=100, busy_s=200, cpu_s=180, began=0, ended=100, views=9, slots=9)
-    room = Room(0, 1, 1, batch_size=8, full_batch=8, views_per_call=15)
+    room = Capacity(0, 1, 1, batch_size=8, full_batch=8, views_per_call=15)
     said = bottleneck(Stages(full, full), room)
-    assert said.startswith("the cores: labelling takes 50 % of 3.6 and decoding 50 %")
+    assert said.startswith("the cores: labeling takes 50 % of 3.6 and decoding 50 %")
 
 
 @pytest.mark.parametrize("gpus", [0, 1, 2])
@@ -78,21 +78,21 @@ def test_a_cluster_without_cores_for_the_graph_is_refused(cpus, gpus):
 @pytest.mark.parametrize("cpus", [2, 3, 4, 5, 6])
 def test_pools_and_grain_of_the_smallest_clusters_work(cpus, gpus):
     for decoders, worth in itertools.product((None, (1, 1), (1, 2)), (1, 100)):
-        pools = pools_of(cpus, gpus, decoders=decoders, labellers_worth=worth)
+        pools = pools_of(cpus, gpus, decoders=decoders, labelers_worth=worth)
         assert 1 <= pools.decoders[0] <= pools.decoders[1]
-        assert pools.labellers >= 1
-        assert (pools.labeller_threads is None) == (gpus > 0)
-        held = pools.decoders[1] * pools.decoder_cpus + pools.labellers * pools.labeller_cpus
+        assert pools.labelers >= 1
+        assert (pools.labeler_threads is None) == (gpus > 0)
+        held = pools.decoders[1] * pools.decoder_cpus + pools.labelers * pools.labeler_cpus
         assert 0 <= held <= cpus - OVERHEAD_CPUS
         most = most_decoders(pools, cpus=cpus, memory=64 * 1024**3)
-        assert 1 <= most <= 2 * cpus - (0 if gpus else pools.labellers) or most == 1
+        assert 1 <= most <= 2 * cpus - (0 if gpus else pools.labelers) or most == 1
         for units, batch in itertools.product((1, 2, 1000), (1, 8, 32)):
             sizes = grain(
                 PROTOCOL,
                 batch_size=batch,
                 units=units,
                 decoders=pools.decoders[1],
-                labellers=pools.labellers,
+                labelers=pools.labelers,
             )
             assert sizes.decode_rows >= 1
             assert sizes.label_rows % sizes.decode_rows == 0
@@ -104,10 +104,10 @@ def test_the_decoders_that_are_recommended_can_be_chosen(cpus):
     """A line such as `--decoders 3` must not lead to a refusal."""
     for gpus, stages in itertools.product((0, 1), measured()):
         pools = pools_of(cpus, gpus)
-        room = Room(
+        room = Capacity(
             cores=cpus,
             most_decoders=most_decoders(pools, cpus=cpus),
-            labeller_threads=pools.labeller_threads,
+            labeler_threads=pools.labeler_threads,
             batch_size=8,
             full_batch=8,
             views_per_call=15,
@@ -120,6 +120,6 @@ def test_the_decoders_that_are_recommended_can_be_chosen(cpus):
 
 def test_memory_that_holds_hardly_anything_is_refused_and_never_divided_by():
     with pytest.raises(UsageError, match="of memory; Ray has"):
-        plan_pools(cpus=2, gpus=0, memory=0.0, labeller_memory=1024**3)
+        plan_pools(cpus=2, gpus=0, memory=0.0, labeler_memory=1024**3)
     assert most_decoders(pools_of(2, 0), cpus=2, memory=0.0) == 1
     assert most_decoders(pools_of(2, 0), cpus=2, memory=math.inf) == 3

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from pipeline.execution.stage_stats import Stage, Stages, StageSums
-from workers.actor_stats import DECODE, LABEL, Worked
+from workers.actor_stats import DECODE, LABEL, WorkReport
 
 
 def worked(stage, actor, began, ended, busy_s, *, units=10, **more):
-    return Worked(stage, actor, began, ended, busy_s, cpu_s=busy_s / 2, units=units, **more)
+    return WorkReport(stage, actor, began, ended, busy_s, cpu_s=busy_s / 2, units=units, **more)
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def test_busy_is_the_share_of_the_time_that_each_stage_was_there(sums):
     stages = sums.stages()
     assert stages.wall_s == 20.0
     assert stages.decoders_busy == pytest.approx(15 / 40)
-    assert stages.labellers_busy == pytest.approx(14 / 16)
-    assert stages.brief() == "decoders 38 % busy, labellers 88 %"
+    assert stages.labelers_busy == pytest.approx(14 / 16)
+    assert stages.brief() == "decoders 38 % busy, labelers 88 %"
 
 
 def test_actors_that_took_the_place_of_others_are_not_counted_beside_them(sums):
     sums.add(worked(LABEL, "l1", 112.0, 120.0, 8.0, views=150, slots=150))
-    assert sums.stages().within(decoders=4, labellers=1).label.actors == 1
-    assert sums.stages().within(decoders=4, labellers=2).decode.actors == 2
+    assert sums.stages().within(decoders=4, labelers=1).label.actors == 1
+    assert sums.stages().within(decoders=4, labelers=2).decode.actors == 2
 
 
 def test_what_run_json_keeps_is_what_was_measured(sums):
@@ -55,5 +55,5 @@ def test_before_anything_is_reported_nothing_is_known():
     stages = StageSums().stages()
     assert not stages.are_measured
     assert stages.brief() is None
-    assert (stages.wall_s, stages.decoders_busy, stages.labellers_busy) == (0.0, 0.0, 0.0)
+    assert (stages.wall_s, stages.decoders_busy, stages.labelers_busy) == (0.0, 0.0, 0.0)
     assert Stage(actors=1, units=0, busy_s=3.0).rate is None

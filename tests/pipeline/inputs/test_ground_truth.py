@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.inputs.ground_truth import ClassNames, TrueLabels
+from pipeline.inputs.ground_truth import ClassNames, GroundTruth
 
 NAMES = ("Apply Eye Makeup", "archery", "Billiards", "pull ups")
 
@@ -54,7 +54,7 @@ def test_of_a_model_without_names_the_ids_are_the_names():
 
 
 def labels(*given, classes=NAMES):
-    found = TrueLabels(classes)
+    found = GroundTruth(classes)
     for label in given:
         found.add(label)
     return found

@@ -52,7 +52,7 @@ def batch(clip):
 
 def test_each_video_gives_one_view_and_what_is_no_video_is_counted(sample):
     assert [clip.shape for clip in sample.clips] == [(16, 112, 112, 3)] * 2
-    assert sorted(sample.truths, key=str) == [None, sta.load_model("demo").labels[3]]
+    assert sorted(sample.ground_truths, key=str) == [None, sta.load_model("demo").labels[3]]
     assert sample.failed == 1
 
 
@@ -84,13 +84,13 @@ def test_a_video_that_loses_a_whole_frame_has_no_trajectory_sum(models, sample, 
 
 def test_grad_norm_is_shared_by_what_the_pruned_model_keeps(models, sample):
     found = grad_norms(models, sample)
-    assert found.truths == 1
+    assert found.ground_truths == 1
     assert found.kept == pytest.approx((27 / 49, 16 / 49, 10.5 / 49))
     for number, clip in enumerate(sample.clips):
         clips = batch(clip)
         with torch.no_grad():
             own = models.unpruned(clips).logits.argmax(dim=1)
-        label = own if sample.truths[number] is None else torch.tensor([3])
+        label = own if sample.ground_truths[number] is None else torch.tensor([3])
         norms = grad_norm(models.unpruned, clips, label)
         for model, shares in ((models.random, found.random), (models.sta, found.sta)):
             with torch.no_grad():

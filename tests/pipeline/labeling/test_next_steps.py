@@ -155,12 +155,12 @@ def long_run(folder):
     made = Made(r=8, failing=(names[1],))
     rows = [unit(name, made, second=1 + number) for number, name in enumerate(names)]
     for row in rows:
-        row["truth"] = "moving something and something so that they collide with each other"
-        row["label"] = row["truth"] if row["status"] == "ok" else None
+        row["ground_truth"] = "moving something and something so that they collide with each other"
+        row["label"] = row["ground_truth"] if row["status"] == "ok" else None
     return RunDirectory(Location.of(write_run(folder, rows, made))), names
 
 
-@pytest.mark.parametrize("more", [(), ("truth",), ("truth", "error_type")])
+@pytest.mark.parametrize("more", [(), ("ground_truth",), ("ground_truth", "error_type")])
 def test_the_command_that_opens_a_run_shows_all_columns(more, tmp_path):
     run, ids = long_run(tmp_path / "out")
     columns = (*COLUMNS, *more)

@@ -1,4 +1,4 @@
-"""The options of a labelling run become what its workers are given."""
+"""The options of a labeling run become what its workers are given."""
 
 import argparse
 

@@ -7,17 +7,17 @@ import pytest
 import torch
 
 import sta
-from pipeline.early_exit import PolicyFile
+from pipeline.early_exit import EarlyExitFile
 from pipeline.early_exit.budget import Budget
 from pipeline.errors import UsageError
 from pipeline.execution.failure_limit import FailureLimit
 from pipeline.inputs.listing import Listing
 from pipeline.labeling.options import LabelOptions
-from pipeline.labeling.plan import plan_labelling
+from pipeline.labeling.plan import plan_labeling
 from pipeline.storage.location import Location
 from tests.policies import write_policy
 from tests.videos import write_video
-from workers.inference.early_exit import ViewPolicy
+from workers.inference.early_exit import EarlyExit
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def options(tmp_path, random_checkpoint):
     [("k400", "videomae", (5, 3)), ("ssv2", "videomae", (2, 3))],
 )
 def test_the_protocol_is_the_tasks_for_this_kind_of_model(options, task, family, views):
-    plan = plan_labelling(dataclasses.replace(options, task=task))
+    plan = plan_labeling(dataclasses.replace(options, task=task))
     assert plan.protocol.name == f"{family}-{task}"
     assert (plan.protocol.clips, plan.protocol.crops) == views
     assert (plan.protocol.frames, plan.protocol.size) == (16, 112)
@@ -49,16 +49,16 @@ def test_a_videoswin_has_its_own_protocols(options, tmp_path, task, views):
     model = sta.create_model("videoswin_tiny", num_classes=3)
     path = tmp_path / "swin.safetensors"
     sta.save_checkpoint(model, path, labels=list("abc"), origin="random")
-    plan = plan_labelling(dataclasses.replace(options, task=task, checkpoint=str(path)))
+    plan = plan_labeling(dataclasses.replace(options, task=task, checkpoint=str(path)))
     assert plan.protocol.name == f"videoswin-{task}"
     assert (plan.protocol.clips, plan.protocol.crops) == views
     assert (plan.protocol.frames, plan.protocol.size) == (32, 224)
-    assert plan.labeller.pruning.r == 256
+    assert plan.labeler.pruning.r == 256
     assert plan.model["kept_grids"] == [[16, 784], [16, 196], [16, 49]]
 
 
 def test_a_named_protocol_overrides_the_models(options):
-    plan = plan_labelling(dataclasses.replace(options, protocol="videoswin-k400"))
+    plan = plan_labeling(dataclasses.replace(options, protocol="videoswin-k400"))
     assert plan.protocol.name == "videoswin-k400"
     assert plan.protocol.frames == 16
 
@@ -74,10 +74,10 @@ def test_a_named_protocol_overrides_the_models(options):
     ],
 )
 def test_what_decides_a_row_is_part_of_the_identity(options, change, named):
-    plan = plan_labelling(options)
+    plan = plan_labeling(options)
     plan.run.save({"identity": plan.identity})
     with pytest.raises(UsageError, match=f"another configuration: {named}[.:]"):
-        plan_labelling(dataclasses.replace(options, **change))
+        plan_labeling(dataclasses.replace(options, **change))
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_what_decides_a_row_is_part_of_the_identity(options, change, named):
     ],
 )
 def test_what_only_decides_how_a_run_goes_is_not(options, change):
-    first = plan_labelling(options)
+    first = plan_labeling(options)
     first.run.save({"identity": first.identity})
-    assert plan_labelling(dataclasses.replace(options, **change)).identity == first.identity
+    assert plan_labeling(dataclasses.replace(options, **change)).identity == first.identity
 
 
 NAMES = ("in", "./in", "in/", "sub/../in", "../{here}/in", "link", "link/", "~/in", "sub/up/in")
@@ -106,18 +106,18 @@ def test_an_input_is_the_same_by_whatever_name_it_is_called(options, tmp_path, m
     (tmp_path / "sub" / "up").symlink_to(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "in")
     monkeypatch.setenv("HOME", str(tmp_path))
-    first = plan_labelling(options)
+    first = plan_labeling(options)
     first.run.save({"identity": first.identity})
     monkeypatch.chdir(tmp_path)
     name = name.format(here=tmp_path.name, all=tmp_path)
-    assert plan_labelling(dataclasses.replace(options, source=name)).identity == first.identity
+    assert plan_labeling(dataclasses.replace(options, source=name)).identity == first.identity
 
 
 def test_an_input_in_object_storage_is_the_same_with_a_slash_at_its_end(options, s3):
     s3.create_bucket(Bucket="videos")
     s3.put_object(Bucket="videos", Key="a/b.mp4", Body=b"no video")
     plans = [
-        plan_labelling(dataclasses.replace(options, source=source))
+        plan_labeling(dataclasses.replace(options, source=source))
         for source in ("s3://videos/a", "s3://videos/a/")
     ]
     assert plans[0].identity == plans[1].identity
@@ -130,13 +130,13 @@ def test_another_input_behind_the_same_link_is_another(options, tmp_path):
     link = tmp_path / "latest"
     link.symlink_to(tmp_path / "in")
     asked = dataclasses.replace(options, source=str(link))
-    first = plan_labelling(asked)
+    first = plan_labeling(asked)
     first.run.save({"identity": first.identity})
     link.unlink()
     link.symlink_to(tmp_path / "later")
     said = f"configuration: input: {tmp_path}/in in the run, {tmp_path}/later now[.]"
     with pytest.raises(UsageError, match=said):
-        plan_labelling(asked)
+        plan_labeling(asked)
 
 
 def test_videos_keep_the_names_by_which_they_were_listed(options, tmp_path):
@@ -153,7 +153,7 @@ def test_videos_keep_the_names_by_which_they_were_listed(options, tmp_path):
 
 def test_a_plan_writes_nothing(options, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    plan_labelling(options)
+    plan_labeling(options)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -161,7 +161,7 @@ def test_the_secrets_of_an_address_stay_out_of_run_json(options, monkeypatch, ra
     model = sta.load_model(str(random_checkpoint))
     monkeypatch.setattr(sta, "load_model", lambda *a, **k: model)
     address = "https://host/w.safetensors?X-Amz-Credential=AKIDX&X-Amz-Signature=5ec2e7"
-    plan = plan_labelling(dataclasses.replace(options, checkpoint=address))
+    plan = plan_labeling(dataclasses.replace(options, checkpoint=address))
     assert plan.model["checkpoint"].startswith("https://host/w.safetensors")
     assert "5ec2e7" not in repr((plan.model, plan.identity))
     assert "AKIDX" not in repr((plan.model, plan.identity))
@@ -178,12 +178,12 @@ def policy(options, tmp_path):
 
 def test_a_policy_is_part_of_the_identity_and_its_views_are_what_is_expected(options, policy):
     asked = dataclasses.replace(options, r=22, policy=policy)
-    plan = plan_labelling(asked)
+    plan = plan_labeling(asked)
     said = {"margin": 0.5, "most": None, "agreement": 0.9, "confidence": 0.95}
     assert plan.identity["policy"] == said
-    assert plan.policy.policy == ViewPolicy(0.5)
+    assert plan.policy.policy == EarlyExit(0.5)
     assert plan.looks == 3.0
-    without = plan_labelling(dataclasses.replace(asked, policy=None))
+    without = plan_labeling(dataclasses.replace(asked, policy=None))
     assert without.looks == without.protocol.views == 15
     assert without.identity == {k: v for k, v in plan.identity.items() if k != "policy"}
 
@@ -192,9 +192,9 @@ def test_a_policy_file_may_lie_in_object_storage(options, policy, s3):
     s3.create_bucket(Bucket="policies")
     s3.put_object(Bucket="policies", Key="a/p.json", Body=Path(policy).read_bytes())
     there = dataclasses.replace(options, r=22, policy="s3://policies/a/p.json")
-    assert plan_labelling(there).policy.margin == 0.5
+    assert plan_labeling(there).policy.margin == 0.5
     with pytest.raises(UsageError, match="there is no policy file s3://policies/b.json"):
-        plan_labelling(dataclasses.replace(there, policy="s3://policies/b.json"))
+        plan_labeling(dataclasses.replace(there, policy="s3://policies/b.json"))
 
 
 def test_a_policy_may_be_checked_by_a_sample_even_without_pruning(options, tmp_path):
@@ -203,18 +203,18 @@ def test_a_policy_may_be_checked_by_a_sample_even_without_pruning(options, tmp_p
     )
     asked = dataclasses.replace(options, r=0, shadow=0.5)
     with pytest.raises(UsageError, match="nothing is pruned"):
-        plan_labelling(asked)
-    assert plan_labelling(dataclasses.replace(asked, policy=str(file))).identity["shadow"] == 0.5
+        plan_labeling(asked)
+    assert plan_labeling(dataclasses.replace(asked, policy=str(file))).identity["shadow"] == 0.5
 
 
 def test_a_budget_is_bound_to_the_curve_by_which_it_is_decided(options, policy):
     within = dataclasses.replace(options, r=22, policy=policy, budget=Budget(flops=1e15))
-    identity = plan_labelling(within).identity
+    identity = plan_labeling(within).identity
     larger = dataclasses.replace(within, budget=Budget(flops=1e16))
-    assert plan_labelling(larger).identity == identity
+    assert plan_labeling(larger).identity == identity
     place = Location.of(str(policy))
-    fitted = PolicyFile.read(place)
+    fitted = EarlyExitFile.read(place)
     curve = tuple(dataclasses.replace(point, views=point.views + 1) for point in fitted.curve)
     dataclasses.replace(fitted, curve=curve).write(place)
-    assert plan_labelling(within).identity["policy_curve"] != identity["policy_curve"]
-    assert plan_labelling(within).identity["policy"] == identity["policy"]
+    assert plan_labeling(within).identity["policy_curve"] != identity["policy_curve"]
+    assert plan_labeling(within).identity["policy"] == identity["policy"]

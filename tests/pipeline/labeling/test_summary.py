@@ -83,8 +83,8 @@ def test_an_unpruned_run_says_so_and_compares_with_nothing(said):
 def test_a_timeline_says_how_far_apart_its_clips_are(said):
     lines = said(make=make_timeline, before=12)
     assert lines["Model"].endswith("; a clip of 1 crop every 2 s")
-    assert lines["Videos"].endswith("0 failed; 0 of 20 stretches failed")
-    assert lines["Resumed"] == "12 of 20 stretches were done already; the other 8 were done now"
+    assert lines["Videos"].endswith("0 failed; 0 of 20 segments failed")
+    assert lines["Resumed"] == "12 of 20 segments were done already; the other 8 were done now"
 
 
 @pytest.mark.parametrize(
@@ -219,6 +219,6 @@ def test_a_finished_run_is_told_of_when_the_folder_that_the_job_ran_in_is_gone(
 def test_accuracy_is_told_of_labels_that_the_model_has_and_of_no_others(
     judged, right, unknown, told
 ):
-    totals = {"judged": judged, "right": right, "unknown_truths": unknown}
+    totals = {"judged": judged, "right": right, "unknown_ground_truths": unknown}
     lines = _accuracy(totals | {"unknown_examples": ["yak"]})
     assert " ".join(" ".join(lines).split()) == " ".join(told.split())

@@ -1,4 +1,4 @@
-"""Trials through the whole machinery: real videos, one decode, several prunings, and kills."""
+"""Sweep through the whole machinery: real videos, one decode, several prunings, and kills."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ import sta
 from pipeline.errors import UsageError
 from pipeline.inputs.manifest import unit_id
 from pipeline.labeling.options import LabelOptions
-from pipeline.labeling.plan import plan_labelling
-from pipeline.labeling.sweep import TrialOptions, read_trials, run_trials
+from pipeline.labeling.plan import plan_labeling
+from pipeline.labeling.sweep import SweepOptions, read_sweep, run_sweep
 from pipeline.planner.from_run import finished_run
 from pipeline.reports.run import write_run_report
 from pipeline.run.run_directory import RunDirectory
@@ -23,7 +23,7 @@ from pipeline.storage.location import Location
 from pipeline.verify.verify import verify
 from tests.processes import wait_while_running
 from tests.videos import write_video
-from workers.trial_schema import TRIALS_SCHEMA
+from workers.sweep_schema import SWEEP_SCHEMA
 
 VARIANTS = {"sta": sta.Pruning(r=20), "dense": sta.Pruning()}
 VIDEOS = 10
@@ -31,9 +31,9 @@ VIDEOS = 10
 _SCRIPT = """
 import sys, sta
 from pipeline.labeling.options import LabelOptions
-from pipeline.labeling.sweep import TrialOptions, run_trials
-labelling = LabelOptions("k400", *sys.argv[1:4], views=(2, 3), batch_size=4)
-run_trials(TrialOptions(labelling, {"sta": sta.Pruning(r=20), "dense": sta.Pruning()}))
+from pipeline.labeling.sweep import SweepOptions, run_sweep
+labeling = LabelOptions("k400", *sys.argv[1:4], views=(2, 3), batch_size=4)
+run_sweep(SweepOptions(labeling, {"sta": sta.Pruning(r=20), "dense": sta.Pruning()}))
 """
 
 
@@ -55,33 +55,33 @@ def asked(archive, random_checkpoint):
     def options(output, *, variants=VARIANTS, sample=None, **changed):
         settings = {"views": (2, 3), "batch_size": 4, **changed}
         places = (str(archive), str(output), str(random_checkpoint))
-        return TrialOptions(LabelOptions("k400", *places, **settings), variants, sample)
+        return SweepOptions(LabelOptions("k400", *places, **settings), variants, sample)
 
     return options
 
 
 @pytest.fixture(scope="module")
 def run(asked, tmp_path_factory):
-    return run_trials(asked(tmp_path_factory.mktemp("runs") / "trials"))
+    return run_sweep(asked(tmp_path_factory.mktemp("runs") / "sweep"))
 
 
 def rows(run):
     """What was found, by video; times and the order of files are a run's own."""
     found = {}
     for row in pq.read_table(run.units.uri, partitioning=None).to_pylist():
-        trials = [
-            {name: value for name, value in trial.items() if name != "gpu_ms"}
-            for trial in row["trials"] or ()
+        sweep = [
+            {name: value for name, value in trial.items() if name != "device_ms"}
+            for trial in row["sweep"] or ()
         ]
         assert row["video_id"] not in found
-        found[row["video_id"]] = (row["truth"], row["error_type"], trials)
+        found[row["video_id"]] = (row["ground_truth"], row["error_type"], sweep)
     return found
 
 
 def test_a_run_leaves_every_video_once_with_all_variants_and_says_what_it_is(run):
     content = run.load()
     assert run.success.exists()
-    assert pq.read_schema(run.units.files(".parquet")[0].uri).equals(TRIALS_SCHEMA)
+    assert pq.read_schema(run.units.files(".parquet")[0].uri).equals(SWEEP_SCHEMA)
     assert len(rows(run)) == VIDEOS + 1
     assert content["identity"]["variants"]["dense"] == {"r": 0}
     assert content["identity"]["variants"]["sta"]["r"] == 20
@@ -93,49 +93,49 @@ def test_a_run_leaves_every_video_once_with_all_variants_and_says_what_it_is(run
 def test_what_is_read_are_the_rows_as_arrays_with_the_failed_ones_counted(run):
     expected = rows(run)
     seen, failed = [], 0
-    for chunk in read_trials(run):
+    for chunk in read_sweep(run):
         failed += chunk.failed
         for place, video in enumerate(chunk.video_ids):
-            truth, _, trials = expected[video]
+            ground_truth, _, sweep = expected[video]
             seen.append(video)
             assert chunk.unit_ids[place] == unit_id(video)
-            assert chunk.truths[place] == truth
-            for trial in trials:
+            assert chunk.ground_truths[place] == ground_truth
+            for trial in sweep:
                 name = trial["variant"]
                 said = chunk.probabilities[name][place]
                 assert said.shape == (6, 6)
                 assert said.reshape(-1).tolist() == trial["probabilities"]
                 assert said.mean(0).argmax() == trial["label_id"]
                 assert chunk.flops[name][place] == trial["flops"]
-                assert chunk.gpu_ms[name][place] > 0
+                assert chunk.device_ms[name][place] > 0
     assert sorted(seen) == sorted(f"video {number}" for number in range(VIDEOS))
     assert failed == 1
 
 
-def test_the_same_trials_again_are_the_finished_run(run, asked):
+def test_the_same_sweep_again_are_the_finished_run(run, asked):
     before = run.run_json.read_bytes()
-    assert run_trials(asked(run.root.uri)).root == run.root
+    assert run_sweep(asked(run.root.uri)).root == run.root
     assert run.run_json.read_bytes() == before
 
 
 def test_other_variants_need_another_place(run, asked):
     with pytest.raises(UsageError, match="configuration: variants.dense: .*; 1 more of variants"):
-        run_trials(asked(run.root.uri, variants={"sta": sta.Pruning(r=21)}))
+        run_sweep(asked(run.root.uri, variants={"sta": sta.Pruning(r=21)}))
 
 
-def test_labels_are_not_added_to_trials(run, archive, random_checkpoint):
+def test_labels_are_not_added_to_sweep(run, archive, random_checkpoint):
     options = LabelOptions("k400", str(archive), run.root.uri, str(random_checkpoint))
     with pytest.raises(UsageError, match="another configuration"):
-        plan_labelling(options)
+        plan_labeling(options)
 
 
 @pytest.mark.parametrize("reader", [verify, finished_run, write_run_report])
-def test_what_reads_labels_says_that_these_are_trials(run, reader):
-    with pytest.raises(UsageError, match="holds trials of several prunings, and no labels"):
+def test_what_reads_labels_says_that_these_are_sweep(run, reader):
+    with pytest.raises(UsageError, match="holds sweep of several prunings, and no labels"):
         reader(run)
 
 
-def test_killed_trials_are_resumed_to_the_same_rows(
+def test_killed_sweep_are_resumed_to_the_same_rows(
     run, archive, random_checkpoint, asked, tmp_path
 ):
     output = tmp_path / "killed"
@@ -148,12 +148,12 @@ def test_killed_trials_are_resumed_to_the_same_rows(
     driver.wait()
     assert not (output / "_SUCCESS").exists()
     with pytest.raises(UsageError, match="not finished"):
-        read_trials(RunDirectory(Location.of(str(output))))
-    assert rows(run_trials(asked(output))) == rows(run)
+        read_sweep(RunDirectory(Location.of(str(output))))
+    assert rows(run_sweep(asked(output))) == rows(run)
 
 
 def test_a_sample_is_those_of_the_smallest_hashes(asked, run, tmp_path):
-    few = run_trials(asked(tmp_path / "few", sample=3))
+    few = run_sweep(asked(tmp_path / "few", sample=3))
     names = [f"video {number}" for number in range(VIDEOS)] + ["broken"]
     chosen = sorted(names, key=unit_id)[:3]
     everything = rows(run)
@@ -163,7 +163,7 @@ def test_a_sample_is_those_of_the_smallest_hashes(asked, run, tmp_path):
 def test_a_variant_that_the_model_cannot_do_is_named(asked, tmp_path):
     too_much = {"fine": sta.Pruning(r=5), "hungry": sta.Pruning(r=40)}
     with pytest.raises(UsageError, match="hungry: r = 40 is too large"):
-        run_trials(asked(tmp_path / "out", variants=too_much))
+        run_sweep(asked(tmp_path / "out", variants=too_much))
     assert not (tmp_path / "out").exists()
 
 
@@ -174,12 +174,12 @@ def test_nothing_to_try_and_an_empty_sample_are_refused(asked, tmp_path):
         asked(tmp_path, sample=0)
 
 
-def test_a_folder_without_trials_is_told_apart(tmp_path):
-    with pytest.raises(UsageError, match="no trials in"):
-        read_trials(RunDirectory(Location.of(str(tmp_path))))
+def test_a_folder_without_sweep_is_told_apart(tmp_path):
+    with pytest.raises(UsageError, match="no sweep in"):
+        read_sweep(RunDirectory(Location.of(str(tmp_path))))
 
 
 def test_probabilities_of_a_view_add_up_to_one(run):
-    for chunk in read_trials(run):
+    for chunk in read_sweep(run):
         for said in chunk.probabilities.values():
             np.testing.assert_allclose(said.sum(-1), 1, rtol=1e-5)

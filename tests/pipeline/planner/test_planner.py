@@ -14,7 +14,7 @@ from pipeline.planner.from_run import finished_run
 from pipeline.planner.here import graining
 from pipeline.planner.plan import Here, plan_for, scaled
 from pipeline.planner.predict import GRAPH_END_S, RAY_CORES, TABLES_S_PER_VIEW
-from pipeline.planner.rates import PRUNED, UNPRUNED, Decoded, Labelling, Machine, Rates, Work
+from pipeline.planner.rates import PRUNED, UNPRUNED, Decoded, Labeling, Machine, Rates, Work
 from pipeline.planner.report import as_json, text
 from pipeline.planner.setting import Limits
 from pipeline.planner.thinning import Thinned
@@ -42,9 +42,9 @@ def rates(*, gpus=8, decode=0.2, wait=0.05, pruned=0.1, unpruned=0.2, start_s=60
     )
     return Rates(
         decoded=decoded,
-        labellings=(
-            Labelling(PRUNED, 64, pruned, start_s, "measured"),
-            Labelling(UNPRUNED, 0, unpruned, start_s, "measured"),
+        labelings=(
+            Labeling(PRUNED, 64, pruned, start_s, "measured"),
+            Labeling(UNPRUNED, 0, unpruned, start_s, "measured"),
         ),
         threads=None if gpus else 1,
         label_shares=ones,
@@ -73,24 +73,24 @@ def terms(*, videos=VIDEOS, deadline_s=900.0, prices=PRICES, on_gpu=True, **chan
     )
 
 
-def test_a_shadow_sample_makes_pruned_labelling_slower_by_its_share_of_the_unpruned():
-    pruned, unpruned = rates(pruned=0.1, unpruned=0.2).with_shadow(0.25).labellings
+def test_a_shadow_sample_makes_pruned_labeling_slower_by_its_share_of_the_unpruned():
+    pruned, unpruned = rates(pruned=0.1, unpruned=0.2).with_shadow(0.25).labelings
     assert pruned.unit_s == pytest.approx(0.1 + 0.25 * 0.2)
     assert unpruned.unit_s == 0.2
 
 
 def test_the_deadline_is_met_by_few_more_gpus_than_arithmetic_asks_for():
     found = rates()
-    choice = choose(found, found.labellings[0], terms())
+    choice = choose(found, found.labelings[0], terms())
     assert choice.prediction.seconds <= 900
     least = VIDEOS * 0.1 / 900
     assert least < choice.rented.gpus <= 1.35 * least + 1
-    assert choice.rented.labellers == choice.rented.gpus
+    assert choice.rented.labelers == choice.rented.gpus
 
 
-def test_decoders_are_as_many_as_keep_the_labellers_busy_and_their_cores_as_they_use():
+def test_decoders_are_as_many_as_keep_the_labelers_busy_and_their_cores_as_they_use():
     found = rates()
-    rented = rent(found, found.labellings[0], terms(), 8, 1.0)
+    rented = rent(found, found.labelings[0], terms(), 8, 1.0)
     assert rented.decoders == 23  # 8 x 1.15 x 0.25 s / 0.1 s
     assert rented.cores == 21  # 23 x 0.2 / 0.25, and two for the graph's steps
     assert rented.nodes == 1
@@ -98,7 +98,7 @@ def test_decoders_are_as_many_as_keep_the_labellers_busy_and_their_cores_as_they
 
 def test_the_unpruned_model_takes_twice_the_gpus_where_it_takes_twice_the_time():
     found = rates()
-    pruned, unpruned = (choose(found, each, terms()) for each in found.labellings)
+    pruned, unpruned = (choose(found, each, terms()) for each in found.labelings)
     assert unpruned.rented.gpus == pytest.approx(2 * pruned.rented.gpus, abs=2)
     assert unpruned.money > 1.5 * pruned.money
 
@@ -109,7 +109,7 @@ def test_money_is_machines_for_the_time_and_reading():
         Prices(gpu_hour=2.0, core_hour=0.05, read_gb=0.02, get_1000=0.0004, gpu_cores=2.0),
     )
     asked = terms(prices=prices)
-    rented = rent(found, found.labellings[0], asked, 8, 1.0)
+    rented = rent(found, found.labelings[0], asked, 8, 1.0)
     assert rented.paid_cores == 21 - 16
     money = cost(found, asked, rented, 1800.0)
     machines = (8 * 2.0 + 5 * 0.05) / 2
@@ -119,7 +119,7 @@ def test_money_is_machines_for_the_time_and_reading():
 
 def test_without_gpus_cores_are_counted_in_whole_machines():
     found = rates(gpus=0, wait=0.0, decode=0.05, pruned=0.3, start_s=3.0)
-    choice = choose(found, found.labellings[0], terms(on_gpu=False))
+    choice = choose(found, found.labelings[0], terms(on_gpu=False))
     rented = choice.rented
     assert (rented.gpus, rented.cores, rented.paid_cores) == (0, 2 * rented.nodes, rented.cores)
     least = VIDEOS * 0.35 / 900 * 2 / (2 - RAY_CORES)
@@ -147,20 +147,20 @@ def test_a_deadline_shorter_than_the_start_is_impossible_and_says_so():
     with pytest.raises(
         UsageError, match=r"--deadline 5:00 is impossible: starting alone takes 5:1"
     ):
-        choose(found, found.labellings[0], terms(deadline_s=300.0))
+        choose(found, found.labelings[0], terms(deadline_s=300.0))
 
 
 def test_a_limit_that_more_machines_do_not_widen_is_named():
     found = rates()
     slow = terms(limits=Limits(storage_bytes_per_s=1e6))
     with pytest.raises(UsageError, match=r"needs .* units/s, .*\(storage bandwidth\) does 1$"):
-        choose(found, found.labellings[0], slow)
+        choose(found, found.labelings[0], slow)
 
 
 def test_spot_machines_that_are_lost_cost_time():
     found = rates()
-    calm = choose(found, found.labellings[0], terms())
-    lossy = choose(found, found.labellings[0], terms(preemptions=40.0))
+    calm = choose(found, found.labelings[0], terms())
+    lossy = choose(found, found.labelings[0], terms(preemptions=40.0))
     assert lossy.prediction.outcome.preemptions > 0
     assert lossy.prediction.outcome.redone_units > 0
     assert lossy.money > calm.money
@@ -182,7 +182,7 @@ def test_a_plan_without_a_deadline_rents_nothing():
     assert "Within" not in text(plan, {}, gpu_price=True)
 
 
-def test_one_way_of_labelling_may_be_impossible_and_both_are_an_error():
+def test_one_way_of_labeling_may_be_impossible_and_both_are_an_error():
     found = rates(unpruned=4000.0)
     plan = plan_for(found, terms(), Here(24, 8), with_cluster=True)
     assert [each.choice is None for each in plan.variants] == [False, True]
@@ -200,8 +200,8 @@ def test_the_table_and_the_json_say_the_same():
     told = as_json(plan, {PRUNED: "python jobs/x.py"})
     pruned, unpruned = told["variants"]
     assert "10/s, 100 video-h/h" in said  # ten units of ten seconds a second
-    assert pruned["labeller_units_per_s"] == pytest.approx(10)
-    assert pruned["decoders_per_labeller"] == pytest.approx(2.5)
+    assert pruned["labeler_units_per_s"] == pytest.approx(10)
+    assert pruned["decoders_per_labeler"] == pytest.approx(2.5)
     assert f"{pruned['cluster']['money']:,.2f} USD" in said
     assert f"{unpruned['cluster']['money']:,.2f} USD" in said
     saved = 100 * (1 - pruned["cluster"]["money"] / unpruned["cluster"]["money"])
@@ -249,7 +249,7 @@ STAGE = {"actors": 2, "began": 100.0, "ended": 150.0, "views": 0, "slots": 0}
 
 
 def write_run(folder, *, pruned=True, gpu=False, shadow=0, finished=True):
-    """A finished run of 40 labelled units and two failed ones."""
+    """A finished run of 40 labeled units and two failed ones."""
     run = RunDirectory(Location.of(str(folder)))
     rows = [ok(f"{n}.mp4") | {"size_bytes": 1000 * (n + 1)} for n in range(40)]
     rows += [failed("x.mp4"), failed("y.mp4")]
@@ -275,8 +275,8 @@ def write_run(folder, *, pruned=True, gpu=False, shadow=0, finished=True):
             "device": {"cpu": "CPU Y", "cpus": 8.0, "nodes": 2, "gpus": 4.0 if gpu else 0.0},
             "starts": [
                 {
-                    "labeller_gpus": float(gpu),
-                    "labeller_cpus": 1.0,
+                    "labeler_gpus": float(gpu),
+                    "labeler_cpus": 1.0,
                     "devices": ["NVIDIA X" if gpu else "cpu: 1 thread of CPU Y"],
                 }
             ],
@@ -286,9 +286,9 @@ def write_run(folder, *, pruned=True, gpu=False, shadow=0, finished=True):
                 "unit_failures": {"corrupt": 2},
                 "video_seconds": 400.0,
                 "bytes_read": 40_020,
-                "gpu_ms": 120.0,
-                "shadow_units": shadow,
-                "shadow_gpu_ms": 9.0 * shadow,
+                "device_ms": 120.0,
+                "unpruned_units": shadow,
+                "unpruned_device_ms": 9.0 * shadow,
                 "stages": stages,
             },
         }
@@ -304,7 +304,7 @@ def test_a_runs_rates_are_those_of_its_stages(tmp_path):
     assert found.decoded.cpu_s.mean() == pytest.approx(8.4 / 42)
     assert found.decoded.failed == {"corrupt": 2}
     assert sorted(found.decoded.size) == [1000.0 * n for n in range(1, 41)]
-    pruned, unpruned = found.labellings
+    pruned, unpruned = found.labelings
     assert (pruned.r, pruned.unit_s) == (64, pytest.approx(21.0 / 42))
     assert unpruned.unit_s == pytest.approx(2 * pruned.unit_s)
     assert unpruned.known_from == "FLOPs"
@@ -319,9 +319,9 @@ def test_a_runs_rates_are_those_of_its_stages(tmp_path):
     assert (done.work.videos, done.work.video_s) == (42, 400.0)
 
 
-def test_on_gpus_a_runs_labelling_goes_by_the_wall_and_decoders_wait_for_storage(tmp_path):
+def test_on_gpus_a_runs_labeling_goes_by_the_wall_and_decoders_wait_for_storage(tmp_path):
     found = finished_run(write_run(tmp_path, gpu=True)).rates
-    assert found.labellings[0].unit_s == pytest.approx(42.0 / 42)
+    assert found.labelings[0].unit_s == pytest.approx(42.0 / 42)
     assert found.threads is None
     assert found.decoded.wait_s.mean() == pytest.approx((10.5 - 8.4) / 42)
     assert (found.machine.name, found.machine.gpus) == ("NVIDIA X", 2)
@@ -329,15 +329,15 @@ def test_on_gpus_a_runs_labelling_goes_by_the_wall_and_decoders_wait_for_storage
 
 def test_a_shadow_sample_tells_the_unpruned_models_time(tmp_path):
     found = finished_run(write_run(tmp_path, shadow=4)).rates
-    pruned, unpruned = found.labellings
+    pruned, unpruned = found.labelings
     assert unpruned.unit_s / pruned.unit_s == pytest.approx(9.0 / (120 / 40))
-    # Of the labellers' time the shadow's part is not the pruned model's.
+    # Of the labelers' time the shadow's part is not the pruned model's.
     assert pruned.unit_s == pytest.approx(21.0 / 42 * 120 / (120 + 36))
     assert "shadow sample of 4" in unpruned.known_from
 
 
 def test_an_unpruned_run_tells_of_the_unpruned_model_alone(tmp_path):
-    (only,) = finished_run(write_run(tmp_path, pruned=False)).rates.labellings
+    (only,) = finished_run(write_run(tmp_path, pruned=False)).rates.labelings
     assert (only.name, only.r) == (UNPRUNED, 0)
 
 
@@ -346,10 +346,10 @@ def test_a_run_that_is_not_finished_is_refused(tmp_path):
         finished_run(write_run(tmp_path, finished=False))
 
 
-def test_a_run_that_labelled_nothing_is_refused(tmp_path):
+def test_a_run_that_labeled_nothing_is_refused(tmp_path):
     run = write_run(tmp_path)
     content = run.load()
     content["totals"]["stages"] = None
     run.save(content)
-    with pytest.raises(UsageError, match="labelled nothing"):
+    with pytest.raises(UsageError, match="labeled nothing"):
         finished_run(run)

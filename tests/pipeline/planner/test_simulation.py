@@ -17,7 +17,7 @@ def costs(*, decode=1.0, wait=0.0, label=1.0, size=1.0, read=1.0):
 
 
 def setting(**changes):
-    return Setting(**({"decoders": 1, "labellers": 1, "cores": 1000.0} | changes))
+    return Setting(**({"decoders": 1, "labelers": 1, "cores": 1000.0} | changes))
 
 
 @pytest.mark.parametrize(
@@ -31,19 +31,19 @@ def test_a_run_takes_what_its_slowest_stage_takes_and_one_unit_of_the_other(
 
 
 @pytest.mark.parametrize(
-    ("decoders", "labellers", "slowest"), [(2, 8, 1.0), (6, 1, 4.0), (3, 4, 1.0)]
+    ("decoders", "labelers", "slowest"), [(2, 8, 1.0), (6, 1, 4.0), (3, 4, 1.0)]
 )
-def test_long_runs_go_at_the_smallest_capacity(decoders, labellers, slowest):
-    made = setting(decoders=decoders, labellers=labellers, buffer_units=8)
+def test_long_runs_go_at_the_smallest_capacity(decoders, labelers, slowest):
+    made = setting(decoders=decoders, labelers=labelers, buffer_units=8)
     unit = costs(decode=2.0, label=4.0)
     least = min(capacities(unit, made).values())
     assert simulate(unit, 4000, made).seconds == pytest.approx(4000 / least, rel=0.01)
 
 
 def test_actors_that_start_late_delay_the_run_by_that():
-    late = setting(decoder_start_s=30.0, labeller_start_s=50.0)
+    late = setting(decoder_start_s=30.0, labeler_start_s=50.0)
     outcome = simulate(costs(decode=0.1, label=1.0), 100, late)
-    assert outcome.labelling_from == pytest.approx(50)
+    assert outcome.labeling_from == pytest.approx(50)
     assert outcome.seconds == pytest.approx(150)
 
 
@@ -69,7 +69,7 @@ def straggler(*, longest_first):
     """Decoding times in their order, and seconds of the run: one of a hundred units takes 100 s."""
     sizes = np.append(np.ones(99), 100.0)
     unit = costs(decode=sizes, label=0.001, size=sizes)
-    made = setting(decoders=4, labellers=4, longest_first=longest_first)
+    made = setting(decoders=4, labelers=4, longest_first=longest_first)
     tasks = tasks_of(unit, 100, made, np.random.default_rng(ONE))
     assert (tasks.decode_cpu_s > 50).sum() == 1
     return tasks.decode_cpu_s, simulate(unit, 100, made, seed=ONE).seconds
@@ -89,26 +89,26 @@ def test_a_straggler_that_comes_later_is_waited_for():
     assert seconds == pytest.approx(at / 4 + 100, abs=2)
 
 
-def test_decoders_and_labellers_on_cpus_share_the_cores():
+def test_decoders_and_labelers_on_cpus_share_the_cores():
     unit = costs(decode=1.0, label=3.0)
-    shared = setting(decoders=2, labellers=2, cores=2.0, labeller_threads=1, buffer_units=8)
+    shared = setting(decoders=2, labelers=2, cores=2.0, labeler_threads=1, buffer_units=8)
     assert simulate(unit, 200, shared).seconds == pytest.approx(200 * 4 / 2, rel=0.02)
-    # With cores enough for all of them the labellers alone set the pace.
-    free = setting(decoders=2, labellers=2, cores=4.0, labeller_threads=1, buffer_units=8)
+    # With cores enough for all of them the labelers alone set the pace.
+    free = setting(decoders=2, labelers=2, cores=4.0, labeler_threads=1, buffer_units=8)
     assert simulate(unit, 200, free).seconds == pytest.approx(200 * 3 / 2, rel=0.02)
 
 
-def test_a_labeller_of_several_threads_takes_as_many_cores():
+def test_a_labeler_of_several_threads_takes_as_many_cores():
     unit = costs(decode=0.01, label=4.0)
-    four = setting(cores=4.0, labeller_threads=4)
+    four = setting(cores=4.0, labeler_threads=4)
     assert simulate(unit, 100, four).seconds == pytest.approx(100, rel=0.03)
-    two = setting(cores=2.0, labeller_threads=4)
+    two = setting(cores=2.0, labeler_threads=4)
     assert simulate(unit, 100, two).seconds == pytest.approx(200, rel=0.03)
 
 
-def test_labellers_on_gpus_take_no_cores():
+def test_labelers_on_gpus_take_no_cores():
     unit = costs(decode=0.01, label=1.0)
-    assert simulate(unit, 100, setting(labellers=4, cores=1.0)).seconds == pytest.approx(25, abs=1)
+    assert simulate(unit, 100, setting(labelers=4, cores=1.0)).seconds == pytest.approx(25, abs=1)
 
 
 def test_waiting_for_storage_takes_no_core():
@@ -130,7 +130,7 @@ def test_waiting_for_storage_takes_no_core():
 )
 def test_what_machines_do_not_widen_limits_the_run(limits, name, rate):
     made = setting(
-        decoders=100, labellers=100, commit_rows=8, limits=Limits(**limits), buffer_units=1000
+        decoders=100, labelers=100, commit_rows=8, limits=Limits(**limits), buffer_units=1000
     )
     unit = costs(decode=0.1, label=0.1, read=10.0)
     parts = capacities(unit, made)
@@ -146,7 +146,7 @@ def test_a_limit_of_nothing_is_refused():
 
 def spot(**changes):
     lossy = {"nodes": 4, "replacement_s": 100.0, "preemptions_per_node_hour": 2.0}
-    return setting(**({"decoders": 8, "labellers": 4, "buffer_units": 64} | lossy | changes))
+    return setting(**({"decoders": 8, "labelers": 4, "buffer_units": 64} | lossy | changes))
 
 
 def test_preemptions_come_as_often_as_their_rate_says():
@@ -160,7 +160,7 @@ def test_a_lost_machine_costs_its_replacement_and_the_work_in_hand():
     unit, units = costs(decode=0.5, label=4.0), 40_000
     calm = simulate(unit, units, spot(preemptions_per_node_hour=0.0))
     lossy = simulate(unit, units, spot(), seed=3)
-    # Each loss takes one of four labellers away for 100 s, and half a call's work on average;
+    # Each loss takes one of four labelers away for 100 s, and half a call's work on average;
     # with it go two decoders.
     lost = lossy.preemptions * (100 + 2) / 4
     assert calm.seconds == pytest.approx(units * 4 / 4, rel=0.01)
@@ -170,11 +170,11 @@ def test_a_lost_machine_costs_its_replacement_and_the_work_in_hand():
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("threads", [None, 1])
-def test_every_unit_is_labelled_once_whatever_is_lost(seed, threads):
+def test_every_unit_is_labeled_once_whatever_is_lost(seed, threads):
     varied = np.random.default_rng(seed).lognormal(size=50)
     made = spot(
         cores=6.0,
-        labeller_threads=threads,
+        labeler_threads=threads,
         decode_rows=3,
         label_rows=6,
         commit_rows=50,
@@ -184,8 +184,8 @@ def test_every_unit_is_labelled_once_whatever_is_lost(seed, threads):
     outcome = simulate(costs(decode=varied, label=varied[::-1], size=varied), 1000, made, seed=seed)
     assert outcome.preemptions > 0
     assert outcome.redone_units > 0
-    assert set(outcome.labelled) == {1}
-    assert len(outcome.labelled) == -(-1000 // outcome.task_units)
+    assert set(outcome.labeled) == {1}
+    assert len(outcome.labeled) == -(-1000 // outcome.task_units)
 
 
 def test_the_same_seed_gives_the_same_run_and_another_one_another():
@@ -199,7 +199,7 @@ def test_the_same_seed_gives_the_same_run_and_another_one_another():
     ("units", "rows", "merged"), [(100, 4, 4), (10**6, 4, 52), (75_000_000, 4, 680)]
 )
 def test_large_runs_are_simulated_in_larger_pieces(units, rows, merged):
-    made = setting(decoders=4096, labellers=512, decode_rows=rows)
+    made = setting(decoders=4096, labelers=512, decode_rows=rows)
     if units == 10**6:
         made = setting(decode_rows=rows)
     size = units_per_task(units, made)
@@ -229,7 +229,7 @@ def test_drawn_units_have_the_measured_mean():
 def test_merging_changes_the_time_of_a_large_run_by_little(monkeypatch):
     sizes = np.random.default_rng(1).lognormal(size=200)
     unit = costs(decode=sizes, label=0.5, size=sizes)
-    made = setting(decoders=16, labellers=4, decode_rows=2, label_rows=8, buffer_units=400)
+    made = setting(decoders=16, labelers=4, decode_rows=2, label_rows=8, buffer_units=400)
     fine = simulate(unit, 20_000, made)
     monkeypatch.setattr("pipeline.planner.costs._FEWEST_TASKS", 500)
     coarse = simulate(unit, 20_000, made)
@@ -238,7 +238,7 @@ def test_merging_changes_the_time_of_a_large_run_by_little(monkeypatch):
 
 
 def test_the_number_of_pieces_does_not_grow_with_the_run():
-    made = setting(decoders=2048, labellers=512, decode_rows=4, label_rows=32, nodes=64)
+    made = setting(decoders=2048, labelers=512, decode_rows=4, label_rows=32, nodes=64)
     small, large = (
         len(tasks_of(costs(), units, made, np.random.default_rng(0)).units)
         for units in (10**6, 10**8)

@@ -16,7 +16,7 @@ from pipeline.run.devices import STAND_IN, device_words, devices_of, labeler_dev
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from workers import devices
-from workers.actor_stats import LABEL, Worked
+from workers.actor_stats import LABEL, WorkReport
 
 CLUSTER = {"cpu": "a CPU", "cpus": 8.0, "gpus": 1.0, "nodes": 1}
 H100, CPU = "NVIDIA H100 80GB HBM3", "cpu: 2 threads of a CPU"
@@ -36,7 +36,7 @@ def begun(monkeypatch):
 
 
 def worked(actor, device):
-    return Worked(LABEL, actor, 0.0, 1.0, 1.0, 1.0, 3, views=3, slots=4, device=device)
+    return WorkReport(LABEL, actor, 0.0, 1.0, 1.0, 1.0, 3, views=3, slots=4, device=device)
 
 
 def test_labelers_with_a_gpu_must_compute_on_it_and_the_others_must_not(monkeypatch):
@@ -93,10 +93,10 @@ def test_a_killed_attempt_has_told_its_device(begun, tmp_path):
 
 
 def test_labelers_that_hold_gpus_and_computed_on_cpus_did_not_run_on_gpus():
-    assert ran_on_gpu({"labeller_gpus": 1.0, "devices": [H100]})
-    assert not ran_on_gpu({"labeller_gpus": 1.0, "devices": [CPU]})
-    assert ran_on_gpu({"labeller_gpus": 1.0, "devices": []})
-    assert not ran_on_gpu({"labeller_gpus": 0.0, "devices": []})
+    assert ran_on_gpu({"labeler_gpus": 1.0, "devices": [H100]})
+    assert not ran_on_gpu({"labeler_gpus": 1.0, "devices": [CPU]})
+    assert ran_on_gpu({"labeler_gpus": 1.0, "devices": []})
+    assert not ran_on_gpu({"labeler_gpus": 0.0, "devices": []})
 
 
 def test_the_report_names_the_devices_and_what_the_cluster_had():

@@ -31,7 +31,7 @@ def view(video, clip, crop, unit):
         "crop": crop,
         "start_s": float(clip),
         "end_s": clip + 0.5,
-        "kept_maps": [pack_mask(mask(video, clip, crop, stage)) for stage in range(2)],
+        "kept_token_maps": [pack_mask(mask(video, clip, crop, stage)) for stage in range(2)],
     }
 
 
@@ -52,7 +52,7 @@ def write_run(folder, files, grids=GRIDS, videos=()):
 
 @pytest.fixture
 def run(tmp_path):
-    """A video "b" whole, and a recording "a" whose second stretch came first."""
+    """A video "b" whole, and a recording "a" whose second segment came first."""
     files = [
         [view("a", 2, 0, "a2"), view("a", 3, 0, "a2"), view("b", 0, 0, "b")],
         [view("b", 0, 1, "b"), view("a", 0, 0, "a1"), view("a", 1, 0, "a1")],
@@ -66,7 +66,7 @@ def run(tmp_path):
 
 
 def test_a_videos_maps_are_by_clip_and_crop_in_rows_and_columns(run):
-    maps = pipeline.read_kept_maps(run.root.uri, "a")
+    maps = pipeline.read_kept_token_maps(run.root.uri, "a")
     assert (maps.clips.tolist(), maps.crops.tolist()) == ([0, 1, 2, 3], [0, 0, 0, 0])
     assert maps.times.tolist() == [[k, k + 0.5] for k in range(4)]
     assert [(stage.shape, stage.dtype) for stage in maps.stages] == [
@@ -91,9 +91,9 @@ def test_reading_a_run_begins_with_its_first_file(run):
 
 
 def test_an_unpruned_run_has_views_and_no_stages(tmp_path):
-    row = view("a", 0, 0, "a") | {"kept_maps": []}
+    row = view("a", 0, 0, "a") | {"kept_token_maps": []}
     run = write_run(tmp_path, [[row]], grids=[])
-    maps = pipeline.read_kept_maps(run.root.uri, "a")
+    maps = pipeline.read_kept_token_maps(run.root.uri, "a")
     assert (maps.clips.tolist(), maps.stages) == ([0], ())
 
 
@@ -106,36 +106,36 @@ def test_an_unpruned_run_has_views_and_no_stages(tmp_path):
 )
 def test_what_has_no_maps_is_said_in_one_line(run, video, said):
     with pytest.raises(UsageError) as error:
-        pipeline.read_kept_maps(run.root.uri, video)
+        pipeline.read_kept_token_maps(run.root.uri, video)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):
     with pytest.raises(UsageError, match="holds no run"):
-        pipeline.read_kept_maps(tmp_path)
+        pipeline.read_kept_token_maps(tmp_path)
     RunDirectory(Location.of(str(tmp_path))).save({"identity": {}})
     with pytest.raises(UsageError, match="is not finished"):
-        pipeline.read_kept_maps(tmp_path)
+        pipeline.read_kept_token_maps(tmp_path)
 
 
 def test_maps_over_what_is_no_square_are_refused(tmp_path):
     run = write_run(tmp_path, [[view("a", 0, 0, "a")]], grids=[[2, 8]])
     with pytest.raises(UsageError, match="8 tokens per time slot is no square"):
-        pipeline.read_kept_maps(run.root.uri, "a")
+        pipeline.read_kept_token_maps(run.root.uri, "a")
 
 
 def test_maps_in_object_storage_are_read_like_local_ones(run, s3):
     s3.create_bucket(Bucket="kept-maps")
     for file in ("run.json", "clips/part-00000.parquet", "clips/part-00001.parquet"):
         s3.upload_file(f"{run.root.uri}/{file}", "kept-maps", f"run/{file}")
-    maps = pipeline.read_kept_maps("s3://kept-maps/run", "b")
+    maps = pipeline.read_kept_token_maps("s3://kept-maps/run", "b")
     assert np.array_equal(maps.stages[0][1].reshape(2, 9), mask("b", 0, 1, 0))
 
 
 def test_reading_maps_imports_neither_torch_nor_ray():
     script = (
-        "import sys, pipeline; light = 'numpy' not in sys.modules; pipeline.read_kept_maps; "
+        "import sys, pipeline; light = 'numpy' not in sys.modules; pipeline.read_kept_token_maps; "
         "print(light, sorted({'torch', 'ray'} & sys.modules.keys()))"
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -143,4 +143,4 @@ def test_reading_maps_imports_neither_torch_nor_ray():
 
 
 def _all(run):
-    return pipeline.read_kept_maps(run.root.uri)
+    return pipeline.read_kept_token_maps(run.root.uri)

@@ -1,4 +1,4 @@
-"""Recordings: their row in videos/ adds up from stretches that lie in different files."""
+"""Recordings: their row in videos/ adds up from segments that lie in different files."""
 
 import numpy as np
 import pyarrow as pa
@@ -19,14 +19,14 @@ EVERY, CLIPS = 2.0, 3
 UNIT_S = EVERY * CLIPS
 
 
-def stretch(row, number, units, *, scores=None, clips=CLIPS):
-    """A row of a whole video made one of stretch `number` of `units`."""
+def segment(row, number, units, *, scores=None, clips=CLIPS):
+    """A row of a whole video made one of segment `number` of `units`."""
     start, end = number * UNIT_S, None if number == units - 1 else (number + 1) * UNIT_S
     row |= {"unit_id": unit_id(row["video_id"], start, end), "start_s": start, "end_s": end}
     if row["status"] == "ok":
         first = number * CLIPS
         views = [view(first + clip, 0, 10) for clip in range(clips)]
-        row |= {"views": views, "flops": 10 * clips, "gpu_ms": 1.5 * clips, "duration_s": UNIT_S}
+        row |= {"views": views, "flops": 10 * clips, "device_ms": 1.5 * clips, "duration_s": UNIT_S}
         row |= {"scores": scores or [0.75, 0.25]}
     return row
 
@@ -69,9 +69,9 @@ def videos(run):
 def test_a_recording_adds_up_from_its_stretches_in_whatever_files_they_lie(run):
     commit(
         run,
-        [stretch(ok("long"), 0, 4), stretch(ok("short"), 0, 1, clips=1)],
-        [stretch(ok("long"), 2, 4, scores=[0.0, 1.0]), stretch(ok("long"), 1, 4)],
-        [stretch(ok("long"), 3, 4, scores=[0.0, 1.0], clips=1)],
+        [segment(ok("long"), 0, 4), segment(ok("short"), 0, 1, clips=1)],
+        [segment(ok("long"), 2, 4, scores=[0.0, 1.0]), segment(ok("long"), 1, 4)],
+        [segment(ok("long"), 3, 4, scores=[0.0, 1.0], clips=1)],
     )
     rows, totals = videos(run)
     assert rows.keys() == {"long", "short"}
@@ -89,9 +89,9 @@ def test_a_recording_adds_up_from_its_stretches_in_whatever_files_they_lie(run):
 def test_a_recording_of_which_half_is_lost_keeps_its_label_and_says_so(run):
     commit(
         run,
-        [stretch(ok("long"), 0, 4), stretch(failed("long", "corrupt"), 1, 4)],
-        [stretch(failed("long", "timeout"), 2, 4), stretch(ok("long"), 3, 4, clips=1)],
-        [stretch(ok("short"), 0, 1, clips=1)],
+        [segment(ok("long"), 0, 4), segment(failed("long", "corrupt"), 1, 4)],
+        [segment(failed("long", "timeout"), 2, 4), segment(ok("long"), 3, 4, clips=1)],
+        [segment(ok("short"), 0, 1, clips=1)],
     )
     rows, totals = videos(run)
     assert (rows["long"]["status"], rows["long"]["units_failed"]) == ("ok", 2)
@@ -105,26 +105,26 @@ def test_a_recording_of_which_half_is_lost_keeps_its_label_and_says_so(run):
 def test_a_recording_of_which_more_is_lost_failed_for_the_most_frequent_reason(run):
     commit(
         run,
-        [stretch(failed("long", "corrupt"), n, 4) for n in (1, 3)],
-        [stretch(failed("long", "timeout"), 2, 4), stretch(ok("long"), 0, 4)],
-        [stretch(ok("short"), 0, 1, clips=1)],
+        [segment(failed("long", "corrupt"), n, 4) for n in (1, 3)],
+        [segment(failed("long", "timeout"), 2, 4), segment(ok("long"), 0, 4)],
+        [segment(ok("short"), 0, 1, clips=1)],
     )
     rows, _ = videos(run)
     assert (rows["long"]["status"], rows["long"]["error_type"]) == ("failed", "corrupt")
-    assert rows["long"]["error"] == "3 of 4 stretches failed, 2 of them: long is corrupt"
+    assert rows["long"]["error"] == "3 of 4 segments failed, 2 of them: long is corrupt"
     assert rows["long"]["label"] is None
-    # What its one labelled stretch cost still counts.
+    # What its one labeled segment cost still counts.
     assert (rows["long"]["clips"], rows["long"]["flops"]) == (3, 30)
     assert [check for check in verify(run) if check.problem] == []
 
 
 def test_a_clip_outside_of_its_stretch_is_found(run):
-    shifted = stretch(ok("long"), 1, 4)
+    shifted = segment(ok("long"), 1, 4)
     shifted["views"] = [each | {"clip": each["clip"] + 3} for each in shifted["views"]]
     commit(
         run,
-        [stretch(ok("long"), 0, 4), shifted, stretch(ok("long"), 2, 4)],
-        [stretch(ok("long"), 3, 4, clips=1), stretch(ok("short"), 0, 1, clips=1)],
+        [segment(ok("long"), 0, 4), shifted, segment(ok("long"), 2, 4)],
+        [segment(ok("long"), 3, 4, clips=1), segment(ok("short"), 0, 1, clips=1)],
     )
     videos(run)
     (problem,) = [check.problem for check in verify(run) if check.problem]
@@ -136,11 +136,11 @@ def test_stretches_are_units_of_their_own():
     assert len(set(ids)) == 100
 
 
-def test_a_labelled_recording_with_failed_stretches_can_be_retried(run):
+def test_a_labeled_recording_with_failed_stretches_can_be_retried(run):
     commit(
         run,
-        [stretch(ok("long"), n, 4) for n in (0, 1, 2)],
-        [stretch(failed("long", "timeout"), 3, 4), stretch(ok("short"), 0, 1, clips=1)],
+        [segment(ok("long"), n, 4) for n in (0, 1, 2)],
+        [segment(failed("long", "timeout"), 3, 4), segment(ok("short"), 0, 1, clips=1)],
     )
     _, totals = videos(run)
     assert totals.ok == 2

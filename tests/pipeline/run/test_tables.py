@@ -26,17 +26,17 @@ def view(clip, crop, flops):
         "top_scores": [0.5],
         "flops": flops,
         "tokens_kept": [2],
-        "kept_maps": [b"\xc0"],
-        "gpu_ms": 1.5,
+        "kept_token_maps": [b"\xc0"],
+        "device_ms": 1.5,
     }
 
 
-def ok(name, *, truth=None, label="a", flops=10, views=2, lost=0):
+def ok(name, *, ground_truth=None, label="a", flops=10, views=2, lost=0):
     return {
         "unit_id": unit_id(name),
         "video_id": name,
         "uri": f"/x/{name}",
-        "truth": truth,
+        "ground_truth": ground_truth,
         "status": "ok",
         "attempts": 1,
         "decode_ms": 100.0,
@@ -51,7 +51,7 @@ def ok(name, *, truth=None, label="a", flops=10, views=2, lost=0):
         "top_scores": [0.75, 0.25],
         "scores": [0.75, 0.25],
         "flops": flops * views,
-        "gpu_ms": 1.5 * views,
+        "device_ms": 1.5 * views,
         "views": [view(0, crop, flops) for crop in range(views)],
     }
 
@@ -87,8 +87,8 @@ def write_units(run, name, rows):
 
 def test_totals_are_the_sums_of_the_rows(run):
     big = 2**60
-    write_units(run, "1", [ok("a", truth="a", flops=big, views=3), failed("b")])
-    write_units(run, "2", [ok("c", truth="z", lost=4), failed("d", "not_found")])
+    write_units(run, "1", [ok("a", ground_truth="a", flops=big, views=3), failed("b")])
+    write_units(run, "2", [ok("c", ground_truth="z", lost=4), failed("d", "not_found")])
     totals = build_tables(run)
     assert (totals.videos, totals.ok, totals.clips) == (4, 2, 5)
     assert totals.flops == 3 * big + 20
@@ -100,13 +100,18 @@ def test_totals_are_the_sums_of_the_rows(run):
 
 
 def test_a_true_label_that_is_no_class_is_counted_and_never_scored(run):
-    rows = [ok("a", truth="a"), ok("b", truth="yak"), ok("c", truth="17"), ok("d")]
+    rows = [
+        ok("a", ground_truth="a"),
+        ok("b", ground_truth="yak"),
+        ok("c", ground_truth="17"),
+        ok("d"),
+    ]
     write_units(run, "1", rows)
     totals = build_tables(run)
     assert (totals.judged, totals.right) == (1, 1)
-    assert (totals.unknown_truths, totals.unknown_examples) == (2, ["yak", "17"])
+    assert (totals.unknown_ground_truths, totals.unknown_examples) == (2, ["yak", "17"])
     videos = pq.read_table(run.videos.uri).to_pylist()
-    assert [(row["truth"], row["truth_id"]) for row in videos] == [
+    assert [(row["ground_truth"], row["ground_truth_id"]) for row in videos] == [
         ("a", 0),
         ("yak", None),
         ("17", None),
@@ -155,7 +160,7 @@ def test_the_schema_says_how_to_read_the_maps(run):
     build_tables(run)
     schema = pq.read_schema(f"{run.clips.uri}/part-00000.parquet")
     assert json.loads(schema.metadata[b"kept_grids"]) == [[1, 2]]
-    assert b"most significant bit" in schema.field("kept_maps").metadata[b"about"]
+    assert b"most significant bit" in schema.field("kept_token_maps").metadata[b"about"]
 
 
 def test_only_this_programs_own_files_are_replaced(run, tmp_path):

@@ -14,7 +14,7 @@ from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
 from pipeline.verify.verify import verify
 from tests.policies import views_needed
-from workers.inference.early_exit import ViewPolicy, leads
+from workers.inference.early_exit import EarlyExit, leads
 from workers.sampling import view_order
 from workers.schema import UNITS_SCHEMA
 
@@ -38,11 +38,17 @@ def unit(name, *, shadow):
     rng = np.random.default_rng(int(name[1:]))
     every = rng.dirichlet(np.full(3, 0.4), len(ORDER)).astype(np.float32)
     known = leads(every)
-    count = views_needed(ViewPolicy(MARGIN), known)
+    count = views_needed(EarlyExit(MARGIN), known)
     views = [
         prediction(scores)
-        | {"clip": clip, "crop": crop, "flops": FLOPS, "tokens_kept": [1], "kept_maps": [b"\x80"]}
-        | {"gpu_ms": 1.0, "shadow_label_id": 0 if shadow else None}
+        | {
+            "clip": clip,
+            "crop": crop,
+            "flops": FLOPS,
+            "tokens_kept": [1],
+            "kept_token_maps": [b"\x80"],
+        }
+        | {"device_ms": 1.0, "unpruned_label_id": 0 if shadow else None}
         for (clip, crop), scores in sorted(
             zip(ORDER[:count], every, strict=False), key=lambda e: e[0]
         )
@@ -50,11 +56,11 @@ def unit(name, *, shadow):
     mean = every[:count].mean(axis=0, dtype=np.float64)
     row = prediction(mean) | {"unit_id": unit_id(name), "video_id": name, "uri": f"/x/{name}"}
     row |= {"status": "ok", "lost_frames": 0, "scores": mean.tolist(), "views": views}
-    row |= {"leads": known[:count].tolist(), "flops": count * FLOPS, "gpu_ms": float(count)}
+    row |= {"leads": known[:count].tolist(), "flops": count * FLOPS, "device_ms": float(count)}
     if shadow:
         said = prediction(np.array([0.5, 0.3, 0.2]))
         row |= {f"shadow_{key}": value for key, value in said.items()}
-        row |= {"shadow_flops": len(ORDER) * DENSE, "shadow_gpu_ms": 9.0}
+        row |= {"unpruned_flops": len(ORDER) * DENSE, "unpruned_device_ms": 9.0}
     return row
 
 
@@ -179,10 +185,10 @@ def test_a_view_that_the_protocol_does_not_have_is_found(tmp_path):
     assert [what for what in found if what.startswith(LOOKS)]
 
 
-def test_the_sample_is_labelled_by_all_views_or_it_is_found_out(tmp_path):
+def test_the_sample_is_labeled_by_all_views_or_it_is_found_out(tmp_path):
     def fewer(rows):
         row = looked_at(rows, 2)
-        row["shadow_flops"] = 2 * DENSE
+        row["unpruned_flops"] = 2 * DENSE
 
     found = problems(made(tmp_path, fewer, shadow=True))
     assert [what.partition(":")[0] for what in found] == ["shadow"]

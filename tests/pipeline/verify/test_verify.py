@@ -55,7 +55,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def shadow_run(tmp_path):
-    """All of its labelled units are in the shadow sample; the last is labelled otherwise there."""
+    """All of its labeled units are in the shadow sample; the last is labeled otherwise there."""
     good = [shadowed(ok(name), label_id) for name, label_id in (("a", 0), ("c", 0), ("d", 1))]
     return whole_run(tmp_path, [good[0], failed("b"), *good[1:]], share=1.0)
 
@@ -123,10 +123,10 @@ def test_a_run_with_a_shadow_sample_is_whole(shadow_run):
 @pytest.mark.parametrize(
     ("folder", "change", "name"),
     [
-        ("units", set_column("shadow_label_id", None), "0"),
-        ("units", set_column("shadow_flops", 41), "0"),
-        ("clips", set_column("shadow_label_id", None), "part-00000"),
-        ("videos", set_column("shadow_flops", None), "part-00000"),
+        ("units", set_column("unpruned_label_id", None), "0"),
+        ("units", set_column("unpruned_flops", 41), "0"),
+        ("clips", set_column("unpruned_label_id", None), "part-00000"),
+        ("videos", set_column("unpruned_flops", None), "part-00000"),
     ],
 )
 def test_a_wrong_shadow_sample_is_found(shadow_run, folder, change, name):
@@ -141,7 +141,7 @@ def test_a_share_that_the_units_do_not_have_is_found(shadow_run):
     assert [what[:7] for what in problems(shadow_run)] == ["shadow:"]
 
 
-@pytest.mark.parametrize("figure", ["shadow_units", "shadow_agreeing", "shadow_flops"])
+@pytest.mark.parametrize("figure", ["unpruned_units", "unpruned_agreeing", "unpruned_flops"])
 def test_totals_of_another_shadow_sample_are_found(shadow_run, figure):
     content = shadow_run.load()
     content["totals"][figure] += 1

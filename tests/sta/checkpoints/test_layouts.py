@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 import sta
-from sta.checkpoints.layouts import recognise, to_our_names
+from sta.checkpoints.layouts import recognize, to_our_names
 from sta.checkpoints.weights import Weights, architecture_of
 from sta.models.swin import SwinConfig
 from tests.sta import formats
@@ -18,7 +18,7 @@ LABELS = [f"class {index}" for index in range(20)]
 TOY = SwinConfig(width=32, depths=(1, 1, 2, 1), heads=(1, 2, 4, 8), frames=4, image_size=64)
 
 
-def randomised(model):
+def randomized(model):
     torch.manual_seed(0)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
@@ -27,14 +27,14 @@ def randomised(model):
 
 @pytest.fixture(scope="module")
 def vit():
-    return randomised(sta.create_model("vit_demo", num_classes=20))
+    return randomized(sta.create_model("vit_demo", num_classes=20))
 
 
 @pytest.fixture
 def swin(monkeypatch):
     """A VideoSwin of few parameters, under a name of its own."""
     monkeypatch.setitem(sta.ARCHITECTURES, "videoswin_toy", TOY)
-    return randomised(sta.create_model("videoswin_toy", num_classes=20))
+    return randomized(sta.create_model("videoswin_toy", num_classes=20))
 
 
 @pytest.mark.parametrize("stacked_biases", [True, False])
@@ -83,7 +83,7 @@ def test_videomae_files_load_in_each_of_their_wrappings(tmp_path, vit, key):
 
 
 def test_videomae_v2_files_load_with_their_710_classes(tmp_path):
-    model = randomised(sta.create_model("vit_demo", num_classes=710))
+    model = randomized(sta.create_model("vit_demo", num_classes=710))
     torch.save({"module": model.state_dict()}, tmp_path / "vit_s_k710_dl_from_giant.pth")
     loaded = sta.load_model(tmp_path / "vit_s_k710_dl_from_giant.pth")
     assert same_weights(loaded, model)
@@ -206,6 +206,6 @@ def test_a_pretrained_file_without_classifier_is_refused():
         to_our_names(names, "a file")
 
 
-def test_names_of_no_layout_are_not_recognised():
-    assert recognise(["conv1.weight", "fc.bias"]) is None
-    assert recognise([]) is None
+def test_names_of_no_layout_are_not_recognized():
+    assert recognize(["conv1.weight", "fc.bias"]) is None
+    assert recognize([]) is None

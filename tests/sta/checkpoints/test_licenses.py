@@ -29,7 +29,7 @@ def test_weights_that_nobody_licensed_are_said_to_have_no_license(tmp_path, mode
     with caplog.at_level(logging.INFO, logger="sta"):
         for name in ("videomae.pth", "port.pth", "hf", "own.safetensors"):
             sta.load_model(tmp_path / name)
-            assert read_weights(tmp_path / name).licence == ""
+            assert read_weights(tmp_path / name).license == ""
     assert caplog.messages == []
 
 
@@ -63,9 +63,9 @@ def test_a_stated_license_is_said_once_with_where_it_is_stated(tmp_path, model, 
     (folder / "README.md").unlink()
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"license": "mit"}))
-    assert read_weights(folder).licence == "mit (stated in config.json)"
+    assert read_weights(folder).license == "mit (stated in config.json)"
     save_file(model.state_dict(), tmp_path / "x.safetensors", metadata={"license": "mit"})
-    assert read_weights(tmp_path / "x.safetensors").licence == "mit (stated in the file)"
+    assert read_weights(tmp_path / "x.safetensors").license == "mit (stated in the file)"
 
 
 def test_a_hub_repository_whose_license_is_known_states_it_without_its_card():

@@ -245,8 +245,8 @@ def test_a_repository_of_the_hub_states_its_license(hub, tmp_path):
         for path in folder.iterdir():
             hub.objects[f"/{name}/resolve/main/{path.name}"] = path.read_bytes()
     del hub.objects["/MCG-NJU/videomae-tiny/resolve/main/README.md"]
-    assert read_weights("owner/name").licence == "apache-2.0 (stated in README.md)"
-    assert read_weights("MCG-NJU/videomae-tiny").licence.startswith("CC-BY-NC-4.0 (stated by the")
+    assert read_weights("owner/name").license == "apache-2.0 (stated in README.md)"
+    assert read_weights("MCG-NJU/videomae-tiny").license.startswith("CC-BY-NC-4.0 (stated by the")
 
 
 def test_a_small_model_of_the_hubs_mcg_nju_has_the_heads_that_it_was_trained_with(hub, tmp_path):

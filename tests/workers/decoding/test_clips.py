@@ -29,9 +29,9 @@ def allocator() -> Callable[[tuple[int, int, int, int]], Pixels]:
 
 
 def frame(number: int) -> av.VideoFrame:
-    """A frame of 2 x 2 pixels whose colour is its number."""
-    colour = [number % 256, number // 256, 0]
-    pixels = np.full((2, 2, 3), colour, dtype=np.uint8)
+    """A frame of 2 x 2 pixels whose color is its number."""
+    color = [number % 256, number // 256, 0]
+    pixels = np.full((2, 2, 3), color, dtype=np.uint8)
     return av.VideoFrame.from_ndarray(pixels, format="rgb24")
 
 

@@ -72,12 +72,12 @@ def test_frames_of_a_jpeg_stream_are_those_of_the_pictures(
     path.write_bytes(b"".join(jpegs(tmp_path, 40)))
     result = decoder.decode(Unit("u", "v", str(path)))
     assert isinstance(result, DecodedUnit), result
-    truth = videos.sequential_frames(path)
-    assert len(truth) == result.frame_count == 40
+    reference = videos.sequential_frames(path)
+    assert len(reference) == result.frame_count == 40
     height, width = result.frames.shape[1:3]
     clips = PROTOCOL.clip_indices(40)
     for index, row in zip(clips.ravel(), result.clip_frames.ravel(), strict=True):
-        assert np.array_equal(result.frames[row], videos.resize(truth[index], height, width))
+        assert np.array_equal(result.frames[row], videos.resize(reference[index], height, width))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ LIMITS = DecodeLimits(seconds=30)
 
 @dataclass(frozen=True)
 class Outcome:
-    """``kind``: "ok", "degraded" or an error type; ``frames``: "" where they equal the truth."""
+    """``kind``: "ok", "degraded" or an error type; ``frames``: "" where they equal the reference."""
 
     kind: str
     lost: int = 0
@@ -39,7 +39,7 @@ class Outcome:
     message: str = ""
 
 
-def outcome(result: DecodedUnit | UnitFailure, truth: list[videos.Pixels]) -> Outcome:
+def outcome(result: DecodedUnit | UnitFailure, reference: list[videos.Pixels]) -> Outcome:
     if isinstance(result, UnitFailure):
         return Outcome(result.error_type, attempts=result.attempts, message=result.message)
     return Outcome(
@@ -47,14 +47,14 @@ def outcome(result: DecodedUnit | UnitFailure, truth: list[videos.Pixels]) -> Ou
         result.lost_frames,
         result.frame_count,
         result.attempts,
-        difference(result, truth),
+        difference(result, reference),
     )
 
 
-def difference(result: DecodedUnit, truth: list[videos.Pixels]) -> str:
+def difference(result: DecodedUnit, reference: list[videos.Pixels]) -> str:
     """ "" where every wanted frame equals its true one bit for bit, else what differs."""
-    clips = PROTOCOL.clip_indices(len(truth))
-    height, width = PROTOCOL.resized(*truth[0].shape[:2])
+    clips = PROTOCOL.clip_indices(len(reference))
+    height, width = PROTOCOL.resized(*reference[0].shape[:2])
     assert result.clip_frames.shape == clips.shape
     assert result.frames.shape[1:] == (height, width, 3)
     pairs = sorted(
@@ -63,11 +63,11 @@ def difference(result: DecodedUnit, truth: list[videos.Pixels]) -> str:
     differing = [
         (true, row)
         for true, row in pairs
-        if not np.array_equal(result.frames[row], videos.resize(truth[true], height, width))
+        if not np.array_equal(result.frames[row], videos.resize(reference[true], height, width))
     ]
     if not differing:
         return ""
-    near = {i: videos.resize(frame, height, width) for i, frame in enumerate(truth)}
+    near = {i: videos.resize(frame, height, width) for i, frame in enumerate(reference)}
     for true, row in differing[:: max(1, len(differing) // 8)]:
         distances = {i: distance(result.frames[row], frame) for i, frame in near.items()}
         if min(distances, key=distances.__getitem__) != true:
@@ -92,13 +92,13 @@ def surveyed(request: pytest.FixtureRequest) -> dict[str, tuple[Outcome, Outcome
             unit = Unit("unit", name, str(CORPUS / name))
             results = default.decode(unit), decord.decode(unit)
             decoded = any(isinstance(result, DecodedUnit) for result in results)
-            truth = videos.sequential_frames(CORPUS / name) if decoded else []
-            found[name] = outcome(results[0], truth), outcome(results[1], truth)
+            reference = videos.sequential_frames(CORPUS / name) if decoded else []
+            found[name] = outcome(results[0], reference), outcome(results[1], reference)
     assert len(found) > 60
     return found
 
 
-def test_every_file_is_labelled_or_refused_for_the_right_reason(
+def test_every_file_is_labeled_or_refused_for_the_right_reason(
     surveyed: dict[str, tuple[Outcome, Outcome]],
 ) -> None:
     kinds = {name: outcome.kind for name, (outcome, _) in surveyed.items()}

@@ -91,8 +91,8 @@ class Decode:
         return found
 
 
-def assert_equal_to_sequential(path: Path, truth: Truth, *, rate: int = codecs.RATE) -> None:
-    count = len(truth.frames)
+def assert_equal_to_sequential(path: Path, reference: Truth, *, rate: int = codecs.RATE) -> None:
+    count = len(reference.frames)
     for how in WHOLE:
         decode = Decode()
         result = decode.whole(path, how)
@@ -101,16 +101,16 @@ def assert_equal_to_sequential(path: Path, truth: Truth, *, rate: int = codecs.R
         clips = how.clip_indices(count)
         assert result.clip_frames.shape == clips.shape
         for index, row in pairs(clips, result.clip_frames):
-            expected = truth.resized(index, height, width)
+            expected = reference.resized(index, height, width)
             assert np.array_equal(decode.pixels[row], expected), f"{how.name}: frame {index}"
-        if truth.format not in UNTIMED:
+        if reference.format not in UNTIMED:
             assert result.duration_s == pytest.approx(count / rate, abs=0.021)
-    assert_segments_equal(path, truth, rate)
+    assert_segments_equal(path, reference, rate)
 
 
-def assert_segments_equal(path: Path, truth: Truth, rate: int) -> None:
+def assert_segments_equal(path: Path, reference: Truth, rate: int) -> None:
     """Segment by segment as in one piece, and with each frame at its time."""
-    count = len(truth.frames)
+    count = len(reference.frames)
     edges = [start or 0.0 for start, _ in unit_spans(count / rate, DENSE.unit_s)]
     results = Decode().segments(path, edges)
     assert sum(result.frame_count for result, _ in results) == count
@@ -123,11 +123,11 @@ def assert_segments_equal(path: Path, truth: Truth, rate: int) -> None:
             assert np.array_equal(pixels[rows], one), f"clip {clip} differs by where a file is cut"
             clip += 1
     assert clip == len(whole.clip_frames)
-    if truth.format in UNTIMED:
+    if reference.format in UNTIMED:
         return
     expected = DENSE.timeline_indices(np.arange(count) / rate, range(clip))
     for index, row in pairs(expected, whole.clip_frames):
-        wanted = truth.resized(index, *whole.shape[1:3])
+        wanted = reference.resized(index, *whole.shape[1:3])
         assert np.array_equal(whole_pixels[row], wanted), f"frame {index} is not at its time"
 
 
@@ -145,14 +145,14 @@ def test_frames_equal_a_sequential_decode_in_every_container(encoder: str, tmp_p
                 codecs.write(path, muxer, encoder, options)
             except (av.error.FFmpegError, ValueError):
                 continue
-            truth = Truth.of(path)
-            if truth is None:
+            reference = Truth.of(path)
+            if reference is None:
                 continue
             tried += 1
             try:
-                assert_equal_to_sequential(path, truth)
+                assert_equal_to_sequential(path, reference)
             except (AssertionError, UnitFailure) as error:
-                wrong.append(f"{muxer} {options} as {truth.format}: {str(error)[:200]}")
+                wrong.append(f"{muxer} {options} as {reference.format}: {str(error)[:200]}")
             path.unlink()
     assert not wrong, "\n".join(wrong)
     if not tried and encoder not in USUAL:
@@ -181,9 +181,9 @@ def written(folder: Path, name: str, encoder: str, options: dict[str, str]) -> P
 
 
 def truth_of(path: Path) -> Truth:
-    truth = Truth.of(path)
-    assert truth is not None
-    return truth
+    reference = Truth.of(path)
+    assert reference is not None
+    return reference
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mp4", "mkv", "mov"])
@@ -192,10 +192,10 @@ def test_packed_b_frames_come_in_the_order_of_a_sequential_decode(
 ) -> None:
     plain = written(tmp_path, "plain.avi", "mpeg4", {"bf": "2"})
     path = codecs.packed(plain, tmp_path / f"packed.{suffix}")
-    truth = truth_of(path)
-    assert len(truth.frames) == codecs.FRAMES
-    assert np.array_equal(truth.frames[:-1], videos.sequential_frames(plain)[:-1])
-    assert_equal_to_sequential(path, truth)
+    reference = truth_of(path)
+    assert len(reference.frames) == codecs.FRAMES
+    assert np.array_equal(reference.frames[:-1], videos.sequential_frames(plain)[:-1])
+    assert_equal_to_sequential(path, reference)
 
 
 @pytest.mark.parametrize(
@@ -216,9 +216,9 @@ def test_what_an_edit_list_cuts_away_is_not_in_the_video(
 ) -> None:
     whole = written(tmp_path, f"whole.{suffix}", encoder, WITH_B[encoder])
     path = videos.cut_copy(whole, tmp_path / f"cut.{suffix}", skip=7)
-    truth = truth_of(path)
-    assert 0 < len(truth.frames) < codecs.FRAMES
-    assert_equal_to_sequential(path, truth)
+    reference = truth_of(path)
+    assert 0 < len(reference.frames) < codecs.FRAMES
+    assert_equal_to_sequential(path, reference)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
@@ -231,17 +231,17 @@ def test_pictures_that_refer_to_what_was_cut_away_are_not_counted(
     whole = tmp_path / f"whole.{suffix}"
     codecs.write(whole, muxer, encoder, WITH_B[encoder])
     path = codecs.begun_later(whole, tmp_path / f"later.{suffix}", keyframe=2)
-    truth = videos.sequential_frames(path)
+    reference = videos.sequential_frames(path)
     for how in WHOLE:
         decode = Decode()
         result = decode.whole(path, how)
-        assert result.frame_count == len(truth)
+        assert result.frame_count == len(reference)
         height, width = result.shape[1:3]
-        for index, row in pairs(how.clip_indices(len(truth)), result.clip_frames):
-            expected = videos.resize(truth[index], height, width)
+        for index, row in pairs(how.clip_indices(len(reference)), result.clip_frames):
+            expected = videos.resize(reference[index], height, width)
             assert np.array_equal(decode.pixels[row], expected), f"{how.name}: frame {index}"
     results = Decode().segments(path, [0.0, 0.8])
-    assert sum(result.frame_count for result, _ in results) == len(truth)
+    assert sum(result.frame_count for result, _ in results) == len(reference)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
@@ -251,14 +251,14 @@ def test_frames_whose_timestamps_lie_about_their_order_come_as_they_are_decoded(
 ) -> None:
     whole = written(tmp_path, f"whole.{suffix}", encoder, WITH_B[encoder])
     path = codecs.timed_in_decoding_order(whole, tmp_path / f"lying.{suffix}")
-    truth = truth_of(path)
+    reference = truth_of(path)
     decode = Decode()
     for how in WHOLE:
         result = decode.whole(path, how)
-        for index, row in pairs(how.clip_indices(len(truth.frames)), result.clip_frames):
-            assert np.array_equal(decode.pixels[row], truth.resized(index, *result.shape[1:3]))
+        for index, row in pairs(how.clip_indices(len(reference.frames)), result.clip_frames):
+            assert np.array_equal(decode.pixels[row], reference.resized(index, *result.shape[1:3]))
     results = Decode().segments(path, [0.0, 0.8, 1.6])
-    assert sum(result.frame_count for result, _ in results) == len(truth.frames)
+    assert sum(result.frame_count for result, _ in results) == len(reference.frames)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "nut"])
@@ -279,14 +279,14 @@ def decord() -> Iterator[SandboxedDecoder]:
 
 
 def assert_decord_is_right(decord: SandboxedDecoder, path: Path) -> None:
-    truth = truth_of(path)
+    reference = truth_of(path)
     result = decord.decode(Unit("u", "v", str(path)))
     assert isinstance(result, DecodedUnit), result
     assert result.attempts == 1
-    assert result.frame_count == len(truth.frames)
-    assert result.duration_s == pytest.approx(len(truth.frames) / codecs.RATE, abs=0.021)
-    for index, row in pairs(WHOLE[0].clip_indices(len(truth.frames)), result.clip_frames):
-        expected = truth.resized(index, *result.frames.shape[1:3])
+    assert result.frame_count == len(reference.frames)
+    assert result.duration_s == pytest.approx(len(reference.frames) / codecs.RATE, abs=0.021)
+    for index, row in pairs(WHOLE[0].clip_indices(len(reference.frames)), result.clip_frames):
+        expected = reference.resized(index, *result.frames.shape[1:3])
         assert np.array_equal(result.frames[row], expected), f"frame {index}"
 
 

@@ -46,8 +46,8 @@ def decoder() -> Any:
         yield sandbox
 
 
-def unit(path: Path, **stretch: float) -> Unit:
-    return Unit("unit", "video", str(path), **stretch)
+def unit(path: Path, **segment: float) -> Unit:
+    return Unit("unit", "video", str(path), **segment)
 
 
 def decoded(result: DecodedUnit | UnitFailure) -> DecodedUnit:
@@ -56,13 +56,13 @@ def decoded(result: DecodedUnit | UnitFailure) -> DecodedUnit:
 
 
 def assert_equal_to_sequential(result: DecodedUnit, path: Path) -> None:
-    truth = videos.sequential_frames(path)
-    clips = PROTOCOL.clip_indices(len(truth))
-    height, width = PROTOCOL.resized(*truth[0].shape[:2])
-    assert result.frame_count == len(truth)
+    reference = videos.sequential_frames(path)
+    clips = PROTOCOL.clip_indices(len(reference))
+    height, width = PROTOCOL.resized(*reference[0].shape[:2])
+    assert result.frame_count == len(reference)
     assert result.frames.shape == (len(np.unique(clips)), height, width, 3)
     for clip, row in zip(clips.ravel(), result.clip_frames.ravel(), strict=True):
-        expected = videos.resize(truth[clip], height, width)
+        expected = videos.resize(reference[clip], height, width)
         assert np.array_equal(result.frames[row], expected), f"frame {clip}"
 
 
@@ -123,16 +123,16 @@ def test_a_stretch_is_sampled_as_if_it_were_the_video(
 ) -> None:
     path = videos.write_video(tmp_path / "a.mp4", frames=600, options={"g": "30", "bf": "2"})
     result = decoded(decoder.decode(unit(path, start_s=10.0, end_s=15.0)))
-    truth = videos.sequential_frames(path)
+    reference = videos.sequential_frames(path)
     clips = 300 + PROTOCOL.clip_indices(150)
     height, width = result.frames.shape[1:3]
     for index, row in zip(clips.ravel(), result.clip_frames.ravel(), strict=True):
-        assert np.array_equal(result.frames[row], videos.resize(truth[index], height, width))
+        assert np.array_equal(result.frames[row], videos.resize(reference[index], height, width))
     assert result.frame_count == 600
     assert result.clip_times[0, 0] == pytest.approx(10.0)
 
 
-def test_neighbouring_stretches_share_no_frame(tmp_path: Path, decoder: SandboxedDecoder) -> None:
+def test_neighboring_stretches_share_no_frame(tmp_path: Path, decoder: SandboxedDecoder) -> None:
     path = videos.write_video(tmp_path / "a.mp4", frames=60)
     first = decoded(decoder.decode(unit(path, end_s=1.0)))
     second = decoded(decoder.decode(unit(path, start_s=1.0)))

@@ -118,12 +118,12 @@ def test_damage_in_the_middle_is_counted_and_the_rest_is_what_it_was(
     path = videos.damaged(whole, tmp_path / "damaged.mp4", start=0.5, stop=0.55)
     result = success(decoder, path)
     assert 0 < result.lost_frames < 60
-    truth = videos.sequential_frames(path)
-    assert result.frame_count == len(truth)
-    clips = PROTOCOL.clip_indices(len(truth))
+    reference = videos.sequential_frames(path)
+    assert result.frame_count == len(reference)
+    clips = PROTOCOL.clip_indices(len(reference))
     height, width = result.frames.shape[1:3]
     for index, row in zip(clips.ravel(), result.clip_frames.ravel(), strict=True):
-        assert np.array_equal(result.frames[row], videos.resize(truth[index], height, width))
+        assert np.array_equal(result.frames[row], videos.resize(reference[index], height, width))
 
 
 def test_a_video_that_is_mostly_damage_is_a_row_with_a_reason(
@@ -144,10 +144,10 @@ def test_a_size_that_changes_in_mid_stream_keeps_the_first_target(
     both.write_bytes(one.read_bytes() + two.read_bytes())
     result = success(decoder, both)
     assert result.frames.shape[1:3] == PROTOCOL.resized(96, 128)
-    truth = videos.sequential_frames(both)
-    assert {frame.shape for frame in truth} == {(96, 128, 3), (128, 144, 3)}
-    last = PROTOCOL.clip_indices(len(truth)).max()
-    expected = videos.resize(truth[last], *result.frames.shape[1:3])
+    reference = videos.sequential_frames(both)
+    assert {frame.shape for frame in reference} == {(96, 128, 3), (128, 144, 3)}
+    last = PROTOCOL.clip_indices(len(reference)).max()
+    expected = videos.resize(reference[last], *result.frames.shape[1:3])
     assert np.array_equal(result.frames[-1], expected)
 
 

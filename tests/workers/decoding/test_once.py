@@ -65,14 +65,14 @@ def test_a_small_video_is_opened_and_read_once_whatever_its_container(
 def test_a_damaged_video_is_decoded_afresh_after_its_plan_has_failed(tmp_path: Path) -> None:
     whole = videos.write_video(tmp_path / "whole.mp4", frames=120, options={"g": "20"})
     path = videos.damaged(whole, tmp_path / "damaged.mp4", start=0.5, stop=0.55)
-    truth = videos.sequential_frames(path)
+    reference = videos.sequential_frames(path)
     decoded, frames = decode(path)
     assert decoded.lost_frames > 0
-    assert decoded.frame_count == len(truth)
-    height, width = PROTOCOL.resized(*truth[0].shape[:2])
-    clips = PROTOCOL.clip_indices(len(truth))
+    assert decoded.frame_count == len(reference)
+    height, width = PROTOCOL.resized(*reference[0].shape[:2])
+    clips = PROTOCOL.clip_indices(len(reference))
     for index, row in zip(clips.ravel(), decoded.clip_frames.ravel(), strict=True):
-        assert np.array_equal(frames[row], videos.resize(truth[index], height, width))
+        assert np.array_equal(frames[row], videos.resize(reference[index], height, width))
 
 
 def test_units_of_all_sizes_in_turn_do_not_disturb_each_other(tmp_path: Path) -> None:
@@ -87,12 +87,14 @@ def test_units_of_all_sizes_in_turn_do_not_disturb_each_other(tmp_path: Path) ->
     for path, result in zip(paths, results, strict=True):
         assert isinstance(result, DecodedUnit)
         sizes.append(result.frames.nbytes)
-        truth = videos.sequential_frames(path)
-        height, width = large.resized(*truth[0].shape[:2])
+        reference = videos.sequential_frames(path)
+        height, width = large.resized(*reference[0].shape[:2])
         for index, row in zip(
-            large.clip_indices(len(truth)).ravel(), result.clip_frames.ravel(), strict=True
+            large.clip_indices(len(reference)).ravel(), result.clip_frames.ravel(), strict=True
         ):
-            assert np.array_equal(result.frames[row], videos.resize(truth[index], height, width))
+            assert np.array_equal(
+                result.frames[row], videos.resize(reference[index], height, width)
+            )
     assert max(sizes) > 64 << 20 > min(sizes), "both memory that is kept and memory that is not"
 
 

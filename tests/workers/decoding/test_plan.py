@@ -162,11 +162,11 @@ def test_one_stretch_of_a_long_video_is_decoded_without_what_lies_before(
             yield frame
 
     monkeypatch.setattr(planned, "_run_frames", counting)
-    stretch = Unit("unit", "video", str(path), start_s=20.0, end_s=22.0)
+    segment = Unit("unit", "video", str(path), start_s=20.0, end_s=22.0)
     with open_source(str(path)) as source:
         pyav.decode(
             source,
-            stretch,
+            segment,
             protocol("videomae-k400", size=56),
             DecodeLimits(),
             lambda shape: np.empty(shape, dtype=np.uint8),

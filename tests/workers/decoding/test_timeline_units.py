@@ -95,7 +95,7 @@ def assert_equal_to_sequential(
     decoder: SandboxedDecoder, path: Path, edges: list[float] | None = None
 ) -> list[DecodedUnit]:
     """All units together have every clip once, with the frames and times of a plain decode."""
-    truth = videos.sequential_frames(path)
+    reference = videos.sequential_frames(path)
     times, length_s = times_and_length(path)
     if edges is None:
         edges = [start or 0.0 for start, _ in unit_spans(length_s, PROTOCOL.unit_s)]
@@ -109,14 +109,14 @@ def assert_equal_to_sequential(
         for rows, (first_s, last_s) in zip(result.clip_frames, result.clip_times, strict=True):
             wanted = expected[clip]
             for row, index in zip(rows, wanted, strict=True):
-                frame = videos.resize(truth[index], height, width)
+                frame = videos.resize(reference[index], height, width)
                 assert np.array_equal(result.frames[row], frame), f"clip {clip}, frame {index}"
             assert (first_s, last_s) == pytest.approx((times[wanted[0]], times[wanted[-1]]))
             clip += 1
         assert result.clip_frames.max() == len(result.frames) - 1
         results.append(result)
     assert clip == len(expected)
-    assert sum(result.frame_count for result in results) == len(truth)
+    assert sum(result.frame_count for result in results) == len(reference)
     assert sum(result.duration_s for result in results) == pytest.approx(length_s)
     return results
 
@@ -248,7 +248,7 @@ def test_damage_costs_the_units_that_it_lies_in_and_changes_no_other(
         assert sum(count > 0 for count in lost) <= 2
 
 
-def test_a_unit_that_is_mostly_damage_is_a_row_with_a_reason_and_its_neighbours_are_not(
+def test_a_unit_that_is_mostly_damage_is_a_row_with_a_reason_and_its_neighbors_are_not(
     tmp_path: Path, decoder: SandboxedDecoder
 ) -> None:
     whole = videos.write_video(tmp_path / "a.mp4", frames=600, options={"g": "300"})
@@ -272,10 +272,10 @@ def test_joined_recordings_whose_clock_starts_anew_are_decoded_from_the_start(
     assert set(ways) == {"from_start"}
     last = decoder.decode(Unit("u", "v", str(both), 14.0, None))
     assert isinstance(last, DecodedUnit)
-    truth = videos.sequential_frames(both)
-    assert len(truth) == 540
+    reference = videos.sequential_frames(both)
+    assert len(reference) == 540
     height, width = last.frames.shape[1:3]
-    frame = videos.resize(truth[420], height, width)
+    frame = videos.resize(reference[420], height, width)
     assert np.array_equal(last.frames[last.clip_frames[0, 0]], frame)
 
 

@@ -129,7 +129,7 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> Ways:
     return taken
 
 
-def decode(path: Path, **stretch: float) -> tuple[dict[str, Any], np.ndarray]:
+def decode(path: Path, **segment: float) -> tuple[dict[str, Any], np.ndarray]:
     """What is reported of a video, and its frames."""
     rooms: list[np.ndarray] = []
 
@@ -138,22 +138,22 @@ def decode(path: Path, **stretch: float) -> tuple[dict[str, Any], np.ndarray]:
         return rooms[-1]
 
     with open_source(str(path)) as source:
-        unit = Unit("unit", "video", str(path), **stretch)
+        unit = Unit("unit", "video", str(path), **segment)
         report = pyav.decode(source, unit, PROTOCOL, DecodeLimits(), allocate).report()
     return report, rooms[-1]
 
 
 def assert_as_in_sequence(
-    path: Path, monkeypatch: pytest.MonkeyPatch, *, damaged: bool = False, **stretch: float
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, damaged: bool = False, **segment: float
 ) -> None:
     """Frames, times and counts are equal; of what was not decoded, damage may stay uncounted."""
-    report, frames = decode(path, **stretch)
+    report, frames = decode(path, **segment)
     with monkeypatch.context() as patch:
         patch.setattr(pyav, "_saves_much", lambda *args: False)
-        truth, true_frames = decode(path, **stretch)
-    if damaged and report["lost_frames"] < truth["lost_frames"]:
-        truth["lost_frames"] = report["lost_frames"]
-    assert report == truth
+        reference, true_frames = decode(path, **segment)
+    if damaged and report["lost_frames"] < reference["lost_frames"]:
+        reference["lost_frames"] = report["lost_frames"]
+    assert report == reference
     assert np.array_equal(frames, true_frames)
 
 

@@ -9,16 +9,16 @@ import torch
 import sta
 from tests.policies import views_needed
 from tests.workers.inference.late_stream import LateLane
-from workers.inference.adaptive import AdaptiveLabeller
-from workers.inference.early_exit import ViewPolicy, leads
-from workers.inference.labeler import Frames, IdMismatch, Labeller, LabellerConfig
+from workers.inference.adaptive import AdaptiveLabeler
+from workers.inference.early_exit import EarlyExit, leads
+from workers.inference.labeler import Frames, IdMismatch, Labeler, LabelerConfig
 from workers.sampling import protocol, view_order
 
 SIZE = 112
 VIEWS = (3, 3)
 BATCH = 4
 ORDER = view_order(VIEWS[0], range(VIEWS[1]))
-POLICY = ViewPolicy(0.8)
+POLICY = EarlyExit(0.8)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ UNITS = [unit(seed, width=112 + 20 * (seed % 3)) for seed in range(11)]
 
 
 def config(checkpoint):
-    return LabellerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=BATCH)
+    return LabelerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=BATCH)
 
 
 def recipe():
@@ -55,7 +55,7 @@ def recipe():
 
 
 def adaptive(checkpoint, policy=POLICY, *, lanes=None):
-    return AdaptiveLabeller(config(checkpoint), recipe(), policy, lanes=lanes)
+    return AdaptiveLabeler(config(checkpoint), recipe(), policy, lanes=lanes)
 
 
 def bits(looks):
@@ -67,8 +67,8 @@ def bits(looks):
 @pytest.fixture(scope="module")
 def everything(checkpoint):
     """Every view of every unit, by (clip, crop)."""
-    labelled = Labeller(config(checkpoint), recipe()).label(UNITS)
-    return [{(view.clip, view.crop): view for view in views} for views in labelled]
+    labeled = Labeler(config(checkpoint), recipe()).label(UNITS)
+    return [{(view.clip, view.crop): view for view in views} for views in labeled]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_as_many_views_are_looked_at_as_a_simulation_from_stored_probabilities_s
     assert len(set(counts)) > 2, "the units are to differ"
 
 
-def test_a_view_says_what_it_says_when_all_are_labelled(looked, everything):
+def test_a_view_says_what_it_says_when_all_are_labeled(looked, everything):
     for looks, views in zip(looked, everything, strict=True):
         for view in looks.views:
             same = views[view.clip, view.crop]
@@ -121,14 +121,14 @@ def test_a_late_device_changes_no_bit(checkpoint, looked, late):
 
 
 def test_a_policy_that_is_never_content_looks_at_every_view(checkpoint, everything):
-    made = adaptive(checkpoint, ViewPolicy(float("inf")))
+    made = adaptive(checkpoint, EarlyExit(float("inf")))
     looks = list(made.stream(UNITS[:3]))
     assert [len(each.views) for each in looks] == [9] * 3
     assert made.engine.launches == 7
 
 
 def test_a_policy_of_one_view_wastes_no_place_in_a_batch(checkpoint):
-    made = adaptive(checkpoint, ViewPolicy(float("inf"), most=1))
+    made = adaptive(checkpoint, EarlyExit(float("inf"), most=1))
     assert [len(each.views) for each in made.stream(UNITS[:8])] == [1] * 8
     assert made.engine.launches == 2
 
@@ -141,7 +141,7 @@ def test_units_are_begun_only_as_the_batches_need_them(checkpoint):
             taken.append(number)
             yield UNITS[number % len(UNITS)]
 
-    stream = adaptive(checkpoint, ViewPolicy(0.0)).stream(arriving())
+    stream = adaptive(checkpoint, EarlyExit(0.0)).stream(arriving())
     next(stream)
     assert len(taken) == BATCH
     stream.close()
@@ -172,7 +172,7 @@ def test_views_computed_on_speculation_are_thrown_away(checkpoint, looked):
     assert made.engine.launches <= -(-used // BATCH) + 3
 
 
-def test_a_stream_that_is_left_midway_leaves_the_labeller_as_it_was(checkpoint, looked):
+def test_a_stream_that_is_left_midway_leaves_the_labeler_as_it_was(checkpoint, looked):
     made = adaptive(checkpoint, lanes=(LateLane(), LateLane()))
     stream = made.stream(UNITS)
     next(stream)
@@ -198,7 +198,7 @@ def test_a_batch_that_returns_other_ids_is_refused(checkpoint, monkeypatch):
 def test_a_timeline_is_refused(checkpoint):
     timeline = protocol("videomae-k400", size=SIZE, every_s=1.0)
     with pytest.raises(ValueError, match="labels of their own"):
-        AdaptiveLabeller(config(checkpoint), timeline, ViewPolicy(1.0))
+        AdaptiveLabeler(config(checkpoint), timeline, EarlyExit(1.0))
 
 
 def test_no_units_give_no_labels(checkpoint):

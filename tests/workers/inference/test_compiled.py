@@ -13,8 +13,8 @@ import sta
 from workers.inference.batching import BatchInput
 from workers.inference.compiled import Step
 from workers.inference.forward import Forward, FullPrecisionLinear, mixed_precision
-from workers.inference.labeler import Frames, Labeller, LabellerConfig
-from workers.inference.pixels import MEAN, STD, CachedNormaliser, normalised
+from workers.inference.labeler import Frames, Labeler, LabelerConfig
+from workers.inference.pixels import MEAN, STD, CachedNormalizer, normalized
 from workers.inference.streams import HostLane
 from workers.sampling import protocol
 
@@ -107,13 +107,13 @@ def test_a_compiled_forward_pass_says_what_the_model_says(tmp_path, monkeypatch)
         torch.testing.assert_close(output, want)
 
 
-def test_without_a_compiler_a_labeller_says_so_in_one_line_and_labels(tmp_path, random_checkpoint):
+def test_without_a_compiler_a_labeler_says_so_in_one_line_and_labels(tmp_path, random_checkpoint):
     code = (
         "import sys; from workers.inference.labeler import *\n"
         "from workers.sampling import protocol\n"
         "p = protocol('videomae-k400', size=112, views=(1, 1))\n"
-        f"c = LabellerConfig({str(random_checkpoint)!r}, batch_size=1, compile=True)\n"
-        "print(Labeller(c, p).engine.step.compiled)"
+        f"c = LabelerConfig({str(random_checkpoint)!r}, batch_size=1, compile=True)\n"
+        "print(Labeler(c, p).engine.step.compiled)"
     )
     absent = str(tmp_path / "no-compiler")
     environment = os.environ | {"CXX": absent, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
@@ -140,19 +140,19 @@ SWIN_PROTOCOL = protocol("videoswin-k400", size=64, frames=4, views=(2, 3))
 
 
 def test_exact_windows_cannot_be_compiled(exact_swin):
-    config = LabellerConfig("tiny", pruning=exact_swin.pruning, compile=True)
+    config = LabelerConfig("tiny", pruning=exact_swin.pruning, compile=True)
     with pytest.raises(ValueError, match="window_attention='filled' can"):
-        Labeller(config, SWIN_PROTOCOL)
+        Labeler(config, SWIN_PROTOCOL)
 
 
-def test_exact_windows_are_labelled_each_view_with_its_own_cost(exact_swin):
+def test_exact_windows_are_labeled_each_view_with_its_own_cost(exact_swin):
     rng = np.random.default_rng(0)
     frames = Frames(
         "u",
         rng.integers(0, 256, (8, 64, 85, 3), dtype=np.uint8),
         np.arange(8, dtype=np.int32).reshape(2, 4),
     )
-    made = Labeller(LabellerConfig("tiny", batch_size=4), SWIN_PROTOCOL)
+    made = Labeler(LabelerConfig("tiny", batch_size=4), SWIN_PROTOCOL)
     (views,) = made.label([frames])
     kept = [
         torch.from_numpy(np.stack(masks)) for masks in zip(*(v.kept for v in views), strict=True)
@@ -163,13 +163,13 @@ def test_exact_windows_are_labelled_each_view_with_its_own_cost(exact_swin):
 
 def test_whether_to_compile_is_yes_no_or_none():
     with pytest.raises(ValueError, match="compile must be True, False or None; got 'max'"):
-        LabellerConfig("demo", compile="max")
+        LabelerConfig("demo", compile="max")
 
 
-def test_pixels_are_scaled_to_one_and_normalised_the_same_to_the_bit_either_way():
+def test_pixels_are_scaled_to_one_and_normalized_the_same_to_the_bit_either_way():
     clips = torch.arange(2 * 4 * 8 * 4 * 3).remainder(256).to(torch.uint8).view(2, 4, 8, 4, 3)
-    at_once = normalised(clips, torch.tensor(MEAN), torch.tensor(STD))
-    assert torch.equal(CachedNormaliser(clips)(), at_once)
+    at_once = normalized(clips, torch.tensor(MEAN), torch.tensor(STD))
+    assert torch.equal(CachedNormalizer(clips)(), at_once)
     by_hand = (clips[1, 2, 3, 1].double() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
     np.testing.assert_allclose(at_once[1, :, 2, 3, 1], by_hand, atol=1e-6)
 

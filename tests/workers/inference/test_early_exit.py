@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.policies import views_needed
-from workers.inference.early_exit import ViewPolicy, lead, leads, needed_lead
+from workers.inference.early_exit import EarlyExit, lead, leads, needed_margin
 from workers.sampling import view_order
 
 
@@ -23,10 +23,10 @@ def test_clips_are_spread_before_another_crop_is_looked_at():
 
 
 def test_the_lead_that_is_needed_falls_from_one_to_nothing():
-    needed = [needed_lead(seen, 15) for seen in range(1, 16)]
+    needed = [needed_margin(seen, 15) for seen in range(1, 16)]
     assert (needed[0], needed[-1]) == (1.0, 0.0)
     assert all(one > other for one, other in itertools.pairwise(needed))
-    assert needed_lead(1, 1) == 0.0
+    assert needed_margin(1, 1) == 0.0
 
 
 def test_leads_are_those_of_the_mean_so_far():
@@ -35,7 +35,7 @@ def test_leads_are_those_of_the_mean_so_far():
 
 
 def test_a_running_sum_has_the_leads_of_all_probabilities_together():
-    """A labeller sees one view at a time and must stop where a simulation stops."""
+    """A labeler sees one view at a time and must stop where a simulation stops."""
     rng = np.random.default_rng(0)
     views = rng.dirichlet(np.full(400, 0.05), 15).astype(np.float32)
     total, running = np.zeros(400), []
@@ -56,37 +56,37 @@ def test_a_single_class_leads_by_its_probability():
 
 
 def test_a_policy_stops_at_the_first_lead_that_is_enough():
-    policy = ViewPolicy(margin=1.0)
-    enough = [needed_lead(seen, 4) for seen in range(1, 5)]
+    policy = EarlyExit(margin=1.0)
+    enough = [needed_margin(seen, 4) for seen in range(1, 5)]
     assert views_needed(policy, np.array([1.0, 0, 0, 0])) == 1
     assert views_needed(policy, np.array([0.9, enough[1], 0, 0])) == 2
     assert views_needed(policy, np.zeros(4)) == 4
-    assert views_needed(ViewPolicy(1.0, most=3), np.zeros(4)) == 3
-    assert views_needed(ViewPolicy(math.inf), np.ones(4)) == 4
-    assert views_needed(ViewPolicy(0.0), np.zeros(4)) == 1
+    assert views_needed(EarlyExit(1.0, most=3), np.zeros(4)) == 3
+    assert views_needed(EarlyExit(math.inf), np.ones(4)) == 4
+    assert views_needed(EarlyExit(0.0), np.zeros(4)) == 1
 
 
 @pytest.mark.parametrize("settings", [{"margin": -1.0}, {"margin": math.nan}, {"most": 0}])
 def test_what_is_no_policy_is_refused(settings):
     with pytest.raises(ValueError, match="must be"):
-        ViewPolicy(**{"margin": 1.0} | settings)
+        EarlyExit(**{"margin": 1.0} | settings)
 
 
 def test_the_needed_lead_is_the_error_of_a_mean_over_views_drawn_without_replacement() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=15)
     drawn = np.array([rng.permutation(values)[:4].mean() for _ in range(20_000)])
-    assert drawn.std() == pytest.approx(values.std() * needed_lead(4, 15), rel=0.03)
+    assert drawn.std() == pytest.approx(values.std() * needed_margin(4, 15), rel=0.03)
 
 
 def test_many_leads_are_judged_as_each_by_itself() -> None:
     rng = np.random.default_rng(1)
     seen = rng.integers(1, 15 + 1, 500)
     found = rng.uniform(size=500)
-    for policy in (ViewPolicy(0.7), ViewPolicy(math.inf), ViewPolicy(1.3, most=6)):
-        together = policy.are_settled(found, seen=seen, views=15)
+    for policy in (EarlyExit(0.7), EarlyExit(math.inf), EarlyExit(1.3, most=6)):
+        together = policy.should_stop_each(found, seen=seen, views=15)
         alone = [
-            policy.is_settled(lead, seen=count, views=15)
+            policy.should_stop(lead, seen=count, views=15)
             for lead, count in zip(found.tolist(), seen.tolist(), strict=True)
         ]
         assert together.tolist() == alone
@@ -96,7 +96,7 @@ def test_many_leads_are_judged_as_each_by_itself() -> None:
 @pytest.mark.parametrize(("most", "looks"), [(None, 15), (4, 4)])
 def test_a_video_of_which_nothing_can_be_said_is_settled_by_its_last_look(most, looks) -> None:
     said = leads(np.full((15, 3), np.nan, np.float32))
-    assert views_needed(ViewPolicy(0.5, most), said) == looks
-    policy = ViewPolicy(0.5, most)
-    settled = policy.are_settled(said[:looks], seen=np.arange(1, looks + 1), views=15)
+    assert views_needed(EarlyExit(0.5, most), said) == looks
+    policy = EarlyExit(0.5, most)
+    settled = policy.should_stop_each(said[:looks], seen=np.arange(1, looks + 1), views=15)
     assert settled.tolist() == [False] * (looks - 1) + [True]

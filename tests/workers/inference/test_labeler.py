@@ -1,4 +1,4 @@
-"""The labeller: right pixels to the model, right labels to the units, whatever the batches."""
+"""The labeler: right pixels to the model, right labels to the units, whatever the batches."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ import sta
 from workers.inference.labeler import (
     Frames,
     IdMismatch,
-    Labeller,
-    LabellerConfig,
+    Labeler,
+    LabelerConfig,
     pack_mask,
     top_classes,
     unpack_mask,
@@ -39,13 +39,13 @@ def unit(name, seed, *, height=SIZE, width=149, frames=20, clips=2):
     )
 
 
-def labeller(checkpoint, *, batch_size=4, views=(2, 3), r=22):
-    config = LabellerConfig(checkpoint, pruning=sta.Pruning(r=r), batch_size=batch_size)
-    return Labeller(config, protocol("videomae-k400", size=SIZE, views=views))
+def labeler(checkpoint, *, batch_size=4, views=(2, 3), r=22):
+    config = LabelerConfig(checkpoint, pruning=sta.Pruning(r=r), batch_size=batch_size)
+    return Labeler(config, protocol("videomae-k400", size=SIZE, views=views))
 
 
 def by_hand(checkpoint, frames, clip, crop, r=22):
-    """One view, cropped and normalised as the recipe says, one at a time."""
+    """One view, cropped and normalized as the recipe says, one at a time."""
     recipe = protocol("videomae-k400", size=SIZE, views=(2, 3))
     pixels = frames.pixels[frames.clip_frames[clip]]
     top, left = recipe.crop_origins(*pixels.shape[1:3])[crop]
@@ -60,7 +60,7 @@ def by_hand(checkpoint, frames, clip, crop, r=22):
 @pytest.mark.parametrize("shape", [(SIZE, 149), (199, SIZE), (SIZE, SIZE)])
 def test_every_view_is_what_the_model_says_of_that_crop_of_that_clip(checkpoint, shape):
     frames = unit("u", 1, height=shape[0], width=shape[1])
-    views = labeller(checkpoint).label([frames])[0]
+    views = labeler(checkpoint).label([frames])[0]
     assert [(view.clip, view.crop) for view in views] == [(c, s) for c in (0, 1) for s in (0, 1, 2)]
     for view in views:
         probabilities, kept = by_hand(checkpoint, frames, view.clip, view.crop)
@@ -70,7 +70,7 @@ def test_every_view_is_what_the_model_says_of_that_crop_of_that_clip(checkpoint,
 
 def test_a_unit_has_the_same_bits_whatever_it_shares_its_batches_with(checkpoint):
     units = [unit(f"u{i}", i) for i in range(3)]
-    made = labeller(checkpoint, batch_size=4)
+    made = labeler(checkpoint, batch_size=4)
     together = made.label(units)
     for alone, shared in zip((made.label([u])[0] for u in units), together, strict=True):
         for x, y in zip(alone, shared, strict=True):
@@ -81,8 +81,8 @@ def test_a_unit_has_the_same_bits_whatever_it_shares_its_batches_with(checkpoint
 @pytest.mark.parametrize("batch_size", [1, 3, 16, 100])
 def test_every_view_comes_back_in_its_place_for_any_batch_size(checkpoint, batch_size):
     units = [unit(f"u{i}", i) for i in range(3)]
-    want = labeller(checkpoint, batch_size=6).label(units)
-    got = labeller(checkpoint, batch_size=batch_size).label(units)
+    want = labeler(checkpoint, batch_size=6).label(units)
+    got = labeler(checkpoint, batch_size=batch_size).label(units)
     for a, b in zip(want, got, strict=True):
         for x, y in zip(a, b, strict=True):
             assert (x.clip, x.crop) == (y.clip, y.crop)
@@ -92,7 +92,7 @@ def test_every_view_comes_back_in_its_place_for_any_batch_size(checkpoint, batch
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_units_of_any_number_of_clips_get_a_label_for_each_view(checkpoint, batch_size):
     units = [unit(f"u{clips}", clips, clips=clips) for clips in (1, 7, 2, 16)]
-    made = labeller(checkpoint, batch_size=batch_size, views=(16, 3))
+    made = labeler(checkpoint, batch_size=batch_size, views=(16, 3))
     labels = made.label(units)
     for frames, views in zip(units, labels, strict=True):
         clips = range(len(frames.clip_frames))
@@ -103,7 +103,7 @@ def test_units_of_any_number_of_clips_get_a_label_for_each_view(checkpoint, batc
 
 def test_two_runs_agree_bit_for_bit(checkpoint):
     units = [unit(f"u{i}", i) for i in range(2)]
-    first, second = (labeller(checkpoint).label(units) for _ in range(2))
+    first, second = (labeler(checkpoint).label(units) for _ in range(2))
     for a, b in zip(first, second, strict=True):
         for x, y in zip(a, b, strict=True):
             assert x.probabilities.tobytes() == y.probabilities.tobytes()
@@ -111,7 +111,7 @@ def test_two_runs_agree_bit_for_bit(checkpoint):
 
 
 def test_kept_tokens_are_those_that_the_flops_are_counted_for(checkpoint):
-    made = labeller(checkpoint)
+    made = labeler(checkpoint)
     kept = [sorted({int(view.kept[s].sum()) for view in made.label([unit("u", 0)])[0]})
             for s in range(3)]  # fmt: skip
     assert kept == [[stage.groups * stage.kept] for stage in made.model.stages]
@@ -120,11 +120,11 @@ def test_kept_tokens_are_those_that_the_flops_are_counted_for(checkpoint):
 
 
 def test_no_units_give_no_labels(checkpoint):
-    assert labeller(checkpoint).label([]) == []
+    assert labeler(checkpoint).label([]) == []
 
 
 def test_a_batch_that_returns_other_ids_is_refused(checkpoint, monkeypatch):
-    made = labeller(checkpoint, batch_size=4)
+    made = labeler(checkpoint, batch_size=4)
     step = made.engine.step
 
     def swapped():
@@ -137,7 +137,7 @@ def test_a_batch_that_returns_other_ids_is_refused(checkpoint, monkeypatch):
 
 
 def test_a_batch_that_returns_the_scores_of_another_is_refused(checkpoint, monkeypatch):
-    made = labeller(checkpoint, batch_size=6)
+    made = labeler(checkpoint, batch_size=6)
     stale = tuple(output.clone() for output in made.engine.step())
     made.label([unit("u", 0)])
     monkeypatch.setattr(made.engine, "step", lambda: stale)
@@ -146,7 +146,7 @@ def test_a_batch_that_returns_the_scores_of_another_is_refused(checkpoint, monke
 
 
 def test_a_padded_view_that_returns_an_id_is_refused(checkpoint, monkeypatch):
-    made = labeller(checkpoint, batch_size=8)
+    made = labeler(checkpoint, batch_size=8)
     step = made.engine.step
 
     def numbered():
@@ -159,7 +159,7 @@ def test_a_padded_view_that_returns_an_id_is_refused(checkpoint, monkeypatch):
 
 
 def test_a_model_that_loses_tokens_without_saying_so_is_refused(checkpoint, monkeypatch):
-    made = labeller(checkpoint)
+    made = labeler(checkpoint)
     forward = made.model.forward
 
     def wrong(clips):
@@ -173,19 +173,19 @@ def test_a_model_that_loses_tokens_without_saying_so_is_refused(checkpoint, monk
 
 def test_a_protocol_that_does_not_fit_the_model_is_refused(checkpoint):
     with pytest.raises(ValueError, match="16 frames of 224 pixels and vit_demo takes 16 of 112"):
-        Labeller(LabellerConfig(checkpoint), protocol("videomae-k400", size=224))
+        Labeler(LabelerConfig(checkpoint), protocol("videomae-k400", size=224))
 
 
 def test_other_weights_than_the_run_began_with_are_refused(checkpoint):
-    config = LabellerConfig(checkpoint, fingerprint="sha256:other")
+    config = LabelerConfig(checkpoint, fingerprint="sha256:other")
     with pytest.raises(ValueError, match="was sha256:other where the run began"):
-        Labeller(config, protocol("videomae-k400", size=SIZE))
+        Labeler(config, protocol("videomae-k400", size=SIZE))
 
 
 @pytest.mark.parametrize("field", ["batch_size", "threads"])
 def test_counts_below_one_are_refused(field):
     with pytest.raises(ValueError, match=f"{field} must be 1 or more; got 0"):
-        LabellerConfig("demo", **{field: 0})
+        LabelerConfig("demo", **{field: 0})
 
 
 def test_top_classes_are_best_first_and_ties_go_to_the_lower_index():

@@ -12,7 +12,7 @@ import torch
 
 import sta
 from tests.workers.inference.late_stream import LateLane
-from workers.inference.labeler import Frames, IdMismatch, Labeller, LabellerConfig
+from workers.inference.labeler import Frames, IdMismatch, Labeler, LabelerConfig
 from workers.inference.loading import StagedLoader
 from workers.sampling import protocol
 
@@ -36,23 +36,23 @@ def mixed_units():
     ]
 
 
-def labeller(checkpoint, lanes=None, *, batch_size=4, views=(9, 1)):
+def labeler(checkpoint, lanes=None, *, batch_size=4, views=(9, 1)):
     torch.manual_seed(0)
-    config = LabellerConfig(str(checkpoint), pruning=sta.Pruning(r=22), batch_size=batch_size)
-    return Labeller(config, protocol("videomae-k400", size=SIZE, views=views), lanes=lanes)
+    config = LabelerConfig(str(checkpoint), pruning=sta.Pruning(r=22), batch_size=batch_size)
+    return Labeler(config, protocol("videomae-k400", size=SIZE, views=views), lanes=lanes)
 
 
-def bits(labelled):
+def bits(labeled):
     return [
         (view.clip, view.crop, view.probabilities.tobytes(), [m.tobytes() for m in view.kept])
-        for views in labelled
+        for views in labeled
         for view in views
     ]
 
 
 @pytest.fixture(scope="module")
 def expected(random_checkpoint):
-    return bits(labeller(random_checkpoint).label(mixed_units()))
+    return bits(labeler(random_checkpoint).label(mixed_units()))
 
 
 @pytest.mark.parametrize("late", ["model", "transfers", "both"])
@@ -60,7 +60,7 @@ def test_a_late_device_changes_no_bit(random_checkpoint, expected, late):
     """Batches of 4 and units of 1 to 9 clips, so both share and are cut; frames outgrow memory."""
     model = LateLane(0.02 if late != "transfers" else 0)
     transfers = LateLane(0.02 if late != "model" else 0)
-    made = labeller(random_checkpoint, (model, transfers))
+    made = labeler(random_checkpoint, (model, transfers))
     assert bits(made.label(mixed_units())) == expected
     assert bits(made.label(mixed_units())) == expected
 
@@ -76,7 +76,7 @@ def test_the_next_batch_is_launched_before_the_results_of_one_are_asked_for(rand
             super().run(work)
 
     diary = Diary()
-    made = labeller(random_checkpoint, (diary, LateLane(0)), views=(1, 1))
+    made = labeler(random_checkpoint, (diary, LateLane(0)), views=(1, 1))
     seen = [diary.lines.count("Readback") for _ in made.stream([unit("u", clips=1)] * 12)]
     assert seen == [2] * 4 + [3] * 8
 
@@ -89,13 +89,13 @@ def test_views_are_handed_over_while_later_ones_are_still_to_come(random_checkpo
             taken.append(number)
             yield unit("u", clips=1)
 
-    stream = labeller(random_checkpoint, views=(1, 1)).stream(arriving())
+    stream = labeler(random_checkpoint, views=(1, 1)).stream(arriving())
     next(stream)
     assert len(taken) == 8
 
 
-def test_a_stream_that_is_left_midway_leaves_the_labeller_as_it_was(random_checkpoint, expected):
-    made = labeller(random_checkpoint, (LateLane(), LateLane()))
+def test_a_stream_that_is_left_midway_leaves_the_labeler_as_it_was(random_checkpoint, expected):
+    made = labeler(random_checkpoint, (LateLane(), LateLane()))
     stream = made.stream(mixed_units())
     next(stream)
     with pytest.raises(RuntimeError, match="one stream of units at a time"):
@@ -105,17 +105,17 @@ def test_a_stream_that_is_left_midway_leaves_the_labeller_as_it_was(random_check
 
 
 @pytest.mark.parametrize("staged", [True, False])
-def test_nothing_of_a_unit_is_held_once_it_is_labelled(random_checkpoint, staged):
+def test_nothing_of_a_unit_is_held_once_it_is_labeled(random_checkpoint, staged):
     """Frames lie in the object store, which cannot free what somebody still looks at."""
     lanes = (LateLane(), LateLane()) if staged else None
-    made = labeller(random_checkpoint, lanes, batch_size=3)
+    made = labeler(random_checkpoint, lanes, batch_size=3)
     units = [unit(str(number)) for number in range(3)]
     held = [weakref.ref(frames.pixels) for frames in units]
-    labelled = made.label(units)
+    labeled = made.label(units)
     del units
     gc.collect()
     assert [ref() for ref in held] == [None] * 3
-    assert len(labelled) == 3
+    assert len(labeled) == 3
 
 
 @pytest.mark.parametrize("staged", [True, False])
@@ -125,12 +125,12 @@ def test_pixels_that_cannot_be_written_are_read_without_a_warning(
     frames = unit("u")
     before = frames.pixels.copy()
     lanes = (LateLane(), LateLane()) if staged else None
-    labeller(random_checkpoint, lanes).label([frames])
+    labeler(random_checkpoint, lanes).label([frames])
     assert np.array_equal(frames.pixels, before)
     assert not [w for w in recwarn if "writ" in str(w.message)]
 
 
-def test_the_device_holds_the_frames_of_a_few_units_however_many_are_labelled():
+def test_the_device_holds_the_frames_of_a_few_units_however_many_are_labeled():
     transfers = LateLane(0)
     allocated = []
     allocate = transfers.empty
@@ -167,13 +167,13 @@ def test_a_transfer_that_brings_other_pixels_is_found_out(random_checkpoint):
             return mark
 
     # The host does not wait for transfers, and writes over pixels that are still to be read.
-    made = labeller(random_checkpoint, (LateLane(0), Impatient(0.05)), views=(1, 1))
+    made = labeler(random_checkpoint, (LateLane(0), Impatient(0.05)), views=(1, 1))
     with pytest.raises(IdMismatch, match="went in and views"):
         made.label([unit(str(number), clips=1, seed=number) for number in range(12)])
 
 
 def test_an_error_on_the_device_reaches_the_caller(random_checkpoint, monkeypatch):
-    made = labeller(random_checkpoint, (LateLane(0), LateLane(0)))
+    made = labeler(random_checkpoint, (LateLane(0), LateLane(0)))
 
     def broken(clips):
         raise RuntimeError("no such kernel")

@@ -284,13 +284,13 @@ def test_what_is_no_file_is_told_apart(tmp_path: Path) -> None:
 def test_stretches_of_one_recording_are_fetched_once(storage: Storage, tmp_path: Path) -> None:
     path = videos.write_video(tmp_path / "a.mp4", frames=90)
     storage.objects["/bucket/a.mp4"] = storage.objects["/bucket/b.mp4"] = path.read_bytes()
-    stretches = [
+    segments = [
         Unit(f"{name}{start}", name, f"s3://bucket/{name}.mp4", start, start + 1.0)
         for name in "ab"
         for start in (0.0, 1.0, 2.0)
     ]
     with SandboxedDecoder(protocol("videomae-k400", size=56)) as sandbox:
-        results = [sandbox.decode(stretch) for stretch in stretches]
+        results = [sandbox.decode(segment) for segment in segments]
     assert all(isinstance(result, DecodedUnit) for result in results)
     assert len(storage.ranges) == 2
     assert sum(result.bytes_read for result in results) == 2 * path.stat().st_size

@@ -48,12 +48,12 @@ def test_both_ways_are_compared_and_the_report_says_under_what_conditions(
 
 
 def row(unit, **changes):
-    view = {"clip": 0, "gpu_ms": 1.0, "score": 0.5}
+    view = {"clip": 0, "device_ms": 1.0, "score": 0.5}
     return {
         "unit_id": unit,
         "decode_ms": 1.0,
-        "labelled_at": None,
-        "gpu_ms": 1.0,
+        "labeled_at": None,
+        "device_ms": 1.0,
         "label": "a",
         "views": [view],
     } | changes
@@ -61,11 +61,11 @@ def row(unit, **changes):
 
 def test_times_may_differ_and_nothing_else():
     plain = pa.Table.from_pylist([row("a"), row("b")])
-    later = [{"clip": 0, "gpu_ms": 9.0, "score": 0.5}]
+    later = [{"clip": 0, "device_ms": 9.0, "score": 0.5}]
     _check_same(plain, pa.Table.from_pylist([row("b", decode_ms=7.0), row("a", views=later)]))
     for other in (
         [row("a"), row("b", label="c")],
-        [row("a"), row("b", views=[{"clip": 0, "gpu_ms": 1.0, "score": 0.25}])],
+        [row("a"), row("b", views=[{"clip": 0, "device_ms": 1.0, "score": 0.25}])],
         [row("a")],
         [row("a"), row("b"), row("b")],
     ):

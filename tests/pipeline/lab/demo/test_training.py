@@ -51,7 +51,7 @@ def way_of(clip: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def bright_examples() -> list[Example]:
-    """Two videos that differ in brightness, labelled with the first two kinds' circles."""
+    """Two videos that differ in brightness, labeled with the first two kinds' circles."""
     dark, bright = LABELS.index("ball circles"), LABELS.index("box circles")
     rng = np.random.default_rng(0)
     shape = (20, SIZE, SIZE + 30, 3)
@@ -100,10 +100,10 @@ def test_a_batch_is_what_the_seed_says() -> None:
     assert torch.equal(first.labels, again.labels)
 
 
-def test_normalisation_is_imagenets() -> None:
+def test_normalization_is_imagenets() -> None:
     white = plain_batch(np.full((1, FRAMES, SIZE, SIZE, 3), 255, np.uint8), 0)
     expected = (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
-    assert torch.allclose(white.normalised(white.clips)[0, 0, 0, 0], expected)
+    assert torch.allclose(white.normalized(white.clips)[0, 0, 0, 0], expected)
 
 
 def test_busy_tokens_that_are_all_tokens_give_the_whole_model(batch: Batch) -> None:

@@ -1,4 +1,4 @@
-"""From trials on disk to a policy, its report and its words."""
+"""From sweep on disk to a policy, its report and its words."""
 
 import html
 import re
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sta
-from pipeline.early_exit import PolicyFile
+from pipeline.early_exit import EarlyExitFile
 from pipeline.early_exit.calibrate import calibrate
 from pipeline.early_exit.fitting import Promise
 from pipeline.early_exit.sample import read_sample
@@ -16,7 +16,7 @@ from pipeline.reports.early_exit.methodology import summary
 from pipeline.reports.early_exit.page import page
 from pipeline.storage.location import Location
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
-from tests.trial_runs import said, write_trials
+from tests.sweep_runs import said, write_sweep
 
 PROMISE = Promise(0.98, 0.95)
 RS = (16, 22)
@@ -26,9 +26,9 @@ VIDEOS = 500
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     variants = {f"r-{r}": (sta.Pruning(r=r), said(VIDEOS, noise=1.2 + r / 40)[0]) for r in RS}
-    truths = said(VIDEOS)[1]
-    folder = tmp_path_factory.mktemp("trials")
-    return write_trials(folder, variants, truths=truths, failed=3)
+    ground_truths = said(VIDEOS)[1]
+    folder = tmp_path_factory.mktemp("sweep")
+    return write_sweep(folder, variants, ground_truths=ground_truths, failed=3)
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +46,12 @@ def test_the_policy_is_bound_to_what_was_tried_and_fits_such_a_run_alone(run, fo
     identity = run.load()["identity"]
     place = Location.of(str(tmp_path / "policy.json"))
     found.policy.write(place)
-    read = PolicyFile.read(place)
+    read = EarlyExitFile.read(place)
     assert read == found.policy
-    labelling = {name: identity[name] for name in ("model", "labels", "protocol")}
-    read.check_fits(labelling | {"pruning": identity["variants"]["r-16"]}, "policy.json")
+    labeling = {name: identity[name] for name in ("model", "labels", "protocol")}
+    read.check_fits(labeling | {"pruning": identity["variants"]["r-16"]}, "policy.json")
     with pytest.raises(UsageError, match="pruning.r: 16 in the policy file, 22 now"):
-        read.check_fits(labelling | {"pruning": identity["variants"]["r-22"]}, "policy.json")
+        read.check_fits(labeling | {"pruning": identity["variants"]["r-22"]}, "policy.json")
 
 
 def test_the_promise_is_met_on_all_videos_of_the_sample(found):
@@ -70,13 +70,13 @@ def test_a_sample_is_in_the_order_of_its_ids_and_halved_by_its_videos_names(run)
     number = int(sample.video_ids[7].split()[1])
     mine = said(VIDEOS, noise=1.2 + 16 / 40)[0][number]
     assert sample.looks.labels[7, -1] == mine.mean(axis=0, dtype=np.float64).argmax()
-    assert sample.truths[7] == said(VIDEOS)[1][number]
+    assert sample.ground_truths[7] == said(VIDEOS)[1][number]
     assert 0.4 < sample.fitting_half.mean() < 0.6
 
 
 def test_accuracy_is_told_of_the_videos_that_have_a_truth(run, found):
     sample = read_sample(run, "r-16")
-    by_all = (sample.looks.labels[:, -1] == sample.truths).mean()
+    by_all = (sample.looks.labels[:, -1] == sample.ground_truths).mean()
     assert found.accuracy.all_views.value == pytest.approx(by_all)
     assert found.accuracy.difference.value == pytest.approx(
         found.accuracy.policy.value - found.accuracy.all_views.value
@@ -84,7 +84,7 @@ def test_accuracy_is_told_of_the_videos_that_have_a_truth(run, found):
 
 
 def test_without_truths_no_accuracy_is_told(tmp_path):
-    bare = write_trials(tmp_path, {"r-16": (sta.Pruning(r=16), said(200)[0])})
+    bare = write_sweep(tmp_path, {"r-16": (sta.Pruning(r=16), said(200)[0])})
     found = calibrate(bare, "r-16", PROMISE)
     assert found.accuracy is None
     assert "Accuracy" not in summary(found)
@@ -92,7 +92,7 @@ def test_without_truths_no_accuracy_is_told(tmp_path):
 
 
 def test_halves_too_small_for_the_promise_are_said_to_prove_nothing(tmp_path):
-    run = write_trials(tmp_path, {"r-16": (sta.Pruning(r=16), said(200, hard=0.0)[0])})
+    run = write_sweep(tmp_path, {"r-16": (sta.Pruning(r=16), said(200, hard=0.0)[0])})
     found = calibrate(run, "r-16", PROMISE)
     assert found.held_out is None
     assert summary(found).count("not shown: a half of 200 videos is fewer than the 149") == 2
@@ -100,10 +100,10 @@ def test_halves_too_small_for_the_promise_are_said_to_prove_nothing(tmp_path):
 
 
 def test_too_few_videos_and_a_single_view_are_refused(tmp_path):
-    few = write_trials(tmp_path / "few", {"r-16": (sta.Pruning(r=16), said(100)[0])})
+    few = write_sweep(tmp_path / "few", {"r-16": (sta.Pruning(r=16), said(100)[0])})
     with pytest.raises(UsageError, match="takes 149 videos at least, and 100 of the sample"):
         calibrate(few, "r-16", PROMISE)
-    once = write_trials(
+    once = write_sweep(
         tmp_path / "once", {"r-16": (sta.Pruning(r=16), said(200, views=1)[0])}, views=(1, 1)
     )
     with pytest.raises(UsageError, match="no view to leave out"):
@@ -111,9 +111,9 @@ def test_too_few_videos_and_a_single_view_are_refused(tmp_path):
 
 
 def test_where_every_video_failed_there_is_nothing_to_fit_on(tmp_path):
-    nothing = write_trials(tmp_path, {"r-16": (sta.Pruning(r=16), said(0)[0])}, failed=5)
+    nothing = write_sweep(tmp_path, {"r-16": (sta.Pruning(r=16), said(0)[0])}, failed=5)
     with pytest.raises(
-        UsageError, match="149 videos at least, and 0 of the sample were labelled .5 failed"
+        UsageError, match="149 videos at least, and 0 of the sample were labeled .5 failed"
     ):
         calibrate(nothing, "r-16", PROMISE)
 

@@ -14,7 +14,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.statistics import Estimate
 from pipeline.storage.location import Location
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
-from tests.pipeline.synthetic_trials import LABELS, probabilities, write_trials
+from tests.pipeline.synthetic_sweep import LABELS, probabilities, write_sweep
 
 VIDEOS = 120
 # Shares of videos that are right; the same videos for equal shares.
@@ -26,12 +26,14 @@ def found(tmp_path_factory):
     variants = all_variants("vit_demo", seeds=2, classes=len(LABELS))
     said, prunings = {}, {}
     for variant in variants:
-        for name, pruning in variant.trials().items():
+        for name, pruning in variant.sweep().items():
             share = 0.6 if pruning.score == "random" else SHARES.get(variant.name, 0.8)
             right = np.arange(VIDEOS) < VIDEOS * share
             said[name], prunings[name] = probabilities(right), pruning
-    truths = ["cat"] * (VIDEOS - 2) + [None, "<yak>"]
-    run = write_trials(tmp_path_factory.mktemp("e") / "trials", said, prunings, truths, failed=3)
+    ground_truths = ["cat"] * (VIDEOS - 2) + [None, "<yak>"]
+    run = write_sweep(
+        tmp_path_factory.mktemp("e") / "sweep", said, prunings, ground_truths, failed=3
+    )
     return find(run, variants)
 
 
@@ -42,7 +44,7 @@ def page(found, tmp_path_factory):
     return folder / "evaluation.html"
 
 
-def test_the_figures_are_those_of_the_trials(found):
+def test_the_figures_are_those_of_the_sweep(found):
     assert found.outcomes.videos == VIDEOS - 2
     assert found.default.top1.value == 96 / 118
     assert found.of("unpruned").top1.value == 108 / 118
@@ -60,7 +62,7 @@ def test_the_json_holds_every_variant_with_its_prunings_and_intervals(found, pag
     low, value, high = (by_name["random"]["difference"][key] for key in ("low", "value", "high"))
     assert low < value < high < 0
     assert by_name["sta"]["difference"] is None
-    assert (content["failed"], content["unlabelled"]) == (3, 1)
+    assert (content["failed"], content["unlabeled"]) == (3, 1)
     assert content["unknown_labels"] == {"<yak>": 1}
     verdicts = {table["key"]: table["verdict"] for table in content["tables"]}
     assert verdicts["figure5"] == "as in the paper"
@@ -84,18 +86,18 @@ def test_differences_in_points_have_signs_and_a_zero_has_none_but_plus():
     assert points(Estimate(-0.0, -0.0004, 0.0, 9)) == "+0.0 (+0.0 to +0.0)"
 
 
-def test_trials_that_are_not_there_are_told(tmp_path):
+def test_sweep_that_are_not_there_are_told(tmp_path):
     run = RunDirectory(Location.of(str(tmp_path)))
     run.save({"identity": {}})
-    with pytest.raises(UsageError, match="no trials in"):
+    with pytest.raises(UsageError, match="no sweep in"):
         find(run, all_variants("vit_demo"))
 
 
-def test_trials_without_a_video_to_judge_by_say_why(tmp_path):
+def test_sweep_without_a_video_to_judge_by_say_why(tmp_path):
     variants = [each for each in all_variants("vit_demo") if each.name in ("unpruned", "sta")]
     said = {each.name: probabilities([True, True]) for each in variants}
     prunings = {each.name: each.prunings[0] for each in variants}
-    run = write_trials(tmp_path / "trials", said, prunings, [None, "yak"], failed=4)
+    run = write_sweep(tmp_path / "sweep", said, prunings, [None, "yak"], failed=4)
     with pytest.raises(RunError, match="4 videos could not be read, 1 have no label, 1 one that"):
         find(run, variants)
 

@@ -1,4 +1,4 @@
-"""The arithmetic of accuracies and of differences, on made-up trials."""
+"""The arithmetic of accuracies and of differences, on made-up sweep."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import pytest
 import sta
 from pipeline.lab.evaluation.scores import accuracy, difference, judge, outcomes
 from pipeline.lab.evaluation.variants import Variant
-from pipeline.labeling.sweep import Trials
-from tests.pipeline.synthetic_trials import LABELS, probabilities
+from pipeline.labeling.sweep import Sweep
+from tests.pipeline.synthetic_sweep import LABELS, probabilities
 
 DENSE = Variant("unpruned", "", (sta.Pruning(),))
 RANDOM = Variant(
@@ -15,16 +15,16 @@ RANDOM = Variant(
 )
 
 
-def chunk(truths, said, *, failed=0):
-    count = len(truths)
+def chunk(ground_truths, said, *, failed=0):
+    count = len(ground_truths)
     names = list(said)
-    return Trials(
+    return Sweep(
         unit_ids=[str(n) for n in range(count)],
         video_ids=[str(n) for n in range(count)],
-        truths=truths,
+        ground_truths=ground_truths,
         probabilities=said,
         flops=dict.fromkeys(names, np.full(count, 200, np.int64)),
-        gpu_ms={name: np.arange(count) * 4.0 for name in names},
+        device_ms={name: np.arange(count) * 4.0 for name in names},
         failed=failed,
     )
 
@@ -66,12 +66,12 @@ def test_seeds_count_by_the_share_that_was_right():
 
 
 def test_chunks_add_up_and_what_cannot_be_judged_is_counted_and_left_out():
-    said = {"unpruned": probabilities([1, 1, 1, 0], truths=[0, 1, 0, 2])}
+    said = {"unpruned": probabilities([1, 1, 1, 0], ground_truths=[0, 1, 0, 2])}
     first = chunk(["cat", "dog", None, "emu"], said, failed=2)
     second = chunk(["yak", "cat"], {"unpruned": probabilities([1, 0])}, failed=1)
     found = outcomes([first, second], [DENSE], LABELS)
     assert found.by_variant["unpruned"].top1.tolist() == [1, 1, 0, 0]
-    assert (found.videos, found.failed, found.unlabelled) == (4, 3, 1)
+    assert (found.videos, found.failed, found.unlabeled) == (4, 3, 1)
     assert found.unknown == {"yak": 1}
 
 

@@ -44,12 +44,12 @@ def test_every_comparison_of_the_paper_has_its_variants_and_differs_in_one_switc
                 assert len(changed) == (name != comparison.base), (name, changed)
 
 
-def test_names_of_trials_are_unique_and_every_pruning_fits_the_model():
+def test_names_of_sweep_are_unique_and_every_pruning_fits_the_model():
     for architecture in ("vit_demo", "vit_small", "videoswin_tiny"):
-        trials = [item for each in all_variants(architecture) for item in each.trials().items()]
-        names = [name for name, _ in trials]
+        sweep = [item for each in all_variants(architecture) for item in each.sweep().items()]
+        names = [name for name, _ in sweep]
         assert len(set(names)) == len(names)
-        for _, pruning in trials:
+        for _, pruning in sweep:
             sta.ARCHITECTURES[architecture].stages(pruning)
 
 
@@ -57,8 +57,8 @@ def test_chance_is_tried_with_every_seed_and_nothing_else_is():
     by_name = {each.name: each for each in all_variants("vit_demo", seeds=4)}
     for name in ("random", "first-random", "first-grid"):
         assert [pruning.seed for pruning in by_name[name].prunings] == [0, 1, 2, 3]
-        assert list(by_name[name].trials()) == [f"{name}-{seed}" for seed in range(4)]
-    assert list(by_name["order-FFF"].trials()) == ["order-FFF"]
+        assert list(by_name[name].sweep()) == [f"{name}-{seed}" for seed in range(4)]
+    assert list(by_name["order-FFF"].sweep()) == ["order-FFF"]
 
 
 def test_random_tokens_are_tried_at_every_r_of_the_curve_of_sta():

@@ -34,11 +34,11 @@ def test_a_start_that_was_killed_before_its_first_row_counts_nothing(tmp_path):
     assert held.wall_s == 45
 
 
-def test_device_time_on_different_labellers_is_weighted_by_what_each_did(tmp_path):
-    held, labellers = started(tmp_path, start(0, 30.5), start(30.6, 50, **ON_GPU))
-    # 30 of 40 rows of about equal device time were labelled on cores.
-    assert labellers.cpus == pytest.approx(0.75, abs=0.01)
-    assert labellers.cpus + labellers.gpus == pytest.approx(1.0)
+def test_device_time_on_different_labelers_is_weighted_by_what_each_did(tmp_path):
+    held, labelers = started(tmp_path, start(0, 30.5), start(30.6, 50, **ON_GPU))
+    # 30 of 40 rows of about equal device time were labeled on cores.
+    assert labelers.cpus == pytest.approx(0.75, abs=0.01)
+    assert labelers.cpus + labelers.gpus == pytest.approx(1.0)
     assert held.gpu_s == pytest.approx(2 * 19.4)
 
 
@@ -80,7 +80,7 @@ def test_recordings_that_were_cut_differently_are_compared_by_cost_alone(tmp_pat
         make_timeline(tmp_path / "pruned", Made(r=22), count=3),
     ]
     found = compare(runs)
-    # The last stretch of three is open, and the third of five is not.
+    # The last segment of three is open, and the third of five is not.
     assert found.runs[1].agreement.units == 8
     assert found.runs[1].rows.shared.videos == 4
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.reports.cost import labels, units
 from pipeline.reports.cost.compare import compare
-from pipeline.reports.cost.labels import paired_difference, shadow_agreement
+from pipeline.reports.cost.labels import paired_difference, unpruned_agreement
 from pipeline.reports.cost.runs import open_runs
 from pipeline.run.run_tables import exact_sum
 from tests.pipeline.synthetic_runs import Made, make_run, make_timeline, unit, write_run
@@ -58,19 +58,19 @@ def test_what_differs_most_comes_first_other_labels_before_others(tmp_path):
     first = differing[0]
     assert first.label != first.reference_label
     assert first.divergence > 0
-    assert first.truth is not None
+    assert first.ground_truth is not None
 
 
 def test_the_shadow_sample_agrees_with_the_unpruned_run_of_the_same_videos(tmp_path):
     runs = [make_run(tmp_path / "dense", Made()), make_run(tmp_path / "pruned", BLURRED)]
     dense, pruned = open_runs(runs)
-    assert shadow_agreement(dense) is None
-    shadow, every = shadow_agreement(pruned), paired(runs)
+    assert unpruned_agreement(dense) is None
+    shadow, every = unpruned_agreement(pruned), paired(runs)
     assert 0 < shadow.units < every.units
     assert 0 < shadow.divergence.value < 1
     blurless = make_run(tmp_path / "same", dataclasses.replace(BLURRED, blur=0.0))
     (same, _) = open_runs([blurless, runs[0]])
-    assert shadow_agreement(same).divergence.value == 0
+    assert unpruned_agreement(same).divergence.value == 0
 
 
 def right(pairs):

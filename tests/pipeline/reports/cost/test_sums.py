@@ -14,8 +14,8 @@ from tests.pipeline.synthetic_runs import (
     Made,
     make_run,
     make_timeline,
+    segments,
     start,
-    stretches,
     write_run,
 )
 
@@ -23,7 +23,9 @@ duckdb = pytest.importorskip("duckdb")
 
 # Sums of FLOPs pass 2^63, where integers of 64 bits end.
 DENSE = Made(flops=2**60 + 1)
-PRUNED = Made(r=22, flops=2**59 + 3, gpu_ms=11.0, blur=0.4, shadow=0.5, failing=("video-007.mp4",))
+PRUNED = Made(
+    r=22, flops=2**59 + 3, device_ms=11.0, blur=0.4, shadow=0.5, failing=("video-007.mp4",)
+)
 
 
 def row(statement):
@@ -69,10 +71,10 @@ def test_sums_over_whole_runs_are_duckdbs_to_the_digit(content):
     for run in content["runs"]:
         assert row(statements(content, "whole")[run["name"]]) == run["whole"]
         assert run["whole"]["videos"] == 40
-    assert content["runs"][0]["whole"]["shadow_flops"] > 0
+    assert content["runs"][0]["whole"]["unpruned_flops"] > 0
 
 
-def test_the_shared_videos_are_those_that_all_runs_labelled_and_the_others_are_accounted_for(
+def test_the_shared_videos_are_those_that_all_runs_labeled_and_the_others_are_accounted_for(
     content,
 ):
     shared = content["shared"]
@@ -107,7 +109,7 @@ def test_the_reference_is_the_first_unpruned_run(content):
 def test_the_bill_is_the_work_and_what_was_idle(content):
     for run in content["runs"]:
         whole, paid = run["whole"], run["paid"]
-        device_s = (whole["device_ns"] + whole["shadow_device_ns"]) / 1e9
+        device_s = (whole["device_ns"] + whole["unpruned_device_ns"]) / 1e9
         busy = device_s + whole["decode_ns"] / 1e9
         assert run["held"] == {
             "wall_s": 60.0, "core_s": 480.0, "gpu_s": 0.0, "starts": 1, "killed": 0,
@@ -125,7 +127,7 @@ def test_the_cost_of_the_work_adds_up_from_the_rows(content):
         second = 0.04 / 3600
         assert bill["device"] == pytest.approx(work["device_ns"] / 1e9 * second)
         assert bill["decode"] == pytest.approx(work["decode_ns"] / 1e9 * second)
-        assert bill["shadow"] == pytest.approx(work["shadow_device_ns"] / 1e9 * second)
+        assert bill["shadow"] == pytest.approx(work["unpruned_device_ns"] / 1e9 * second)
         assert bill["total"] == bill["device"] + bill["decode"] + bill["reading"]
         assert work["gets"] == work["videos"]
 
@@ -164,12 +166,12 @@ def test_clips_of_timelines_are_compared_one_by_one_and_drawn_by_stretch(tmp_pat
     assert pruned["shadow"]["top1"]["value"] == pytest.approx(said["top1"]["value"], abs=0.2)
 
 
-def test_stretches_that_only_one_run_labelled_are_left_out_and_said(tmp_path):
+def test_stretches_that_only_one_run_labeled_are_left_out_and_said(tmp_path):
     made = Made(r=22, blur=0.7)
-    short = [each for number in range(4) for each in stretches(f"tape-{number}.mp4", made, 5)]
+    short = [each for number in range(4) for each in segments(f"tape-{number}.mp4", made, 5)]
     for each in short[1:2]:
         each |= {"status": "failed", "error_type": "corrupt", "error": "bad", "label": None}
-        each |= {"label_id": None, "scores": None, "views": None, "flops": None, "gpu_ms": None}
+        each |= {"label_id": None, "scores": None, "views": None, "flops": None, "device_ms": None}
     runs = [
         make_timeline(tmp_path / "dense", Made()),
         write_run(tmp_path / "pruned", short, made, every_s=EVERY_S),
@@ -177,4 +179,4 @@ def test_stretches_that_only_one_run_labelled_are_left_out_and_said(tmp_path):
     found = compare(runs)
     assert found.runs[1].agreement.units == 19
     assert row(statements(as_json(found), "clips")["pruned"])["clips"] == 76
-    assert any("stretches missing" in note for note in found.notes)
+    assert any("segments missing" in note for note in found.notes)

@@ -14,7 +14,7 @@ from pipeline.reports.run.contents import contents
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.pipeline.run.test_tables import failed, ok
-from tests.report_runs import at, made_run, shadowed, start, stretch
+from tests.report_runs import at, made_run, segment, shadowed, start
 
 PRICES = {"gpu_hour": 36.0, "core_hour": 3.6, "read_gb": 1000.0, "get_1000": 5, "currency": "EUR"}
 
@@ -24,9 +24,11 @@ def varied_rows(count, draw):
     for number in range(count):
         name = f"video-{number:03d}"
         if number % 7 == 3:
-            yield failed(name, ("corrupt", "timeout")[number % 2]) | {"labelled_at": at(number)}
+            yield failed(name, ("corrupt", "timeout")[number % 2]) | {"labeled_at": at(number)}
             continue
-        row = ok(name, truth="abz"[number % 8 % 3] if number % 3 else None, flops=2**59 + number)
+        row = ok(
+            name, ground_truth="abz"[number % 8 % 3] if number % 3 else None, flops=2**59 + number
+        )
         label = int(draw.random() < 0.4)
         score = float(np.float32(draw.random()))
         row |= {
@@ -37,10 +39,10 @@ def varied_rows(count, draw):
             "uri": f"s3://bucket/{name}" if number % 2 else f"/x/{name}",
             "size_bytes": int(draw.integers(1000)),
             "decode_ms": float(draw.exponential(100)),
-            "gpu_ms": float(draw.exponential(50)),
+            "device_ms": float(draw.exponential(50)),
             "duration_s": float(draw.exponential(10)),
             "lost_frames": int(number % 5 == 0) * number,
-            "labelled_at": at(number),
+            "labeled_at": at(number),
         }
         yield shadowed(row, int(draw.random() < 0.4)) if number % 4 == 0 else row
 
@@ -82,7 +84,7 @@ def test_totals_are_those_that_duckdb_gives(figures, ask):
     (row,) = ask(
         """select count(*), count(*) filter (status = 'ok'), count(*) filter (status = 'failed'),
         sum(clips)::bigint, sum(flops)::hugeint::varchar,
-        sum(floor(gpu_ms * 1e6 + 0.5)::hugeint)::double / 1e9,
+        sum(floor(device_ms * 1e6 + 0.5)::hugeint)::double / 1e9,
         sum(floor(decode_ms * 1e6 + 0.5)::hugeint)::double / 1e9, sum(bytes_read)::bigint,
         sum(floor(duration_s * 1e9 + 0.5)::hugeint) filter (status = 'ok')::double / 3.6e12
         from {videos}"""
@@ -100,17 +102,18 @@ def test_totals_are_those_that_duckdb_gives(figures, ask):
 def test_accuracy_and_shadow_agreement_are_those_that_duckdb_gives(figures, ask):
     accuracy, shadow = figures["accuracy"], figures["shadow"]
     assert (accuracy["judged"], accuracy["right"]) == ask(
-        "select count(*), count(*) filter (truth = label) from {videos} where status = 'ok' "
-        "and truth_id is not null"
+        "select count(*), count(*) filter (ground_truth = label) from {videos} where status = 'ok' "
+        "and ground_truth_id is not null"
     )[0]
-    assert (figures["unknown_truths"],) == ask(
-        "select count(*) from {videos} where status = 'ok' and truth is not null and truth_id is "
-        "null"
+    assert (figures["unknown_ground_truths"],) == ask(
+        "select count(*) from {videos} where status = 'ok' and ground_truth is not null "
+        "and ground_truth_id is null"
     )[0]
-    assert figures["unknown_truths"] > 0
+    assert figures["unknown_ground_truths"] > 0
     assert (shadow["count"], shadow["agreeing"], shadow["flops"]) == ask(
-        """select count(*), count(*) filter (label_id = shadow_label_id), sum(shadow_flops)::bigint
-        from {units} where shadow_label_id is not null"""
+        """select count(*), count(*) filter (label_id = unpruned_label_id),
+            sum(unpruned_flops)::bigint
+        from {units} where unpruned_label_id is not null"""
     )[0]
     assert shadow["share"] == shadow["agreeing"] / shadow["count"]
     assert 0 < shadow["low"] < shadow["share"] < shadow["high"] < 1
@@ -130,7 +133,7 @@ def test_failures_and_damage_are_those_that_duckdb_gives(figures, ask):
 
 
 def test_the_slowest_are_those_that_duckdb_gives(figures, ask):
-    for name, column in {"decode": "decode_ms", "device": "gpu_ms"}.items():
+    for name, column in {"decode": "decode_ms", "device": "device_ms"}.items():
         shown = [(row["video_id"], row[column]) for row in figures["slowest"][name]]
         assert len(shown) == 10
         assert shown == ask(
@@ -178,25 +181,25 @@ def integral(bins, name):
 
 def test_cost_adds_up_from_the_rows_and_from_the_starts(figures, ask):
     cost, totals = figures["cost"], figures["totals"]
-    (device_s,) = ask("select (sum(gpu_ms) + sum(shadow_gpu_ms)) / 1000 from {videos}")[0]
-    assert cost["labelling"] == pytest.approx(device_s * 2 * 3.6 / 3600)
+    (device_s,) = ask("select (sum(device_ms) + sum(unpruned_device_ms)) / 1000 from {videos}")[0]
+    assert cost["labeling"] == pytest.approx(device_s * 2 * 3.6 / 3600)
     assert cost["decoding"] == pytest.approx(totals["decode_core_s"] * 3.6 / 3600)
     (gets,) = ask("select sum(units) from {videos} where starts_with(uri, 's3://')")[0]
     assert 0 < gets < totals["units"]
     assert cost["reading"] == pytest.approx(totals["bytes_read"] * 1e-6 + gets * 5e-3)
-    assert cost["rows"] == cost["labelling"] + cost["decoding"] + cost["reading"]
+    assert cost["rows"] == cost["labeling"] + cost["decoding"] + cost["reading"]
     assert cost["reserved"] == pytest.approx(95 * 8 * 3.6 / 3600 + cost["reading"])
 
 
 def test_a_timeline_is_told_by_its_clips_and_its_stretches(tmp_path):
     rows = [
-        stretch(shadowed(ok("long", views=4), 0, view_ids=[0, 0, 1, 0]), 0),
-        stretch(failed("long"), 1),
-        stretch(shadowed(ok("long", views=2), 0), 2),
-        stretch(ok("short", views=1), 0),
+        segment(shadowed(ok("long", views=4), 0, view_ids=[0, 0, 1, 0]), 0),
+        segment(failed("long"), 1),
+        segment(shadowed(ok("long", views=2), 0), 2),
+        segment(ok("short", views=1), 0),
     ]
     figures = contents(made_run(tmp_path, rows, every_s=2.0, min_agreement=0.8, shadow=0.5))
-    assert (figures["run"]["units_are"], figures["run"]["labels_are"]) == ("stretches", "clips")
+    assert (figures["run"]["units_are"], figures["run"]["labels_are"]) == ("segments", "clips")
     totals = figures["totals"]
     assert (totals["videos"], totals["ok"], totals["units"], totals["units_failed"]) == (2, 2, 4, 1)
     assert totals["incomplete"] == 1
@@ -233,7 +236,7 @@ def test_tables_of_an_older_run_lack_columns_and_still_have_a_report(tmp_path):
     run = made_run(tmp_path, [ok("a"), failed("b")])
     path = next(Path(run.units.uri).iterdir())
     table = pq.read_table(path, partitioning=None)
-    pq.write_table(table.drop_columns(["labelled_at", "shadow_label_id"]), path)
+    pq.write_table(table.drop_columns(["labeled_at", "unpruned_label_id"]), path)
     assert contents(run)["failures"]["corrupt"]["count"] == 1
 
 

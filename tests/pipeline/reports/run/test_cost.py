@@ -1,4 +1,4 @@
-"""What a run cost: GPUs where labellers had them, cores where not."""
+"""What a run cost: GPUs where labelers had them, cores where not."""
 
 import pytest
 
@@ -14,20 +14,20 @@ WORK = {"device_s": 100.0, "decode_s": 500.0, "bytes_read": 3 * 10**9, "gets": 4
 def test_on_gpus_device_time_is_theirs_and_the_cluster_is_all_that_is_held():
     starts = [start(0, 60, gpus=2.0), start(100, 130, gpus=2.0)]
     found = cost(PRICES, starts, [Span(0, 60), Span(100, 130)], **WORK)
-    assert found.labelling == pytest.approx(100 * 2)
+    assert found.labeling == pytest.approx(100 * 2)
     assert found.decoding == pytest.approx(500 * 0.01)
     assert found.reading == 6.0 + 2.0
-    assert found.rows == found.labelling + found.decoding + found.reading
+    assert found.rows == found.labeling + found.decoding + found.reading
     assert found.reserved == pytest.approx(90 * (2 * 1.0 + 8 * 0.01) + 8)
 
 
-def test_without_gpus_device_time_is_that_of_the_labellers_cores():
+def test_without_gpus_device_time_is_that_of_the_labelers_cores():
     found = cost(PRICES, [start(0, 60)], [Span(0, 60)], **WORK)
-    assert found.labelling == pytest.approx(100 * 2 * 0.01)
+    assert found.labeling == pytest.approx(100 * 2 * 0.01)
     assert found.reserved == pytest.approx(60 * 8 * 0.01 + 8)
 
 
 def test_what_was_reserved_is_not_known_where_no_start_is():
     found = cost(PRICES, [], [], **WORK)
     assert found.reserved is None
-    assert found.labelling == pytest.approx(100 * 0.01)
+    assert found.labeling == pytest.approx(100 * 0.01)

@@ -15,7 +15,7 @@ def masked(name, masks):
     """A row whose views have these masks: (views, stages) of bool (n_t, n_s)."""
     row = ok(name, views=len(masks))
     for view, stages in zip(row["views"], masks, strict=True):
-        view["kept_maps"] = [pack_mask(mask) for mask in stages]
+        view["kept_token_maps"] = [pack_mask(mask) for mask in stages]
         view["tokens_kept"] = [int(mask.sum()) for mask in stages]
     return row
 

@@ -13,7 +13,7 @@ from pipeline.reports.run.contents import contents
 from pipeline.reports.run.page import page
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
 from tests.pipeline.run.test_tables import failed, ok
-from tests.report_runs import at, made_run, shadowed, start, stretch
+from tests.report_runs import at, made_run, segment, shadowed, start
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -29,7 +29,10 @@ def shown(run):
 
 
 def test_nothing_that_users_wrote_is_taken_as_html(tmp_path):
-    bad = ok(SCRIPT, truth=SCRIPT, label=SCRIPT, lost=3) | {"uri": SCRIPT, "labelled_at": at(1)}
+    bad = ok(SCRIPT, ground_truth=SCRIPT, label=SCRIPT, lost=3) | {
+        "uri": SCRIPT,
+        "labeled_at": at(1),
+    }
     worse = failed(f"b{SCRIPT}") | {"error": SCRIPT, "uri": SCRIPT, "error_type": SCRIPT}
     model = {"architecture": SCRIPT, "checkpoint": SCRIPT, "kept_grids": [[1, 2]], "labels": ["a"]}
     run = made_run(
@@ -66,29 +69,29 @@ def test_a_sample_into_which_nothing_fell_is_a_warning_where_agreement_was_asked
 
 def test_a_timeline_speaks_of_stretches_and_clips(tmp_path):
     rows = [
-        stretch(shadowed(ok("long", views=4), 0), 0) | {"labelled_at": at(3)},
-        stretch(failed("long", "timeout"), 1),
-        stretch(ok("long", views=2), 2) | {"labelled_at": at(9)},
+        segment(shadowed(ok("long", views=4), 0), 0) | {"labeled_at": at(3)},
+        segment(failed("long", "timeout"), 1),
+        segment(ok("long", views=2), 2) | {"labeled_at": at(9)},
     ]
     said = shown(made_run(tmp_path, rows, every_s=2.0, shadow=0.5, starts=[start(0, 10)]))
-    assert "1 stretch of 3 failed: 0 videos failed for it, and 1 more lack stretches." in said
+    assert "1 segment of 3 failed: 0 videos failed for it, and 1 more lack segments." in said
     assert "long (32 s to 64 s): long is timeout" in said
-    assert "Stretches labelled per second" in said
+    assert "Segments labeled per second" in said
     assert "of 6 clips have a score below 0.5" in said
     assert "a clip every 2 s" in said
     assert "of 4 clips in the shadow sample" in said
 
 
 def test_whole_videos_are_called_videos(tmp_path):
-    rows = [ok("a") | {"labelled_at": at(1)}, failed("b")]
+    rows = [ok("a") | {"labeled_at": at(1)}, failed("b")]
     said = shown(made_run(tmp_path, rows, starts=[start(0, 4), start(100, 110)]))
     assert "1 video of 2 failed." in said
     assert "Protocol videomae-k400, 1x1 (clips x crops)" in said
-    assert "Videos labelled per second" in said
-    assert "stretch" not in said
+    assert "Videos labeled per second" in said
+    assert "segment" not in said
     assert "14 s wall time of 2 starts" in said
     assert "between two starts of the command nothing ran" in said
-    assert "Decoders (3) were busy for 25 % of the time, labellers (1) for 98 %" in said
+    assert "Decoders (3) were busy for 25 % of the time, labelers (1) for 98 %" in said
 
 
 def test_an_unpruned_run_says_that_it_kept_every_token(tmp_path):
@@ -104,20 +107,20 @@ def test_an_unpruned_run_says_that_it_kept_every_token(tmp_path):
     assert "Pruning unpruned" in said
 
 
-def test_gpu_time_is_called_that_where_labellers_had_gpus_alone(tmp_path):
-    rows = [ok("a") | {"labelled_at": at(1)}]
+def test_gpu_time_is_called_that_where_labelers_had_gpus_alone(tmp_path):
+    rows = [ok("a") | {"labeled_at": at(1)}]
     on_gpu = made_run(tmp_path / "gpu", rows, starts=[start(0, 4, gpus=1.0)])
     on_cpu = made_run(tmp_path / "cpu", rows, starts=[start(0, 4)])
     assert "3 ms GPU time" in shown(on_gpu)
-    assert "3 ms device time of labellers on CPUs" in shown(on_cpu)
+    assert "3 ms device time of labelers on CPUs" in shown(on_cpu)
 
 
-def test_the_money_of_labelling_says_that_it_has_the_shadow_sample_in_it(tmp_path):
+def test_the_money_of_labeling_says_that_it_has_the_shadow_sample_in_it(tmp_path):
     prices = {"gpu_hour": 2.0, "core_hour": 1.0}
-    row = ok("a") | {"labelled_at": at(1)}
+    row = ok("a") | {"labeled_at": at(1)}
     plain = made_run(tmp_path / "plain", [row], prices=prices)
     sampled = made_run(tmp_path / "sampled", [shadowed(row, 1)], prices=prices, shadow=1.0)
-    said = "for labelling (the shadow sample included), "
+    said = "for labeling (the shadow sample included), "
     assert (said in shown(plain), said in shown(sampled)) == (False, True)
 
 
@@ -165,7 +168,7 @@ def test_times_are_told_in_utc_and_what_is_no_time_as_it_stands():
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_a_browser_shows_the_plots_without_errors_and_without_sideways_scrolling(tmp_path, size):
     long = "a-folder-with-a-long-name/" * 8 + "video.mp4"
-    rows = [ok(f"{n}-{long}") | {"labelled_at": at(n)} for n in range(20)]
+    rows = [ok(f"{n}-{long}") | {"labeled_at": at(n)} for n in range(20)]
     rows += [failed(f"broken/{long}") | {"error": "no_space_in_this_reason" * 20}]
     run = made_run(tmp_path, rows, starts=[start(0, 8), start(5000, 5013)])
     write_run_report(run, gallery=0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sta
-from pipeline import read_kept_maps
+from pipeline import read_kept_token_maps
 from pipeline.errors import UsageError
 from pipeline.inputs.video import Video
 from pipeline.reports.tokens import Exhibit, exhibits, gallery
@@ -23,14 +23,14 @@ from tests.pipeline.token_runs import VIT, make_run
 from tests.videos import write_video
 
 
-def row(name, label, *, truth=None, shadow=None, status="ok"):
+def row(name, label, *, ground_truth=None, shadow=None, status="ok"):
     return {
         "video_id": name,
         "status": status,
         "label": label,
-        "truth": truth,
-        "truth_id": None if truth is None or truth.startswith("?") else 0,
-        "shadow_label": shadow,
+        "ground_truth": ground_truth,
+        "ground_truth_id": None if ground_truth is None or ground_truth.startswith("?") else 0,
+        "unpruned_label": shadow,
     }
 
 
@@ -40,9 +40,9 @@ def run_of(tmp_path):
 
 
 def test_disagreeing_and_wrong_videos_come_first_then_others_of_all_classes(run_of):
-    rows = [row(f"right-{n}", "abc"[n % 3], truth="abc"[n % 3]) for n in range(12)]
-    rows += [row(f"wrong-{n}", "a", truth="bcdef"[n]) for n in range(5)]
-    rows += [row(f"shadow-{n}", "a", truth="bcdef"[n], shadow="z") for n in range(5)]
+    rows = [row(f"right-{n}", "abc"[n % 3], ground_truth="abc"[n % 3]) for n in range(12)]
+    rows += [row(f"wrong-{n}", "a", ground_truth="bcdef"[n]) for n in range(5)]
+    rows += [row(f"shadow-{n}", "a", ground_truth="bcdef"[n], shadow="z") for n in range(5)]
     picked = chosen(run_of(*rows), 6)
     kinds = [name.split("-")[0] for name in picked]
     assert kinds == ["shadow", "wrong", "shadow", "wrong", "right", "right"]
@@ -50,7 +50,7 @@ def test_disagreeing_and_wrong_videos_come_first_then_others_of_all_classes(run_
 
 
 def test_the_same_videos_are_chosen_whatever_the_order_of_the_rows(tmp_path):
-    rows = [row(f"v{n}", "abcdef"[n % 6], truth="a") for n in range(60)]
+    rows = [row(f"v{n}", "abcdef"[n % 6], ground_truth="a") for n in range(60)]
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()
     one = write_run(tmp_path / "1", [[]], videos=rows)
@@ -67,7 +67,7 @@ def test_no_more_are_chosen_than_asked_for_and_failed_ones_never(run_of):
 
 
 def test_where_nothing_else_is_there_wrong_ones_fill_the_gallery(run_of):
-    run = run_of(*(row(f"v{n}", "z", truth=str(n)) for n in range(9)))
+    run = run_of(*(row(f"v{n}", "z", ground_truth=str(n)) for n in range(9)))
     assert len(chosen(run, 6)) == 6
 
 
@@ -87,13 +87,13 @@ def _tell_apart(rows):
     """Another class for the second video: of one kind and class one is chosen."""
     rows[1] |= {"label": "f", "label_id": 5}
     rows[0] |= {
-        "shadow_label": "c",
-        "shadow_label_id": 2,
-        "shadow_top_ids": [2],
-        "shadow_top_scores": [0.9],
+        "unpruned_label": "c",
+        "unpruned_label_id": 2,
+        "unpruned_top_ids": [2],
+        "unpruned_top_scores": [0.9],
     }
     for view in rows[0]["views"]:
-        view["shadow_label_id"] = 2
+        view["unpruned_label_id"] = 2
 
 
 def test_an_exhibit_is_a_figure_of_modest_size_with_labels_and_no_links(noisy):
@@ -121,7 +121,7 @@ def test_an_exhibits_picture_has_dropped_tokens_in_white(noisy):
 
 
 def _kept(run):
-    maps = read_kept_maps(run.root.uri, "a & b")
+    maps = read_kept_token_maps(run.root.uri, "a & b")
     return [stage[1] for stage in maps.stages]  # the middle crop of the first clip
 
 

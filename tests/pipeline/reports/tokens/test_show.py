@@ -20,7 +20,7 @@ from pipeline.reports.tokens.answers import (
 from pipeline.reports.tokens.decoding import ViewDecoder, look
 from pipeline.reports.tokens.lookup import RunFacts, find, middle_crop
 from pipeline.reports.tokens.show import ShowOptions, show, summary
-from tests.pipeline.token_runs import LABELS, SWIN, VIT, dice, make_run, normalised_clip
+from tests.pipeline.token_runs import LABELS, SWIN, VIT, dice, make_run, normalized_clip
 from tests.videos import resize, sequential_frames, write_video
 from workers.sampling import Protocol, protocol
 
@@ -92,7 +92,7 @@ def test_the_frames_are_those_that_the_protocol_takes(vit, source, clip, crop, l
 def test_the_maps_are_what_the_model_says_of_those_frames(vit, random_checkpoint):
     _, _, shown = seen(vit, clip=1, crop=2)
     model = sta.load_model(random_checkpoint, pruning=VIT.pruning)
-    kept = model(normalised_clip(shown.frames)).kept
+    kept = model(normalized_clip(shown.frames)).kept
     for stage, mask in zip(shown.stages, kept, strict=True):
         agreeing = (stage.kept.reshape(8, 49) == mask[0].numpy()).mean()
         assert agreeing > 0.99  # batches of another size round otherwise
@@ -150,11 +150,11 @@ def test_what_is_not_there_is_said_with_what_is(vit, video, place, said, tmp_pat
         (lambda path: write_video(path, frames=149), "frame count is 149 and was 150"),
         (
             lambda path: write_video(path, frames=150, options={"crf": "40"}),
-            "is not the video any more that was labelled: its bytes read",
+            "is not the video any more that was labeled: its bytes read",
         ),
     ],
 )
-def test_another_video_than_the_one_that_was_labelled_is_not_shown(source, tmp_path, replace, said):
+def test_another_video_than_the_one_that_was_labeled_is_not_shown(source, tmp_path, replace, said):
     copy = shutil.copy(source, tmp_path / "copy.mp4")
     run = make_run(tmp_path / "run", [Video("a", str(copy))], VIT)
     replace(copy)
@@ -164,24 +164,24 @@ def test_another_video_than_the_one_that_was_labelled_is_not_shown(source, tmp_p
     assert "\n" not in str(error.value)
 
 
-def test_an_object_is_shown_while_it_is_the_one_that_was_labelled(s3, source, tmp_path):
+def test_an_object_is_shown_while_it_is_the_one_that_was_labeled(s3, source, tmp_path):
     s3.create_bucket(Bucket="shown-tokens")
     s3.upload_file(str(source), "shown-tokens", "a.mp4")
     run = make_run(tmp_path, [Video("a", "s3://shown-tokens/a.mp4")], VIT)
     assert seen(run)[2].frames.shape == (16, 112, 112, 3)
     s3.put_object(Bucket="shown-tokens", Key="a.mp4", Body=source.read_bytes() + b"!")
-    with pytest.raises(UsageError, match="not the video any more that was labelled"):
+    with pytest.raises(UsageError, match="not the video any more that was labeled"):
         seen(run)
 
 
 def test_the_label_without_pruning_is_the_same_from_the_model_and_from_another_run(vit, unpruned):
     found, decoded, _ = seen(vit, clip=1)
-    modelled = from_model(found, decoded)
+    modeled = from_model(found, decoded)
     read = from_run(found, unpruned_run(found.facts, unpruned.root.uri))
-    assert "run now" in modelled.source
+    assert "run now" in modeled.source
     assert unpruned.root.uri in read.source
     for one, two in zip(
-        (modelled.answer.view, modelled.answer.video),
+        (modeled.answer.view, modeled.answer.video),
         (read.answer.view, read.answer.video),
         strict=True,
     ):
@@ -205,10 +205,10 @@ def test_a_clip_of_a_timeline_is_answered_for_by_itself(timeline):
 
 def test_what_the_shadow_sample_says_comes_first(source, tmp_path):
     def shadowed(rows):
-        rows[0] |= {"shadow_label": "d", "shadow_label_id": 3, "shadow_score": 0.7}
-        rows[0] |= {"shadow_top_ids": [3, 0], "shadow_top_scores": [0.75, 0.25]}
+        rows[0] |= {"unpruned_label": "d", "unpruned_label_id": 3, "unpruned_score": 0.7}
+        rows[0] |= {"unpruned_top_ids": [3, 0], "unpruned_top_scores": [0.75, 0.25]}
         for view in rows[0]["views"]:
-            view["shadow_label_id"] = 4
+            view["unpruned_label_id"] = 4
 
     run = make_run(tmp_path, [Video("a", str(source))], dataclasses.replace(VIT, change=shadowed))
     answer = from_shadow(find(RunFacts.of(run), "a")).answer

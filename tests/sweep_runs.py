@@ -1,4 +1,4 @@
-"""Finished trials runs of made-up models: what every view says is drawn, and written as a run."""
+"""Finished sweep runs of made-up models: what every view says is drawn, and written as a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import sta
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from workers.sampling import protocol
-from workers.trial_schema import TRIALS_SCHEMA
+from workers.sweep_schema import SWEEP_SCHEMA
 
 CLASSES = 5
 LABELS = [f"class {number}" for number in range(CLASSES)]
@@ -26,22 +26,22 @@ def said(videos, views=15, *, hard=0.1, noise=1.5, seed=0):
     In most videos the true class is plain; in a share `hard` two classes are nearly as likely.
     """
     draw = np.random.default_rng(seed)
-    truth = draw.integers(CLASSES, size=videos)
+    ground_truth = draw.integers(CLASSES, size=videos)
     logits = np.zeros((videos, 1, CLASSES))
     is_hard = draw.random(videos) < hard
-    logits[np.arange(videos), 0, truth] = np.where(is_hard, 0.3, 6.0)
+    logits[np.arange(videos), 0, ground_truth] = np.where(is_hard, 0.3, 6.0)
     logits = logits + noise * draw.standard_normal((videos, views, CLASSES))
     exponentials = np.exp(logits)
-    return (exponentials / exponentials.sum(-1, keepdims=True)).astype(np.float32), truth
+    return (exponentials / exponentials.sum(-1, keepdims=True)).astype(np.float32), ground_truth
 
 
-def write_trials(folder: Path, variants, *, truths=None, failed=0, views=(5, 3)):
+def write_sweep(folder: Path, variants, *, ground_truths=None, failed=0, views=(5, 3)):
     """A finished run.
 
     Args:
         folder: of the run.
         variants: by name the pruning and (videos, views, classes) probabilities.
-        truths: (videos,) true classes, None where none is known.
+        ground_truths: (videos,) true classes, None where none is known.
         failed: videos that failed, besides.
         views: (clips, crops).
     """
@@ -55,14 +55,14 @@ def write_trials(folder: Path, variants, *, truths=None, failed=0, views=(5, 3))
     rows = [
         _row(f"video {number}")
         | {
-            "truth": None if truths is None else LABELS[truths[number]],
-            "trials": [
+            "ground_truth": None if ground_truths is None else LABELS[ground_truths[number]],
+            "sweep": [
                 {
                     "variant": name,
                     "label_id": int(variants[name][1][number].mean(axis=0).argmax()),
                     "probabilities": variants[name][1][number].ravel(),
                     "flops": flops[name] * count,
-                    "gpu_ms": 1.0,
+                    "device_ms": 1.0,
                 }
                 for name in names
             ],
@@ -89,7 +89,7 @@ def write_trials(folder: Path, variants, *, truths=None, failed=0, views=(5, 3))
     )
     run.units.check_writable()
     for part, begin in enumerate(range(0, len(rows), 400)):
-        table = pa.Table.from_pylist(rows[begin : begin + 400], schema=TRIALS_SCHEMA)
+        table = pa.Table.from_pylist(rows[begin : begin + 400], schema=SWEEP_SCHEMA)
         pq.write_table(table, f"{run.units.uri}/part-{part:05d}.parquet")
     run.success.write_bytes(b"")
     return run

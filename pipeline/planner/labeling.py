@@ -1,6 +1,6 @@
-"""How fast labellers are, with as many of them at once as a run would have on this machine.
+"""How fast labelers are, with as many of them at once as a run would have on this machine.
 
-On CPUs several labellers share caches and memory, and one alone would be timed too fast; so each
+On CPUs several labelers share caches and memory, and one alone would be timed too fast; so each
 runs in a process of its own, and all measure at the same time.
 """
 
@@ -17,29 +17,29 @@ from threading import BrokenBarrierError
 import pyarrow as pa
 
 from pipeline.errors import RunError
-from workers.inference.labeler import LabellerConfig
+from workers.inference.labeler import LabelerConfig
 from workers.label_actor import LabelActor
 from workers.sampling import Protocol
 
-# A labeller that takes longer to start, compilation included, will not come.
+# A labeler that takes longer to start, compilation included, will not come.
 _START_S = 900.0
 
 
 @dataclass(frozen=True)
 class Timed:
-    """What labellers did together.
+    """What labelers did together.
 
     Attributes:
-        labellers: how many there were.
-        units: that they labelled.
-        wall_s: time of it, summed over the labellers.
+        labelers: how many there were.
+        units: that they labeled.
+        wall_s: time of it, summed over the labelers.
         cpu_s: CPU time of it, summed.
         imported_s: from the start of a process until the program's libraries were there, mean.
-        start_s: from its start until it had labelled its first units, less what labelling such
+        start_s: from its start until it had labeled its first units, less what labeling such
             units took later, mean.
     """
 
-    labellers: int
+    labelers: int
     units: int
     wall_s: float
     cpu_s: float
@@ -49,16 +49,16 @@ class Timed:
     @property
     def cores(self) -> float:
         """Cores that they got."""
-        return self.labellers * self.cpu_s / self.wall_s
+        return self.labelers * self.cpu_s / self.wall_s
 
 
-def time_labellers(
-    config: LabellerConfig,
+def time_labelers(
+    config: LabelerConfig,
     protocol: Protocol,
     frames: pa.Table,
     folder: Path,
     *,
-    labellers: int,
+    labelers: int,
     rows: int,
     seconds: float,
 ) -> Timed:
@@ -69,21 +69,21 @@ def time_labellers(
         protocol: how the units were decoded.
         frames: DECODED_SCHEMA, one unit or more.
         folder: for temporary files.
-        labellers: how many processes do so at once.
+        labelers: how many processes do so at once.
         rows: units of a call.
         seconds: how long.
 
     Raises:
-        RunError: a labeller could not start or died; the message says why.
+        RunError: a labeler could not start or died; the message says why.
     """
     path = folder / "frames.arrow"
     repeated = pa.concat_tables([frames] * -(-rows // len(frames))).slice(0, max(rows, len(frames)))
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, frames.schema) as writer:
         writer.write_table(repeated)
     context = get_context("spawn")
-    barrier = context.Barrier(labellers)
+    barrier = context.Barrier(labelers)
     ends, processes = [], []
-    for _ in range(labellers):
+    for _ in range(labelers):
         receiving, sending = context.Pipe(duplex=False)
         work = (path, config, protocol, rows, seconds, time.time(), barrier, sending)
         processes.append(context.Process(target=_label, args=work, daemon=True))
@@ -106,9 +106,9 @@ def _received(end: Connection, barrier: Barrier) -> Timed:
         said = end.recv()
     except EOFError:
         barrier.abort()
-        said = "a labeller died; was the system short of memory?"
+        said = "a labeler died; was the system short of memory?"
     if isinstance(said, str):
-        raise RunError(f"labelling could not be measured: {said}", advice="")
+        raise RunError(f"labeling could not be measured: {said}", advice="")
     assert isinstance(said, Timed)
     return said
 
@@ -118,7 +118,7 @@ def _together(parts: list[Timed]) -> Timed:
         return float(sum(getattr(part, name) for part in parts))
 
     return Timed(
-        labellers=len(parts),
+        labelers=len(parts),
         units=int(total("units")),
         wall_s=total("wall_s"),
         cpu_s=total("cpu_s"),
@@ -129,7 +129,7 @@ def _together(parts: list[Timed]) -> Timed:
 
 def _label(
     path: Path,
-    config: LabellerConfig,
+    config: LabelerConfig,
     protocol: Protocol,
     rows: int,
     seconds: float,
@@ -147,7 +147,7 @@ def _label(
             )
         answer.send(Timed(1, *timed[:3], imported_s, timed[3]))
     except BrokenBarrierError:
-        answer.send("another labeller failed")
+        answer.send("another labeler failed")
     except Exception as error:
         barrier.abort()
         answer.send(f"{type(error).__name__}: {' '.join(str(error).split())}")
@@ -161,7 +161,7 @@ def _measured(
     launched: float,
     barrier: Barrier,
 ) -> tuple[int, float, float, float]:
-    """(units, wall, CPU time, start-up) of one labeller."""
+    """(units, wall, CPU time, start-up) of one labeler."""
     actor(frames.slice(0, rows))
     started = time.time() - launched
     barrier.wait(_START_S)

@@ -1,4 +1,4 @@
-"""Trials runs without videos or models: what every variant says is made up."""
+"""Sweep runs without videos or models: what every variant says is made up."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ import sta
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from workers.sampling import protocol
-from workers.trial_schema import TRIALS_SCHEMA
+from workers.sweep_schema import SWEEP_SCHEMA
 
 LABELS = ("cat", "dog", "emu", "fox", "gnu", "hen", "ibis")
 
 
-def probabilities(right, *, views=2, truths=None):
-    """(n, views, classes) float32: 0.4 for the truth where `right`, else for the class after it."""
+def probabilities(right, *, views=2, ground_truths=None):
+    """(n, views, classes) float32: 0.4 for the ground truth where `right`, else for the next class."""
     right, classes = np.asarray(right, bool), len(LABELS)
-    truths = np.zeros(len(right), int) if truths is None else np.asarray(truths)
+    ground_truths = (
+        np.zeros(len(right), int) if ground_truths is None else np.asarray(ground_truths)
+    )
     said = np.full((len(right), views, classes), 0.6 / (classes - 1), np.float32)
-    first = np.where(right, truths, (truths + 1) % classes)
+    first = np.where(right, ground_truths, (ground_truths + 1) % classes)
     said[np.arange(len(right)), :, first] = 0.4
     return said
 
 
-def write_trials(
+def write_sweep(
     folder: Path,
     said: dict[str, np.ndarray],
     variants: dict[str, sta.Pruning],
-    truths: list[str | None],
+    ground_truths: list[str | None],
     *,
     failed: int = 0,
     files: int = 2,
     architecture: str = "vit_demo",
 ) -> RunDirectory:
-    """A finished trials run in which variant `name` says `said[name]` (n, views, classes)."""
+    """A finished sweep run in which variant `name` says `said[name]` (n, views, classes)."""
     names = sorted(said)
     views = next(iter(said.values())).shape[1]
     plan = dataclasses.asdict(protocol("videomae-k400", size=112, views=(views, 1)))
@@ -50,20 +52,20 @@ def write_trials(
         {
             "unit_id": f"{number:020x}",
             "video_id": f"video {number}",
-            "truth": truth,
+            "ground_truth": ground_truth,
             "status": "ok",
-            "trials": [
+            "sweep": [
                 {
                     "variant": name,
                     "label_id": int(said[name][number].mean(0).argmax()),
                     "probabilities": said[name][number].reshape(-1),
                     "flops": views * flops[name],
-                    "gpu_ms": views * flops[name] / 1e8,
+                    "device_ms": views * flops[name] / 1e8,
                 }
                 for name in names
             ],
         }
-        for number, truth in enumerate(truths)
+        for number, ground_truth in enumerate(ground_truths)
     ]
     rows += [
         {"unit_id": f"f{number:019x}", "video_id": f"failed {number}", "status": "failed"}
@@ -72,9 +74,9 @@ def write_trials(
     run = RunDirectory(Location.of(str(folder)))
     (folder / "units").mkdir(parents=True)
     for number in range(files):
-        part = pa.Table.from_pylist(rows[number::files], schema=TRIALS_SCHEMA)
+        part = pa.Table.from_pylist(rows[number::files], schema=SWEEP_SCHEMA)
         pq.write_table(part, folder / "units" / f"{number}.parquet")
-    start = {"labeller_gpus": 0.0, "labeller_cpus": 1.0, "devices": ["cpu: 1 thread of a CPU"]}
+    start = {"labeler_gpus": 0.0, "labeler_cpus": 1.0, "devices": ["cpu: 1 thread of a CPU"]}
     run.save(
         {
             "identity": {

@@ -1,4 +1,4 @@
-"""What the labeller pool of a trials run does: every unit through several prunings of one model.
+"""What the labeler pool of a sweep run does: every unit through several prunings of one model.
 
 It knows nothing of Ray and can be called, timed and tested by itself.
 """
@@ -15,17 +15,17 @@ import pyarrow as pa
 
 import sta
 from workers.devices import device_name
-from workers.inference.labeler import IdMismatch, Labeller, LabellerConfig, View, top_classes
+from workers.inference.labeler import IdMismatch, Labeler, LabelerConfig, View, top_classes
 from workers.inference.views import frames_of
 from workers.sampling import Protocol
 from workers.schema import IDENTITY, OUTCOME
-from workers.trial_schema import TRIALS_SCHEMA
+from workers.sweep_schema import SWEEP_SCHEMA
 
 _COMMON = [field.name for field in (*IDENTITY, *OUTCOME)]
 
 
-class TrialActor:
-    """Decoded rows to rows of TRIALS_SCHEMA, through one model pruned in several ways.
+class SweepActor:
+    """Decoded rows to rows of SWEEP_SCHEMA, through one model pruned in several ways.
 
     The variants take turns over all units of a call, so that all see the same pixels from one
     decode and whatever else the machine does meanwhile falls on all of them.
@@ -39,7 +39,7 @@ class TrialActor:
 
     def __init__(
         self,
-        config: LabellerConfig,
+        config: LabelerConfig,
         protocol: Protocol,
         progress: Callable[[pa.Table], None] | None = None,
         *,
@@ -49,15 +49,15 @@ class TrialActor:
             raise ValueError("a trial needs at least one pruning")
         self._views = protocol.views
         self._progress = progress
-        self._labellers = {
-            name: Labeller(dataclasses.replace(config, pruning=pruning), protocol)
+        self._labelers = {
+            name: Labeler(dataclasses.replace(config, pruning=pruning), protocol)
             for name, pruning in variants.items()
         }
 
     @property
     def variants(self) -> int:
         """How many prunings it tries."""
-        return len(self._labellers)
+        return len(self._labelers)
 
     @property
     def views(self) -> int:
@@ -67,15 +67,15 @@ class TrialActor:
     @property
     def batch_size(self) -> int:
         """Views per forward pass."""
-        return next(iter(self._labellers.values())).batch_size
+        return next(iter(self._labelers.values())).batch_size
 
     @property
     def device(self) -> str:
         """What it computes on, by name."""
-        return device_name(next(iter(self._labellers.values())).engine.device)
+        return device_name(next(iter(self._labelers.values())).engine.device)
 
     def __call__(self, decoded: pa.Table) -> pa.Table:
-        """A table of TRIALS_SCHEMA with the same units in the same order.
+        """A table of SWEEP_SCHEMA with the same units in the same order.
 
         Raises:
             IdMismatch: the rows are not those of the units that were asked for.
@@ -84,13 +84,13 @@ class TrialActor:
         good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
         frames = [frames_of(decoded, index) for index in good]
         for index in good:
-            rows[index]["trials"] = []
-        for name, labeller in self._labellers.items():
-            for index, views in zip(good, labeller.stream(frames), strict=True):
-                rows[index]["trials"].append(_tried(name, views))
+            rows[index]["sweep"] = []
+        for name, labeler in self._labelers.items():
+            for index, views in zip(good, labeler.stream(frames), strict=True):
+                rows[index]["sweep"].append(_tried(name, views))
         now = datetime.datetime.now(datetime.UTC)
         table = pa.Table.from_pylist(
-            [row | {"labelled_at": now} for row in rows], schema=TRIALS_SCHEMA
+            [row | {"labeled_at": now} for row in rows], schema=SWEEP_SCHEMA
         )
         if table["unit_id"].to_pylist() != decoded["unit_id"].to_pylist():
             raise IdMismatch("the tried units are not the decoded ones")
@@ -108,5 +108,5 @@ def _tried(name: str, views: list[View]) -> dict[str, Any]:
         "label_id": ids[0],
         "probabilities": probabilities.reshape(-1),
         "flops": sum(view.flops for view in views),
-        "gpu_ms": sum(view.device_ms for view in views),
+        "device_ms": sum(view.device_ms for view in views),
     }

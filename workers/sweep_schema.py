@@ -1,4 +1,4 @@
-"""Arrow schema of trials: what several prunings of one model say of every view of a unit."""
+"""Arrow schema of sweep: what several prunings of one model say of every view of a unit."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pyarrow as pa
 
 from workers.schema import IDENTITY, OUTCOME, column
 
-TRIAL_SCHEMA_VERSION = 2
+SWEEP_SCHEMA_VERSION = 2
 
-TRIAL = (
+SWEEP = (
     column("variant", pa.string(), "name of the pruning; run.json says what it is"),
     column("label_id", pa.int32(), "most probable class by the mean over all views"),
     column(
@@ -17,17 +17,17 @@ TRIAL = (
         "(views, classes), row-major; views clip by clip and crop by crop",
     ),
     column("flops", pa.int64(), "multiply-accumulates of all views, fvcore's convention"),
-    column("gpu_ms", pa.float64(), "device time of all views, milliseconds"),
+    column("device_ms", pa.float64(), "device time of all views, milliseconds"),
 )
 
-TRIALS_SCHEMA = pa.schema(
+SWEEP_SCHEMA = pa.schema(
     [
         *IDENTITY,
         *OUTCOME,
-        column("labelled_at", pa.timestamp("ms", tz="UTC"), "when this row was made"),
+        column("labeled_at", pa.timestamp("ms", tz="UTC"), "when this row was made"),
         column(
-            "trials",
-            pa.list_(pa.struct(list(TRIAL))),
+            "sweep",
+            pa.list_(pa.struct(list(SWEEP))),
             "one entry per variant, by their names' order; null if failed",
         ),
     ]

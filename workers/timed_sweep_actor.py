@@ -9,18 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workers.actor_stats import LABEL, Clock, Listener
-from workers.trial_actor import TrialActor
+from workers.sweep_actor import SweepActor
 
 
-class TimedTrialActor(TrialActor):
-    """A `TrialActor` that tells ``listener`` after each batch what it did."""
+class TimedTrialActor(SweepActor):
+    """A `SweepActor` that tells ``listener`` after each batch what it did."""
 
     def __init__(self, listener: Listener, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self._clock = Clock(LABEL, listener, device=self.device)
 
     def __call__(self, decoded: pa.Table) -> pa.Table:
-        """As `TrialActor` does."""
+        """As `SweepActor` does."""
         began = time.time()
         tried = super().__call__(decoded)
         self._clock.add(began, len(tried))

@@ -1,4 +1,4 @@
-"""How much of the bare model's throughput a labeller keeps: from frames in memory to labels."""
+"""How much of the bare model's throughput a labeler keeps: from frames in memory to labels."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pipeline.lab.benchmark.conditions import conditions
 from pipeline.lab.benchmark.paired import OutputsDiffer, Run, Spread, in_turn, ratio
 from pipeline.lab.benchmark.report import Chart, Column, Report, Row
 from pipeline.lab.benchmark.timing import seconds_of
-from workers.inference.labeler import Frames, Labeller, LabellerConfig
-from workers.inference.pixels import MEAN, STD, normalised
+from workers.inference.labeler import Frames, Labeler, LabelerConfig
+from workers.inference.pixels import MEAN, STD, normalized
 from workers.sampling import Protocol, protocol
 
 # Largest relative difference of scores: float32 in another batch, or bfloat16.
@@ -28,15 +28,15 @@ _COLUMNS = (
     Column("r", "r", "tokens dropped per frame at the first stage", "d"),
     Column("batch", "batch", "views per forward pass", "d"),
     Column("graph", "graph", "how the forward pass runs"),
-    Column("views", "views", "views labelled per round", "d"),
+    Column("views", "views", "views labeled per round", "d"),
     Column("forward", "forward views/s", "views per second, of a batch that lies there", ".1f"),
-    Column("labeller", "labeller views/s", "views per second, from frames to labels", ".1f"),
-    Column("kept", "kept", "the labeller's views per second over the forward pass's", ".3f"),
+    Column("labeler", "labeler views/s", "views per second, from frames to labels", ".1f"),
+    Column("kept", "kept", "the labeler's views per second over the forward pass's", ".3f"),
 )
 
 
 @dataclass(frozen=True)
-class LabellerBenchmark:
+class LabelerBenchmark:
     """What is measured.
 
     Attributes:
@@ -46,7 +46,7 @@ class LabellerBenchmark:
         units: videos per round.
         views: clips and crops per video.
         aspect: width over height of the frames.
-        compile: as in `LabellerConfig`.
+        compile: as in `LabelerConfig`.
         threads: CPU threads of torch; None for its default. One gives the steadiest figures, since
             threads that wait for each other cost core time as well.
         rounds: how often each variant is timed.
@@ -69,11 +69,11 @@ class LabellerBenchmark:
             raise ValueError("units, views, threads, rounds and aspect are 1 or more")
 
 
-def run_labeller(options: LabellerBenchmark, say: Callable[[str], None] = print) -> Report:
-    """Times labelling and the forward pass alone, in turn; seconds of cores on a CPU.
+def run_labeler(options: LabelerBenchmark, say: Callable[[str], None] = print) -> Report:
+    """Times labeling and the forward pass alone, in turn; seconds of cores on a CPU.
 
-    The forward pass alone is the labeller's own, over a batch that already lies on the device, as
-    often as labelling needs it: normalisation and softmax are part of both.
+    The forward pass alone is the labeler's own, over a batch that already lies on the device, as
+    often as labeling needs it: normalization and softmax are part of both.
 
     Raises:
         OutputsDiffer: the labels are not the model's own.
@@ -93,32 +93,32 @@ def run_labeller(options: LabellerBenchmark, say: Callable[[str], None] = print)
     rows = []
     for name in options.architectures:
         rows.append(_measure(options, name, device))
-        # Every labeller is a graph of the same code, and torch gives up compiling after eight.
+        # Every labeler is a graph of the same code, and torch gives up compiling after eight.
         torch.compiler.reset()
         say(f"{name}: {rows[-1]['kept']:.3f}")
     return Report(
-        part="labeller",
+        part="labeler",
         title="From frames in memory to labels, against the forward pass alone",
         columns=_COLUMNS,
         rows=rows,
         conditions=before,
         chart=Chart(
             bar="kept",
-            axis="labeller over forward pass, views/s",
+            axis="labeler over forward pass, views/s",
             labels=("architecture", "r"),
             limit=1.0,
         ),
     )
 
 
-def _measure(options: LabellerBenchmark, architecture: str, device: str) -> Row:
+def _measure(options: LabelerBenchmark, architecture: str, device: str) -> Row:
     r = sta.default_pruning(architecture).r if options.r is None else options.r
     shape = sta.architecture_config(architecture)
     family = "videoswin" if isinstance(shape, sta.SwinConfig) else "videomae"
     views = protocol(
         f"{family}-k400", size=shape.image_size, frames=shape.frames, views=options.views
     )
-    made = _labeller(options, architecture, sta.Pruning(r=r), views)
+    made = _labeler(options, architecture, sta.Pruning(r=r), views)
     units = _units(views, options)
     _check(made, units[0], shape.image_size)
     count = options.units * views.views
@@ -132,7 +132,7 @@ def _measure(options: LabellerBenchmark, architecture: str, device: str) -> Row:
         made.label(units)
 
     cost = in_turn(
-        {"forward": _timed(forward, device), "labeller": _timed(label, device)},
+        {"forward": _timed(forward, device), "labeler": _timed(label, device)},
         rounds=options.rounds,
     )
     rates = {name: Spread.of([count / s for s in seconds]) for name, seconds in cost.items()}
@@ -143,11 +143,11 @@ def _measure(options: LabellerBenchmark, architecture: str, device: str) -> Row:
         "graph": _graph(made),
         "views": count,
         **rates,
-        "kept": ratio(cost["forward"], cost["labeller"]),
+        "kept": ratio(cost["forward"], cost["labeler"]),
     }
 
 
-def _check(made: Labeller, unit: Frames, size: int) -> None:
+def _check(made: Labeler, unit: Frames, size: int) -> None:
     """Compares a unit's labels with those of the model alone in float32, view by view.
 
     Raises:
@@ -164,16 +164,16 @@ def _check(made: Labeller, unit: Frames, size: int) -> None:
         pixels = unit.pixels[unit.clip_frames[view.clip], top : top + size, left : left + size]
         clip = torch.tensor(pixels, device=made.engine.device)[None]
         with torch.inference_mode():
-            want = bare(normalised(clip, mean, std)).logits.softmax(dim=-1)[0].cpu().numpy()
+            want = bare(normalized(clip, mean, std)).logits.softmax(dim=-1)[0].cpu().numpy()
         off = np.linalg.norm(view.probabilities - want) / np.linalg.norm(want - want.mean())
         if not off <= allowed:
             raise OutputsDiffer(
-                f"{made.model.architecture}: the labeller's scores of clip {view.clip}, crop "
+                f"{made.model.architecture}: the labeler's scores of clip {view.clip}, crop "
                 f"{view.crop} differ by {off:.2%} from the model's own; allowed are {allowed:.1%}"
             )
 
 
-def _graph(made: Labeller) -> str:
+def _graph(made: Labeler) -> str:
     ways = [way for way in ("compiled", "captured") if getattr(made.engine.step, way)]
     return " and ".join(ways) or "eager"
 
@@ -189,21 +189,21 @@ def _timed(work: Callable[[], None], device: str) -> Run:
     return run
 
 
-def _labeller(
-    options: LabellerBenchmark, architecture: str, pruning: sta.Pruning, views: Protocol
-) -> Labeller:
+def _labeler(
+    options: LabelerBenchmark, architecture: str, pruning: sta.Pruning, views: Protocol
+) -> Labeler:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "random.safetensors"
         model = sta.create_model(architecture)
         sta.save_checkpoint(model, path, labels=list(model.labels), origin="random weights")
-        config = LabellerConfig(
+        config = LabelerConfig(
             str(path), pruning=pruning, batch_size=options.batch, compile=options.compile
         )
-        return Labeller(config, views)
+        return Labeler(config, views)
 
 
-def _units(views: Protocol, options: LabellerBenchmark) -> list[Frames]:
+def _units(views: Protocol, options: LabelerBenchmark) -> list[Frames]:
     """Videos of noise that share their frames, which nobody may write, as in the object store."""
     height, width = views.size, int(views.size * options.aspect)
     shape = (views.clips * views.frames, height, width, 3)

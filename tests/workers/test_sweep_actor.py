@@ -1,4 +1,4 @@
-"""The actor of trials without Ray: what a labelling run would say, for several prunings at once."""
+"""The actor of sweep without Ray: what a labeling run would say, for several prunings at once."""
 
 import dataclasses
 
@@ -10,12 +10,12 @@ import sta
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from tests.videos import write_video
 from workers.decode_actor import DecodeActor
-from workers.inference.labeler import LabellerConfig
+from workers.inference.labeler import LabelerConfig
 from workers.label_actor import LabelActor
 from workers.sampling import protocol
-from workers.timed_trial_actor import TimedTrialActor
-from workers.trial_actor import TrialActor
-from workers.trial_schema import TRIALS_SCHEMA
+from workers.sweep_actor import SweepActor
+from workers.sweep_schema import SWEEP_SCHEMA
+from workers.timed_sweep_actor import TimedTrialActor
 
 PROTOCOL = protocol("videomae-k400", size=112, views=(2, 3))
 VARIANTS = {
@@ -41,29 +41,29 @@ def decoded(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config(random_checkpoint):
-    return LabellerConfig(str(random_checkpoint), batch_size=4)
+    return LabelerConfig(str(random_checkpoint), batch_size=4)
 
 
 @pytest.fixture(scope="module")
 def tried(decoded, config):
-    return TrialActor(config, PROTOCOL, variants=VARIANTS)(decoded)
+    return SweepActor(config, PROTOCOL, variants=VARIANTS)(decoded)
 
 
 def test_every_row_comes_back_once_and_in_order_failures_too(decoded, tried):
-    assert tried.schema.equals(TRIALS_SCHEMA)
+    assert tried.schema.equals(SWEEP_SCHEMA)
     assert tried["unit_id"].to_pylist() == decoded["unit_id"].to_pylist()
     failed = tried.to_pylist()[1]
     assert (failed["status"], failed["error_type"]) == ("failed", "not_video")
-    assert failed["trials"] is None
+    assert failed["sweep"] is None
 
 
-def test_each_variant_says_what_a_labelling_run_with_its_pruning_says(decoded, config, tried):
+def test_each_variant_says_what_a_labeling_run_with_its_pruning_says(decoded, config, tried):
     for place, (name, pruning) in enumerate(VARIANTS.items()):
-        labelled = LabelActor(dataclasses.replace(config, pruning=pruning), PROTOCOL)(decoded)
-        for row, expected in zip(tried.to_pylist(), labelled.to_pylist(), strict=True):
+        labeled = LabelActor(dataclasses.replace(config, pruning=pruning), PROTOCOL)(decoded)
+        for row, expected in zip(tried.to_pylist(), labeled.to_pylist(), strict=True):
             if row["status"] == "failed":
                 continue
-            trial = row["trials"][place]
+            trial = row["sweep"][place]
             assert trial["variant"] == name
             assert trial["label_id"] == expected["label_id"]
             assert trial["flops"] == expected["flops"]
@@ -71,7 +71,7 @@ def test_each_variant_says_what_a_labelling_run_with_its_pruning_says(decoded, c
             np.testing.assert_allclose(by_view.mean(0), expected["scores"], rtol=1e-5)
             views = [view["label_id"] for view in expected["views"]]
             assert by_view.argmax(1).tolist() == views
-            assert trial["gpu_ms"] > 0
+            assert trial["device_ms"] > 0
 
 
 def test_its_clock_counts_the_views_and_places_of_all_variants(decoded, config):
@@ -82,6 +82,6 @@ def test_its_clock_counts_the_views_and_places_of_all_variants(decoded, config):
     assert (worked.views, worked.slots) == (2 * 6 * 3, 3 * 4 * 3)
 
 
-def test_a_trial_of_nothing_is_refused(config):
+def test_a_sweep_of_nothing_is_refused(config):
     with pytest.raises(ValueError, match="at least one pruning"):
-        TrialActor(config, PROTOCOL, variants={})
+        SweepActor(config, PROTOCOL, variants={})
