@@ -122,7 +122,7 @@ class LabelActor:
         for index, views in zip(chosen, stream, strict=True):
             mean = _mean_probabilities(views)
             said = self._prediction(mean)
-            rows[index] |= {f"shadow_{name}": said[name] for name in _PREDICTED} | {
+            rows[index] |= {f"unpruned_{name}": said[name] for name in _PREDICTED} | {
                 "unpruned_scores": mean.tolist(),
                 "unpruned_flops": sum(view.flops for view in views),
                 "unpruned_device_ms": sum(view.device_ms for view in views),

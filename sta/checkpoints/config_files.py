@@ -60,7 +60,7 @@ _WITHOUT_EFFECT = {
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"),
     *("norm_pix_loss", "decoder_num_attention_heads", "decoder_hidden_size"),
     *("decoder_num_hidden_layers", "decoder_intermediate_size"),
-    *("architectures", "transformers_version", "model_type", "license", "license"),
+    *("architectures", "transformers_version", "model_type", "license", "licence"),
     *("output_hidden_states", "output_attentions", "return_dict", "torchscript"),
     *("dtype", "torch_dtype", "attn_implementation", "gradient_checkpointing"),
     *("chunk_size_feed_forward", "is_encoder_decoder", "tie_word_embeddings", "finetuning_task"),

@@ -32,9 +32,9 @@ from sta.pruning import Pruning
 
 _OURS = "sta.architecture"
 _SHAPE = "sta.shape"
-_LABELS = "sta.checkpoints.labels"
+_LABELS = "sta.labels"
 _ORIGIN = "sta.origin"
-_LICENCE = "sta.license"
+_LICENSE = "sta.license"
 _SOURCE = "sta.source_fingerprint"
 _LFS_POINTER = b"version https://git-lfs"
 
@@ -156,7 +156,7 @@ def save_checkpoint(
     }
     if differs := _differing(model):
         metadata[_SHAPE] = json.dumps(differs)
-    metadata |= {_LICENCE: license} if license else {}
+    metadata |= {_LICENSE: license} if license else {}
     metadata |= {_SOURCE: source_fingerprint} if source_fingerprint else {}
     save_file(tensors, str(path), metadata=metadata)
 
@@ -201,7 +201,7 @@ def read_weights(source: str | Path, *, patient: bool = False) -> Weights:
         labels=labels,
         fingerprint=_fingerprint([file.path for file in located.files]),
         origin=metadata.get(_ORIGIN, located.origin),
-        license=metadata.get(_LICENCE, "") if ours else _license(metadata, located, config),
+        license=metadata.get(_LICENSE, "") if ours else _license(metadata, located, config),
         shown=shown,
         config=config,
         preprocessor=(preprocessor, _shown(preprocessor, located)) if preprocessor else None,

@@ -55,7 +55,7 @@ def test_a_converted_file_keeps_origin_and_license_when_it_is_converted_again(hu
     first, second = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
     main([str(hub_folder), str(first)])
     assert main([str(first), str(second)]) == 0
-    for key in ("sta.origin", "sta.license", "sta.checkpoints.labels"):
+    for key in ("sta.origin", "sta.license", "sta.labels"):
         assert metadata(second)[key] == metadata(first)[key]
 
 

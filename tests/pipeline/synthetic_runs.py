@@ -145,7 +145,7 @@ def unit(video: str, made: Made, second: float) -> dict[str, Any]:
         "views": [view | {"crop": crop} for crop in range(made.views)],
     }
     if made.shadow and int(unit_id(video), 16) % 2:
-        row |= prediction(dense, "shadow_") | {
+        row |= prediction(dense, "unpruned_") | {
             "unpruned_scores": dense.tolist(),
             "unpruned_flops": 2 * made.flops * made.views,
             "unpruned_device_ms": 2 * view["device_ms"] * made.views,

@@ -19,7 +19,7 @@ LABELS = ("cat", "dog", "emu", "fox", "gnu", "hen", "ibis")
 
 
 def probabilities(right, *, views=2, ground_truths=None):
-    """(n, views, classes) float32: 0.4 for the ground truth where `right`, else for the next class."""
+    """(n, views, classes) float32: 0.4 for the true class where `right`, else for the next."""
     right, classes = np.asarray(right, bool), len(LABELS)
     ground_truths = (
         np.zeros(len(right), int) if ground_truths is None else np.asarray(ground_truths)

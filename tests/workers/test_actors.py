@@ -141,7 +141,7 @@ def test_the_shadow_sample_is_labeled_as_the_unpruned_model_labels_it(decoded, c
             assert all(view["unpruned_label_id"] is None for view in row["views"] or ())
             continue
         for name in ("label", "label_id", "score", "top_ids", "top_scores", "scores", "flops"):
-            assert row[f"shadow_{name}"] == dense[name]
+            assert row[f"unpruned_{name}"] == dense[name]
         assert row["unpruned_device_ms"] > 0
         assert [view["unpruned_label_id"] for view in row["views"]] == [
             view["label_id"] for view in dense["views"]
@@ -172,7 +172,7 @@ def test_with_a_policy_a_row_holds_what_was_looked_at_and_the_sample_all_views(d
         best, second = sorted(row["scores"])[:-3:-1]
         assert row["leads"][-1] == pytest.approx(best - second, abs=1e-6)
         for name in ("label_id", "scores", "flops"):
-            assert row[f"shadow_{name}"] == dense[name]
+            assert row[f"unpruned_{name}"] == dense[name]
         said = {(v["clip"], v["crop"]): v["label_id"] for v in dense["views"]}
         assert all(v["unpruned_label_id"] == said[v["clip"], v["crop"]] for v in row["views"])
 

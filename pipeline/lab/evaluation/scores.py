@@ -121,8 +121,9 @@ def judge(
         ground_truths: (n,) classes.
 
     Returns:
-        (n,) each: whether the mean over the views puts the ground truth first, whether among
-        the first five, and the share of single views that put it first. Of equal probabilities that of the
+        (n,) each: whether the mean over the views puts the ground truth first, whether
+        among the first five, and the share of single views that put it first. Of equal
+        probabilities that of the
         lower class counts as the higher.
     """
     if not len(ground_truths):

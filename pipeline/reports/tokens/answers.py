@@ -70,7 +70,7 @@ def from_shadow(found: Found) -> Unpruned | None:
     view = ((found.facts.labels[number], None),)
     video = None
     if found.video["unpruned_top_ids"] is not None:
-        video = _top(found, found.video, "shadow_")
+        video = _top(found, found.video, "unpruned_")
     answer = _answer(found, view, video)
     return Unpruned(answer, "From this run: the video is in its shadow sample.")
 

@@ -59,7 +59,7 @@ def unit(name, *, shadow):
     row |= {"leads": known[:count].tolist(), "flops": count * FLOPS, "device_ms": float(count)}
     if shadow:
         said = prediction(np.array([0.5, 0.3, 0.2]))
-        row |= {f"shadow_{key}": value for key, value in said.items()}
+        row |= {f"unpruned_{key}": value for key, value in said.items()}
         row |= {"unpruned_flops": len(ORDER) * DENSE, "unpruned_device_ms": 9.0}
     return row
 

@@ -29,7 +29,7 @@ LIMITS = DecodeLimits(seconds=30)
 
 @dataclass(frozen=True)
 class Outcome:
-    """``kind``: "ok", "degraded" or an error type; ``frames``: "" where they equal the reference."""
+    """``kind``: "ok", "degraded" or an error type; ``frames``: "" where they are right."""
 
     kind: str
     lost: int = 0
