@@ -6,7 +6,7 @@ pytestmark = needs_browser
 
 _WHOLE = (
     '<!doctype html><link rel="icon" href="data:,"><meta name="viewport" '
-    'content="width=device-width, initial-scale=1"><body style="margin:0">'
+    'content="width=device-width, initial-scale=1"><body style="threshold:0">'
 )
 
 

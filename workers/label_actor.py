@@ -53,12 +53,12 @@ class LabelActor:
         progress: Progress | None = None,
         *,
         shadow: Shadow | None = None,
-        policy: EarlyExit | None = None,
+        early_exit: EarlyExit | None = None,
     ) -> None:
         self._labeler = (
             Labeler(config, protocol)
-            if policy is None
-            else AdaptiveLabeler(config, protocol, policy)
+            if early_exit is None
+            else AdaptiveLabeler(config, protocol, early_exit)
         )
         self._progress = progress
         self._shadow = shadow
@@ -83,10 +83,10 @@ class LabelActor:
         rows = decoded.select(_COMMON).to_pylist()
         good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
         frames = [frames_of(decoded, index) for index in good]
-        for index, (views, leads) in zip(good, self._looks(frames), strict=True):
+        for index, (views, margins) in zip(good, self._looks(frames), strict=True):
             times = np.array(decoded["clip_times"][index].as_py()).reshape(-1, 2)
             said = self._labeled(views, times, _first_clip(decoded, index))
-            rows[index] |= said | {"leads": leads}
+            rows[index] |= said | {"margins": margins}
         if self._unpruned is not None:
             chosen = dict(zip(good, frames, strict=True))
             self._label_shadow(self._unpruned, decoded, rows, chosen)
@@ -101,11 +101,11 @@ class LabelActor:
         return table
 
     def _looks(self, frames: list[Frames]) -> Iterator[tuple[list[View], list[float] | None]]:
-        """The views of each unit that were looked at, and its lead after each; None where all are
-        looked at, whatever the lead.
+        """The views of each unit that were looked at, and its margin after each; None where all are
+        looked at, whatever the margin.
         """
         for looked in self._labeler.stream(frames):
-            yield (looked.views, looked.leads) if isinstance(looked, Looks) else (looked, None)
+            yield (looked.views, looked.margins) if isinstance(looked, Looks) else (looked, None)
 
     def _label_shadow(
         self,

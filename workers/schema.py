@@ -112,9 +112,9 @@ UNITS_SCHEMA = pa.schema(
         *PREDICTION,
         column("scores", pa.list_(pa.float32()), "mean probability of every class over the views"),
         column(
-            "leads",
+            "margins",
             pa.list_(pa.float32()),
-            "lead of the best class over the second in the mean of the views so far, after each "
+            "margin of the best class over the second in the mean of the views so far, after each "
             "view in the order in which they were looked at; null where all are looked at",
         ),
         column("flops", pa.int64(), "sum of the views' flops"),

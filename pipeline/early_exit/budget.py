@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.early_exit.controller import BudgetError, Decision, decide, observed_ratio
-from pipeline.early_exit.policy_file import EarlyExitFile, Point
+from pipeline.early_exit.early_exit_file import EarlyExitFile, Point
 from pipeline.early_exit.spending import Spending, spending
 from pipeline.errors import RunError, UsageError
 from pipeline.inputs.manifest import count_rows
@@ -70,7 +70,7 @@ class Part:
         within: the slice that it is; None for the whole run.
     """
 
-    policy: EarlyExit | None
+    early_exit: EarlyExit | None
     units: int
     within: Slice | None = None
 
@@ -145,24 +145,24 @@ def parts_within(
                 raise _too_small(budget, labeling, rest, error, is_first=not decided) from error
             decided.append(_recorded(decision, units[each.number]))
             run.save(content)
-        yield Part(policy_of(decided[each.number]), units[each.number], each)
+        yield Part(early_exit_of(decided[each.number]), units[each.number], each)
 
 
-def policy_of(recorded: dict[str, Any]) -> EarlyExit:
+def early_exit_of(recorded: dict[str, Any]) -> EarlyExit:
     """The policy of a slice, as run.json says it."""
-    return EarlyExit(recorded["margin"], recorded["most"])
+    return EarlyExit(recorded["threshold"], recorded["most"])
 
 
-def policies_by_slice(content: dict[str, Any]) -> tuple[list[Slice], list[EarlyExit]]:
+def early_exits_by_slice(content: dict[str, Any]) -> tuple[list[Slice], list[EarlyExit]]:
     """The slices of a run with a policy and how each was looked at; without a budget one of all.
 
     Of an unfinished run the last slices may not be decided yet.
     """
     kept = content.get(BUDGET)
     if not kept:
-        policy = content["identity"]["policy"]
-        return slices_of(0), [EarlyExit(policy["margin"], policy["most"])]
-    return _slices(kept), [policy_of(each) for each in kept["slices"]]
+        early_exit = content["identity"]["early_exit"]
+        return slices_of(0), [EarlyExit(early_exit["threshold"], early_exit["most"])]
+    return _slices(kept), [early_exit_of(each) for each in kept["slices"]]
 
 
 def _slices(kept: dict[str, Any]) -> list[Slice]:
@@ -180,12 +180,12 @@ def _check_not_smaller(budget: Budget, kept: dict[str, Any]) -> None:
 
 
 def _recorded(decision: Decision, units: int) -> dict[str, Any]:
-    policy = asdict(decision.policy)
-    return policy | {"units": units, "calibration": asdict(decision.point)}
+    early_exit = asdict(decision.early_exit)
+    return early_exit | {"units": units, "calibration": asdict(decision.point)}
 
 
 def _taken(decided: list[dict[str, Any]], spent: list[Spending]) -> list[tuple[int, int, Point]]:
-    """Videos, views and expectation of every slice whose videos were looked at as its margin
+    """Videos, views and expectation of every slice whose videos were looked at as its threshold
     says, none of them cut short.
     """
     return [
@@ -261,10 +261,10 @@ def _decided(
     taken: list[tuple[int, int, Point]],
 ) -> Decision:
     if left is None or left == math.inf or not units[0]:
-        return Decision(file.policy, file.point)
+        return Decision(file.early_exit, file.point)
     return decide(
         file.curve,
-        promised=file.margin,
+        promised=file.threshold,
         views=labeling.views,
         left=left,
         mine=units[0],

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.early_exit.cross_validation import HeldOut, Resampled, held_out, resample
+from pipeline.early_exit.early_exit_file import EarlyExitFile
 from pipeline.early_exit.fitting import Promise, Trace
 from pipeline.early_exit.margins import Ints
-from pipeline.early_exit.policy_file import EarlyExitFile
 from pipeline.early_exit.sample import Sample, read_sample
 from pipeline.errors import UsageError
 from pipeline.run.run_directory import RunDirectory
@@ -27,7 +27,7 @@ class Accuracy:
     """
 
     all_views: Estimate
-    policy: Estimate
+    early_exit: Estimate
     difference: Estimate
 
 
@@ -48,7 +48,7 @@ class Calibration:
         accuracy: None where no ground truth is given.
     """
 
-    policy: EarlyExitFile
+    early_exit: EarlyExitFile
     promise: Promise
     architecture: str
     views: int
@@ -61,7 +61,7 @@ class Calibration:
     @property
     def flops_share(self) -> float:
         """FLOPs of the policy over those of all views."""
-        return self.policy.point.views / self.views
+        return self.early_exit.point.views / self.views
 
 
 def calibrate(run: RunDirectory, variant: str, promise: Promise) -> Calibration:
@@ -88,20 +88,20 @@ def calibrate(run: RunDirectory, variant: str, promise: Promise) -> Calibration:
     identity = content["identity"]
     trace = Trace.of(sample.looks)
     number = trace.chosen(promise)
-    policy = EarlyExitFile(
+    early_exit = EarlyExitFile(
         model=identity["model"],
         labels=identity["labels"],
         pruning=identity["variants"][variant],
         protocol=identity["protocol"],
         agreement=promise.agreement,
         confidence=promise.confidence,
-        margin=float(trace.margins[number]),
+        threshold=float(trace.thresholds[number]),
         videos=videos,
         source=identity["input"],
         curve=trace.curve(promise.confidence),
     )
     return Calibration(
-        policy=policy,
+        early_exit=early_exit,
         promise=promise,
         architecture=content["model"]["architecture"],
         views=sample.looks.views,
@@ -119,9 +119,9 @@ def _accuracy(sample: Sample, used: Ints) -> Accuracy | None:
         return None
     ground_truths, labels = sample.ground_truths[known], sample.looks.labels[known]
     by_all = labels[:, -1] == ground_truths
-    by_policy = labels[np.arange(len(known)), used[known] - 1] == ground_truths
+    by_early_exit = labels[np.arange(len(known)), used[known] - 1] == ground_truths
     return Accuracy(
         all_views=share(int(by_all.sum()), len(known)),
-        policy=share(int(by_policy.sum()), len(known)),
-        difference=mean(by_policy.astype(np.float64) - by_all.astype(np.float64)),
+        early_exit=share(int(by_early_exit.sum()), len(known)),
+        difference=mean(by_early_exit.astype(np.float64) - by_all.astype(np.float64)),
     )

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.early_exit.policy_file import Point
+from pipeline.early_exit.early_exit_file import Point
 from workers.inference.early_exit import EarlyExit
 
 
@@ -23,10 +23,10 @@ class Decision:
 
     Attributes:
         policy: when it has looked at a video enough.
-        point: what this margin did on the videos of the calibration.
+        point: what this threshold did on the videos of the calibration.
     """
 
-    policy: EarlyExit
+    early_exit: EarlyExit
     point: Point
 
 
@@ -42,14 +42,14 @@ def decide(
 ) -> Decision:
     """The most careful policy for the next slice that the budget allows.
 
-    The margin is the largest, that of the promise at most, with which this slice and the rest are
-    expected to spend what is left. How long a video may be looked at is then limited so that even
+    The threshold is the largest, that of the promise at most, with which this slice and the rest
+    are expected to spend what is left. The views of a video are then limited so that even
     if every video of the slice took that long, a view would be left for each of the rest: so the
     total never passes the budget, whatever the archive holds.
 
     Args:
-        curve: margins and what they did, from the most careful to the quickest.
-        promised: margin that keeps the policy's promise.
+        curve: thresholds and what they did, from the most careful to the quickest.
+        promised: threshold that keeps the policy's promise.
         views: views of the protocol.
         left: views that the budget still covers.
         mine: videos of the slice, 1 or more.
@@ -64,11 +64,11 @@ def decide(
         raise BudgetError(
             f"{mine + rest:,} videos need a view each, and the budget covers {covered:,}"
         )
-    allowed = [point for point in curve if point.margin <= promised]
+    allowed = [point for point in curve if point.threshold <= promised]
     fair = left / (mine + rest)
     point = next((p for p in allowed if _expected(p, ratio, views) <= fair), allowed[-1])
     most = math.floor((left - rest) / mine)
-    return Decision(EarlyExit(point.margin, None if most >= views else most), point)
+    return Decision(EarlyExit(point.threshold, None if most >= views else most), point)
 
 
 def _expected(point: Point, ratio: float, views: int) -> float:

@@ -21,13 +21,13 @@ class HeldOut:
 
     Attributes:
         fitted_on: videos of the one half.
-        margin: of the policy.
+        threshold: of the policy.
         agreement: share of the other half whose label was that of all views; Wilson's interval.
         views: mean views of the other half; bootstrap interval.
     """
 
     fitted_on: int
-    margin: float
+    threshold: float
     agreement: Estimate
     views: Estimate
 
@@ -70,7 +70,7 @@ def held_out(trace: Trace, fitting: Bools, promise: Promise) -> HeldOut | None:
     missed, views = trace.missed[number, outside], trace.views[number, outside]
     return HeldOut(
         fitted_on=len(inside),
-        margin=float(trace.margins[number]),
+        threshold=float(trace.thresholds[number]),
         agreement=share(int((~missed).sum()), len(outside)),
         views=mean(views.astype(np.float64)),
     )

@@ -1,6 +1,6 @@
-"""From videos whose views were all labeled to the margin that keeps a promise with few views.
+"""From videos whose views were all labeled to the threshold that keeps a promise with few views.
 
-The margins of a fixed list are tested from the most careful on, each by an exact bound of its
+The thresholds of a fixed list are tested from the most careful on, each by an exact bound of its
 agreement at the full confidence, until one fails. The last that passed keeps the promise at this
 confidence, although several were tried: to choose one that does not, the first of those that do
 not must have passed, which happens with no more than the probability of one test's error (fixed
@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.early_exit.binomial import is_provable, lower_bound, most_misses, videos_needed
+from pipeline.early_exit.early_exit_file import Point
 from pipeline.early_exit.margins import Bools, Floats, Ints, Looks, views_used
-from pipeline.early_exit.policy_file import Point
 from pipeline.errors import UsageError
 from workers.inference.early_exit import needed_margin
 
 _MOST, _LEAST, _STEPS = 4.0, 0.005, 160
-# A confident model's leads lie this close below 1.
+# A confident model's margins lie this close below 1.
 _BELOW_ONE = (0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
@@ -73,50 +73,50 @@ class Promise:
         return is_provable(videos, self.agreement, self.confidence)
 
 
-def margins(views: int) -> Floats:
-    """The margins that are tried, from the most careful to the quickest; (m,) float64, descending.
+def thresholds(views: int) -> Floats:
+    """(m,) float64 thresholds that are tried, descending: from the most careful to the quickest.
 
     They follow from the number of views alone. The first looks at every view and the last at one.
-    Between them lie even steps, and finer ones below each margin at which a lead of 1 begins to be
-    enough after one view fewer, where a confident model's videos are settled all at once.
+    Between them lie even steps, and finer ones below each threshold where a margin of 1 begins to
+    be enough after one view fewer, where a confident model's videos are settled all at once.
     """
     even = np.geomspace(_MOST, _LEAST, _STEPS)
     fine = [below / needed_margin(seen, views) for seen in range(1, views) for below in _BELOW_ONE]
-    middle = [margin for margin in (*even, *fine) if margin < min(views, _MOST + 1e-9)]
+    middle = [threshold for threshold in (*even, *fine) if threshold < min(views, _MOST + 1e-9)]
     # Rounded so that the file shows them as they are.
-    chosen = {float(f"{margin:.6g}") for margin in middle} | {float(views), 0.0}
+    chosen = {float(f"{threshold:.6g}") for threshold in middle} | {float(views), 0.0}
     return np.array(sorted(chosen, reverse=True))
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What the policy of every margin did with every video.
+    """What the policy of every threshold did with every video.
 
     Attributes:
-        margins: (m,) as `margins` gives them.
+        thresholds: (m,) as `thresholds` gives them.
         views: (m, n) views looked at.
         missed: (m, n) whether the label was another than that of all views.
     """
 
-    margins: Floats
+    thresholds: Floats
     views: Ints
     missed: Bools
 
     @classmethod
     def of(cls, looks: Looks) -> Trace:
-        """Tries every margin on every video."""
-        tried = margins(looks.views)
+        """Tries every threshold on every video."""
+        tried = thresholds(looks.views)
         agreeing, rows = looks.agreeing, np.arange(looks.videos)
         views = np.empty((len(tried), looks.videos), np.int16)
         missed = np.empty((len(tried), looks.videos), np.bool_)
-        for number, margin in enumerate(tried.tolist()):
-            used = views_used(looks, margin)
+        for number, threshold in enumerate(tried.tolist()):
+            used = views_used(looks, threshold)
             views[number] = used
             missed[number] = ~agreeing[rows, used - 1]
         return cls(tried, views, missed)
 
     def chosen(self, promise: Promise, videos: npt.NDArray[np.integer] | None = None) -> int:
-        """Number of the margin that keeps the promise with the fewest views.
+        """Number of the threshold that keeps the promise with the fewest views.
 
         Args:
             promise: what is to be kept.
@@ -130,21 +130,21 @@ class Trace:
         allowed = most_misses(count, promise.agreement, promise.confidence)
         promise.check(count, f"there are {count:,}")
         failing = np.flatnonzero(missed.sum(axis=1) > allowed)
-        # The first margin looks at every view and misses nothing.
-        return int(failing[0]) - 1 if len(failing) else len(self.margins) - 1
+        # The first threshold looks at every view and misses nothing.
+        return int(failing[0]) - 1 if len(failing) else len(self.thresholds) - 1
 
     def curve(self, confidence: float) -> tuple[Point, ...]:
-        """What the policy of each margin did."""
+        """What the policy of each threshold did."""
         count = self.views.shape[1]
         return tuple(
             Point(
-                margin=margin,
+                threshold=threshold,
                 agreement=1 - int(misses) / count,
                 low=lower_bound(count - int(misses), count, confidence),
                 views=float(views.mean()),
                 views_sd=float(views.std()),
             )
-            for margin, misses, views in zip(
-                self.margins.tolist(), self.missed.sum(axis=1), self.views, strict=True
+            for threshold, misses, views in zip(
+                self.thresholds.tolist(), self.missed.sum(axis=1), self.views, strict=True
             )
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from workers.inference.early_exit import EarlyExit, leads
+from workers.inference.early_exit import EarlyExit, margins
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -20,29 +20,29 @@ class Looks:
     """What was known of n videos after each view.
 
     Attributes:
-        leads: (n, views) float64, of the best class over the second.
+        margins: (n, views) float64, of the best class over the second.
         labels: (n, views) int64, the best class; ties go to the lower.
     """
 
-    leads: Floats
+    margins: Floats
     labels: Ints
 
     def __post_init__(self) -> None:
-        if self.leads.shape != self.labels.shape or self.leads.ndim != 2:
+        if self.margins.shape != self.labels.shape or self.margins.ndim != 2:
             raise ValueError(
-                f"leads and labels must both be (videos, views); got {self.leads.shape} and "
+                f"margins and labels must both be (videos, views); got {self.margins.shape} and "
                 f"{self.labels.shape}"
             )
 
     @property
     def videos(self) -> int:
         """How many videos."""
-        return len(self.leads)
+        return len(self.margins)
 
     @property
     def views(self) -> int:
         """Views of each."""
-        return int(self.leads.shape[1])
+        return int(self.margins.shape[1])
 
     @property
     def agreeing(self) -> Bools:
@@ -51,7 +51,7 @@ class Looks:
 
     def of(self, chosen: Bools | Ints) -> Looks:
         """Those of some of the videos."""
-        return Looks(self.leads[chosen], self.labels[chosen])
+        return Looks(self.margins[chosen], self.labels[chosen])
 
     @classmethod
     def of_probabilities(cls, probabilities: Floats, order: Sequence[int]) -> Looks:
@@ -66,7 +66,7 @@ class Looks:
             raise ValueError(f"order must name each of {views} views once; got {list(order)}")
         known = np.empty((count, views))
         for number, ordered in enumerate(probabilities[:, list(order)]):
-            known[number] = leads(ordered)
+            known[number] = margins(ordered)
         labels = np.empty((count, views), np.int64)
         for seen in range(1, views + 1):
             # Added up clip by clip, as the labeling job does, so that equal sums stay equal.
@@ -78,13 +78,15 @@ class Looks:
     def joined(cls, parts: Sequence[Looks]) -> Looks:
         """Several one after the other."""
         return cls(
-            np.concatenate([part.leads for part in parts]),
+            np.concatenate([part.margins for part in parts]),
             np.concatenate([part.labels for part in parts]),
         )
 
 
-def views_used(looks: Looks, margin: float) -> Ints:
-    """(n,) views that the policy of this margin looks at."""
+def views_used(looks: Looks, threshold: float) -> Ints:
+    """(n,) views that the policy of this threshold looks at."""
     seen = np.tile(np.arange(1, looks.views + 1), looks.videos)
-    settled = EarlyExit(margin).should_stop_each(looks.leads.ravel(), seen=seen, views=looks.views)
-    return np.asarray(settled.reshape(looks.leads.shape).argmax(axis=1) + 1)
+    settled = EarlyExit(threshold).should_stop_each(
+        looks.margins.ravel(), seen=seen, views=looks.views
+    )
+    return np.asarray(settled.reshape(looks.margins.shape).argmax(axis=1) + 1)

@@ -81,7 +81,7 @@ def _sum(values: pa.ChunkedArray) -> int:
 
 
 def cut_short(
-    run: RunDirectory, slices: Sequence[Slice], policies: Sequence[EarlyExit], *, views: int
+    run: RunDirectory, slices: Sequence[Slice], early_exits: Sequence[EarlyExit], *, views: int
 ) -> int:
     """Videos that were given up at the most views of their slice, before they were settled.
 
@@ -92,14 +92,14 @@ def cut_short(
         views: of the protocol.
     """
     found = 0
-    for rows in tables(run.units, UNITS_SCHEMA, ["unit_id", "leads"]):
-        seen_rows = rows.filter(pc.is_valid(rows["leads"])).combine_chunks()
+    for rows in tables(run.units, UNITS_SCHEMA, ["unit_id", "margins"]):
+        seen_rows = rows.filter(pc.is_valid(rows["margins"])).combine_chunks()
         numbers = slice_numbers(seen_rows["unit_id"].to_pylist(), slices)
-        seen = np.asarray(pc.list_value_length(seen_rows["leads"]))
-        last = np.asarray(pc.list_flatten(seen_rows["leads"]), np.float64)[np.cumsum(seen) - 1]
-        for number, policy in enumerate(policies):
+        seen = np.asarray(pc.list_value_length(seen_rows["margins"]))
+        last = np.asarray(pc.list_flatten(seen_rows["margins"]), np.float64)[np.cumsum(seen) - 1]
+        for number, early_exit in enumerate(early_exits):
             mine = numbers == number
-            unlimited = EarlyExit(policy.margin)
+            unlimited = EarlyExit(early_exit.threshold)
             settled = unlimited.should_stop_each(last[mine], seen=seen[mine], views=views)
             found += int((~settled).sum())
     return found

@@ -65,7 +65,7 @@ class GraphConfig:
     units: int
     accept_changed: bool = False
     shadow_share: float = 0.0
-    policy: EarlyExit | None = None
+    early_exit: EarlyExit | None = None
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
 
     @property
@@ -91,7 +91,7 @@ class GraphConfig:
             units=self.units,
             decoders=self.pools.decoders[1],
             labelers=self.pools.labelers,
-            adaptive=self.policy is not None,
+            adaptive=self.early_exit is not None,
         )
 
     @property
@@ -175,7 +175,7 @@ def _task(config: GraphConfig, report: Reporter) -> _Task:
     if config.variants:
         variants = {"variants": dict(config.variants)}
         return _Task(TimedTrialActor, variants, report.tried, SWEEP_SCHEMA)
-    settings = {"shadow": config.shadow, "policy": config.policy}
+    settings = {"shadow": config.shadow, "early_exit": config.early_exit}
     return _Task(TimedLabelActor, settings, report.labeled, UNITS_SCHEMA)
 
 

@@ -35,11 +35,11 @@ _DEMO_VIDEOS = 48
 # Flags by which runs differ so that they cannot share an OUTPUT, besides those of pruning.
 _CONFIGURING = (
     *("checkpoint", "labels", "protocol", "views", "every", "all_files", "limit", "decoder"),
-    *("policy", "budget", "budget_usd", "shadow"),
+    *("early_exit", "budget", "budget_usd", "shadow"),
 )
 
 # What an unpruned run of all views is refused with, besides the flags of pruning.
-_NOT_ALL_UNPRUNED = ("shadow", "min_agreement", "policy", "budget", "budget_usd")
+_NOT_ALL_UNPRUNED = ("shadow", "min_agreement", "early_exit", "budget", "budget_usd")
 
 
 def main(task: str, argv: Sequence[str] | None = None) -> int:
@@ -106,7 +106,7 @@ def _other_run(task: str, arguments: argparse.Namespace, identity: dict[str, Any
     """
     asked = argparse.Namespace(**vars(arguments))
     defaults = parser(task)
-    pruned, adaptive = is_pruned(identity), "policy" in identity
+    pruned, adaptive = is_pruned(identity), "early_exit" in identity
     if pruned or adaptive:
         for name in (*pruning_names(), *_NOT_ALL_UNPRUNED):
             setattr(asked, name, defaults.get_default(name))
@@ -150,7 +150,7 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
         every_s=parse_seconds(arguments.every) if arguments.every else None,
         all_files=arguments.all_files,
         limit=arguments.limit,
-        policy=arguments.policy,
+        early_exit=arguments.early_exit,
         shadow=arguments.shadow,
         min_agreement=arguments.min_agreement,
         prices=Prices.read(arguments.prices) if arguments.prices else None,

@@ -156,7 +156,7 @@ def _add_extent_flags(work: argparse._ArgumentGroup) -> None:
         "--views is then clips of a unit x crops (16x1)",
     )
     work.add_argument(
-        "--policy",
+        "--early-exit",
         metavar="FILE",
         help="look at each video only until its label is settled, as a file of jobs/calibrate.py "
         "(local or s3://) says; it must have been fitted for this model, pruning and protocol",
@@ -198,7 +198,7 @@ def _add_proof_flags(made: argparse.ArgumentParser) -> None:
 
 
 def _add_budget_flags(made: argparse.ArgumentParser) -> None:
-    spending = made.add_argument_group("budget, with --policy")
+    spending = made.add_argument_group("budget, with --early-exit")
     spending.add_argument(
         "--budget",
         type=float,

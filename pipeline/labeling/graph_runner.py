@@ -71,7 +71,9 @@ class GraphRunner:
             units=self.total,
             accept_changed=self.options.retry_failed,
             shadow_share=self.options.shadow,
-            policy=self.plan.policy.policy if self.plan.policy is not None else None,
+            early_exit=self.plan.early_exit.early_exit
+            if self.plan.early_exit is not None
+            else None,
             variants=self.plan.variants,
         )
 
@@ -88,7 +90,7 @@ class GraphRunner:
             labeler_threads=pools.labeler_threads,
             batch_size=config.batch_size,
             full_batch=default_batch(on_gpu=pools.labeler_gpus > 0),
-            views_per_call=views if config.policy is None else None,
+            views_per_call=views if config.early_exit is None else None,
         )
 
     def run_graph(
@@ -105,7 +107,7 @@ class GraphRunner:
         run, options = self.plan.run, self.options
         config, within = self.graph(pools), None
         if part is not None:
-            config, within = dataclasses.replace(config, policy=part.policy), part.within
+            config, within = dataclasses.replace(config, early_exit=part.early_exit), part.within
         whole = self.plan.protocol.every_s is None
         line = ProgressLine(
             self.total,

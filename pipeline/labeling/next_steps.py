@@ -59,7 +59,7 @@ def next_steps(
     if video_id is None:
         return []
     pruned = is_pruned(content["identity"])
-    adaptive = "policy" in content["identity"]
+    adaptive = "early_exit" in content["identity"]
     here, there = (short_path(Location.of(each).uri) for each in (run.root.uri, other.output))
     way = "without pruning" if pruned or adaptive else "with pruning"
     steps: dict[str, list[str]] = {}

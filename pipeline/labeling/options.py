@@ -78,7 +78,7 @@ class LabelOptions:
     max_cpus: int | None = None
     max_gpus: int | None = None
     batch_size: int | None = None
-    policy: str | None = None
+    early_exit: str | None = None
     shadow: float = 0.0
     min_agreement: float | None = None
     prices: Prices | None = None
@@ -102,9 +102,9 @@ class LabelOptions:
             )
         if self.min_agreement is not None and not self.shadow:
             raise UsageError("--min-agreement needs --shadow, which measures the agreement")
-        if self.budget is not None and self.policy is None:
+        if self.budget is not None and self.early_exit is None:
             raise UsageError(
-                "--budget and --budget-usd need --policy, which says what fewer views cost in "
+                "--budget and --budget-usd need --early-exit, which says what fewer views cost in "
                 "labels; jobs/calibrate.py writes one"
             )
         if self.budget is not None and self.decoders == "auto":
@@ -112,10 +112,10 @@ class LabelOptions:
                 "--decoders auto measures on videos of the whole run, and a budget is decided "
                 "slice by slice; name how many decoders, or leave it out"
             )
-        if self.every_s is not None and self.policy is not None:
+        if self.every_s is not None and self.early_exit is not None:
             raise UsageError(
-                "--policy looks at a video until its label is settled, and with --every each clip "
-                "has a label of its own; leave one of them out"
+                "--early-exit evaluates a video until its label is settled, and with --every each "
+                "clip has a label of its own; leave one of them out"
             )
         if self.every_s is not None and self.decoder != DECODERS[0]:
             raise UsageError(f"--every goes with --decoder {DECODERS[0]} only")

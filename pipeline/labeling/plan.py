@@ -42,7 +42,7 @@ class LabelPlan:
     model: dict[str, Any]
     protocol: Protocol
     labeler: LabelerConfig
-    policy: EarlyExitFile | None = None
+    early_exit: EarlyExitFile | None = None
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
     sample: int | None = None
     true_labels: GroundTruth | None = None
@@ -50,7 +50,7 @@ class LabelPlan:
     @property
     def looks(self) -> float:
         """Views of a unit that are looked at, on average as far as is known before."""
-        return self.protocol.views if self.policy is None else self.policy.point.views
+        return self.protocol.views if self.early_exit is None else self.early_exit.point.views
 
     def models(self, *, shadow: bool) -> int:
         """How many a labeler holds."""
@@ -68,17 +68,17 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
     )
     pruning = _pruning(options, model)
     model.config.stages(pruning)
-    if options.shadow and not pruning.r and options.policy is None:
+    if options.shadow and not pruning.r and options.early_exit is None:
         raise UsageError(
             "--shadow compares with the unpruned model, and with --r 0 nothing is pruned; leave one"
             " of them out"
         )
     views = protocol_for(options, model)
     identity = _identity(options, model, pruning, views)
-    policy = _policy(options, identity)
+    early_exit = _policy(options, identity)
     plan = LabelPlan(
         run=RunDirectory(Location.of(options.output)),
-        identity=identity | _promised(policy) | _budgeted(options, policy),
+        identity=identity | _promised(early_exit) | _budgeted(options, early_exit),
         model=_described(options, model, pruning),
         protocol=views,
         labeler=LabelerConfig(
@@ -89,7 +89,7 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
             compile=options.compile,
             fingerprint=model.fingerprint,
         ),
-        policy=policy,
+        early_exit=early_exit,
     )
     return with_checked_places(plan, options)
 
@@ -162,27 +162,30 @@ def _identity(
 
 def _policy(options: LabelOptions, identity: dict[str, Any]) -> EarlyExitFile | None:
     """The policy, if one is asked for, which must have been fitted for such a run."""
-    if options.policy is None:
+    if options.early_exit is None:
         return None
-    place = Location.of(options.policy)
-    policy = EarlyExitFile.read(place)
-    policy.check_fits(identity, place.uri)
-    return policy
+    place = Location.of(options.early_exit)
+    early_exit = EarlyExitFile.read(place)
+    early_exit.check_fits(identity, place.uri)
+    return early_exit
 
 
-def _promised(policy: EarlyExitFile | None) -> dict[str, Any]:
+def _promised(early_exit: EarlyExitFile | None) -> dict[str, Any]:
     """What a run's identity says of its policy; nothing without one."""
-    if policy is None:
+    if early_exit is None:
         return {}
-    said = dataclasses.asdict(policy.policy)
-    return {"policy": said | {"agreement": policy.agreement, "confidence": policy.confidence}}
+    said = dataclasses.asdict(early_exit.early_exit)
+    return {
+        "early_exit": said
+        | {"agreement": early_exit.agreement, "confidence": early_exit.confidence}
+    }
 
 
-def _budgeted(options: LabelOptions, policy: EarlyExitFile | None) -> dict[str, Any]:
+def _budgeted(options: LabelOptions, early_exit: EarlyExitFile | None) -> dict[str, Any]:
     """What a run's identity says of its budget; how large it is may change from start to start."""
-    if options.budget is None or policy is None:
+    if options.budget is None or early_exit is None:
         return {}
-    return {"budget": options.budget.kind, "policy_curve": policy.digest}
+    return {"budget": options.budget.kind, "early_exit_curve": early_exit.digest}
 
 
 def _described(

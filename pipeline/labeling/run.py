@@ -250,7 +250,7 @@ def _label_the_rest(
             content,
             remaining,
             sample=sample_size(
-                plan.protocol, pools, room.batch_size, adaptive=plan.policy is not None
+                plan.protocol, pools, room.batch_size, adaptive=plan.early_exit is not None
             ),
             room=room,
             measure=lambda sample: passing.run_graph(pools, counts, sample),
@@ -299,9 +299,9 @@ def _parts(
     plan: LabelPlan, options: LabelOptions, pools: Pools, content: dict[str, Any], total: int
 ) -> Iterable[Part]:
     """What is labeled in one go: the whole run, or with a budget slice after slice."""
-    file = plan.policy
+    file = plan.early_exit
     if options.budget is None or file is None:
-        return [Part(None if file is None else file.policy, total)]
+        return [Part(None if file is None else file.early_exit, total)]
     return parts_within(plan.run, content, options.budget, file, _labeling(plan, pools))
 
 

@@ -156,9 +156,9 @@ def _flops(content: dict[str, Any]) -> str:
 
 def _looks(content: dict[str, Any]) -> list[str]:
     """What a policy spared."""
-    totals, policy = content["totals"], content["identity"].get("policy")
+    totals, early_exit = content["totals"], content["identity"].get("early_exit")
     spared = Spared.by(content, videos=totals["ok"], looked=totals["clips"], flops=totals["flops"])
-    if spared is None or policy is None:
+    if spared is None or early_exit is None:
         return []
     text = (
         f"Views:     {digits(spared.mean)} of {spared.of} per video on average, "
@@ -168,7 +168,7 @@ def _looks(content: dict[str, Any]) -> list[str]:
     if is_pruned(content["identity"]):
         text += f" and {100 * spared.of_unpruned:.1f} % of all views unpruned"
     if "budget" not in content["identity"]:
-        text += f"; guaranteed: {100 * policy['agreement']:g} % of the labels of all views"
+        text += f"; guaranteed: {100 * early_exit['agreement']:g} % of the labels of all views"
     return _wrapped(text)
 
 

@@ -156,13 +156,13 @@ def _measured(arguments: argparse.Namespace) -> tuple[Rates, Work, Protocol, Her
         run = RunDirectory(Location.of(arguments.input))
         if run.exists():
             done = finished_run(run)
-            if "policy" in done.identity or arguments.policy is not None:
+            if "early_exit" in done.identity or arguments.early_exit is not None:
                 raise UsageError(f"{run.root.uri}: {_ALL_VIEWS}")
             _adopt(arguments, done)
             return done.rates, done.work, done.protocol, done.pools, 0.0
         arguments.output = arguments.output or _OUTPUT
-    if arguments.policy is not None:
-        raise UsageError(f"--policy: {_ALL_VIEWS}")
+    if arguments.early_exit is not None:
+        raise UsageError(f"--early-exit: {_ALL_VIEWS}")
     options = label_command.options_from(arguments.task, arguments)
     plan = plan_labeling(options)
     found = calibrate(plan, options, seconds=arguments.seconds, say=_say)

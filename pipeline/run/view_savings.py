@@ -31,7 +31,7 @@ class Spared:
     ) -> Spared | None:
         """From a run.json and sums over the run's tables; None without a policy or a label."""
         identity = content["identity"]
-        if "policy" not in identity or not looked:
+        if "early_exit" not in identity or not looked:
             return None
         of = identity["protocol"]["clips"] * identity["protocol"]["crops"]
         return cls(videos, looked, of, flops, content["model"]["flops_per_view_unpruned"])
@@ -56,7 +56,7 @@ def all_views(content: Mapping[str, Any]) -> str:
     """What the model of a run's shadow sample did otherwise than the run, in words."""
     identity = content["identity"]
     pruned = "without pruning" if is_pruned(identity) else ""
-    looked = "by all views" if "policy" in identity else ""
+    looked = "by all views" if "early_exit" in identity else ""
     return " ".join(filter(None, (looked, pruned)))
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.early_exit.budget import policies_by_slice
+from pipeline.early_exit.budget import early_exits_by_slice
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_tables import Evidence, tables
 from pipeline.run.slices import slice_numbers
@@ -20,10 +20,16 @@ from workers.schema import UNITS_SCHEMA
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-_COLUMNS = ["unit_id", "top_scores", "leads", "views.list.element.clip", "views.list.element.crop"]
+_COLUMNS = [
+    "unit_id",
+    "top_scores",
+    "margins",
+    "views.list.element.clip",
+    "views.list.element.crop",
+]
 _NAMED = 3
 
-# Scores of classes and leads are rounded to float32, each by itself.
+# Scores of classes and margins are rounded to float32, each by itself.
 _ROUNDING = 1e-6
 
 
@@ -36,7 +42,7 @@ def looked_at(run: RunDirectory, evidence: Evidence, content: dict[str, Any]) ->
         content: its run.json, with its policy.
     """
     protocol = content["identity"]["protocol"]
-    slices, policies = policies_by_slice(content)
+    slices, early_exits = early_exits_by_slice(content)
     order = Protocol(**protocol).views_in_order
     places = np.empty(len(order), np.int64)
     places[[clip * protocol["crops"] + crop for clip, crop in order]] = np.arange(len(order))
@@ -46,8 +52,8 @@ def looked_at(run: RunDirectory, evidence: Evidence, content: dict[str, Any]) ->
         wrong = _misplaced(labeled, protocol, places)
         for number in np.unique(numbers).tolist():
             mine = np.flatnonzero(numbers == number)
-            if number < len(policies):
-                wrong[mine] |= _misjudged(labeled.take(mine), policies[number], len(order))
+            if number < len(early_exits):
+                wrong[mine] |= _misjudged(labeled.take(mine), early_exits[number], len(order))
             else:
                 wrong[mine] = True
         if wrong.any():
@@ -72,16 +78,16 @@ def _numbers(clip: Ints, crop: Ints, protocol: dict[str, Any]) -> tuple[Ints, Fl
     return np.where(known, clip * protocol["crops"] + crop, 0), known
 
 
-def _misjudged(units: pa.Table, policy: EarlyExit, views: int) -> Flags:
-    """(n,) whether a unit's leads do not end where the policy is content, or not in its scores."""
+def _misjudged(units: pa.Table, early_exit: EarlyExit, views: int) -> Flags:
+    """(n,) whether a unit's margins end elsewhere than at the threshold, or not in its scores."""
     counts = np.asarray(pc.list_value_length(units["views"]))
-    said = np.asarray(pc.fill_null(pc.list_value_length(units["leads"]), 0))
+    said = np.asarray(pc.fill_null(pc.list_value_length(units["margins"]), 0))
     if (said != counts).any():
         return np.asarray(said != counts)
-    leads = np.asarray(pc.list_flatten(units["leads"]), np.float64)
+    margins = np.asarray(pc.list_flatten(units["margins"]), np.float64)
     ends = np.cumsum(counts)
-    seen = np.arange(len(leads)) - np.repeat(ends - counts, counts) + 1
-    settled = policy.should_stop_each(leads, seen=seen, views=views)
+    seen = np.arange(len(margins)) - np.repeat(ends - counts, counts) + 1
+    settled = early_exit.should_stop_each(margins, seen=seen, views=views)
     is_last = seen == np.repeat(counts, counts)
     astray = np.bincount(
         np.repeat(np.arange(len(units)), counts), settled != is_last, minlength=len(units)
@@ -90,7 +96,7 @@ def _misjudged(units: pa.Table, policy: EarlyExit, views: int) -> Flags:
     if pc.min(pc.list_value_length(units["top_scores"])).as_py() > 1:
         scores.append(np.asarray(pc.list_element(units["top_scores"], 1), np.float64))
     last = scores[0] - sum(scores[1:])
-    return np.asarray((astray > 0) | (np.abs(leads[ends - 1] - last) > _ROUNDING))
+    return np.asarray((astray > 0) | (np.abs(margins[ends - 1] - last) > _ROUNDING))
 
 
 def _misplaced(units: pa.Table, protocol: dict[str, Any], places: Ints) -> Flags:

@@ -65,7 +65,7 @@ def verify(run: RunDirectory) -> list[Check]:
         lambda: _videos(evidence),
     )
     check("clips: as declared, the views of every labeled unit", lambda: _clips(evidence, content))
-    if "policy" in content["identity"]:
+    if "early_exit" in content["identity"]:
         check(
             "views: looked at in their order, until the policy called the label settled",
             lambda: looked_at(run, evidence, content),
@@ -198,7 +198,7 @@ def _allowed(
     rows = evidence.unit_rows
     ok[rows[rows >= 0]] = np.asarray(pc.equal(evidence.units["status"], "ok"))[rows >= 0]
     most = protocol["clips"] * protocol["crops"]
-    if "policy" in identity:
+    if "early_exit" in identity:
         return np.asarray(np.where(ok, (views > 0) & (views <= most), views == 0))
     if protocol.get("every_s") is None:
         return np.asarray(views == np.where(ok, most, 0))
@@ -272,7 +272,7 @@ def _shadow(evidence: Evidence, content: dict[str, Any]) -> str | None:
     # A policy spares the pruned model views, and not the one that it is compared with.
     protocol = content["identity"]["protocol"]
     every = np.where(labeled, protocol["clips"] * protocol["crops"], 0)
-    views = every if "policy" in content["identity"] else looked_at
+    views = every if "early_exit" in content["identity"] else looked_at
     names = units["unit_id"].filter(pa.array(cost != views * dense))
     if len(names):
         return f"{len(names)} units did not cost the unpruned model's FLOPs{_such(names)}"

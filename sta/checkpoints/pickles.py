@@ -67,6 +67,6 @@ def load_pickle(path: Path, *, shown: str | None = None) -> object:
         what = f"it names {match[1]}, which could run code" if match else _NO_TORCH_FILE
         raise UnsafePickle(f"{shown} was not loaded: {what}") from error
     except Exception as error:
-        # Foreign bytes lead an unpickler into errors of any type.
+        # Foreign bytes margin an unpickler into errors of any type.
         raise UnsafePickle(f"{shown} was not loaded: {_NO_TORCH_FILE}") from error
     return loaded

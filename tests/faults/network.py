@@ -48,7 +48,7 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
     """Two hosts with addresses of a network of their own; at the end nothing of them is left.
 
     Each hangs on a switch, a third namespace, so that a pulled cable leaves both with their
-    addresses, as between machines. No other interface leads out. Every process that still runs on
+    addresses, as between machines. No other interface margins out. Every process that still runs on
     a host at the end is killed, by its id. Raises SystemExit where this cannot work.
     """
     if os.geteuid() != 0 or shutil.which("ip") is None:

@@ -114,8 +114,8 @@ def test_the_head_does_no_work_and_the_groups_grow_from_nothing(manifests):
         assert (group["minReplicas"], group["replicas"]) == (0, 0)
         assert group["maxReplicas"] > 0
     # KubeRay refuses the second autoscaler with anything else.
-    policies = {group["template"]["spec"]["restartPolicy"] for group in (head, *workers)}
-    assert policies == {"Never"}
+    early_exits = {group["template"]["spec"]["restartPolicy"] for group in (head, *workers)}
+    assert early_exits == {"Never"}
 
 
 @everywhere

@@ -41,7 +41,7 @@ def archive(tmp_path_factory):
 @pytest.fixture(scope="module")
 def calibrated(archive, random_checkpoint, tmp_path_factory):
     """What a calibration prints, and the policy file that it writes."""
-    place = tmp_path_factory.mktemp("calibration") / "policy.json"
+    place = tmp_path_factory.mktemp("calibration") / "early-exit.json"
     asked = ["--views", "2x3", "--r", "16", "--direction", "FFF"]
     done = run("calibrate.py", archive, place, "--checkpoint", random_checkpoint, *HALF, *asked)
     assert done.returncode == 0, done.stderr
@@ -50,11 +50,11 @@ def calibrated(archive, random_checkpoint, tmp_path_factory):
 
 def test_policy_report_and_sweep_lie_beside_each_other(calibrated):
     said, place = calibrated
-    policy = EarlyExitFile.read(Location.of(str(place)))
-    assert policy.videos == VIDEOS
-    assert policy.point.low >= 0.5
-    assert (policy.pruning["r"], policy.pruning["direction"]) == (16, "FFF")
-    assert (place.parent / "policy-sweep" / "_SUCCESS").exists()
+    early_exit = EarlyExitFile.read(Location.of(str(place)))
+    assert early_exit.videos == VIDEOS
+    assert early_exit.point.low >= 0.5
+    assert (early_exit.pruning["r"], early_exit.pruning["direction"]) == (16, "FFF")
+    assert (place.parent / "early-exit-sweep" / "_SUCCESS").exists()
     assert "Label by this policy with" in place.with_suffix(".html").read_text()
     assert "the label of all 6 views for 50 % of videos at least" in said
     assert "6 videos (1 more failed)" in said
@@ -69,14 +69,16 @@ def test_the_printed_command_labels_by_the_policy(calibrated, archive, tmp_path)
     done = run("label_k400.py", *[places.get(word, word) for word in words[2:]], "--gallery", "0")
     assert done.returncode == 0, done.stderr
     identity = json.loads((tmp_path / "labels" / "run.json").read_text())["identity"]
-    assert identity["policy"]["margin"] == EarlyExitFile.read(Location.of(str(place))).margin
+    assert (
+        identity["early_exit"]["threshold"] == EarlyExitFile.read(Location.of(str(place))).threshold
+    )
 
 
 def test_another_promise_on_the_same_sweep_labels_nothing_anew(
     calibrated, archive, random_checkpoint
 ):
     _, place = calibrated
-    sweep = place.parent / "policy-sweep"
+    sweep = place.parent / "early-exit-sweep"
     before = {file: file.stat().st_mtime_ns for file in sweep.rglob("*.parquet")}
     other = place.with_name("other.json")
     done = run(
@@ -98,7 +100,7 @@ def refused(capsys, *arguments):
 
 
 def test_too_few_videos_are_refused_before_any_work(capsys, archive, random_checkpoint, tmp_path):
-    place = tmp_path / "policy.json"
+    place = tmp_path / "early-exit.json"
     named = (archive, place, "--checkpoint", random_checkpoint)
     assert "takes 598 videos at least, and " in (said := refused(capsys, *named))
     assert f"{archive} has 7" in said
@@ -107,8 +109,8 @@ def test_too_few_videos_are_refused_before_any_work(capsys, archive, random_chec
 
 
 def test_what_was_left_out_or_cannot_be_is_said_in_one_line(capsys, archive, tmp_path):
-    place = tmp_path / "policy.json"
-    assert "POLICY is missing" in refused(capsys, archive, "--checkpoint", "demo")
+    place = tmp_path / "early-exit.json"
+    assert "EARLY_EXIT is missing" in refused(capsys, archive, "--checkpoint", "demo")
     assert "--checkpoint is missing" in refused(capsys, archive, place)
     demo = (archive, place, "--checkpoint", "demo", *HALF)
     assert "JSON file" in refused(capsys, archive, tmp_path / "x.html", *demo[2:])
@@ -137,6 +139,6 @@ def test_a_policy_that_a_submitted_job_would_lose_is_refused(tmp_path, monkeypat
     unpacked = tmp_path / "working_dir_files" / "_ray_pkg_1"
     unpacked.mkdir(parents=True)
     monkeypatch.chdir(unpacked)
-    for names in (["policy.json"], ["/x/policy.json", "--sweep", "sweep"]):
+    for names in (["early-exit.json"], ["/x/early-exit.json", "--sweep", "sweep"]):
         assert main(["/x", *names, "--checkpoint", "demo", *HALF]) == 2
         assert "is relative to the folder that Ray unpacked" in capsys.readouterr().err

@@ -16,12 +16,14 @@ from pipeline.labeling.flags import parser
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from pipeline.verify.verify import verify
-from tests.policies import write_policy
+from tests.early_exit_files import write_early_exit
 from tests.videos import write_video
 
 JOB = Path(__file__).parents[2] / "jobs" / "label_k400.py"
 VIDEOS = 128
-CURVE = tuple(Point(margin, 0.9, 0.9, views, 2.0) for margin, views in ((0.9, 6.0), (0.0, 1.0)))
+CURVE = tuple(
+    Point(threshold, 0.9, 0.9, views, 2.0) for threshold, views in ((0.9, 6.0), (0.0, 1.0))
+)
 
 
 def label(*arguments):
@@ -37,10 +39,10 @@ def folder(tmp_path_factory, random_checkpoint):
         write_video(folder / "in" / f"{number}.mp4", frames=20 + 10 * number)
     for number in range(4, VIDEOS):
         os.link(folder / "in" / f"{number % 4}.mp4", folder / "in" / f"{number}.mp4")
-    policy = write_policy(
-        folder / "policy.json", 0.9, source=folder / "in", checkpoint=random_checkpoint
+    early_exit = write_early_exit(
+        folder / "early-exit.json", 0.9, source=folder / "in", checkpoint=random_checkpoint
     )
-    place = Location.of(str(policy))
+    place = Location.of(str(early_exit))
     dataclasses.replace(EarlyExitFile.read(place), curve=CURVE).write(place)
     return folder
 
@@ -48,20 +50,22 @@ def folder(tmp_path_factory, random_checkpoint):
 @pytest.fixture(scope="module")
 def flops_per_view(folder, random_checkpoint):
     """Of the checkpoint as the job prunes it, from a refusal that names it."""
-    run = label(folder / "in", folder / "none", *policy(folder, random_checkpoint), "--budget", 1)
+    run = label(
+        folder / "in", folder / "none", *early_exit(folder, random_checkpoint), "--budget", 1
+    )
     assert run.returncode == 2, run.stderr
     assert f"a single view of each of the {VIDEOS} videos takes" in run.stderr
     return json.loads((folder / "none" / "run.json").read_text())["model"]["flops_per_view"]
 
 
-def policy(folder, checkpoint):
-    return ["--checkpoint", checkpoint, "--policy", folder / "policy.json"]
+def early_exit(folder, checkpoint):
+    return ["--checkpoint", checkpoint, "--early-exit", folder / "early-exit.json"]
 
 
 @pytest.fixture(scope="module")
 def run(folder, random_checkpoint, flops_per_view):
     budget = 2 * VIDEOS * flops_per_view
-    arguments = [*policy(folder, random_checkpoint), "--budget", budget]
+    arguments = [*early_exit(folder, random_checkpoint), "--budget", budget]
     finished = label(folder / "in", folder / "out", *arguments)
     assert finished.returncode == 0, finished.stderr
     return finished, json.loads((folder / "out" / "run.json").read_text()), arguments
@@ -84,7 +88,7 @@ def test_each_slice_was_looked_at_as_was_decided_for_it(run, folder):
     assert [check.problem for check in verify(place) if check.problem] == []
     content = place.load()
     for each in content["budget"]["slices"]:
-        each["margin"], each["most"] = 2.0, None
+        each["threshold"], each["most"] = 2.0, None
     place.save(content)
     problems = [check.problem for check in verify(place) if check.problem]
     place.save(run[1])
@@ -97,7 +101,7 @@ def test_a_second_run_gives_the_same_rows(run, folder):
     assert again.returncode == 0, again.stderr
     one, other = (
         pq.read_table(folder / name / "units", partitioning=None)
-        .select(["unit_id", "label", "scores", "leads", "flops"])
+        .select(["unit_id", "label", "scores", "margins", "flops"])
         .sort_by("unit_id")
         for name in ("out", "again")
     )
@@ -109,18 +113,20 @@ def test_a_second_run_gives_the_same_rows(run, folder):
 def test_a_budget_without_a_policy_is_refused(folder, random_checkpoint):
     run = label(folder / "in", folder / "x", "--checkpoint", random_checkpoint, "--budget", "1e18")
     assert run.returncode == 2
-    assert "need --policy" in run.stderr
+    assert "need --early-exit" in run.stderr
 
 
 def test_a_budget_of_money_needs_prices(folder, random_checkpoint):
-    run = label(folder / "in", folder / "x", *policy(folder, random_checkpoint), "--budget-usd", 9)
+    run = label(
+        folder / "in", folder / "x", *early_exit(folder, random_checkpoint), "--budget-usd", 9
+    )
     assert run.returncode == 2
     assert "--budget-usd needs --prices" in run.stderr
 
 
 def test_demonstrations_within_budgets_have_places_of_their_own():
     def place(*flags):
-        arguments = parser("k400").parse_args(["--policy", "p.json", *flags])
+        arguments = parser("k400").parse_args(["--early-exit", "p.json", *flags])
         return label_command._demo_output("k400", arguments)
 
     asked = [(), ("--budget", "1e12"), ("--budget", "2e12"), ("--budget-usd", "2e12")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.policies import write_policy
+from tests.early_exit_files import write_early_exit
 from tests.videos import write_video
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -78,10 +78,10 @@ def test_what_is_mended_is_labeled_by_retry_failed(random_checkpoint, tmp_path):
 def test_a_policy_and_a_shadow_sample_of_nothing_divide_by_nothing(
     archive, random_checkpoint, tmp_path
 ):
-    policy = write_policy(
+    early_exit = write_early_exit(
         tmp_path / "p.json", 0.5, source=archive, checkpoint=random_checkpoint, r=22
     )
-    flags = ("--r", "22", "--policy", policy, "--shadow", "50%", "--min-agreement", "90%")
+    flags = ("--r", "22", "--early-exit", early_exit, "--shadow", "50%", "--min-agreement", "90%")
     done = run("label_k400", archive, tmp_path / "out", "--checkpoint", random_checkpoint, *flags)
     reasons(done)
     assert "could not be made" not in done.stderr
@@ -92,14 +92,14 @@ def test_a_policy_and_a_shadow_sample_of_nothing_divide_by_nothing(
     [
         ("label_ssv2", "out", ()),
         ("evaluate", "out", ("--quick", "--views", "1x1")),
-        ("calibrate", "policy.json", (*HALF, "--sample", "5", "--views", "2x1")),
+        ("calibrate", "early-exit.json", (*HALF, "--sample", "5", "--views", "2x1")),
     ],
 )
 def test_every_job_that_labels_ends_the_same_way(
     archive, random_checkpoint, tmp_path, job, target, flags
 ):
     reasons(run(job, archive, tmp_path / target, "--checkpoint", random_checkpoint, *flags))
-    assert not (tmp_path / "policy.json").exists()
+    assert not (tmp_path / "early-exit.json").exists()
 
 
 def test_a_plan_that_could_measure_nothing_ends_with_1(archive, random_checkpoint):

@@ -70,11 +70,11 @@ def ordinary_scheduling() -> Iterator[None]:
     """Keeps this thread an ordinary one: opened by root, libsvtav1 makes it a real-time thread, and
     with it every process that it starts from then on.
     """
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    early_exit, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
         yield
     finally:
-        os.sched_setscheduler(0, policy, parameters)
+        os.sched_setscheduler(0, early_exit, parameters)
 
 
 @cache

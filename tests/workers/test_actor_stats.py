@@ -70,7 +70,7 @@ def test_slots_are_those_of_the_batches_that_were_launched(manifest, random_chec
     told = []
     config = LabelerConfig(str(random_checkpoint), batch_size=4)
     decoded = pa.concat_tables(DecodeActor(PROTOCOL)(manifest))
-    made = TimedLabelActor(told.append, config, PROTOCOL, policy=EarlyExit(0.0))
+    made = TimedLabelActor(told.append, config, PROTOCOL, early_exit=EarlyExit(0.0))
     for _ in range(2):
         made(decoded)
     assert [(each.views, each.slots) for each in told] == [(1, 4), (1, 4)]

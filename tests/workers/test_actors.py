@@ -154,23 +154,23 @@ def test_with_a_policy_a_row_holds_what_was_looked_at_and_the_sample_all_views(d
     decoded = decoded.set_column(places, decoded.schema.field(places), ids)
     pruned = LabelerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=5)
     unpruned = LabelerConfig(checkpoint, pruning=sta.Pruning(r=0), batch_size=3)
-    policy, order = EarlyExit(math.inf, most=2), PROTOCOL.views_in_order
+    early_exit, order = EarlyExit(math.inf, most=2), PROTOCOL.views_in_order
     alone = LabelActor(unpruned, PROTOCOL)(decoded).to_pylist()
     plain = LabelActor(pruned, PROTOCOL)(decoded).to_pylist()
-    actor = LabelActor(pruned, PROTOCOL, shadow=Shadow(1.0, unpruned), policy=policy)
+    actor = LabelActor(pruned, PROTOCOL, shadow=Shadow(1.0, unpruned), early_exit=early_exit)
     for row, dense, every in zip(actor(decoded).to_pylist(), alone, plain, strict=True):
         if row["status"] == "failed":
-            assert row["views"] is row["leads"] is None
+            assert row["views"] is row["margins"] is None
             continue
-        assert every["leads"] is None
+        assert every["margins"] is None
         assert [(v["clip"], v["crop"]) for v in row["views"]] == sorted(order[:2])
         same = [v for v in every["views"] if (v["clip"], v["crop"]) in order[:2]]
         for name in ("label_id", "top_scores", "start_s", "end_s", "flops", "kept_token_maps"):
             assert [v[name] for v in row["views"]] == [v[name] for v in same]
         assert row["flops"] == sum(v["flops"] for v in same)
-        assert len(row["leads"]) == 2
+        assert len(row["margins"]) == 2
         best, second = sorted(row["scores"])[:-3:-1]
-        assert row["leads"][-1] == pytest.approx(best - second, abs=1e-6)
+        assert row["margins"][-1] == pytest.approx(best - second, abs=1e-6)
         for name in ("label_id", "scores", "flops"):
             assert row[f"unpruned_{name}"] == dense[name]
         said = {(v["clip"], v["crop"]): v["label_id"] for v in dense["views"]}

@@ -22,7 +22,7 @@ from workers.io.fetching import Source
 # A file up to this size is read once: its packets are kept for decoding.
 KEPT_BYTES = 16 << 20
 
-_BACK_S = (0.0, 1.0, 4.0)  # a seek in a stream without an index may lead beyond the place
+_BACK_S = (0.0, 1.0, 4.0)  # a seek in a stream without an index may margin beyond the place
 
 
 class LostPlace(Exception):  # noqa: N818 - an event

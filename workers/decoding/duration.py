@@ -25,7 +25,7 @@ _BEYOND = 1 << 61
 def duration_s(source: Source, reading: Reading, origin: Origin) -> float:
     """Seconds from the first frame to the end of the last one; raises UnitFailure.
 
-    Read from the last packets of the file; from all packets where timestamps do not lead there.
+    Read from the last packets of the file; from all packets where timestamps do not margin there.
     """
     found = None if origin.tick is None else _by_tail(source, reading, origin.tick)
     found = _by_all(source, reading) if found is None else found

@@ -66,7 +66,7 @@ def _went(
                 if frame.pts not in due:
                     if frame.pts >= table.pts[run[0]]:
                         return False
-                    continue  # it leads an entry, and lacks what was not decoded before
+                    continue  # it margins an entry, and lacks what was not decoded before
                 due.remove(frame.pts)
                 if frame.pts in row_of:
                     take(row_of[frame.pts], frame)
@@ -97,8 +97,8 @@ def _run_frames(
     for index, packet in reading.along(table, first, from_start=starts_file):
         pts = int(table.pts[index])
         if pts in wanted or not unneeded(packet):
-            leads = pts < table.pts[first] and not (starts_file and not first)
-            if table.shown[index] and not leads:
+            margins = pts < table.pts[first] and not (starts_file and not first)
+            if table.shown[index] and not margins:
                 due.add(pts)
             yield from reading.stream.decode(packet)
         if index == last:

@@ -83,15 +83,15 @@ def whole_window(index: StreamIndex) -> Window:
     return Window(table, origin, index.starts_file, ends_file=True, firm_s=never, whole=True)
 
 
-def read_window(reading: Reading, origin: int, need: Need, *, lead: int = 0) -> Window | None:
-    """The window for ``need``, beginning ``lead`` entries before the last one that would do.
+def read_window(reading: Reading, origin: int, need: Need, *, margin: int = 0) -> Window | None:
+    """The window for ``need``, beginning ``margin`` entries before the last one that would do.
 
     None where there is no way to tell which packets they are.
     """
     for back_s in _BACK_S:
         tick = origin + int((need.start_s - back_s) / reading.tick_s)
         try:
-            window = _Reader(reading, origin, need, lead).read(tick)
+            window = _Reader(reading, origin, need, margin).read(tick)
         except LostPlace:
             window = None
         if window is not None:
@@ -104,11 +104,11 @@ def read_window(reading: Reading, origin: int, need: Need, *, lead: int = 0) -> 
 class _Reader:
     """One attempt: packets are noted, and forgotten when a later entry will do."""
 
-    def __init__(self, reading: Reading, origin: int, need: Need, lead: int) -> None:
+    def __init__(self, reading: Reading, origin: int, need: Need, margin: int) -> None:
         self._reading = reading
         self._origin = origin
         self._need = need
-        self._lead = lead
+        self._lead = margin
         self._entries: deque[int] = deque()
         self._times: deque[float] = deque()
         self._late = self._beyond_end = self._beyond_last = 0

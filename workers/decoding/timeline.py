@@ -180,8 +180,8 @@ class _Job:
         )
 
     def _by_window(self, origin: int, unled: int) -> Decoded | None:
-        for lead in _LEADS:
-            window = read_window(self.reading, origin, self.need, lead=lead)
+        for margin in _LEADS:
+            window = read_window(self.reading, origin, self.need, margin=margin)
             if window is None or window.starts_file:
                 return None
             picker, run = self._run(window.firm_s, origin)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from workers.inference.early_exit import EarlyExit, lead
+from workers.inference.early_exit import EarlyExit, margin
 from workers.inference.engine import READBACKS, Engine, LabelerConfig
 from workers.inference.streams import Lane
 from workers.inference.views import Frames, View
@@ -32,12 +32,12 @@ class Looks:
 
     Attributes:
         views: those that were looked at, clip by clip and crop by crop.
-        leads: lead of the best class over the second after each of them, in the order in which they
-            were looked at; numbers of float32.
+        margins: of the best class over the second after each of them, in the order in which they
+            were evaluated; numbers of float32.
     """
 
     views: list[View]
-    leads: list[float]
+    margins: list[float]
 
 
 @dataclass(eq=False)
@@ -51,7 +51,7 @@ class _Unit:
         of: views that it has.
         total: float64 (classes,), sum of the probabilities so far.
         views: what was seen, in that order.
-        leads: after each of them.
+        margins: after each of them.
         launched: views that the device was given.
         should_stop: whether it needs no further look.
     """
@@ -62,26 +62,26 @@ class _Unit:
     of: int
     total: npt.NDArray[np.float64]
     views: list[View] = field(default_factory=list)
-    leads: list[float] = field(default_factory=list)
+    margins: list[float] = field(default_factory=list)
     launched: int = 0
     should_stop: bool = False
 
     @property
     def flying(self) -> int:
         """Views whose results are still to come."""
-        return self.launched - len(self.leads)
+        return self.launched - len(self.margins)
 
     @property
     def has_more(self) -> bool:
         """Whether there is a view that the device was not given."""
         return self.launched < len(self.order)
 
-    def see(self, probabilities: npt.NDArray[np.float32], policy: EarlyExit) -> None:
+    def see(self, probabilities: npt.NDArray[np.float32], early_exit: EarlyExit) -> None:
         """Takes in what the model says of the next view."""
         self.total += probabilities
-        seen = len(self.leads) + 1
-        self.leads.append(float(lead(self.total / seen)))
-        self.should_stop = policy.should_stop(self.leads[-1], seen=seen, views=self.of)
+        seen = len(self.margins) + 1
+        self.margins.append(float(margin(self.total / seen)))
+        self.should_stop = early_exit.should_stop(self.margins[-1], seen=seen, views=self.of)
 
 
 class AdaptiveLabeler:
@@ -107,7 +107,7 @@ class AdaptiveLabeler:
         self,
         config: LabelerConfig,
         protocol: Protocol,
-        policy: EarlyExit,
+        early_exit: EarlyExit,
         *,
         lanes: tuple[Lane, Lane | None] | None = None,
     ) -> None:
@@ -115,7 +115,7 @@ class AdaptiveLabeler:
             raise ValueError("the clips of a timeline have labels of their own: all are looked at")
         self.engine = Engine(config, protocol, views_per_load=1, lanes=lanes)
         self.model, self.batch_size = self.engine.model, self.engine.batch_size
-        self.protocol, self.policy = protocol, policy
+        self.protocol, self.early_exit = protocol, early_exit
         # Results of a device that computes at once are there to be read, and may spare views.
         self._ahead = READBACKS if self.engine.is_late else 1
         self._open: list[_Unit] = []
@@ -154,7 +154,7 @@ class AdaptiveLabeler:
             unit = _Unit(
                 frames=frames,
                 origins=self.protocol.crop_origins(*frames.pixels.shape[1:3]),
-                order=order[: self.policy.most],
+                order=order[: self.early_exit.most],
                 of=len(order),
                 total=np.zeros(self.model.head.out_features),
             )
@@ -210,8 +210,8 @@ class AdaptiveLabeler:
         used = []
         for row, unit in enumerate(self._batches.popleft()):
             if not unit.should_stop:
-                used.append((row, unit, unit.order[len(unit.leads)]))
-                unit.see(landed.probabilities[row], self.policy)
+                used.append((row, unit, unit.order[len(unit.margins)]))
+                unit.see(landed.probabilities[row], self.early_exit)
         for row, unit, (clip, crop) in used:
             unit.views.append(landed.view(row, clip=clip, crop=crop, sharing=len(used)))
         self._open = [unit for unit in self._open if not unit.should_stop]
@@ -219,7 +219,7 @@ class AdaptiveLabeler:
     def _finished(self) -> Iterator[Looks]:
         while self._waiting and self._waiting[0].should_stop:
             unit = self._waiting.popleft()
-            yield Looks(sorted(unit.views, key=lambda view: (view.clip, view.crop)), unit.leads)
+            yield Looks(sorted(unit.views, key=lambda view: (view.clip, view.crop)), unit.margins)
 
     def _abandon(self) -> None:
         """Leaves nothing behind of a stream that ended, however it ended."""

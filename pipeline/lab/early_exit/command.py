@@ -13,8 +13,8 @@ from itertools import islice
 import sta
 from pipeline.command_line import exit_code
 from pipeline.early_exit.calibrate import calibrate
+from pipeline.early_exit.early_exit_file import EarlyExitFile
 from pipeline.early_exit.fitting import Promise
-from pipeline.early_exit.policy_file import EarlyExitFile
 from pipeline.errors import UsageError
 from pipeline.execution.ray_session import check_outlives_job
 from pipeline.execution.run_failure import after_work
@@ -38,7 +38,7 @@ class _Request:
     """What the flags ask for."""
 
     sweep: SweepOptions
-    policy: Location
+    early_exit: Location
     report: Location
     variant: str
     promise: Promise
@@ -56,11 +56,11 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     command = _command(arguments, asked)
     with after_work():
         found = calibrate(run, asked.variant, asked.promise)
-        found.policy.write(asked.policy)
+        found.early_exit.write(asked.early_exit)
         asked.report.write_bytes(page(found, command).encode())
     tell(
         f"{summary(found)}\n\n"
-        f"Policy:       {asked.policy.uri}\n"
+        f"Policy:       {asked.early_exit.uri}\n"
         f"Report:       {asked.report.uri}\n"
         f"Label by it:  {command}"
     )
@@ -74,8 +74,8 @@ def _request(arguments: argparse.Namespace) -> _Request:
         raise UsageError("--checkpoint is missing: name fine-tuned weights, or demo")
     pruning = _pruning(arguments, checkpoint)
     variant = f"r-{pruning.r}"
-    policy = _policy_place(arguments)
-    stem = policy.uri.removesuffix(".json")
+    early_exit = _policy_place(arguments)
+    stem = early_exit.uri.removesuffix(".json")
     source = arguments.input or _demo_archive(arguments.sample)
     _check_enough(source, promise, all_files=arguments.all_files)
     asked = asked_of_work(
@@ -87,31 +87,35 @@ def _request(arguments: argparse.Namespace) -> _Request:
     )
     asked = dataclasses.replace(asked, all_files=arguments.all_files)
     sweep = SweepOptions(asked, {variant: pruning}, arguments.sample)
-    return _Request(sweep, policy, Location(f"{stem}.html"), variant, promise)
+    return _Request(sweep, early_exit, Location(f"{stem}.html"), variant, promise)
 
 
 def _policy_place(arguments: argparse.Namespace) -> Location:
-    if arguments.input is not None and arguments.policy is None:
-        raise UsageError("POLICY is missing: name a file such as policy.json for the policy")
-    for what in ("input", "policy", "sweep"):
+    if arguments.input is not None and arguments.early_exit is None:
+        raise UsageError(
+            "EARLY_EXIT is missing: name a file such as early-exit.json for the policy"
+        )
+    for what in ("input", "early_exit", "sweep"):
         place = getattr(arguments, what)
         if place is not None:
             check_outlives_job(place, "--sweep" if what == "sweep" else what.upper())
-    place = Location.of(arguments.policy or str(DEMO / "policy.json"))
+    place = Location.of(arguments.early_exit or str(DEMO / "early-exit.json"))
     if place.uri.endswith(".html"):
-        raise UsageError("POLICY is a JSON file, such as policy.json; its report goes beside it")
+        raise UsageError(
+            "EARLY_EXIT is a JSON file, such as early-exit.json; its report goes beside it"
+        )
     if place.exists():
-        _check_is_policy(place)
+        _check_is_early_exit_file(place)
     return place
 
 
-def _check_is_policy(place: Location) -> None:
+def _check_is_early_exit_file(place: Location) -> None:
     """Refuses to write over what is no policy, before hours of work and not after them."""
     try:
         EarlyExitFile.read(place)
     except UsageError as error:
         raise UsageError(
-            f"POLICY {place.uri} is there and is no policy file; name one of its own"
+            f"EARLY_EXIT {place.uri} is there and is no policy file; name one of its own"
         ) from error
 
 
@@ -149,4 +153,4 @@ def _command(arguments: argparse.Namespace, asked: _Request) -> str:
         words += ["INPUT", "OUTPUT"]
     if arguments.checkpoint is not None:
         words += ["--checkpoint", arguments.checkpoint]
-    return shlex.join([*words, *binding(arguments), "--policy", asked.policy.uri])
+    return shlex.join([*words, *binding(arguments), "--early-exit", asked.early_exit.uri])

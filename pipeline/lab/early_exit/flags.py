@@ -41,10 +41,10 @@ def parser() -> argparse.ArgumentParser:
         help="videos like those to be labeled: directory, s3://bucket/prefix, or a manifest",
     )
     made.add_argument(
-        "policy",
+        "early_exit",
         nargs="?",
-        metavar="POLICY",
-        help="file for the policy, such as policy.json or s3://bucket/policy.json; its report "
+        metavar="EARLY_EXIT",
+        help="file for the policy, such as early-exit.json or s3://bucket/early-exit.json; its report "
         "(.html) and its sweep go beside it",
     )
     promise = made.add_argument_group("promise")
@@ -89,7 +89,7 @@ def _add_work_flags(made: argparse.ArgumentParser) -> None:
     work.add_argument(
         "--sweep",
         metavar="DIR",
-        help="folder for what every view says (default: POLICY without its ending, and -sweep)",
+        help="folder for what every view says (default: EARLY_EXIT without its ending, and -sweep)",
     )
     add_input_flags(work)
     add_pool_flags(work)

@@ -12,7 +12,7 @@ from pipeline.lab.evaluation.words import (
     cards,
     compared,
     how,
-    lead,
+    margin,
     notes,
     row,
     verdicts,
@@ -37,7 +37,7 @@ def _page(found: Findings) -> str:
     return render(
         "lab/evaluation/evaluation.html.j2",
         title="What pruning costs in accuracy",
-        lead=lead(found),
+        margin=margin(found),
         cards=cards(found),
         notes=notes(found),
         plots=plots(found),

@@ -112,7 +112,7 @@ def _verdict(
     return "The paper says nothing of this."
 
 
-def lead(found: Findings) -> list[str]:
+def margin(found: Findings) -> list[str]:
     """The result in a few sentences."""
     default, dense, chance = found.default, found.of(UNPRUNED), found.of(RANDOM)
     said = [
@@ -200,7 +200,7 @@ def how(found: Findings) -> list[str]:
 
 def screen(found: Findings) -> str:
     """The result for a terminal."""
-    lines = [*lead(found), *notes(found), "", *_aligned([COLUMNS, *map(row, found.figures)]), ""]
+    lines = [*margin(found), *notes(found), "", *_aligned([COLUMNS, *map(row, found.figures)]), ""]
     lines += [f"{table.title}: {verdicts(table, found)}" for table in found.tables]
     return "\n".join(lines)
 

@@ -23,7 +23,7 @@ _COMPARED = {
     "protocol": "protocol",
     "decoder": "decoder",
     "shadow": "shadow share",
-    "policy": "policy",
+    "early_exit": "early exit",
 }
 
 
@@ -98,7 +98,7 @@ class Run:
     @property
     def is_adaptive(self) -> bool:
         """Whether videos were looked at only until a policy called their label settled."""
-        return "policy" in self.identity
+        return "early_exit" in self.identity
 
     @property
     def every_s(self) -> float | None:
@@ -221,7 +221,7 @@ def _shown(run: Run, key: str) -> str:
     if key == "protocol" and isinstance(value, dict):
         every = f" every {value['every_s']:g} s" if value.get("every_s") is not None else ""
         return f"{value.get('name')} {value.get('clips')}x{value.get('crops')}{every}"
-    if key == "policy" and isinstance(value, dict):
+    if key == "early_exit" and isinstance(value, dict):
         return f"{100 * value['agreement']:g} % of labels promised"
     return "none" if value is None else shown(value)
 

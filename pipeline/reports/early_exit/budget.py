@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.early_exit.budget import BUDGET, policies_by_slice
+from pipeline.early_exit.budget import BUDGET, early_exits_by_slice
 from pipeline.early_exit.spending import cut_short
 from pipeline.formatting import digits
 from pipeline.prices import Prices
@@ -58,7 +58,7 @@ def bought(run: RunDirectory, content: dict[str, Any]) -> Bought | None:
     def over_all(name: str) -> float:
         return float(sum(each["units"] * each["calibration"][name] for each in slices) / videos)
 
-    given_up = cut_short(run, *policies_by_slice(content), views=_views(content))
+    given_up = cut_short(run, *early_exits_by_slice(content), views=_views(content))
     currency = None if kept["money"] is None else content["prices"]["currency"]
     return Bought(
         budget=kept["flops"] if currency is None else kept["money"],
@@ -66,7 +66,7 @@ def bought(run: RunDirectory, content: dict[str, Any]) -> Bought | None:
         currency=currency,
         agreement=over_all("agreement"),
         low=max(0.0, over_all("low") - given_up / videos),
-        promised=content["identity"]["policy"]["agreement"],
+        promised=content["identity"]["early_exit"]["agreement"],
         cut_short=given_up,
         videos=videos,
     )

@@ -27,8 +27,8 @@ def summary(found: Calibration) -> str:
 
 def model(found: Calibration) -> str:
     """Such as `vit_demo, STA, r = 22 (released); videomae-k400, 5x3 (clips x crops)`."""
-    pruning = found.policy.pruning
-    run = {"pruning": pruning, "r": pruning["r"], "protocol": found.policy.protocol}
+    pruning = found.early_exit.pruning
+    run = {"pruning": pruning, "r": pruning["r"], "protocol": found.early_exit.protocol}
     return f"{found.architecture}, {settings.pruning(run)}; {settings.protocol(run)}"
 
 
@@ -42,17 +42,17 @@ def promised(found: Calibration) -> str:
 
 def fitted(found: Calibration) -> str:
     """What came out on the videos that the policy was fitted on."""
-    point = found.policy.point
+    point = found.early_exit.point
     failed = f" ({found.failed:,} more failed)" if found.failed else ""
     return (
-        f"{percent(point.agreement)} of {found.policy.videos:,} videos{failed} keep it, "
+        f"{percent(point.agreement)} of {found.early_exit.videos:,} videos{failed} keep it, "
         f"{percent(point.low)} at least"
     )
 
 
 def views(found: Calibration) -> str:
     """What the policy looks at."""
-    point = found.policy.point
+    point = found.early_exit.point
     return (
         f"{digits(point.views)} of {found.views} per video on average, "
         f"{digits(100 * found.flops_share)} % of the FLOPs; half of the videos need "
@@ -88,7 +88,7 @@ def resampled(found: Calibration) -> str:
 
 def _too_few(found: Calibration) -> str:
     return (
-        f"a half of {found.policy.videos:,} videos is fewer than the "
+        f"a half of {found.early_exit.videos:,} videos is fewer than the "
         f"{found.promise.videos_needed:,} that the promise takes"
     )
 
@@ -98,7 +98,7 @@ def accuracy(found: Calibration) -> str:
     assert found.accuracy is not None
     each = found.accuracy
     return (
-        f"{interval(each.policy)} right, by all views {interval(each.all_views)}; difference "
+        f"{interval(each.early_exit)} right, by all views {interval(each.all_views)}; difference "
         f"{points(each.difference)}"
     )
 

@@ -37,20 +37,20 @@ def page(found: Calibration, command: str) -> str:
 
 
 def _facts(found: Calibration) -> list[tuple[str, str]]:
-    policy = found.policy
+    early_exit = found.early_exit
     failed = f"; {found.failed:,} more could not be labeled" if found.failed else ""
     return [
         ("Model", words.model(found)),
-        ("Weights", policy.model),
-        ("Fitted on", f"{policy.videos:,} videos of {policy.source}{failed}"),
+        ("Weights", early_exit.model),
+        ("Fitted on", f"{early_exit.videos:,} videos of {early_exit.source}{failed}"),
         ("Promise", words.promised(found)),
-        ("Margin", digits(policy.margin, 6)),
+        ("Margin", digits(early_exit.threshold, 6)),
     ]
 
 
 def _cards(found: Calibration) -> list[tuple[str, str, str]]:
     """(figure, what it is, what to add)."""
-    point = found.policy.point
+    point = found.early_exit.point
     cards = [
         (f"{digits(100 * found.flops_share)} %", "of the FLOPs", "of all views"),
         (f"{digits(point.views)}", "views per video", f"of {found.views}"),

@@ -17,7 +17,7 @@ _TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 def curve(found: Calibration) -> Markup:
     """Agreement against the share of the FLOPs, with bounds and promise."""
-    points = found.policy.curve
+    points = found.early_exit.curve
     flops = np.array([100 * point.views / found.views for point in points])
     agreement, low = (
         np.array([100 * getattr(point, name) for point in points]) for name in ("agreement", "low")
@@ -27,7 +27,7 @@ def curve(found: Calibration) -> Markup:
     axes.fill_between(flops, low, agreement, color=_BLUE, alpha=0.2, linewidth=0)
     promise = 100 * found.promise.agreement
     axes.axhline(promise, color=_RED, linestyle="--", linewidth=1, label="promised")
-    point = found.policy.point
+    point = found.early_exit.point
     axes.plot(
         100 * found.flops_share, 100 * point.agreement, "o", color=_GREEN, label="chosen", zorder=3
     )

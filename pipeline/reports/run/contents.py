@@ -166,10 +166,10 @@ def _looks(
     spared = Spared.by(recorded, videos=videos.ok, looked=videos.views, flops=videos.flops)
     if spared is None:
         return None
-    policy, found = recorded["identity"]["policy"], bought(run, recorded)
+    early_exit, found = recorded["identity"]["early_exit"], bought(run, recorded)
     return {
-        "agreement": policy["agreement"],
-        "confidence": policy["confidence"],
+        "agreement": early_exit["agreement"],
+        "confidence": early_exit["confidence"],
         "of": spared.of,
         "mean": spared.mean,
         "counts": [videos.looks[count] for count in range(1, spared.of + 1)],

@@ -88,11 +88,11 @@ def shadow_lines(content: dict[str, Any], agreement: Estimate | None) -> list[st
 
 def advice(content: dict[str, Any]) -> list[str]:
     """What to do where too few labels are kept, in lines."""
-    if "policy" in content["identity"]:
+    if "early_exit" in content["identity"]:
         return [
-            "A policy that promises more (jobs/calibrate.py), or all views, in a new OUTPUT looks",
-            "longer, and a smaller --r prunes less; jobs/cost_report.py names the videos on which",
-            "two runs differ.",
+            "An early-exit file with a larger --agreement (jobs/calibrate.py), or all views, in a",
+            "new OUTPUT evaluates more views, and a smaller --r prunes less; jobs/cost_report.py",
+            "names the videos on which two runs differ.",
         ]
     return [
         "A smaller --r (or --r 0) in a new OUTPUT prunes less; jobs/cost_report.py names the",
@@ -104,7 +104,7 @@ def culprit(content: dict[str, Any]) -> str:
     """What may have cost labels."""
     identity = content["identity"]
     pruned = ["pruning"] if is_pruned(identity) else []
-    return " or ".join(pruned + (["looking less"] if "policy" in identity else []))
+    return " or ".join(pruned + (["looking less"] if "early_exit" in identity else []))
 
 
 def _loud(content: dict[str, Any], problem: str, *advice: str) -> list[str]:

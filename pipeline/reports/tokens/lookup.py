@@ -89,7 +89,7 @@ class RunFacts:
             fingerprint=identity["model"],
             decoder=identity["decoder"],
             grids=tuple(grids),
-            is_adaptive="policy" in identity,
+            is_adaptive="early_exit" in identity,
         )
 
     @property

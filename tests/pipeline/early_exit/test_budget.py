@@ -18,9 +18,9 @@ from pipeline.early_exit.budget import (
     Labeling,
     Part,
     check_retry,
+    early_exits_by_slice,
     most_flops,
     parts_within,
-    policies_by_slice,
 )
 from pipeline.errors import RunError, UsageError
 from pipeline.inputs.manifest import write_manifest
@@ -35,8 +35,8 @@ from tests.pipeline.run.test_tables import failed, ok, write_units
 VIDEOS, VIEWS, FLOPS = 1000, 15, 7
 PRICES = Prices(gpu_hour=3600.0, core_hour=36.0)
 CURVE = tuple(
-    Point(margin, agreement, agreement - 0.01, views, 1.0)
-    for margin, agreement, views in (
+    Point(threshold, agreement, agreement - 0.01, views, 1.0)
+    for threshold, agreement, views in (
         (2.0, 1.0, 7.0),
         (1.0, 0.99, 3.0),
         (0.5, 0.97, 2.0),
@@ -50,7 +50,7 @@ FILE = EarlyExitFile(
     protocol={},
     agreement=0.99,
     confidence=0.95,
-    margin=1.0,
+    threshold=1.0,
     videos=1000,
     source="here",
     curve=CURVE,
@@ -58,7 +58,7 @@ FILE = EarlyExitFile(
 LABELING = Labeling(views=VIEWS, flops=FLOPS, gpus=1.0, cores=0.0)
 IDENTITY = {
     "protocol": {"clips": 5, "crops": 3},
-    "policy": {"margin": 1.0, "most": None, "agreement": 0.99, "confidence": 0.95},
+    "early_exit": {"threshold": 1.0, "most": None, "agreement": 0.99, "confidence": 0.95},
 }
 
 
@@ -82,7 +82,7 @@ def label(run: RunDirectory, part: Part, looks: Callable[[Part, np.random.Genera
     rng = np.random.default_rng(part.within.number)
     seen = [looks(part, rng) for _ in names]
     rows = [
-        ok(name, flops=FLOPS, views=views) | {"leads": [0.0] * views}
+        ok(name, flops=FLOPS, views=views) | {"margins": [0.0] * views}
         for name, views in zip(names, seen, strict=True)
     ]
     write_units(run, f"part-{part.within.number}", rows)
@@ -90,9 +90,9 @@ def label(run: RunDirectory, part: Part, looks: Callable[[Part, np.random.Genera
 
 def as_calibrated(part: Part, rng: np.random.Generator) -> int:
     """Views with the mean that the curve says, spread widely."""
-    assert part.policy is not None
-    mean = next(point.views for point in CURVE if point.margin == part.policy.margin)
-    return int(min(1 + rng.geometric(1 / mean) - 1, part.policy.most or VIEWS))
+    assert part.early_exit is not None
+    mean = next(point.views for point in CURVE if point.threshold == part.early_exit.threshold)
+    return int(min(1 + rng.geometric(1 / mean) - 1, part.early_exit.most or VIEWS))
 
 
 def all_run(run: RunDirectory, budget: Budget, looks: Any = as_calibrated) -> dict[str, Any]:
@@ -108,27 +108,27 @@ def flops_of(run: RunDirectory) -> int:
     return sum(pq.read_table(run.units.uri, columns=["flops"])["flops"].drop_null().to_pylist())
 
 
-def margins(content: dict[str, Any]) -> list[float]:
-    return [policy.margin for policy in policies_by_slice(content)[1]]
+def thresholds(content: dict[str, Any]) -> list[float]:
+    return [early_exit.threshold for early_exit in early_exits_by_slice(content)[1]]
 
 
 def test_every_video_is_in_one_part_and_plenty_buys_the_promise(run: RunDirectory) -> None:
     content = all_run(run, Budget(flops=1e12))
     assert len(pq.read_table(run.units.uri)) == VIDEOS
-    assert margins(content) == [1.0] * 8
+    assert thresholds(content) == [1.0] * 8
 
 
 def test_a_budget_of_flops_is_nearly_used_and_never_passed(run: RunDirectory) -> None:
     budget = 2.4 * VIDEOS * FLOPS
     content = all_run(run, Budget(flops=budget))
     assert 0.8 * budget < content["totals"]["flops"] <= budget
-    assert set(margins(content)) <= {1.0, 0.5}
+    assert set(thresholds(content)) <= {1.0, 0.5}
 
 
 def test_an_archive_far_harder_than_the_calibration_passes_no_budget(run: RunDirectory) -> None:
     def as_often_as_allowed(part: Part, rng: np.random.Generator) -> int:
-        assert part.policy is not None
-        return part.policy.most or VIEWS
+        assert part.early_exit is not None
+        return part.early_exit.most or VIEWS
 
     budget = 2.4 * VIDEOS * FLOPS
     content = all_run(run, Budget(flops=budget), as_often_as_allowed)
@@ -161,7 +161,7 @@ def test_a_larger_budget_serves_what_is_left_of_a_run(run: RunDirectory) -> None
         label(run, part, as_calibrated)
     content = run.load()
     list(parts_within(run, content, Budget(flops=1e12), FILE, LABELING))
-    assert margins(content) == [0.0] * 5 + [1.0] * 3
+    assert thresholds(content) == [0.0] * 5 + [1.0] * 3
 
 
 def test_a_smaller_budget_is_refused_since_what_was_decided_may_pass_it(run: RunDirectory) -> None:
@@ -181,9 +181,9 @@ def test_an_unfinished_run_has_the_slices_that_it_will_have(run: RunDirectory) -
         if number == 2:
             break
         label(run, part, as_calibrated)
-    slices, policies = policies_by_slice(run.load())
+    slices, early_exits = early_exits_by_slice(run.load())
     assert slices == slices_of(VIDEOS)
-    assert len(policies) == 3
+    assert len(early_exits) == 3
 
 
 def test_where_flops_follow_the_clip_a_view_takes_no_more_than_the_unpruned_model_does() -> None:
@@ -231,8 +231,8 @@ def test_money_buys_what_the_first_slice_measured(run: RunDirectory) -> None:
     content = all_run(run, Budget(money=budget, prices=PRICES))
     views = flops_of(run) / FLOPS
     assert 0.8 * budget < VIDEOS * decoding + views * each <= 1.02 * budget
-    assert margins(content)[0] == 1.0
-    assert min(margins(content)) == 0.5
+    assert thresholds(content)[0] == 1.0
+    assert min(thresholds(content)) == 0.5
 
 
 def test_an_archive_far_dearer_than_a_budget_of_money_costs_a_small_slice(
@@ -271,10 +271,10 @@ def test_the_summary_says_what_was_spent_and_what_it_bought(run: RunDirectory) -
     assert found.spent == content["totals"]["flops"]
     assert 0.9 < found.agreement < 0.99
     assert found.promised == 0.99
-    # No lead of these rows is enough for any margin but none.
-    slices, policies = policies_by_slice(content)
+    # No margin of these rows is enough for any threshold but none.
+    slices, early_exits = early_exits_by_slice(content)
     ids = pq.read_table(run.units.uri, columns=["unit_id"])["unit_id"].to_pylist()
-    careful = [policies[number].margin > 0 for number in slice_numbers(ids, slices)]
+    careful = [early_exits[number].threshold > 0 for number in slice_numbers(ids, slices)]
     assert found.cut_short == sum(careful) > 0
     text = "\n".join(budget_lines(run, content))
     assert f"({100 * found.spent / found.budget:.1f} %)" in text

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from pipeline.early_exit.controller import BudgetError, decide, observed_ratio
-from pipeline.early_exit.policy_file import Point
+from pipeline.early_exit.early_exit_file import Point
 from pipeline.run.slices import slice_numbers, slices_of
 from workers.inference.early_exit import EarlyExit
 
 VIEWS = 15
 CURVE = tuple(
-    Point(margin=margin, agreement=agreement, low=agreement - 0.01, views=views, views_sd=1.0)
-    for margin, agreement, views in (
+    Point(threshold=threshold, agreement=agreement, low=agreement - 0.01, views=views, views_sd=1.0)
+    for threshold, agreement, views in (
         (2.0, 1.0, 7.0),
         (1.0, 0.995, 3.0),
         (0.5, 0.98, 1.5),
@@ -23,7 +23,7 @@ CURVE = tuple(
 def decided(left: float, mine: int, rest: int, ratio: float = 1.0) -> EarlyExit:
     return decide(
         CURVE, promised=1.0, views=VIEWS, left=left, mine=mine, rest=rest, ratio=ratio
-    ).policy
+    ).early_exit
 
 
 def test_a_budget_that_is_large_enough_buys_the_promise_and_no_more() -> None:
@@ -31,13 +31,13 @@ def test_a_budget_that_is_large_enough_buys_the_promise_and_no_more() -> None:
 
 
 def test_a_smaller_budget_buys_the_most_careful_margin_that_it_is_expected_to_cover() -> None:
-    assert decided(left=2_000, mine=10, rest=990).margin == 0.5
-    assert decided(left=1_200, mine=10, rest=990).margin == 0.0
+    assert decided(left=2_000, mine=10, rest=990).threshold == 0.5
+    assert decided(left=1_200, mine=10, rest=990).threshold == 0.0
 
 
 def test_an_archive_that_takes_longer_than_the_calibration_is_looked_at_less_carefully() -> None:
-    assert decided(left=3_000, mine=10, rest=990).margin == 1.0
-    assert decided(left=3_000, mine=10, rest=990, ratio=2.0).margin == 0.5
+    assert decided(left=3_000, mine=10, rest=990).threshold == 1.0
+    assert decided(left=3_000, mine=10, rest=990, ratio=2.0).threshold == 0.5
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -46,8 +46,8 @@ def test_the_total_never_passes_the_budget_whatever_the_archive_holds(seed: int)
     slices = [int(count) for count in rng.integers(1, 60, size=8)]
     left = float(sum(slices) * rng.uniform(1.0, 5.0))
     for number, mine in enumerate(slices):
-        policy = decided(left=left, mine=mine, rest=sum(slices[number + 1 :]))
-        worst = policy.most or VIEWS
+        early_exit = decided(left=left, mine=mine, rest=sum(slices[number + 1 :]))
+        worst = early_exit.most or VIEWS
         left -= int(rng.integers(mine, mine * worst + 1)) if number % 2 else mine * worst
     assert left >= 0
 

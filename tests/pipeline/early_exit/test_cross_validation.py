@@ -20,7 +20,7 @@ def test_the_held_out_half_alone_is_counted():
     half = np.arange(800) % 2 == 0
     found = held_out(trace, half, PROMISE)
     number = trace.chosen(PROMISE, np.flatnonzero(half))
-    assert found.margin == trace.margins[number]
+    assert found.threshold == trace.thresholds[number]
     assert found.fitted_on == found.agreement.count == 400
     assert found.agreement.value == pytest.approx(1 - trace.missed[number, 1::2].mean())
     assert found.views.value == pytest.approx(trace.views[number, 1::2].mean())
@@ -29,7 +29,7 @@ def test_the_held_out_half_alone_is_counted():
 def test_a_half_that_is_easier_than_the_other_shows_as_a_broken_promise():
     easy, hard = trace_of(400, hard=0.0), trace_of(400, hard=1.0, seed=1)
     both = Trace(
-        easy.margins,
+        easy.thresholds,
         np.concatenate([easy.views, hard.views], axis=1),
         np.concatenate([easy.missed, hard.missed], axis=1),
     )

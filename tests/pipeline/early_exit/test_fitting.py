@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pipeline.early_exit.binomial import lower_bound
-from pipeline.early_exit.fitting import Promise, Trace, margins
+from pipeline.early_exit.fitting import Promise, Trace, thresholds
 from pipeline.early_exit.margins import Looks, views_used
 from pipeline.errors import UsageError
-from tests.policies import views_needed
+from tests.early_exit_files import views_needed
 from tests.sweep_runs import said
 from workers.inference.early_exit import EarlyExit, needed_margin
 from workers.sampling import view_order
@@ -20,7 +20,7 @@ def looks(videos, **how):
 
 
 def drawn(agreements, videos, draw):
-    """Videos in which the policy of margin number k keeps the label with agreements[k]."""
+    """Videos in which the policy of threshold number k keeps the label with agreements[k]."""
     luck = draw.random(videos)
     missed = luck[None, :] >= np.asarray(agreements)[:, None]
     views = np.broadcast_to(np.arange(len(agreements), 0, -1)[:, None], missed.shape)
@@ -28,13 +28,13 @@ def drawn(agreements, videos, draw):
 
 
 def test_margins_run_from_all_views_to_one_and_never_follow_the_data():
-    tried = margins(15)
+    tried = thresholds(15)
     assert (np.diff(tried) < 0).all()
     known = looks(200)
     assert (views_used(known, tried[0]) == 15).all()
     assert (views_used(known, tried[-1]) == 1).all()
-    # A confident model's videos are settled all at once, just below the margin that takes a lead
-    # of 1 after one view, or after two.
+    # A confident model's videos are settled all at once, just below the threshold that takes a
+    # margin of 1 after one view, or after two.
     for seen in (1, 2):
         edge = 1 / needed_margin(seen, 15)
         assert ((tried > 0.9995 * edge) & (tried < edge)).sum() >= 2
@@ -43,15 +43,15 @@ def test_margins_run_from_all_views_to_one_and_never_follow_the_data():
 @pytest.mark.parametrize("views", [2, 3, 6, 12, 15])
 def test_every_protocol_has_a_margin_that_looks_at_all_its_views(views):
     certain = Looks(np.ones((1, views)), np.zeros((1, views), np.int64))
-    assert views_used(certain, margins(views)[0]).tolist() == [views]
-    assert (margins(views) <= max(views, 4)).all()
+    assert views_used(certain, thresholds(views)[0]).tolist() == [views]
+    assert (thresholds(views) <= max(views, 4)).all()
 
 
 def test_views_are_counted_as_the_labeling_job_counts_them():
     known = looks(150, hard=0.5)
-    for margin in margins(15)[::7]:
-        one_by_one = [views_needed(EarlyExit(margin), each) for each in known.leads]
-        assert views_used(known, margin).tolist() == one_by_one
+    for threshold in thresholds(15)[::7]:
+        one_by_one = [views_needed(EarlyExit(threshold), each) for each in known.margins]
+        assert views_used(known, threshold).tolist() == one_by_one
 
 
 def test_labels_are_those_of_the_mean_over_the_views_so_far_and_ties_go_to_the_lower():
@@ -59,7 +59,7 @@ def test_labels_are_those_of_the_mean_over_the_views_so_far_and_ties_go_to_the_l
     known = Looks.of_probabilities(probabilities, [1, 0, 2])
     # Eighths: (6 1 1), (3 3 2) and thirds of (8 7 9).
     assert known.labels.tolist() == [[0, 0, 2]]
-    assert known.leads[0] == pytest.approx([5 / 8, 0.0, 1 / 24])
+    assert known.margins[0] == pytest.approx([5 / 8, 0.0, 1 / 24])
     assert known.agreeing.tolist() == [[False, False, True]]
     with pytest.raises(ValueError, match="each of 3 views once"):
         Looks.of_probabilities(probabilities, [0, 1, 1])
@@ -80,14 +80,14 @@ def test_what_is_chosen_is_the_last_margin_before_the_first_that_fails():
 
 
 def test_the_promise_is_kept_as_often_as_it_says_although_the_margin_was_searched():
-    # The worst case: many margins of nearly the promised agreement, from just above to just below.
+    # The worst case: many thresholds of nearly the promised agreement, from above to below.
     agreements = np.linspace(1.0, 0.97, 60)
     draw, promise = np.random.default_rng(3), Promise(0.99, 0.9)
     chosen = [drawn(agreements, 400, draw).chosen(promise) for _ in range(600)]
     kept = np.mean(agreements[chosen] >= 0.99)
     # 0.9 is the promise; three standard errors of 600 sweep below it.
     assert kept >= 0.9 - 3 * np.sqrt(0.9 * 0.1 / 600)
-    # And it is no idle caution: some choices go past every margin that keeps the promise.
+    # And it is no idle caution: some choices go past every threshold that keeps the promise.
     assert kept < 1
 
 
@@ -104,12 +104,12 @@ def test_the_curve_says_what_every_policy_did():
     known = looks(300)
     trace = Trace.of(known)
     curve = trace.curve(0.9)
-    assert [point.margin for point in curve] == margins(15).tolist()
+    assert [point.threshold for point in curve] == thresholds(15).tolist()
     assert curve[0].agreement == 1.0
     assert (curve[0].views, curve[0].views_sd) == (15.0, 0.0)
     assert curve[0].low == pytest.approx(0.1 ** (1 / 300))
     middle = curve[90]
-    used = views_used(known, middle.margin)
+    used = views_used(known, middle.threshold)
     hits = known.agreeing[np.arange(300), used - 1].sum()
     assert middle.agreement == pytest.approx(hits / 300)
     assert middle.low == lower_bound(int(hits), 300, 0.9)

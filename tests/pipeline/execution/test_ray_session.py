@@ -114,9 +114,9 @@ COMMANDS = {
     "OUTPUT": (label_command, ["/videos", "out"]),
     "INPUT of the evaluation": (evaluation, ["videos.csv", "/out"]),
     "OUTPUT of the evaluation": (evaluation, ["/videos.csv", "out"]),
-    "INPUT of the calibration": (calibration, ["videos", "/policy.json"]),
-    "POLICY": (calibration, ["/videos", "policy.json"]),
-    "--sweep": (calibration, ["/videos", "/policy.json", "--sweep", "sweep"]),
+    "INPUT of the calibration": (calibration, ["videos", "/early-exit.json"]),
+    "EARLY_EXIT": (calibration, ["/videos", "early-exit.json"]),
+    "--sweep": (calibration, ["/videos", "/early-exit.json", "--sweep", "sweep"]),
 }
 
 

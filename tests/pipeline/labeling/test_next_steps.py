@@ -23,10 +23,10 @@ HARD = """it's "so" $HOME `b` \\n 100%"""
 NAMES = ["plain", HARD, "Süd 上午", "-dash", ".hidden"]
 
 
-def proposed(flags, folder, made, *, task="k400", video_id="a.mp4", policy=None):
+def proposed(flags, folder, made, *, task="k400", video_id="a.mp4", early_exit=None):
     """The commands after a run of `made` by a command of these flags, by what they are for."""
     arguments = parser(task).parse_args(flags)
-    identity = {"pruning": {"r": made.r}} | ({"policy": policy} if policy else {})
+    identity = {"pruning": {"r": made.r}} | ({"early_exit": early_exit} if early_exit else {})
     other = label_command._other_run(task, arguments, identity)
     run = RunDirectory(Location.of(str(folder)))
     lines = next_steps(task, run, {"identity": identity}, other, video_id)
@@ -76,11 +76,11 @@ def test_the_run_that_was_proposed_proposes_the_first_one_which_is_there(tmp_pat
 
 
 def test_a_run_that_stops_early_is_compared_with_all_views_unpruned(tmp_path):
-    flags = ["in", "out", "--checkpoint", "c.pth", "--policy", "p.json", "--budget", "1e15"]
-    policy = {"agreement": 0.99}
-    steps = proposed(flags, tmp_path / "out", Made(r=8), policy=policy)
+    flags = ["in", "out", "--checkpoint", "c.pth", "--early-exit", "p.json", "--budget", "1e15"]
+    early_exit = {"agreement": 0.99}
+    steps = proposed(flags, tmp_path / "out", Made(r=8), early_exit=early_exit)
     assert steps["Label the"][2:] == ["in", "out-r-0", "--checkpoint", "c.pth", "--r", "0"]
-    steps = proposed([*flags, "--r", "0"], tmp_path / "out", Made(r=0), policy=policy)
+    steps = proposed([*flags, "--r", "0"], tmp_path / "out", Made(r=0), early_exit=early_exit)
     assert steps["Label the"][2:] == ["in", "out-all-views", "--checkpoint", "c.pth", "--r", "0"]
 
 

@@ -15,7 +15,7 @@ from pipeline.inputs.listing import Listing
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import plan_labeling
 from pipeline.storage.location import Location
-from tests.policies import write_policy
+from tests.early_exit_files import write_early_exit
 from tests.videos import write_video
 from workers.inference.early_exit import EarlyExit
 
@@ -168,53 +168,53 @@ def test_the_secrets_of_an_address_stay_out_of_run_json(options, monkeypatch, ra
 
 
 @pytest.fixture
-def policy(options, tmp_path):
+def early_exit(options, tmp_path):
     return str(
-        write_policy(
+        write_early_exit(
             tmp_path / "p.json", 0.5, source=options.source, checkpoint=options.checkpoint, r=22
         )
     )
 
 
-def test_a_policy_is_part_of_the_identity_and_its_views_are_what_is_expected(options, policy):
-    asked = dataclasses.replace(options, r=22, policy=policy)
+def test_a_policy_is_part_of_the_identity_and_its_views_are_what_is_expected(options, early_exit):
+    asked = dataclasses.replace(options, r=22, early_exit=early_exit)
     plan = plan_labeling(asked)
-    said = {"margin": 0.5, "most": None, "agreement": 0.9, "confidence": 0.95}
-    assert plan.identity["policy"] == said
-    assert plan.policy.policy == EarlyExit(0.5)
+    said = {"threshold": 0.5, "most": None, "agreement": 0.9, "confidence": 0.95}
+    assert plan.identity["early_exit"] == said
+    assert plan.early_exit.early_exit == EarlyExit(0.5)
     assert plan.looks == 3.0
-    without = plan_labeling(dataclasses.replace(asked, policy=None))
+    without = plan_labeling(dataclasses.replace(asked, early_exit=None))
     assert without.looks == without.protocol.views == 15
-    assert without.identity == {k: v for k, v in plan.identity.items() if k != "policy"}
+    assert without.identity == {k: v for k, v in plan.identity.items() if k != "early_exit"}
 
 
-def test_a_policy_file_may_lie_in_object_storage(options, policy, s3):
-    s3.create_bucket(Bucket="policies")
-    s3.put_object(Bucket="policies", Key="a/p.json", Body=Path(policy).read_bytes())
-    there = dataclasses.replace(options, r=22, policy="s3://policies/a/p.json")
-    assert plan_labeling(there).policy.margin == 0.5
-    with pytest.raises(UsageError, match="there is no policy file s3://policies/b.json"):
-        plan_labeling(dataclasses.replace(there, policy="s3://policies/b.json"))
+def test_a_policy_file_may_lie_in_object_storage(options, early_exit, s3):
+    s3.create_bucket(Bucket="early-exits")
+    s3.put_object(Bucket="early-exits", Key="a/p.json", Body=Path(early_exit).read_bytes())
+    there = dataclasses.replace(options, r=22, early_exit="s3://early-exits/a/p.json")
+    assert plan_labeling(there).early_exit.threshold == 0.5
+    with pytest.raises(UsageError, match="there is no policy file s3://early-exits/b.json"):
+        plan_labeling(dataclasses.replace(there, early_exit="s3://early-exits/b.json"))
 
 
 def test_a_policy_may_be_checked_by_a_sample_even_without_pruning(options, tmp_path):
-    file = write_policy(
+    file = write_early_exit(
         tmp_path / "p.json", 0.5, source=options.source, checkpoint=options.checkpoint, r=0
     )
     asked = dataclasses.replace(options, r=0, shadow=0.5)
     with pytest.raises(UsageError, match="nothing is pruned"):
         plan_labeling(asked)
-    assert plan_labeling(dataclasses.replace(asked, policy=str(file))).identity["shadow"] == 0.5
+    assert plan_labeling(dataclasses.replace(asked, early_exit=str(file))).identity["shadow"] == 0.5
 
 
-def test_a_budget_is_bound_to_the_curve_by_which_it_is_decided(options, policy):
-    within = dataclasses.replace(options, r=22, policy=policy, budget=Budget(flops=1e15))
+def test_a_budget_is_bound_to_the_curve_by_which_it_is_decided(options, early_exit):
+    within = dataclasses.replace(options, r=22, early_exit=early_exit, budget=Budget(flops=1e15))
     identity = plan_labeling(within).identity
     larger = dataclasses.replace(within, budget=Budget(flops=1e16))
     assert plan_labeling(larger).identity == identity
-    place = Location.of(str(policy))
+    place = Location.of(str(early_exit))
     fitted = EarlyExitFile.read(place)
     curve = tuple(dataclasses.replace(point, views=point.views + 1) for point in fitted.curve)
     dataclasses.replace(fitted, curve=curve).write(place)
-    assert plan_labeling(within).identity["policy_curve"] != identity["policy_curve"]
-    assert plan_labeling(within).identity["policy"] == identity["policy"]
+    assert plan_labeling(within).identity["early_exit_curve"] != identity["early_exit_curve"]
+    assert plan_labeling(within).identity["early_exit"] == identity["early_exit"]

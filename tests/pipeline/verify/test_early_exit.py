@@ -13,14 +13,14 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
 from pipeline.verify.verify import verify
-from tests.policies import views_needed
-from workers.inference.early_exit import EarlyExit, leads
+from tests.early_exit_files import views_needed
+from workers.inference.early_exit import EarlyExit, margins
 from workers.sampling import view_order
 from workers.schema import UNITS_SCHEMA
 
 CLIPS, CROPS = 3, 2
 ORDER = view_order(CLIPS, range(CROPS))
-MARGIN = 0.5
+THRESHOLD = 0.5
 FLOPS, DENSE = 10, 20
 NAMES = [f"v{number}" for number in range(12)]
 LOOKS = "views: looked at in their order"
@@ -37,8 +37,8 @@ def unit(name, *, shadow):
     """A row of a video that is looked at as the policy says."""
     rng = np.random.default_rng(int(name[1:]))
     every = rng.dirichlet(np.full(3, 0.4), len(ORDER)).astype(np.float32)
-    known = leads(every)
-    count = views_needed(EarlyExit(MARGIN), known)
+    known = margins(every)
+    count = views_needed(EarlyExit(THRESHOLD), known)
     views = [
         prediction(scores)
         | {
@@ -56,7 +56,7 @@ def unit(name, *, shadow):
     mean = every[:count].mean(axis=0, dtype=np.float64)
     row = prediction(mean) | {"unit_id": unit_id(name), "video_id": name, "uri": f"/x/{name}"}
     row |= {"status": "ok", "lost_frames": 0, "scores": mean.tolist(), "views": views}
-    row |= {"leads": known[:count].tolist(), "flops": count * FLOPS, "device_ms": float(count)}
+    row |= {"margins": known[:count].tolist(), "flops": count * FLOPS, "device_ms": float(count)}
     if shadow:
         said = prediction(np.array([0.5, 0.3, 0.2]))
         row |= {f"unpruned_{key}": value for key, value in said.items()}
@@ -77,7 +77,7 @@ def made(tmp_path, change=lambda rows: None, *, shadow=False):
     pq.write_table(table.select(["unit_id"]), f"{run.checkpoint.uri}/0.parquet")
     identity = {
         "protocol": {"name": "videomae-k400", "clips": CLIPS, "crops": CROPS},
-        "policy": {"margin": MARGIN, "most": None, "agreement": 0.9, "confidence": 0.95},
+        "early_exit": {"threshold": THRESHOLD, "most": None, "agreement": 0.9, "confidence": 0.95},
         "shadow": 1.0 if shadow else 0.0,
     }
     model = {"kept_grids": [[1, 2]], "flops_per_view": FLOPS, "flops_per_view_unpruned": DENSE}
@@ -110,9 +110,9 @@ def stops_early(rows):
     row = looked_at(rows, 3)
     last = ORDER[2]
     row["views"] = [view for view in row["views"] if (view["clip"], view["crop"]) != last]
-    row["leads"] = row["leads"][:2]
+    row["margins"] = row["margins"][:2]
     row["flops"] -= FLOPS
-    mean = {1: row["leads"][-1], 2: 0.0}
+    mean = {1: row["margins"][-1], 2: 0.0}
     row["top_scores"] = [mean[1], mean[2], 0.0]
 
 
@@ -124,7 +124,7 @@ def stops_late(rows):
         [*row["views"], row["views"][0] | {"clip": clip, "crop": crop}],
         key=lambda view: (view["clip"], view["crop"]),
     )
-    row["leads"] = row["leads"] * 2
+    row["margins"] = row["margins"] * 2
     row["flops"] += FLOPS
 
 
@@ -138,11 +138,11 @@ def mixes_up(rows):
 
 
 def leads_by_more(rows):
-    looked_at(rows, 1)["leads"][0] += 0.01
+    looked_at(rows, 1)["margins"][0] += 0.01
 
 
 def forgets_the_leads(rows):
-    looked_at(rows, 2)["leads"] = None
+    looked_at(rows, 2)["margins"] = None
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_the_sample_is_labeled_by_all_views_or_it_is_found_out(tmp_path):
 
 def test_units_of_a_slice_that_is_not_decided_yet_are_found(tmp_path):
     run = made(tmp_path)
-    decided = [{"margin": MARGIN, "most": None, "units": 6}]
+    decided = [{"threshold": THRESHOLD, "most": None, "units": 6}]
     budget = {"flops": 1e9, "money": None, "units": 128, "slices": decided}
     run.save(run.load() | {"budget": budget})
     assert problems(run) == [LOOKS + ", until the policy called the label settled"]
@@ -215,7 +215,7 @@ def test_failed_units_alone_in_a_file_are_no_problem(tmp_path):
 def test_a_run_without_a_policy_is_not_asked_for_leads(tmp_path):
     run = made(tmp_path)
     content = run.load()
-    del content["identity"]["policy"]
+    del content["identity"]["early_exit"]
     run.save(content)
     assert [what for what in problems(run) if what.startswith(LOOKS)] == []
     assert [what for what in problems(run) if what.startswith(CLIPS_CHECK)]

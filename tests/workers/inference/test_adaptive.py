@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import sta
-from tests.policies import views_needed
+from tests.early_exit_files import views_needed
 from tests.workers.inference.late_stream import LateLane
 from workers.inference.adaptive import AdaptiveLabeler
-from workers.inference.early_exit import EarlyExit, leads
+from workers.inference.early_exit import EarlyExit, margins
 from workers.inference.labeler import Frames, IdMismatch, Labeler, LabelerConfig
 from workers.sampling import protocol, view_order
 
@@ -18,12 +18,12 @@ SIZE = 112
 VIEWS = (3, 3)
 BATCH = 4
 ORDER = view_order(VIEWS[0], range(VIEWS[1]))
-POLICY = EarlyExit(0.8)
+EARLY_EXIT = EarlyExit(0.8)
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """Of random weights, whose leads differ from unit to unit."""
+    """Of random weights, whose margins differ from unit to unit."""
     torch.manual_seed(0)
     model = sta.create_model("vit_demo", num_classes=3)
     path = tmp_path_factory.mktemp("model") / "random.safetensors"
@@ -54,14 +54,14 @@ def recipe():
     return protocol("videomae-k400", size=SIZE, views=VIEWS)
 
 
-def adaptive(checkpoint, policy=POLICY, *, lanes=None):
-    return AdaptiveLabeler(config(checkpoint), recipe(), policy, lanes=lanes)
+def adaptive(checkpoint, early_exit=EARLY_EXIT, *, lanes=None):
+    return AdaptiveLabeler(config(checkpoint), recipe(), early_exit, lanes=lanes)
 
 
 def bits(looks):
     views = [(v.clip, v.crop, v.probabilities.tobytes(), [m.tobytes() for m in v.kept])
              for v in looks.views]  # fmt: skip
-    return views, looks.leads
+    return views, looks.margins
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +81,9 @@ def test_as_many_views_are_looked_at_as_a_simulation_from_stored_probabilities_s
 ):
     counts = []
     for looks, views in zip(looked, everything, strict=True):
-        known = leads(np.stack([views[place].probabilities for place in ORDER]))
-        needed = views_needed(POLICY, known)
-        assert looks.leads == known[:needed].tolist()
+        known = margins(np.stack([views[place].probabilities for place in ORDER]))
+        needed = views_needed(EARLY_EXIT, known)
+        assert looks.margins == known[:needed].tolist()
         assert [(v.clip, v.crop) for v in looks.views] == sorted(ORDER[:needed])
         counts.append(needed)
     assert len(set(counts)) > 2, "the units are to differ"
@@ -212,4 +212,4 @@ def test_a_model_that_says_nothing_is_asked_for_every_view_and_ends(tmp_path):
     path = tmp_path / "broken.safetensors"
     sta.save_checkpoint(model, path, labels=list("abc"), origin="random")
     looks = list(adaptive(str(path)).stream(UNITS[:2]))
-    assert [len(each.leads) for each in looks] == [len(ORDER)] * 2
+    assert [len(each.margins) for each in looks] == [len(ORDER)] * 2

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from tests.policies import views_needed
-from workers.inference.early_exit import EarlyExit, lead, leads, needed_margin
+from tests.early_exit_files import views_needed
+from workers.inference.early_exit import EarlyExit, margin, margins, needed_margin
 from workers.sampling import view_order
 
 
@@ -31,7 +31,7 @@ def test_the_lead_that_is_needed_falls_from_one_to_nothing():
 
 def test_leads_are_those_of_the_mean_so_far():
     views = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.1, 0.8, 0.1]], np.float32)
-    assert leads(views) == pytest.approx([0.5, 0.1, 0.3], abs=1e-6)
+    assert margins(views) == pytest.approx([0.5, 0.1, 0.3], abs=1e-6)
 
 
 def test_a_running_sum_has_the_leads_of_all_probabilities_together():
@@ -41,35 +41,35 @@ def test_a_running_sum_has_the_leads_of_all_probabilities_together():
     total, running = np.zeros(400), []
     for seen, each in enumerate(views, start=1):
         total += each
-        running.append(float(lead(total / seen)))
-    assert running == leads(views).tolist()
+        running.append(float(margin(total / seen)))
+    assert running == margins(views).tolist()
 
 
 def test_leads_survive_being_written_down():
     views = np.random.default_rng(1).dirichlet(np.ones(7), 15).astype(np.float32)
-    found = leads(views)
+    found = margins(views)
     assert found.astype(np.float32).astype(np.float64).tolist() == found.tolist()
 
 
 def test_a_single_class_leads_by_its_probability():
-    assert leads(np.ones((3, 1), np.float32)).tolist() == [1.0, 1.0, 1.0]
+    assert margins(np.ones((3, 1), np.float32)).tolist() == [1.0, 1.0, 1.0]
 
 
 def test_a_policy_stops_at_the_first_lead_that_is_enough():
-    policy = EarlyExit(margin=1.0)
+    early_exit = EarlyExit(threshold=1.0)
     enough = [needed_margin(seen, 4) for seen in range(1, 5)]
-    assert views_needed(policy, np.array([1.0, 0, 0, 0])) == 1
-    assert views_needed(policy, np.array([0.9, enough[1], 0, 0])) == 2
-    assert views_needed(policy, np.zeros(4)) == 4
+    assert views_needed(early_exit, np.array([1.0, 0, 0, 0])) == 1
+    assert views_needed(early_exit, np.array([0.9, enough[1], 0, 0])) == 2
+    assert views_needed(early_exit, np.zeros(4)) == 4
     assert views_needed(EarlyExit(1.0, most=3), np.zeros(4)) == 3
     assert views_needed(EarlyExit(math.inf), np.ones(4)) == 4
     assert views_needed(EarlyExit(0.0), np.zeros(4)) == 1
 
 
-@pytest.mark.parametrize("settings", [{"margin": -1.0}, {"margin": math.nan}, {"most": 0}])
+@pytest.mark.parametrize("settings", [{"threshold": -1.0}, {"threshold": math.nan}, {"most": 0}])
 def test_what_is_no_policy_is_refused(settings):
     with pytest.raises(ValueError, match="must be"):
-        EarlyExit(**{"margin": 1.0} | settings)
+        EarlyExit(**{"threshold": 1.0} | settings)
 
 
 def test_the_needed_lead_is_the_error_of_a_mean_over_views_drawn_without_replacement() -> None:
@@ -83,11 +83,11 @@ def test_many_leads_are_judged_as_each_by_itself() -> None:
     rng = np.random.default_rng(1)
     seen = rng.integers(1, 15 + 1, 500)
     found = rng.uniform(size=500)
-    for policy in (EarlyExit(0.7), EarlyExit(math.inf), EarlyExit(1.3, most=6)):
-        together = policy.should_stop_each(found, seen=seen, views=15)
+    for early_exit in (EarlyExit(0.7), EarlyExit(math.inf), EarlyExit(1.3, most=6)):
+        together = early_exit.should_stop_each(found, seen=seen, views=15)
         alone = [
-            policy.should_stop(lead, seen=count, views=15)
-            for lead, count in zip(found.tolist(), seen.tolist(), strict=True)
+            early_exit.should_stop(margin, seen=count, views=15)
+            for margin, count in zip(found.tolist(), seen.tolist(), strict=True)
         ]
         assert together.tolist() == alone
         assert 0 < sum(alone) < 500
@@ -95,8 +95,8 @@ def test_many_leads_are_judged_as_each_by_itself() -> None:
 
 @pytest.mark.parametrize(("most", "looks"), [(None, 15), (4, 4)])
 def test_a_video_of_which_nothing_can_be_said_is_settled_by_its_last_look(most, looks) -> None:
-    said = leads(np.full((15, 3), np.nan, np.float32))
+    said = margins(np.full((15, 3), np.nan, np.float32))
     assert views_needed(EarlyExit(0.5, most), said) == looks
-    policy = EarlyExit(0.5, most)
-    settled = policy.should_stop_each(said[:looks], seen=np.arange(1, looks + 1), views=15)
+    early_exit = EarlyExit(0.5, most)
+    settled = early_exit.should_stop_each(said[:looks], seen=np.arange(1, looks + 1), views=15)
     assert settled.tolist() == [False] * (looks - 1) + [True]

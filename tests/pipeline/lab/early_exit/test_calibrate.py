@@ -44,19 +44,19 @@ def text_of(markup):
 
 def test_the_policy_is_bound_to_what_was_tried_and_fits_such_a_run_alone(run, found, tmp_path):
     identity = run.load()["identity"]
-    place = Location.of(str(tmp_path / "policy.json"))
-    found.policy.write(place)
+    place = Location.of(str(tmp_path / "early-exit.json"))
+    found.early_exit.write(place)
     read = EarlyExitFile.read(place)
-    assert read == found.policy
+    assert read == found.early_exit
     labeling = {name: identity[name] for name in ("model", "labels", "protocol")}
-    read.check_fits(labeling | {"pruning": identity["variants"]["r-16"]}, "policy.json")
+    read.check_fits(labeling | {"pruning": identity["variants"]["r-16"]}, "early-exit.json")
     with pytest.raises(UsageError, match="pruning.r: 16 in the policy file, 22 now"):
-        read.check_fits(labeling | {"pruning": identity["variants"]["r-22"]}, "policy.json")
+        read.check_fits(labeling | {"pruning": identity["variants"]["r-22"]}, "early-exit.json")
 
 
 def test_the_promise_is_met_on_all_videos_of_the_sample(found):
-    point = found.policy.point
-    assert found.policy.videos == VIDEOS == len(found.used)
+    point = found.early_exit.point
+    assert found.early_exit.videos == VIDEOS == len(found.used)
     assert point.agreement >= point.low >= 0.98
     assert point.views == pytest.approx(found.used.mean())
     assert found.flops_share == pytest.approx(point.views / 15)
@@ -79,7 +79,7 @@ def test_accuracy_is_told_of_the_videos_that_have_a_truth(run, found):
     by_all = (sample.looks.labels[:, -1] == sample.ground_truths).mean()
     assert found.accuracy.all_views.value == pytest.approx(by_all)
     assert found.accuracy.difference.value == pytest.approx(
-        found.accuracy.policy.value - found.accuracy.all_views.value
+        found.accuracy.early_exit.value - found.accuracy.all_views.value
     )
 
 
@@ -119,14 +119,16 @@ def test_where_every_video_failed_there_is_nothing_to_fit_on(tmp_path):
 
 
 def test_summary_and_page_say_what_was_promised_what_was_found_and_how_to_use_it(found):
-    point, each = found.policy.point, found.held_out.agreement
-    command = "python jobs/label_k400.py INPUT OUTPUT --checkpoint demo --policy policy.json"
+    point, each = found.early_exit.point, found.held_out.agreement
+    command = (
+        "python jobs/label_k400.py INPUT OUTPUT --checkpoint demo --early-exit early-exit.json"
+    )
     shown = text_of(page(found, command))
     for text in (summary(found), shown):
         assert "the label of all 15 views for 98 % of videos at least, at 95 % confidence" in text
         assert f"{each.percent()} of {each.count:,} others keep it" in text
         assert f"in {found.resampled.kept} of 100" in text
-        assert found.accuracy.policy.percent() in text
+        assert found.accuracy.early_exit.percent() in text
     assert command in shown
     assert f"{100 * point.low:.4g} % at least" in shown
     assert f"{100 * found.flops_share:.3g} % of the FLOPs" in shown

@@ -11,7 +11,7 @@ from pipeline.reports.run.unpruned_sample import advice, culprit
 from pipeline.run.view_savings import Spared, all_views
 from tests.pipeline.synthetic_runs import Made, make_run
 
-POLICY = {"margin": 0.5, "most": None, "agreement": 0.99, "confidence": 0.95}
+EARLY_EXIT = {"threshold": 0.5, "most": None, "agreement": 0.99, "confidence": 0.95}
 
 
 def content(*, r=22, **identity):
@@ -22,7 +22,7 @@ def content(*, r=22, **identity):
 
 
 def test_shares_are_of_all_views_pruned_and_unpruned():
-    spared = Spared.by(content(policy=POLICY), videos=10, looked=30, flops=300)
+    spared = Spared.by(content(early_exit=EARLY_EXIT), videos=10, looked=30, flops=300)
     assert (spared.mean, spared.of) == (3.0, 15)
     assert spared.of_all == pytest.approx(30 / 150)
     assert spared.of_unpruned == pytest.approx(300 / (150 * 20))
@@ -30,21 +30,21 @@ def test_shares_are_of_all_views_pruned_and_unpruned():
 
 def test_nothing_is_spared_without_a_policy_or_a_label():
     assert Spared.by(content(), videos=10, looked=150, flops=1500) is None
-    assert Spared.by(content(policy=POLICY), videos=0, looked=0, flops=0) is None
+    assert Spared.by(content(early_exit=EARLY_EXIT), videos=0, looked=0, flops=0) is None
 
 
 @pytest.mark.parametrize(
     ("made", "compared", "blamed"),
     [
         (content(), "without pruning", "pruning"),
-        (content(policy=POLICY), "by all views without pruning", "pruning or looking less"),
-        (content(policy=POLICY, r=0), "by all views", "looking less"),
+        (content(early_exit=EARLY_EXIT), "by all views without pruning", "pruning or looking less"),
+        (content(early_exit=EARLY_EXIT, r=0), "by all views", "looking less"),
     ],
 )
 def test_what_a_sample_is_compared_by_and_what_may_have_cost_labels(made, compared, blamed):
     assert all_views(made) == compared
     assert culprit(made) == blamed
-    assert ("policy" in " ".join(advice(made))) == ("policy" in made["identity"])
+    assert ("early-exit file" in " ".join(advice(made))) == ("early_exit" in made["identity"])
 
 
 def adaptive(folder, made):
@@ -52,7 +52,7 @@ def adaptive(folder, made):
     output = make_run(folder, made)
     file = Path(output) / "run.json"
     run = json.loads(file.read_text())
-    run["identity"] |= {"policy": POLICY}
+    run["identity"] |= {"early_exit": EARLY_EXIT}
     run["identity"]["protocol"] |= {"crops": 2}
     file.write_text(json.dumps(run))
     return output
@@ -64,7 +64,7 @@ def test_a_cost_report_compares_with_the_run_of_all_views(tmp_path):
     found = compare([quick, every])
     assert found.reference.run.name == "every"
     assert found.runs[0].run.pruning == "unpruned, until settled"
-    assert any("differ in their policy (quick: 99 % of labels" in note for note in found.notes)
+    assert any("differ in their early exit (quick: 99 % of labels" in note for note in found.notes)
     work = next(table for table in tables(found) if table.title == "What the work took")
     rows = {row[0]: row[1:] for row in work.rows}
     assert rows["Views per video"] == ("1 (50.0 %)", "2")

@@ -24,14 +24,14 @@ class Point:
     """What one policy did on the videos that it was fitted on.
 
     Attributes:
-        margin: of `EarlyExit`.
+        threshold: of `EarlyExit`.
         agreement: share of videos whose label was that of all views.
         low: lower end of its one-sided interval, at the file's confidence.
         views: mean views per video.
         views_sd: their standard deviation over the videos.
     """
 
-    margin: float
+    threshold: float
     agreement: float
     low: float
     views: float
@@ -49,7 +49,7 @@ class EarlyExitFile:
         protocol: the protocol, as in run.json's identity.
         agreement: the promise: the share of videos whose label is that of all views, at least.
         confidence: how sure the promise is.
-        margin: of the policy that keeps the promise with the fewest views.
+        threshold: of the policy that keeps the promise with the fewest views.
         videos: how many it was fitted on.
         source: where they came from.
         curve: what policies from the most careful to the quickest did, in this order.
@@ -61,20 +61,20 @@ class EarlyExitFile:
     protocol: dict[str, Any]
     agreement: float
     confidence: float
-    margin: float
+    threshold: float
     videos: int
     source: str
     curve: tuple[Point, ...]
 
     @property
-    def policy(self) -> EarlyExit:
+    def early_exit(self) -> EarlyExit:
         """The policy that keeps the promise."""
-        return EarlyExit(self.margin)
+        return EarlyExit(self.threshold)
 
     @property
     def point(self) -> Point:
         """What it did on the videos that it was fitted on."""
-        return next(point for point in self.curve if point.margin == self.margin)
+        return next(point for point in self.curve if point.threshold == self.threshold)
 
     @property
     def digest(self) -> str:

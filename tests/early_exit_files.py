@@ -9,8 +9,8 @@ from pipeline.storage.location import Location
 from workers.inference.early_exit import EarlyExit, Floats
 
 
-def write_policy(place, margin, *, source, checkpoint, agreement=0.9, views=3.0, **settings):
-    """A policy of this margin that fits the labeling of `source` by k400's protocol."""
+def write_early_exit(place, threshold, *, source, checkpoint, agreement=0.9, views=3.0, **settings):
+    """A policy of this threshold that fits the labeling of `source` by k400's protocol."""
     options = LabelOptions(
         task="k400",
         source=str(source),
@@ -24,23 +24,23 @@ def write_policy(place, margin, *, source, checkpoint, agreement=0.9, views=3.0,
         **bound,
         agreement=agreement,
         confidence=0.95,
-        margin=margin,
+        threshold=threshold,
         videos=100,
         source="made for a test",
-        curve=(Point(margin, agreement, agreement, views, 2.0),),
+        curve=(Point(threshold, agreement, agreement, views, 2.0),),
     ).write(Location.of(str(place)))
     return place
 
 
-def views_needed(policy: EarlyExit, leads: Floats) -> int:
-    """Views that a policy looks at, one after the other, of a video with these leads.
+def views_needed(early_exit: EarlyExit, margins: Floats) -> int:
+    """Views that a policy looks at, one after the other, of a video with these margins.
 
     Args:
         policy: when to stop.
-        leads: (views,) as `workers.inference.early_exit.leads` gives them.
+        margins: (views,) as `workers.inference.early_exit.margins` gives them.
     """
-    views = len(leads)
-    for seen, lead in enumerate(leads.tolist(), start=1):
-        if policy.should_stop(lead, seen=seen, views=views):
+    views = len(margins)
+    for seen, margin in enumerate(margins.tolist(), start=1):
+        if early_exit.should_stop(margin, seen=seen, views=views):
             return seen
     return views

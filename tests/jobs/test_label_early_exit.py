@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.inputs.demo.archive import ArchiveSettings, make_archive
-from tests.policies import write_policy
+from tests.early_exit_files import write_early_exit
 from workers.inference.early_exit import EarlyExit
 
 JOBS = Path(__file__).parents[2] / "jobs"
-MARGIN = 0.7
+THRESHOLD = 0.7
 TIMES = ("labeled_at", "decode_ms", "device_ms", "unpruned_device_ms", "attempts")
 
 
@@ -25,7 +25,7 @@ def run(*arguments, job="label_k400"):
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("policy") / "in"
+    folder = tmp_path_factory.mktemp("early_exit") / "in"
     make_archive(folder, ArchiveSettings(videos=14))
     (folder / "broken.mp4").write_text("no video")
     for other in folder.iterdir():
@@ -35,16 +35,20 @@ def archive(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def policy(archive):
-    return write_policy(
-        archive.parent / "policy.json", MARGIN, source=archive, checkpoint="demo", agreement=0.8
+def early_exit(archive):
+    return write_early_exit(
+        archive.parent / "early-exit.json",
+        THRESHOLD,
+        source=archive,
+        checkpoint="demo",
+        agreement=0.8,
     )
 
 
 @pytest.fixture(scope="module")
-def label(archive, policy):
+def label(archive, early_exit):
     def labeled(output, *flags):
-        done = run(archive, output, "--checkpoint", "demo", "--policy", policy,
+        done = run(archive, output, "--checkpoint", "demo", "--early-exit", early_exit,
                    "--batch-size", "4", "--shadow", "50%", *flags)  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done
@@ -73,14 +77,14 @@ def rows(output):
 
 
 def test_videos_are_looked_at_until_they_are_settled(labeled, output):
-    policy, counts = EarlyExit(MARGIN), set()
+    early_exit, counts = EarlyExit(THRESHOLD), set()
     for name, row in rows(output).items():
         if name == "broken.mp4":
-            assert (row["status"], row["leads"], row["views"]) == ("failed", None, None)
+            assert (row["status"], row["margins"], row["views"]) == ("failed", None, None)
             continue
         settled = [
-            policy.should_stop(lead, seen=seen, views=15)
-            for seen, lead in enumerate(row["leads"], 1)
+            early_exit.should_stop(margin, seen=seen, views=15)
+            for seen, margin in enumerate(row["margins"], 1)
         ]
         assert settled == [False] * (len(row["views"]) - 1) + [True]
         counts.add(len(row["views"]))
@@ -91,8 +95,8 @@ def test_videos_are_looked_at_until_they_are_settled(labeled, output):
 def test_the_summary_says_what_was_spared(labeled, output):
     content = json.loads((output / "run.json").read_text())
     totals, model = content["totals"], content["model"]
-    assert content["identity"]["policy"] == {
-        "margin": MARGIN, "most": None, "agreement": 0.8, "confidence": 0.95,
+    assert content["identity"]["early_exit"] == {
+        "threshold": THRESHOLD, "most": None, "agreement": 0.8, "confidence": 0.95,
     }  # fmt: skip
     assert totals["flops"] == totals["clips"] * model["flops_per_view"]
     assert totals["clips"] < 14 * 15
@@ -149,7 +153,7 @@ def test_units_that_were_tampered_with_are_refused_by_verify(labeled, output, tm
     table = pq.read_table(file, partitioning=None)
     changed = table.to_pylist()
     for row in changed:
-        row["leads"] = row["leads"] and [0.0] * len(row["leads"])
+        row["margins"] = row["margins"] and [0.0] * len(row["margins"])
     pq.write_table(table.from_pylist(changed, schema=table.schema), file)
     checked = run(broken, job="verify")
     assert checked.returncode == 1
@@ -177,9 +181,9 @@ def test_a_view_that_was_spared_cannot_be_shown(labeled, output, tmp_path):
     ],
 )
 def test_a_policy_for_another_labeling_is_refused_in_one_line(
-    archive, policy, tmp_path, flags, said
+    archive, early_exit, tmp_path, flags, said
 ):
-    command = [archive, tmp_path / "out", "--checkpoint", "demo", "--policy", policy]
+    command = [archive, tmp_path / "out", "--checkpoint", "demo", "--early-exit", early_exit]
     refused = run(*command, *flags)
     assert refused.returncode == 2
     assert said in refused.stderr.splitlines()[-1]
@@ -187,16 +191,16 @@ def test_a_policy_for_another_labeling_is_refused_in_one_line(
 
 
 def test_a_run_is_not_resumed_by_another_policy(labeled, archive, output, tmp_path):
-    other = write_policy(tmp_path / "other.json", 2.0, source=archive, checkpoint="demo")
-    refused = run(archive, output, "--checkpoint", "demo", "--policy", other, "--shadow", "50%")
+    other = write_early_exit(tmp_path / "other.json", 2.0, source=archive, checkpoint="demo")
+    refused = run(archive, output, "--checkpoint", "demo", "--early-exit", other, "--shadow", "50%")
     assert refused.returncode == 2
-    assert "policy.margin: 0.7 in the run, 2.0 now" in refused.stderr
+    assert "early_exit.threshold: 0.7 in the run, 2.0 now" in refused.stderr
     without = run(archive, output, "--checkpoint", "demo", "--shadow", "50%")
-    assert "policy: margin" in without.stderr
+    assert "early_exit: threshold" in without.stderr
 
 
-def test_plans_for_runs_with_a_policy_are_refused(labeled, archive, policy, output):
-    for arguments in ([output], [archive, "--checkpoint", "demo", "--policy", policy]):
+def test_plans_for_runs_with_a_policy_are_refused(labeled, archive, early_exit, output):
+    for arguments in ([output], [archive, "--checkpoint", "demo", "--early-exit", early_exit]):
         refused = run(*arguments, job="plan")
         assert refused.returncode == 2
         assert "plans are for all views of each video" in refused.stderr

@@ -11,14 +11,14 @@ from pipeline.errors import UsageError
 from pipeline.storage.location import Location
 from workers.inference.early_exit import EarlyExit
 
-POLICY = EarlyExitFile(
+EARLY_EXIT = EarlyExitFile(
     model="sha256:a",
     labels="sha256:b",
     pruning={"r": 22, "grouping": "released"},
     protocol={"name": "videomae-k400", "clips": 5, "crops": 3, "every_s": None},
     agreement=0.99,
     confidence=0.95,
-    margin=0.1 + 0.2,
+    threshold=0.1 + 0.2,
     videos=2000,
     source="/Vidéos",
     curve=(
@@ -27,43 +27,43 @@ POLICY = EarlyExitFile(
         Point(0.0, 0.95, 0.941, 1.0, 0.0),
     ),
 )
-IDENTITY = {name: getattr(POLICY, name) for name in ("model", "labels", "pruning", "protocol")} | {
-    "input": "/elsewhere"
-}
+IDENTITY = {
+    name: getattr(EARLY_EXIT, name) for name in ("model", "labels", "pruning", "protocol")
+} | {"input": "/elsewhere"}
 
 
 def test_what_was_written_is_read_to_the_last_digit(tmp_path):
-    place = Location.of(str(tmp_path / "new folder" / "policy.json"))
-    POLICY.write(place)
+    place = Location.of(str(tmp_path / "new folder" / "early-exit.json"))
+    EARLY_EXIT.write(place)
     read = EarlyExitFile.read(place)
-    assert read == POLICY
-    assert read.point == POLICY.curve[1]
-    assert read.policy == EarlyExit(0.1 + 0.2)
+    assert read == EARLY_EXIT
+    assert read.point == EARLY_EXIT.curve[1]
+    assert read.early_exit == EarlyExit(0.1 + 0.2)
 
 
 def test_it_lies_in_object_storage_as_well(s3):
-    s3.create_bucket(Bucket="policies")
-    place = Location.of("s3://policies/nightly/policy.json")
-    POLICY.write(place)
-    assert EarlyExitFile.read(place) == POLICY
-    with pytest.raises(UsageError, match="no policy file s3://policies/absent"):
-        EarlyExitFile.read(Location.of("s3://policies/absent.json"))
+    s3.create_bucket(Bucket="early-exits")
+    place = Location.of("s3://early-exits/nightly/early-exit.json")
+    EARLY_EXIT.write(place)
+    assert EarlyExitFile.read(place) == EARLY_EXIT
+    with pytest.raises(UsageError, match="no policy file s3://early-exits/absent"):
+        EarlyExitFile.read(Location.of("s3://early-exits/absent.json"))
 
 
 @pytest.mark.parametrize(
     "damage",
     [
         lambda content: content | {"version": 2},
-        lambda content: content | {"margin": 7.0},
-        lambda content: content | {"curve": [{"margin": 1.0}]},
+        lambda content: content | {"threshold": 7.0},
+        lambda content: content | {"curve": [{"threshold": 1.0}]},
         lambda content: content | {"surprise": 1},
         lambda content: [content],
         lambda content: {name: value for name, value in content.items() if name != "model"},
     ],
 )
 def test_what_is_no_policy_is_refused(tmp_path, damage):
-    file = tmp_path / "policy.json"
-    POLICY.write(Location.of(str(file)))
+    file = tmp_path / "early-exit.json"
+    EARLY_EXIT.write(Location.of(str(file)))
     file.write_text(json.dumps(damage(json.loads(file.read_text()))))
     with pytest.raises(UsageError, match=r"is not a policy file .* jobs/calibrate.py writes one"):
         EarlyExitFile.read(Location.of(str(file)))
@@ -78,15 +78,15 @@ def test_a_missing_file_and_one_that_is_no_json_are_refused(tmp_path):
 
 
 def test_a_run_of_the_same_model_pruning_and_protocol_may_use_it():
-    POLICY.check_fits(IDENTITY, "policy.json")
+    EARLY_EXIT.check_fits(IDENTITY, "early-exit.json")
 
 
 @pytest.mark.parametrize("name", ["model", "labels", "pruning", "protocol"])
 def test_a_run_that_differs_in_what_decides_a_view_may_not(name):
-    with pytest.raises(UsageError, match=f"policy.json was fitted .*: {name}: "):
-        POLICY.check_fits(IDENTITY | {name: "another"}, "policy.json")
+    with pytest.raises(UsageError, match=f"early-exit.json was fitted .*: {name}: "):
+        EARLY_EXIT.check_fits(IDENTITY | {name: "another"}, "early-exit.json")
 
 
 def test_a_policy_without_the_point_of_its_margin_has_none():
     with pytest.raises(StopIteration):
-        _ = dataclasses.replace(POLICY, margin=math.pi).point
+        _ = dataclasses.replace(EARLY_EXIT, threshold=math.pi).point
