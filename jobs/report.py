@@ -33,7 +33,7 @@ def main() -> int:
         run = RunDirectory(Location.of(arguments.run))
         out = Location.of(arguments.out) if arguments.out else run.root
         if run.exists() and not run.success.exists():
-            # Its tables may be of an earlier start, and units/ be that of this one.
+            # Its tables may be of an earlier attempt, and units/ be that of this one.
             raise UsageError(
                 f"the run in {run.root.uri} is not finished; finish it by its labeling command"
             )

@@ -35,8 +35,8 @@ def at(seconds: float) -> datetime.datetime:
     return BEGAN + datetime.timedelta(seconds=seconds)
 
 
-def start(began: float, ended: float | None, *, gpus: float = 0.0) -> dict[str, Any]:
-    """An entry of run.json's `starts`; times are seconds after the run began."""
+def attempt(began: float, ended: float | None, *, gpus: float = 0.0) -> dict[str, Any]:
+    """An entry of run.json's `attempts`; times are seconds after the run began."""
     return {
         "began": at(began).isoformat(timespec="milliseconds"),
         "ended": None if ended is None else at(ended).isoformat(timespec="milliseconds"),

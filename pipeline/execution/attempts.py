@@ -1,4 +1,4 @@
-"""What each start of a run was given, and for how long: what a cluster is paid for.
+"""What each attempt of a run was given, and for how long: what a cluster is paid for.
 
 The rows tell what the work took. What was reserved meanwhile, busy or not, stands in run.json.
 """
@@ -16,53 +16,53 @@ from pipeline.run.devices import DEVICES, devices_of
 from pipeline.run.run_directory import now
 from workers.device_names import cpu_model
 
-STARTS = "starts"
+ATTEMPTS = "attempts"
 DEVICE = "device"
 
 
-def begin_start(content: dict[str, Any], pools: Pools, began: str) -> None:
-    """Adds a start, which has not ended, to run.json's content; Ray is running.
+def begin_attempt(content: dict[str, Any], pools: Pools, began: str) -> None:
+    """Adds an attempt, which has not ended, to run.json's content; Ray is running.
 
-    A start that is killed never gets an end: its last row tells when it was at work.
+    An attempt that is killed never gets an end: its last row tells when it was at work.
     """
     device = describe_cluster()
     content[DEVICE] = device | {"labelers": devices_of(content)}
-    start = {"began": began, "ended": None} | {name: device[name] for name in _COUNTED}
-    content.setdefault(STARTS, []).append(start | {DEVICES: []} | _pools(pools))
+    attempt = {"began": began, "ended": None} | {name: device[name] for name in _COUNTED}
+    content.setdefault(ATTEMPTS, []).append(attempt | {DEVICES: []} | _pools(pools))
 
 
 def note_devices(content: dict[str, Any], names: Sequence[str]) -> bool:
-    """Says of the present start what its labelers compute on; whether that was not known yet."""
-    start = content[STARTS][-1]
-    known = sorted({*start[DEVICES], *names})
-    if known == start[DEVICES]:
+    """Says of the present attempt what its labelers compute on; whether that was not known yet."""
+    attempt = content[ATTEMPTS][-1]
+    known = sorted({*attempt[DEVICES], *names})
+    if known == attempt[DEVICES]:
         return False
-    start[DEVICES] = known
+    attempt[DEVICES] = known
     content[DEVICE]["labelers"] = devices_of(content)
     return True
 
 
 def note_progress(content: dict[str, Any], *, units: int) -> None:
-    """Says of the present start how many units had a row when it began."""
-    content[STARTS][-1]["units_before"] = units
+    """Says of the present attempt how many units had a row when it began."""
+    content[ATTEMPTS][-1]["units_before"] = units
 
 
 def change_pools(content: dict[str, Any], pools: Pools) -> None:
-    """Says of the present start that its pools have other sizes."""
-    content[STARTS][-1] |= _pools(pools)
+    """Says of the present attempt that its pools have other sizes."""
+    content[ATTEMPTS][-1] |= _pools(pools)
 
 
 def note_growth(content: dict[str, Any]) -> None:
-    """Says of the present start how large its cluster is, if that grew since the start began."""
-    device, start = describe_cluster(), content[STARTS][-1]
-    for known in (content[DEVICE], start):
+    """Says of the present attempt how large its cluster is, if it grew meanwhile."""
+    device, attempt = describe_cluster(), content[ATTEMPTS][-1]
+    for known in (content[DEVICE], attempt):
         known |= {name: max(known[name], device[name]) for name in _COUNTED}
 
 
-def end_start(content: dict[str, Any]) -> None:
-    """Says of the present start that it ends now, if there is one."""
-    if content.get(STARTS):
-        content[STARTS][-1]["ended"] = now()
+def end_attempt(content: dict[str, Any]) -> None:
+    """Says of the present attempt that it ends now, if there is one."""
+    if content.get(ATTEMPTS):
+        content[ATTEMPTS][-1]["ended"] = now()
 
 
 def describe_cluster() -> dict[str, Any]:

@@ -67,7 +67,7 @@ def fitted_decoders(
 
     Args:
         run: what is labeled.
-        content: its run.json, in which what an earlier start measured is kept.
+        content: its run.json, in which what an earlier attempt measured is kept.
         remaining: what is to be done.
         sample: units to measure by.
         room: what the cluster has.
@@ -133,13 +133,13 @@ def write_sample(run: RunDirectory, count: int) -> Location:
 
 
 def discard_sample(run: RunDirectory) -> None:
-    """Deletes a sample, if there is one, that this start or a killed one wrote."""
+    """Deletes a sample, if there is one, that this attempt or a killed one wrote."""
     _place(run).delete_parts()
     _place(run).delete_empty()
 
 
 def record(content: dict[str, Any], stages: Stages, room: Capacity) -> None:
-    """Keeps what was measured in run.json's content, for a later start on the same machines.
+    """Keeps what was measured in run.json's content, for a later attempt on the same machines.
 
     Of two measures the one of more units is kept.
     """
@@ -150,7 +150,7 @@ def record(content: dict[str, Any], stages: Stages, room: Capacity) -> None:
 
 
 def recorded(content: dict[str, Any], room: Capacity) -> Stages | None:
-    """What an earlier start measured with labelers of the same kind; None if none did."""
+    """What an earlier attempt measured with labelers of the same kind; None if none did."""
     try:
         measured = content[MEASURED]
         stages = Stages.from_json(measured["stages"])

@@ -46,7 +46,7 @@ HISTOGRAMS = {
 }
 GAUGES = {
     "units_expected": "Units of the run",
-    "units_done": "Units that have their row, those of earlier starts included",
+    "units_done": "Units that have their row, those of earlier attempts included",
     "units_failed": "Those of them that failed",
     "video_hours_done": "Length of the labeled units, hours",
     "eta_seconds": "Seconds until the last unit is labeled, by the present rate",

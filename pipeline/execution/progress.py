@@ -95,7 +95,7 @@ class ProgressLine:
 
     Attributes:
         total: units of the run.
-        before: what earlier starts of the run had finished.
+        before: what earlier attempts of the run had finished.
         total_bytes: size of all their files; None where it is not known, or where units are alike.
         what: what a unit is called: "videos", or "segments" of recordings.
         shadow: how the shadow sample is labeled.
@@ -117,7 +117,7 @@ class ProgressLine:
         `0.8 videos/s`, `1 failed` and so on.
 
         Args:
-            counts: units of the present start.
+            counts: units of the present attempt.
             stages: how busy the pools are, where that is known.
             now: time, in seconds of the clock that `started` was read from.
             ended: whether the graph has ended, so that nothing is expected any more.
@@ -254,7 +254,7 @@ def reporting(
         line: how it is shown.
         run: what the run is called in the metrics.
         watch: called every second, from another thread, with what the whole run has done so far,
-            and with what its stages have done in this start.
+            and with what its stages have done in this attempt.
         min_agreement: what the agreement is measured against, for the metrics.
     """
     gauges = RunGauges(run, total=line.total, min_agreement=min_agreement)

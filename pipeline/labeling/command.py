@@ -65,7 +65,7 @@ def _label(task: str, arguments: argparse.Namespace) -> None:
         said = best_effort(
             "The summary",
             lambda: _summary(
-                task, arguments, plan.run, content, content["starts"][-1]["units_before"]
+                task, arguments, plan.run, content, content["attempts"][-1]["units_before"]
             ),
             again="The run is finished; the same command prints the summary again.",
         )

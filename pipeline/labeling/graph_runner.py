@@ -185,7 +185,7 @@ def pools_for(
 
 
 def retryable() -> set[str]:
-    """Reasons for failing that may be gone by the next start."""
+    """Reasons for failing that may be gone by the next attempt."""
     return {str(reason) for reason in ErrorType if reason.retryable}
 
 

@@ -182,7 +182,7 @@ def _promised(early_exit: EarlyExitFile | None) -> dict[str, Any]:
 
 
 def _budgeted(options: LabelOptions, early_exit: EarlyExitFile | None) -> dict[str, Any]:
-    """What a run's identity says of its budget; how large it is may change from start to start."""
+    """What a run's identity says of its budget, whose size may change from attempt to attempt."""
     if options.budget is None or early_exit is None:
         return {}
     return {"budget": options.budget.kind, "early_exit_curve": early_exit.digest}

@@ -17,9 +17,9 @@ import ray
 from pipeline.early_exit.budget import Labeling, Part, check_retry, most_flops, parts_within
 from pipeline.errors import RunError, UsageError
 from pipeline.execution.attempts import (
-    begin_start,
+    begin_attempt,
     change_pools,
-    end_start,
+    end_attempt,
     note_devices,
     note_growth,
     note_progress,
@@ -59,7 +59,7 @@ from pipeline.run.run_directory import RUN_VERSION, RunDirectory, environment, n
 from pipeline.run.tables import build_tables
 from pipeline.verify.verify import verify
 
-# The second time does what the first left out because a task of an earlier start was still
+# The second time does what the first left out because a task of an earlier attempt was still
 # writing; if units are missing after it, something else is wrong.
 _PASSES = 2
 
@@ -148,7 +148,7 @@ def _label(
         begun.append(content["run_id"])
         pools = pools_for(options, plan)
         _say_stand_in(pools)
-        begin_start(content, pools, began)
+        begin_attempt(content, pools, began)
         run.save(content)
         with _ending(run, content, stop):
             say(reconcile(run).line())
@@ -203,7 +203,7 @@ def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
 
 
 def _asked(options: LabelOptions) -> dict[str, Any]:
-    """What a start may say anew of a run: it changes no row."""
+    """What an attempt may say anew of a run: it changes no row."""
     prices = None if options.prices is None else options.prices.as_json()
     said = {"prices": prices, "min_agreement": options.min_agreement}
     return {name: value for name, value in said.items() if value is not None}
@@ -211,12 +211,12 @@ def _asked(options: LabelOptions) -> dict[str, Any]:
 
 @contextmanager
 def _ending(run: RunDirectory, content: dict[str, Any], stop: Stop) -> Iterator[None]:
-    """Notes when a start that does not finish the run ended, unless the run is another's now."""
+    """Notes when an attempt that does not finish the run ended, unless the run is another's now."""
     try:
         yield
     except BaseException:
         if stop.error is None:
-            end_start(content)
+            end_attempt(content)
             with contextlib.suppress(OSError, RunError):
                 run.save(content)
         raise
@@ -278,7 +278,7 @@ def _label_the_rest(
 
 
 def _note(run: RunDirectory, content: dict[str, Any], stages: Stages, stop: Stop) -> None:
-    """Writes down what labelers compute on as soon as that is known: a start may be killed."""
+    """Writes down what labelers compute on as soon as that is known: an attempt may be killed."""
     if stop.error is None and note_devices(content, stages.label.devices):
         run.save(content)
 
@@ -286,7 +286,7 @@ def _note(run: RunDirectory, content: dict[str, Any], stages: Stages, stop: Stop
 def _account(
     content: dict[str, Any], stages: Stages, room_of: Callable[[], Capacity]
 ) -> dict[str, Any]:
-    """What the stages did and which holds the run up, for people; what a later start goes by is
+    """What the stages did and which holds the run up, for people; what a later attempt goes by is
     kept in run.json's content.
     """
     note_growth(content)
@@ -322,7 +322,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Builds what the run comes to, proves it, and writes _SUCCESS.
 
-    The account of the stages is that of the start that labeled most.
+    The account of the stages is that of the attempt that labeled most.
     """
     best_effort(
         "Tidying up",
@@ -333,7 +333,7 @@ def _finish(
         raise lost
     stages = _fullest([content.get("totals", {}).get("stages"), stages])
     totals = conclusion.totals(run) | {"stages": stages}
-    end_start(content)
+    end_attempt(content)
     content |= {"totals": totals, "finished": now()}
     run.save(content)
     problems = conclusion.problems(run)

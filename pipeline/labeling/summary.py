@@ -174,14 +174,14 @@ def _looks(content: dict[str, Any]) -> list[str]:
 
 def _time(content: dict[str, Any]) -> list[str]:
     """How long the last attempt took on what, and the work of all attempts."""
-    starts, totals = content.get("starts"), content["totals"]
-    if not starts or not starts[-1]["ended"]:
+    attempts, totals = content.get("attempts"), content["totals"]
+    if not attempts or not attempts[-1]["ended"]:
         return []
-    last = starts[-1]
+    last = attempts[-1]
     began, ended = (datetime.datetime.fromisoformat(last[name]) for name in ("began", "ended"))
     text = f"Time:      {clock((ended - began).total_seconds())}"
-    if len(starts) > 1:
-        text += f" for the last of {len(starts)} attempts"
+    if len(attempts) > 1:
+        text += f" for the last of {len(attempts)} attempts"
     text += f" on {last['cpus']:g} cores"
     if last["labeler_gpus"]:
         text += f" and {last['gpus']:g} GPU{'s' * (last['gpus'] != 1)}"

@@ -40,7 +40,7 @@ _EPILOG = """\
 Exit code: 0, there is a plan; 2, the command was wrong or its deadline is impossible; 1, nothing
 could be measured."""
 
-# Flags of the labeling job that the plan itself is to say, or that are about another start.
+# Flags of the labeling job that the plan itself is to say, or that are about another attempt.
 _NOT_PRINTED = ("r", "decoders", "labelers", "prices", "retry_failed")
 # Flags that the labeling job refuses beside `--r 0`.
 _OF_PRUNING = ("shadow", "min_agreement")

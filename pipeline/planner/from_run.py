@@ -75,7 +75,7 @@ def finished_run(run: RunDirectory) -> FinishedRun:
         stages = Stages()
     if not stages.are_measured:
         raise UsageError(f"{run.root.uri} labeled nothing that rates could be told from")
-    on_gpu = ran_on_gpu((content.get("starts") or [{"labeler_gpus": 0.0}])[-1])
+    on_gpu = ran_on_gpu((content.get("attempts") or [{"labeler_gpus": 0.0}])[-1])
     rows, failed = _rows(run)
     rates = Rates(
         decoded=_decoded(rows, stages, failed, on_gpu=on_gpu),
@@ -84,7 +84,7 @@ def finished_run(run: RunDirectory) -> FinishedRun:
         label_shares=_shares(rows["device_ms"]),
         machine=_machine(content, stages, on_gpu=on_gpu),
         started_s=_LIBRARIES_S,
-        known_from=f"the run {run.root.uri}: {stages.label.units:,} units labeled in one start",
+        known_from=f"the run {run.root.uri}: {stages.label.units:,} units labeled in one attempt",
     )
     totals = content["totals"]
     work = Work(
@@ -122,8 +122,8 @@ def _machine(content: dict[str, Any], stages: Stages, *, on_gpu: bool) -> Machin
 
 
 def _reserved(content: dict[str, Any], name: str) -> float:
-    starts = content.get("starts") or [{}]
-    return float(starts[-1].get(name) or 0.0)
+    attempts = content.get("attempts") or [{}]
+    return float(attempts[-1].get(name) or 0.0)
 
 
 def _rows(run: RunDirectory) -> tuple[dict[str, Floats], dict[str, int]]:

@@ -61,7 +61,9 @@ class Repairs:
             "repeated rows": self.repeated,
         }
         found = [f"{count:,} {what}" for what, count in said.items() if count]
-        return f"Removed {', '.join(found)} that a broken start had left." if found else None
+        return (
+            f"Removed {', '.join(found)} that an interrupted attempt had left." if found else None
+        )
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def devices_of(content: Mapping[str, Any]) -> list[str]:
     """Names of all devices that the labelers of a run computed on, by its run.json; none where no
     labeler came to its first batch.
     """
-    attempts = content.get("starts") or ()
+    attempts = content.get("attempts") or ()
     return sorted({name for attempt in attempts for name in attempt.get(DEVICES) or ()})
 
 

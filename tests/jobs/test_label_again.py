@@ -116,7 +116,7 @@ def test_halves_of_commits_that_were_deleted_are_found_and_the_units_are_done_ag
     (output / "_SUCCESS").unlink()
     again = label()
     assert again.returncode == 0, again.stderr
-    assert "that a broken start had left." in again.stderr
+    assert "that an interrupted attempt had left." in again.stderr
     assert is_whole(output)
 
 

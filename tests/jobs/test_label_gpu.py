@@ -69,7 +69,7 @@ def test_a_gpu_without_cuda_ends_the_run_with_the_reason(
     assert stand_in.returncode == 0, stand_in.stderr
     assert f"{STAND_IN} is cpu: labelers hold GPUs and compute on CPUs" in stand_in.stderr
     run = json.loads((output / "run.json").read_text())
-    devices = [attempt["devices"] for attempt in run["starts"]]
+    devices = [attempt["devices"] for attempt in run["attempts"]]
     assert devices[:-1] == [[]] * (len(devices) - 1)
     (device,) = devices[-1]
     assert device.startswith("cpu: ")

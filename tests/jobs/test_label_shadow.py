@@ -58,18 +58,18 @@ def test_the_sample_costs_what_the_unpruned_model_costs_and_is_counted_apart(run
     assert totals["unpruned_flops"] == 90 * model["flops_per_view_unpruned"]
 
 
-def test_run_json_says_what_each_start_was_given_and_at_what_prices(run, arguments):
+def test_run_json_says_what_each_attempt_was_given_and_at_what_prices(run, arguments):
     content = json.loads((arguments[1] / "run.json").read_text())
     assert content["prices"]["gpu_hour"] == 2.5
     assert content["min_agreement"] == 1.0
-    (start,) = content["starts"]
-    assert content["device"]["labelers"] == start["devices"]
-    (device,) = start["devices"]
+    (attempt,) = content["attempts"]
+    assert content["device"]["labelers"] == attempt["devices"]
+    (device,) = attempt["devices"]
     assert device.startswith("cpu: ")
     assert device.endswith(f" of {content['device']['cpu']}")
-    assert start["began"] <= content["created"] <= start["ended"]
-    assert (start["nodes"], start["labeler_gpus"]) == (1, 0.0)
-    assert start["cpus"] == content["device"]["cpus"] >= 1
+    assert attempt["began"] <= content["created"] <= attempt["ended"]
+    assert (attempt["nodes"], attempt["labeler_gpus"]) == (1, 0.0)
+    assert attempt["cpus"] == content["device"]["cpus"] >= 1
 
 
 def test_the_runs_report_shows_the_warning_and_the_cost(run, arguments):

@@ -119,7 +119,7 @@ def test_a_finished_run_needs_no_calibration_and_no_checkpoint(
     done = plan(output, "--deadline", "90m", "--videos", "1000", "--core-price", "0.04")
     assert done.returncode == 0, done.stderr
     assert "Calibrating" not in done.stderr
-    assert "units labeled in one start" in done.stdout
+    assert "units labeled in one attempt" in done.stdout
     assert "Within 1:30:00" in done.stdout
     # What is to be run is the run's own command.
     commands = [line for line in done.stdout.splitlines() if "jobs/label_k400.py" in line]

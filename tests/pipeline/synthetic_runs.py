@@ -34,12 +34,12 @@ PRICES = {
 
 
 def at(seconds: float) -> datetime.datetime:
-    """So many seconds after the first start."""
+    """So many seconds after the first attempt."""
     return BEGAN + datetime.timedelta(seconds=seconds)
 
 
-def start(began: float, ended: float | None, **changes: Any) -> dict[str, Any]:
-    """An entry of run.json's starts: two labelers on cores of a machine of 8."""
+def attempt(began: float, ended: float | None, **changes: Any) -> dict[str, Any]:
+    """An entry of run.json's attempts: two labelers on cores of a machine of 8."""
     return {
         "began": at(began).isoformat(),
         "ended": None if ended is None else at(ended).isoformat(),
@@ -189,7 +189,7 @@ def write_run(
     rows: list[dict[str, Any]],
     made: Made,
     *,
-    starts: list[dict[str, Any]] | None = None,
+    attempts: list[dict[str, Any]] | None = None,
     every_s: float | None = None,
     **changes: Any,
 ) -> str:
@@ -225,7 +225,7 @@ def write_run(
         },
         "prices": None,
         "device": {"cpu": "a CPU", "cpus": 8, "gpus": 0, "nodes": 1},
-        "starts": [start(0, 60)] if starts is None else starts,
+        "attempts": [attempt(0, 60)] if attempts is None else attempts,
     }
     run.save(content | changes)
     (folder / "units").mkdir()

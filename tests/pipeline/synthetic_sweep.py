@@ -76,7 +76,7 @@ def write_sweep(
     for number in range(files):
         part = pa.Table.from_pylist(rows[number::files], schema=SWEEP_SCHEMA)
         pq.write_table(part, folder / "units" / f"{number}.parquet")
-    start = {"labeler_gpus": 0.0, "labeler_cpus": 1.0, "devices": ["cpu: 1 thread of a CPU"]}
+    attempt = {"labeler_gpus": 0.0, "labeler_cpus": 1.0, "devices": ["cpu: 1 thread of a CPU"]}
     run.save(
         {
             "identity": {
@@ -86,7 +86,7 @@ def write_sweep(
             },
             "model": {"architecture": architecture, "labels": list(LABELS), "flops": flops},
             "device": {"cpu": "a CPU"},
-            "starts": [start],
+            "attempts": [attempt],
             "totals": {"unit_failures": {}},
         }
     )

@@ -25,7 +25,7 @@ from pipeline.reports.cost.writing import screen, write
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import VIDEOS_SCHEMA
 from pipeline.storage.location import Location
-from tests.pipeline.synthetic_runs import PRICES, start
+from tests.pipeline.synthetic_runs import PRICES, attempt
 from workers.schema import UNITS_SCHEMA
 
 _CLASSES = 400
@@ -54,7 +54,7 @@ def make_run(folder: Path, units: int, r: int) -> str:
             },
             "model": {"architecture": "vit_base", "labels": [str(n) for n in range(_CLASSES)]},
             "prices": PRICES,
-            "starts": [start(0, 3600)],
+            "attempts": [attempt(0, 3600)],
         }
     )
     run.success.write_bytes(b"")

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline import statistics as agreement
 from pipeline.errors import RunError
-from pipeline.execution.attempts import STARTS
+from pipeline.execution.attempts import ATTEMPTS
 from pipeline.lab.evaluation.scores import Outcome, Outcomes, accuracy, difference, outcomes
 from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, UNPRUNED, Variant
 from pipeline.lab.evaluation.verdicts import Table, tables
@@ -94,7 +94,7 @@ class Findings:
     @property
     def on_gpu(self) -> bool:
         """Whether device time is that of a GPU; else it is wall time of CPU cores."""
-        return any(ran_on_gpu(start) for start in self.content[STARTS])
+        return any(ran_on_gpu(attempt) for attempt in self.content[ATTEMPTS])
 
     @property
     def device(self) -> str:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pipeline.errors import UsageError
 from pipeline.inputs.manifest import count_rows
 from pipeline.prices import Prices
+from pipeline.reports.cost.attempts import Held, Labelers, read_attempts
 from pipeline.reports.cost.costs import Bill, Paid, bill, paid, per_video
 from pipeline.reports.cost.labels import (
     Agreement,
@@ -24,7 +25,6 @@ from pipeline.reports.cost.labels import (
 )
 from pipeline.reports.cost.runs import Run, differences, open_runs, reference_of
 from pipeline.reports.cost.shared import Rows, Shared, find_shared, read_rows
-from pipeline.reports.cost.starts import Held, Labelers, read_starts
 from pipeline.reports.cost.units import Dealt, deal, joined, parts_for
 from pipeline.statistics import Estimate
 
@@ -131,7 +131,7 @@ def compare(names: Sequence[str], *, prices_file: Path | None = None) -> Compari
 
 def _costs(run: Run, rows: Rows, prices: Prices | None) -> Figures:
     """What a run cost, and nothing yet of its labels."""
-    held, labelers = read_starts(run)
+    held, labelers = read_attempts(run)
     return Figures(
         run=run,
         rows=rows,
@@ -197,7 +197,7 @@ def _remarks(figures: Sequence[Figures], reference: Run) -> list[str]:
             )
         if each.held.killed:
             notes.append(
-                f"{each.held.killed} of {each.held.starts} starts of {name} did not end by "
+                f"{each.held.killed} of {each.held.attempts} attempts of {name} did not end by "
                 f"themselves; each counts up to the last row that it made."
             )
         if each.paid.idle_core_s < 0 or each.paid.idle_gpu_s < 0:

@@ -168,8 +168,8 @@ def _paid_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
 
 
 def _wall(each: Figures) -> str:
-    starts = f"{each.held.starts} starts" if each.held.starts > 1 else "one start"
-    return f"{clock(each.held.wall_s)} in {starts}"
+    attempts = f"{each.held.attempts} attempts" if each.held.attempts > 1 else "one attempt"
+    return f"{clock(each.held.wall_s)} in {attempts}"
 
 
 def _if_gpu(said: Callable[[Figures], str]) -> Cell:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.prices import Prices
+from pipeline.reports.cost.attempts import Held, Labelers
 from pipeline.reports.cost.shared import Rows, Work
-from pipeline.reports.cost.starts import Held, Labelers
 
 
 @dataclass(frozen=True)

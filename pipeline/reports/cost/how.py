@@ -148,11 +148,11 @@ def _held(found: Comparison) -> Explained:
     return Explained(
         "held",
         "Wall time, bill, idle and overhead",
-        "For each entry of `starts` in run.json: from `began` to `ended`, or for a start that was "
-        "killed to the last labeled_at in units/ before the next began (time after that is not "
+        "For each entry of `attempts` in run.json: from `began` to `ended`, or for an attempt that "
+        "was killed to the last labeled_at in units/ before the next began (time after that is not "
         "known and not counted). That time x `cpus` and x `gpus` of the cluster is what was held. "
         "Idle and overhead is what remains of it after decoding, labeling and the shadow sample "
-        f"of all rows.{charged} `cpus` and `gpus` are those that were there when a start began; "
+        f"of all rows.{charged} `cpus` and `gpus` are those that were there when an attempt began; "
         "machines that come or go later are not counted, and other jobs on the same cluster not "
         "told apart.",
     )

@@ -28,8 +28,8 @@ _COMPARED = {
 
 
 @dataclass(frozen=True)
-class Start:
-    """One start of the labeling command.
+class Attempt:
+    """One attempt of the labeling command.
 
     Attributes:
         began: when, UTC.
@@ -50,8 +50,8 @@ class Start:
     on_gpu: bool
 
     @classmethod
-    def of(cls, content: dict[str, Any]) -> Start:
-        """One entry of run.json's `starts`."""
+    def of(cls, content: dict[str, Any]) -> Attempt:
+        """One entry of run.json's `attempts`."""
         ended = content["ended"]
         return cls(
             began=_time(content["began"]),
@@ -72,13 +72,13 @@ class Run:
         name: what the report calls it, unique among the runs.
         directory: where it lies.
         content: its run.json.
-        starts: every start of its command, in order.
+        attempts: every attempt of its command, in order.
     """
 
     name: str
     directory: RunDirectory
     content: dict[str, Any]
-    starts: tuple[Start, ...]
+    attempts: tuple[Attempt, ...]
 
     @property
     def uri(self) -> str:
@@ -119,13 +119,13 @@ class Run:
     @property
     def on_gpu(self) -> bool:
         """Whether device time is a GPU's."""
-        return any(start.on_gpu for start in self.starts)
+        return any(attempt.on_gpu for attempt in self.attempts)
 
     @property
     def computing(self) -> float | None:
         """Share of the labelers' clock time in which they had their cores; None on GPUs."""
         label = ((self.content.get("totals") or {}).get("stages") or {}).get("label")
-        cores = self.starts[-1].labeler_cpus
+        cores = self.attempts[-1].labeler_cpus
         if self.on_gpu or not label or not label["busy_s"] or not cores:
             return None
         return float(label["cpu_s"] / (label["busy_s"] * cores))
@@ -180,15 +180,15 @@ def _opened(place: Location, name: str) -> Run:
         )
     content = directory.load()
     try:
-        starts = tuple(Start.of(each) for each in content["starts"])
-        run = Run(name, directory, content, starts)
+        attempts = tuple(Attempt.of(each) for each in content["attempts"])
+        run = Run(name, directory, content, attempts)
         _ = run.identity["labels"], run.r, run.is_timeline, run.labels
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
             f"{directory.run_json.uri} lacks what a cost report needs: {error}"
         ) from error
-    if not starts:
-        raise UsageError(f"{directory.run_json.uri} names no start of the labeling command")
+    if not attempts:
+        raise UsageError(f"{directory.run_json.uri} names no attempt of the labeling command")
     return run
 
 

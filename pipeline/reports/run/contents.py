@@ -7,7 +7,7 @@ run: what was labeled with what.
 totals
     videos, ok, failed, units, units_failed, incomplete (labeled recordings with failed segments),
     views, video_hours (of labeled videos), flops, flops_unpruned (of the same views), flops_share,
-    device_s, on_gpu, decode_core_s, bytes_read, starts, wall_s (of all starts together).
+    device_s, on_gpu, decode_core_s, bytes_read, attempts, wall_s (of all attempts together).
 looks: where a policy said when a video's label is settled.
     agreement (promised), confidence, of (views that the protocol has), mean (looked at per video),
     counts (videos by views looked at, from 1 to `of`), of_all (share of the FLOPs of all views),
@@ -20,9 +20,9 @@ shadow: where a sample was labeled unpruned too.
     device_s, min_agreement, is_below.
 cost: where prices are given.
     currency, labeling (with the shadow sample), decoding, reading, rows (their sum), reserved
-    (starts x wall time, and reading).
+    (attempts x wall time, and reading).
 throughput
-    spans, one per start: began, ended, and bins, from edges[i] to edges[i + 1], with units_per_s
+    spans, one per attempt: began, ended, and bins, from edges[i] to edges[i + 1], with units_per_s
     and video_hours_per_hour of what was labeled (times in seconds since the epoch); bottleneck,
     decoders, decoders_busy, labelers, labelers_busy.
 failures: by reason.
@@ -80,8 +80,8 @@ def contents(run: RunDirectory) -> dict[str, Any]:
     timeline = described["units_are"] == "segments"
     videos, units = read_videos(run), read_units(run)
     labels = read_view_labels(run) if timeline else videos.labels
-    starts = recorded.get("starts") or []
-    among = spans(starts, units.at)
+    attempts = recorded.get("attempts") or []
+    among = spans(attempts, units.at)
     totals = _totals(recorded, videos, units, among)
     shadow = _shadow(run, recorded, timeline=timeline)
     return {
@@ -138,7 +138,7 @@ def _totals(
 ) -> dict[str, Any]:
     dense = recorded["model"].get("flops_per_view_unpruned")
     unpruned = dense * videos.views if dense else None
-    starts = recorded.get("starts") or []
+    attempts = recorded.get("attempts") or []
     return {
         "videos": videos.videos,
         "ok": videos.ok,
@@ -152,11 +152,11 @@ def _totals(
         "flops_unpruned": unpruned,
         "flops_share": videos.flops / unpruned if unpruned else None,
         "device_s": videos.device_ns / 1e9,
-        "on_gpu": ran_on_gpu(starts[-1]) if starts else None,
+        "on_gpu": ran_on_gpu(attempts[-1]) if attempts else None,
         "decode_core_s": videos.decode_ns / 1e9,
         "bytes_read": videos.bytes_read,
-        "starts": len(starts) or None,
-        "wall_s": sum(span.seconds for span in among) if starts else None,
+        "attempts": len(attempts) or None,
+        "wall_s": sum(span.seconds for span in among) if attempts else None,
     }
 
 
@@ -227,7 +227,7 @@ def _cost(
         return None
     found = cost(
         Prices.from_json(recorded["prices"]),
-        recorded.get("starts") or [],
+        recorded.get("attempts") or [],
         among,
         device_s=totals["device_s"] + (shadow["device_s"] if shadow else 0.0),
         decode_s=totals["decode_core_s"],

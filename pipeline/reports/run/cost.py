@@ -17,11 +17,11 @@ class Cost:
     Attributes:
         currency: of all amounts.
         labeling: the rows' device time, the shadow sample's included: of GPUs where labelers had
-            them, else of their cores, as the last start gave them out.
+            them, else of their cores, as the last attempt gave them out.
         decoding: the rows' decode core time.
         reading: the bytes that were read, and a request per unit in object storage.
-        reserved: the whole cluster for as long as the starts of the command took, and reading; None
-            where they are not known.
+        reserved: the whole cluster for the wall time of all attempts, and reading; None where they
+            are not known.
     """
 
     currency: str
@@ -38,7 +38,7 @@ class Cost:
 
 def cost(
     prices: Prices,
-    starts: Sequence[Mapping[str, Any]],
+    attempts: Sequence[Mapping[str, Any]],
     among: Sequence[Span],
     *,
     device_s: float,
@@ -50,29 +50,29 @@ def cost(
 
     Args:
         prices: of what it used.
-        starts: run.json's, one per span.
+        attempts: run.json's, one per span.
         among: when they were at work.
         device_s: device time of all rows, the shadow sample's included, seconds.
         decode_s: decode core time of all rows, seconds.
         bytes_read: bytes read from storage.
         gets: requests for them.
     """
-    held = list(zip(starts, among, strict=True)) if starts else []
-    gpu_s = sum(span.seconds * float(start["gpus"]) for start, span in held)
-    core_s = sum(span.seconds * float(start["cpus"]) for start, span in held)
+    held = list(zip(attempts, among, strict=True)) if attempts else []
+    gpu_s = sum(span.seconds * float(attempt["gpus"]) for attempt, span in held)
+    core_s = sum(span.seconds * float(attempt["cpus"]) for attempt, span in held)
     reading = prices.reading(bytes_read, gets)
     return Cost(
         prices.currency,
-        labeling=device_s * _labeler_second(starts, prices),
+        labeling=device_s * _labeler_second(attempts, prices),
         decoding=decode_s * prices.core_second,
         reading=reading,
-        reserved=prices.held(gpu_s, core_s) + reading if starts else None,
+        reserved=prices.held(gpu_s, core_s) + reading if attempts else None,
     )
 
 
-def _labeler_second(starts: Sequence[Mapping[str, Any]], prices: Prices) -> float:
-    """A second of a labeler; that of one core where no start says what it had."""
-    if not starts:
+def _labeler_second(attempts: Sequence[Mapping[str, Any]], prices: Prices) -> float:
+    """A second of a labeler; that of one core where no attempt says what it had."""
+    if not attempts:
         return prices.core_second
-    last = starts[-1]
+    last = attempts[-1]
     return prices.device_second(gpus=float(last["labeler_gpus"]), cores=float(last["labeler_cpus"]))

@@ -77,8 +77,8 @@ def _cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (formatting.byte_size(totals["bytes_read"]), "read", ""),
     ]
     if totals["wall_s"] is not None:
-        starts = "1 start" if totals["starts"] == 1 else f"{totals['starts']:,} starts"
-        cards.append((formatting.duration(totals["wall_s"]), "wall time", f"of {starts}"))
+        attempts = "1 attempt" if totals["attempts"] == 1 else f"{totals['attempts']:,} attempts"
+        cards.append((formatting.duration(totals["wall_s"]), "wall time", f"of {attempts}"))
     return cards + _quality_cards(figures) + _cost_cards(figures["cost"])
 
 
@@ -139,7 +139,7 @@ def _cost_cards(cost: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
             (
                 formatting.money(cost["reserved"], currency),
                 "what the cluster cost",
-                "starts x wall time",
+                "attempts x wall time",
             )
         )
     return cards

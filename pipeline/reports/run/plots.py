@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.formatting import duration
 from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
 
-# A pause between starts is drawn this wide, of the time at work; its true length stands in it.
+# A pause between attempts is drawn this wide, of the time at work; its true length stands in it.
 _GAP = 0.08
 _TICKS = 5
 
@@ -52,7 +52,7 @@ class _Axis:
 
 
 def rate_over_time(spans: Sequence[Mapping[str, Any]], name: str, title: str, color: str) -> Markup:
-    """A rate of the bins over time; pauses between starts are gaps with their length in them."""
+    """A rate of the bins over time; pauses between attempts are gaps with their length in them."""
     figure, axes = new_figure()
     axis = _Axis.of(spans)
     for span, offset in zip(spans, axis.offsets, strict=True):
@@ -75,7 +75,7 @@ def rate_over_time(spans: Sequence[Mapping[str, Any]], name: str, title: str, co
 
 
 def _ticks(spans: Sequence[Mapping[str, Any]], axis: _Axis) -> list[tuple[float, str]]:
-    """Places and times of day: of starts, or of even steps where there is one start alone."""
+    """Places and times of day: of attempts, or of even steps where there is one attempt alone."""
     if len(spans) == 1:
         times = np.linspace(spans[0]["began"], spans[0]["ended"], _TICKS)
         return [(time - axis.offsets[0], _time_of_day(time, axis.width)) for time in times]

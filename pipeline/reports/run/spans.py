@@ -1,4 +1,4 @@
-"""When a run was at work: one span per start of the command, and the rate over time."""
+"""When a run was at work: one span per attempt of the command, and the rate over time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_BINS, _FEWEST_BINS, _UNITS_PER_BIN = 60, 6, 4
 
 @dataclass(frozen=True)
 class Span:
-    """Seconds since the epoch from which and to which a start of the command was at work."""
+    """Seconds since the epoch from which and to which an attempt of the command was at work."""
 
     began: float
     ended: float
@@ -43,20 +43,20 @@ class Rates:
     video: Floats
 
 
-def spans(starts: Sequence[Mapping[str, Any]], at: Floats) -> list[Span]:
-    """The spans of run.json's starts, in their order.
+def spans(attempts: Sequence[Mapping[str, Any]], at: Floats) -> list[Span]:
+    """The spans of run.json's attempts, in their order.
 
     Args:
-        starts: run.json's, with `began` and `ended` in ISO format; `ended` is None of one that was
-            killed, and then its last row before the next start is its end.
+        attempts: run.json's, with `began` and `ended` in ISO format. A killed attempt has `ended`
+            None; it ends with its last row before the next attempt.
         at: (n,) when each row was made, seconds since the epoch.
     """
-    begans = [_seconds(start["began"]) for start in starts]
+    begans = [_seconds(attempt["began"]) for attempt in attempts]
     order = np.sort(at)
     found = []
-    for number, (start, began) in enumerate(zip(starts, begans, strict=True)):
-        if start.get("ended"):
-            ended = _seconds(start["ended"])
+    for number, (attempt, began) in enumerate(zip(attempts, begans, strict=True)):
+        if attempt.get("ended"):
+            ended = _seconds(attempt["ended"])
         else:
             following = begans[number + 1] if number + 1 < len(begans) else np.inf
             place = int(np.searchsorted(order, following))
@@ -66,7 +66,7 @@ def spans(starts: Sequence[Mapping[str, Any]], at: Floats) -> list[Span]:
 
 
 def span_of(at: Floats) -> list[Span]:
-    """The one span of a run that says nothing of its starts; none where no time is known."""
+    """The one span of a run that says nothing of its attempts; none where no time is known."""
     return [Span(float(at.min()), float(at.max()))] if len(at) else []
 
 

@@ -19,7 +19,7 @@ BUSY = Stages(
     Stage(actors=1, busy_s=4.0, views=60, slots=60, **_WORK),
 )
 
-# A run at each of its moments: the line, what the present start did, and the seconds it took.
+# A run at each of its moments: the line, what the present attempt did, and the seconds it took.
 MOMENTS = {
     "starting": ({"total": 48}, Counts(), 3.0),
     "middle": ({"total": 48}, Counts(20, Counter(corrupt=1), 200.0), 10.0),

@@ -13,9 +13,9 @@ from tests.pipeline.synthetic_runs import (
     ON_GPU,
     PRICES,
     Made,
+    attempt,
     make_run,
     make_timeline,
-    start,
     unit,
     write_run,
 )
@@ -104,8 +104,8 @@ def test_a_run_that_was_not_resumed_says_nothing_of_it(said, before):
 
 
 def test_time_is_that_of_the_last_attempt_on_what_it_had(said):
-    starts = [start(0, None), start(100, 190, **ON_GPU)]
-    assert said(starts=starts)["Time"].startswith(
+    attempts = [attempt(0, None), attempt(100, 190, **ON_GPU)]
+    assert said(attempts=attempts)["Time"].startswith(
         "1:30 for the last of 2 attempts on 16 cores and 2 GPUs (model "
     )
 

@@ -273,7 +273,7 @@ def write_run(folder, *, pruned=True, gpu=False, shadow=0, finished=True):
                 "flops_per_view_unpruned": 200,
             },
             "device": {"cpu": "CPU Y", "cpus": 8.0, "nodes": 2, "gpus": 4.0 if gpu else 0.0},
-            "starts": [
+            "attempts": [
                 {
                     "labeler_gpus": float(gpu),
                     "labeler_cpus": 1.0,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipeline.errors import RunError, UsageError
-from pipeline.execution import attempts as starts
+from pipeline.execution import attempts
 from pipeline.execution.pools import plan_pools
 from pipeline.execution.stage_stats import Stage, Stages, StageSums
 from pipeline.execution.stopping import Stop
@@ -24,15 +24,15 @@ H100, CPU = "NVIDIA H100 80GB HBM3", "cpu: 2 threads of a CPU"
 
 @pytest.fixture
 def begun(monkeypatch):
-    """The content of run.json with a start whose labelers have not said anything yet."""
-    monkeypatch.setattr(starts, "describe_cluster", lambda: dict(CLUSTER))
+    """The content of run.json with an attempt whose labelers have not said anything yet."""
+    monkeypatch.setattr(attempts, "describe_cluster", lambda: dict(CLUSTER))
 
-    def start(content=None):
+    def attempt(content=None):
         content = {} if content is None else content
-        starts.begin_start(content, plan_pools(cpus=8, gpus=1), "2026-11-29T00:00:00+00:00")
+        attempts.begin_attempt(content, plan_pools(cpus=8, gpus=1), "2026-11-29T00:00:00+00:00")
         return content
 
-    return start
+    return attempt
 
 
 def worked(actor, device):
@@ -72,14 +72,14 @@ def test_nothing_is_said_before_a_labeler_said_it(begun):
 
 def test_every_attempt_has_devices_of_its_own_and_the_run_all_of_them(begun):
     content = begun()
-    assert starts.note_devices(content, (H100,))
-    assert not starts.note_devices(content, (H100,))
+    assert attempts.note_devices(content, (H100,))
+    assert not attempts.note_devices(content, (H100,))
     begun(content)
-    assert starts.note_devices(content, (CPU,))
-    assert [attempt["devices"] for attempt in content["starts"]] == [[H100], [CPU]]
+    assert attempts.note_devices(content, (CPU,))
+    assert [attempt["devices"] for attempt in content["attempts"]] == [[H100], [CPU]]
     assert content["device"]["labelers"] == [H100, CPU]
     assert device_words(content) == f"{H100} and {CPU}"
-    assert [ran_on_gpu(attempt) for attempt in content["starts"]] == [True, False]
+    assert [ran_on_gpu(attempt) for attempt in content["attempts"]] == [True, False]
 
 
 def test_a_killed_attempt_has_told_its_device(begun, tmp_path):
@@ -87,9 +87,9 @@ def test_a_killed_attempt_has_told_its_device(begun, tmp_path):
     content = begun(run.create({"identity": {}}))
     stages = Stages(label=Stage(devices=(H100,)))
     _note(run, content, stages, Stop(RunError("taken over")))
-    assert "starts" not in run.load()
+    assert "attempts" not in run.load()
     _note(run, content, stages, Stop())
-    assert run.load()["starts"][0]["devices"] == [H100]
+    assert run.load()["attempts"][0]["devices"] == [H100]
 
 
 def test_labelers_that_hold_gpus_and_computed_on_cpus_did_not_run_on_gpus():

@@ -1,4 +1,4 @@
-"""Costs: starts that were killed or differ, prices, what is refused."""
+"""Costs: attempts that were killed or differ, prices, what is refused."""
 
 import json
 
@@ -7,35 +7,35 @@ import pytest
 from pipeline import formatting
 from pipeline.errors import UsageError
 from pipeline.prices import Prices
+from pipeline.reports.cost.attempts import read_attempts
 from pipeline.reports.cost.compare import compare
 from pipeline.reports.cost.plots import plots
 from pipeline.reports.cost.runs import open_runs
-from pipeline.reports.cost.starts import read_starts
-from tests.pipeline.synthetic_runs import ON_GPU, PRICES, Made, make_run, make_timeline, start
+from tests.pipeline.synthetic_runs import ON_GPU, PRICES, Made, attempt, make_run, make_timeline
 
 
-def started(tmp_path, *starts):
-    """The rows of this run are made 1 to 40 seconds after the first start began."""
-    path = make_run(tmp_path / "run", Made(), starts=list(starts))
+def started(tmp_path, *attempts):
+    """The rows of this run are made 1 to 40 seconds after the first attempt began."""
+    path = make_run(tmp_path / "run", Made(), attempts=list(attempts))
     other = make_run(tmp_path / "other", Made(r=22))
-    return read_starts(open_runs([path, other])[0])
+    return read_attempts(open_runs([path, other])[0])
 
 
 def test_a_killed_start_counts_to_the_last_row_that_it_made(tmp_path):
-    held, _ = started(tmp_path, start(0, None), start(30.5, None, cpus=4), start(100, 110))
-    # Rows at 1 to 30 are the first start's, at 31 to 40 the second's.
+    held, _ = started(tmp_path, attempt(0, None), attempt(30.5, None, cpus=4), attempt(100, 110))
+    # Rows at 1 to 30 are the first attempt's, at 31 to 40 the second's.
     assert held.wall_s == pytest.approx(30 + 9.5 + 10)
     assert held.core_s == pytest.approx(30 * 8 + 9.5 * 4 + 10 * 8)
-    assert (held.starts, held.killed) == (3, 2)
+    assert (held.attempts, held.killed) == (3, 2)
 
 
 def test_a_start_that_was_killed_before_its_first_row_counts_nothing(tmp_path):
-    held, _ = started(tmp_path, start(0, 45), start(50, None))
+    held, _ = started(tmp_path, attempt(0, 45), attempt(50, None))
     assert held.wall_s == 45
 
 
 def test_device_time_on_different_labelers_is_weighted_by_what_each_did(tmp_path):
-    held, labelers = started(tmp_path, start(0, 30.5), start(30.6, 50, **ON_GPU))
+    held, labelers = started(tmp_path, attempt(0, 30.5), attempt(30.6, 50, **ON_GPU))
     # 30 of 40 rows of about equal device time were labeled on cores.
     assert labelers.cpus == pytest.approx(0.75, abs=0.01)
     assert labelers.cpus + labelers.gpus == pytest.approx(1.0)
@@ -64,10 +64,10 @@ def test_a_gpu_that_is_cheaper_than_its_own_cores_is_refused():
 
 
 def test_runs_that_differ_in_more_than_pruning_are_compared_and_that_is_said(tmp_path):
-    there = start(0, 60, devices=["cpu: 1 thread of another CPU"])
+    there = attempt(0, 60, devices=["cpu: 1 thread of another CPU"])
     runs = [
         make_run(tmp_path / "dense", Made()),
-        make_run(tmp_path / "pruned", Made(r=22, views=3), starts=[there]),
+        make_run(tmp_path / "pruned", Made(r=22, views=3), attempts=[there]),
     ]
     notes = " ".join(compare(runs).notes)
     assert "protocol (dense: videomae-k400 1x2; pruned: videomae-k400 1x3)" in notes
@@ -99,7 +99,7 @@ def test_clips_at_other_steps_are_not_compared_by_their_numbers(tmp_path):
 
 def test_clocks_that_ran_while_processes_took_turns_are_not_called_idle(tmp_path):
     runs = [
-        make_run(tmp_path / name, Made(r=r), starts=[start(0, 0.1)], prices=PRICES)
+        make_run(tmp_path / name, Made(r=r), attempts=[attempt(0, 0.1)], prices=PRICES)
         for name, r in (("dense", 0), ("pruned", 22))
     ]
     found = compare(runs)

@@ -12,10 +12,10 @@ from tests.pipeline.synthetic_runs import (
     ON_GPU,
     PRICES,
     Made,
+    attempt,
     make_run,
     make_timeline,
     segments,
-    start,
     write_run,
 )
 
@@ -112,7 +112,7 @@ def test_the_bill_is_the_work_and_what_was_idle(content):
         device_s = (whole["device_ns"] + whole["unpruned_device_ns"]) / 1e9
         busy = device_s + whole["decode_ns"] / 1e9
         assert run["held"] == {
-            "wall_s": 60.0, "core_s": 480.0, "gpu_s": 0.0, "starts": 1, "killed": 0,
+            "wall_s": 60.0, "core_s": 480.0, "gpu_s": 0.0, "attempts": 1, "killed": 0,
         }  # fmt: skip
         assert paid["used_core_s"] == pytest.approx(busy)
         assert paid["idle_core_s"] == pytest.approx(480 - busy)
@@ -134,7 +134,7 @@ def test_the_cost_of_the_work_adds_up_from_the_rows(content):
 
 def test_on_gpus_device_time_is_theirs_and_their_own_cores_are_not_charged_twice(tmp_path):
     runs = [
-        make_run(tmp_path / name, made, prices=PRICES, starts=[start(0, 100, **ON_GPU)])
+        make_run(tmp_path / name, made, prices=PRICES, attempts=[attempt(0, 100, **ON_GPU)])
         for name, made in (("dense", DENSE), ("pruned", PRUNED))
     ]
     for run in as_json(compare(runs))["runs"]:

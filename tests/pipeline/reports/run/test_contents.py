@@ -14,7 +14,7 @@ from pipeline.reports.run.contents import contents
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.pipeline.run.test_tables import failed, ok
-from tests.report_runs import at, made_run, segment, shadowed, start
+from tests.report_runs import at, attempt, made_run, segment, shadowed
 
 PRICES = {"gpu_hour": 36.0, "core_hour": 3.6, "read_gb": 1000.0, "get_1000": 5, "currency": "EUR"}
 
@@ -50,10 +50,10 @@ def varied_rows(count, draw):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     rows = list(varied_rows(100, np.random.default_rng(5)))
-    starts = [start(-5, 40), start(60, 110)]
+    attempts = [attempt(-5, 40), attempt(60, 110)]
     return made_run(
         tmp_path_factory.mktemp("run"), rows[:30], rows[30:],
-        starts=starts, prices=PRICES, min_agreement=0.99, shadow=0.25,
+        attempts=attempts, prices=PRICES, min_agreement=0.99, shadow=0.25,
     )  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def test_labels_are_those_that_duckdb_gives(figures, ask):
 
 
 def test_the_time_over_all_starts_and_the_rate_add_up(figures, ask):
-    assert (figures["totals"]["starts"], figures["totals"]["wall_s"]) == (2, 45 + 50)
+    assert (figures["totals"]["attempts"], figures["totals"]["wall_s"]) == (2, 45 + 50)
     spans = figures["throughput"]["spans"]
     assert [span["ended"] - span["began"] for span in spans] == [45, 50]
     units = sum(integral(span["bins"], "units_per_s") for span in spans)

@@ -13,7 +13,7 @@ from pipeline.reports.run.contents import contents
 from pipeline.reports.run.page import page
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
 from tests.pipeline.run.test_tables import failed, ok
-from tests.report_runs import at, made_run, segment, shadowed, start
+from tests.report_runs import at, attempt, made_run, segment, shadowed
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -38,7 +38,7 @@ def test_nothing_that_users_wrote_is_taken_as_html(tmp_path):
     run = made_run(
         tmp_path, [bad, worse], model=model, stages={"bottleneck": SCRIPT},
         environment={"code": SCRIPT}, created=SCRIPT,
-        starts=[start(0, 10) | {"devices": [SCRIPT]}],
+        attempts=[attempt(0, 10) | {"devices": [SCRIPT]}],
         device={"gpus": 1, "nodes": 1, "cpu": "x", "cpus": 1},
     )  # fmt: skip
     markup = page(contents(run))
@@ -73,7 +73,7 @@ def test_a_timeline_speaks_of_stretches_and_clips(tmp_path):
         segment(failed("long", "timeout"), 1),
         segment(ok("long", views=2), 2) | {"labeled_at": at(9)},
     ]
-    said = shown(made_run(tmp_path, rows, every_s=2.0, shadow=0.5, starts=[start(0, 10)]))
+    said = shown(made_run(tmp_path, rows, every_s=2.0, shadow=0.5, attempts=[attempt(0, 10)]))
     assert "1 segment of 3 failed: 0 videos failed for it, and 1 more lack segments." in said
     assert "long (32 s to 64 s): long is timeout" in said
     assert "Segments labeled per second" in said
@@ -84,13 +84,13 @@ def test_a_timeline_speaks_of_stretches_and_clips(tmp_path):
 
 def test_whole_videos_are_called_videos(tmp_path):
     rows = [ok("a") | {"labeled_at": at(1)}, failed("b")]
-    said = shown(made_run(tmp_path, rows, starts=[start(0, 4), start(100, 110)]))
+    said = shown(made_run(tmp_path, rows, attempts=[attempt(0, 4), attempt(100, 110)]))
     assert "1 video of 2 failed." in said
     assert "Protocol videomae-k400, 1x1 (clips x crops)" in said
     assert "Videos labeled per second" in said
     assert "segment" not in said
-    assert "14 s wall time of 2 starts" in said
-    assert "between two starts of the command nothing ran" in said
+    assert "14 s wall time of 2 attempts" in said
+    assert "between two attempts nothing ran" in said
     assert "Decoders (3) were busy for 25 % of the time, labelers (1) for 98 %" in said
 
 
@@ -109,8 +109,8 @@ def test_an_unpruned_run_says_that_it_kept_every_token(tmp_path):
 
 def test_gpu_time_is_called_that_where_labelers_had_gpus_alone(tmp_path):
     rows = [ok("a") | {"labeled_at": at(1)}]
-    on_gpu = made_run(tmp_path / "gpu", rows, starts=[start(0, 4, gpus=1.0)])
-    on_cpu = made_run(tmp_path / "cpu", rows, starts=[start(0, 4)])
+    on_gpu = made_run(tmp_path / "gpu", rows, attempts=[attempt(0, 4, gpus=1.0)])
+    on_cpu = made_run(tmp_path / "cpu", rows, attempts=[attempt(0, 4)])
     assert "3 ms GPU time" in shown(on_gpu)
     assert "3 ms device time of labelers on CPUs" in shown(on_cpu)
 
@@ -170,7 +170,7 @@ def test_a_browser_shows_the_plots_without_errors_and_without_sideways_scrolling
     long = "a-folder-with-a-long-name/" * 8 + "video.mp4"
     rows = [ok(f"{n}-{long}") | {"labeled_at": at(n)} for n in range(20)]
     rows += [failed(f"broken/{long}") | {"error": "no_space_in_this_reason" * 20}]
-    run = made_run(tmp_path, rows, starts=[start(0, 8), start(5000, 5013)])
+    run = made_run(tmp_path, rows, attempts=[attempt(0, 8), attempt(5000, 5013)])
     write_run_report(run, gallery=0)
     with browser_page(tmp_path / "report.html", size) as opened:
         assert opened.console_errors() == []

@@ -1,4 +1,4 @@
-"""When a run was at work: starts that ended, were killed, or are not known."""
+"""When a run was at work: attempts that ended, were killed, or are not known."""
 
 import numpy as np
 import pytest
@@ -20,23 +20,23 @@ def test_a_start_lasts_from_its_beginning_to_its_end():
 
 def test_a_killed_start_ends_with_its_last_row_before_the_next():
     at = ZERO + np.array([70.0, 10.0, 30.0])
-    starts = [{"began": iso(0), "ended": None}, {"began": iso(60), "ended": None}]
-    assert spans(starts, at) == [Span(ZERO, ZERO + 30), Span(ZERO + 60, ZERO + 70)]
+    attempts = [{"began": iso(0), "ended": None}, {"began": iso(60), "ended": None}]
+    assert spans(attempts, at) == [Span(ZERO, ZERO + 30), Span(ZERO + 60, ZERO + 70)]
 
 
 def test_a_start_that_was_killed_before_its_first_row_took_no_time_that_is_known():
-    starts = [{"began": iso(0), "ended": None}, {"began": iso(60), "ended": iso(90)}]
-    assert [span.seconds for span in spans(starts, ZERO + np.array([70.0]))] == [0.0, 30.0]
-    assert spans(starts[:1], np.zeros(0)) == [Span(ZERO, ZERO)]
+    attempts = [{"began": iso(0), "ended": None}, {"began": iso(60), "ended": iso(90)}]
+    assert [span.seconds for span in spans(attempts, ZERO + np.array([70.0]))] == [0.0, 30.0]
+    assert spans(attempts[:1], np.zeros(0)) == [Span(ZERO, ZERO)]
 
 
 def test_a_killed_start_without_rows_does_not_end_before_it_began():
-    starts = [
+    attempts = [
         {"began": iso(0), "ended": iso(20)},
         {"began": iso(60), "ended": None},
         {"began": iso(90), "ended": iso(95)},
     ]
-    assert [span.seconds for span in spans(starts, ZERO + np.array([10.0]))] == [20.0, 0.0, 5.0]
+    assert [span.seconds for span in spans(attempts, ZERO + np.array([10.0]))] == [20.0, 0.0, 5.0]
 
 
 def test_times_without_a_zone_are_utc():

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.reports.cost.runs import Run, Start
+from pipeline.reports.cost.runs import Attempt, Run
 from pipeline.reports.cost.shared import Ints, nanoseconds
 from pipeline.run.run_tables import tables
 from workers.schema import UNITS_SCHEMA
@@ -21,26 +21,26 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 @dataclass(frozen=True)
 class Held:
-    """What was reserved over all starts.
+    """What was reserved over all attempts.
 
     Attributes:
-        wall_s: wall time, summed over the starts.
+        wall_s: wall time, summed over the attempts.
         core_s: cores of the cluster x that time.
         gpu_s: GPUs of the cluster x that time.
-        starts: how many there were.
+        attempts: how many there were.
         killed: those that ended otherwise than by themselves; each counts to its last row.
     """
 
     wall_s: float
     core_s: float
     gpu_s: float
-    starts: int
+    attempts: int
     killed: int
 
 
 @dataclass(frozen=True)
 class Labelers:
-    """What a second of device time occupies: shares of the starts, weighted by device time.
+    """What a second of device time occupies: shares of the attempts, weighted by device time.
 
     Attributes:
         cpus: cores.
@@ -51,58 +51,58 @@ class Labelers:
     gpus: float
 
 
-def read_starts(run: Run) -> tuple[Held, Labelers]:
+def read_attempts(run: Run) -> tuple[Held, Labelers]:
     """Both of them; the times of rows are read only where run.json does not tell alone."""
-    kinds = {(start.labeler_cpus, start.labeler_gpus) for start in run.starts}
-    killed = [start.ended is None for start in run.starts]
-    began = _milliseconds(start.began for start in run.starts)
+    kinds = {(attempt.labeler_cpus, attempt.labeler_gpus) for attempt in run.attempts}
+    killed = [attempt.ended is None for attempt in run.attempts]
+    began = _milliseconds(attempt.began for attempt in run.attempts)
     last, device = began.copy(), np.zeros(len(began), np.int64)
     if any(killed) or len(kinds) > 1:
-        last, device = _rows_by_start(run, began)
-    ended = _ends(run.starts, last)
-    return _held(run.starts, began, ended, sum(killed)), _labelers(run.starts, device)
+        last, device = _rows_by_attempt(run, began)
+    ended = _ends(run.attempts, last)
+    return _held(run.attempts, began, ended, sum(killed)), _labelers(run.attempts, device)
 
 
-def _held(starts: Sequence[Start], began: Ints, ended: Ints, killed: int) -> Held:
+def _held(attempts: Sequence[Attempt], began: Ints, ended: Ints, killed: int) -> Held:
     seconds = np.maximum(ended - began, 0) / 1000
     return Held(
         wall_s=float(seconds.sum()),
-        core_s=float(seconds @ np.array([start.cpus for start in starts])),
-        gpu_s=float(seconds @ np.array([start.gpus for start in starts])),
-        starts=len(starts),
+        core_s=float(seconds @ np.array([attempt.cpus for attempt in attempts])),
+        gpu_s=float(seconds @ np.array([attempt.gpus for attempt in attempts])),
+        attempts=len(attempts),
         killed=killed,
     )
 
 
-def _labelers(starts: Sequence[Start], device_ns: Ints) -> Labelers:
+def _labelers(attempts: Sequence[Attempt], device_ns: Ints) -> Labelers:
     weights: npt.NDArray[np.float64] = device_ns.astype(np.float64)
     if not weights.sum():
-        weights = np.ones(len(starts))
+        weights = np.ones(len(attempts))
     weights = weights / weights.sum()
     return Labelers(
-        cpus=float(weights @ np.array([start.labeler_cpus for start in starts])),
-        gpus=float(weights @ np.array([start.labeler_gpus for start in starts])),
+        cpus=float(weights @ np.array([attempt.labeler_cpus for attempt in attempts])),
+        gpus=float(weights @ np.array([attempt.labeler_gpus for attempt in attempts])),
     )
 
 
-def _ends(starts: Sequence[Start], last: Ints) -> Ints:
-    """(starts,) milliseconds; a killed start ends with the last row that it made."""
+def _ends(attempts: Sequence[Attempt], last: Ints) -> Ints:
+    """(attempts,) milliseconds; a killed attempt ends with the last row that it made."""
     ends = [
-        int(row) if start.ended is None else _ms(start.ended)
-        for start, row in zip(starts, last, strict=True)
+        int(row) if attempt.ended is None else _ms(attempt.ended)
+        for attempt, row in zip(attempts, last, strict=True)
     ]
     return np.array(ends, np.int64)
 
 
-def _rows_by_start(run: Run, began: Ints) -> tuple[Ints, Ints]:
-    """(starts,) when the last row of each start was made, and (starts,) its device time."""
+def _rows_by_attempt(run: Run, began: Ints) -> tuple[Ints, Ints]:
+    """(attempts,) when the last row of each attempt was made, and (attempts,) its device time."""
     last, device = began.copy(), np.zeros(len(began), np.int64)
     for table in tables(run.directory.units, UNITS_SCHEMA, ["labeled_at", "device_ms"]):
         table = table.filter(pc.is_valid(table["labeled_at"]))
         made = np.asarray(table["labeled_at"].cast(pa.int64()))
-        start = np.maximum(np.searchsorted(began, made, side="right") - 1, 0)
-        np.maximum.at(last, start, made)
-        np.add.at(device, start, nanoseconds(table["device_ms"], 1e6))
+        attempt = np.maximum(np.searchsorted(began, made, side="right") - 1, 0)
+        np.maximum.at(last, attempt, made)
+        np.add.at(device, attempt, nanoseconds(table["device_ms"], 1e6))
     return last, device
 
 
