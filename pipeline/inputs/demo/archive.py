@@ -33,7 +33,7 @@ LABEL_FILE = "labels.txt"
 # Some tens of seconds of one process.
 _SAY_EVERY = 100
 
-# x264's AVX-512 code reads memory that nobody wrote, and its files differ from one call to the next.
+# x264's AVX-512 code reads memory that nobody wrote: its files differ from one call to the next.
 _REPEATABLE = {"x264-params": "asm=sse4"}
 
 SAMPLE_EVERY = 4
