@@ -97,7 +97,7 @@ def test_the_pool_follows_from_the_rates_and_the_arithmetic_is_said(run):
     assert not run.root.child("_sample").exists()
 
 
-def test_a_later_start_takes_what_was_measured_before(run):
+def test_a_later_attempt_takes_what_was_measured_before(run):
     fitted(run)
     kept = json.loads(json.dumps(run.load()))
 
@@ -115,7 +115,7 @@ def test_what_a_small_rest_took_does_not_replace_what_more_units_told(run):
         assert recorded(content, GPU).label.units == max(units, 100)
 
 
-def test_a_sample_that_a_killed_start_left_is_discarded(run):
+def test_a_sample_that_a_killed_attempt_left_is_discarded(run):
     discard_sample(run)
     write_sample(run, 10)
     discard_sample(run)

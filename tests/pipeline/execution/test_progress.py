@@ -145,7 +145,7 @@ def test_what_is_left_standing_expects_nothing():
     assert text({}, Counts(3), 75.0, ended=True).startswith("3/100 videos, 3 %, after 1:15, ")
 
 
-def test_what_earlier_starts_finished_counts_but_does_not_speed_up_the_estimate():
+def test_what_earlier_attempts_finished_counts_but_does_not_speed_up_the_estimate():
     before = {"before": Counts(50, Counter(corrupt=3), 500.0)}
     assert text(before, Counts(10, Counter(timeout=1), 100.0), 100.0) == (
         "60/100 videos, 60 %, ETA 6:40, 6 videos/min, 4 failed, 1x real time, "

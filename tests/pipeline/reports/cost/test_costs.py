@@ -21,7 +21,7 @@ def started(tmp_path, *attempts):
     return read_attempts(open_runs([path, other])[0])
 
 
-def test_a_killed_start_counts_to_the_last_row_that_it_made(tmp_path):
+def test_a_killed_attempt_counts_to_the_last_row_that_it_made(tmp_path):
     held, _ = started(tmp_path, attempt(0, None), attempt(30.5, None, cpus=4), attempt(100, 110))
     # Rows at 1 to 30 are the first attempt's, at 31 to 40 the second's.
     assert held.wall_s == pytest.approx(30 + 9.5 + 10)
@@ -29,7 +29,7 @@ def test_a_killed_start_counts_to_the_last_row_that_it_made(tmp_path):
     assert (held.attempts, held.killed) == (3, 2)
 
 
-def test_a_start_that_was_killed_before_its_first_row_counts_nothing(tmp_path):
+def test_an_attempt_that_was_killed_before_its_first_row_counts_nothing(tmp_path):
     held, _ = started(tmp_path, attempt(0, 45), attempt(50, None))
     assert held.wall_s == 45
 

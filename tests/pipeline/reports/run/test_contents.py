@@ -165,7 +165,7 @@ def test_labels_are_those_that_duckdb_gives(figures, ask):
     assert labels["scores"]["counts"] == np.histogram(scores, edges)[0].tolist()
 
 
-def test_the_time_over_all_starts_and_the_rate_add_up(figures, ask):
+def test_the_time_over_all_attempts_and_the_rate_add_up(figures, ask):
     assert (figures["totals"]["attempts"], figures["totals"]["wall_s"]) == (2, 45 + 50)
     spans = figures["throughput"]["spans"]
     assert [span["ended"] - span["began"] for span in spans] == [45, 50]
@@ -179,7 +179,7 @@ def integral(bins, name):
     return float(np.diff(bins["edges"]) @ bins[name])
 
 
-def test_cost_adds_up_from_the_rows_and_from_the_starts(figures, ask):
+def test_cost_adds_up_from_the_rows_and_from_the_attempts(figures, ask):
     cost, totals = figures["cost"], figures["totals"]
     (device_s,) = ask("select (sum(device_ms) + sum(unpruned_device_ms)) / 1000 from {videos}")[0]
     assert cost["labeling"] == pytest.approx(device_s * 2 * 3.6 / 3600)
@@ -225,7 +225,7 @@ def test_small_and_failed_runs_have_a_report_without_nan(tmp_path, rows):
     assert (tmp_path / "report.html").read_text().endswith("</html>")
 
 
-def test_a_run_without_times_starts_and_prices_leaves_them_out(tmp_path):
+def test_a_run_without_times_attempts_and_prices_leaves_them_out(tmp_path):
     figures = contents(made_run(tmp_path, [ok("a"), ok("b")]))
     assert (figures["cost"], figures["shadow"], figures["accuracy"]) == (None, None, None)
     assert figures["totals"]["wall_s"] is None

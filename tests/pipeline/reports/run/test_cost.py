@@ -27,7 +27,7 @@ def test_without_gpus_device_time_is_that_of_the_labelers_cores():
     assert found.reserved == pytest.approx(60 * 8 * 0.01 + 8)
 
 
-def test_what_was_reserved_is_not_known_where_no_start_is():
+def test_what_was_reserved_is_not_known_where_no_attempt_is():
     found = cost(PRICES, [], [], **WORK)
     assert found.reserved is None
     assert found.labeling == pytest.approx(100 * 0.01)

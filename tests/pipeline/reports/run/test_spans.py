@@ -13,24 +13,24 @@ def iso(second, zone="+00:00"):
 ZERO = spans([{"began": iso(0), "ended": iso(0)}], np.zeros(0))[0].began
 
 
-def test_a_start_lasts_from_its_beginning_to_its_end():
+def test_an_attempt_lasts_from_its_beginning_to_its_end():
     found = spans([{"began": iso(0), "ended": iso(50)}], np.array([ZERO + 20]))
     assert found == [Span(ZERO, ZERO + 50)]
 
 
-def test_a_killed_start_ends_with_its_last_row_before_the_next():
+def test_a_killed_attempt_ends_with_its_last_row_before_the_next():
     at = ZERO + np.array([70.0, 10.0, 30.0])
     attempts = [{"began": iso(0), "ended": None}, {"began": iso(60), "ended": None}]
     assert spans(attempts, at) == [Span(ZERO, ZERO + 30), Span(ZERO + 60, ZERO + 70)]
 
 
-def test_a_start_that_was_killed_before_its_first_row_took_no_time_that_is_known():
+def test_an_attempt_that_was_killed_before_its_first_row_took_no_time_that_is_known():
     attempts = [{"began": iso(0), "ended": None}, {"began": iso(60), "ended": iso(90)}]
     assert [span.seconds for span in spans(attempts, ZERO + np.array([70.0]))] == [0.0, 30.0]
     assert spans(attempts[:1], np.zeros(0)) == [Span(ZERO, ZERO)]
 
 
-def test_a_killed_start_without_rows_does_not_end_before_it_began():
+def test_a_killed_attempt_without_rows_does_not_end_before_it_began():
     attempts = [
         {"began": iso(0), "ended": iso(20)},
         {"began": iso(60), "ended": None},
@@ -45,7 +45,7 @@ def test_times_without_a_zone_are_utc():
     ]
 
 
-def test_a_run_that_says_nothing_of_starts_has_the_span_of_its_rows():
+def test_a_run_that_says_nothing_of_attempts_has_the_span_of_its_rows():
     assert span_of(np.array([5.0, 2.0, 9.0])) == [Span(2.0, 9.0)]
     assert span_of(np.zeros(0)) == []
 
