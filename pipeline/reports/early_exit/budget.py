@@ -73,8 +73,8 @@ def bought(run: RunDirectory, content: dict[str, Any]) -> Bought | None:
 
 
 def _money(content: dict[str, Any]) -> float:
-    prices, start = Prices.from_json(content["prices"]), content["starts"][-1]
-    second = prices.device_second(gpus=start["labeler_gpus"], cores=start["labeler_cpus"])
+    prices, last = Prices.from_json(content["prices"]), content["attempts"][-1]
+    second = prices.device_second(gpus=last["labeler_gpus"], cores=last["labeler_cpus"])
     totals = content["totals"]
     return float(totals["device_ms"] * second + totals["decode_ms"] * prices.core_second) / 1e3
 
