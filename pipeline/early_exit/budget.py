@@ -150,7 +150,7 @@ def parts_within(
 
 def early_exit_of(recorded: dict[str, Any]) -> EarlyExit:
     """The policy of a slice, as run.json says it."""
-    return EarlyExit(recorded["threshold"], recorded["most"])
+    return EarlyExit(recorded["threshold"], recorded["max_views"])
 
 
 def early_exits_by_slice(content: dict[str, Any]) -> tuple[list[Slice], list[EarlyExit]]:
@@ -161,7 +161,7 @@ def early_exits_by_slice(content: dict[str, Any]) -> tuple[list[Slice], list[Ear
     kept = content.get(BUDGET)
     if not kept:
         early_exit = content["identity"]["early_exit"]
-        return slices_of(0), [EarlyExit(early_exit["threshold"], early_exit["most"])]
+        return slices_of(0), [EarlyExit(early_exit["threshold"], early_exit["max_views"])]
     return _slices(kept), [early_exit_of(each) for each in kept["slices"]]
 
 
@@ -191,7 +191,7 @@ def _taken(decided: list[dict[str, Any]], spent: list[Spending]) -> list[tuple[i
     return [
         (cost.labeled, cost.views, Point(**recorded["calibration"]))
         for recorded, cost in zip(decided, spent, strict=False)
-        if recorded["most"] is None
+        if recorded["max_views"] is None
     ]
 
 
@@ -217,9 +217,10 @@ def check_retry(
     ahead = kept["units"] - sum(recorded["units"] for recorded, _ in begun)
     failed = sum(cost.retryable for _, cost in begun)
     again = [
-        (slice_["units"] - cost.units + cost.retryable, slice_["most"]) for slice_, cost in begun
+        (slice_["units"] - cost.units + cost.retryable, slice_["max_views"])
+        for slice_, cost in begun
     ]
-    needed = ahead + sum(count * (most or labeling.views) for count, most in again)
+    needed = ahead + sum(count * (max_views or labeling.views) for count, max_views in again)
     left = _views_left(budget, labeling, spent, ahead + sum(count for count, _ in again))
     if left is not None and left < needed:
         raise UsageError(

@@ -88,7 +88,7 @@ def test_each_slice_was_looked_at_as_was_decided_for_it(run, folder):
     assert [check.problem for check in verify(place) if check.problem] == []
     content = place.load()
     for each in content["budget"]["slices"]:
-        each["threshold"], each["most"] = 2.0, None
+        each["threshold"], each["max_views"] = 2.0, None
     place.save(content)
     problems = [check.problem for check in verify(place) if check.problem]
     place.save(run[1])

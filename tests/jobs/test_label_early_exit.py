@@ -96,7 +96,7 @@ def test_the_summary_says_what_was_spared(labeled, output):
     content = json.loads((output / "run.json").read_text())
     totals, model = content["totals"], content["model"]
     assert content["identity"]["early_exit"] == {
-        "threshold": THRESHOLD, "most": None, "agreement": 0.8, "confidence": 0.95,
+        "threshold": THRESHOLD, "max_views": None, "agreement": 0.8, "confidence": 0.95,
     }  # fmt: skip
     assert totals["flops"] == totals["clips"] * model["flops_per_view"]
     assert totals["clips"] < 14 * 15

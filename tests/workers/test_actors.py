@@ -154,7 +154,7 @@ def test_with_a_policy_a_row_holds_what_was_looked_at_and_the_sample_all_views(d
     decoded = decoded.set_column(places, decoded.schema.field(places), ids)
     pruned = LabelerConfig(checkpoint, pruning=sta.Pruning(r=22), batch_size=5)
     unpruned = LabelerConfig(checkpoint, pruning=sta.Pruning(r=0), batch_size=3)
-    early_exit, order = EarlyExit(math.inf, most=2), PROTOCOL.views_in_order
+    early_exit, order = EarlyExit(math.inf, max_views=2), PROTOCOL.views_in_order
     alone = LabelActor(unpruned, PROTOCOL)(decoded).to_pylist()
     plain = LabelActor(pruned, PROTOCOL)(decoded).to_pylist()
     actor = LabelActor(pruned, PROTOCOL, shadow=Shadow(1.0, unpruned), early_exit=early_exit)

@@ -154,7 +154,7 @@ class AdaptiveLabeler:
             unit = _Unit(
                 frames=frames,
                 origins=self.protocol.crop_origins(*frames.pixels.shape[1:3]),
-                order=order[: self.early_exit.most],
+                order=order[: self.early_exit.max_views],
                 of=len(order),
                 total=np.zeros(self.model.head.out_features),
             )

@@ -27,17 +27,17 @@ class EarlyExit:
     Attributes:
         threshold: the margin of the best class over the second that settles it, in units of
             `needed_margin`; infinite for a policy that looks at every view.
-        most: views at the most, None for all.
+        max_views: views at the most, None for all.
     """
 
     threshold: float
-    most: int | None = None
+    max_views: int | None = None
 
     def __post_init__(self) -> None:
         if not self.threshold >= 0:
             raise ValueError(f"threshold must be a number, 0 or more; got {self.threshold!r}")
-        if self.most is not None and self.most < 1:
-            raise ValueError(f"most must be 1 or more views; got {self.most!r}")
+        if self.max_views is not None and self.max_views < 1:
+            raise ValueError(f"max_views must be 1 or more views; got {self.max_views!r}")
 
     def should_stop(self, margin: float, *, seen: int, views: int) -> bool:
         """Whether a video needs no further look.
@@ -56,7 +56,7 @@ class EarlyExit:
         self, margins: Floats, *, seen: npt.NDArray[np.integer], views: int
     ) -> npt.NDArray[np.bool_]:
         """(n,) `should_stop` for margins (n,) after so many views (n,) each."""
-        most = min(views, self.most or views)
+        most = min(views, self.max_views or views)
         enough = [self.threshold * needed_margin(count, views) for count in range(1, most)]
         is_enough = margins >= np.array([*enough, -np.inf])[np.minimum(seen, most) - 1]
         # Whatever its margin, which is no number where the model says nothing that is one.

@@ -58,7 +58,7 @@ FILE = EarlyExitFile(
 LABELING = Labeling(views=VIEWS, flops=FLOPS, gpus=1.0, cores=0.0)
 IDENTITY = {
     "protocol": {"clips": 5, "crops": 3},
-    "early_exit": {"threshold": 1.0, "most": None, "agreement": 0.99, "confidence": 0.95},
+    "early_exit": {"threshold": 1.0, "max_views": None, "agreement": 0.99, "confidence": 0.95},
 }
 
 
@@ -92,7 +92,7 @@ def as_calibrated(part: Part, rng: np.random.Generator) -> int:
     """Views with the mean that the curve says, spread widely."""
     assert part.early_exit is not None
     mean = next(point.views for point in CURVE if point.threshold == part.early_exit.threshold)
-    return int(min(1 + rng.geometric(1 / mean) - 1, part.early_exit.most or VIEWS))
+    return int(min(1 + rng.geometric(1 / mean) - 1, part.early_exit.max_views or VIEWS))
 
 
 def all_run(run: RunDirectory, budget: Budget, looks: Any = as_calibrated) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def test_a_budget_of_flops_is_nearly_used_and_never_passed(run: RunDirectory) ->
 def test_an_archive_far_harder_than_the_calibration_passes_no_budget(run: RunDirectory) -> None:
     def as_often_as_allowed(part: Part, rng: np.random.Generator) -> int:
         assert part.early_exit is not None
-        return part.early_exit.most or VIEWS
+        return part.early_exit.max_views or VIEWS
 
     budget = 2.4 * VIDEOS * FLOPS
     content = all_run(run, Budget(flops=budget), as_often_as_allowed)

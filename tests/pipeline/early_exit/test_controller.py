@@ -47,7 +47,7 @@ def test_the_total_never_passes_the_budget_whatever_the_archive_holds(seed: int)
     left = float(sum(slices) * rng.uniform(1.0, 5.0))
     for number, mine in enumerate(slices):
         early_exit = decided(left=left, mine=mine, rest=sum(slices[number + 1 :]))
-        worst = early_exit.most or VIEWS
+        worst = early_exit.max_views or VIEWS
         left -= int(rng.integers(mine, mine * worst + 1)) if number % 2 else mine * worst
     assert left >= 0
 

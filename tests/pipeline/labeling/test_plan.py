@@ -179,7 +179,7 @@ def early_exit(options, tmp_path):
 def test_a_policy_is_part_of_the_identity_and_its_views_are_what_is_expected(options, early_exit):
     asked = dataclasses.replace(options, r=22, early_exit=early_exit)
     plan = plan_labeling(asked)
-    said = {"threshold": 0.5, "most": None, "agreement": 0.9, "confidence": 0.95}
+    said = {"threshold": 0.5, "max_views": None, "agreement": 0.9, "confidence": 0.95}
     assert plan.identity["early_exit"] == said
     assert plan.early_exit.early_exit == EarlyExit(0.5)
     assert plan.looks == 3.0

@@ -30,8 +30,8 @@ def test_fields_that_follow_from_another_are_counted():
 def test_a_field_of_one_side_alone_is_not_set_on_the_other():
     found = differences({"a": {"b": 1}}, {"a": {"b": 1, "c": 2}}, places=PLACES)
     assert found == ["a.c: not set in the run, 2 now"]
-    found = differences({}, {"early_exit": {"threshold": 0.5, "most": None}}, places=PLACES)
-    assert found == ["early_exit: not set in the run, threshold 0.5, most not set now"]
+    found = differences({}, {"early_exit": {"threshold": 0.5, "max_views": None}}, places=PLACES)
+    assert found == ["early_exit: not set in the run, threshold 0.5, max_views not set now"]
 
 
 def test_deep_fields_are_named_by_their_whole_path():

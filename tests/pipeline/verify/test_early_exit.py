@@ -77,7 +77,12 @@ def made(tmp_path, change=lambda rows: None, *, shadow=False):
     pq.write_table(table.select(["unit_id"]), f"{run.checkpoint.uri}/0.parquet")
     identity = {
         "protocol": {"name": "videomae-k400", "clips": CLIPS, "crops": CROPS},
-        "early_exit": {"threshold": THRESHOLD, "most": None, "agreement": 0.9, "confidence": 0.95},
+        "early_exit": {
+            "threshold": THRESHOLD,
+            "max_views": None,
+            "agreement": 0.9,
+            "confidence": 0.95,
+        },
         "shadow": 1.0 if shadow else 0.0,
     }
     model = {"kept_grids": [[1, 2]], "flops_per_view": FLOPS, "flops_per_view_unpruned": DENSE}
@@ -196,7 +201,7 @@ def test_the_sample_is_labeled_by_all_views_or_it_is_found_out(tmp_path):
 
 def test_units_of_a_slice_that_is_not_decided_yet_are_found(tmp_path):
     run = made(tmp_path)
-    decided = [{"threshold": THRESHOLD, "most": None, "units": 6}]
+    decided = [{"threshold": THRESHOLD, "max_views": None, "units": 6}]
     budget = {"flops": 1e9, "money": None, "units": 128, "slices": decided}
     run.save(run.load() | {"budget": budget})
     assert problems(run) == [LOOKS + ", until the policy called the label settled"]

@@ -128,7 +128,7 @@ def test_a_policy_that_is_never_content_looks_at_every_view(checkpoint, everythi
 
 
 def test_a_policy_of_one_view_wastes_no_place_in_a_batch(checkpoint):
-    made = adaptive(checkpoint, EarlyExit(float("inf"), most=1))
+    made = adaptive(checkpoint, EarlyExit(float("inf"), max_views=1))
     assert [len(each.views) for each in made.stream(UNITS[:8])] == [1] * 8
     assert made.engine.launches == 2
 

@@ -61,12 +61,14 @@ def test_a_policy_stops_at_the_first_lead_that_is_enough():
     assert views_needed(early_exit, np.array([1.0, 0, 0, 0])) == 1
     assert views_needed(early_exit, np.array([0.9, enough[1], 0, 0])) == 2
     assert views_needed(early_exit, np.zeros(4)) == 4
-    assert views_needed(EarlyExit(1.0, most=3), np.zeros(4)) == 3
+    assert views_needed(EarlyExit(1.0, max_views=3), np.zeros(4)) == 3
     assert views_needed(EarlyExit(math.inf), np.ones(4)) == 4
     assert views_needed(EarlyExit(0.0), np.zeros(4)) == 1
 
 
-@pytest.mark.parametrize("settings", [{"threshold": -1.0}, {"threshold": math.nan}, {"most": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"threshold": -1.0}, {"threshold": math.nan}, {"max_views": 0}]
+)
 def test_what_is_no_policy_is_refused(settings):
     with pytest.raises(ValueError, match="must be"):
         EarlyExit(**{"threshold": 1.0} | settings)
@@ -83,7 +85,7 @@ def test_many_leads_are_judged_as_each_by_itself() -> None:
     rng = np.random.default_rng(1)
     seen = rng.integers(1, 15 + 1, 500)
     found = rng.uniform(size=500)
-    for early_exit in (EarlyExit(0.7), EarlyExit(math.inf), EarlyExit(1.3, most=6)):
+    for early_exit in (EarlyExit(0.7), EarlyExit(math.inf), EarlyExit(1.3, max_views=6)):
         together = early_exit.should_stop_each(found, seen=seen, views=15)
         alone = [
             early_exit.should_stop(margin, seen=count, views=15)
@@ -93,10 +95,10 @@ def test_many_leads_are_judged_as_each_by_itself() -> None:
         assert 0 < sum(alone) < 500
 
 
-@pytest.mark.parametrize(("most", "looks"), [(None, 15), (4, 4)])
-def test_a_video_of_which_nothing_can_be_said_is_settled_by_its_last_look(most, looks) -> None:
+@pytest.mark.parametrize(("max_views", "looks"), [(None, 15), (4, 4)])
+def test_a_video_of_which_nothing_can_be_said_is_settled_by_its_last_look(max_views, looks) -> None:
     said = margins(np.full((15, 3), np.nan, np.float32))
-    assert views_needed(EarlyExit(0.5, most), said) == looks
-    early_exit = EarlyExit(0.5, most)
+    assert views_needed(EarlyExit(0.5, max_views), said) == looks
+    early_exit = EarlyExit(0.5, max_views)
     settled = early_exit.should_stop_each(said[:looks], seen=np.arange(1, looks + 1), views=15)
     assert settled.tolist() == [False] * (looks - 1) + [True]

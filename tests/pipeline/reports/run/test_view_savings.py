@@ -11,7 +11,7 @@ from pipeline.reports.run.unpruned_sample import advice, culprit
 from pipeline.run.view_savings import Spared, all_views
 from tests.pipeline.synthetic_runs import Made, make_run
 
-EARLY_EXIT = {"threshold": 0.5, "most": None, "agreement": 0.99, "confidence": 0.95}
+EARLY_EXIT = {"threshold": 0.5, "max_views": None, "agreement": 0.99, "confidence": 0.95}
 
 
 def content(*, r=22, **identity):
