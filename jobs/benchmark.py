@@ -55,7 +55,7 @@ def _model(parser: argparse.ArgumentParser) -> None:
     modes = "; ".join(f"{mode}: {what}" for mode, what in MODES.items())
     flags.add("mode", modes, nargs="+", choices=list(MODES), dest="modes")
     groupings = ["released", "paper"]
-    flags.add("pruning", "grouping of STA's stages", choices=groupings, dest="grouping")
+    flags.add("grouping", "of frames, as in STA's code or paper", choices=groupings)
     flags.add("device", "None for a GPU where there is one", choices=DEVICES)
     flags.add("dtype", "None for bfloat16 on a GPU", choices=list(DTYPES))
     flags.add("threads", "CPU threads; None for torch's own choice", type=int)

@@ -15,7 +15,7 @@ _EPILOG = """\
 Three files are written: a page with sliders over frames and stages (.html, which stands alone), a
 sheet of stages by time (.png), and the frames with each stage beside them as a file that moves
 (.webp). The label without pruning is taken from the run's shadow sample where the video is in it,
-else from --against, else the model is run on this one video.
+else from --unpruned-run, else the model is run on this one video.
 Exit code: 0, they are written; 2, the command was wrong or the video is gone; 1, the run's tables
 cannot be read."""
 
@@ -34,7 +34,7 @@ def main() -> int:
         "--crop", type=int, metavar="N", help="number of the crop (default: the middle one)"
     )
     parser.add_argument(
-        "--against",
+        "--unpruned-run",
         metavar="RUN_B",
         help="a run of the same model and protocol by --r 0, for the label without pruning",
     )
@@ -57,7 +57,7 @@ def main() -> int:
         video_id=arguments.video_id,
         clip=arguments.clip,
         crop=arguments.crop,
-        against=arguments.against,
+        unpruned_run=arguments.unpruned_run,
         use_model=arguments.use_model,
         folder=arguments.out,
     )

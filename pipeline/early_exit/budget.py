@@ -42,11 +42,11 @@ class Budget:
     def __post_init__(self) -> None:
         given = [each for each in (self.flops, self.money) if each is not None]
         if len(given) != 1:
-            raise UsageError("name --budget (FLOPs) or --budget-usd, one of them")
+            raise UsageError("name --budget-flops (FLOPs) or --budget-cost, one of them")
         if not (math.isfinite(given[0]) and given[0] > 0):
             raise UsageError(f"a budget must be a number above 0; got {given[0]:g}")
         if self.money is not None and self.prices is None:
-            raise UsageError("--budget-usd needs --prices, which say what machines cost")
+            raise UsageError("--budget-cost needs --prices, which say what machines cost")
 
     @property
     def kind(self) -> str:
@@ -280,7 +280,7 @@ def _too_small(
     """Of a budget that covers not one view of each of the videos of the slices that are left."""
     if budget.flops is not None and is_first:
         return UsageError(
-            f"--budget {budget.flops:g} is too small: a single view of each of the "
+            f"--budget-flops {budget.flops:g} is too small: a single view of each of the "
             f"{sum(units):,} videos takes {budget.amount(sum(units) * labeling.flops)}"
         )
     return RunError(

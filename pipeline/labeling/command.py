@@ -34,12 +34,12 @@ _DEMO_VIDEOS = 48
 
 # Flags by which runs differ so that they cannot share an OUTPUT, besides those of pruning.
 _CONFIGURING = (
-    *("checkpoint", "labels", "protocol", "views", "every", "all_files", "limit", "decoder"),
-    *("early_exit", "budget", "budget_usd", "shadow"),
+    *("checkpoint", "labels", "protocol", "views", "clip_every", "all_files", "limit", "decoder"),
+    *("early_exit", "budget_flops", "budget_cost", "shadow_share"),
 )
 
 # What an unpruned run of all views is refused with, besides the flags of pruning.
-_NOT_ALL_UNPRUNED = ("shadow", "min_agreement", "early_exit", "budget", "budget_usd")
+_NOT_ALL_UNPRUNED = ("shadow_share", "min_agreement", "early_exit", "budget_flops", "budget_cost")
 
 
 def main(task: str, argv: Sequence[str] | None = None) -> int:
@@ -147,11 +147,11 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
         asked_of_work(arguments, task=task, source=source, output=output, checkpoint=checkpoint),
         pruning=pruning_from(arguments),
         r=arguments.r,
-        every_s=parse_seconds(arguments.every) if arguments.every else None,
+        every_s=parse_seconds(arguments.clip_every) if arguments.clip_every else None,
         all_files=arguments.all_files,
         limit=arguments.limit,
         early_exit=arguments.early_exit,
-        shadow=arguments.shadow,
+        shadow_share=arguments.shadow_share,
         min_agreement=arguments.min_agreement,
         prices=Prices.read(arguments.prices) if arguments.prices else None,
         budget=_budget(arguments),
@@ -160,23 +160,23 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
 
 
 def _budget(arguments: argparse.Namespace) -> Budget | None:
-    if arguments.budget is None and arguments.budget_usd is None:
+    if arguments.budget_flops is None and arguments.budget_cost is None:
         return None
     prices = Prices.read(arguments.prices) if arguments.prices else None
-    return Budget(flops=arguments.budget, money=arguments.budget_usd, prices=prices)
+    return Budget(flops=arguments.budget_flops, money=arguments.budget_cost, prices=prices)
 
 
 def _demo_output(task: str, arguments: argparse.Namespace) -> str:
     """A folder per configuration, so that runs of the demo stand side by side."""
     r = "default" if arguments.r is None else arguments.r
     defaults = parser(task)
-    switches = [name for name in pruning_names() if name not in ("r", "pruning")]
+    switches = [name for name in pruning_names() if name not in ("r", "grouping")]
     said = [
         f"-{name}-{_in_a_name(value)}"
         for name in (*switches, *_CONFIGURING)
         if (value := getattr(arguments, name)) != defaults.get_default(name)
     ]
-    return f"{task}-{arguments.pruning}-r-{r}{''.join(said)}"
+    return f"{task}-{arguments.grouping}-r-{r}{''.join(said)}"
 
 
 def _in_a_name(value: object) -> str:

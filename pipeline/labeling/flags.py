@@ -149,7 +149,7 @@ def add_protocol_flags(
 
 def _add_extent_flags(work: argparse._ArgumentGroup) -> None:
     work.add_argument(
-        "--every",
+        "--clip-every",
         metavar="T",
         help="a timeline for long recordings: a clip with a label of its own every T, such as 2s, "
         "500ms or 1m; recordings are cut into units by time, each of which reads its part only; "
@@ -168,7 +168,7 @@ def _add_extent_flags(work: argparse._ArgumentGroup) -> None:
 def _add_proof_flags(made: argparse.ArgumentParser) -> None:
     proof = made.add_argument_group("what it cost and what it kept")
     proof.add_argument(
-        "--shadow",
+        "--shadow-share",
         type=parse_share,
         default=0.0,
         metavar="SHARE",
@@ -180,7 +180,7 @@ def _add_proof_flags(made: argparse.ArgumentParser) -> None:
         "--min-agreement",
         type=parse_share,
         metavar="SHARE",
-        help="with --shadow: warn loudly when a smaller share of labels is kept, such as 98%%",
+        help="with --shadow-share: warn when a smaller share of labels is kept, such as 98%%",
     )
     proof.add_argument(
         "--prices",
@@ -200,7 +200,7 @@ def _add_proof_flags(made: argparse.ArgumentParser) -> None:
 def _add_budget_flags(made: argparse.ArgumentParser) -> None:
     spending = made.add_argument_group("budget, with --early-exit")
     spending.add_argument(
-        "--budget",
+        "--budget-flops",
         type=float,
         metavar="FLOPS",
         help="multiply-accumulates that labeling may take, such as 2e18; never passed: where the "
@@ -208,7 +208,7 @@ def _add_budget_flags(made: argparse.ArgumentParser) -> None:
         "costs in labels (the shadow sample comes on top)",
     )
     spending.add_argument(
-        "--budget-usd",
+        "--budget-cost",
         type=float,
         metavar="MONEY",
         help="the same in money, for device time and decoding by --prices, in their currency; kept "

@@ -70,7 +70,7 @@ class GraphRunner:
             pools=pools,
             units=self.total,
             accept_changed=self.options.retry_failed,
-            shadow_share=self.options.shadow,
+            shadow_share=self.options.shadow_share,
             early_exit=self.plan.early_exit.early_exit
             if self.plan.early_exit is not None
             else None,
@@ -161,7 +161,7 @@ def pools_for(
     worth = memory = 0
     if plan is not None:
         on_gpu = cluster.gpus >= 1
-        models = plan.models(shadow=bool(options.shadow))
+        models = plan.models(shadow=bool(options.shadow_share))
         units = count_rows(plan.run.manifest) if units is None else units
         views = int(units * plan.looks)
         worth = labelers_worth_starting(views * (len(plan.variants) or 1))

@@ -44,9 +44,8 @@ class LabelOptions:
         max_cpus: cores that an autoscaling cluster can grow to, None for those that are there.
         max_gpus: GPUs that it can grow to.
         batch_size: views per forward pass.
-        policy: file that says when a video has been looked at enough, local or s3://; None for all
-            views of each.
-        shadow: share of the units that are labeled without pruning too.
+        early_exit: file of jobs/calibrate.py, local or s3://; None for all views of each video.
+        shadow_share: share of the units that are labeled without pruning too.
         min_agreement: share of those that must keep their label; fewer are warned of.
         prices: what machines cost, for the reports and for a budget of money.
         budget: what the run may spend on labeling; needs a policy.
@@ -79,7 +78,7 @@ class LabelOptions:
     max_gpus: int | None = None
     batch_size: int | None = None
     early_exit: str | None = None
-    shadow: float = 0.0
+    shadow_share: float = 0.0
     min_agreement: float | None = None
     prices: Prices | None = None
     budget: Budget | None = None
@@ -93,19 +92,21 @@ class LabelOptions:
                 raise UsageError(f"--{name.replace('_', '-')} must be 1 or more; got {value}")
         if self.gallery < 0:
             raise UsageError(f"--gallery must be 0 or more; got {self.gallery}")
-        if not 0 <= self.shadow <= 1:
-            raise UsageError(f"--shadow must be 0 to 1, such as 0.01 or 1%; got {self.shadow:g}")
+        if not 0 <= self.shadow_share <= 1:
+            raise UsageError(
+                f"--shadow-share must be 0 to 1, such as 0.01 or 1%; got {self.shadow_share:g}"
+            )
         if self.min_agreement is not None and not 0 < self.min_agreement <= 1:
             raise UsageError(
                 f"--min-agreement must be above 0 and at most 1, such as 0.98; got "
                 f"{self.min_agreement:g}"
             )
-        if self.min_agreement is not None and not self.shadow:
-            raise UsageError("--min-agreement needs --shadow, which measures the agreement")
+        if self.min_agreement is not None and not self.shadow_share:
+            raise UsageError("--min-agreement needs --shadow-share, which measures the agreement")
         if self.budget is not None and self.early_exit is None:
             raise UsageError(
-                "--budget and --budget-usd need --early-exit, which says what fewer views cost in "
-                "labels; jobs/calibrate.py writes one"
+                "--budget-flops and --budget-cost need --early-exit, which says what fewer views "
+                "cost in labels; jobs/calibrate.py writes one"
             )
         if self.budget is not None and self.decoders == "auto":
             raise UsageError(
@@ -114,11 +115,11 @@ class LabelOptions:
             )
         if self.every_s is not None and self.early_exit is not None:
             raise UsageError(
-                "--early-exit evaluates a video until its label is settled, and with --every each "
-                "clip has a label of its own; leave one of them out"
+                "--early-exit gives each video one label, and with --clip-every each clip has a "
+                "label of its own; leave one of them out"
             )
         if self.every_s is not None and self.decoder != DECODERS[0]:
-            raise UsageError(f"--every goes with --decoder {DECODERS[0]} only")
+            raise UsageError(f"--clip-every goes with --decoder {DECODERS[0]} only")
 
     @property
     def limits(self) -> DecodeLimits:

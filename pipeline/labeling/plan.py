@@ -68,10 +68,10 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
     )
     pruning = _pruning(options, model)
     model.config.stages(pruning)
-    if options.shadow and not pruning.r and options.early_exit is None:
+    if options.shadow_share and not pruning.r and options.early_exit is None:
         raise UsageError(
-            "--shadow compares with the unpruned model, and with --r 0 nothing is pruned; leave one"
-            " of them out"
+            "--shadow-share compares with the unpruned model, and with --r 0 nothing is pruned; "
+            "leave one of them out"
         )
     views = protocol_for(options, model)
     identity = _identity(options, model, pruning, views)
@@ -142,7 +142,7 @@ def _pruning(options: LabelOptions, model: sta.VideoModel) -> sta.Pruning:
 def _identity(
     options: LabelOptions, model: sta.VideoModel, pruning: sta.Pruning, views: Protocol
 ) -> dict[str, Any]:
-    shadow = {"shadow": options.shadow} if options.shadow else {}
+    shadow = {"shadow": options.shadow_share} if options.shadow_share else {}
     all_files = {"all_files": True} if options.all_files else {}
     return (
         shadow

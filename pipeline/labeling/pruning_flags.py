@@ -22,7 +22,7 @@ def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
         "what about halves the FLOPs (64 for a ViT at 224 pixels)",
     )
     group.add_argument(
-        "--pruning",
+        "--grouping",
         choices=get_args(switches.Grouping),
         default=default.grouping,
         help="grouping of frames: as in the authors' released code, or as in the paper's text "
@@ -76,6 +76,6 @@ def pruning_from(arguments: argparse.Namespace) -> sta.Pruning:
         for field in dataclasses.fields(sta.Pruning)
         if hasattr(arguments, field.name)
     }
-    values |= {"grouping": arguments.pruning, "seed": arguments.pruning_seed}
+    values["seed"] = arguments.pruning_seed
     values["r"] = arguments.r or 0
     return sta.Pruning(**values)

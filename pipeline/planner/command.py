@@ -43,7 +43,7 @@ could be measured."""
 # Flags of the labeling job that the plan itself is to say, or that are about another attempt.
 _NOT_PRINTED = ("r", "decoders", "labelers", "prices", "retry_failed")
 # Flags that the labeling job refuses beside `--r 0`.
-_OF_PRUNING = ("shadow", "min_agreement")
+_OF_PRUNING = ("shadow_share", "min_agreement")
 
 _ALL_VIEWS = (
     "plans are for all views of each video; plan without a policy (with one, decoding stays as it "
@@ -132,7 +132,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     if arguments.preemptions < 0:
         raise UsageError("--preemptions must be 0 or more")
     rates, work, protocol, pools, listing_s = _measured(arguments)
-    rates = rates.with_shadow(arguments.shadow)
+    rates = rates.with_shadow(arguments.shadow_share)
     listed = work.videos
     work = scaled(work, videos=arguments.videos, archive_hours=arguments.archive_hours)
     grain = graining(protocol, arguments.batch_size, work.units, on_gpu=rates.machine.gpus > 0)
@@ -179,11 +179,11 @@ def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
     arguments.checkpoint = done.checkpoint
     arguments.protocol = views.name
     arguments.views = f"{views.clips}x{views.crops}"
-    arguments.every = f"{views.every_s:g}s" if views.every_s is not None else None
+    arguments.clip_every = f"{views.every_s:g}s" if views.every_s is not None else None
     arguments.task = "ssv2" if views.name.endswith("ssv2") else "k400"
     arguments.decoder = done.identity.get("decoder") or arguments.decoder
     for name, value in pruning.items():
-        flag = {"grouping": "pruning", "seed": "pruning_seed"}.get(name, name)
+        flag = "pruning_seed" if name == "seed" else name
         if hasattr(arguments, flag):
             setattr(arguments, flag, value)
 

@@ -59,7 +59,7 @@ def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: in
             plan.protocol,
             on_gpu=on_gpu,
             batch_size=batch,
-            models=2 if options.shadow else 1,
+            models=2 if options.shadow_share else 1,
         ),
     )
 

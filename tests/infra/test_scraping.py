@@ -86,7 +86,7 @@ def test_a_running_job_is_scraped_and_the_alert_on_failures_fires(
     environment, _ = cluster
     command = [
         *(sys.executable, ROOT / "jobs" / "label_k400.py", archive, tmp_path / "nightly"),
-        *("--checkpoint", random_checkpoint, "--shadow", "0.5", "--min-agreement", "0.5"),
+        *("--checkpoint", random_checkpoint, "--shadow-share", "0.5", "--min-agreement", "0.5"),
     ]
     log = tmp_path / "job.log"
 

@@ -107,13 +107,13 @@ def test_a_flag_like_no_other_is_told_of_before_what_is_missing(command, refused
         ),
         (
             ("label_k400",),
-            ["--budget", "much"],
-            "--budget: 'much' is not a number; --help explains all flags",
+            ["--budget-flops", "much"],
+            "--budget-flops: 'much' is not a number; --help explains all flags",
         ),
         (
             ("label_k400",),
-            ["--shadow", "one"],
-            "--shadow: a share is written 1% or 0.01; got 'one'; --help explains all flags",
+            ["--shadow-share", "one"],
+            "--shadow-share: a share is written 1% or 0.01; got 'one'; --help explains all flags",
         ),
         (
             ("verify",),

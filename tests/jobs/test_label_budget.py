@@ -51,7 +51,7 @@ def folder(tmp_path_factory, random_checkpoint):
 def flops_per_view(folder, random_checkpoint):
     """Of the checkpoint as the job prunes it, from a refusal that names it."""
     run = label(
-        folder / "in", folder / "none", *early_exit(folder, random_checkpoint), "--budget", 1
+        folder / "in", folder / "none", *early_exit(folder, random_checkpoint), "--budget-flops", 1
     )
     assert run.returncode == 2, run.stderr
     assert f"a single view of each of the {VIDEOS} videos takes" in run.stderr
@@ -65,7 +65,7 @@ def early_exit(folder, checkpoint):
 @pytest.fixture(scope="module")
 def run(folder, random_checkpoint, flops_per_view):
     budget = 2 * VIDEOS * flops_per_view
-    arguments = [*early_exit(folder, random_checkpoint), "--budget", budget]
+    arguments = [*early_exit(folder, random_checkpoint), "--budget-flops", budget]
     finished = label(folder / "in", folder / "out", *arguments)
     assert finished.returncode == 0, finished.stderr
     return finished, json.loads((folder / "out" / "run.json").read_text()), arguments
@@ -111,17 +111,19 @@ def test_a_second_run_gives_the_same_rows(run, folder):
 
 
 def test_a_budget_without_a_policy_is_refused(folder, random_checkpoint):
-    run = label(folder / "in", folder / "x", "--checkpoint", random_checkpoint, "--budget", "1e18")
+    run = label(
+        folder / "in", folder / "x", "--checkpoint", random_checkpoint, "--budget-flops", "1e18"
+    )
     assert run.returncode == 2
     assert "need --early-exit" in run.stderr
 
 
 def test_a_budget_of_money_needs_prices(folder, random_checkpoint):
     run = label(
-        folder / "in", folder / "x", *early_exit(folder, random_checkpoint), "--budget-usd", 9
+        folder / "in", folder / "x", *early_exit(folder, random_checkpoint), "--budget-cost", 9
     )
     assert run.returncode == 2
-    assert "--budget-usd needs --prices" in run.stderr
+    assert "--budget-cost needs --prices" in run.stderr
 
 
 def test_demonstrations_within_budgets_have_places_of_their_own():
@@ -129,5 +131,5 @@ def test_demonstrations_within_budgets_have_places_of_their_own():
         arguments = parser("k400").parse_args(["--early-exit", "p.json", *flags])
         return label_command._demo_output("k400", arguments)
 
-    asked = [(), ("--budget", "1e12"), ("--budget", "2e12"), ("--budget-usd", "2e12")]
+    asked = [(), ("--budget-flops", "1e12"), ("--budget-flops", "2e12"), ("--budget-cost", "2e12")]
     assert len({place(*flags) for flags in asked}) == len(asked)

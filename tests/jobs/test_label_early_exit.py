@@ -49,7 +49,7 @@ def early_exit(archive):
 def label(archive, early_exit):
     def labeled(output, *flags):
         done = run(archive, output, "--checkpoint", "demo", "--early-exit", early_exit,
-                   "--batch-size", "4", "--shadow", "50%", *flags)  # fmt: skip
+                   "--batch-size", "4", "--shadow-share", "50%", *flags)  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done
 
@@ -175,7 +175,7 @@ def test_a_view_that_was_spared_cannot_be_shown(labeled, output, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--every", "1s"], "with --every each clip has a label of its own"),
+        (["--clip-every", "1s"], "with --clip-every each clip has a label"),
         (["--r", "8"], "was fitted for another labeling: pruning.r: 22 in the policy file, 8 now"),
         (["--views", "2x3"], "protocol.clips: 5 in the policy file, 2 now"),
     ],
@@ -192,10 +192,12 @@ def test_a_policy_for_another_labeling_is_refused_in_one_line(
 
 def test_a_run_is_not_resumed_by_another_policy(labeled, archive, output, tmp_path):
     other = write_early_exit(tmp_path / "other.json", 2.0, source=archive, checkpoint="demo")
-    refused = run(archive, output, "--checkpoint", "demo", "--early-exit", other, "--shadow", "50%")
+    refused = run(
+        archive, output, "--checkpoint", "demo", "--early-exit", other, "--shadow-share", "50%"
+    )
     assert refused.returncode == 2
     assert "early_exit.threshold: 0.7 in the run, 2.0 now" in refused.stderr
-    without = run(archive, output, "--checkpoint", "demo", "--shadow", "50%")
+    without = run(archive, output, "--checkpoint", "demo", "--shadow-share", "50%")
     assert "early_exit: threshold" in without.stderr
 
 

@@ -109,7 +109,7 @@ def test_a_missing_checkpoint_or_output(refused, archive):
         ("--limit", "0", "--limit must be 1 or more"),
         ("--batch-size", "0", "--batch-size must be 1 or more"),
         ("--labelers", "0", "--labelers must be 1 or more"),
-        ("--every", "often", "a time is a number above 0 with ms, s, m or h"),
+        ("--clip-every", "often", "a time is a number above 0 with ms, s, m or h"),
         ("--fetch-timeout", "0s", "a time is a number above 0 with ms, s, m or h"),
         ("--decode-timeout", "0s", "a time is a number above 0 with ms, s, m or h"),
         ("--max-failed", "many", "--max-failed takes a share such as 5% or 0.05"),
@@ -120,9 +120,9 @@ def test_numbers_that_make_no_sense(refused, archive, random_checkpoint, flag, v
 
 
 def test_a_timeline_by_a_decoder_that_cannot_make_one(refused, archive, random_checkpoint):
-    flags = ("--every", "2s", "--decoder", "decord")
+    flags = ("--clip-every", "2s", "--decoder", "decord")
     said = refused(archive, "out", "--checkpoint", random_checkpoint, *flags)
-    assert "--every goes with --decoder pyav only" in said
+    assert "--clip-every goes with --decoder pyav only" in said
 
 
 def test_an_output_of_another_configuration(refused, archive, random_checkpoint, tmp_path):
@@ -224,7 +224,7 @@ def _folder(path):
 def test_demonstrations_of_other_settings_do_not_share_a_folder():
     settings = [[], ["--r", "0"], ["--views", "1x1"], ["--limit", "5"], ["--decoder", "decord"]]
     settings += [["--checkpoint", "a.pth"], ["--checkpoint", "b.pth"], ["--score", "random"]]
-    settings += [["--every", "2s"], ["--pruning", "paper"], ["--shadow", "1%"]]
+    settings += [["--clip-every", "2s"], ["--grouping", "paper"], ["--shadow-share", "1%"]]
     places = {
         label_command._demo_output(task, label_flags.parser(task).parse_args(flags))
         for task in ("k400", "ssv2")

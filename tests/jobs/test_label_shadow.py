@@ -28,7 +28,7 @@ def arguments(tmp_path_factory, random_checkpoint):
     (folder / "prices.yaml").write_text("gpu_hour: 2.5\ncore_hour: 0.04\n")
     return [
         *(folder / "in", folder / "out", "--checkpoint", random_checkpoint),
-        *("--shadow", "100%", "--min-agreement", "100%", "--prices", folder / "prices.yaml"),
+        *("--shadow-share", "100%", "--min-agreement", "100%", "--prices", folder / "prices.yaml"),
     ]
 
 
@@ -102,11 +102,11 @@ def test_another_sample_is_another_run(run, arguments):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--shadow", "2"], "0 to 1"),
-        (["--shadow", "some"], "a share is written 1% or 0.01"),
-        (["--shadow", "1"], "as 1% or as 100%"),
-        (["--min-agreement", "0.9"], "needs --shadow"),
-        (["--shadow", "1%", "--r", "0"], "nothing is pruned"),
+        (["--shadow-share", "2"], "0 to 1"),
+        (["--shadow-share", "some"], "a share is written 1% or 0.01"),
+        (["--shadow-share", "1"], "as 1% or as 100%"),
+        (["--min-agreement", "0.9"], "needs --shadow-share"),
+        (["--shadow-share", "1%", "--r", "0"], "nothing is pruned"),
         (["--prices", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )

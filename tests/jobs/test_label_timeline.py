@@ -33,7 +33,7 @@ def label(archive, random_checkpoint, tmp_path_factory):
     def labeled(clips):
         output = tmp_path_factory.mktemp("runs") / f"units-of-{clips}"
         command = [sys.executable, str(JOBS / "label_k400.py"), str(archive), str(output)]
-        command += ["--checkpoint", str(random_checkpoint), "--every", "1s"]
+        command += ["--checkpoint", str(random_checkpoint), "--clip-every", "1s"]
         done = subprocess.run(
             [*command, "--views", f"{clips}x1"], capture_output=True, text=True, check=False
         )

@@ -81,7 +81,16 @@ def test_a_policy_and_a_shadow_sample_of_nothing_divide_by_nothing(
     early_exit = write_early_exit(
         tmp_path / "p.json", 0.5, source=archive, checkpoint=random_checkpoint, r=22
     )
-    flags = ("--r", "22", "--early-exit", early_exit, "--shadow", "50%", "--min-agreement", "90%")
+    flags = (
+        "--r",
+        "22",
+        "--early-exit",
+        early_exit,
+        "--shadow-share",
+        "50%",
+        "--min-agreement",
+        "90%",
+    )
     done = run("label_k400", archive, tmp_path / "out", "--checkpoint", random_checkpoint, *flags)
     reasons(done)
     assert "could not be made" not in done.stderr

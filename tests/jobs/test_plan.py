@@ -38,7 +38,7 @@ def planned(archive, random_checkpoint, tmp_path_factory):
         random_checkpoint,
         "--views",
         "2x1",
-        "--shadow",
+        "--shadow-share",
         "50%",
         "--min-agreement",
         "90%",
@@ -105,7 +105,7 @@ def test_the_command_to_run_has_the_flags_given_and_those_found(planned, archive
             assert words[words.index(flag) + 1] == str(value)
         assert "--prices" not in words
         # The labeling job refuses a shadow sample of the unpruned model.
-        for flag in ("--shadow", "--min-agreement"):
+        for flag in ("--shadow-share", "--min-agreement"):
             assert (flag in words) == (each["name"] == "pruned")
 
 
@@ -135,7 +135,7 @@ def test_recordings_are_planned_by_their_stretches(archive, random_checkpoint, t
         archive,
         "--checkpoint",
         random_checkpoint,
-        *("--every", "100ms", "--views", "4x1", "--seconds", "2", "--json", path),
+        *("--clip-every", "100ms", "--views", "4x1", "--seconds", "2", "--json", path),
     )
     assert done.returncode == 0, done.stderr
     work = json.loads(path.read_text())["work"]

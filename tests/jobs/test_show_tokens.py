@@ -241,7 +241,16 @@ def test_the_command_writes_three_files_and_says_what_they_show(
     run = make_run(tmp_path / "pruned", videos, recipe)
     dense = make_run(tmp_path / "dense", videos, dataclasses.replace(recipe, pruning=sta.Pruning()))
     done = command(
-        run.root.uri, "a", "--clip", 1, "--crop", 2, "--against", dense.root.uri, "--out", tmp_path
+        run.root.uri,
+        "a",
+        "--clip",
+        1,
+        "--crop",
+        2,
+        "--unpruned-run",
+        dense.root.uri,
+        "--out",
+        tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert "216 of 392 tokens kept (55.1%), after block 1 of 6" in done.stdout

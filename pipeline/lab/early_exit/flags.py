@@ -44,8 +44,8 @@ def parser() -> argparse.ArgumentParser:
         "early_exit",
         nargs="?",
         metavar="EARLY_EXIT",
-        help="file for the policy, such as early-exit.json or s3://bucket/early-exit.json; its report "
-        "(.html) and its sweep go beside it",
+        help="file for the policy, such as early-exit.json or s3://bucket/early-exit.json; its "
+        "report (.html) and its sweep go beside it",
     )
     promise = made.add_argument_group("promise")
     promise.add_argument(

@@ -102,7 +102,7 @@ class Run:
 
     @property
     def every_s(self) -> float | None:
-        """Seconds from clip to clip of a timeline (--every); None of whole videos."""
+        """Seconds from clip to clip of a timeline (--clip-every); None of whole videos."""
         every_s = self.identity["protocol"].get("every_s")
         return None if every_s is None else float(every_s)
 

@@ -39,7 +39,7 @@ class ShowOptions:
         video_id: the video.
         clip: number of the clip, None for the first.
         crop: number of the crop, None for the middle one.
-        against: a run of the same model without pruning to compare labels with.
+        unpruned_run: a run of the same model without pruning to compare labels with.
         use_model: whether the model without pruning may be run on the video where no label of it
             was written down.
         folder: where the files go.
@@ -49,7 +49,7 @@ class ShowOptions:
     video_id: str
     clip: int | None = None
     crop: int | None = None
-    against: str | None = None
+    unpruned_run: str | None = None
     use_model: bool = True
     folder: Path = Path("tokens")
 
@@ -84,7 +84,7 @@ def show(options: ShowOptions) -> Shown:
     """
     facts = RunFacts.of(RunDirectory(Location.of(options.output)))
     found = find(facts, options.video_id, clip=options.clip, crop=options.crop)
-    other = None if options.against is None else unpruned_run(facts, options.against)
+    other = None if options.unpruned_run is None else unpruned_run(facts, options.unpruned_run)
     with closing(ViewDecoder(facts)) as decoder:
         decoded = decoder.decode(found)
     shown = look(found, decoded)

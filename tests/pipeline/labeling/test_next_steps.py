@@ -45,7 +45,7 @@ def _in_the_repository(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pruned_run_proposes_the_unpruned_one_with_the_same_flags(name, tmp_path):
-    flags = [f"--checkpoint={name}.pth", "--views", "2x3", "--r", "8", "--shadow", "1%"]
+    flags = [f"--checkpoint={name}.pth", "--views", "2x3", "--r", "8", "--shadow-share", "1%"]
     flags += ["--score", "random", "--limit", "9", "--retry-failed", "--", "in", name]
     steps = proposed(flags, tmp_path / name, Made(r=8), video_id=f"{name}.mp4")
     assert list(steps) == ["Label the", "Compare what", "See which"]
@@ -54,7 +54,7 @@ def test_a_pruned_run_proposes_the_unpruned_one_with_the_same_flags(name, tmp_pa
     asked = parser("k400").parse_args(words)
     assert (asked.input, asked.output) == ("in", f"{name}-r-0")
     assert (asked.checkpoint, asked.views, asked.limit) == (f"{name}.pth", "2x3", 9)
-    assert (asked.r, asked.score, asked.shadow, asked.retry_failed) == (0, "sta", 0.0, False)
+    assert (asked.r, asked.score, asked.shadow_share, asked.retry_failed) == (0, "sta", 0.0, False)
     assert [word for word in steps["Compare what"][2:] if word != "--"] == [name, f"{name}-r-0"]
     assert [word for word in steps["See which"][2:] if word != "--"] == [name, f"{name}.mp4"]
 
@@ -76,7 +76,16 @@ def test_the_run_that_was_proposed_proposes_the_first_one_which_is_there(tmp_pat
 
 
 def test_a_run_that_stops_early_is_compared_with_all_views_unpruned(tmp_path):
-    flags = ["in", "out", "--checkpoint", "c.pth", "--early-exit", "p.json", "--budget", "1e15"]
+    flags = [
+        "in",
+        "out",
+        "--checkpoint",
+        "c.pth",
+        "--early-exit",
+        "p.json",
+        "--budget-flops",
+        "1e15",
+    ]
     early_exit = {"agreement": 0.99}
     steps = proposed(flags, tmp_path / "out", Made(r=8), early_exit=early_exit)
     assert steps["Label the"][2:] == ["in", "out-r-0", "--checkpoint", "c.pth", "--r", "0"]

@@ -201,7 +201,7 @@ def test_a_policy_may_be_checked_by_a_sample_even_without_pruning(options, tmp_p
     file = write_early_exit(
         tmp_path / "p.json", 0.5, source=options.source, checkpoint=options.checkpoint, r=0
     )
-    asked = dataclasses.replace(options, r=0, shadow=0.5)
+    asked = dataclasses.replace(options, r=0, shadow_share=0.5)
     with pytest.raises(UsageError, match="nothing is pruned"):
         plan_labeling(asked)
     assert plan_labeling(dataclasses.replace(asked, early_exit=str(file))).identity["shadow"] == 0.5

@@ -21,7 +21,7 @@ def test_without_flags_it_is_the_default():
 
 OTHER = {
     "r": ("--r", "7", 7),
-    "grouping": ("--pruning", "paper", "paper"),
+    "grouping": ("--grouping", "paper", "paper"),
     "direction": ("--direction", "BBB", "BBB"),
     "first_frame": ("--first-frame", "grid", "grid"),
     "similarity": ("--similarity", "ffn", "ffn"),
