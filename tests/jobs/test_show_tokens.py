@@ -14,8 +14,8 @@ import pytest
 
 import sta
 from pipeline.inputs.video import Video
-from pipeline.reports.tokens.looks import dropped_at
 from pipeline.reports.tokens.show import ShowOptions, show
+from pipeline.reports.tokens.view import dropped_at
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
 from tests.pipeline.token_runs import SWIN, VIT, make_run
 from tests.videos import write_video
@@ -71,11 +71,11 @@ def drawn(page, canvas="view"):
         return next(container.decode(video=0)).to_ndarray(format="rgb24")
 
 
-def squares(picture, side, grid):
-    """Mean colors (grid, grid, 3) of the insides of a picture's squares."""
-    cell = len(picture) // grid
-    assert cell * grid == len(picture) == side
-    blocks = picture.reshape(grid, cell, grid, cell, 3)[:, 1:-1, :, 1:-1]
+def squares(image, side, grid):
+    """Mean colors (grid, grid, 3) of the insides of a image's squares."""
+    cell = len(image) // grid
+    assert cell * grid == len(image) == side
+    blocks = image.reshape(grid, cell, grid, cell, 3)[:, 1:-1, :, 1:-1]
     return blocks.mean(axis=(1, 3))
 
 
@@ -129,7 +129,7 @@ def test_dropped_squares_are_white_and_kept_ones_show_the_frame(page, shown):
         slide(page, "frame", frame)
         slide(page, "stage", 0)
         bare = drawn(page)
-        for number, stage in enumerate(shown.look.stages, start=1):
+        for number, stage in enumerate(shown.view.stages, start=1):
             slide(page, "stage", number)
             grid = stage.kept.shape[1]
             colors = squares(drawn(page), len(bare), grid)
@@ -143,10 +143,10 @@ def test_the_bare_frame_is_the_one_that_the_model_was_given(page, shown):
     slide(page, "stage", 0)
     for frame in (0, 7):
         slide(page, "frame", frame)
-        picture = drawn(page)
-        size = shown.look.frames.shape[1]
-        shrunk = picture.reshape(size, len(picture) // size, size, -1, 3).mean(axis=(1, 3))
-        assert np.abs(shrunk - shown.look.frames[frame]).mean() < 6
+        image = drawn(page)
+        size = shown.view.frames.shape[1]
+        shrunk = image.reshape(size, len(image) // size, size, -1, 3).mean(axis=(1, 3))
+        assert np.abs(shrunk - shown.view.frames[frame]).mean() < 6
 
 
 @needs_browser
@@ -154,7 +154,7 @@ def test_the_order_colors_each_square_by_the_stage_that_dropped_it_first(page, s
     choose(page, "order")
     slide(page, "opacity", 100)
     slide(page, "frame", 4)
-    order = dropped_at(shown.look)[2]
+    order = dropped_at(shown.view)[2]
     colors = {1: (0x44, 0x77, 0xAA), 2: (0xCC, 0xBB, 0x44), 3: (0xEE, 0x66, 0x77)}
     slide(page, "stage", 0)
     bare = drawn(page)
@@ -177,9 +177,9 @@ def test_keys_move_the_sliders_and_the_picture_says_what_it_shows(page, shown):
     page.driver.find_element("id", "frame").send_keys("\ue014\ue014")  # arrow right, twice
     assert page.run("return document.getElementById('frame').value") == "2"
     said = page.run("return document.getElementById('frame').getAttribute('aria-valuetext')")
-    assert said.startswith(f"3 of {len(shown.look.frames)}, ")
+    assert said.startswith(f"3 of {len(shown.view.frames)}, ")
     assert not np.array_equal(before, drawn(page))
-    kept = shown.look.stages[2].kept[1]
+    kept = shown.view.stages[2].kept[1]
     label = page.run("return document.getElementById('view').getAttribute('aria-label')")
     assert f"stage 3 kept {kept.sum()} of {kept.size} tokens" in label
 

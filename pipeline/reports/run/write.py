@@ -50,7 +50,7 @@ def _shown(run: RunDirectory, count: int) -> list[Markup]:
     if not count:
         return []
     try:
-        return [exhibit.html for exhibit in tokens.gallery(run, count)]
+        return [item.html for item in tokens.make_gallery(run, count)]
     except Exception as error:
         # Pictures need the videos, which may be gone or broken in any way; figures do without.
         said = Markup("<p>The gallery could not be made: {}</p>")

@@ -1,5 +1,5 @@
-"""What the model looked at: frames with the tokens that each stage dropped masked."""
+"""Kept tokens on the frames of videos: a gallery for the run report, a page for one view."""
 
-from pipeline.reports.tokens.exhibits import Exhibit, gallery
+from pipeline.reports.tokens.gallery import GalleryItem, make_gallery
 
-__all__ = ["Exhibit", "gallery"]
+__all__ = ["GalleryItem", "make_gallery"]

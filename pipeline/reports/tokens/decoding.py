@@ -1,10 +1,10 @@
-"""The frames of a labeled view, as the model was given them: the run's protocol and decoder."""
+"""Decodes the frames of a labeled view again, as the model received them."""
 
 from __future__ import annotations
 
 from pipeline.errors import UsageError
-from pipeline.reports.tokens.looks import Look, stage_maps
-from pipeline.reports.tokens.lookup import Found, RunFacts
+from pipeline.reports.tokens.lookup import RunFacts, ViewRows
+from pipeline.reports.tokens.view import ViewTokens, stage_maps
 from workers.decoding import DecodedUnit, SandboxedDecoder
 from workers.failures import ErrorType, UnitFailure
 
@@ -23,11 +23,11 @@ class ViewDecoder:
         """Ends the decoder's child."""
         self._decoder.close()
 
-    def decode(self, found: Found) -> DecodedUnit:
+    def decode(self, found: ViewRows) -> DecodedUnit:
         """The frames of a view's unit.
 
         Raises:
-            UsageError: they cannot be had, or are not those that were labeled; in one line.
+            UsageError: they cannot be read, or the video changed since it was labeled; in one line.
         """
         decoded = self._decoder.decode(found.to_decode)
         video = found.video["video_id"]
@@ -47,41 +47,41 @@ class ViewDecoder:
         return decoded
 
 
-def look(found: Found, decoded: DecodedUnit) -> Look:
+def view_tokens(found: ViewRows, decoded: DecodedUnit) -> ViewTokens:
     """The view within the frames of its unit.
 
     Raises:
         UsageError: the run's kept maps are not those of its model.
     """
-    facts, view = found.facts, found.view
+    facts, row = found.facts, found.view
     size = facts.protocol.size
-    top, left = facts.protocol.crop_origins(*decoded.frames.shape[1:3])[view["crop"]]
-    rows = decoded.clip_frames[clip_place(found, decoded)]
-    frames = decoded.frames[rows, top : top + size, left : left + size].copy()
+    top, left = facts.protocol.crop_origins(*decoded.frames.shape[1:3])[row["crop"]]
+    indices = decoded.clip_frames[clip_place(found, decoded)]
+    frames = decoded.frames[indices, top : top + size, left : left + size].copy()
     try:
         stages = stage_maps(
             facts.architecture, facts.pruning, frames=len(frames), size=size, kept=found.kept
         )
     except ValueError as error:
         raise UsageError(f"{facts.run.root.uri}: {error}") from error
-    return Look(
+    return ViewTokens(
         video_id=found.video["video_id"],
-        clip=view["clip"],
-        crop=view["crop"],
-        start_s=view["start_s"],
-        end_s=view["end_s"],
+        clip=row["clip"],
+        crop=row["crop"],
+        start_s=row["start_s"],
+        end_s=row["end_s"],
         frames=frames,
         stages=stages,
     )
 
 
-def clip_place(found: Found, decoded: DecodedUnit) -> int:
+def clip_place(found: ViewRows, decoded: DecodedUnit) -> int:
     """Which row of the unit's `clip_frames` the view is of."""
     return int(found.view["clip"] - decoded.first_clip)
 
 
-def _signs(found: Found, decoded: DecodedUnit) -> dict[str, int]:
-    """What must be as it was when the unit was labeled; objects answer for themselves by ETag."""
+def _signs(found: ViewRows, decoded: DecodedUnit) -> dict[str, int]:
+    """Properties of a file that show a change since labeling; objects have ETags for this."""
     if found.unit["etag"] is not None:
         return {}
     signs = {"frame_count": decoded.frame_count}
@@ -90,5 +90,5 @@ def _signs(found: Found, decoded: DecodedUnit) -> dict[str, int]:
     return signs
 
 
-def _changed(video: str, found: Found, how: str) -> str:
-    return f"{video} ({found.unit['uri']}) is not the video any more that was labeled: {how}"
+def _changed(video: str, found: ViewRows, how: str) -> str:
+    return f"{video} ({found.unit['uri']}) changed since it was labeled: {how}"

@@ -1,4 +1,4 @@
-"""A video's view in the tables of a run: what is needed to show it, and to say what it was."""
+"""Finds a view in the tables of a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NAMED = 12
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What run.json says of a finished run, as far as its views depend on it.
+    """The settings of a finished run that its views depend on.
 
     Attributes:
         run: the run.
@@ -55,7 +55,7 @@ class RunFacts:
         fingerprint: the identity of its weights.
         decoder: which decoder read the videos.
         grids: (n_t, rows, columns) of each pruning stage.
-        is_adaptive: whether videos were looked at only until their label was settled.
+        is_adaptive: whether the run used early exit.
     """
 
     run: RunDirectory
@@ -99,7 +99,7 @@ class RunFacts:
 
 
 @dataclass(frozen=True)
-class Found:
+class ViewRows:
     """The rows of one view.
 
     Attributes:
@@ -136,7 +136,7 @@ class Found:
 
 def find(
     facts: RunFacts, video_id: str, *, clip: int | None = None, crop: int | None = None
-) -> Found:
+) -> ViewRows:
     """The rows of one view of a video.
 
     Args:
@@ -154,19 +154,19 @@ def find(
         raise UsageError(why_absent(run, video_id))
     places = list(_rows(run.clips, video_id, _PLACE))
     if facts.is_adaptive:
-        _check_looked_at(facts.protocol, clip, crop, places)
+        _check_evaluated(facts.protocol, clip, crop, places)
     clip = _chosen("clip", clip, {place["clip"] for place in places}, 0, video_id)
     here = {place["crop"] for place in places if place["clip"] == clip}
     crop = _chosen("crop", crop, here, middle_crop(facts.protocol), video_id)
     view = _only(run.clips, video_id, _VIEW, clip=clip, crop=crop)
     unit = _only(run.units, video_id, _UNIT, unit_id=view["unit_id"])
-    return Found(facts, video, unit, view)
+    return ViewRows(facts, video, unit, view)
 
 
-def _check_looked_at(
+def _check_evaluated(
     protocol: Protocol, clip: int | None, crop: int | None, places: list[dict[str, Any]]
 ) -> None:
-    """Refuses a view of the protocol that the policy of the run spared."""
+    """Refuses a view of the protocol that early exit did not evaluate."""
     if not (clip or 0) < protocol.clips or not (crop or 0) < protocol.crops:
         return
     asked = {
@@ -174,11 +174,11 @@ def _check_looked_at(
     }
     if any(all(place[name] == number for name, number in asked.items()) for place in places):
         return
-    looked = ", ".join(f"{place['clip']}/{place['crop']}" for place in places)
+    evaluated = ", ".join(f"{place['clip']}/{place['crop']}" for place in places)
     named = ", ".join(f"{name} {number}" for name, number in asked.items())
     raise UsageError(
-        f"{places[0]['video_id']} was not looked at in {named}: its label was settled before that; "
-        f"clip/crop looked at: {looked}"
+        f"{places[0]['video_id']} was not evaluated in {named}: early exit stopped before it; "
+        f"clip/crop evaluated: {evaluated}"
     )
 
 

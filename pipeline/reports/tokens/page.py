@@ -1,4 +1,4 @@
-"""One page of one view: frames and stages by sliders, the order in which tokens went, labels."""
+"""Page of one view: its frames and stages, the order of dropping, and the labels."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.reports.html.render import render
-from pipeline.reports.tokens.answers import Answer, Unpruned
-from pipeline.reports.tokens.looks import Look, dropped_at
-from pipeline.reports.tokens.lookup import Found
-from pipeline.reports.tokens.pictures import jpeg
+from pipeline.reports.tokens.images import jpeg
+from pipeline.reports.tokens.lookup import ViewRows
+from pipeline.reports.tokens.predictions import UnprunedPrediction, ViewPrediction
+from pipeline.reports.tokens.view import ViewTokens, dropped_at
 
 _JPEG_QUALITY = 90
 
@@ -19,48 +19,55 @@ _JPEG_QUALITY = 90
 _COLORS = ("#4477aa", "#ccbb44", "#ee6677", "#aa3377", "#66ccee", "#228833")
 
 
-def token_page(found: Found, look: Look, answer: Answer, unpruned: Unpruned | None) -> str:
-    """The page, with the frames and maps inside.
+def token_page(
+    found: ViewRows,
+    view: ViewTokens,
+    prediction: ViewPrediction,
+    unpruned: UnprunedPrediction | None,
+) -> str:
+    """The page of a view, with its frames and kept-token maps embedded.
 
     Args:
-        found: the rows that it is about.
-        look: the view.
-        answer: what the run says.
-        unpruned: what the model without pruning says; None where the run itself is that.
+        found: the view's rows in the tables.
+        view: the view.
+        prediction: the run's prediction.
+        unpruned: the unpruned model's prediction; None where the run itself is unpruned.
     """
-    answers: list[tuple[str, Answer | None]] = [("With pruning" if unpruned else "Label", answer)]
+    predictions: list[tuple[str, ViewPrediction | None]] = [
+        ("With pruning" if unpruned else "Label", prediction)
+    ]
     if unpruned:
-        answers.append(("Without pruning", unpruned.answer))
+        predictions.append(("Without pruning", unpruned.prediction))
     return render(
-        "reports/tokens/show.html.j2",
+        "reports/tokens/view_page.html.j2",
         found=found,
-        look=look,
-        answers=[_said(title, said, views=found.video["clips"]) for title, said in answers],
+        view=view,
+        predictions=[_said(title, said, views=found.video["clips"]) for title, said in predictions],
         unpruned=unpruned,
-        agree=_agree(answer, unpruned),
-        stages=_stages(look),
-        data=_data(look),
-        merges=len({stage.kept.shape for stage in look.stages}) > 1,
+        agree=_agree(prediction, unpruned),
+        stages=_stages(view),
+        data=_data(view),
+        merges=len({stage.kept.shape for stage in view.stages}) > 1,
     )
 
 
-def _agree(answer: Answer, unpruned: Unpruned | None) -> bool | None:
+def _agree(prediction: ViewPrediction, unpruned: UnprunedPrediction | None) -> bool | None:
     """Whether both labels are the same, None where one is missing."""
-    if unpruned is None or unpruned.answer is None:
+    if unpruned is None or unpruned.prediction is None:
         return None
-    return answer.label == unpruned.answer.label
+    return prediction.label == unpruned.prediction.label
 
 
-def _said(title: str, answer: Answer | None, *, views: int) -> dict[str, Any]:
-    """An answer with what each part is of; the one view of a video says what the video says."""
-    video, view = (None, None) if answer is None else (answer.video, answer.view)
+def _said(title: str, prediction: ViewPrediction | None, *, views: int) -> dict[str, Any]:
+    """The parts of a prediction; of a video with one view only that of the video."""
+    video, view = (None, None) if prediction is None else (prediction.video, prediction.view)
     if views == 1 and video:
         view = None
     parts = (("the whole video", video), ("this view", view))
     return {"title": title, "tops": [(of, top) for of, top in parts if top]}
 
 
-def _stages(look: Look) -> list[dict[str, Any]]:
+def _stages(view: ViewTokens) -> list[dict[str, Any]]:
     return [
         {
             "number": number,
@@ -70,20 +77,20 @@ def _stages(look: Look) -> list[dict[str, Any]]:
             "kept": int(stage.kept.sum()),
             "share": f"{100 * stage.kept.mean():.0f} %",
         }
-        for number, stage in enumerate(look.stages, start=1)
+        for number, stage in enumerate(view.stages, start=1)
     ]
 
 
-def _data(look: Look) -> dict[str, Any]:
+def _data(view: ViewTokens) -> dict[str, Any]:
     """What the script draws: frames as JPEG, kept maps as bits in the order of `clips/`."""
-    seconds = np.linspace(look.start_s, look.end_s, len(look.frames))
-    order = dropped_at(look) if look.stages else np.zeros((0, 0, 0), dtype=np.int8)
+    seconds = np.linspace(view.start_s, view.end_s, len(view.frames))
+    order = dropped_at(view) if view.stages else np.zeros((0, 0, 0), dtype=np.int8)
     return {
-        "size": look.frames.shape[1],
-        "slots": look.slots,
+        "size": view.frames.shape[1],
+        "slots": view.slots,
         "seconds": [round(float(second), 3) for second in seconds],
         "frames": [
-            "data:image/jpeg;base64," + _text(jpeg(frame, _JPEG_QUALITY)) for frame in look.frames
+            "data:image/jpeg;base64," + _text(jpeg(frame, _JPEG_QUALITY)) for frame in view.frames
         ],
         "stages": [
             {
@@ -93,7 +100,7 @@ def _data(look: Look) -> dict[str, Any]:
                 "color": _COLORS[number % len(_COLORS)],
                 "kept": _text(np.packbits(stage.kept).tobytes()),
             }
-            for number, stage in enumerate(look.stages)
+            for number, stage in enumerate(view.stages)
         ],
         "order": _text(order.tobytes()),
     }

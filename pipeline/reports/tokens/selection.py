@@ -1,4 +1,4 @@
-"""Which videos of a run are worth looking at: a few, the same ones each time."""
+"""Selects a few videos of a run for the gallery, the same ones each time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.run.run_directory import RunDirectory
 
-# What is looked at first, and the kinds that are told apart.
+# Kinds of videos, the ones to show first in front.
 DISAGREES, WRONG, OTHER = KINDS = ("disagrees", "wrong", "other")
 
 _COLUMNS = ["video_id", "status", "label", "ground_truth", "ground_truth_id", "unpruned_label"]

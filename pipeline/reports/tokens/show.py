@@ -1,4 +1,4 @@
-"""Shows what the model looked at in one view: a sheet, a file that moves, and a page."""
+"""Writes the kept tokens of one view: a sheet, an animation and a page."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import UsageError
-from pipeline.reports.tokens.answers import (
-    Answer,
-    Unpruned,
+from pipeline.reports.tokens.decoding import ViewDecoder, view_tokens
+from pipeline.reports.tokens.images import write_animation, write_sheet
+from pipeline.reports.tokens.lookup import RunFacts, ViewRows, find
+from pipeline.reports.tokens.page import token_page
+from pipeline.reports.tokens.predictions import (
+    UnprunedPrediction,
+    ViewPrediction,
     from_model,
     from_run,
     from_shadow,
-    pruned_answer,
+    pruned_prediction,
     unpruned_run,
 )
-from pipeline.reports.tokens.decoding import ViewDecoder, look
-from pipeline.reports.tokens.looks import Look
-from pipeline.reports.tokens.lookup import Found, RunFacts, find
-from pipeline.reports.tokens.page import token_page
-from pipeline.reports.tokens.pictures import write_animation, write_sheet
+from pipeline.reports.tokens.view import ViewTokens
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from workers.decoding import DecodedUnit
@@ -56,30 +56,30 @@ class ShowOptions:
 
 @dataclass(frozen=True)
 class Shown:
-    """What was made.
+    """A view and its files.
 
     Attributes:
-        look: the view.
-        answer: what the run says of it.
-        unpruned: what the model without pruning says; None where the run itself is that.
+        view: the view.
+        prediction: the run's.
+        unpruned: the unpruned model's prediction; None where the run itself is unpruned.
         sheet: PNG, stages by time slots.
         animation: WebP, the frames with each stage beside them.
         page: HTML.
     """
 
-    look: Look
-    answer: Answer
-    unpruned: Unpruned | None
+    view: ViewTokens
+    prediction: ViewPrediction
+    unpruned: UnprunedPrediction | None
     sheet: Path
     animation: Path
     page: Path
 
 
 def show(options: ShowOptions) -> Shown:
-    """Finds the view in the tables, decodes its frames anew and writes the three files.
+    """Finds the view in the tables, decodes its frames again and writes the three files.
 
     Raises:
-        UsageError: there is no such run or view, the video cannot be had any more as it was
+        UsageError: there is no such run or view, the video cannot be read or changed since it was
             labeled, or the files cannot be written.
     """
     facts = RunFacts.of(RunDirectory(Location.of(options.output)))
@@ -87,14 +87,14 @@ def show(options: ShowOptions) -> Shown:
     other = None if options.unpruned_run is None else unpruned_run(facts, options.unpruned_run)
     with closing(ViewDecoder(facts)) as decoder:
         decoded = decoder.decode(found)
-    shown = look(found, decoded)
-    answer = pruned_answer(found)
+    shown = view_tokens(found, decoded)
+    prediction = pruned_prediction(found)
     unpruned = _unpruned(found, decoded, other, options) if facts.pruning.r else None
     name = _UNSAFE.sub("-", options.video_id)[-_LONGEST_NAME:].strip("-.") or "video"
     stem = f"{name}-clip-{shown.clip}-crop-{shown.crop}"
     made = Shown(
-        look=shown,
-        answer=answer,
+        view=shown,
+        prediction=prediction,
         unpruned=unpruned,
         sheet=options.folder / f"{stem}.png",
         animation=options.folder / f"{stem}.webp",
@@ -104,15 +104,15 @@ def show(options: ShowOptions) -> Shown:
         options.folder.mkdir(parents=True, exist_ok=True)
         write_sheet(shown, made.sheet)
         write_animation(shown, made.animation)
-        made.page.write_text(token_page(found, shown, answer, unpruned), encoding="utf-8")
+        made.page.write_text(token_page(found, shown, prediction, unpruned), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write to {options.folder}: {error}") from error
     return made
 
 
 def summary(shown: Shown) -> str:
-    """What was made and found, for people."""
-    view = shown.look
+    """The view, its kept tokens, labels and files, as text."""
+    view = shown.view
     lines = [f"{view.video_id}, clip {view.clip}, crop {view.crop}"]
     for number, stage in enumerate(view.stages, start=1):
         lines.append(
@@ -120,20 +120,20 @@ def summary(shown: Shown) -> str:
             f"({stage.kept.mean():.1%}), {stage.name}"
         )
     if not view.stages:
-        lines.append("This run was not pruned: nothing was dropped.")
-    lines.append(f"label:     {shown.answer.label}")
+        lines.append("This run was not pruned: no token was dropped.")
+    lines.append(f"label:     {shown.prediction.label}")
     if shown.unpruned is not None:
-        answer = shown.unpruned.answer
-        lines.append(f"unpruned:  {answer.label if answer else 'not known'}")
+        prediction = shown.unpruned.prediction
+        lines.append(f"unpruned:  {prediction.label if prediction else 'not known'}")
         lines.append(f"           {shown.unpruned.source}")
     lines += [str(file) for file in (shown.page, shown.sheet, shown.animation)]
     return "\n".join(lines)
 
 
 def _unpruned(
-    found: Found, decoded: DecodedUnit, other: RunFacts | None, options: ShowOptions
-) -> Unpruned:
-    """From the cheapest source that has it."""
+    found: ViewRows, decoded: DecodedUnit, other: RunFacts | None, options: ShowOptions
+) -> UnprunedPrediction:
+    """The unpruned prediction from the cheapest source that has it."""
     shadow = from_shadow(found)
     if shadow is not None:
         return shadow
@@ -141,6 +141,6 @@ def _unpruned(
         return from_run(found, other)
     if options.use_model:
         return from_model(found, decoded)
-    return Unpruned(
-        None, "The video is not in the run's shadow sample, and the model was not to be run."
+    return UnprunedPrediction(
+        None, "The video is not in the run's shadow sample, and --no-model was given."
     )

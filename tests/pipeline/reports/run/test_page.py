@@ -134,7 +134,7 @@ def test_a_gallery_that_fails_costs_its_pictures_and_not_the_report(tmp_path, mo
     def broken(run, count):
         raise RuntimeError(f"{SCRIPT} of {count}")
 
-    monkeypatch.setattr(tokens, "gallery", broken)
+    monkeypatch.setattr(tokens, "make_gallery", broken)
     write_run_report(made_run(tmp_path, [ok("a")]), gallery=4)
     markup = (tmp_path / "report.html").read_text()
     assert "The gallery could not be made: <script>alert(1)</script> of 4" in text_of(markup)

@@ -12,10 +12,10 @@ import sta
 from pipeline import read_kept_token_maps
 from pipeline.errors import UsageError
 from pipeline.inputs.video import Video
-from pipeline.reports.tokens import Exhibit, exhibits, gallery
-from pipeline.reports.tokens.looks import Look
-from pipeline.reports.tokens.pictures import jpeg, sheet
+from pipeline.reports.tokens import GalleryItem, gallery, make_gallery
+from pipeline.reports.tokens.images import jpeg, sheet
 from pipeline.reports.tokens.selection import chosen
+from pipeline.reports.tokens.view import ViewTokens
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.pipeline.run.test_kept_token_maps import write_run
@@ -97,26 +97,26 @@ def _tell_apart(rows):
 
 
 def test_an_exhibit_is_a_figure_of_modest_size_with_labels_and_no_links(noisy):
-    shown, _ = gallery(noisy, 2)
-    assert isinstance(shown, Exhibit)
+    shown, _ = make_gallery(noisy, 2)
+    assert isinstance(shown, GalleryItem)
     assert shown.video_id == "a & b"
     assert len(shown.html) < 150_000
     assert shown.html.strip().startswith("<figure>")
     assert "<a " not in shown.html
     assert "a &amp; b" in shown.html
-    assert ">right</span>" in shown.html
+    assert ">correct</span>" in shown.html
     assert re.search(r"Without pruning: <span class=\"bad\">c</span>", shown.html)
     assert 'alt="4 frames of a &amp; b' in shown.html
 
 
 def test_an_exhibits_picture_has_dropped_tokens_in_white(noisy):
-    (data,) = re.findall(r"data:image/jpeg;base64,([^\"]+)", gallery(noisy, 1)[0].html)
-    picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
-    assert picture.shape == (4 * 116 - 4, 4 * 116 - 4, 3)
+    (data,) = re.findall(r"data:image/jpeg;base64,([^\"]+)", make_gallery(noisy, 1)[0].html)
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert image.shape == (4 * 116 - 4, 4 * 116 - 4, 3)
     (mask, _, _) = _kept(noisy)
     for row_, column in np.ndindex(7, 7):
         top, left = 116 + 16 * row_, 16 * column
-        inside = picture[top + 4 : top + 12, left + 4 : left + 12]
+        inside = image[top + 4 : top + 12, left + 4 : left + 12]
         assert (inside.mean() > 235) == (not mask[0, row_, column])
 
 
@@ -127,15 +127,15 @@ def _kept(run):
 
 def test_even_noise_stays_below_its_size():
     rng = np.random.default_rng(0)
-    frames = rng.integers(0, 256, (16, exhibits.TILE, exhibits.TILE, 3), dtype=np.uint8)
-    look = Look("v", 0, 0, 0.0, 1.0, frames, ())
-    rows = sheet(look, slots=[0, 1, 2, 3])
-    data = jpeg(np.concatenate([rows] * 4), exhibits.QUALITY)
+    frames = rng.integers(0, 256, (16, gallery.TILE, gallery.TILE, 3), dtype=np.uint8)
+    view = ViewTokens("v", 0, 0, 0.0, 1.0, frames, ())
+    rows = sheet(view, slots=[0, 1, 2, 3])
+    data = jpeg(np.concatenate([rows] * 4), gallery.QUALITY)
     assert len(base64.b64encode(data)) < 150_000
 
 
 def test_a_video_that_is_gone_costs_its_picture_alone(noisy):
-    _, gone = gallery(noisy, 2)
+    _, gone = make_gallery(noisy, 2)
     assert gone.video_id == "gone"
     assert "Cannot be shown: gone" in gone.html
     assert "not_found" in gone.html
@@ -146,19 +146,19 @@ def test_an_unpruned_run_has_a_gallery_of_frames(tmp_path):
     video = write_video(tmp_path / "a.mp4", frames=90)
     recipe = dataclasses.replace(VIT, pruning=sta.Pruning())
     run = make_run(tmp_path / "run", [Video("a", str(video))], recipe)
-    (exhibit,) = gallery(run, 3)
-    assert "<img" in exhibit.html
-    assert "stage" not in exhibit.html.split("<figcaption>")[1]
+    (item,) = make_gallery(run, 3)
+    assert "<img" in item.html
+    assert "stage" not in item.html.split("<figcaption>")[1]
 
 
 def test_a_decoder_that_does_not_start_costs_the_pictures_alone(noisy, monkeypatch):
     def broken(facts):
         raise RuntimeError("no process\nto be had")
 
-    monkeypatch.setattr(exhibits, "ViewDecoder", broken)
-    assert ["no process to be had" in exhibit.html for exhibit in gallery(noisy, 2)] == [True] * 2
+    monkeypatch.setattr(gallery, "ViewDecoder", broken)
+    assert ["no process to be had" in item.html for item in make_gallery(noisy, 2)] == [True] * 2
 
 
 def test_where_there_is_no_run_there_is_no_gallery(tmp_path):
     with pytest.raises(UsageError, match="holds no run"):
-        gallery(RunDirectory(Location.of(str(tmp_path))), 3)
+        make_gallery(RunDirectory(Location.of(str(tmp_path))), 3)

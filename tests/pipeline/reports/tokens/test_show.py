@@ -10,15 +10,15 @@ import pytest
 import sta
 from pipeline.errors import UsageError
 from pipeline.inputs.video import Video
-from pipeline.reports.tokens.answers import (
+from pipeline.reports.tokens.decoding import ViewDecoder, view_tokens
+from pipeline.reports.tokens.lookup import RunFacts, find, middle_crop
+from pipeline.reports.tokens.predictions import (
     from_model,
     from_run,
     from_shadow,
-    pruned_answer,
+    pruned_prediction,
     unpruned_run,
 )
-from pipeline.reports.tokens.decoding import ViewDecoder, look
-from pipeline.reports.tokens.lookup import RunFacts, find, middle_crop
 from pipeline.reports.tokens.show import ShowOptions, show, summary
 from tests.pipeline.token_runs import LABELS, SWIN, VIT, dice, make_run, normalized_clip
 from tests.videos import resize, sequential_frames, write_video
@@ -72,7 +72,7 @@ def seen(run, video="a", **place):
     found = find(facts, video, **place)
     with closing(ViewDecoder(facts)) as decoder:
         decoded = decoder.decode(found)
-    return found, decoded, look(found, decoded)
+    return found, decoded, view_tokens(found, decoded)
 
 
 @pytest.mark.parametrize("clip", [0, 1])
@@ -150,7 +150,7 @@ def test_what_is_not_there_is_said_with_what_is(vit, video, place, said, tmp_pat
         (lambda path: write_video(path, frames=149), "frame count is 149 and was 150"),
         (
             lambda path: write_video(path, frames=150, options={"crf": "40"}),
-            "is not the video any more that was labeled: its bytes read",
+            "changed since it was labeled: its bytes read",
         ),
     ],
 )
@@ -170,7 +170,7 @@ def test_an_object_is_shown_while_it_is_the_one_that_was_labeled(s3, source, tmp
     run = make_run(tmp_path, [Video("a", "s3://shown-tokens/a.mp4")], VIT)
     assert seen(run)[2].frames.shape == (16, 112, 112, 3)
     s3.put_object(Bucket="shown-tokens", Key="a.mp4", Body=source.read_bytes() + b"!")
-    with pytest.raises(UsageError, match="not the video any more that was labeled"):
+    with pytest.raises(UsageError, match="changed since it was labeled"):
         seen(run)
 
 
@@ -181,8 +181,8 @@ def test_the_label_without_pruning_is_the_same_from_the_model_and_from_another_r
     assert "run now" in modeled.source
     assert unpruned.root.uri in read.source
     for one, two in zip(
-        (modeled.answer.view, modeled.answer.video),
-        (read.answer.view, read.answer.video),
+        (modeled.prediction.view, modeled.prediction.video),
+        (read.prediction.view, read.prediction.video),
         strict=True,
     ):
         assert [name for name, _ in one] == [name for name, _ in two]
@@ -191,16 +191,19 @@ def test_the_label_without_pruning_is_the_same_from_the_model_and_from_another_r
 
 def test_pruning_is_what_the_two_labels_differ_by(vit):
     found, decoded, _ = seen(vit)
-    scores = [dict(from_model(found, decoded).answer.video), dict(pruned_answer(found).video)]
+    scores = [
+        dict(from_model(found, decoded).prediction.video),
+        dict(pruned_prediction(found).video),
+    ]
     assert scores[0] != pytest.approx(scores[1], abs=1e-3)
 
 
 def test_a_clip_of_a_timeline_is_answered_for_by_itself(timeline):
     found, decoded, _ = seen(timeline, clip=3)
-    answers = [pruned_answer(found), from_model(found, decoded).answer]
-    assert [answer.video for answer in answers] == [None, None]
-    assert [len(answer.view) for answer in answers] == [5, 5]
-    assert answers[0].label == found.view["label"]
+    predictions = [pruned_prediction(found), from_model(found, decoded).prediction]
+    assert [prediction.video for prediction in predictions] == [None, None]
+    assert [len(prediction.view) for prediction in predictions] == [5, 5]
+    assert predictions[0].label == found.view["label"]
 
 
 def test_what_the_shadow_sample_says_comes_first(source, tmp_path):
@@ -211,12 +214,12 @@ def test_what_the_shadow_sample_says_comes_first(source, tmp_path):
             view["unpruned_label_id"] = 4
 
     run = make_run(tmp_path, [Video("a", str(source))], dataclasses.replace(VIT, change=shadowed))
-    answer = from_shadow(find(RunFacts.of(run), "a")).answer
-    assert answer.video == (("d", 0.75), ("a", 0.25))
-    assert answer.view == (("e", None),)
+    prediction = from_shadow(find(RunFacts.of(run), "a")).prediction
+    assert prediction.video == (("d", 0.75), ("a", 0.25))
+    assert prediction.view == (("e", None),)
     shown = show(ShowOptions(run.root.uri, "a", folder=tmp_path / "out"))
     assert "shadow sample" in shown.unpruned.source
-    assert shown.unpruned.answer.label == "d"
+    assert shown.unpruned.prediction.label == "d"
 
 
 def test_outside_of_the_shadow_sample_it_says_nothing(vit):
@@ -225,7 +228,7 @@ def test_outside_of_the_shadow_sample_it_says_nothing(vit):
 
 def test_a_model_that_cannot_be_had_is_said_on_the_page(swin, tmp_path):
     shown = show(ShowOptions(swin.root.uri, "a", folder=tmp_path))
-    assert shown.unpruned.answer is None
+    assert shown.unpruned.prediction is None
     assert "no such checkpoint could not be loaded" in shown.unpruned.source
     assert "could not be loaded" in shown.page.read_text()
 
@@ -237,19 +240,19 @@ def test_other_weights_than_those_of_the_run_are_not_run(vit, tmp_path, source):
     found, decoded, _ = seen(vit)
     facts = dataclasses.replace(found.facts, checkpoint=str(other))
     said = from_model(dataclasses.replace(found, facts=facts), decoded)
-    assert said.answer is None
+    assert said.prediction is None
     assert "was sha256:" in said.source
 
 
 def test_no_model_is_run_where_none_is_wanted(vit, tmp_path):
     shown = show(ShowOptions(vit.root.uri, "a", use_model=False, folder=tmp_path))
-    assert shown.unpruned.answer is None
-    assert "not to be run" in shown.unpruned.source
+    assert shown.unpruned.prediction is None
+    assert "--no-model was given" in shown.unpruned.source
 
 
 def test_a_run_that_is_no_yardstick_is_refused(vit, swin, unpruned, timeline, tmp_path, source):
     facts = RunFacts.of(vit)
-    with pytest.raises(UsageError, match=r"was pruned itself \(r = 256\)"):
+    with pytest.raises(UsageError, match=r"is pruned \(r = 256\)"):
         unpruned_run(facts, swin.root.uri)
     with pytest.raises(UsageError, match="protocol.crops: 3 there, 1 here"):
         unpruned_run(RunFacts.of(timeline), unpruned.root.uri)
@@ -261,9 +264,9 @@ def test_a_run_that_is_no_yardstick_is_refused(vit, swin, unpruned, timeline, tm
 
 def test_of_an_unpruned_run_the_frames_are_shown(unpruned, tmp_path):
     shown = show(ShowOptions(unpruned.root.uri, "a", folder=tmp_path))
-    assert (shown.look.stages, shown.unpruned) == ((), None)
-    assert "This run was not pruned: nothing was dropped" in shown.page.read_text()
-    assert "nothing was dropped" in summary(shown)
+    assert (shown.view.stages, shown.unpruned) == ((), None)
+    assert "This run was not pruned: no token was dropped" in shown.page.read_text()
+    assert "no token was dropped" in summary(shown)
     assert all(file.stat().st_size for file in (shown.sheet, shown.animation))
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import sta
-from pipeline.reports.tokens.looks import Look, dropped_at, masked, stage_maps
-from pipeline.reports.tokens.pictures import panels, sheet, write_animation, write_sheet
+from pipeline.reports.tokens.images import panels, sheet, write_animation, write_sheet
+from pipeline.reports.tokens.view import ViewTokens, dropped_at, masked, stage_maps
 
 # Architecture, frames, size, r, and the side of a token in pixels at each stage.
 MODELS = {
@@ -17,8 +17,8 @@ MODELS = {
 }
 
 
-def make_look(name):
-    """A look of noise without white, kept maps by dice."""
+def make_view(name):
+    """A view of noise without white, kept maps by dice."""
     architecture, frames, size, r, _ = MODELS[name]
     rng = np.random.default_rng(len(name))
     pruning = sta.Pruning(r=r)
@@ -29,7 +29,7 @@ def make_look(name):
         kept.append(rng.random((n_t, side, side)) < 0.5)
     pixels = rng.integers(0, 255, (frames, size, size, 3), dtype=np.uint8)
     stages = stage_maps(architecture, pruning, frames=frames, size=size, kept=kept)
-    return Look("v", 0, 1, 1.0, 2.0, pixels, stages)
+    return ViewTokens("v", 0, 1, 1.0, 2.0, pixels, stages)
 
 
 @pytest.fixture(params=list(MODELS))
@@ -38,87 +38,87 @@ def name(request):
 
 
 @pytest.fixture
-def look(name):
-    return make_look(name)
+def view(name):
+    return make_view(name)
 
 
-def test_a_kept_square_shows_the_frame_and_a_dropped_one_is_white(look, name):
+def test_a_kept_square_shows_the_frame_and_a_dropped_one_is_white(view, name):
     for stage, cell in enumerate(MODELS[name][-1]):
-        kept = look.stages[stage].kept
-        for frame in (0, 1, len(look.frames) - 1):
-            picture = masked(look, stage, frame)
+        kept = view.stages[stage].kept
+        for frame in (0, 1, len(view.frames) - 1):
+            image = masked(view, stage, frame)
             for row in range(kept.shape[1]):
                 for column in range(kept.shape[2]):
                     square = np.s_[
                         row * cell : (row + 1) * cell, column * cell : (column + 1) * cell
                     ]
-                    expected = look.frames[frame][square]
+                    expected = view.frames[frame][square]
                     assert expected.size
                     if not kept[frame // 2, row, column]:
                         expected = np.full_like(expected, 255)
-                    assert np.array_equal(picture[square], expected)
+                    assert np.array_equal(image[square], expected)
 
 
-def test_the_squares_cover_the_frame(look, name):
-    for stage, cell in zip(look.stages, MODELS[name][-1], strict=True):
+def test_the_squares_cover_the_frame(view, name):
+    for stage, cell in zip(view.stages, MODELS[name][-1], strict=True):
         assert stage.cell == cell
-        side = look.frames.shape[1]
+        side = view.frames.shape[1]
         assert (stage.kept.shape[1] - 1) * cell < side <= stage.kept.shape[1] * cell
 
 
-def test_the_order_names_the_first_stage_that_dropped_a_place(look):
-    order = dropped_at(look)
-    assert order.shape == look.stages[0].kept.shape
+def test_the_order_names_the_first_stage_that_dropped_a_place(view):
+    order = dropped_at(view)
+    assert order.shape == view.stages[0].kept.shape
     for slot, row, column in np.ndindex(order.shape):
-        ratios = [stage.cell // look.stages[0].cell for stage in look.stages]
+        ratios = [stage.cell // view.stages[0].cell for stage in view.stages]
         dropped = [
             number
-            for number, (stage, ratio) in enumerate(zip(look.stages, ratios, strict=True), 1)
+            for number, (stage, ratio) in enumerate(zip(view.stages, ratios, strict=True), 1)
             if not stage.kept[slot, row // ratio, column // ratio]
         ]
         assert order[slot, row, column] == (dropped[0] if dropped else 0)
 
 
-def test_frames_belong_to_time_slots_in_turn(look):
-    slots = [look.slot(frame) for frame in range(len(look.frames))]
-    assert slots == [frame // 2 for frame in range(len(look.frames))]
-    assert [look.first_frame(slot) for slot in range(look.slots)] == list(
-        range(0, len(look.frames), 2)
+def test_frames_belong_to_time_slots_in_turn(view):
+    slots = [view.slot(frame) for frame in range(len(view.frames))]
+    assert slots == [frame // 2 for frame in range(len(view.frames))]
+    assert [view.first_frame(slot) for slot in range(view.slots)] == list(
+        range(0, len(view.frames), 2)
     )
 
 
-def test_maps_of_another_model_are_refused(look, name):
+def test_maps_of_another_model_are_refused(view, name):
     architecture, frames, size, r, _ = MODELS[name]
-    kept = [stage.kept for stage in look.stages]
+    kept = [stage.kept for stage in view.stages]
     with pytest.raises(ValueError, match="not those of"):
         stage_maps(architecture, sta.Pruning(r=r), frames=frames, size=size, kept=kept[:2])
 
 
 def test_a_sheet_has_stages_as_rows_and_time_slots_as_columns():
-    look = make_look("small vit")
-    picture = sheet(look)
+    view = make_view("small vit")
+    image = sheet(view)
     step = 112 + 4
-    assert picture.shape == (4 * step - 4, 8 * step - 4, 3)
+    assert image.shape == (4 * step - 4, 8 * step - 4, 3)
     for slot in range(8):
         column = np.s_[slot * step : slot * step + 112]
-        assert np.array_equal(picture[0:112, column], look.frames[2 * slot])
+        assert np.array_equal(image[0:112, column], view.frames[2 * slot])
         for stage in range(3):
             top = (stage + 1) * step
-            assert np.array_equal(picture[top : top + 112, column], masked(look, stage, 2 * slot))
+            assert np.array_equal(image[top : top + 112, column], masked(view, stage, 2 * slot))
 
 
 def test_a_smaller_sheet_shows_the_slots_that_were_asked_for():
-    look = make_look("small vit")
-    assert sheet(look, tile=56, slots=[0, 7]).shape == (4 * 60 - 4, 2 * 60 - 4, 3)
-    whole = sheet(look, slots=[0, 7])
-    assert np.array_equal(whole[:112, -112:], look.frames[14])
+    view = make_view("small vit")
+    assert sheet(view, tile=56, slots=[0, 7]).shape == (4 * 60 - 4, 2 * 60 - 4, 3)
+    whole = sheet(view, slots=[0, 7])
+    assert np.array_equal(whole[:112, -112:], view.frames[14])
 
 
 def test_the_written_sheet_holds_the_sheet_unchanged(tmp_path):
-    look = make_look("small vit")
-    write_sheet(look, tmp_path / "sheet.png")
+    view = make_view("small vit")
+    write_sheet(view, tmp_path / "sheet.png")
     written = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet.png")), cv2.COLOR_BGR2RGB)
-    expected = sheet(look)
+    expected = sheet(view)
     height, width = expected.shape[:2]
     below, right = written.shape[0] - 4, written.shape[1] - 4
     assert np.array_equal(written[below - height : below, right - width : right], expected)
@@ -126,14 +126,14 @@ def test_the_written_sheet_holds_the_sheet_unchanged(tmp_path):
 
 @pytest.mark.parametrize("ending", [".webp", ".png"])
 def test_the_animation_has_every_frame_with_its_stages_beside_it(tmp_path, ending):
-    look = make_look("small vit")
-    write_animation(look, tmp_path / f"moves{ending}")
+    view = make_view("small vit")
+    write_animation(view, tmp_path / f"moves{ending}")
     read, animation = cv2.imreadanimation(str(tmp_path / f"moves{ending}"))
     assert read
-    assert len(animation.frames) == len(look.frames)
-    for frame, picture in enumerate(animation.frames):
-        shown = cv2.cvtColor(picture[:, :, :3], cv2.COLOR_BGR2RGB)
-        expected = panels(look, frame)
+    assert len(animation.frames) == len(view.frames)
+    for frame, image in enumerate(animation.frames):
+        shown = cv2.cvtColor(image[:, :, :3], cv2.COLOR_BGR2RGB)
+        expected = panels(view, frame)
         assert shown.shape == expected.shape
         if ending == ".png":
             assert np.array_equal(shown, expected)
@@ -141,8 +141,8 @@ def test_the_animation_has_every_frame_with_its_stages_beside_it(tmp_path, endin
 
 
 def test_what_was_not_pruned_has_frames_alone(tmp_path):
-    pruned = make_look("small vit")
-    look = Look("v", 0, 0, 0.0, 1.0, pruned.frames, ())
-    assert sheet(look).shape == (112, 16 * 116 - 4, 3)
-    write_sheet(look, tmp_path / "sheet.png")
-    assert panels(look, 3).shape == (112, 112, 3)
+    pruned = make_view("small vit")
+    view = ViewTokens("v", 0, 0, 0.0, 1.0, pruned.frames, ())
+    assert sheet(view).shape == (112, 16 * 116 - 4, 3)
+    write_sheet(view, tmp_path / "sheet.png")
+    assert panels(view, 3).shape == (112, 112, 3)

@@ -1,4 +1,4 @@
-"""One view of a video as the model saw it, and where on it tokens were dropped."""
+"""One view of a video: its frames and the tokens that each pruning stage kept."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class StageMap:
 
 
 @dataclass(frozen=True)
-class Look:
-    """One view.
+class ViewTokens:
+    """Frames and kept tokens of one view.
 
     Attributes:
         video_id: whose it is.
@@ -41,7 +41,7 @@ class Look:
         crop: number of its crop.
         start_s: time of its first frame in the video, seconds.
         end_s: time of its last frame, seconds.
-        frames: uint8 (T, S, S, 3) RGB, resized and cropped as the model was given them.
+        frames: uint8 (T, S, S, 3) RGB, resized and cropped as the model received them.
         stages: the pruning stages in order, none for a model without pruning.
     """
 
@@ -90,29 +90,29 @@ def stage_maps(
     return tuple(StageMap(*parts) for parts in zip(names, cells, kept, strict=True))
 
 
-def kept_pixels(look: Look, stage: int, frame: int) -> Mask:
+def kept_pixels(view: ViewTokens, stage: int, frame: int) -> Mask:
     """bool (S, S): the pixels of a frame that lie in kept tokens of a stage, counted from 0."""
-    shown = look.stages[stage]
-    return _spread(shown.kept[look.slot(frame)], shown.cell, look.frames.shape[1])
+    shown = view.stages[stage]
+    return _spread(shown.kept[view.slot(frame)], shown.cell, view.frames.shape[1])
 
 
-def masked(look: Look, stage: int, frame: int) -> Pixels:
+def masked(view: ViewTokens, stage: int, frame: int) -> Pixels:
     """uint8 (S, S, 3): a frame whose dropped tokens at a stage are white."""
-    out: Pixels = look.frames[frame].copy()
-    out[~kept_pixels(look, stage, frame)] = DROPPED
+    out: Pixels = view.frames[frame].copy()
+    out[~kept_pixels(view, stage, frame)] = DROPPED
     return out
 
 
-def dropped_at(look: Look) -> npt.NDArray[np.int8]:
-    """int8 (n_t, rows, columns) on the first stage's grid: the first stage that dropped a place.
+def dropped_at(view: ViewTokens) -> npt.NDArray[np.int8]:
+    """int8 (n_t, rows, columns) on the first stage's grid: the first stage that dropped each token.
 
-    Stages count from 1; 0 is a place that none dropped. Where tokens merge from stage to stage, a
-    place is dropped with the token that it has become part of.
+    Stages count from 1; 0 is a token that no stage dropped. Where patches merge from stage to
+    stage, a token is dropped with the larger token that it became part of.
     """
-    finest = look.stages[0]
+    finest = view.stages[0]
     side = finest.kept.shape[1]
     first: npt.NDArray[np.int8] = np.zeros(finest.kept.shape, dtype=np.int8)
-    for number, stage in enumerate(look.stages, start=1):
+    for number, stage in enumerate(view.stages, start=1):
         times = stage.cell // finest.cell
         kept = np.stack([_spread(kept, times, side) for kept in stage.kept])
         first[(first == 0) & ~kept] = number
