@@ -1,5 +1,5 @@
-"""The README: its snippets run as they stand there, its commands are taken by the jobs, and what it
-counts is what the code has.
+"""The README and the pages of the rooms: snippets run, jobs accept the commands, files, flags,
+classes and counts that they name are those of the code.
 """
 
 import importlib.util
@@ -39,12 +39,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = [re.match(r"[\w-]+", each)[0] for each in PROJECT["optional-dependencies"]["benchmark"]]
 # Models that the evaluation holds at once.
 HELD = sum(len(variant.sweep()) for variant in all_variants("vit_base"))
-README = (Path(__file__).parent.parent / "README.md").read_text()
-SECTION = README.partition("### Reading the output\n")[2].partition("\n## ")[0]
-_FOUND = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
-# What begins with no import goes on from the one before.
-SNIPPETS = [each for each in _FOUND if each.startswith("import")]
-SNIPPETS[0] += "".join(each for each in _FOUND if each.startswith("duckdb"))
+README = (ROOT / "README.md").read_text()
+ROOMS = ("jobs", "pipeline", "sta", "tests", "workers")
+# Every page that is written for people, the runbook in infra/ aside, which has a test of its own.
+PAGES = [ROOT / "README.md", *sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.md"))]
+PAGE_NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+SECTION = README.partition("## Read the output\n")[2].partition("\n## ")[0]
+SNIPPETS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def run(tmp_path_factory):
     return make_run(folder / "OUTPUT", videos, VIT)
 
 
-def test_there_are_snippets_for_duckdb_pandas_polars_and_the_kept_maps():
+def test_there_are_snippets_for_duckdb_pandas_polars_and_kept_tokens():
     assert [snippet.split()[1] for snippet in SNIPPETS] == [
         "duckdb",
         "pandas",
@@ -66,7 +67,7 @@ def test_there_are_snippets_for_duckdb_pandas_polars_and_the_kept_maps():
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.split()[1])
-def test_what_the_readme_says_of_reading_a_run_runs(run, snippet, monkeypatch):
+def test_snippets_that_read_a_run_work(run, snippet, monkeypatch):
     monkeypatch.chdir(Path(run.root.uri).parent)
     names = {}
     exec(snippet, names)
@@ -74,10 +75,11 @@ def test_what_the_readme_says_of_reading_a_run_runs(run, snippet, monkeypatch):
         assert [stage.shape[:2] for stage in names["maps"].stages] == [(6, 8)] * 3
 
 
-def test_duckdb_gives_what_the_readme_promises(run):
+def test_duckdb_statements_return_what_the_readme_says(run):
     import duckdb
 
-    queries = re.findall(r'duckdb\.sql\("""(.*?)"""', "".join(SNIPPETS), re.DOTALL)
+    details = (ROOT / "jobs" / "DETAILS.md").read_text()
+    queries = re.findall(r'duckdb\.sql\("""(.*?)"""', SNIPPETS[0] + details, re.DOTALL)
     labels, failures, sums, changed = (
         duckdb.sql(query.replace("OUTPUT", run.root.uri)).fetchall() for query in queries
     )
@@ -89,19 +91,35 @@ def test_duckdb_gives_what_the_readme_promises(run):
     assert changed == []
 
 
-# Words, so that a line that is wrapped elsewhere is the same.
-TEXT = " ".join(README.split())
-_INLINE = re.findall(r"`(python jobs/[^`]+)`", TEXT)
-_BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-_LINES = [line for block in _BLOCKS for line in block.splitlines()]
-_OF_LINES = re.findall(r"python jobs/.*?(?=$|&&)", "\n".join(_LINES), re.MULTILINE)
+def _words(text: str) -> str:
+    """One line, so that a sentence that is wrapped elsewhere is the same."""
+    return " ".join(text.split())
+
+
+TEXT = _words(README)
+TEXTS = [page.read_text() for page in PAGES]
+ALL_TEXT = " ".join(map(_words, TEXTS))
+_INLINE = re.findall(r"`(python jobs/[^`]+)`", ALL_TEXT)
+_BLOCKS = [block for text in TEXTS for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)]
+_OF_LINES = re.findall(r"python jobs/.*?(?=$|&&)", "".join(_BLOCKS), re.MULTILINE)
 JOB_COMMANDS = sorted({*_INLINE, *_OF_LINES})
-# Of other programs than the jobs, which have commands in the README too.
+# Flags of other programs that the pages name.
 _FOREIGN = {"--working-dir", "--generate", "--rounds", "--end", "--videos", "--seconds"}
 
 
+_USERS_FILES = {"prices.yaml", "run.yaml"}
+_CODE = "\n".join(
+    path.read_text() for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))
+)
+_ALERTS = re.findall(r"alert: (\w+)", (ROOT / "infra" / "monitoring" / "alerts.yml").read_text())
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 220
+
+
 @pytest.mark.parametrize("text", JOB_COMMANDS)
-def test_each_job_takes_the_commands_that_stand_in_the_readme(text):
+def test_each_job_accepts_the_commands_of_the_pages(text):
     _, path, *words = shlex.split(text, comments=True)
     job = Path(path).stem
     command = (job, words[0]) if job in PARTS else (job,)
@@ -109,55 +127,67 @@ def test_each_job_takes_the_commands_that_stand_in_the_readme(text):
     job_parser(command).parse_args(words[len(command) - 1 :])
 
 
-def test_each_flag_in_the_readme_is_a_jobs():
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", TEXT))
+def test_each_flag_of_the_pages_exists():
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ALL_TEXT))
     known = set().union(*map(flags, COMMANDS))
     assert named - known - _FOREIGN == set()
 
 
-def test_each_file_and_module_in_the_readme_is_there():
-    for path in re.findall(r"(?:jobs|tests|infra|sta)/[\w/]+\.(?:py|sh|yaml|safetensors)", TEXT):
-        assert (ROOT / path).is_file(), path
-    for name in re.findall(r"python -m (tests\.[\w.]+)", TEXT):
+@pytest.mark.parametrize("page", PAGES, ids=PAGE_NAMES)
+def test_each_file_module_and_link_of_a_page_is_there(page):
+    text = page.read_text()
+    for link in re.findall(r"\]\(((?!https?:)[^)#]+)\)", text):
+        assert (page.parent / link).exists(), link
+    for name in re.findall(r"python -m (tests\.[\w.]+)", text):
         assert importlib.util.find_spec(name), name
-    for link in re.findall(r"\]\(((?!https?:)[^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
+    within = [folder for folder in page.parents if folder.is_relative_to(ROOT)]
+    for path in re.findall(r"(?<![\w*./])[\w/]+\.(?:py|sh|yaml|safetensors|toml)\b", text):
+        if path not in _USERS_FILES:
+            assert any((folder / path).is_file() for folder in within), path
 
 
-def test_reasons_for_failing_are_those_of_the_code():
+@pytest.mark.parametrize("page", PAGES, ids=PAGE_NAMES)
+def test_each_class_of_a_page_is_in_the_code(page):
+    for name in re.findall(r"`([A-Z]\w*[a-z]\w*)`", page.read_text()):
+        found = re.search(rf"^(class|type) {name}\b|^{name} = ", _CODE, re.MULTILINE)
+        assert found or name in _ALERTS, name
+
+
+def test_error_types_are_those_of_the_code():
     listed = re.search(r"`error_type` from a closed list \(([^)]*)\)", TEXT)[1]
     assert re.findall(r"`(\w+)`", listed) == list(ErrorType)
-    retried = re.search(r"takes back the rows that failed as (.*?), and no other row", TEXT)[1]
+    retried = re.search(r"labels again the rows that failed as (.*?), and no other row", TEXT)[1]
     assert set(re.findall(r"`(\w+)`", retried)) == {each for each in ErrorType if each.retryable}
 
 
-def test_exit_codes_are_told_as_the_jobs_help_tells_them():
+def test_exit_codes_are_those_of_the_jobs_help():
     assert re.findall(r"^\| (\d) \|", README, re.MULTILINE) == ["0", "2", "1"]
     assert re.findall(r"\b(\d)[,;]", parser("k400").epilog.partition("Exit code:")[2]) == list(
         "021"
     )
 
 
-def test_files_of_a_run_are_all_told_of():
+def test_files_of_a_run_are_all_named():
     run = RunDirectory(Location("/run"))
-    section = README.partition("### What comes out\n")[2].partition("### ")[0]
+    page = (ROOT / "pipeline" / "run" / "README.md").read_text()
+    tree = page.partition("```\n")[2].partition("```")[0]
     parts = [
         getattr(run, name) for name, it in vars(RunDirectory).items() if isinstance(it, property)
     ]
     names = {part.name for part in parts}
-    names |= {lease._FOLDER, calibration._place(run).name, "report.html", "report.json"}
+    names |= {lease._FOLDER, calibration._place(run).name}
     for name in names:
-        assert re.search(rf"(?<![\w]){re.escape(name)}\b", section), name
-    tree = section.partition("```\n")[2].partition("```")[0]
+        assert re.search(rf"(?<![\w]){re.escape(name)}\b", tree), name
+    tree = SECTION.partition("```\n")[2].partition("```")[0]
     listed = {line.split()[0].partition("/")[0] for line in tree.splitlines()[1:]}
-    assert {name.rstrip(";") for name in listed} <= names
+    assert {name.rstrip(";") for name in listed} <= names | {"report.html"}
 
 
 NUMBERS = {
     f"generates {label_command._DEMO_VIDEOS} videos of 8 to 10 seconds": True,
     f"after {failure_limit._ENOUGH} videos at the least": True,
-    "for two minutes per object (`--fetch-timeout`)": DecodeLimits().fetch_seconds == 120,
-    "the limit of a minute grows with bytes and frames, up to an hour": (
+    "Retries for two minutes per object (`--fetch-timeout`)": DecodeLimits().fetch_seconds == 120,
+    "The limit of a minute grows with bytes and frames, up to an hour": (
         DecodeLimits().seconds,
         DecodeLimits().most_seconds,
     )
@@ -170,7 +200,7 @@ NUMBERS = {
     "holds 32 videos of 5 clips (160 clips)": sizing._MAX_CLIPS == 160 == 32 * 5,
     "(2,000 videos; `--sample`)": calibration_parser().get_default("sample") == 2000,
     "with 95 % confidence (`--confidence`)": calibration_parser().get_default("confidence") == 0.95,
-    "the demonstration, 200 test videos": evaluation._DEMO_VIDEOS == 200,
+    "it uses the demonstration, 200 test videos": evaluation._DEMO_VIDEOS == 200,
     "dropped at random (three seeds)": evaluation._parser().get_default("seeds") == 3,
     f"does not fit {HELD} times": True,
     "may take `STA_DOWNLOAD_SECONDS` (3600)": downloads.Patience().seconds == 3600,
@@ -180,18 +210,18 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("text", NUMBERS)
-def test_what_is_counted_is_what_the_code_has(text):
-    assert text in TEXT
+def test_counts_are_those_of_the_code(text):
+    assert text in ALL_TEXT
     assert NUMBERS[text]
 
 
-def test_the_demonstrations_videos_are_as_long_as_is_said():
+def test_lengths_of_the_demo_videos():
     scenes = [draw_scene(seed=0, split="test", index=index) for index in range(48)]
     lengths = [scene.frames / scene.fps for scene in scenes]
     assert 8 <= min(lengths) <= max(lengths) <= 10
 
 
-def test_what_the_default_pruning_saves_is_what_is_said():
+def test_what_the_default_pruning_saves():
     saved = {}
     for name in sta.ARCHITECTURES:
         pruning = sta.default_pruning(name)
@@ -204,8 +234,9 @@ def test_what_the_default_pruning_saves_is_what_is_said():
         assert sta.default_pruning(name).r == r
 
 
-def test_flops_of_the_demonstration_are_those_of_the_table():
-    rows = re.findall(r"^\| (none|STA, r = (\d+).*?) \| ([\d.]+)", README, re.MULTILINE)
+def test_flops_of_the_demo_model():
+    details = (ROOT / "jobs" / "DETAILS.md").read_text()
+    rows = re.findall(r"^\| (none|STA, r = (\d+).*?) \| ([\d.]+)", details, re.MULTILINE)
     assert [r for _, r, _ in rows] == ["", "16", "22"]
     for _, r, told in rows:
         pruning = sta.Pruning(r=int(r or 0))
@@ -213,12 +244,25 @@ def test_flops_of_the_demonstration_are_those_of_the_table():
         assert f"{flops / 1e9:.3f}" == told
 
 
+def test_the_screen_of_the_demo_shows_its_flops_and_views():
+    pruned, unpruned = (
+        sta.estimate_flops("vit_demo", pruning=sta.Pruning(r=r), num_classes=len(LABELS))
+        for r in (22, 0)
+    )
+    share = f"{100 * pruned / unpruned:.1f} % of the unpruned model's {unpruned / 1e9:.2f} G"
+    views = label_command._DEMO_VIDEOS * 15
+    assert (
+        f"{pruned / 1e6:.0f} M per view, {share}; {pruned * views / 1e9:.0f} G in {views} views"
+        in TEXT
+    )
+
+
 # What `sta` may need to load and run a model, its own packages' packages aside.
 _UNWANTED = ("ray", "av", "cv2", "pyarrow", "pandas", "boto3", "matplotlib", "huggingface_hub")
 
 
-def test_the_models_need_no_more_than_is_said():
-    assert "`sta` needs torch, numpy and safetensors; fvcore where FLOPs are counted" in TEXT
+def test_sta_imports_only_the_packages_that_are_named():
+    assert "`sta` needs torch, numpy and safetensors; fvcore where FLOPs are counted" in ALL_TEXT
     code = f"""
 import sys
 for name in {_UNWANTED}:
