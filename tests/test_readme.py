@@ -42,7 +42,11 @@ HELD = sum(len(variant.sweep()) for variant in all_variants("vit_base"))
 README = (ROOT / "README.md").read_text()
 ROOMS = ("jobs", "pipeline", "sta", "tests", "workers")
 # Every page that is written for people, the runbook in infra/ aside, which has a test of its own.
-PAGES = [ROOT / "README.md", *sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / ".github/CONTRIBUTING.md",
+    *sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.md")),
+]
 PAGE_NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 SECTION = README.partition("## Read the output\n")[2].partition("\n## ")[0]
 SNIPPETS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
@@ -104,7 +108,7 @@ _BLOCKS = [block for text in TEXTS for block in re.findall(r"```bash\n(.*?)```",
 _OF_LINES = re.findall(r"python jobs/.*?(?=$|&&)", "".join(_BLOCKS), re.MULTILINE)
 JOB_COMMANDS = sorted({*_INLINE, *_OF_LINES})
 # Flags of other programs that the pages name.
-_FOREIGN = {"--working-dir", "--generate", "--rounds", "--end", "--videos", "--seconds"}
+_FOREIGN = {"--check", "--working-dir", "--generate", "--rounds", "--end", "--videos", "--seconds"}
 
 
 _USERS_FILES = {"prices.yaml", "run.yaml"}

@@ -66,7 +66,7 @@ def test_the_table_of_many_gpus_is_what_the_simulation_says_now():
 
 def test_the_inputs_of_the_simulation_are_those_of_the_page():
     inputs = {
-        "what a GPU does of it": f"{Inputs().gpu_tflops:g} TFLOP/s",
+        "speed of a GPU": f"{Inputs().gpu_tflops:g} TFLOP/s",
         "listing": f"{Inputs().listed_per_s:,.0f} objects",
         "one driver": f": {Inputs().rows_per_s:g} videos a second",
         "files of `units/`": f"{Inputs().commits_per_s:g} a second",

@@ -166,7 +166,7 @@ def table(inputs: Inputs, counts: Sequence[int] = GPUS) -> str:
             row("GPUs busy then", apart, _busy),
             row("first bottleneck then", apart, lambda each: each.bottleneck),
             row("videos of one of them", apart, lambda each: f"{each.videos / 1e6:.2g} million"),
-            row("... its listing, start, tables and proof", apart, _around),
+            row("... its listing, start, tables and verification", apart, _around),
         ]
     )
 
