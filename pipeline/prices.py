@@ -1,4 +1,9 @@
-"""What machines and storage cost, as the user says it in a small YAML file."""
+"""Prices of machines and storage, and the only place where money is computed.
+
+The work of a run is priced by what its rows record: device time on the GPUs or cores of the
+labelers of the attempt that made the row (`pipeline.run.attempt_rows`), decoding on cores, bytes
+and requests. A cluster is priced by the GPUs and cores that it has and for how long.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,60 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 
 from pipeline.errors import UsageError
+
+# One number, or an array with one number per video.
+Amount = TypeVar("Amount", float, npt.NDArray[np.float64])
+
+
+@dataclass(frozen=True)
+class DeviceTime(Generic[Amount]):
+    """Time on GPUs and on cores.
+
+    Attributes:
+        gpu_s: GPU-seconds.
+        core_s: core-seconds.
+    """
+
+    gpu_s: Amount
+    core_s: Amount
+
+
+@dataclass(frozen=True)
+class Used(Generic[Amount]):
+    """What labeling used.
+
+    Attributes:
+        labeling: time of the labelers' devices.
+        decode_s: core-seconds of fetching and decoding.
+        bytes_read: bytes read from storage.
+        gets: read requests to object storage, one per unit.
+    """
+
+    labeling: DeviceTime[Amount]
+    decode_s: Amount
+    bytes_read: Amount
+    gets: Amount
+
+
+@dataclass(frozen=True)
+class Bill(Generic[Amount]):
+    """Money for what labeling used."""
+
+    labeling: Amount
+    decoding: Amount
+    reading: Amount
+
+    @property
+    def total(self) -> Amount:
+        """All of it."""
+        return self.labeling + self.decoding + self.reading
 
 
 @dataclass(frozen=True)
@@ -89,29 +143,32 @@ class Prices:
         return dataclasses.asdict(self)
 
     @property
-    def gpu_second(self) -> float:
-        """One GPU for a second."""
-        return self.gpu_hour / 3600
-
-    @property
     def core_second(self) -> float:
         """One core for a second."""
         return self.core_hour / 3600
 
-    def device_second(self, *, gpus: float, cores: float) -> float:
-        """A second of device time on so many GPUs, or on so many cores."""
-        return gpus * self._gpu_alone_second + cores * self.core_second
+    def bill(self, used: Used[Amount]) -> Bill[Amount]:
+        """Money for what labeling used."""
+        return Bill(
+            labeling=self.device(used.labeling),
+            decoding=used.decode_s * self.core_second,
+            reading=self.reading(used.bytes_read, used.gets),
+        )
 
-    def held(self, gpu_s: float, core_s: float) -> float:
-        """GPU-seconds and core-seconds that were held; at least the cores that come with GPUs."""
-        cores = max(core_s, gpu_s * self.gpu_cores)
-        return gpu_s * self._gpu_alone_second + cores * self.core_second
+    def device(self, time: DeviceTime[Amount]) -> Amount:
+        """GPU-seconds, each without the cores that come with a GPU, and core-seconds."""
+        return time.gpu_s * self._gpu_alone_second + time.core_s * self.core_second
 
-    def reading(self, bytes_read: float, gets: float) -> float:
+    def held(self, time: DeviceTime[float]) -> float:
+        """GPU-seconds and core-seconds of a cluster; at least the cores that come with its GPUs."""
+        core_s = max(time.core_s, time.gpu_s * self.gpu_cores)
+        return self.device(DeviceTime(time.gpu_s, core_s))
+
+    def reading(self, bytes_read: Amount, gets: Amount) -> Amount:
         """Bytes and requests."""
-        return bytes_read / 1e9 * self.read_gb + gets / 1000 * self.get_1000
+        return bytes_read * (self.read_gb / 1e9) + gets * (self.get_1000 / 1000)
 
     @property
     def _gpu_alone_second(self) -> float:
         """A GPU without the cores that come with it, which are charged apart."""
-        return self.gpu_second - self.gpu_cores * self.core_second
+        return self.gpu_hour / 3600 - self.gpu_cores * self.core_second

@@ -18,6 +18,7 @@ from pipeline.early_exit.spending import Spending, spending
 from pipeline.errors import RunError, UsageError
 from pipeline.inputs.manifest import count_rows
 from pipeline.prices import Prices
+from pipeline.run.attempt_rows import attempts_of
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.slices import Slice, slices_of, units_per_slice
 from workers.inference.early_exit import EarlyExit
@@ -88,14 +89,10 @@ class Labeling:
     Attributes:
         views: of the protocol.
         flops: multiply-accumulates of a view, at the most.
-        gpus: of each labeler.
-        cores: of each labeler.
     """
 
     views: int
     flops: int
-    gpus: float
-    cores: float
 
 
 def most_flops(model: dict[str, Any]) -> int:
@@ -135,7 +132,7 @@ def parts_within(
     units = units_per_slice(run.manifest, slices)
     for each in slices:
         if each.number >= len(decided):
-            spent = spending(run, slices) if each.number else []
+            spent = spending(run, slices, attempts_of(content)) if each.number else []
             taken = _taken(decided, spent)
             left = _views_left(budget, labeling, spent, sum(units[each.number :]))
             try:
@@ -212,7 +209,7 @@ def check_retry(
     kept = content.get(BUDGET)
     if not kept or not kept["slices"]:
         return
-    spent = spending(run, _slices(kept))
+    spent = spending(run, _slices(kept), attempts_of(content))
     begun = list(zip(kept["slices"], spent, strict=False))
     ahead = kept["units"] - sum(recorded["units"] for recorded, _ in begun)
     failed = sum(cost.retryable for _, cost in begun)
@@ -244,13 +241,12 @@ def _views_left(
     assert budget.prices is not None
     if not views:
         return None
-    second = budget.prices.device_second(gpus=labeling.gpus, cores=labeling.cores)
-    device = sum(cost.device_s for cost in spent) * second
-    decode = sum(cost.decode_s for cost in spent) * budget.prices.core_second
-    decoding = decode / sum(cost.units for cost in spent) * units
-    if not device:
+    so_far = sum(spent, Spending())
+    bill = so_far.bill(budget.prices)
+    decoding = bill.decoding / so_far.units * units
+    if not bill.labeling:
         return math.inf
-    return (budget.money - device - decode - decoding) / (device / views)
+    return (budget.money - bill.total - decoding) / (bill.labeling / views)
 
 
 def _decided(

@@ -11,15 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.prices import Bill, DeviceTime, Prices, Used
+from pipeline.run.attempt_rows import Attempt, AttemptRows
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.run_tables import exact_sum, table, tables
+from pipeline.run.run_tables import table, tables
 from pipeline.run.slices import FILES_AT_ONCE, Slice, slice_numbers
+from pipeline.run.sums import exact_sum, filled, nanoseconds, total
 from pipeline.storage.location import Location
 from workers.failures import ErrorType
 from workers.inference.early_exit import EarlyExit
 from workers.schema import UNITS_SCHEMA
 
-_COLUMNS = ["unit_id", "status", "error_type", "flops", "device_ms", "decode_ms"]
+_COLUMNS = ["unit_id", "status", "error_type", "flops", "decode_ms", *AttemptRows.COLUMNS]
 _COLUMNS += ["views.list.element.clip"]
 _RETRYABLE = pa.array([str(reason) for reason in ErrorType if reason.retryable])
 
@@ -34,7 +37,8 @@ class Spending:
         retryable: failed ones that --retry-failed would do again.
         views: looked at.
         flops: of those views.
-        device_s: device time of labeling, seconds.
+        gpu_s: GPU-seconds of labeling, the shadow sample apart.
+        core_s: core-seconds of labelers without GPUs, likewise.
         decode_s: CPU time of fetching and decoding, seconds.
     """
 
@@ -43,41 +47,49 @@ class Spending:
     retryable: int = 0
     views: int = 0
     flops: int = 0
-    device_s: float = 0.0
+    gpu_s: float = 0.0
+    core_s: float = 0.0
     decode_s: float = 0.0
 
     def __add__(self, other: Spending) -> Spending:
         """Both together."""
         return Spending(*map(operator.add, astuple(self), astuple(other)))
 
+    def bill(self, prices: Prices) -> Bill[float]:
+        """Money for labeling and decoding; a budget does not cover reading."""
+        time = DeviceTime(self.gpu_s, self.core_s)
+        return prices.bill(Used(time, self.decode_s, bytes_read=0.0, gets=0.0))
 
-def spending(run: RunDirectory, slices: Sequence[Slice]) -> list[Spending]:
+
+def spending(
+    run: RunDirectory, slices: Sequence[Slice], attempts: Sequence[Attempt]
+) -> list[Spending]:
     """What the rows of every slice have cost; several files are read at once."""
 
     def of_file(file: Location) -> list[Spending]:
         rows = table(file, UNITS_SCHEMA, _COLUMNS)
         numbers = slice_numbers(rows["unit_id"].to_pylist(), slices)
-        return [_spent(rows.filter(pa.array(numbers == each.number))) for each in slices]
+        return [_spent(rows.filter(pa.array(numbers == each.number)), attempts) for each in slices]
 
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         files = list(pool.map(of_file, run.units.files(".parquet")))
     return [sum((file[each.number] for file in files), Spending()) for each in slices]
 
 
-def _spent(rows: pa.Table) -> Spending:
+def _spent(rows: pa.Table, attempts: Sequence[Attempt]) -> Spending:
+    by_attempt = AttemptRows(attempts)
+    by_attempt.add(rows)
+    labeling = by_attempt.device_time(by_attempt.device_ns)
     return Spending(
         units=rows.num_rows,
-        labeled=_sum(pc.equal(rows["status"], "ok")),
-        retryable=_sum(pc.is_in(rows["error_type"], value_set=_RETRYABLE)),
-        views=_sum(pc.list_value_length(rows["views"])),
-        flops=exact_sum(np.asarray(pc.fill_null(rows["flops"], 0))),
-        device_s=_sum(rows["device_ms"]) / 1e3,
-        decode_s=_sum(rows["decode_ms"]) / 1e3,
+        labeled=total(pc.equal(rows["status"], "ok")),
+        retryable=total(pc.is_in(rows["error_type"], value_set=_RETRYABLE)),
+        views=total(pc.list_value_length(rows["views"])),
+        flops=exact_sum(filled(rows["flops"])),
+        gpu_s=labeling.gpu_s,
+        core_s=labeling.core_s,
+        decode_s=exact_sum(nanoseconds(rows["decode_ms"], 1e6)) / 1e9,
     )
-
-
-def _sum(values: pa.ChunkedArray) -> int:
-    return pc.sum(values, min_count=0).as_py() or 0
 
 
 def cut_short(

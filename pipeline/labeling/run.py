@@ -154,7 +154,7 @@ def _label(
             say(reconcile(run).line())
             if options.retry_failed:
                 if options.budget is not None:
-                    check_retry(run, content, options.budget, _labeling(plan, pools))
+                    check_retry(run, content, options.budget, _labeling(plan))
                 _withdraw(run)
             stages = _label_the_rest(plan, options, pools, content, stop)
             return _finish(run, content, stages, conclusion)
@@ -302,16 +302,11 @@ def _parts(
     file = plan.early_exit
     if options.budget is None or file is None:
         return [Part(None if file is None else file.early_exit, total)]
-    return parts_within(plan.run, content, options.budget, file, _labeling(plan, pools))
+    return parts_within(plan.run, content, options.budget, file, _labeling(plan))
 
 
-def _labeling(plan: LabelPlan, pools: Pools) -> Labeling:
-    return Labeling(
-        views=plan.protocol.views,
-        flops=most_flops(plan.model),
-        gpus=pools.labeler_gpus,
-        cores=pools.labeler_threads or pools.labeler_cpus,
-    )
+def _labeling(plan: LabelPlan) -> Labeling:
+    return Labeling(views=plan.protocol.views, flops=most_flops(plan.model))
 
 
 def _finish(

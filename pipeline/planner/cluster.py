@@ -22,7 +22,7 @@ from pipeline.planner.predict import (
 )
 from pipeline.planner.rates import Labeling, Rates, Work
 from pipeline.planner.setting import Limits, Setting
-from pipeline.prices import Prices
+from pipeline.prices import DeviceTime, Prices
 
 # Simulations until one meets the deadline; each asks for more by what the last one was late.
 _TRIES = 8
@@ -168,9 +168,9 @@ def cost(rates: Rates, terms: Terms, rented: Rented, seconds: float) -> float | 
     prices = terms.prices
     if prices is None:
         return None
-    held = prices.held(rented.gpus * seconds, rented.cores * seconds)
+    held = prices.held(DeviceTime(rented.gpus * seconds, rented.cores * seconds))
     read = float(rates.decoded.bytes_read.mean()) * terms.work.units
-    return held + prices.reading(read, terms.work.units)
+    return held + prices.reading(read, float(terms.work.units))
 
 
 def fixed_s(rates: Rates, labeling: Labeling, terms: Terms) -> float:

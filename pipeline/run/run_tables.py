@@ -25,7 +25,6 @@ from workers.schema import UNITS_SCHEMA
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-_LOW_BITS = 32
 # Views whose kept maps are looked at together: some ten MB.
 _BATCH_ROWS = 16_384
 
@@ -152,9 +151,3 @@ def sum_by(places: Ints, values: Ints, count: int) -> Ints:
     known = places >= 0
     np.add.at(sums, places[known], values[known])
     return sums
-
-
-def exact_sum(values: Ints) -> int:
-    """The sum of (n,) int64, however large: FLOPs of many long recordings pass 2^63."""
-    low = int((values & (2**_LOW_BITS - 1)).sum(dtype=np.int64))
-    return (int((values >> _LOW_BITS).sum(dtype=np.int64)) << _LOW_BITS) + low

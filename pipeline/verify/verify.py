@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.run_tables import Evidence, exact_sum, sum_by
+from pipeline.run.run_tables import Evidence, sum_by
 from pipeline.run.segments import has_failed
+from pipeline.run.sums import exact_sum
 from pipeline.verify.early_exit import looked_at
 from workers.failures import ErrorType
 from workers.inference.unpruned_sample import in_sample

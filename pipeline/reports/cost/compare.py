@@ -13,9 +13,7 @@ import numpy.typing as npt
 
 from pipeline.errors import UsageError
 from pipeline.inputs.manifest import count_rows
-from pipeline.prices import Prices
-from pipeline.reports.cost.attempts import Held, Labelers, read_attempts
-from pipeline.reports.cost.costs import Bill, Paid, bill, paid, per_video
+from pipeline.prices import Bill, Prices
 from pipeline.reports.cost.labels import (
     Agreement,
     accuracy,
@@ -23,8 +21,9 @@ from pipeline.reports.cost.labels import (
     paired_difference,
     unpruned_agreement,
 )
+from pipeline.reports.cost.reserved import Held, Paid, held, paid, per_video
 from pipeline.reports.cost.runs import Run, differences, open_runs, reference_of
-from pipeline.reports.cost.shared import Rows, Shared, find_shared, read_rows
+from pipeline.reports.cost.shared import RunRows, Shared, find_shared, read_rows
 from pipeline.reports.cost.units import Dealt, deal, joined, parts_for
 from pipeline.statistics import Estimate
 
@@ -35,28 +34,28 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Figures:
+class RunFigures:
     """What is told of one run.
 
     Attributes:
         run: which.
         rows: sums over its rows.
         held: what it reserved.
-        labelers: what a second of its device time occupies.
-        bill: money for the shared videos; None without prices.
+        bill: money for labeling the shared videos; None without prices.
+        shadow_cost: money for their shadow sample, beside `bill`; None without prices.
         paid: what it held against what its work took.
-        per_video: (videos,) cost of each shared video, see `costs.per_video`.
+        per_video: (videos,) cost of each shared video, see `reserved.per_video`.
         agreement: with the reference; None for the reference, and where no unit is in both.
-        accuracy: on the shared videos with a true label; None where none is given.
+        accuracy: on the shared videos with a ground truth; None where none is given.
         difference: accuracy less that of the reference; None for the reference.
         shadow: agreement with the unpruned model on its shadow sample; None without one.
     """
 
     run: Run
-    rows: Rows
+    rows: RunRows
     held: Held
-    labelers: Labelers
-    bill: Bill | None
+    bill: Bill[float] | None
+    shadow_cost: float | None
     paid: Paid
     per_video: Floats
     agreement: Agreement | None = None
@@ -66,7 +65,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Runs side by side.
 
     Attributes:
@@ -78,15 +77,15 @@ class Comparison:
         notes: what a reader must know, one sentence each.
     """
 
-    runs: tuple[Figures, ...]
-    reference: Figures
+    runs: tuple[RunFigures, ...]
+    reference: RunFigures
     shared: Shared
     prices: Prices | None
     prices_from: str
     notes: tuple[str, ...]
 
 
-def compare(names: Sequence[str], *, prices_file: Path | None = None) -> Comparison:
+def compare(names: Sequence[str], *, prices_file: Path | None = None) -> RunComparison:
     """Compares finished runs on the videos that all of them labeled.
 
     Raises:
@@ -104,22 +103,22 @@ def compare(names: Sequence[str], *, prices_file: Path | None = None) -> Compari
     reference = reference_of(runs)
     rows = {run.name: read_rows(run, shared) for run in runs}
     agreements = _agreements(runs, reference, shared)
-    judged = np.logical_and.reduce([each.right >= 0 for each in rows.values()])
+    judged = np.logical_and.reduce([each.correct >= 0 for each in rows.values()])
     figures = []
     for run in runs:
-        right, difference = rows[run.name].right, None
+        correct, difference = rows[run.name].correct, None
         if judged.any() and run is not reference:
-            difference = paired_difference(rows[reference.name].right, right, judged)
+            difference = paired_difference(rows[reference.name].correct, correct, judged)
         figures.append(
             dataclasses.replace(
                 _costs(run, rows[run.name], prices),
                 agreement=agreements.get(run.name),
-                accuracy=accuracy(right, judged) if judged.any() else None,
+                accuracy=accuracy(correct, judged) if judged.any() else None,
                 difference=difference,
                 shadow=unpruned_agreement(run),
             )
         )
-    return Comparison(
+    return RunComparison(
         runs=tuple(figures),
         reference=figures[runs.index(reference)],
         shared=shared,
@@ -129,17 +128,17 @@ def compare(names: Sequence[str], *, prices_file: Path | None = None) -> Compari
     )
 
 
-def _costs(run: Run, rows: Rows, prices: Prices | None) -> Figures:
+def _costs(run: Run, rows: RunRows, prices: Prices | None) -> RunFigures:
     """What a run cost, and nothing yet of its labels."""
-    held, labelers = read_attempts(run)
-    return Figures(
+    reserved = held(rows.attempts)
+    return RunFigures(
         run=run,
         rows=rows,
-        held=held,
-        labelers=labelers,
-        bill=None if prices is None else bill(rows.shared, prices, labelers),
-        paid=paid(rows.whole, held, labelers, prices),
-        per_video=per_video(rows, prices, labelers),
+        held=reserved,
+        bill=None if prices is None else prices.bill(rows.used),
+        shadow_cost=None if prices is None else prices.device(rows.shadow),
+        paid=paid(rows, reserved, prices),
+        per_video=per_video(rows, prices),
     )
 
 
@@ -180,7 +179,7 @@ def _agreements(runs: Sequence[Run], reference: Run, shared: Shared) -> dict[str
     return found
 
 
-def _remarks(figures: Sequence[Figures], reference: Run) -> list[str]:
+def _remarks(figures: Sequence[RunFigures], reference: Run) -> list[str]:
     """What the figures themselves call for."""
     notes = []
     for each in figures:

@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 from pipeline import formatting
 from pipeline.formatting import clock, digits
-from pipeline.reports.cost.compare import Comparison, Figures
-from pipeline.reports.cost.costs import Bill
+from pipeline.prices import Bill
+from pipeline.reports.cost.compare import RunComparison, RunFigures
 from pipeline.reports.cost.layout import Cell, Table, against, by_run
 
 _PER = 1000
 
 
-def device_name(found: Comparison) -> str:
+def device_name(found: RunComparison) -> str:
     """What device time is called: GPU-seconds where all labelers had GPUs."""
     return "GPU time" if all(each.run.on_gpu for each in found.runs) else "Device time"
 
 
-def work_table(found: Comparison) -> Table:
+def work_table(found: RunComparison) -> Table:
     """What labeling the shared videos took."""
     shared = found.reference.rows.shared
     name = device_name(found)
@@ -48,7 +48,7 @@ def work_table(found: Comparison) -> Table:
     return by_run(found, "What the work took", rows, about)
 
 
-def _looks(found: Comparison) -> list[tuple[str, Cell]]:
+def _looks(found: RunComparison) -> list[tuple[str, Cell]]:
     """Views per video, where a policy says how many; elsewhere all videos have as many."""
     if not any(each.run.is_adaptive for each in found.runs):
         return []
@@ -64,26 +64,26 @@ def _looks(found: Comparison) -> list[tuple[str, Cell]]:
     ]
 
 
-def _label_cores(found: Comparison) -> Cell:
-    """Device time x the cores of a labeler; nothing where all labelers have GPUs."""
-    cell = against(found, lambda e: e.rows.shared.device_s * e.labelers.cpus, formatting.seconds)
-    return lambda each: cell(each) if each.labelers.cpus else None
+def _label_cores(found: RunComparison) -> Cell:
+    """Core time of labelers; nothing where all labelers have GPUs."""
+    cell = against(found, lambda e: e.rows.used.labeling.core_s, formatting.seconds)
+    return lambda each: cell(each) if each.rows.used.labeling.core_s else None
 
 
-def _work_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
-    def row(heading: str, number: Callable[[Figures, Bill], float]) -> tuple[str, Cell]:
-        def of(each: Figures) -> float:
+def _work_money(found: RunComparison, currency: str) -> list[tuple[str, Cell]]:
+    def row(heading: str, number: Callable[[RunFigures, Bill[float]], float]) -> tuple[str, Cell]:
+        def of(each: RunFigures) -> float:
             return number(each, each.bill) if each.bill else 0.0
 
         return heading, against(found, of, lambda value: formatting.money(value, currency))
 
-    def per_hour(each: Figures, its: Bill) -> float:
+    def per_hour(each: RunFigures, its: Bill[float]) -> float:
         length = each.rows.shared.video_hours
         return its.total / length if length else 0.0
 
     return [
-        row("Cost of labeling", lambda _, its: its.device),
-        row("Cost of decoding", lambda _, its: its.decode),
+        row("Cost of labeling", lambda _, its: its.labeling),
+        row("Cost of decoding", lambda _, its: its.decoding),
         row("Cost of reading", lambda _, its: its.reading),
         row("Cost of the work", lambda _, its: its.total),
         row("– per 1,000 videos", lambda e, its: its.total / e.rows.shared.videos * _PER),
@@ -91,8 +91,8 @@ def _work_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
     ]
 
 
-def _shadow_rows(found: Comparison) -> list[tuple[str, Cell]]:
-    def with_shadow(said: Callable[[Figures], str]) -> Cell:
+def _shadow_rows(found: RunComparison) -> list[tuple[str, Cell]]:
+    def with_shadow(said: Callable[[RunFigures], str]) -> Cell:
         return lambda each: said(each) if each.rows.shared.unpruned_flops else None
 
     rows: list[tuple[str, Cell]] = [
@@ -107,18 +107,16 @@ def _shadow_rows(found: Comparison) -> list[tuple[str, Cell]]:
         rows.append(
             (
                 "Shadow sample, cost",
-                with_shadow(
-                    lambda e: formatting.money(e.bill.shadow if e.bill else None, currency)
-                ),
+                with_shadow(lambda e: formatting.money(e.shadow_cost, currency)),
             )
         )
     return rows
 
 
-def paid_table(found: Comparison) -> Table:
+def paid_table(found: RunComparison) -> Table:
     """What the whole runs held."""
 
-    def per_video(each: Figures) -> float:
+    def per_video(each: RunFigures) -> float:
         return each.held.wall_s / each.rows.ok * _PER
 
     rows: list[tuple[str, Cell]] = [
@@ -141,11 +139,11 @@ def paid_table(found: Comparison) -> Table:
     return by_run(found, "What was paid for", rows, about)
 
 
-def _paid_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
+def _paid_money(found: RunComparison, currency: str) -> list[tuple[str, Cell]]:
     def price(value: float) -> str:
         return formatting.money(value, currency)
 
-    def idle(each: Figures) -> str:
+    def idle(each: RunFigures) -> str:
         value, whole = each.paid.idle_money or 0.0, each.paid.money or 0.0
         return f"{price(value)} ({formatting.percent(value, whole)})"
 
@@ -167,12 +165,12 @@ def _paid_money(found: Comparison, currency: str) -> list[tuple[str, Cell]]:
     ]
 
 
-def _wall(each: Figures) -> str:
+def _wall(each: RunFigures) -> str:
     attempts = f"{each.held.attempts} attempts" if each.held.attempts > 1 else "one attempt"
     return f"{clock(each.held.wall_s)} in {attempts}"
 
 
-def _if_gpu(said: Callable[[Figures], str]) -> Cell:
+def _if_gpu(said: Callable[[RunFigures], str]) -> Cell:
     return lambda each: said(each) if each.held.gpu_s else None
 
 

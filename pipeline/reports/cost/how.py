@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.prices import Prices
 from pipeline.reports.cost import sql
-from pipeline.reports.cost.compare import Comparison
+from pipeline.reports.cost.compare import RunComparison
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Explained:
     statements: tuple[tuple[str, str], ...] = ()
 
 
-def explained(found: Comparison) -> list[Explained]:
+def explained(found: RunComparison) -> list[Explained]:
     """Every figure of the report."""
     made = [*_sums(found), *_money(found), _held(found), *_agreement(found)]
     if found.reference.accuracy is not None:
@@ -36,7 +36,7 @@ def explained(found: Comparison) -> list[Explained]:
     return made
 
 
-def _sums(found: Comparison) -> list[Explained]:
+def _sums(found: RunComparison) -> list[Explained]:
     runs = [each.run for each in found.runs]
     return [
         Explained(
@@ -64,7 +64,7 @@ def _sums(found: Comparison) -> list[Explained]:
     ]
 
 
-def _agreement(found: Comparison) -> list[Explained]:
+def _agreement(found: RunComparison) -> list[Explained]:
     runs, reference = [each.run for each in found.runs], found.reference.run
     others = [each.run for each in found.runs if each.agreement is not None]
     made = []
@@ -95,7 +95,7 @@ def _agreement(found: Comparison) -> list[Explained]:
     return made
 
 
-def _accuracy(found: Comparison) -> Explained:
+def _accuracy(found: RunComparison) -> Explained:
     runs = [each.run for each in found.runs]
     return Explained(
         "accuracy",
@@ -116,21 +116,19 @@ def _shadow() -> Explained:
     )
 
 
-def _money(found: Comparison) -> list[Explained]:
+def _money(found: RunComparison) -> list[Explained]:
     if found.prices is None:
         return []
     prices = found.prices
-    seconds = "; ".join(
-        f"{each.run.name}: {each.labelers.gpus:g} GPUs and {each.labelers.cpus:g} cores"
-        for each in found.runs
-    )
     return [
         Explained(
             "money",
             "Cost of the work",
-            f"Device seconds x what a second of them occupies ({seconds}) x the price of that; "
-            f"decoding's core-seconds x the price of a core; bytes and requests x theirs, a "
-            f"request per unit of a video in object storage. Prices: {_prices(prices)}, from "
+            f"Labeling: the device time of each row of units/ x the GPUs or cores of a labeler of "
+            f"the attempt that made the row (the last that began before its labeled_at) x their "
+            f"price. Decoding: its core-seconds x the price of a core. Reading: bytes and requests "
+            f"x theirs, one request per unit of a video in object storage. Prices: "
+            f"{_prices(prices)}, from "
             f"{found.prices_from}. What a GPU costs without the cores that come with it is "
             f"gpu_hour - gpu_cores x core_hour.",
         )
@@ -141,7 +139,7 @@ def _prices(prices: Prices) -> str:
     return ", ".join(f"{name} {value}" for name, value in prices.as_json().items())
 
 
-def _held(found: Comparison) -> Explained:
+def _held(found: RunComparison) -> Explained:
     charged = (
         "" if found.prices is None else " The bill is that time at its price, and what was read."
     )

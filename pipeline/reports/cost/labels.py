@@ -44,7 +44,7 @@ class Differing:
     Attributes:
         video_id: of which video.
         start_s: where in it the unit begins; None for a whole video.
-        ground_truth: the true label, None if none was given.
+        ground_truth: the ground truth, None if none was given.
         divergence: of the scores, bits.
         reference_label: the reference's label.
         reference_score: its probability.
@@ -167,9 +167,9 @@ def unpruned_agreement(run: Run) -> Agreement | None:
     return sums.agreement(clustered=run.is_timeline)
 
 
-def accuracy(right: npt.NDArray[np.int8], judged: npt.NDArray[np.bool_]) -> Estimate:
-    """Share of the judged videos with the true label; `right` and `judged` are (videos,)."""
-    return share(int((right[judged] == 1).sum()), int(judged.sum()))
+def accuracy(correct: npt.NDArray[np.int8], judged: npt.NDArray[np.bool_]) -> Estimate:
+    """Share of the judged videos that are correct; `correct` and `judged` are (videos,)."""
+    return share(int((correct[judged] == 1).sum()), int(judged.sum()))
 
 
 def paired_difference(
@@ -178,8 +178,8 @@ def paired_difference(
     """Accuracy of a run less that of the reference on the same videos, with its interval.
 
     The interval is that of Agresti and Min, Simple improved confidence intervals for comparing
-    matched proportions, 2005: Wald's, with half a video more in each cell of the table of right and
-    wrong. It does not shrink to nothing where the runs never differ.
+    matched proportions, 2005: Wald's, with half a video more in each cell of the
+    table of correct and wrong. It does not shrink to nothing where the runs never differ.
     """
     count = int(judged.sum())
     if not count:

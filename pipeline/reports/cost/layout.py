@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline import formatting
-from pipeline.reports.cost.compare import Comparison, Figures
+from pipeline.reports.cost.compare import RunComparison, RunFigures
 
-Cell = Callable[[Figures], str | None]
-Number = Callable[[Figures], float]
+Cell = Callable[[RunFigures], str | None]
+Number = Callable[[RunFigures], float]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class Table:
     about: str = ""
 
 
-def by_run(found: Comparison, title: str, rows: list[tuple[str, Cell]], about: str = "") -> Table:
+def by_run(
+    found: RunComparison, title: str, rows: list[tuple[str, Cell]], about: str = ""
+) -> Table:
     """A table of one column per run; rows that no run has anything to say in are left out."""
     shown = []
     for heading, cell in rows:
@@ -39,10 +41,10 @@ def by_run(found: Comparison, title: str, rows: list[tuple[str, Cell]], about: s
     return Table(title, ("", *(each.run.name for each in found.runs)), tuple(shown), about)
 
 
-def against(found: Comparison, number: Number, said: Callable[[float], str]) -> Cell:
+def against(found: RunComparison, number: Number, said: Callable[[float], str]) -> Cell:
     """The number in words, and beside it what part of the reference's it is."""
 
-    def cell(each: Figures) -> str:
+    def cell(each: RunFigures) -> str:
         text, whole = said(number(each)), number(found.reference)
         if each is found.reference or not whole:
             return text

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from pipeline.reports.cost.compare import Comparison, Figures
+from pipeline.reports.cost.compare import RunComparison, RunFigures
 from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
 from pipeline.statistics import Estimate
 
@@ -27,7 +27,7 @@ class Plot:
     caption: str
 
 
-def plots(found: Comparison) -> list[Plot]:
+def plots(found: RunComparison) -> list[Plot]:
     """All of them, in their order."""
     made = [_quality(found), _time(found, "cores")]
     if any(each.held.gpu_s for each in found.runs):
@@ -36,7 +36,7 @@ def plots(found: Comparison) -> list[Plot]:
     return [plot for plot in made if plot is not None]
 
 
-def _quality(found: Comparison) -> Plot | None:
+def _quality(found: RunComparison) -> Plot | None:
     """Accuracy where ground truth is given, else agreement with the reference, against cost."""
     judged = found.reference.accuracy is not None
     figure, axes = new_figure()
@@ -63,26 +63,26 @@ def _quality(found: Comparison) -> Plot | None:
     )
 
 
-def _agreement(each: Figures, found: Comparison) -> Estimate | None:
+def _agreement(each: RunFigures, found: RunComparison) -> Estimate | None:
     if each is found.reference:
         return Estimate(1.0, 1.0, 1.0, each.rows.shared.videos)
     return None if each.agreement is None else each.agreement.top1
 
 
-def _cost(each: Figures, found: Comparison) -> float:
+def _cost(each: RunFigures, found: RunComparison) -> float:
     work = each.rows.shared
     if found.prices is not None and each.bill is not None:
         return 1000 * each.bill.total / work.videos
     return work.flops / work.videos / 1e9
 
 
-def _cost_axis(found: Comparison) -> str:
+def _cost_axis(found: RunComparison) -> str:
     if found.prices is not None:
         return f"{found.prices.currency} per 1,000 videos"
     return "GFLOPs per video"
 
 
-def _time(found: Comparison, what: str) -> Plot:
+def _time(found: RunComparison, what: str) -> Plot:
     """Where the time of cores or of GPUs went, of what each run held."""
     figure, axes = new_figure(height=1.3 + 0.55 * len(found.runs))
     parts = np.array([_held(each, what) for each in found.runs]) / 3600
@@ -103,16 +103,16 @@ def _time(found: Comparison, what: str) -> Plot:
     )
 
 
-def _held(each: Figures, what: str) -> tuple[float, ...]:
+def _held(each: RunFigures, what: str) -> tuple[float, ...]:
     """Seconds of decoding, labeling, shadow sample and the rest."""
-    whole, labelers, on_cores = each.rows.whole, each.labelers, what == "cores"
-    share = labelers.cpus if on_cores else labelers.gpus
-    idle = each.paid.idle_core_s if on_cores else each.paid.idle_gpu_s
-    decode = whole.decode_s if on_cores else 0.0
-    return decode, whole.device_s * share, whole.unpruned_device_s * share, max(0.0, idle)
+    rows = each.rows
+    labeling, shadow = rows.whole_used.labeling, rows.whole_shadow
+    if what == "cores":
+        return rows.whole.decode_s, labeling.core_s, shadow.core_s, max(0.0, each.paid.idle_core_s)
+    return 0.0, labeling.gpu_s, shadow.gpu_s, max(0.0, each.paid.idle_gpu_s)
 
 
-def _distribution(found: Comparison) -> Plot | None:
+def _distribution(found: RunComparison) -> Plot | None:
     """How the cost of a video is spread over the shared videos."""
     scale = 1000.0 if found.prices is not None else 1.0
     every = [each.per_video[each.per_video > 0] * scale for each in found.runs]
@@ -151,7 +151,7 @@ def _legend(figure: Figure, *, columns: int) -> None:
     figure.legend(loc="outside upper center", ncols=columns, frameon=False, fontsize=8)
 
 
-def _label(each: Figures) -> str:
+def _label(each: RunFigures) -> str:
     # A legend leaves out what begins with an underscore.
     name = each.run.name.split("/")[-1].lstrip("_") or "run"
     return f"{name} ({each.run.pruning})"

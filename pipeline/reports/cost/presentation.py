@@ -8,20 +8,20 @@ import numpy as np
 
 from pipeline import formatting
 from pipeline.reports.cost import intervals
-from pipeline.reports.cost.compare import Comparison, Figures
+from pipeline.reports.cost.compare import RunComparison, RunFigures
 from pipeline.reports.cost.cost_tables import paid_table, work_table
 from pipeline.reports.cost.labels import SHOWN, Agreement
 from pipeline.reports.cost.layout import Cell, Number, Table, by_run
 from pipeline.run.devices import device_words
 
 
-def tables(found: Comparison) -> list[Table]:
+def tables(found: RunComparison) -> list[Table]:
     """All tables of the report, in their order."""
     made = [_runs(found), work_table(found), paid_table(found), _labels(found)]
     return made + [_differing(each) for each in found.runs if _has_differing(each)]
 
 
-def headline(found: Comparison) -> list[tuple[str, str, str]]:
+def headline(found: RunComparison) -> list[tuple[str, str, str]]:
     """(figure, run, what it is): what most want to know first of each run but the reference."""
     cards = []
     for each in found.runs:
@@ -40,7 +40,7 @@ def headline(found: Comparison) -> list[tuple[str, str, str]]:
     return cards
 
 
-def _compared(found: Comparison) -> list[tuple[str, Number]]:
+def _compared(found: RunComparison) -> list[tuple[str, Number]]:
     kinds: list[tuple[str, Number]] = [
         ("FLOPs", lambda each: each.rows.shared.flops),
         ("device time", lambda each: each.rows.shared.device_s),
@@ -55,7 +55,7 @@ def _compared(found: Comparison) -> list[tuple[str, Number]]:
     return kinds
 
 
-def _runs(found: Comparison) -> Table:
+def _runs(found: RunComparison) -> Table:
     return by_run(
         found,
         "The runs",
@@ -70,17 +70,17 @@ def _runs(found: Comparison) -> Table:
     )
 
 
-def _protocol(each: Figures) -> str:
+def _protocol(each: RunFigures) -> str:
     protocol = each.run.identity["protocol"]
     every = f", every {protocol['every_s']:g} s" if each.run.is_timeline else ""
     return f"{protocol['name']}, {protocol['clips']}x{protocol['crops']}{every}"
 
 
-def _device(each: Figures) -> str | None:
+def _device(each: RunFigures) -> str | None:
     return device_words(each.run.content)
 
 
-def _labels(found: Comparison) -> Table:
+def _labels(found: RunComparison) -> Table:
     def of(said: Callable[[Agreement], str]) -> Cell:
         return lambda each: None if each.agreement is None else said(each.agreement)
 
@@ -117,11 +117,11 @@ def _compared_count(each: Agreement) -> str:
     return f"clips of {each.units:,} segments, which are drawn whole for the intervals"
 
 
-def _has_differing(each: Figures) -> bool:
+def _has_differing(each: RunFigures) -> bool:
     return each.agreement is not None and bool(each.agreement.differing)
 
 
-def _differing(each: Figures) -> Table:
+def _differing(each: RunFigures) -> Table:
     assert each.agreement is not None
     rows = tuple(
         (
@@ -142,7 +142,7 @@ def _differing(each: Figures) -> Table:
     )
 
 
-def distribution(each: Figures) -> dict[str, float]:
+def distribution(each: RunFigures) -> dict[str, float]:
     """Quantiles of the cost per shared video."""
     quantiles = {"median": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
     values = np.quantile(each.per_video, list(quantiles.values()))

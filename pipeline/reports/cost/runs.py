@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.prices import Prices
+from pipeline.run.attempt_rows import Attempt, attempts_of
 from pipeline.run.devices import device_words, ran_on_gpu
 from pipeline.run.differences import differing_fields, shown
 from pipeline.run.run_directory import RunDirectory
@@ -25,43 +25,6 @@ _COMPARED = {
     "shadow": "shadow share",
     "early_exit": "early exit",
 }
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One attempt of the labeling command.
-
-    Attributes:
-        began: when, UTC.
-        ended: when it ended by itself, UTC; None if it was killed.
-        cpus: cores of the cluster.
-        gpus: GPUs of the cluster.
-        labeler_cpus: cores that each labeler reserved, 0 on a GPU.
-        labeler_gpus: GPUs that each labeler reserved, 0 without.
-        on_gpu: whether device time is a GPU's.
-    """
-
-    began: datetime.datetime
-    ended: datetime.datetime | None
-    cpus: float
-    gpus: float
-    labeler_cpus: float
-    labeler_gpus: float
-    on_gpu: bool
-
-    @classmethod
-    def of(cls, content: dict[str, Any]) -> Attempt:
-        """One entry of run.json's `attempts`."""
-        ended = content["ended"]
-        return cls(
-            began=_time(content["began"]),
-            ended=None if ended is None else _time(ended),
-            cpus=float(content["cpus"]),
-            gpus=float(content["gpus"]),
-            labeler_cpus=float(content["labeler_cpus"]),
-            labeler_gpus=float(content["labeler_gpus"]),
-            on_gpu=ran_on_gpu(content),
-        )
 
 
 @dataclass(frozen=True)
@@ -119,7 +82,7 @@ class Run:
     @property
     def on_gpu(self) -> bool:
         """Whether device time is a GPU's."""
-        return any(attempt.on_gpu for attempt in self.attempts)
+        return any(ran_on_gpu(each) for each in self.content["attempts"])
 
     @property
     def computing(self) -> float | None:
@@ -180,7 +143,7 @@ def _opened(place: Location, name: str) -> Run:
         )
     content = directory.load()
     try:
-        attempts = tuple(Attempt.of(each) for each in content["attempts"])
+        attempts = attempts_of(content)
         run = Run(name, directory, content, attempts)
         _ = run.identity["labels"], run.r, run.is_timeline, run.labels
     except (KeyError, TypeError, ValueError) as error:
@@ -238,8 +201,3 @@ def _short_names(uris: Sequence[str]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return list(uris)
-
-
-def _time(text: str) -> datetime.datetime:
-    moment = datetime.datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

@@ -1,4 +1,4 @@
-"""The videos that every run labeled, and what each run's rows say of them.
+"""The videos that every run labeled, and the sums of each run over their rows.
 
 Sums are exact. FLOPs and bytes are integers; times are added in whole nanoseconds,
 floor(ms * 1e6 + 0.5) of each row, so that a sum does not depend on the order of its rows.
@@ -6,21 +6,22 @@ floor(ms * 1e6 + 0.5) of each row, so that a sum does not depend on the order of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.prices import DeviceTime, Used
 from pipeline.reports.cost.runs import Run
-from pipeline.run.run_tables import exact_sum, tables
+from pipeline.run.attempt_rows import AttemptRows
+from pipeline.run.run_tables import tables
+from pipeline.run.sums import Ints, exact_sum, filled, nanoseconds
 from pipeline.run.tables import VIDEOS_SCHEMA
 from pipeline.storage.addresses import S3_SCHEME
-
-Ints = npt.NDArray[np.int64]
+from workers.schema import UNITS_SCHEMA
 
 _OK, _FAILED = 1, 2
 _COLUMNS = [
@@ -30,6 +31,10 @@ _COLUMNS = [
     "unpruned_device_ms",
 ]  # fmt: skip
 _PER_VIDEO = ("device_ns", "decode_ns", "bytes_read", "gets")
+# Rows of units/ that are matched with the shared videos at a time.
+_ROWS = 1_000_000
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Work:
+class RowSums:
     """What labeling took, as exact sums over rows of videos/.
 
     Attributes:
@@ -79,11 +84,14 @@ class Work:
     unpruned_flops: int = 0
     unpruned_device_ns: int = 0
 
-    def __add__(self, other: Work) -> Work:
-        return Work(*(a + b for a, b in zip(self._sums(), other._sums(), strict=True)))
+    def __add__(self, other: RowSums) -> RowSums:
+        return RowSums(
+            *(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True))
+        )
 
-    def _sums(self) -> tuple[int, ...]:
-        return tuple(vars(self).values())
+    def used(self, labeling: DeviceTime[float]) -> Used[float]:
+        """What was used, given the device time by kind of device."""
+        return Used(labeling, self.decode_s, float(self.bytes_read), float(self.gets))
 
     @property
     def video_hours(self) -> float:
@@ -107,8 +115,8 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What one run's rows say.
+class RunRows:
+    """What one run's rows add up to.
 
     Attributes:
         shared: sums over the shared videos.
@@ -116,24 +124,28 @@ class Rows:
         ok: labeled videos of the run.
         ok_ns: their length.
         incomplete: shared videos of which segments failed.
-        device_ns: (videos,) device time of each shared video.
-        decode_ns: (videos,) decoding time of each shared video.
-        bytes_read: (videos,) bytes of each shared video.
-        gets: (videos,) reads of objects of each shared video.
-        right: (videos,) 1 where the label is the true one, 0 where not, -1 where no class of the
-            model was given.
+        used: by labeling the shared videos, without the shadow sample.
+        shadow: device time of the shadow sample of the shared videos.
+        whole_used: by labeling all videos of the run.
+        whole_shadow: device time of the shadow sample of all videos.
+        per_video: (videos,) used by labeling each shared video.
+        attempts: sums of all rows by attempt.
+        correct: (videos,) 1 where the label is the ground truth, 0 where not, -1 where the ground
+            truth is not given or no class of the model.
     """
 
-    shared: Work
-    whole: Work
+    shared: RowSums
+    whole: RowSums
     ok: int
     ok_ns: int
     incomplete: int
-    device_ns: Ints
-    decode_ns: Ints
-    bytes_read: Ints
-    gets: Ints
-    right: npt.NDArray[np.int8]
+    used: Used[float]
+    shadow: DeviceTime[float]
+    whole_used: Used[float]
+    whole_shadow: DeviceTime[float]
+    per_video: Used[Floats]
+    attempts: AttemptRows
+    correct: npt.NDArray[np.int8]
 
 
 def find_shared(runs: Sequence[Run]) -> Shared:
@@ -177,77 +189,117 @@ def _states(run: Run) -> tuple[pa.Array, npt.NDArray[np.int8]]:
     return pa.concat_arrays(ids), np.concatenate(states)
 
 
-def read_rows(run: Run, shared: Shared) -> Rows:
-    """Reads videos/ of a run, file by file."""
+def read_rows(run: Run, shared: Shared) -> RunRows:
+    """Reads videos/ of a run, and from units/ the device time by attempt."""
     count = len(shared.ids)
     columns = {name: np.zeros(count, np.int64) for name in _PER_VIDEO}
-    right = np.full(count, -1, np.int8)
-    of_shared = whole = Work()
+    correct = np.full(count, -1, np.int8)
+    of_shared = whole = RowSums()
     ok = ok_ns = incomplete = 0
     for table in tables(run.directory.videos, VIDEOS_SCHEMA, _COLUMNS):
         numbers = _numbers(table)
         labeled = np.asarray(pc.equal(table["status"], "ok"))
         places = shared.places(table["video_id"])
         chosen = places >= 0
-        whole += _work(numbers, np.ones(len(places), np.bool_))
-        of_shared += _work(numbers, chosen)
+        whole += _sums(numbers, np.ones(len(places), np.bool_))
+        of_shared += _sums(numbers, chosen)
         ok += int(labeled.sum())
         ok_ns += exact_sum(numbers["video_ns"][labeled])
         incomplete += int((numbers["units_failed"][chosen] > 0).sum())
         for name, column in columns.items():
             column[places[chosen]] = numbers[name][chosen]
-        right[places[chosen]] = _right(table)[chosen]
-    return Rows(
+        correct[places[chosen]] = _correct(table)[chosen]
+    device = _device_time(run, shared)
+    attempts = device.attempts
+    return RunRows(
         of_shared,
         whole,
         ok,
         ok_ns,
         incomplete,
-        device_ns=columns["device_ns"],
-        decode_ns=columns["decode_ns"],
-        bytes_read=columns["bytes_read"],
-        gets=columns["gets"],
-        right=right,
+        used=of_shared.used(attempts.device_time(device.shared_ns)),
+        shadow=attempts.device_time(device.shared_shadow_ns),
+        whole_used=whole.used(attempts.device_time(attempts.device_ns)),
+        whole_shadow=attempts.device_time(attempts.shadow_ns),
+        per_video=Used(
+            device.per_video,
+            decode_s=columns["decode_ns"] / 1e9,
+            bytes_read=columns["bytes_read"].astype(np.float64),
+            gets=columns["gets"].astype(np.float64),
+        ),
+        attempts=attempts,
+        correct=correct,
     )
+
+
+@dataclass(frozen=True)
+class _DeviceTimes:
+    """Device time from units/: of all rows, and of the shared videos by attempt and by video."""
+
+    attempts: AttemptRows
+    shared_ns: Ints
+    shared_shadow_ns: Ints
+    per_video: DeviceTime[Floats]
+
+
+def _device_time(run: Run, shared: Shared) -> _DeviceTimes:
+    attempts, count = AttemptRows(run.attempts), len(shared.ids)
+    shared_ns, shared_shadow_ns = (np.zeros(len(run.attempts), np.int64) for _ in range(2))
+    gpu_s, core_s = np.zeros(count), np.zeros(count)
+    gpus = np.array([each.labeler_gpus for each in run.attempts])
+    cores = np.array([each.labeler_cpus for each in run.attempts])
+    for rows in _in_batches(run):
+        number, place = attempts.add(rows), shared.places(rows["video_id"])
+        chosen = place >= 0
+        number, place = number[chosen], place[chosen]
+        device_ns = nanoseconds(rows["device_ms"], 1e6)[chosen]
+        np.add.at(shared_ns, number, device_ns)
+        np.add.at(shared_shadow_ns, number, nanoseconds(rows["unpruned_device_ms"], 1e6)[chosen])
+        gpu_s += np.bincount(place, device_ns / 1e9 * gpus[number], count)
+        core_s += np.bincount(place, device_ns / 1e9 * cores[number], count)
+    return _DeviceTimes(attempts, shared_ns, shared_shadow_ns, DeviceTime(gpu_s, core_s))
+
+
+def _in_batches(run: Run) -> Iterator[pa.Table]:
+    """Rows of units/, many files at a time: matching ids takes as long for one row as for many."""
+    held: list[pa.Table] = []
+    for table in tables(run.directory.units, UNITS_SCHEMA, ["video_id", *AttemptRows.COLUMNS]):
+        held.append(table.replace_schema_metadata(None))
+        if sum(each.num_rows for each in held) >= _ROWS:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
 
 
 def _numbers(table: pa.Table) -> dict[str, Ints]:
     """(rows,) integers of each kind that is added up."""
     in_storage = np.asarray(pc.starts_with(table["uri"], S3_SCHEME))
-    units = _filled(table["units"]).astype(np.int64)
+    units = filled(table["units"]).astype(np.int64)
     return {
-        "views": _filled(table["clips"]).astype(np.int64),
-        "flops": _filled(table["flops"]),
+        "views": filled(table["clips"]).astype(np.int64),
+        "flops": filled(table["flops"]),
         "device_ns": nanoseconds(table["device_ms"], 1e6),
         "decode_ns": nanoseconds(table["decode_ms"], 1e6),
-        "bytes_read": _filled(table["bytes_read"]),
+        "bytes_read": filled(table["bytes_read"]),
         "gets": np.where(in_storage, units, 0),
         "video_ns": nanoseconds(table["duration_s"], 1e9),
-        "unpruned_flops": _filled(table["unpruned_flops"]),
+        "unpruned_flops": filled(table["unpruned_flops"]),
         "unpruned_device_ns": nanoseconds(table["unpruned_device_ms"], 1e6),
-        "units_failed": _filled(table["units_failed"]).astype(np.int64),
+        "units_failed": filled(table["units_failed"]).astype(np.int64),
     }
 
 
-def _work(numbers: dict[str, Ints], chosen: npt.NDArray[np.bool_]) -> Work:
-    names = [name for name in vars(Work()) if name != "videos"]
+def _sums(numbers: dict[str, Ints], chosen: npt.NDArray[np.bool_]) -> RowSums:
+    names = [name for name in vars(RowSums()) if name != "videos"]
     sums = {name: exact_sum(numbers[name][chosen]) for name in names}
-    return Work(videos=int(chosen.sum()), **sums)
+    return RowSums(videos=int(chosen.sum()), **sums)
 
 
-def _right(table: pa.Table) -> npt.NDArray[np.int8]:
+def _correct(table: pa.Table) -> npt.NDArray[np.int8]:
     same = pc.equal(table["ground_truth"], table["label"]).cast(pa.int8())
     judged = pc.if_else(pc.is_valid(table["ground_truth_id"]), same, -1)
     return np.asarray(pc.fill_null(judged, -1)).astype(np.int8)
-
-
-def nanoseconds(values: pa.ChunkedArray, per_unit: float) -> Ints:
-    """(n,) whole nanoseconds of times, `per_unit` to one; null is none."""
-    return np.floor(_filled(values) * per_unit + 0.5).astype(np.int64)
-
-
-def _filled(values: pa.ChunkedArray) -> npt.NDArray[Any]:
-    return np.asarray(pc.fill_null(values, 0))
 
 
 def _places(ids: pa.Array | pa.ChunkedArray, known: pa.Array) -> Ints:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline import formatting
 from pipeline.reports.cost import intervals
-from pipeline.reports.cost.compare import Comparison, Figures
+from pipeline.reports.cost.compare import RunComparison, RunFigures
 from pipeline.reports.cost.cost_tables import device_name
 from pipeline.reports.cost.how import explained
 from pipeline.reports.cost.layout import Table
@@ -27,7 +27,7 @@ _AFTER_NUMBER = re.compile(r"(?<=\d) (?=\w+\b|%)")
 NO_PRICES = "No prices, so no money: give them by --prices FILE (infra/prices.yaml is an example)."
 
 
-def write(found: Comparison, folder: Path) -> Path:
+def write(found: RunComparison, folder: Path) -> Path:
     """Writes report.html, report.md and report.json; the page."""
     content = json.dumps(as_json(found), indent=2, ensure_ascii=False, allow_nan=False)
     files = {
@@ -41,7 +41,7 @@ def write(found: Comparison, folder: Path) -> Path:
     return folder / "report.html"
 
 
-def as_json(found: Comparison) -> dict[str, Any]:
+def as_json(found: RunComparison) -> dict[str, Any]:
     """Every figure, unrounded; what is not known is null."""
     content = {
         "version": 1,
@@ -63,7 +63,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
     return dict(_without_nan(content))
 
 
-def _run(each: Figures) -> dict[str, Any]:
+def _run(each: RunFigures) -> dict[str, Any]:
     rows = each.rows
 
     def plain(value: Any) -> Any:
@@ -79,8 +79,9 @@ def _run(each: Figures) -> dict[str, Any]:
         "work": plain(rows.shared),
         "whole": plain(rows.whole),
         "held": plain(each.held),
-        "labelers": plain(each.labelers),
+        "labeling": plain(rows.used.labeling),
         "bill": None if each.bill is None else plain(each.bill) | {"total": each.bill.total},
+        "shadow_cost": each.shadow_cost,
         "paid": plain(each.paid),
         "cost_per_video": distribution(each),
         "agreement": plain(each.agreement),
@@ -98,7 +99,7 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def html(found: Comparison) -> str:
+def html(found: RunComparison) -> str:
     """The page."""
     others = [each.run.name for each in found.runs if each is not found.reference]
     return render(
@@ -122,7 +123,7 @@ def _unbroken(table: Table) -> Table:
     return dataclasses.replace(table, rows=rows)
 
 
-def markdown(found: Comparison) -> str:
+def markdown(found: RunComparison) -> str:
     """The same without plots."""
     parts = [f"# {_escaped(title(found))}", *map(_escaped, lead(found))]
     notes = [*found.notes, *([] if found.prices else [NO_PRICES])]
@@ -138,12 +139,12 @@ def markdown(found: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def title(found: Comparison) -> str:
+def title(found: RunComparison) -> str:
     """Such as `Cost report: a, b`."""
     return "Cost report: " + ", ".join(each.run.name for each in found.runs)
 
 
-def lead(found: Comparison) -> list[str]:
+def lead(found: RunComparison) -> list[str]:
     """What is compared, and what is not; a paragraph each."""
     shared, every = len(found.shared.ids), found.shared.all
     length = formatting.hours(found.reference.rows.shared.video_hours)
@@ -170,7 +171,7 @@ def _escaped(text: str) -> str:
     return text
 
 
-def screen(found: Comparison) -> str:
+def screen(found: RunComparison) -> str:
     """A short table for the terminal."""
     columns = [["", *_screen_headings(found)]]
     for each in found.runs:
@@ -189,7 +190,7 @@ def _wrapped(line: str) -> str:
     return textwrap.fill(line, _SCREEN, break_long_words=False, break_on_hyphens=False)
 
 
-def _screen_headings(found: Comparison) -> list[str]:
+def _screen_headings(found: RunComparison) -> list[str]:
     work, bill = "Work per 1,000 videos", "Bill per 1,000 videos"
     return [
         "FLOPs per video",
@@ -202,7 +203,7 @@ def _screen_headings(found: Comparison) -> list[str]:
     ]
 
 
-def _screen_cells(each: Figures, found: Comparison) -> list[str]:
+def _screen_cells(each: RunFigures, found: RunComparison) -> list[str]:
     work, priced = each.rows.shared, []
     if found.prices is not None and each.bill is not None and each.paid.money is not None:
         currency = found.prices.currency

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.early_exit.budget import BUDGET, early_exits_by_slice
-from pipeline.early_exit.spending import cut_short
+from pipeline.early_exit.spending import Spending, cut_short, spending
 from pipeline.formatting import digits
 from pipeline.prices import Prices
+from pipeline.run.attempt_rows import attempts_of
 from pipeline.run.run_directory import RunDirectory
 
 
@@ -62,7 +63,7 @@ def bought(run: RunDirectory, content: dict[str, Any]) -> Bought | None:
     currency = None if kept["money"] is None else content["prices"]["currency"]
     return Bought(
         budget=kept["flops"] if currency is None else kept["money"],
-        spent=content["totals"]["flops"] if currency is None else _money(content),
+        spent=content["totals"]["flops"] if currency is None else _money(run, content),
         currency=currency,
         agreement=over_all("agreement"),
         low=max(0.0, over_all("low") - given_up / videos),
@@ -72,11 +73,10 @@ def bought(run: RunDirectory, content: dict[str, Any]) -> Bought | None:
     )
 
 
-def _money(content: dict[str, Any]) -> float:
-    prices, last = Prices.from_json(content["prices"]), content["attempts"][-1]
-    second = prices.device_second(gpus=last["labeler_gpus"], cores=last["labeler_cpus"])
-    totals = content["totals"]
-    return float(totals["device_ms"] * second + totals["decode_ms"] * prices.core_second) / 1e3
+def _money(run: RunDirectory, content: dict[str, Any]) -> float:
+    slices, _ = early_exits_by_slice(content)
+    spent = sum(spending(run, slices, attempts_of(content)), Spending())
+    return spent.bill(Prices.from_json(content["prices"])).total
 
 
 def _views(content: dict[str, Any]) -> int:

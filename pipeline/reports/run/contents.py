@@ -50,16 +50,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.prices import Prices
+from pipeline.prices import Prices, Used
 from pipeline.reports.early_exit.budget import bought
 from pipeline.reports.run.clips import read_view_labels
-from pipeline.reports.run.cost import cost
 from pipeline.reports.run.kept import KeptFigures, read_kept
 from pipeline.reports.run.labels import LOW_SCORE, SCORE_BINS, LabelFigures
-from pipeline.reports.run.spans import Span, rates, span_of, spans
+from pipeline.reports.run.spans import rates, span_of
 from pipeline.reports.run.units import UnitFigures, read_units
 from pipeline.reports.run.unpruned_sample import culprit, unpruned_agreement
 from pipeline.reports.run.videos import VideoFigures, read_videos
+from pipeline.run.attempt_rows import AttemptRows, Span, attempts_of
 from pipeline.run.devices import devices_of, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.view_savings import Spared, all_views
@@ -78,10 +78,9 @@ def contents(run: RunDirectory) -> dict[str, Any]:
     recorded = run.load()
     described = _described(run, recorded)
     timeline = described["units_are"] == "segments"
-    videos, units = read_videos(run), read_units(run)
+    videos, units = read_videos(run), read_units(run, attempts_of(recorded))
     labels = read_view_labels(run) if timeline else videos.labels
-    attempts = recorded.get("attempts") or []
-    among = spans(attempts, units.at)
+    among = [] if units.by_attempt is None else units.by_attempt.spans()
     totals = _totals(recorded, videos, units, among)
     shadow = _shadow(run, recorded, timeline=timeline)
     return {
@@ -91,7 +90,7 @@ def contents(run: RunDirectory) -> dict[str, Any]:
         "accuracy": _accuracy(videos),
         "unknown_ground_truths": videos.unknown_ground_truths,
         "shadow": shadow,
-        "cost": _cost(recorded, totals, shadow, among, gets=videos.gets),
+        "cost": _cost(recorded, videos, units.by_attempt),
         "throughput": _throughput(recorded, units, among),
         "failures": _failures(units),
         "damaged": {
@@ -216,31 +215,25 @@ def _shadow(
 
 
 def _cost(
-    recorded: dict[str, Any],
-    totals: dict[str, Any],
-    shadow: dict[str, Any] | None,
-    among: Sequence[Span],
-    *,
-    gets: int,
+    recorded: dict[str, Any], videos: VideoFigures, rows: AttemptRows | None
 ) -> dict[str, Any] | None:
-    if not recorded.get("prices"):
+    if not recorded.get("prices") or rows is None:
         return None
-    found = cost(
-        Prices.from_json(recorded["prices"]),
-        recorded.get("attempts") or [],
-        among,
-        device_s=totals["device_s"] + (shadow["device_s"] if shadow else 0.0),
-        decode_s=totals["decode_core_s"],
-        bytes_read=totals["bytes_read"],
-        gets=gets,
+    prices = Prices.from_json(recorded["prices"])
+    used = Used(
+        labeling=rows.device_time(rows.device_ns + rows.shadow_ns),
+        decode_s=videos.decode_ns / 1e9,
+        bytes_read=float(videos.bytes_read),
+        gets=float(videos.gets),
     )
+    bill = prices.bill(used)
     return {
-        "currency": found.currency,
-        "labeling": found.labeling,
-        "decoding": found.decoding,
-        "reading": found.reading,
-        "rows": found.rows,
-        "reserved": found.reserved,
+        "currency": prices.currency,
+        "labeling": bill.labeling,
+        "decoding": bill.decoding,
+        "reading": bill.reading,
+        "rows": bill.total,
+        "reserved": prices.held(rows.held()) + bill.reading,
     }
 
 

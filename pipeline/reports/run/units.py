@@ -1,8 +1,9 @@
-"""What units/ tells beyond the flat tables: when rows were made, and what failed."""
+"""Figures from units/ that the flat tables lack: failures, and when rows were made."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.reports.run.rows import column_batches
+from pipeline.run.attempt_rows import Attempt, AttemptRows
 from pipeline.run.run_directory import RunDirectory
 from workers.schema import UNITS_SCHEMA
 
@@ -21,7 +23,7 @@ EXAMPLES = 3
 
 _NAMES = (
     "video_id", "uri", "start_s", "end_s", "status", "error_type", "error", "duration_s",
-    "labeled_at",
+    *AttemptRows.COLUMNS,
 )  # fmt: skip
 _EXAMPLE = ("video_id", "uri", "start_s", "end_s", "error")
 
@@ -34,6 +36,7 @@ class UnitFigures:
         units: rows.
         failures: failed units by reason.
         examples: a few of them by reason: video_id, uri, start_s, end_s, error.
+        by_attempt: sums by attempt; None where run.json records no attempt.
         at: (n,) when each labeled unit's row was made, seconds since the epoch; only those of
             which it is known.
         video_s: (n,) length of video in each of these, seconds.
@@ -42,16 +45,19 @@ class UnitFigures:
     units: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    by_attempt: AttemptRows | None = None
     at: Floats = field(default_factory=lambda: np.zeros(0))
     video_s: Floats = field(default_factory=lambda: np.zeros(0))
 
 
-def read_units(run: RunDirectory) -> UnitFigures:
-    """Reads units/ once, but for the views."""
-    figures = UnitFigures()
+def read_units(run: RunDirectory, attempts: Sequence[Attempt]) -> UnitFigures:
+    """Reads units/ once, without the views."""
+    figures = UnitFigures(by_attempt=AttemptRows(attempts) if attempts else None)
     times: list[tuple[Floats, Floats]] = []
     for batch in column_batches(run.units, UNITS_SCHEMA, _NAMES):
         figures.units += batch.num_rows
+        if figures.by_attempt is not None:
+            figures.by_attempt.add(batch)
         _add_failures(figures, batch)
         ok = batch.filter(pc.equal(batch["status"], "ok"))
         known = ok.filter(pc.is_valid(ok["labeled_at"]))

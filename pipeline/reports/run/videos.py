@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from pipeline.reports.run.labels import LabelFigures
 from pipeline.reports.run.rows import column_batches
-from pipeline.reports.run.sums import exact, nanoseconds, total
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.sums import exact_sum, filled, nanoseconds, total
 from pipeline.run.tables import VIDEOS_SCHEMA, unknown_ground_truths
 from pipeline.storage.addresses import S3_SCHEME
 
@@ -85,13 +85,13 @@ class VideoFigures:
         self.views += total(videos["clips"])
         for each in ok["clips"].value_counts().to_pylist():
             self.looks[each["values"]] += each["counts"]
-        self.flops += exact(videos["flops"])
-        self.device_ns += nanoseconds(videos["device_ms"], 1e6)
-        self.decode_ns += nanoseconds(videos["decode_ms"], 1e6)
+        self.flops += exact_sum(filled(videos["flops"]))
+        self.device_ns += exact_sum(nanoseconds(videos["device_ms"], 1e6))
+        self.decode_ns += exact_sum(nanoseconds(videos["decode_ms"], 1e6))
         self.bytes_read += total(videos["bytes_read"])
         in_storage = videos.filter(pc.starts_with(videos["uri"], S3_SCHEME))
         self.gets += total(in_storage["units"])
-        self.video_ns += nanoseconds(ok["duration_s"], 1e9)
+        self.video_ns += exact_sum(nanoseconds(ok["duration_s"], 1e9))
         self.damaged += damaged.num_rows
         self.lost_frames += total(damaged["lost_frames"])
         self.incomplete += total(pc.greater(ok["units_failed"], 0))

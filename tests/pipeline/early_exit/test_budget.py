@@ -31,6 +31,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.slices import slice_numbers, slices_of
 from pipeline.storage.location import Location
 from tests.pipeline.run.test_tables import failed, ok, write_units
+from tests.report_runs import attempt
 
 VIDEOS, VIEWS, FLOPS = 1000, 15, 7
 PRICES = Prices(gpu_hour=3600.0, core_hour=36.0)
@@ -55,7 +56,7 @@ FILE = EarlyExitFile(
     source="here",
     curve=CURVE,
 )
-LABELING = Labeling(views=VIEWS, flops=FLOPS, gpus=1.0, cores=0.0)
+LABELING = Labeling(views=VIEWS, flops=FLOPS)
 IDENTITY = {
     "protocol": {"clips": 5, "crops": 3},
     "early_exit": {"threshold": 1.0, "max_views": None, "agreement": 0.99, "confidence": 0.95},
@@ -68,7 +69,13 @@ def run(tmp_path: Path) -> RunDirectory:
     names = [f"v{number}" for number in range(VIDEOS)]
     write_manifest((Video(name, f"/x/{name}") for name in names), directory.manifest)
     (tmp_path / "units").mkdir()
-    directory.save({"identity": IDENTITY, "model": {"kept_grids": [[1, 2]]}})
+    directory.save(
+        {
+            "identity": IDENTITY,
+            "model": {"kept_grids": [[1, 2]]},
+            "attempts": [attempt(0, None, gpus=1.0)],
+        }
+    )
     return directory
 
 

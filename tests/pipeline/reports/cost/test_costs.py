@@ -7,22 +7,20 @@ import pytest
 from pipeline import formatting
 from pipeline.errors import UsageError
 from pipeline.prices import Prices
-from pipeline.reports.cost.attempts import read_attempts
 from pipeline.reports.cost.compare import compare
 from pipeline.reports.cost.plots import plots
-from pipeline.reports.cost.runs import open_runs
 from tests.pipeline.synthetic_runs import ON_GPU, PRICES, Made, attempt, make_run, make_timeline
 
 
-def started(tmp_path, *attempts):
-    """The rows of this run are made 1 to 40 seconds after the first attempt began."""
+def compared(tmp_path, *attempts):
+    """Figures of a run whose rows are made 1 to 40 seconds after its first attempt began."""
     path = make_run(tmp_path / "run", Made(), attempts=list(attempts))
     other = make_run(tmp_path / "other", Made(r=22))
-    return read_attempts(open_runs([path, other])[0])
+    return compare([path, other]).runs[0]
 
 
 def test_a_killed_attempt_counts_to_the_last_row_that_it_made(tmp_path):
-    held, _ = started(tmp_path, attempt(0, None), attempt(30.5, None, cpus=4), attempt(100, 110))
+    held = compared(tmp_path, attempt(0, None), attempt(30.5, None, cpus=4), attempt(100, 110)).held
     # Rows at 1 to 30 are the first attempt's, at 31 to 40 the second's.
     assert held.wall_s == pytest.approx(30 + 9.5 + 10)
     assert held.core_s == pytest.approx(30 * 8 + 9.5 * 4 + 10 * 8)
@@ -30,16 +28,17 @@ def test_a_killed_attempt_counts_to_the_last_row_that_it_made(tmp_path):
 
 
 def test_an_attempt_that_was_killed_before_its_first_row_counts_nothing(tmp_path):
-    held, _ = started(tmp_path, attempt(0, 45), attempt(50, None))
+    held = compared(tmp_path, attempt(0, 45), attempt(50, None)).held
     assert held.wall_s == 45
 
 
-def test_device_time_on_different_labelers_is_weighted_by_what_each_did(tmp_path):
-    held, labelers = started(tmp_path, attempt(0, 30.5), attempt(30.6, 50, **ON_GPU))
+def test_device_time_counts_on_the_devices_of_the_attempt_that_made_each_row(tmp_path):
+    found = compared(tmp_path, attempt(0, 30.5), attempt(30.6, 50, **ON_GPU))
+    time, device_s = found.rows.used.labeling, found.rows.shared.device_s
     # 30 of 40 rows of about equal device time were labeled on cores.
-    assert labelers.cpus == pytest.approx(0.75, abs=0.01)
-    assert labelers.cpus + labelers.gpus == pytest.approx(1.0)
-    assert held.gpu_s == pytest.approx(2 * 19.4)
+    assert time.core_s == pytest.approx(0.75 * device_s, rel=0.01)
+    assert time.core_s + time.gpu_s == pytest.approx(device_s)
+    assert found.held.gpu_s == pytest.approx(2 * 19.4)
 
 
 def test_one_price_list_holds_for_all_runs_and_that_is_said(tmp_path):

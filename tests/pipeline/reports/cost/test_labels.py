@@ -9,7 +9,7 @@ from pipeline.reports.cost import labels, units
 from pipeline.reports.cost.compare import compare
 from pipeline.reports.cost.labels import paired_difference, unpruned_agreement
 from pipeline.reports.cost.runs import open_runs
-from pipeline.run.run_tables import exact_sum
+from pipeline.run.sums import exact_sum
 from tests.pipeline.synthetic_runs import Made, make_run, make_timeline, unit, write_run
 
 BLURRED = Made(r=22, blur=0.6, shadow=0.5)

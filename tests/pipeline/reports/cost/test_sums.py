@@ -125,10 +125,10 @@ def test_the_cost_of_the_work_adds_up_from_the_rows(content):
     for run in content["runs"]:
         work, bill = run["work"], run["bill"]
         second = 0.04 / 3600
-        assert bill["device"] == pytest.approx(work["device_ns"] / 1e9 * second)
-        assert bill["decode"] == pytest.approx(work["decode_ns"] / 1e9 * second)
-        assert bill["shadow"] == pytest.approx(work["unpruned_device_ns"] / 1e9 * second)
-        assert bill["total"] == bill["device"] + bill["decode"] + bill["reading"]
+        assert bill["labeling"] == pytest.approx(work["device_ns"] / 1e9 * second)
+        assert bill["decoding"] == pytest.approx(work["decode_ns"] / 1e9 * second)
+        assert run["shadow_cost"] == pytest.approx(work["unpruned_device_ns"] / 1e9 * second)
+        assert bill["total"] == bill["labeling"] + bill["decoding"] + bill["reading"]
         assert work["gets"] == work["videos"]
 
 
@@ -142,7 +142,7 @@ def test_on_gpus_device_time_is_theirs_and_their_own_cores_are_not_charged_twice
         reading = run["whole"]["bytes_read"] / 1e9 * 0.01 + run["whole"]["gets"] / 1000 * 0.0004
         assert run["paid"]["money"] == pytest.approx(100 * 2 * 2.5 / 3600 + reading)
         alone = (2.5 - 8 * 0.04) / 3600
-        assert run["bill"]["device"] == pytest.approx(run["work"]["device_ns"] / 1e9 * alone)
+        assert run["bill"]["labeling"] == pytest.approx(run["work"]["device_ns"] / 1e9 * alone)
         assert run["held"]["gpu_s"] == 200.0
         assert run["paid"]["used_core_s"] == pytest.approx(run["whole"]["decode_ns"] / 1e9)
 

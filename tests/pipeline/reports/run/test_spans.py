@@ -1,48 +1,10 @@
-"""When a run was at work: attempts that ended, were killed, or are not known."""
+"""Labeling rates over time."""
 
 import numpy as np
 import pytest
 
-from pipeline.reports.run.spans import Span, rates, span_of, spans
-
-
-def iso(second, zone="+00:00"):
-    return f"2026-11-24T10:{second // 60:02d}:{second % 60:02d}{zone}"
-
-
-ZERO = spans([{"began": iso(0), "ended": iso(0)}], np.zeros(0))[0].began
-
-
-def test_an_attempt_lasts_from_its_beginning_to_its_end():
-    found = spans([{"began": iso(0), "ended": iso(50)}], np.array([ZERO + 20]))
-    assert found == [Span(ZERO, ZERO + 50)]
-
-
-def test_a_killed_attempt_ends_with_its_last_row_before_the_next():
-    at = ZERO + np.array([70.0, 10.0, 30.0])
-    attempts = [{"began": iso(0), "ended": None}, {"began": iso(60), "ended": None}]
-    assert spans(attempts, at) == [Span(ZERO, ZERO + 30), Span(ZERO + 60, ZERO + 70)]
-
-
-def test_an_attempt_that_was_killed_before_its_first_row_took_no_time_that_is_known():
-    attempts = [{"began": iso(0), "ended": None}, {"began": iso(60), "ended": iso(90)}]
-    assert [span.seconds for span in spans(attempts, ZERO + np.array([70.0]))] == [0.0, 30.0]
-    assert spans(attempts[:1], np.zeros(0)) == [Span(ZERO, ZERO)]
-
-
-def test_a_killed_attempt_without_rows_does_not_end_before_it_began():
-    attempts = [
-        {"began": iso(0), "ended": iso(20)},
-        {"began": iso(60), "ended": None},
-        {"began": iso(90), "ended": iso(95)},
-    ]
-    assert [span.seconds for span in spans(attempts, ZERO + np.array([10.0]))] == [20.0, 0.0, 5.0]
-
-
-def test_times_without_a_zone_are_utc():
-    assert spans([{"began": iso(0, ""), "ended": iso(9, "")}], np.zeros(0)) == [
-        Span(ZERO, ZERO + 9)
-    ]
+from pipeline.reports.run.spans import rates, span_of
+from pipeline.run.attempt_rows import Span
 
 
 def test_a_run_that_says_nothing_of_attempts_has_the_span_of_its_rows():

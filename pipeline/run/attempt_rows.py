@@ -1,0 +1,147 @@
+"""Which attempt made which rows, how long each attempt lasted, and what its device time occupied.
+
+run.json records for each attempt when it began and ended, its cluster, and the GPUs and cores of
+each labeler; each row of units/ records when it was made (`labeled_at`).
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.prices import DeviceTime
+from pipeline.run.sums import Ints, nanoseconds
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MILLISECOND = datetime.timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One run of the labeling command.
+
+    Attributes:
+        began: when, UTC.
+        ended: when it ended by itself, UTC; None if it was killed.
+        cpus: cores of the cluster.
+        gpus: GPUs of the cluster.
+        labeler_cpus: cores that each labeler computes on, 0 on a GPU.
+        labeler_gpus: GPUs of each labeler, 0 without.
+    """
+
+    began: datetime.datetime
+    ended: datetime.datetime | None
+    cpus: float
+    gpus: float
+    labeler_cpus: float
+    labeler_gpus: float
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Attempt:
+        """One entry of run.json's `attempts`."""
+        ended = content["ended"]
+        return cls(
+            began=_time(content["began"]),
+            ended=None if ended is None else _time(ended),
+            cpus=float(content["cpus"]),
+            gpus=float(content["gpus"]),
+            labeler_cpus=float(content["labeler_cpus"]),
+            labeler_gpus=float(content["labeler_gpus"]),
+        )
+
+
+def attempts_of(content: Mapping[str, Any]) -> tuple[Attempt, ...]:
+    """The attempts that run.json records, in order."""
+    return tuple(Attempt.of(each) for each in content.get("attempts") or ())
+
+
+@dataclass(frozen=True)
+class Span:
+    """When an attempt was at work, in seconds since the epoch."""
+
+    began: float
+    ended: float
+
+    @property
+    def seconds(self) -> float:
+        """How long."""
+        return self.ended - self.began
+
+
+class AttemptRows:
+    """Sums over rows of units/ by the attempt that made them.
+
+    The attempt of a row is the last one that began before the row was made, or the first. A row
+    without `labeled_at` belongs to the last attempt.
+
+    Args:
+        attempts: of the run, in order, at least one.
+
+    Attributes:
+        device_ns: (attempts,) device time of labeling, without the shadow sample.
+        shadow_ns: (attempts,) device time of the shadow sample.
+        last_ms: (attempts,) when the last row was made, milliseconds since the epoch; the begin of
+            an attempt without rows.
+    """
+
+    COLUMNS = ("labeled_at", "device_ms", "unpruned_device_ms")
+
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        self.attempts = tuple(attempts)
+        self._began_ms = np.array([_ms(each.began) for each in attempts], np.int64)
+        self.last_ms: Ints = self._began_ms.copy()
+        self.device_ns: Ints = np.zeros(len(attempts), np.int64)
+        self.shadow_ns: Ints = np.zeros(len(attempts), np.int64)
+
+    def add(self, rows: pa.Table | pa.RecordBatch) -> Ints:
+        """Adds rows with COLUMNS and returns (rows,) the number of each row's attempt."""
+        known = np.asarray(pc.is_valid(rows["labeled_at"]))
+        made = np.asarray(pc.fill_null(rows["labeled_at"].cast(pa.int64()), 0))
+        number = np.maximum(np.searchsorted(self._began_ms, made, side="right") - 1, 0)
+        number = np.where(known, number, len(self.attempts) - 1)
+        np.maximum.at(self.last_ms, number[known], made[known])
+        np.add.at(self.device_ns, number, nanoseconds(rows["device_ms"], 1e6))
+        np.add.at(self.shadow_ns, number, nanoseconds(rows["unpruned_device_ms"], 1e6))
+        return number
+
+    def device_time(self, device_ns: Ints) -> DeviceTime[float]:
+        """GPU-seconds and core-seconds of device time (attempts,) on each attempt's labelers."""
+        seconds = [int(each) / 1e9 for each in device_ns]
+        pairs = list(zip(seconds, self.attempts, strict=True))
+        return DeviceTime(
+            gpu_s=math.fsum(each * attempt.labeler_gpus for each, attempt in pairs),
+            core_s=math.fsum(each * attempt.labeler_cpus for each, attempt in pairs),
+        )
+
+    def spans(self) -> list[Span]:
+        """When each attempt was at work; a killed attempt ends with the last row that it made."""
+        return [
+            Span(began / 1e3, max(began, last if each.ended is None else _ms(each.ended)) / 1e3)
+            for each, began, last in zip(
+                self.attempts, self._began_ms.tolist(), self.last_ms.tolist(), strict=True
+            )
+        ]
+
+    def held(self) -> DeviceTime[float]:
+        """GPU-seconds and core-seconds of the whole cluster while the attempts were at work."""
+        pairs = list(zip(self.spans(), self.attempts, strict=True))
+        return DeviceTime(
+            gpu_s=math.fsum(span.seconds * each.gpus for span, each in pairs),
+            core_s=math.fsum(span.seconds * each.cpus for span, each in pairs),
+        )
+
+
+def _ms(moment: datetime.datetime) -> int:
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def _time(text: str) -> datetime.datetime:
+    moment = datetime.datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
