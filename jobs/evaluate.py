@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Measure what each switch of STA costs in accuracy, on videos whose labels are known."""
 
-import sys
-
+from pipeline.command_line import leave
 from pipeline.lab.evaluation.command import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Label videos by the Kinetics-400 protocol (5 clips x 3 crops)."""
 
-import sys
-
+from pipeline.command_line import leave
 from pipeline.labeling.command import main
 
 if __name__ == "__main__":
-    sys.exit(main("k400"))
+    leave(main("k400"))

@@ -1,63 +1,59 @@
 #!/usr/bin/env python3
-"""Make the demo archive: short videos of moving objects, each with its true label."""
+"""Make the demo archive: short videos of moving objects, each with its ground-truth label."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from pipeline.command_line import JobParser
-from pipeline.inputs.demo.archive import LABEL_FILE, MANIFEST, ArchiveSettings, make_archive
-from pipeline.inputs.demo.scenes import LABELS, SPLITS
+from pipeline.command_line import argument, flag, leave, run_job
+from pipeline.messages import say, tell
+
+_ABOUT = f"{__doc__}\nThe same options give the same videos; those already there are kept."
+_EPILOG = "Exit code: 0, the archive is complete; 2, the command was wrong; 1, otherwise."
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = JobParser(
-        description=f"{__doc__} The same options give the same videos; those already there stay."
+@dataclass(frozen=True)
+class Options:
+    """What the flags set."""
+
+    dest: Path = argument("folder to write to", metavar="DEST")
+    videos: int = flag("number of videos", 60, metavar="N")
+    seed: int = flag("random seed of the scenes", 0, metavar="N")
+    split: Literal["train", "test"] = flag(
+        "the demo model was trained on scenes of train only", "test"
     )
-    parser.add_argument("dest", type=Path, metavar="DEST", help="folder to write to")
-    parser.add_argument("--videos", type=int, default=60, help="how many (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
-    parser.add_argument(
-        "--split",
-        choices=SPLITS,
-        default="test",
-        help="the model was trained on scenes of 'train' only (default %(default)s)",
-    )
-    parser.add_argument(
-        "--crf", type=int, default=23, help="x264 quality, 0 to 51 (default %(default)s)"
-    )
-    parser.add_argument(
-        "--processes", type=int, default=1, help="to render in (default %(default)s)"
-    )
-    return parser
+    crf: int = flag("x264 quality, 0 to 51", 23, metavar="N")
+    processes: int = flag("processes that render", 1, metavar="N")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        settings = ArchiveSettings(
-            videos=options.videos, seed=options.seed, split=options.split, crf=options.crf
-        )
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    return run_job(Options, _make, argv, about=_ABOUT, epilog=_EPILOG)
+
+
+def _make(options: Options) -> None:
+    from pipeline.inputs.demo.archive import LABEL_FILE, MANIFEST, ArchiveSettings, make_archive
+    from pipeline.inputs.demo.scenes import LABELS
+
+    settings = ArchiveSettings(
+        videos=options.videos, seed=options.seed, split=options.split, crf=options.crf
+    )
     begin = time.monotonic()
 
     def progress(made: int, missing: int) -> None:
         if made and (made % 20 == 0 or made == missing):
-            print(f"made {made:,} of {missing:,} videos", flush=True)
+            say(f"made {made:,} of {missing:,} videos")
 
     make_archive(options.dest, settings, processes=options.processes, report=progress)
-    print(
+    tell(
         f"{settings.videos} videos of {len(LABELS)} labels in {options.dest} "
         f"({time.monotonic() - begin:.0f} s), with {MANIFEST} and {LABEL_FILE}"
     )
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

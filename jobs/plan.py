@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Plan a labeling run: machines, hours and money for a deadline, pruned and unpruned."""
 
-import sys
-
+from pipeline.command_line import leave
 from pipeline.planner.command import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

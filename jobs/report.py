@@ -1,53 +1,55 @@
 #!/usr/bin/env python3
-"""Write report.html and report.json of a run anew, from its tables."""
+"""Write report.html and report.json of a finished run again, from its tables."""
 
-import sys
+from __future__ import annotations
 
-import pyarrow as pa
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pipeline.command_line import JobParser
+from pipeline.command_line import argument, flag, leave, run_job
 from pipeline.errors import UsageError
-from pipeline.reports.run import GALLERY, write_run_report
-from pipeline.run.run_directory import RunDirectory
-from pipeline.storage.location import Location
+from pipeline.messages import tell
+
+_EPILOG = """\
+Exit code: 0, the report is written; 2, the command was wrong or the run is not finished; 1, its
+tables cannot be read or the report cannot be written."""
 
 
-def main() -> int:
-    """0: written; 1: the tables cannot be read or the report not be written; 2: there is no run
-    that is finished.
-    """
-    parser = JobParser(description=__doc__)
-    parser.add_argument("run", metavar="RUN", help="directory or s3://bucket/prefix of a run")
-    parser.add_argument(
-        "--gallery",
-        type=int,
-        default=GALLERY,
+@dataclass(frozen=True)
+class Options:
+    """What the flags set."""
+
+    run: str = argument("directory or s3://bucket/prefix of a run", metavar="RUN")
+    gallery: int = flag(
+        "show the kept tokens of N videos; 0 for none",
+        3,
         metavar="N",
-        help="show what the model looked at in N videos (default: %(default)s); 0 for none",
     )
-    parser.add_argument(
-        "--out", metavar="DIR", help="directory or s3://bucket/prefix to write to (default: RUN)"
+    out: str | None = flag(
+        "directory or s3://bucket/prefix to write to (default: RUN)", None, metavar="DIR"
     )
-    arguments = parser.parse_args()
-    try:
-        run = RunDirectory(Location.of(arguments.run))
-        out = Location.of(arguments.out) if arguments.out else run.root
-        if run.exists() and not run.success.exists():
-            # Its tables may be of an earlier attempt, and units/ be that of this one.
-            raise UsageError(
-                f"the run in {run.root.uri} is not finished; finish it by its labeling command"
-            )
-        write_run_report(run, gallery=arguments.gallery, out=out)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (OSError, pa.ArrowException) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    for name in ("report.html", "report.json"):
-        print(out.child(name).uri)
-    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    return run_job(Options, _write, argv, about=__doc__, epilog=_EPILOG, reads_runs=True)
+
+
+def _write(options: Options) -> None:
+    from pipeline.reports.run import write_run_report
+    from pipeline.run.run_directory import RunDirectory
+    from pipeline.storage.location import Location
+
+    run = RunDirectory(Location.of(options.run))
+    out = Location.of(options.out) if options.out else run.root
+    if run.exists() and not run.success.exists():
+        # Its tables may be of an earlier attempt, and units/ of this one.
+        raise UsageError(
+            f"the run in {run.root.uri} is not finished; finish it by its labeling command"
+        )
+    write_run_report(run, gallery=options.gallery, out=out)
+    tell("\n".join(out.child(name).uri for name in ("report.html", "report.json")))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -5,32 +5,60 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from pipeline.command_line import JobParser, exit_code
+from pipeline.command_line import (
+    JobParser,
+    add_flags,
+    argument,
+    exit_code,
+    flag,
+    leave,
+    options_of,
+)
 from pipeline.errors import UsageError
-from pipeline.inputs.demo.archive import ArchiveSettings, demo_archive
-from pipeline.lab.paper_measures import MeasureOptions, grad_norm_table, trajectory_table
-from pipeline.lab.reproduce import TABLE_2, TABLE_3, compare, render
-from pipeline.labeling.flags import add_model_flags
 from pipeline.messages import tell
 
 _DEMO_VIDEOS = 48
 _EXIT_CODES = "Exit code: 0, all is printed; 2, the command was wrong."
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the flags of a measure set."""
+
+    input: str | None = argument(
+        "directory, s3://bucket/prefix, one video, or a manifest (default: the demonstration "
+        "archive, which is generated)",
+        None,
+        metavar="INPUT",
+    )
+    checkpoint: str | None = flag("fine-tuned weights of a ViT, or demo", None, metavar="C")
+    architecture: str | None = flag(
+        "refuse a checkpoint that is not of this architecture", None, name="arch", metavar="A"
+    )
+    labels: Path | None = flag("class names for a checkpoint without them", None, metavar="F")
+    r: int | None = flag("as in the labeling jobs, and the same default", None, metavar="N")
+    videos: int = flag("videos of INPUT, chosen by a hash", _DEMO_VIDEOS, metavar="N")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints what was asked for; `argv` None for the process's arguments."""
-    arguments = _parser().parse_args(argv)
-    if arguments.what == "tables":
-        return _tables()
-    table = {"trajectory": trajectory_table, "gradnorm": grad_norm_table}[arguments.what]
-    return exit_code(lambda: tell(table(_options(arguments))), resumes=False)
+    """Runs the command and returns its exit code."""
+
+    def work() -> int:
+        arguments = _parser().parse_args(argv)
+        if arguments.what == "tables":
+            return _tables()
+        _measure(arguments.what, options_of(Options, arguments))
+        return 0
+
+    return exit_code(work, resumes=False)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = JobParser(description=__doc__)
+    parser = JobParser(description=__doc__, config=False)
     parts = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     parts.add_parser(
         "tables",
@@ -48,52 +76,43 @@ def _parser() -> argparse.ArgumentParser:
             description=f"{about}: unpruned, with random pruning and with STA.",
             epilog=_EXIT_CODES,
         )
-        part.add_argument(
-            "input",
-            nargs="?",
-            metavar="INPUT",
-            help="directory, s3://bucket/prefix, one video, or a manifest (default: the "
-            "demonstration archive, which is generated)",
-        )
-        part.add_argument("--r", type=int, metavar="N", help="default: that of the labeling jobs")
-        part.add_argument(
-            "--videos",
-            type=int,
-            default=_DEMO_VIDEOS,
-            metavar="N",
-            help="videos of INPUT, chosen by a hash (default: %(default)s)",
-        )
-        add_model_flags(part)
+        add_flags(part, Options)
     return parser
 
 
 def _tables() -> int:
     """Prints both tables; 1 if any cell is beyond its tolerance."""
+    from pipeline.lab.reproduce import TABLE_2, TABLE_3, compare, render
+
     held = True
     for table in (TABLE_2, TABLE_3):
         cells = list(compare(table))
-        print(render(table, cells), end="\n\n")
+        tell(f"{render(table, cells)}\n")
         held = held and all(cell.holds for cell in cells)
     return 0 if held else 1
 
 
-def _options(arguments: argparse.Namespace) -> MeasureOptions:
-    """What the flags say; without INPUT of the demonstration, made where it is not there yet."""
-    if arguments.input is not None and arguments.checkpoint is None:
+def _measure(what: str, options: Options) -> None:
+    """Prints the table of a measure; without INPUT of the demonstration archive."""
+    from pipeline.lab.paper_measures import MeasureOptions, grad_norm_table, trajectory_table
+
+    if options.input is not None and options.checkpoint is None:
         raise UsageError("--checkpoint is missing: name fine-tuned weights of a ViT, or demo")
-    options = MeasureOptions(
-        source=arguments.input or "",
-        checkpoint=arguments.checkpoint or "demo",
-        architecture=arguments.arch,
-        labels=arguments.labels,
-        r=arguments.r,
-        videos=arguments.videos,
+    asked = MeasureOptions(
+        source=options.input or "",
+        checkpoint=options.checkpoint or "demo",
+        architecture=options.architecture,
+        labels=options.labels,
+        r=options.r,
+        videos=options.videos,
     )
-    if arguments.input is None:
+    if options.input is None:
+        from pipeline.inputs.demo.archive import ArchiveSettings, demo_archive
+
         source = demo_archive("videos", ArchiveSettings(videos=_DEMO_VIDEOS))
-        return dataclasses.replace(options, source=str(source))
-    return options
+        asked = dataclasses.replace(asked, source=str(source))
+    tell({"trajectory": trajectory_table, "gradnorm": grad_norm_table}[what](asked))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

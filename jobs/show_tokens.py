@@ -1,76 +1,68 @@
 #!/usr/bin/env python3
-"""Show what the model looked at in one video: frames with the dropped tokens masked, by stage."""
+"""Show what the model kept of one video: frames with the pruned tokens masked, by stage."""
 
-import argparse
-import sys
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
-from pipeline.command_line import JobParser
-from pipeline.errors import UsageError
-from pipeline.reports.tokens.show import ShowOptions, show, summary
+from pipeline.command_line import argument, flag, leave, run_job
+from pipeline.errors import RunError
+from pipeline.messages import tell
 
 _EPILOG = """\
-Three files are written: a page with sliders over frames and stages (.html, which stands alone), a
-sheet of stages by time (.png), and the frames with each stage beside them as a file that moves
-(.webp). The label without pruning is taken from the run's shadow sample where the video is in it,
-else from --unpruned-run, else the model is run on this one video.
+Three files are written: a page with sliders over frames and stages (.html, self-contained), a
+sheet of stages by time (.png), and an animation of the frames with each stage beside them (.webp).
+The label without pruning is taken from the run's shadow sample where the video is in it, else from
+--unpruned-run, else the model is run on this one video.
 Exit code: 0, they are written; 2, the command was wrong or the video is gone; 1, the run's tables
 cannot be read."""
 
 
-def main() -> int:
-    """0: the files are written; 2: the command was wrong, or the video is gone; 1: otherwise."""
-    parser = JobParser(
-        description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", metavar="RUN", help="directory or s3://bucket/prefix of a run")
-    parser.add_argument("video_id", metavar="VIDEO_ID", help="a video of the run")
-    parser.add_argument(
-        "--clip", type=int, metavar="N", help="number of the clip (default: the video's first)"
-    )
-    parser.add_argument(
-        "--crop", type=int, metavar="N", help="number of the crop (default: the middle one)"
-    )
-    parser.add_argument(
-        "--unpruned-run",
+@dataclass(frozen=True)
+class Options:
+    """What the flags set."""
+
+    run: str = argument("directory or s3://bucket/prefix of a run", metavar="RUN")
+    video_id: str = argument("a video of the run", metavar="VIDEO_ID")
+    clip: int | None = flag("number of the clip (default: the video's first)", None, metavar="N")
+    crop: int | None = flag("number of the crop (default: the middle one)", None, metavar="N")
+    unpruned_run: str | None = flag(
+        "a run of the same model and protocol by --r 0, for the label without pruning",
+        None,
         metavar="RUN_B",
-        help="a run of the same model and protocol by --r 0, for the label without pruning",
     )
-    parser.add_argument(
-        "--no-model",
-        action="store_false",
-        dest="use_model",
-        help="do not run the model without pruning where its label was not written down",
+    use_model: bool = flag(
+        "do not run the model without pruning where no run holds its label",
+        True,
+        name="no-model",
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("tokens"),
-        metavar="DIR",
-        help="folder for the files (default: %(default)s)",
-    )
-    arguments = parser.parse_args()
-    options = ShowOptions(
-        output=arguments.run,
-        video_id=arguments.video_id,
-        clip=arguments.clip,
-        crop=arguments.crop,
-        unpruned_run=arguments.unpruned_run,
-        use_model=arguments.use_model,
-        folder=arguments.out,
+    out: Path = flag("folder for the files", Path("tokens"), metavar="DIR")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    return run_job(Options, _show, argv, about=__doc__, epilog=_EPILOG, reads_runs=True)
+
+
+def _show(options: Options) -> None:
+    from pipeline.reports.tokens.show import ShowOptions, show, summary
+
+    asked = ShowOptions(
+        output=options.run,
+        video_id=options.video_id,
+        clip=options.clip,
+        crop=options.crop,
+        unpruned_run=options.unpruned_run,
+        use_model=options.use_model,
+        folder=options.out,
     )
     try:
-        print(summary(show(options)))
-    except UsageError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except (OSError, RuntimeError, pa.ArrowException) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
+        tell(summary(show(asked)))
+    except RuntimeError as error:  # of torch, or of a decoder that died
+        raise RunError(str(error)) from error
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

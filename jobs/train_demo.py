@@ -6,50 +6,49 @@ Both archives come from make_demo_archive.py, one with --split train, one with -
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from pipeline.command_line import argument, flag, leave, run_job
+from pipeline.errors import UsageError
 
-import sta
-from pipeline.command_line import JobParser
-from pipeline.inputs.demo.archive import read_archive
-from pipeline.inputs.demo.scenes import LABELS
-from pipeline.lab.demo.evaluation import HEADING, evaluate, line, prunings
-from pipeline.lab.demo.examples import SIZE, Example
-from pipeline.lab.demo.training import Settings, continued_model, new_model, train
+if TYPE_CHECKING:
+    import sta
+    from pipeline.lab.demo.examples import Example
 
 ORIGIN = "trained from scratch on the generated demo archive by jobs/train_demo.py"
+_EPILOG = "Exit code: 0, trained and measured; 2, the command was wrong; 1, otherwise."
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = JobParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("train", type=Path, metavar="TRAIN", help="archive to learn from")
-    parser.add_argument("--test", type=Path, required=True, help="archive of unseen videos")
-    parser.add_argument("--out", type=Path, required=True, help="weight file to write")
-    parser.add_argument("--minutes", type=float, default=55.0, help="time to train for")
-    parser.add_argument("--rate", type=float, default=Settings.peak, help="largest learning rate")
-    parser.add_argument(
-        "--start",
-        type=Path,
-        help="weight file to go on from, with all tokens from the first step; without it the "
-        "model starts from scratch, with some of them",
+@dataclass(frozen=True)
+class Options:
+    """What the flags set."""
+
+    train: Path = argument("archive to learn from", metavar="TRAIN")
+    test: Path = flag("archive of unseen videos", metavar="DIR")
+    out: Path = flag("weight file to write", metavar="FILE")
+    minutes: float = flag("time to train for", 55.0, metavar="T")
+    rate: float = flag("largest learning rate", 1e-3, metavar="X")
+    start: Path | None = flag(
+        "weight file to go on from, with all tokens from the first step; without it the model "
+        "starts from scratch, with some of them",
+        None,
+        metavar="FILE",
     )
-    parser.add_argument("--batch", type=int, default=Settings.batch, help="clips per step")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and of every draw")
-    parser.add_argument("--threads", type=int, default=2, help="threads, and reading processes")
-    parser.add_argument(
-        "--r", type=int, nargs="*", default=[8, 12, 16, 20], help="prunings to measure, of 49"
-    )
-    parser.add_argument(
-        "--evaluate-only", action="store_true", help="measure the file at --out as it is"
-    )
-    return parser
+    batch: int = flag("clips per step", 32, metavar="N")
+    seed: int = flag("random seed of the weights and of all draws", 0, metavar="N")
+    threads: int = flag("threads, and reading processes", 2, metavar="N")
+    r: tuple[int, ...] = flag("prunings to measure, of 49 tokens", (8, 12, 16, 20), metavar="N")
+    evaluate_only: bool = flag("measure the file at --out as it is", False)
 
 
 def _read(folder: Path, processes: int) -> list[Example]:
+    from pipeline.inputs.demo.archive import read_archive
+    from pipeline.lab.demo.examples import SIZE, Example
+
     begin = time.monotonic()
     videos = read_archive(folder, size=SIZE, processes=processes)
     examples = [Example(frames, label_id) for frames, label_id in videos]
@@ -60,18 +59,36 @@ def _read(folder: Path, processes: int) -> list[Example]:
 
 
 def _save(model: sta.VisionTransformer, path: Path) -> None:
+    import torch
+
+    import sta
+    from pipeline.inputs.demo.scenes import LABELS
+
     partial = path.with_name(f".{path.name}.partial")
     sta.save_checkpoint(model, partial, labels=LABELS, origin=ORIGIN, dtype=torch.float16)
     partial.replace(path)
 
 
-def _progress(step: int, seconds: float, loss: float, right: float) -> None:
-    print(f"step {step:5d} {seconds / 60:6.1f} min  loss {loss:.3f}  right {right:.1%}", flush=True)
+def _progress(step: int, seconds: float, loss: float, correct: float) -> None:
+    print(
+        f"step {step:5d} {seconds / 60:6.1f} min  loss {loss:.3f}  correct {correct:.1%}",
+        flush=True,
+    )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    return run_job(Options, _train, argv, about=__doc__, epilog=_EPILOG)
+
+
+def _train(options: Options) -> None:
+    import torch
+
+    import sta
+    from pipeline.inputs.demo.scenes import LABELS
+    from pipeline.lab.demo.evaluation import HEADING, evaluate, line, prunings
+    from pipeline.lab.demo.training import Settings, continued_model, new_model, train
+
     try:
         settings = Settings(
             seconds=60 * options.minutes,
@@ -86,9 +103,8 @@ def main(arguments: list[str] | None = None) -> int:
             sta.create_model("vit_demo", num_classes=len(LABELS), pruning=pruning)
         test = _read(options.test, options.threads)
         examples = [] if options.evaluate_only else _read(options.train, options.threads)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from error
     torch.set_num_threads(options.threads)
     if not options.evaluate_only:
         latest = options.out.with_name(f"{options.out.stem}.latest{options.out.suffix}")
@@ -103,8 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
         latest.unlink(missing_ok=True)
     print(f"\naccuracy on {len(test)} unseen videos\n{HEADING}", flush=True)
     evaluate(options.out, test, measured, report=lambda score: print(line(score), flush=True))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

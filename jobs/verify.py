@@ -1,28 +1,38 @@
 #!/usr/bin/env python3
-"""Prove that a finished run is whole: every unit once, all tables in agreement."""
+"""Check that a finished run is whole: every unit has one row, and all tables agree."""
 
-import sys
+from __future__ import annotations
 
-from pipeline.command_line import JobParser
-from pipeline.errors import UsageError
-from pipeline.run.run_directory import RunDirectory
-from pipeline.storage.location import Location
-from pipeline.verify.verify import report, verify
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.command_line import argument, leave, run_job
+from pipeline.messages import tell
+
+_EPILOG = "Exit code: 0, all checks passed; 1, one did not; 2, there is no finished run."
 
 
-def main() -> int:
-    """0: the run is whole; 1: it is not; 2: there is no run."""
-    parser = JobParser(description=__doc__)
-    parser.add_argument("output", metavar="OUTPUT", help="directory or s3://bucket/prefix of a run")
-    arguments = parser.parse_args()
-    try:
-        checks = verify(RunDirectory(Location.of(arguments.output)))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(report(checks))
+@dataclass(frozen=True)
+class Options:
+    """What the flags set."""
+
+    output: str = argument("directory or s3://bucket/prefix of a run", metavar="OUTPUT")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    return run_job(Options, _verify, argv, about=__doc__, epilog=_EPILOG, reads_runs=True)
+
+
+def _verify(options: Options) -> int:
+    from pipeline.run.run_directory import RunDirectory
+    from pipeline.storage.location import Location
+    from pipeline.verify.verify import report, verify
+
+    checks = verify(RunDirectory(Location.of(options.output)))
+    tell(report(checks))
     return int(any(check.problem for check in checks))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

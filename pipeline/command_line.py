@@ -1,38 +1,207 @@
-"""What the command lines of all jobs share: the parser of flags, and exit codes.
+"""Command lines of the jobs: flags declared in dataclasses, --config, exit codes, signals.
 
-Each mistake is one line on stderr. Exit code 2: the command was wrong; 1: the work could not be
+The options of a job are a dataclass. `argument` and `flag` declare a field together with what the
+command line needs to know of it; `add_flags` adds such fields to a parser, and `options_of` makes
+the dataclass from what was parsed. A default, a type and a help text stand there and nowhere else.
+
+Every parser takes --config: a YAML file with values for flags.
+
+A mistake is one line on stderr. Exit code 2: the command was wrong; 1: the work could not be
 finished.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import difflib
+import json
 import re
+import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar
 
 from pipeline.errors import RunError, UsageError
 from pipeline.messages import say
 
+Options = TypeVar("Options")
+
 # A value, not a flag: `--r -1`.
 _NUMBER = re.compile(r"-[\d.]")
+_CONFIG = "--config"
+# Of run.json: the flags that the run was given.
+FLAGS = "flags"
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """What the command line needs to know of a field besides its name, type and default.
+
+    Attributes:
+        about: help text.
+        name: of the flag without dashes; None for the field's name.
+        type: from text to value; None for the annotation.
+        metavar: the value's name in the help text.
+        choices: allowed values; None for those of a Literal, else for all.
+        group: heading in the help text.
+        required: whether the command line must have it.
+        positional: whether it is an argument without a flag.
+    """
+
+    about: str
+    name: str | None = None
+    type: Callable[[str], Any] | None = None
+    metavar: str | None = None
+    choices: Collection[str] | None = None
+    group: str | None = None
+    required: bool = False
+    positional: bool = False
+
+
+def flag(about: str, default: Any = MISSING, **declared: Any) -> Any:
+    """A field that a flag sets; without a default the flag is required unless `required=False`.
+
+    Args:
+        about: help text; the default is appended where there is one.
+        default: of the field.
+        declared: name, type, metavar, choices, group, required of the flag. The name of a flag
+            that switches something off begins with "no-".
+    """
+    declared.setdefault("required", default is MISSING)
+    return dataclasses.field(default=default, metadata={FLAGS: _Declared(about, **declared)})
+
+
+def argument(about: str, default: Any = MISSING, *, metavar: str) -> Any:
+    """A field that an argument without a flag sets; without a default it is required."""
+    return flag(about, default, metavar=metavar, positional=True)
+
+
+def add_flags(
+    parser: argparse.ArgumentParser, options: type[Any], only: Collection[str] | None = None
+) -> None:
+    """Adds the declared fields of a dataclass to a parser, each under its heading.
+
+    Args:
+        parser: of a job.
+        options: the dataclass.
+        only: names of fields; None for all.
+    """
+    hints = typing.get_type_hints(options)
+    groups = {group.title: group for group in parser._action_groups}
+    for field in dataclasses.fields(options):
+        declared: _Declared | None = field.metadata.get(FLAGS)
+        if declared is None or (only is not None and field.name not in only):
+            continue
+        place: Any = parser
+        if declared.group is not None:
+            if declared.group not in groups:
+                groups[declared.group] = parser.add_argument_group(declared.group)
+            place = groups[declared.group]
+        default = None if field.default is MISSING else field.default
+        settings = _settings(declared, hints[field.name], default)
+        if declared.positional:
+            place.add_argument(field.name, **settings)
+        else:
+            name = declared.name or field.name.replace("_", "-")
+            place.add_argument(f"--{name}", dest=field.name, **settings)
+
+
+def _settings(declared: _Declared, hint: Any, default: Any) -> dict[str, Any]:
+    """What argparse is told of a field."""
+    about = declared.about
+    if not (default is None or isinstance(default, bool) or default == () or "default: " in about):
+        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        about += f" (default: {shown:g})" if isinstance(shown, float) else f" (default: {shown})"
+    settings: dict[str, Any] = {"help": about.replace("%", "%%"), "default": default}
+    kinds = [each for each in typing.get_args(hint) if each is not type(None)]
+    is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    kind = kinds[0] if is_union and len(kinds) == 1 else hint
+    if declared.type is None and kind in (bool, Literal[False]):
+        switched_off = (declared.name or "").startswith("no-")
+        three = is_union and kind is bool
+        action = "store_false" if switched_off else "store_true"
+        return settings | {"action": argparse.BooleanOptionalAction if three else action}
+    choices = declared.choices
+    if declared.type is None and typing.get_origin(kind) is tuple:
+        kind = typing.get_args(kind)[0]
+        settings["nargs"] = "*" if default == () or declared.positional else "+"
+    if typing.get_origin(kind) is Literal:
+        choices, kind = choices or typing.get_args(kind), str
+    settings["type"] = _checked(declared.type) if declared.type is not None else kind
+    if choices is not None:
+        settings["choices"] = tuple(choices)
+    if declared.metavar is not None:
+        settings["metavar"] = declared.metavar
+    if declared.positional and not declared.required and "nargs" not in settings:
+        settings["nargs"] = "?"
+    if declared.required and not declared.positional:
+        settings["required"] = True
+    return settings
+
+
+def options_of(options: type[Options], arguments: argparse.Namespace, **more: Any) -> Options:
+    """The dataclass made from what was parsed; `more` gives and replaces fields.
+
+    Raises:
+        UsageError, ValueError: the dataclass refuses a value.
+    """
+    values = {
+        field.name: tuple(value) if isinstance(value, list) else value
+        for field in dataclasses.fields(options)  # type: ignore[arg-type]
+        if FLAGS in field.metadata
+        and (value := getattr(arguments, field.name, MISSING)) is not MISSING
+    }
+    return options(**values | more)
+
+
+def share(text: str) -> float:
+    """0.01 of `1%` or `0.01`.
+
+    Raises:
+        ValueError: it is neither, or could be both.
+    """
+    number = text.strip()
+    if number in ("1", "1."):
+        raise ValueError("1 may be meant as 1% or as 100%; write one of them")
+    try:
+        return float(number[:-1]) / 100 if number.endswith("%") else float(number)
+    except ValueError:
+        raise ValueError(f"a share is written 1% or 0.01; got {text!r}") from None
 
 
 class JobParser(argparse.ArgumentParser):
-    """An `ArgumentParser` that names the nearest flag or choice when one does not exist.
+    """An `ArgumentParser` that takes --config and names the nearest flag or choice when one does
+    not exist.
 
     Flags are taken in full only: an abbreviation that works today would change its meaning when a
     flag is added. A flag that does not exist is reported before anything that is missing, since it
     is often the misspelled name of what is missing.
+
+    What is parsed has the attribute `given`: from the name of each attribute that the command line
+    or the file sets to its words there.
     """
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
+    def __init__(self, *args: Any, config: bool = True, **settings: Any) -> None:
+        """`config` False for a job with parts, which have a --config each."""
         settings.setdefault("allow_abbrev", False)
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*args, **settings)
         self.register("type", int, _whole_number)
         self.register("type", float, _number)
+        self._given: dict[str, list[str]] = {}
+        if config and self.add_help:
+            self.add_argument(
+                _CONFIG,
+                metavar="FILE",
+                help="YAML file of flags and their values, such as `r: 64`; a flag of the command "
+                "line replaces its value",
+            )
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -51,9 +220,19 @@ class JobParser(argparse.ArgumentParser):
         """The arguments and what is left over, which is never a flag; for `parse_args`, and for
         the parser of jobs that have parts.
         """
-        given = list(sys.argv[1:] if args is None else args)
-        self._check_flags(given)
-        return super().parse_known_args(given, namespace)
+        words = list(sys.argv[1:] if args is None else args)
+        self._check_flags(words)
+        self._given = {}
+        namespace = argparse.Namespace() if namespace is None else namespace
+        file = _config_in(words) if _CONFIG in self._option_string_actions else None
+        positionals = {} if file is None else self._take_file(file, namespace)
+        of_file = dict(self._given)
+        parsed, extra = super().parse_known_args(words, namespace)
+        for name, value in positionals.items():
+            if self._given[name] is of_file[name]:
+                setattr(parsed, name, value)
+        parsed.given = self._given | getattr(parsed, "given", {})
+        return parsed, extra
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with code 2."""
@@ -72,6 +251,12 @@ class JobParser(argparse.ArgumentParser):
             if is_flag and name not in known and not _NUMBER.match(name):
                 self.error(f"there is no flag {name}{_nearest_flags(name, known)}")
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        values = super()._get_values(action, arg_strings)
+        if arg_strings or (action.option_strings and action.nargs == 0):
+            self._given[action.dest] = [each for each in arg_strings if each != "--"]
+        return values
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
             return
@@ -82,30 +267,284 @@ class JobParser(argparse.ArgumentParser):
             action, f"{str(value)!r} is not one of {', '.join(choices)}{hint}"
         )
 
+    def _take_file(self, file: str, namespace: argparse.Namespace) -> dict[str, Any]:
+        """Sets what a file of flags says, as if the command line had said it first.
 
-def exit_code(work: Callable[[], None], *, resumes: bool = True) -> int:
-    """Does a command's work and returns its exit code.
+        Returns:
+            Values of arguments without a flag, which argparse resets where the command line has
+            none.
+        """
+        known = {_key(action): action for action in self._actions if _can_be_in_file(action)}
+        positionals: dict[str, Any] = {}
+        try:
+            for key, value in _read_config(Path(file).expanduser()).items():
+                name = key.strip().replace("_", "-").lower()
+                if name not in known:
+                    nearest = _nearest_flags(name, known)
+                    raise UsageError(f"there is no flag {key!r}{nearest}")
+                action = known[name]
+                try:
+                    made = self._value_of(action, value)
+                except (argparse.ArgumentError, UsageError) as error:
+                    message = error.message if isinstance(error, argparse.ArgumentError) else error
+                    raise UsageError(f"{key}: {message}") from None
+                if made is None:
+                    continue
+                setattr(namespace, action.dest, made)
+                action.required = False
+                if not action.option_strings:
+                    positionals[action.dest] = made
+                    if action.nargs is None:
+                        action.nargs = "?"
+        except UsageError as error:
+            self.error(f"{_CONFIG} {file}: {error}")
+        return positionals
+
+    def _value_of(self, action: argparse.Action, value: Any) -> Any:
+        """A value of the file as the command line would give it; None where nothing is set."""
+        if isinstance(value, Mapping):
+            raise UsageError("takes a value or a list, not a mapping")
+        if value is None or value in ("", "null", "~"):
+            return None
+        if action.nargs == 0:
+            truth = str(value).lower()
+            if truth not in ("true", "false"):
+                raise UsageError(f"takes true or false; got {value!r}")
+            is_three = isinstance(action, argparse.BooleanOptionalAction)
+            if truth == "false" and not is_three:
+                return None
+            self._given[action.dest] = [] if truth == "true" else ["false"]
+            return truth == "true" if is_three else action.const
+        words = [str(each) for each in value] if isinstance(value, list) else [str(value)]
+        if len(words) != 1 and action.nargs not in ("*", "+"):
+            raise UsageError(f"takes one value; got a list of {len(words)}")
+        return self._get_values(action, words)
+
+
+def _config_in(words: Sequence[str]) -> str | None:
+    """The file that --config names; the last one counts."""
+    found = None
+    for number, word in enumerate(words):
+        if word == "--":
+            break
+        if word == _CONFIG:
+            found = words[number + 1] if number + 1 < len(words) else None
+        elif word.startswith(f"{_CONFIG}="):
+            found = word.partition("=")[2]
+    return found
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    """The mapping of a YAML file, with each value as it is written there; of a run.json its flags.
+
+    Raises:
+        UsageError: it cannot be read, or is no mapping.
+    """
+    import yaml
+
+    try:
+        text = file.read_text()
+        # Values stay text: YAML would read 2:8 as a number of base 60, and 1e3 as no number.
+        content = (
+            json.loads(text, parse_int=str, parse_float=str)
+            if file.suffix == ".json"
+            else yaml.load(text, Loader=yaml.BaseLoader)
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot be read: {reason}") from None
+    except (ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"is no YAML: {' '.join(str(error).split())}") from None
+    if isinstance(content, Mapping) and isinstance(content.get(FLAGS), Mapping):
+        content = content[FLAGS]
+    if content in (None, ""):
+        return {}
+    if not isinstance(content, Mapping):
+        raise UsageError("is no mapping of flags to values, such as `r: 64`")
+    return {str(key): value for key, value in content.items()}
+
+
+def _can_be_in_file(action: argparse.Action) -> bool:
+    return action.dest not in ("help", "config") and not isinstance(
+        action, argparse._SubParsersAction
+    )
+
+
+def _key(action: argparse.Action) -> str:
+    """The name of a flag in a file."""
+    if action.option_strings:
+        return action.option_strings[0].lstrip("-")
+    return str(action.metavar or action.dest).lower().replace("_", "-")
+
+
+def flags_given(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace
+) -> dict[str, str | bool | list[str]]:
+    """What the command line and the file set, as a file of --config may say it."""
+    found: dict[str, str | bool | list[str]] = {}
+    for action in parser._actions:
+        if _can_be_in_file(action) and action.dest in arguments.given:
+            words = arguments.given[action.dest]
+            if action.nargs == 0:
+                found[_key(action)] = getattr(arguments, action.dest) is not False or (
+                    action.const is False
+                )
+            else:
+                found[_key(action)] = words if action.nargs in ("*", "+") else words[0]
+    return found
+
+
+def words_given(
+    parser: argparse.ArgumentParser,
+    arguments: argparse.Namespace,
+    *,
+    left_out: Collection[str] = (),
+) -> list[str]:
+    """The flags that the command line and the file set, as words of a command line.
+
+    `left_out` names attributes of `arguments` whose flags are not wanted.
+    """
+    words: list[str] = []
+    for action in parser._actions:
+        if not action.option_strings or not _can_be_in_file(action) or action.dest in left_out:
+            continue
+        values = arguments.given.get(action.dest)
+        if values is None:
+            continue
+        name = action.option_strings[0]
+        if action.nargs == 0 and getattr(arguments, action.dest) is False and action.const is None:
+            name = action.option_strings[-1]
+        if action.nargs != 0 and len(values) == 1 and values[0].startswith("-"):
+            words.append(f"{name}={values[0]}")
+        else:
+            words += [name, *(values if action.nargs != 0 else [])]
+    return words
+
+
+def job_parser(options: type[Any], about: str | None, epilog: str = "") -> JobParser:
+    """The parser of a job whose options are one dataclass."""
+    made = JobParser(description=about, epilog=epilog)
+    add_flags(made, options)
+    return made
+
+
+def run_job(
+    options: type[Options],
+    work: Callable[[Options], int | None],
+    argv: Sequence[str] | None = None,
+    *,
+    about: str | None,
+    epilog: str = "",
+    reads_runs: bool = False,
+) -> int:
+    """Parses the command line of a job, does its work and returns its exit code.
 
     Args:
-        work: parses nothing and prints its own result. Errors of files after the work has begun
-            must reach here as RunError (`run_failure.after_work`).
+        options: dataclass of the flags.
+        work: told the options; see `exit_code`.
+        argv: arguments, None for those of the process.
+        about: what the job does.
+        epilog: last lines of its help.
+        reads_runs: see `exit_code`.
+    """
+
+    def parse_and_work() -> int | None:
+        arguments = job_parser(options, about, epilog).parse_args(argv)
+        return work(options_of(options, arguments))
+
+    return exit_code(parse_and_work, resumes=False, reads_runs=reads_runs)
+
+
+def exit_code(
+    work: Callable[[], int | None], *, resumes: bool = True, reads_runs: bool = False
+) -> int:
+    """Does a command's work and returns its exit code.
+
+    SIGTERM and SIGINT end the work as Ctrl-C does.
+
+    Args:
+        work: parses and prints what it has to; what it returns is the exit code, None for 0.
+            Errors of files after the work has begun must reach here as RunError
+            (`run_failure.after_work`).
         resumes: whether the same command goes on where this one stopped, which is said then.
+        reads_runs: whether the work reads tables of finished runs; a file that cannot be read is
+            no mistake in the command then.
 
     Returns:
         0, the work is done; 1, it could not be finished; 2, the command was wrong.
     """
+    with _signals_end_work():
+        try:
+            return work() or 0
+        except RunError as error:
+            say(f"error: {error}\n{error.advice if resumes else ''}".rstrip())
+            return 1
+        except KeyboardInterrupt:
+            return _stopped(resumes)
+        except UsageError as error:
+            return _wrong(error, 2)
+        except Exception as error:
+            if _was_interrupted(error):
+                return _stopped(resumes)
+            if reads_runs and (isinstance(error, OSError) or _is_of_arrow(error)):
+                return _wrong(error, 1)
+            if isinstance(error, ValueError | OSError):
+                return _wrong(error, 2)
+            raise
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process; signals that come while libraries shut down change nothing any more."""
+    with contextlib.suppress(ValueError):  # not in the main thread
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def _signals_end_work() -> Iterator[None]:
+    """Makes SIGTERM end the block as SIGINT does. A SIGINT that the shell had ignored stays
+    without effect, by a handler that can be called: Ray calls the one that it finds.
+    """
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
-        work()
-    except RunError as error:
-        say(f"error: {error}\n{error.advice if resumes else ''}".rstrip())
-        return 1
-    except KeyboardInterrupt:
-        say("\nStopped. Run the same command again to resume." if resumes else "\nStopped.")
-        return 1
-    except (UsageError, ValueError, OSError) as error:
-        say(f"error: {' '.join(str(error).split())}")
-        return 2
-    return 0
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if before[signal.SIGINT] == signal.SIG_IGN:
+            signal.signal(signal.SIGINT, _ignored)
+    except ValueError:  # not in the main thread
+        before = {}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            if handler is not None:
+                signal.signal(each, handler)
+
+
+def _ignored(number: int, frame: object) -> None:
+    """Does nothing."""
+
+
+def _stopped(resumes: bool) -> int:
+    say("\nStopped. Run the same command again to resume." if resumes else "\nStopped.")
+    return 1
+
+
+def _wrong(error: Exception, code: int) -> int:
+    say(f"error: {' '.join(str(error).split())}")
+    return code
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether an error came of Ctrl-C, as that of an import that was cut short."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _is_of_arrow(error: Exception) -> bool:
+    """Whether Arrow raised it; without importing Arrow, which takes a second."""
+    return any(each.__module__.startswith("pyarrow") for each in type(error).__mro__)
 
 
 def _nearest_flags(name: str, flags: Iterable[str]) -> str:
@@ -118,6 +557,18 @@ def _nearest_flags(name: str, flags: Iterable[str]) -> str:
         return ""
     *others, last = [by_name[each] for each in nearest]
     return f"; did you mean {', '.join(others)}{' or ' * bool(others)}{last}?"
+
+
+def _checked(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A type for argparse that keeps the message of what is wrong."""
+
+    def converted(text: str) -> Any:
+        try:
+            return convert(text)
+        except (ValueError, OSError) as error:
+            raise argparse.ArgumentTypeError(" ".join(str(error).split())) from None
+
+    return converted
 
 
 def _whole_number(text: str) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.command_line import flag
 from pipeline.lab.benchmark.conditions import conditions
 from pipeline.lab.benchmark.decoders import (
     FULL_SIZE,
@@ -43,19 +44,18 @@ _ONCE_GOALS = {_SINGLY_PLAIN: 8.0}
 
 @dataclass(frozen=True)
 class DecodeBenchmark:
-    """What to measure.
+    """What is measured; each field is a flag."""
 
-    Attributes:
-        rounds: how often each way of decoding is run.
-        videos: files to measure on besides the clips that are made.
-        seconds: length of the clips that are made.
-        long_seconds: length of the recording that is made, of which as few frames are wanted.
-    """
-
-    rounds: int = 15
-    videos: tuple[Path, ...] = ()
-    seconds: float = 10.0
-    long_seconds: float = _LONG_S
+    rounds: int = flag("how often each way of decoding is run", 15, metavar="N")
+    videos: tuple[Path, ...] = flag(
+        "files to measure on besides the clips that are made", (), metavar="FILE"
+    )
+    seconds: float = flag("length of the clips that are made", 10.0, metavar="S")
+    long_seconds: float = flag(
+        "length of the recording that is made, of which as few frames are used",
+        _LONG_S,
+        metavar="S",
+    )
 
     def __post_init__(self) -> None:
         if self.rounds < 1:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import sta
+from pipeline.command_line import flag
 from pipeline.lab.benchmark.conditions import conditions
 from pipeline.lab.benchmark.paired import OutputsDiffer, Run, Spread, in_turn, ratio
 from pipeline.lab.benchmark.report import Chart, Column, Report, Row
@@ -40,27 +41,25 @@ class LabelerBenchmark:
     """What is measured.
 
     Attributes:
-        architectures: names of models.
-        r: tokens dropped per frame at the first stage; None for each architecture's own default.
-        batch: views per forward pass; None for the device's default.
-        units: videos per round.
         views: clips and crops per video.
         aspect: width over height of the frames.
-        compile: as in `LabelerConfig`.
-        threads: CPU threads of torch; None for its default. One gives the steadiest figures, since
-            threads that wait for each other cost core time as well.
-        rounds: how often each variant is timed.
     """
 
-    architectures: tuple[str, ...] = ("vit_demo",)
-    r: int | None = None
-    batch: int | None = None
-    units: int = 8
+    architectures: tuple[str, ...] = flag(
+        "models", ("vit_demo",), name="arch", choices=sorted(sta.ARCHITECTURES)
+    )
+    r: int | None = flag(
+        "tokens dropped per frame at the first stage (default: each model's own)", None, metavar="N"
+    )
+    batch: int | None = flag("views per forward pass (default: the device's)", None, metavar="N")
+    units: int = flag("videos per round", 8, metavar="N")
     views: tuple[int, int] = (5, 3)
     aspect: float = 16 / 9
-    compile: bool | None = None
-    threads: int | None = None
-    rounds: int = 7
+    compile: bool | None = flag("default: on a GPU where shapes are static", None)
+    threads: int | None = flag(
+        "CPU threads; one gives the steadiest figures (default: torch's)", None, metavar="N"
+    )
+    rounds: int = flag("how often each variant is timed", 7, metavar="N")
 
     def __post_init__(self) -> None:
         for name in self.architectures:

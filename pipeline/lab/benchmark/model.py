@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import sta
+from pipeline.command_line import flag
 from pipeline.lab.benchmark.clips import moving_clips
 from pipeline.lab.benchmark.conditions import conditions
 from pipeline.lab.benchmark.paired import Run, Spread, in_turn, ratio
@@ -32,29 +33,28 @@ _GRAPHS = 64
 
 @dataclass(frozen=True)
 class ModelBenchmark:
-    """What is measured.
+    """What is measured; each field is a flag."""
 
-    Attributes:
-        architectures: names of models.
-        r: tokens dropped per frame at the first stage; None for each architecture's own default.
-        batches: clips per forward pass.
-        modes: keys of `MODES`.
-        grouping: of STA's stages, "released" or "paper".
-        device: "cpu" or "cuda"; None for a GPU where there is one.
-        dtype: key of `DTYPES`, of weights and activations; None for bfloat16 on a GPU.
-        threads: CPU threads of torch; None for its default.
-        rounds: how often each variant is timed.
-    """
-
-    architectures: tuple[str, ...] = ("vit_small", "vit_demo")
-    r: tuple[int, ...] | None = None
-    batches: tuple[int, ...] = (2,)
-    modes: tuple[str, ...] = ("eager",)
-    grouping: Grouping = "released"
-    device: str | None = None
-    dtype: str | None = None
-    threads: int | None = None
-    rounds: int = 7
+    architectures: tuple[str, ...] = flag(
+        "models", ("vit_small", "vit_demo"), name="arch", choices=sorted(sta.ARCHITECTURES)
+    )
+    r: tuple[int, ...] | None = flag(
+        "tokens dropped per frame at the first stage (default: each model's own)", None, metavar="N"
+    )
+    batches: tuple[int, ...] = flag("clips per forward pass", (2,), name="batch", metavar="N")
+    modes: tuple[str, ...] = flag(
+        "; ".join(f"{mode}: {what}" for mode, what in MODES.items()),
+        ("eager",),
+        name="mode",
+        choices=list(MODES),
+    )
+    grouping: Grouping = flag("of frames, as in STA's released code or the paper", "released")
+    device: str | None = flag("default: a GPU where there is one", None, choices=DEVICES)
+    dtype: str | None = flag(
+        "of weights and activations (default: bfloat16 on a GPU)", None, choices=list(DTYPES)
+    )
+    threads: int | None = flag("CPU threads (default: torch's)", None, metavar="N")
+    rounds: int = flag("how often each variant is timed", 7, metavar="N")
 
     def __post_init__(self) -> None:
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -6,10 +6,12 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.errors import RunError
+
 Run = Callable[[], float]
 
 
-class OutputsDiffer(RuntimeError):  # noqa: N818
+class OutputsDiffer(RunError):  # noqa: N818
     """Two ways that must give the same do not, and are not timed."""
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import ray
 from ray.data import DataContext
 
+from pipeline.command_line import flag
 from pipeline.execution.graph import GraphConfig, run_graph
 from pipeline.execution.progress import ProgressLine, reporting
 from pipeline.execution.ray_session import ray_messages_aside, start_ray
@@ -37,6 +38,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from workers.decode_actor import DecodeActor
 from workers.label_actor import LabelActor
+from workers.sampling import parse_views
 
 _GOAL = 1.15
 
@@ -49,26 +51,20 @@ _START_S = 600
 
 @dataclass(frozen=True)
 class PipelineBenchmark:
-    """What is measured.
+    """What is measured; each field is a flag."""
 
-    Attributes:
-        source: directory or manifest of videos; None for a generated archive.
-        videos: how many of them.
-        passes: how often each is labeled in a round, each time as a unit of its own: a run must
-            last for its start and end to be forgotten.
-        checkpoint: source for `sta.load_model`.
-        r: tokens dropped per frame; None for the architecture's own default.
-        views: (clips, crops); None for the protocol's own.
-        rounds: how often each variant is run.
-    """
-
-    source: str | None = None
-    videos: int = 24
-    passes: int = 12
-    checkpoint: str = "demo"
-    r: int | None = None
-    views: tuple[int, int] | None = None
-    rounds: int = 5
+    source: str | None = flag(
+        "directory or manifest of videos (default: a generated archive)", None, metavar="INPUT"
+    )
+    videos: int = flag("number of videos", 24, metavar="N")
+    # A run must last long enough for its start and end to carry little weight.
+    passes: int = flag("how often each video is labeled in a round", 12, metavar="N")
+    checkpoint: str = flag("as in the labeling jobs", "demo", metavar="C")
+    r: int | None = flag("tokens dropped per frame (default: the model's own)", None, metavar="N")
+    views: tuple[int, int] | None = flag(
+        "clips x crops (default: the protocol's own)", None, metavar="CxS", type=parse_views
+    )
+    rounds: int = flag("how often each variant is run", 5, metavar="N")
 
     def __post_init__(self) -> None:
         for name in ("videos", "passes", "rounds"):
