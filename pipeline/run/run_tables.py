@@ -58,7 +58,15 @@ class Evidence:
     @cached_property
     def videos(self) -> pa.Table:
         """What videos/ says of every video."""
-        names = ["video_id", "status", "flops", "clips", "units", "units_failed", "unpruned_flops"]
+        names = [
+            "video_id",
+            "status",
+            "flops",
+            "num_views",
+            "units",
+            "units_failed",
+            "unpruned_flops",
+        ]
         return _columns(self._run.videos, VIDEOS_SCHEMA, names)
 
     @cached_property

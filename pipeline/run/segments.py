@@ -97,7 +97,7 @@ class Recordings:
             "etag": unit["etag"],
             "ground_truth": unit["ground_truth"],
             "ground_truth_id": self._places.get(unit["ground_truth"]),
-            "clips": sums.clips,
+            "num_views": sums.clips,
             "attempts": sums.attempts,
             "units": sums.units,
             "units_failed": sums.failed,

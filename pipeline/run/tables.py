@@ -44,7 +44,7 @@ VIDEOS_SCHEMA = pa.schema(
         column("size_bytes", pa.int64(), "size of the file when it was listed; null if not known"),
         *[part for part in OUTCOME if part.name in ("status", "error_type", "error")],
         *PREDICTION,
-        column("clips", pa.int32(), "rows of this video in clips/ (views)"),
+        column("num_views", pa.int32(), "rows of this video in clips/ (views)"),
         column("flops", pa.int64(), "sum of flops over those rows"),
         column("device_ms", pa.float64(), "sum of device_ms over those rows"),
         *[part for part in OUTCOME if part.name in _OF_VIDEO],
@@ -145,7 +145,7 @@ class Totals:
             examples = self.examples.setdefault(reason, [])
             if len(examples) < _EXAMPLES:
                 examples.append((row["video_id"], row["error"]))
-        self.clips += _sum(videos["clips"])
+        self.clips += _sum(videos["num_views"])
         self.flops += _sum(videos["flops"])
         self.device_ms += _sum(videos["device_ms"])
         self.decode_ms += _sum(videos["decode_ms"])
@@ -250,7 +250,7 @@ def _videos(units: pa.Table, classes: Sequence[str]) -> pa.Table:
         "ground_truth_id": pc.index_in(
             units["ground_truth"], value_set=pa.array(classes, pa.string())
         ),
-        "clips": pc.fill_null(pc.list_value_length(units["views"]), 0),
+        "num_views": pc.fill_null(pc.list_value_length(units["views"]), 0),
         "units": pa.repeat(1, units.num_rows),
         "units_failed": pc.equal(units["status"], "failed").cast(pa.int32()),
     }

@@ -75,7 +75,7 @@ def test_every_file_is_one_row_and_bad_ones_say_why(archive, finished):
     assert sorted(rows) == sorted([*GOOD, *BAD])
     for name in GOOD:
         assert rows[name]["status"] == "ok", rows[name]
-        assert rows[name]["clips"] == 6
+        assert rows[name]["num_views"] == 6
         assert rows[name]["uri"] == str(archive / name)
     assert {name: rows[name]["error_type"] for name in BAD} == BAD
     for name in BAD:
@@ -106,7 +106,7 @@ def test_videos_add_up_from_clips(finished):
     by_video = {row["video_id"]: row for row in sums.to_pylist()}
     for row in videos.filter(pc.equal(videos["status"], "ok")).to_pylist():
         assert row["flops"] == by_video[row["video_id"]]["flops_sum"]
-        assert row["clips"] == by_video[row["video_id"]]["flops_count"]
+        assert row["num_views"] == by_video[row["video_id"]]["flops_count"]
     totals = json.loads((output / "run.json").read_text())["totals"]
     assert totals["flops"] == pc.sum(clips["flops"]).as_py()
     assert (totals["videos"], totals["ok"], totals["clips"]) == (14, 10, 60)

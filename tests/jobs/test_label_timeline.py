@@ -70,7 +70,7 @@ def test_recordings_add_up_from_their_units_and_what_is_none_says_so(output):
     for name, seconds in SECONDS.items():
         row = videos[name]
         assert (row["status"], row["units_failed"]) == ("ok", 0)
-        assert (row["clips"], row["units"]) == (seconds, -(-seconds // 4))
+        assert (row["num_views"], row["units"]) == (seconds, -(-seconds // 4))
         assert row["duration_s"] == pytest.approx(seconds, abs=0.1)
         assert row["frame_count"] == 30 * seconds
     units = [row["unit_id"] for row in rows(output, "manifest")]

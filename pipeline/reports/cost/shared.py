@@ -25,7 +25,7 @@ from workers.schema import UNITS_SCHEMA
 
 _OK, _FAILED = 1, 2
 _COLUMNS = [
-    "video_id", "uri", "status", "label", "ground_truth", "ground_truth_id", "clips", "flops",
+    "video_id", "uri", "status", "label", "ground_truth", "ground_truth_id", "num_views", "flops",
     "device_ms",
     "decode_ms", "bytes_read", "duration_s", "units", "units_failed", "unpruned_flops",
     "unpruned_device_ms",
@@ -277,7 +277,7 @@ def _numbers(table: pa.Table) -> dict[str, Ints]:
     in_storage = np.asarray(pc.starts_with(table["uri"], S3_SCHEME))
     units = filled(table["units"]).astype(np.int64)
     return {
-        "views": filled(table["clips"]).astype(np.int64),
+        "views": filled(table["num_views"]).astype(np.int64),
         "flops": filled(table["flops"]),
         "device_ns": nanoseconds(table["device_ms"], 1e6),
         "decode_ns": nanoseconds(table["decode_ms"], 1e6),

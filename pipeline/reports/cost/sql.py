@@ -9,7 +9,7 @@ from pipeline.reports.cost.runs import Run
 # Sums of whole nanoseconds and of integers: the same to the digit in whatever order.
 _SUMS = """\
        count(*) AS videos,
-       coalesce(sum(clips), 0)::HUGEINT AS views,
+       coalesce(sum(num_views), 0)::HUGEINT AS views,
        coalesce(sum(flops::HUGEINT), 0) AS flops,
        coalesce(sum(floor(device_ms * 1e6 + 0.5::DOUBLE)::HUGEINT), 0) AS device_ns,
        coalesce(sum(floor(decode_ms * 1e6 + 0.5::DOUBLE)::HUGEINT), 0) AS decode_ns,

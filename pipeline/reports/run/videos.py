@@ -19,7 +19,7 @@ from pipeline.storage.addresses import S3_SCHEME
 SHOWN = 10
 
 _NAMES = (
-    "video_id", "uri", "size_bytes", "status", "label", "score", "clips", "flops", "device_ms",
+    "video_id", "uri", "size_bytes", "status", "label", "score", "num_views", "flops", "device_ms",
     "decode_ms", "bytes_read", "lost_frames", "frame_count", "duration_s", "units", "units_failed",
     "ground_truth", "ground_truth_id",
 )  # fmt: skip
@@ -82,8 +82,8 @@ class VideoFigures:
         damaged = ok.filter(pc.fill_null(pc.greater(ok["lost_frames"], 0), False))
         self.videos += videos.num_rows
         self.ok += ok.num_rows
-        self.views += total(videos["clips"])
-        for each in ok["clips"].value_counts().to_pylist():
+        self.views += total(videos["num_views"])
+        for each in ok["num_views"].value_counts().to_pylist():
             self.looks[each["values"]] += each["counts"]
         self.flops += exact_sum(filled(videos["flops"]))
         self.device_ns += exact_sum(nanoseconds(videos["device_ms"], 1e6))

@@ -30,7 +30,7 @@ _UNIT = ["unit_id", "uri", "start_s", "end_s", "etag", "bytes_read", "frame_coun
 _VIDEO = [
     "video_id",
     "status",
-    "clips",
+    "num_views",
     "top_ids",
     "top_scores",
     "ground_truth",

@@ -42,7 +42,9 @@ def token_page(
         "reports/tokens/view_page.html.j2",
         found=found,
         view=view,
-        predictions=[_said(title, said, views=found.video["clips"]) for title, said in predictions],
+        predictions=[
+            _said(title, said, views=found.video["num_views"]) for title, said in predictions
+        ],
         unpruned=unpruned,
         agree=_agree(prediction, unpruned),
         stages=_stages(view),

@@ -77,7 +77,7 @@ def test_a_recording_adds_up_from_its_stretches_in_whatever_files_they_lie(run):
     assert rows.keys() == {"long", "short"}
     long = rows["long"]
     assert (long["status"], long["units"], long["units_failed"]) == ("ok", 4, 0)
-    assert (long["clips"], long["flops"], long["bytes_read"]) == (10, 100, 4000)
+    assert (long["num_views"], long["flops"], long["bytes_read"]) == (10, 100, 4000)
     # The mean of the softmax over the views: 6 views of 0.75 and 4 of 0.
     assert long["label"] == "b"
     assert long["top_ids"] == [1, 0]
@@ -95,7 +95,7 @@ def test_a_recording_of_which_half_is_lost_keeps_its_label_and_says_so(run):
     )
     rows, totals = videos(run)
     assert (rows["long"]["status"], rows["long"]["units_failed"]) == ("ok", 2)
-    assert rows["long"]["clips"] == 4
+    assert rows["long"]["num_views"] == 4
     assert totals.ok == 2
     assert totals.unit_failures == {"corrupt": 1, "timeout": 1}
     assert totals.failures == {}
@@ -114,7 +114,7 @@ def test_a_recording_of_which_more_is_lost_failed_for_the_most_frequent_reason(r
     assert rows["long"]["error"] == "3 of 4 segments failed, 2 of them: long is corrupt"
     assert rows["long"]["label"] is None
     # What its one labeled segment cost still counts.
-    assert (rows["long"]["clips"], rows["long"]["flops"]) == (3, 30)
+    assert (rows["long"]["num_views"], rows["long"]["flops"]) == (3, 30)
     assert [check for check in verify(run) if check.problem] == []
 
 

@@ -130,7 +130,7 @@ def test_views_stand_under_their_own_video(run):
     ]
     assert [c["unit_id"] for c in clips] == [unit_id("a"), unit_id("c"), unit_id("c")]
     videos = {v["video_id"]: v for v in pq.read_table(run.videos.uri).to_pylist()}
-    assert [videos[name]["clips"] for name in "abcd"] == [1, 0, 2, 0]
+    assert [videos[name]["num_views"] for name in "abcd"] == [1, 0, 2, 0]
     assert videos["b"]["flops"] is None
 
 

@@ -83,7 +83,7 @@ def test_totals_are_those_that_duckdb_gives(figures, ask):
     )  # fmt: skip
     (row,) = ask(
         """select count(*), count(*) filter (status = 'ok'), count(*) filter (status = 'failed'),
-        sum(clips)::bigint, sum(flops)::hugeint::varchar,
+        sum(num_views)::bigint, sum(flops)::hugeint::varchar,
         sum(floor(device_ms * 1e6 + 0.5)::hugeint)::double / 1e9,
         sum(floor(decode_ms * 1e6 + 0.5)::hugeint)::double / 1e9, sum(bytes_read)::bigint,
         sum(floor(duration_s * 1e9 + 0.5)::hugeint) filter (status = 'ok')::double / 3.6e12
