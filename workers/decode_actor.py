@@ -1,32 +1,40 @@
-"""What the decoder pool runs: rows of the manifest in, decoded rows out, one for each.
+"""The decoder pool's actor: rows of the manifest in, decoded rows out, one for one.
 
-It knows nothing of Ray and can be called, timed and tested by itself. It does not import torch,
-which would cost every decoder some 340 MB.
+It is a plain class that runs without Ray. It must not import torch, which would cost every decoder
+some 340 MB of memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from workers.actor_stats import DECODE, ActorTotals, StageName
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
 from workers.failures import UnitFailure
 from workers.sampling import Protocol
 from workers.schema import DECODED_SCHEMA, IDENTITY
 
 _IDENTITY = [field.name for field in IDENTITY]
-_PLACE = ("unit_id", "video_id", "uri", "start_s", "end_s")
+_UNIT = ("unit_id", "video_id", "uri", "start_s", "end_s")
 
 
 class DecodeActor:
-    """Rows of the manifest to decoded rows, through one sandboxed decoder.
+    """Turns rows of the manifest into decoded rows, with one sandboxed decoder.
 
-    An object whose ETag is not the one in the manifest's column ``etag`` (if it has one) fails as
-    ``changed``, unless ``accept_changed``.
+    Args:
+        protocol: which frames are decoded, and to which size.
+        decoder: "pyav" or "decord".
+        limits: limits of time, memory and size for a unit.
+        accept_changed: whether an object is decoded although its ETag differs from that in the
+            manifest's column ``etag``; otherwise the unit fails as ``changed``.
     """
+
+    stage: ClassVar[StageName] = DECODE
+    device = ""
 
     def __init__(
         self,
@@ -38,27 +46,35 @@ class DecodeActor:
     ) -> None:
         self._accept_changed = accept_changed
         self._decoder = SandboxedDecoder(protocol, decoder=decoder, limits=limits or DecodeLimits())
+        self._decode_s = 0.0
+
+    @property
+    def totals(self) -> ActorTotals:
+        """CPU time of the child processes so far."""
+        return ActorTotals(child_cpu_s=self._decode_s)
 
     @property
     def child_pid(self) -> int | None:
-        """Process id of the decoder's present child."""
+        """Process id of the decoder's current child."""
         return self._decoder.child_pid
 
     def close(self) -> None:
-        """Ends the child; the actor can do no more after that."""
+        """Ends the child; the actor cannot be called after that."""
         self._decoder.close()
 
     def __call__(self, manifest: pa.Table) -> Iterator[pa.Table]:
         """One table of one row (DECODED_SCHEMA) for each row, as soon as it is decoded.
 
-        A row of its own keeps the memory of this process at one unit's frames.
+        With one row a table, this process holds the frames of one unit at a time.
         """
         for entry in manifest.to_pylist():
             row = {name: entry.get(name) for name in _IDENTITY if name != "ground_truth"}
             row["ground_truth"] = entry["label"]
             etag = None if self._accept_changed else entry.get("etag")
-            unit = Unit(**{name: row[name] for name in _PLACE}, etag=etag)
-            yield _decoded_table(row, self._decoder.decode(unit))
+            unit = Unit(**{name: row[name] for name in _UNIT}, etag=etag)
+            outcome = self._decoder.decode(unit)
+            self._decode_s += outcome.decode_ms / 1e3
+            yield _decoded_table(row, outcome)
 
 
 def _decoded_table(row: dict[str, Any], outcome: DecodedUnit | UnitFailure) -> pa.Table:
@@ -87,12 +103,12 @@ def _decoded_table(row: dict[str, Any], outcome: DecodedUnit | UnitFailure) -> p
         "clip_times": outcome.clip_times.reshape(-1).tolist(),
     }
     table = pa.Table.from_pylist([columns], schema=DECODED_SCHEMA)
-    place = DECODED_SCHEMA.get_field_index("frames")
-    return table.set_column(place, DECODED_SCHEMA.field(place), _one_binary(outcome.frames))
+    index = DECODED_SCHEMA.get_field_index("frames")
+    return table.set_column(index, DECODED_SCHEMA.field(index), _one_binary(outcome.frames))
 
 
 def _one_binary(pixels: np.ndarray) -> pa.Array:
-    """An array of one large binary value on the pixels' own memory, without a copy."""
+    """An array of one large binary value that shares the pixels' memory."""
     offsets = pa.py_buffer(np.array([0, pixels.nbytes], dtype=np.int64))
     data = pa.py_buffer(np.ascontiguousarray(pixels).reshape(-1))
     return pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, data])

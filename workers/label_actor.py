@@ -1,26 +1,27 @@
-"""What the labeler pool runs: decoded rows in, labeled rows out, one for each.
+"""The labeler pool's actor: decoded rows in, labeled rows out, one for one.
 
-It knows nothing of Ray and can be called, timed and tested by itself.
+It is a plain class that runs without Ray.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from workers.actor_stats import LABEL, ActorTotals, StageName
 from workers.devices import device_name
-from workers.inference.adaptive import AdaptiveLabeler, Looks
+from workers.inference.adaptive import AdaptiveLabeler
 from workers.inference.early_exit import EarlyExit
 from workers.inference.labeler import (
+    EvaluatedViews,
     Frames,
     IdMismatch,
     Labeler,
     LabelerConfig,
-    View,
     pack_mask,
     top_classes,
 )
@@ -36,15 +37,17 @@ _PREDICTED = [field.name for field in PREDICTION]
 
 
 class LabelActor:
-    """Decoded rows to labeled rows, through one model, and a sample through the unpruned one too.
+    """Turns decoded rows into labeled rows with one model, and a sample with the unpruned one too.
 
     Args:
         config: model, pruning and batch size.
         protocol: how videos become views.
-        progress: called with each table that was made.
+        progress: called with each result table.
         shadow: the sample that is labeled without pruning too, by all views; None for none.
-        policy: when a unit has been looked at enough; None for all views of each.
+        early_exit: when to stop evaluating views of a unit; None to evaluate all.
     """
+
+    stage: ClassVar[StageName] = LABEL
 
     def __init__(
         self,
@@ -55,7 +58,7 @@ class LabelActor:
         shadow: Shadow | None = None,
         early_exit: EarlyExit | None = None,
     ) -> None:
-        self._labeler = (
+        self._labeler: Labeler = (
             Labeler(config, protocol)
             if early_exit is None
             else AdaptiveLabeler(config, protocol, early_exit)
@@ -63,30 +66,32 @@ class LabelActor:
         self._progress = progress
         self._shadow = shadow
         self._unpruned = Labeler(shadow.labeler, protocol) if shadow is not None else None
+        self._num_views = 0
 
     @property
-    def launches(self) -> int:
-        """Batches that its labeler gave to the device so far; not those of the shadow sample."""
-        return self._labeler.engine.launches
+    def totals(self) -> ActorTotals:
+        """Views so far and the slots of their batches, without those of the shadow sample."""
+        slots = self._labeler.batch_size * self._labeler.engine.batches
+        return ActorTotals(views=self._num_views, slots=slots)
 
     @property
     def device(self) -> str:
-        """What it computes on, by name."""
+        """Name of the device it computes on."""
         return device_name(self._labeler.engine.device)
 
     def __call__(self, decoded: pa.Table) -> pa.Table:
         """A table of UNITS_SCHEMA with the same units in the same order.
 
         Raises:
-            IdMismatch: the labels are not those of the units that were asked for.
+            IdMismatch: the result is not of the same units.
         """
         rows = decoded.select(_COMMON).to_pylist()
         good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
         frames = [frames_of(decoded, index) for index in good]
-        for index, (views, margins) in zip(good, self._looks(frames), strict=True):
+        for index, evaluated in zip(good, self._labeler.stream(frames), strict=True):
             times = np.array(decoded["clip_times"][index].as_py()).reshape(-1, 2)
-            said = self._labeled(views, times, _first_clip(decoded, index))
-            rows[index] |= said | {"margins": margins}
+            rows[index] |= self._labeled(evaluated, times, _first_clip(decoded, index))
+            self._num_views += len(evaluated.views)
         if self._unpruned is not None:
             chosen = dict(zip(good, frames, strict=True))
             self._label_shadow(self._unpruned, decoded, rows, chosen)
@@ -95,17 +100,10 @@ class LabelActor:
             [row | {"labeled_at": now} for row in rows], schema=UNITS_SCHEMA
         )
         if table["unit_id"].to_pylist() != decoded["unit_id"].to_pylist():
-            raise IdMismatch("the labeled units are not the decoded ones")
+            raise IdMismatch("the labeler returned other units than it was given")
         if self._progress is not None:
             self._progress(table)
         return table
-
-    def _looks(self, frames: list[Frames]) -> Iterator[tuple[list[View], list[float] | None]]:
-        """The views of each unit that were looked at, and its margin after each; None where all are
-        looked at, whatever the margin.
-        """
-        for looked in self._labeler.stream(frames):
-            yield (looked.views, looked.margins) if isinstance(looked, Looks) else (looked, None)
 
     def _label_shadow(
         self,
@@ -114,27 +112,33 @@ class LabelActor:
         rows: list[dict[str, Any]],
         frames: dict[int, Frames],
     ) -> None:
-        """Adds what the unpruned model says to the rows of the sample."""
+        """Adds the unpruned model's results to the rows of the sample."""
         assert self._shadow is not None
         share = self._shadow.share
         chosen = [index for index in frames if in_sample(rows[index]["unit_id"], share)]
         stream = unpruned.stream([frames[index] for index in chosen])
-        for index, views in zip(chosen, stream, strict=True):
-            mean = _mean_probabilities(views)
-            said = self._prediction(mean)
-            rows[index] |= {f"unpruned_{name}": said[name] for name in _PREDICTED} | {
+        for index, evaluated in zip(chosen, stream, strict=True):
+            mean = evaluated.mean_probabilities()
+            prediction = self._prediction(mean)
+            rows[index] |= {f"unpruned_{name}": prediction[name] for name in _PREDICTED} | {
                 "unpruned_scores": mean.tolist(),
-                "unpruned_flops": sum(view.flops for view in views),
-                "unpruned_device_ms": sum(view.device_ms for view in views),
+                "unpruned_flops": evaluated.flops,
+                "unpruned_device_ms": evaluated.device_ms,
             }
-            labels = {(v.clip, v.crop): top_classes(v.probabilities, 1)[0][0] for v in views}
+            labels = {
+                (view.clip, view.crop): top_classes(view.probabilities, 1)[0][0]
+                for view in evaluated.views
+            }
             first_clip = _first_clip(decoded, index)
             for entry in rows[index]["views"]:
                 entry["unpruned_label_id"] = labels[entry["clip"] - first_clip, entry["crop"]]
 
-    def _labeled(self, views: list[View], times: np.ndarray, first_clip: int) -> dict[str, Any]:
+    def _labeled(
+        self, evaluated: EvaluatedViews, times: np.ndarray, first_clip: int
+    ) -> dict[str, Any]:
+        """The columns of a labeled unit; `times`: (clips, 2) seconds."""
         entries = []
-        for view in views:
+        for view in evaluated.views:
             entries.append(
                 self._prediction(view.probabilities)
                 | {
@@ -148,11 +152,12 @@ class LabelActor:
                     "device_ms": view.device_ms,
                 }
             )
-        mean = _mean_probabilities(views)
+        mean = evaluated.mean_probabilities()
         return self._prediction(mean) | {
             "scores": mean.tolist(),
-            "flops": sum(view.flops for view in views),
-            "device_ms": sum(view.device_ms for view in views),
+            "margins": evaluated.margins,
+            "flops": evaluated.flops,
+            "device_ms": evaluated.device_ms,
             "views": entries,
         }
 
@@ -165,12 +170,6 @@ class LabelActor:
             "top_ids": ids,
             "top_scores": scores,
         }
-
-
-def _mean_probabilities(views: list[View]) -> np.ndarray:
-    """(classes,) float64"""
-    probabilities = np.stack([view.probabilities for view in views])
-    return np.asarray(probabilities.mean(axis=0, dtype=np.float64))
 
 
 def _first_clip(decoded: pa.Table, index: int) -> int:

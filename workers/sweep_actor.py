@@ -1,6 +1,6 @@
-"""What the labeler pool of a sweep run does: every unit through several prunings of one model.
+"""The labeler pool's actor in a sweep: every unit through several prunings of one model.
 
-It knows nothing of Ray and can be called, timed and tested by itself.
+It is a plain class that runs without Ray.
 """
 
 from __future__ import annotations
@@ -8,14 +8,20 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 
 import sta
+from workers.actor_stats import LABEL, ActorTotals, StageName
 from workers.devices import device_name
-from workers.inference.labeler import IdMismatch, Labeler, LabelerConfig, View, top_classes
+from workers.inference.labeler import (
+    EvaluatedViews,
+    IdMismatch,
+    Labeler,
+    LabelerConfig,
+    top_classes,
+)
 from workers.inference.views import frames_of
 from workers.sampling import Protocol
 from workers.schema import IDENTITY, OUTCOME
@@ -25,17 +31,19 @@ _COMMON = [field.name for field in (*IDENTITY, *OUTCOME)]
 
 
 class SweepActor:
-    """Decoded rows to rows of SWEEP_SCHEMA, through one model pruned in several ways.
+    """Turns decoded rows into rows of SWEEP_SCHEMA, with one model pruned in several ways.
 
-    The variants take turns over all units of a call, so that all see the same pixels from one
-    decode and whatever else the machine does meanwhile falls on all of them.
+    Each call runs every variant over all its units, so that all variants get the same pixels from
+    one decode, and other load on the machine slows all of them alike.
 
     Args:
-        config: model and batch size; its pruning is not looked at.
+        config: model and batch size; its pruning is ignored.
         protocol: how videos become views.
-        progress: called with each table that was made.
+        progress: called with each result table.
         variants: the prunings by name, in the order of a row's entries.
     """
+
+    stage: ClassVar[StageName] = LABEL
 
     def __init__(
         self,
@@ -46,39 +54,30 @@ class SweepActor:
         variants: Mapping[str, sta.Pruning],
     ) -> None:
         if not variants:
-            raise ValueError("a trial needs at least one pruning")
-        self._views = protocol.views
+            raise ValueError("a sweep needs at least one pruning; got none")
         self._progress = progress
         self._labelers = {
             name: Labeler(dataclasses.replace(config, pruning=pruning), protocol)
             for name, pruning in variants.items()
         }
+        self._num_views = 0
 
     @property
-    def variants(self) -> int:
-        """How many prunings it tries."""
-        return len(self._labelers)
-
-    @property
-    def views(self) -> int:
-        """Views of a unit that was decoded."""
-        return self._views
-
-    @property
-    def batch_size(self) -> int:
-        """Views per forward pass."""
-        return next(iter(self._labelers.values())).batch_size
+    def totals(self) -> ActorTotals:
+        """Views of all variants so far, and the slots of their batches."""
+        slots = sum(each.batch_size * each.engine.batches for each in self._labelers.values())
+        return ActorTotals(views=self._num_views, slots=slots)
 
     @property
     def device(self) -> str:
-        """What it computes on, by name."""
+        """Name of the device it computes on."""
         return device_name(next(iter(self._labelers.values())).engine.device)
 
     def __call__(self, decoded: pa.Table) -> pa.Table:
         """A table of SWEEP_SCHEMA with the same units in the same order.
 
         Raises:
-            IdMismatch: the rows are not those of the units that were asked for.
+            IdMismatch: the result is not of the same units.
         """
         rows = decoded.select(_COMMON).to_pylist()
         good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
@@ -86,27 +85,27 @@ class SweepActor:
         for index in good:
             rows[index]["sweep"] = []
         for name, labeler in self._labelers.items():
-            for index, views in zip(good, labeler.stream(frames), strict=True):
-                rows[index]["sweep"].append(_tried(name, views))
+            for index, evaluated in zip(good, labeler.stream(frames), strict=True):
+                self._num_views += len(evaluated.views)
+                rows[index]["sweep"].append(_entry(name, evaluated))
         now = datetime.datetime.now(datetime.UTC)
         table = pa.Table.from_pylist(
             [row | {"labeled_at": now} for row in rows], schema=SWEEP_SCHEMA
         )
         if table["unit_id"].to_pylist() != decoded["unit_id"].to_pylist():
-            raise IdMismatch("the tried units are not the decoded ones")
+            raise IdMismatch("the sweep returned other units than it was given")
         if self._progress is not None:
             self._progress(table)
         return table
 
 
-def _tried(name: str, views: list[View]) -> dict[str, Any]:
-    """What one variant says of one unit."""
-    probabilities = np.stack([view.probabilities for view in views])
-    ids, _ = top_classes(probabilities.mean(axis=0, dtype=np.float64), 1)
+def _entry(name: str, evaluated: EvaluatedViews) -> dict[str, Any]:
+    """The result of one variant for one unit."""
+    ids, _ = top_classes(evaluated.mean_probabilities(), 1)
     return {
         "variant": name,
         "label_id": ids[0],
-        "probabilities": probabilities.reshape(-1),
-        "flops": sum(view.flops for view in views),
-        "device_ms": sum(view.device_ms for view in views),
+        "probabilities": evaluated.probabilities().reshape(-1),
+        "flops": evaluated.flops,
+        "device_ms": evaluated.device_ms,
     }

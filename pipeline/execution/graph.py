@@ -23,16 +23,17 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.slices import Slice
 from pipeline.storage.location import Location
 from pipeline.storage.s3_filesystem import PASSING_ERRORS
+from workers.actor_stats import timed
+from workers.decode_actor import DecodeActor
 from workers.decoding import DecodeLimits
 from workers.inference.early_exit import EarlyExit
 from workers.inference.labeler import LabelerConfig
 from workers.inference.unpruned_sample import Shadow
+from workers.label_actor import LabelActor
 from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
+from workers.sweep_actor import SweepActor
 from workers.sweep_schema import SWEEP_SCHEMA
-from workers.timed_decode_actor import TimedDecodeActor
-from workers.timed_label_actor import TimedLabelActor
-from workers.timed_sweep_actor import TimedTrialActor
 
 # A file of units/ is what a kill can cost: at most a two-thousandth of the run, and for the largest
 # runs so many rows that the files of a night can still be listed in seconds.
@@ -128,7 +129,7 @@ def run_graph(
         units = units.filter(expr=_belongs(within))
     units = units.repartition(target_num_rows_per_block=rows.decode_rows)
     units = units.map_batches(
-        TimedDecodeActor,
+        timed(DecodeActor),
         fn_constructor_args=(report.work, config.protocol, config.decoder, config.limits),
         fn_constructor_kwargs={"accept_changed": config.accept_changed},
         batch_size=None,
@@ -174,9 +175,9 @@ class _Task:
 def _task(config: GraphConfig, report: Reporter) -> _Task:
     if config.variants:
         variants = {"variants": dict(config.variants)}
-        return _Task(TimedTrialActor, variants, report.tried, SWEEP_SCHEMA)
+        return _Task(timed(SweepActor), variants, report.tried, SWEEP_SCHEMA)
     settings = {"shadow": config.shadow, "early_exit": config.early_exit}
-    return _Task(TimedLabelActor, settings, report.labeled, UNITS_SCHEMA)
+    return _Task(timed(LabelActor), settings, report.labeled, UNITS_SCHEMA)
 
 
 def _belongs(within: Slice) -> Expr:

@@ -79,7 +79,7 @@ class Reporter:
         self.tally.add.remote(Counts.of(units))
 
     def work(self, worked: WorkReport) -> None:
-        """What the actors' clocks call."""
+        """The listener of the timed actors."""
         self.tally.add_work.remote(worked)
 
     def stages(self) -> Stages:

@@ -9,13 +9,13 @@ import pytest
 import sta
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from tests.videos import write_video
+from workers.actor_stats import timed
 from workers.decode_actor import DecodeActor
 from workers.inference.labeler import LabelerConfig
 from workers.label_actor import LabelActor
 from workers.sampling import protocol
 from workers.sweep_actor import SweepActor
 from workers.sweep_schema import SWEEP_SCHEMA
-from workers.timed_sweep_actor import TimedTrialActor
 
 PROTOCOL = protocol("videomae-k400", size=112, views=(2, 3))
 VARIANTS = {
@@ -45,41 +45,41 @@ def config(random_checkpoint):
 
 
 @pytest.fixture(scope="module")
-def tried(decoded, config):
+def swept(decoded, config):
     return SweepActor(config, PROTOCOL, variants=VARIANTS)(decoded)
 
 
-def test_every_row_comes_back_once_and_in_order_failures_too(decoded, tried):
-    assert tried.schema.equals(SWEEP_SCHEMA)
-    assert tried["unit_id"].to_pylist() == decoded["unit_id"].to_pylist()
-    failed = tried.to_pylist()[1]
+def test_every_row_is_returned_once_and_in_order_failures_too(decoded, swept):
+    assert swept.schema.equals(SWEEP_SCHEMA)
+    assert swept["unit_id"].to_pylist() == decoded["unit_id"].to_pylist()
+    failed = swept.to_pylist()[1]
     assert (failed["status"], failed["error_type"]) == ("failed", "not_video")
     assert failed["sweep"] is None
 
 
-def test_each_variant_says_what_a_labeling_run_with_its_pruning_says(decoded, config, tried):
+def test_each_variant_gives_the_labels_of_a_run_with_its_pruning(decoded, config, swept):
     for place, (name, pruning) in enumerate(VARIANTS.items()):
         labeled = LabelActor(dataclasses.replace(config, pruning=pruning), PROTOCOL)(decoded)
-        for row, expected in zip(tried.to_pylist(), labeled.to_pylist(), strict=True):
+        for row, expected in zip(swept.to_pylist(), labeled.to_pylist(), strict=True):
             if row["status"] == "failed":
                 continue
-            trial = row["sweep"][place]
-            assert trial["variant"] == name
-            assert trial["label_id"] == expected["label_id"]
-            assert trial["flops"] == expected["flops"]
-            by_view = np.reshape(trial["probabilities"], (6, 6))
+            entry = row["sweep"][place]
+            assert entry["variant"] == name
+            assert entry["label_id"] == expected["label_id"]
+            assert entry["flops"] == expected["flops"]
+            by_view = np.reshape(entry["probabilities"], (6, 6))
             np.testing.assert_allclose(by_view.mean(0), expected["scores"], rtol=1e-5)
             views = [view["label_id"] for view in expected["views"]]
             assert by_view.argmax(1).tolist() == views
-            assert trial["device_ms"] > 0
+            assert entry["device_ms"] > 0
 
 
-def test_its_clock_counts_the_views_and_places_of_all_variants(decoded, config):
-    told = []
-    TimedTrialActor(told.append, config, PROTOCOL, variants=VARIANTS)(decoded)
-    (worked,) = told
-    assert (worked.stage, worked.units) == ("label", 3)
-    assert (worked.views, worked.slots) == (2 * 6 * 3, 3 * 4 * 3)
+def test_it_reports_the_views_and_slots_of_all_variants(decoded, config):
+    reports = []
+    list(timed(SweepActor)(reports.append, config, PROTOCOL, variants=VARIANTS)(decoded))
+    (report,) = reports
+    assert (report.stage, report.units) == ("label", 3)
+    assert (report.views, report.slots) == (2 * 6 * 3, 3 * 4 * 3)
 
 
 def test_a_sweep_of_nothing_is_refused(config):

@@ -1,5 +1,7 @@
-"""A model on a device that takes views in batches of one static shape, and hands back what it
-says of them: one batch is computed while another is moved.
+"""A model on a device, run on batches of views of one static shape.
+
+The engine overlaps work: while the device computes one batch, the host fills the next and reads
+the results of the one before.
 """
 
 from __future__ import annotations
@@ -20,21 +22,21 @@ from workers.inference.batching import PADDING, BatchInput
 from workers.inference.compiled import Step
 from workers.inference.forward import Forward, mixed_precision
 from workers.inference.loading import DirectLoader, Loaded, Loader, StagedLoader
-from workers.inference.output_buffer import Readback
-from workers.inference.streams import CudaLane, HostLane, Lane
+from workers.inference.output_buffer import OutputBuffer
+from workers.inference.streams import CudaStream, HostStream, Stream
 from workers.inference.views import Frames, IdMismatch, View
 from workers.sampling import Protocol
 
-# Where a larger batch stops paying: a GPU is filled, a CPU's caches are not overrun.
+# A larger batch is no faster: this one occupies a GPU, and fits a CPU's caches.
 DEFAULT_BATCH = {"cuda": 32, "cpu": 8}
 
-# One batch is computed while the one before is read.
-READBACKS = 2
+# Batches that the device may have at once: one is computed while the one before is read.
+MAX_IN_FLIGHT = 2
 
 
 @dataclass(frozen=True)
 class LabelerConfig:
-    """What a labeler needs to know.
+    """The model of a labeler and how it runs.
 
     Attributes:
         checkpoint: source for `sta.load_model`.
@@ -42,11 +44,11 @@ class LabelerConfig:
         labels: file with class names, None for the checkpoint's own.
         batch_size: views per forward pass, None for the device's default.
         threads: CPU threads of torch, None for its default.
-        fingerprint: what the loaded weights must be, None for whatever they are.
+        fingerprint: the fingerprint that the loaded weights must have, None for any.
         compile: whether the forward pass is compiled and, on a GPU, captured in a CUDA graph. None
-            does so on a GPU where shapes are static, which they are but for VideoSwin's exact
-            window attention.
-        device: what it must compute on, see `devices.device_for`.
+            compiles on a GPU where shapes are static: always, except for VideoSwin's exact window
+            attention.
+        device: the kind of device to compute on, see `devices.device_for`.
     """
 
     checkpoint: str
@@ -68,17 +70,17 @@ class LabelerConfig:
 
 
 @dataclass(frozen=True)
-class _Launched:
+class _Submitted:
     """A batch that the device was given: numbers of its views, and where its results go."""
 
     first: int
     count: int
-    results: Readback
+    results: OutputBuffer
 
 
 @dataclass(frozen=True)
-class Landed:
-    """What came back of the n views of a batch.
+class BatchResult:
+    """The model's results for the n views of a batch.
 
     Attributes:
         first: number of the first view; the others follow it.
@@ -98,9 +100,9 @@ class Landed:
         return len(self.probabilities)
 
     def view(self, row: int, *, clip: int, crop: int, sharing: int) -> View:
-        """One of the views, known as this clip under this crop.
+        """The view in this row, as a clip under a crop.
 
-        `sharing`: how many views bear the batch's device time.
+        `sharing`: number of views that the batch's device time is divided among.
         """
         return View(
             clip=clip,
@@ -113,28 +115,31 @@ class Landed:
 
 
 class Engine:
-    """A model on a device, and its batches on their way there and back.
+    """A model on a device, and the batches that it computes.
 
-    Views are numbered over the engine's life in the order in which they are loaded, and go into
-    batches in this order. The numbers go to the device in one piece with the pixels, through the
-    model's graph beside the clips, and come back in one piece with the scores: a buffer that is
-    used again too soon or read too early shows as an `IdMismatch`.
+    Use: `load` a unit's frames, `fill` the batch with views of them, `submit` the batch once it is
+    full, and `collect` the results of the oldest batch in flight.
+
+    Views are numbered in the order in which they are loaded, over the engine's life, and fill
+    batches in this order. The numbers travel with the pixels to the device, through the model's
+    graph beside the clips, and back with the scores: a buffer that is written too soon or read too
+    early shows as an `IdMismatch`.
 
     Args:
         config: model, pruning and batch size.
         protocol: how videos become views.
-        views_per_load: views that are loaded together, as a rule.
-        lanes: where the model runs and, for a device with memory of its own, where frames are
+        views_per_load: views that are usually loaded together.
+        streams: where the model runs and, for a device with memory of its own, where frames are
             transferred to it; None for those of `config.device`.
 
     Attributes:
         model: the model, as `sta.load_model` gives it; on a GPU with the weights of its linear
             layers in bfloat16.
         device: where it runs.
-        is_late: whether the device computes while the caller goes on.
+        is_asynchronous: whether the device computes while the caller goes on.
         batch_size: views per forward pass.
         step: the prepared forward pass.
-        launches: batches that the device was given so far.
+        batches: batches submitted so far.
     """
 
     def __init__(
@@ -143,23 +148,23 @@ class Engine:
         protocol: Protocol,
         *,
         views_per_load: int,
-        lanes: tuple[Lane, Lane | None] | None = None,
+        streams: tuple[Stream, Stream | None] | None = None,
     ) -> None:
-        lane, copies = lanes or _own_lanes(config.device)
-        self.device = lane.device
-        self.is_late = copies is not None
+        stream, transfers = streams or _new_streams(config.device)
+        self.device = stream.device
+        self.is_asynchronous = transfers is not None
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         self.batch_size = config.batch_size or DEFAULT_BATCH[self.device.type]
         self.model = _loaded(config, protocol).to(self.device)
-        self._loader = self._loading(copies, views_per_load)
+        self._loader = self._new_loader(transfers, views_per_load)
         self._input = BatchInput(
-            lane, batch_size=self.batch_size, frames=protocol.frames, size=protocol.size
+            stream, batch_size=self.batch_size, frames=protocol.frames, size=protocol.size
         )
-        self.step = self._prepared(config, lane)
-        self._readbacks = [Readback(lane, self._results()) for _ in range(READBACKS)]
-        self.launches = self._loaded = self._taken = 0
-        self._flying: deque[_Launched] = deque()
+        self.step = self._new_step(config, stream)
+        self._outputs = [OutputBuffer(stream, self._shapes()) for _ in range(MAX_IN_FLIGHT)]
+        self.batches = self._loaded = self._filled = 0
+        self._in_flight: deque[_Submitted] = deque()
         self._same_flops: int | None = None
 
     @property
@@ -169,16 +174,16 @@ class Engine:
 
     @property
     def is_full(self) -> bool:
-        """Whether no view fits into it any more."""
+        """Whether the batch has no room for another view."""
         return not self._input.free
 
     @property
-    def flying(self) -> int:
-        """Batches whose results were not read yet."""
-        return len(self._flying)
+    def in_flight(self) -> int:
+        """Batches submitted and not collected yet."""
+        return len(self._in_flight)
 
     def load(self, unit: Frames, count: int) -> tuple[Loaded, int]:
-        """Sends frames on their way, under numbers for `count` views.
+        """Starts the transfer of frames, and numbers `count` views of them.
 
         Returns:
             The frames, and the number of the first view.
@@ -187,43 +192,49 @@ class Engine:
         self._loaded += count
         return self._loader.load(unit, np.arange(first, first + count)), first
 
-    def take(self, loaded: Loaded, origins: npt.NDArray[np.int64], first: int = 0) -> int:
-        """Puts views into the batch; arguments and result are those of `BatchInput.take`."""
-        taken = self._input.take(loaded, origins, first)
-        self._taken += taken
-        return taken
+    def fill(self, loaded: Loaded, origins: npt.NDArray[np.int64], first: int = 0) -> int:
+        """Puts views into the batch; arguments and result are those of `BatchInput.fill`."""
+        count = self._input.fill(loaded, origins, first)
+        self._filled += count
+        return count
 
-    def launch(self) -> None:
-        """Queues the batch, padded if it is not full; of the one before the last all is read."""
-        if self.flying >= READBACKS:
-            raise RuntimeError(f"{READBACKS} batches are on their way; one must be landed first")
+    def submit(self) -> None:
+        """Queues the batch, padded if it is not full, and begins the next one.
+
+        Raises:
+            RuntimeError: MAX_IN_FLIGHT batches are in flight.
+        """
+        if self.in_flight >= MAX_IN_FLIGHT:
+            raise RuntimeError(
+                f"{MAX_IN_FLIGHT} batches are in flight, the maximum: call collect() first"
+            )
         count = self._input.filled
         if not self.is_full:
             self._input.pad()
-        results = self._readbacks[self.launches % READBACKS]
-        self.launches += 1
-        results.launch(self.step)
-        self._flying.append(_Launched(self._taken - count, count, results))
+        results = self._outputs[self.batches % MAX_IN_FLIGHT]
+        self.batches += 1
+        results.submit(self.step)
+        self._in_flight.append(_Submitted(self._filled - count, count, results))
         self._input.clear()
 
-    def land(self) -> Landed:
-        """The results of the oldest batch on its way; waits for them.
+    def collect(self) -> BatchResult:
+        """Waits for the oldest batch in flight and returns its results.
 
         Raises:
             IdMismatch: the batch did not return the ids that it was given.
         """
-        batch = self._flying.popleft()
+        batch = self._in_flight.popleft()
         (ids, probabilities, *masks), ms = batch.results.read()
         expected = np.full(self.batch_size, PADDING)
         expected[: batch.count] = np.arange(batch.first, batch.first + batch.count)
         if not np.array_equal(ids, expected):
             raise IdMismatch(
-                f"views {batch.first} to {batch.first + batch.count - 1} went in and views "
-                f"{ids.tolist()} came back"
+                f"the batch of views {batch.first} to {batch.first + batch.count - 1} returned "
+                f"the ids {ids.tolist()}"
             )
         kept = [mask[: batch.count] for mask in masks]
         self._check_kept(kept)
-        return Landed(
+        return BatchResult(
             first=batch.first,
             probabilities=probabilities[: batch.count],
             kept=kept,
@@ -231,21 +242,21 @@ class Engine:
             device_ms=ms,
         )
 
-    def abandon(self) -> None:
-        """Leaves nothing behind of what was loaded, taken and launched so far."""
-        for results in self._readbacks:
+    def reset(self) -> None:
+        """Waits for the device, then discards the batch and all results not collected."""
+        for results in self._outputs:
             results.wait()
-        self._flying.clear()
+        self._in_flight.clear()
         self._input.clear()
-        self._taken = self._loaded
+        self._filled = self._loaded
 
     def _check_kept(self, kept: Sequence[npt.NDArray[np.bool_]]) -> None:
         for stage, mask in zip(self.model.stages, kept, strict=True):
             counts = mask.reshape(len(mask), -1).sum(axis=1)
             if (counts != stage.groups * stage.kept).any():
                 raise RuntimeError(
-                    f"block {stage.block} kept {counts.tolist()} tokens where its FLOPs are "
-                    f"counted for {stage.groups * stage.kept}"
+                    f"block {stage.block} kept {counts.tolist()} tokens of its views; its FLOPs "
+                    f"are counted for {stage.groups * stage.kept} each"
                 )
 
     def _flops(self, kept: Sequence[npt.NDArray[np.bool_]], count: int) -> list[int]:
@@ -258,12 +269,12 @@ class Engine:
             return self._flops(kept, count)
         return flops
 
-    def _loading(self, copies: Lane | None, views_per_load: int) -> Loader:
-        if copies is None:
+    def _new_loader(self, transfers: Stream | None, views_per_load: int) -> Loader:
+        if transfers is None:
             return DirectLoader()
-        return StagedLoader(copies, units=-(-self.batch_size // views_per_load) + 2)
+        return StagedLoader(transfers, units=-(-self.batch_size // views_per_load) + 2)
 
-    def _prepared(self, config: LabelerConfig, lane: Lane) -> Step:
+    def _new_step(self, config: LabelerConfig, stream: Stream) -> Step:
         static = not _shapes_follow_clip(self.model)
         if config.compile and not static:
             raise ValueError(
@@ -276,11 +287,11 @@ class Engine:
             mixed_precision(self.model)
         forward = Forward(self.model, self._input, mixed=on_gpu, whole=whole)
         if on_gpu:
-            # Weights and buffers were written on the default stream, which no lane waits for.
+            # Weights and buffers were written on the default stream; others do not wait for it.
             torch.cuda.synchronize(self.device)
-        return Step(forward, self._input, lane, static=whole)
+        return Step(forward, self._input, stream, static=whole)
 
-    def _results(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
+    def _shapes(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
         """Shapes and dtypes of what the forward pass returns."""
         batch, classes = self.batch_size, self.model.head.out_features
         grids = self.model.kept_grids
@@ -291,28 +302,29 @@ class Engine:
         ]
 
 
-def _own_lanes(kind: DeviceKind | None) -> tuple[Lane, Lane | None]:
+def _new_streams(kind: DeviceKind | None) -> tuple[Stream, Stream | None]:
+    """Streams for the model and for transfers, on a device of this kind."""
     device = device_for(kind)
     if device.type == "cpu":
-        return HostLane(), None
-    return CudaLane(device), CudaLane(device)
+        return HostStream(), None
+    return CudaStream(device), CudaStream(device)
 
 
 def _loaded(config: LabelerConfig, protocol: Protocol) -> sta.VideoModel:
-    """The model, checked against what the run began with and against the protocol."""
+    """The model; its fingerprint must be the configured one, its input shape the protocol's."""
     model = sta.load_model(
         config.checkpoint, pruning=config.pruning, labels=config.labels, patient=True
     )
     if config.fingerprint not in (None, model.fingerprint):
         raise ValueError(
-            f"{config.checkpoint} is {model.fingerprint} here and was "
-            f"{config.fingerprint} where the run began"
+            f"the weights of {config.checkpoint} changed: their fingerprint is "
+            f"{model.fingerprint}, that of the run is {config.fingerprint}"
         )
     shape = model.config
     if (protocol.frames, protocol.size) != (shape.frames, shape.image_size):
         raise ValueError(
-            f"the protocol gives {protocol.frames} frames of {protocol.size} pixels and "
-            f"{model.architecture} takes {shape.frames} of {shape.image_size}"
+            f"the protocol gives {protocol.frames} frames of {protocol.size} pixels; "
+            f"{model.architecture} takes {shape.frames} frames of {shape.image_size} pixels"
         )
     return model.eval().requires_grad_(False)
 

@@ -1,4 +1,4 @@
-"""From a batch of uint8 clips to what is read back, in one call that can be compiled whole."""
+"""Normalization, model and softmax as one module that torch.compile can take whole."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from workers.inference.batching import BatchInput
 from workers.inference.output_buffer import Outputs
 from workers.inference.pixels import MEAN, STD, CachedNormalizer, normalized
 
-# What autocast would cast at every forward. Norms, biases apart from these layers and all that
-# STA's scores are made of stay float32.
+# Layers whose weights autocast would cast at every forward. Norms, biases outside these layers and
+# everything that enters the STA score stay float32.
 _CAST = (nn.Linear, nn.Conv3d)
 
 
 class FullPrecisionLinear(nn.Linear):
     """A linear layer that autocast leaves in float32.
 
-    In bfloat16 the logits of a batch would have 8 bits, and the best classes of a view often tie.
+    In bfloat16, with 8 significant bits, the best classes of a view often have equal logits.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -34,8 +34,8 @@ class FullPrecisionLinear(nn.Linear):
 def mixed_precision(model: sta.VideoModel) -> None:
     """Makes a model ready for bfloat16 autocast, in place.
 
-    The weights that autocast would cast are cast once, which changes no result; the head stays in
-    float32.
+    Casts once the weights that autocast would cast at every forward, which changes no result; the
+    head stays in float32.
     """
     model.head = FullPrecisionLinear(model.head)
     for module in model.modules():
@@ -48,7 +48,7 @@ class Forward(nn.Module):
 
     Args:
         model: the model, on its device.
-        batch: what it reads.
+        batch: the input it reads.
         mixed: whether it runs under bfloat16 autocast; see `mixed_precision`.
         whole: whether the pixels are normalized by an expression that is compiled with the rest.
     """

@@ -1,23 +1,24 @@
-"""Labels for decoded units: every view of each, in static batches across videos."""
+"""Labels of decoded units, from every view of each, in static batches across units."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from workers.inference.engine import DEFAULT_BATCH, READBACKS, Engine, LabelerConfig
+from workers.inference.engine import DEFAULT_BATCH, MAX_IN_FLIGHT, Engine, LabelerConfig
 from workers.inference.masks import pack_mask, unpack_mask
-from workers.inference.streams import Lane
-from workers.inference.views import Frames, IdMismatch, View
+from workers.inference.streams import Stream
+from workers.inference.views import EvaluatedViews, Frames, IdMismatch, View
 from workers.sampling import Protocol
 
 __all__ = [
     "DEFAULT_BATCH",
     "TOP",
+    "EvaluatedViews",
     "Frames",
     "IdMismatch",
     "Labeler",
@@ -33,7 +34,7 @@ TOP = 5
 
 @dataclass(frozen=True)
 class _Unit:
-    """A unit whose views are not all labeled yet, and the number of its first view."""
+    """A unit with views that were not collected yet, and the number of its first view."""
 
     first: int
     count: int
@@ -41,12 +42,13 @@ class _Unit:
 
 
 class Labeler:
-    """A model on a device that labels units.
+    """A model on a device that evaluates all views of units.
 
     Args:
         config: model, pruning and batch size.
         protocol: how videos become views.
-        lanes: as `Engine` takes them.
+        views_per_load: views of a unit that are usually loaded together; None for all of them.
+        streams: as `Engine` takes them.
 
     Attributes:
         engine: the model and its batches.
@@ -59,93 +61,91 @@ class Labeler:
         config: LabelerConfig,
         protocol: Protocol,
         *,
-        lanes: tuple[Lane, Lane | None] | None = None,
+        views_per_load: int | None = None,
+        streams: tuple[Stream, Stream | None] | None = None,
     ) -> None:
-        self.engine = Engine(config, protocol, views_per_load=protocol.views, lanes=lanes)
+        self.engine = Engine(
+            config, protocol, views_per_load=views_per_load or protocol.views, streams=streams
+        )
         self.model, self.batch_size = self.engine.model, self.engine.batch_size
         self.protocol = protocol
+        self._is_busy = False
         self._waiting: deque[_Unit] = deque()
 
-    def label(self, units: Sequence[Frames]) -> list[list[View]]:
-        """Labels every view of every unit.
-
-        Returns:
-            For each unit, in the order given, its views, clip by clip and crop by crop.
-
-        Raises:
-            IdMismatch: a batch did not return the ids that it was given.
-        """
+    def label(self, units: Iterable[Frames]) -> list[EvaluatedViews]:
+        """The result of `stream` as a list."""
         return list(self.stream(units))
 
-    def stream(self, units: Iterable[Frames]) -> Iterator[list[View]]:
-        """Labels units one after the other, one stream at a time.
+    def stream(self, units: Iterable[Frames]) -> Iterator[EvaluatedViews]:
+        """Evaluates units, one stream at a time.
 
-        A unit has as many views as it has clips, times the protocol's crops. Views of all units run
-        in batches of one static shape; the last batch is filled up with padding, whose results are
-        thrown away. What the caller does with a unit's views is done while the device computes the
-        next batch.
+        A unit has as many views as it has clips, times the protocol's crops. Views of all units
+        share batches of one static shape; the last batch is padded and the results of the padding
+        are discarded. While the caller works on a unit's views, the device computes the next batch.
 
         Yields:
-            For each unit, in the order given, its views, clip by clip and crop by crop.
+            The views of each unit, in the order of the units.
 
         Raises:
             IdMismatch: a batch did not return the ids that it was given.
         """
-        if self._waiting or self.engine.flying:
-            raise RuntimeError("a labeler labels one stream of units at a time")
+        if self._is_busy:
+            raise RuntimeError("a labeler takes one stream of units at a time: finish the first")
+        self._is_busy = True
         try:
-            for unit in units:
-                self._enter(unit)
-                yield from self._finished()
-            self._flush()
-            yield from self._finished()
+            yield from self._evaluate(iter(units))
         finally:
-            self._abandon()
+            # Also after an error, or when the caller stops early.
+            self.engine.reset()
+            self._clear()
+            self._is_busy = False
 
-    def _enter(self, unit: Frames) -> None:
-        """Sends a unit's frames on their way and launches the batches that they complete."""
+    def _evaluate(self, units: Iterator[Frames]) -> Iterator[EvaluatedViews]:
+        for unit in units:
+            self._add(unit)
+            yield from self._finished()
+        if self.engine.filled:
+            self._submit()
+        while self.engine.in_flight:
+            self._collect()
+        yield from self._finished()
+
+    def _clear(self) -> None:
+        """Forgets all units."""
+        self._waiting.clear()
+
+    def _add(self, unit: Frames) -> None:
+        """Loads a unit's frames and submits the batches that its views complete."""
         count = len(unit.clip_frames) * self.protocol.crops
         loaded, first = self.engine.load(unit, count)
         self._waiting.append(_Unit(first, count, []))
         origins = self.protocol.crop_origins(*unit.pixels.shape[1:3])
-        taken = 0
-        while taken < count:
-            taken += self.engine.take(loaded, origins, taken)
+        done = 0
+        while done < count:
+            done += self.engine.fill(loaded, origins, done)
             if self.engine.is_full:
-                self._launch()
+                self._submit()
 
-    def _launch(self) -> None:
-        """Queues the batch and reads the one before it, which is done or about to be."""
-        self.engine.launch()
-        while self.engine.flying >= READBACKS:
-            self._land()
+    def _submit(self) -> None:
+        """Submits the batch, then collects the one before, which is done or nearly so."""
+        self.engine.submit()
+        while self.engine.in_flight >= MAX_IN_FLIGHT:
+            self._collect()
 
-    def _flush(self) -> None:
-        """Launches what is left as a partial batch, and reads all."""
-        if self.engine.filled:
-            self._launch()
-        while self.engine.flying:
-            self._land()
-
-    def _abandon(self) -> None:
-        """Leaves nothing behind of a stream that ended, however it ended."""
-        self.engine.abandon()
-        self._waiting.clear()
-
-    def _land(self) -> None:
-        """Gives the results of the oldest batch to the units that they belong to."""
-        landed = self.engine.land()
+    def _collect(self) -> None:
+        """Gives the results of the oldest batch in flight to the units that they belong to."""
+        result = self.engine.collect()
         units = iter(self._waiting)
         unit = next(units)
-        for row in range(len(landed)):
-            while landed.first + row >= unit.first + unit.count:
+        for row in range(len(result)):
+            while result.first + row >= unit.first + unit.count:
                 unit = next(units)
-            clip, crop = divmod(landed.first + row - unit.first, self.protocol.crops)
-            unit.views.append(landed.view(row, clip=clip, crop=crop, sharing=len(landed)))
+            clip, crop = divmod(result.first + row - unit.first, self.protocol.crops)
+            unit.views.append(result.view(row, clip=clip, crop=crop, sharing=len(result)))
 
-    def _finished(self) -> Iterator[list[View]]:
+    def _finished(self) -> Iterator[EvaluatedViews]:
         while self._waiting and len(self._waiting[0].views) == self._waiting[0].count:
-            yield self._waiting.popleft().views
+            yield EvaluatedViews(self._waiting.popleft().views)
 
 
 def top_classes(

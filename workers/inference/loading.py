@@ -1,4 +1,4 @@
-"""Frames of units on their way to the device: through pinned memory, ahead of the model."""
+"""Transfer of units' frames to the device: through pinned memory, ahead of the model."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from workers.inference.streams import Lane, Mark
+from workers.inference.streams import Event, Stream
 from workers.inference.views import Frames
 
-# Two: one is written by the host while the other is read by the device.
-_STAGINGS = 2
+# Two: the host writes one while the device reads the other.
+_PINNED_BUFFERS = 2
 
 
 @dataclass
-class Memory:
-    """Device memory of one unit's frames; `arrived` after they came, `read` after the last use."""
+class Buffer:
+    """Memory for one unit's frames, and the events after it was last written and last read."""
 
     data: Tensor
-    arrived: Mark | None = None
-    read: Mark | None = None
+    written: Event | None = None
+    read: Event | None = None
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """One unit's frames, where the model's lane can read them once it follows `memory.arrived`.
+    """One unit's frames, which the model's stream can read once it waited for `buffer.written`.
 
     Attributes:
         frames: uint8 (n, height, width, 3).
         rows: int64 (clips, T), rows of `frames`.
         ids: int64 (views,), numbers of the unit's views, which came with the frames.
-        memory: what they lie in, None for memory that nobody waits for.
+        buffer: the device memory that holds them; None for memory that is not used again.
     """
 
     frames: Tensor
     rows: Tensor
     ids: Tensor
-    memory: Memory | None
+    buffer: Buffer | None
 
 
 class Loader(Protocol):
-    """Brings a unit's frames to where the model's lane reads them."""
+    """Brings a unit's frames to where the model's stream reads them."""
 
     def load(self, unit: Frames, ids: npt.NDArray[np.int64]) -> Loaded:
         """A unit's frames under the numbers of its views."""
@@ -67,66 +67,69 @@ class DirectLoader:
 class StagedLoader:
     """For a device with memory of its own.
 
-    The host writes a unit's ids, rows and pixels side by side into one of two pinned buffers, as
-    soon as the transfer that read it last is over. One transfer on a lane of its own brings them
-    into one of `units` places on the device, after the last batch that was cut from it.
+    The host writes a unit's ids, rows and pixels side by side into one of two pinned buffers, once
+    the last transfer from that buffer is done. One transfer, on a stream of its own, copies them
+    into one of the device buffers, once the model's stream has cut the last view from it.
 
     Args:
-        copies: lane of the transfers.
-        units: units whose frames are on the device at once. With those of one batch and one more
-            the transfers for a batch run while the batch before is computed.
+        stream: where the transfers run.
+        units: device buffers, each for one unit. With a batch's units and one more, the transfers
+            for a batch run while the batch before is computed.
     """
 
-    def __init__(self, copies: Lane, units: int) -> None:
-        self._copies = copies
-        self._staging = [Memory(copies.host((1,), torch.uint8)) for _ in range(_STAGINGS)]
-        self._places = [Memory(copies.empty(1)) for _ in range(units)]
+    def __init__(self, stream: Stream, units: int) -> None:
+        self._stream = stream
+        self._pinned = [
+            Buffer(stream.empty_host((1,), torch.uint8)) for _ in range(_PINNED_BUFFERS)
+        ]
+        self._buffers = [Buffer(stream.empty(1)) for _ in range(units)]
         self._loads = 0
 
     def load(self, unit: Frames, ids: npt.NDArray[np.int64]) -> Loaded:
-        """A unit's frames under the numbers of its views, underway."""
+        """A unit's frames under the numbers of its views; returns before the transfer is done."""
         rows = unit.clip_frames.astype(np.int64)
         header = np.concatenate([ids, rows.reshape(-1)])
         size = header.nbytes + unit.pixels.nbytes
-        staging = self._staged(header, unit.pixels, size)
-        place = self._place(size)
-        source, target = staging.data[:size], place.data[:size]
-        self._copies.run(lambda: _transfer(source, target))
-        place.arrived = staging.read = self._copies.mark()
-        place.read = None
+        pinned = self._write_pinned(header, unit.pixels, size)
+        buffer = self._free_buffer(size)
+        source, target = pinned.data[:size], buffer.data[:size]
+        self._stream.run(lambda: _transfer(source, target))
+        buffer.written = pinned.read = self._stream.record_event()
+        buffer.read = None
         self._loads += 1
         numbers = target[: header.nbytes].view(torch.int64)
         return Loaded(
             frames=target[header.nbytes :].view(unit.pixels.shape),
             rows=numbers[len(ids) :].view(rows.shape),
             ids=numbers[: len(ids)],
-            memory=place,
+            buffer=buffer,
         )
 
-    def _staged(
+    def _write_pinned(
         self, header: npt.NDArray[np.int64], pixels: npt.NDArray[np.uint8], size: int
-    ) -> Memory:
-        staging = self._staging[self._loads % _STAGINGS]
-        if staging.read is not None:
-            staging.read.wait()
-        if len(staging.data) < size:
-            staging.data = self._copies.host((size,), torch.uint8)
+    ) -> Buffer:
+        pinned = self._pinned[self._loads % _PINNED_BUFFERS]
+        if pinned.read is not None:
+            pinned.read.synchronize()
+        if len(pinned.data) < size:
+            pinned.data = self._stream.empty_host((size,), torch.uint8)
         with _read_only_arrays():
-            staging.data[: header.nbytes].copy_(torch.from_numpy(header).view(torch.uint8))
-            staged = staging.data[header.nbytes : size].view(pixels.shape)
-            staged.copy_(torch.from_numpy(pixels))
-        return staging
+            pinned.data[: header.nbytes].copy_(torch.from_numpy(header).view(torch.uint8))
+            copied = pinned.data[header.nbytes : size].view(pixels.shape)
+            copied.copy_(torch.from_numpy(pixels))
+        return pinned
 
-    def _place(self, size: int) -> Memory:
-        place = self._places[self._loads % len(self._places)]
-        if len(place.data) < size:
-            for mark in (place.arrived, place.read):
-                if mark is not None:
-                    mark.wait()
-            place.data = self._copies.empty(size)
-        elif place.read is not None:
-            self._copies.follow(place.read)
-        return place
+    def _free_buffer(self, size: int) -> Buffer:
+        """The next device buffer; the stream will wait for the last read of it."""
+        buffer = self._buffers[self._loads % len(self._buffers)]
+        if len(buffer.data) < size:
+            for event in (buffer.written, buffer.read):
+                if event is not None:
+                    event.synchronize()
+            buffer.data = self._stream.empty(size)
+        elif buffer.read is not None:
+            self._stream.wait_event(buffer.read)
+        return buffer
 
 
 def _transfer(source: Tensor, target: Tensor) -> None:

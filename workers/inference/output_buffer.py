@@ -1,4 +1,4 @@
-"""Results of a batch on their way back to the host."""
+"""Pinned host memory that the results of a batch are copied to."""
 
 from __future__ import annotations
 
@@ -9,44 +9,47 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from workers.inference.streams import Lane, Mark
+from workers.inference.streams import Event, Stream
 
 Outputs = tuple[Tensor, ...]
 
 
-class Readback:
+class OutputBuffer:
     """Host memory for the results of one batch.
 
     Args:
-        lane: where batches are computed.
+        stream: where batches are computed.
         shapes: shape and dtype of each result.
     """
 
-    def __init__(self, lane: Lane, shapes: Sequence[tuple[tuple[int, ...], torch.dtype]]) -> None:
-        self._lane = lane
-        self._results = [lane.host(shape, dtype) for shape, dtype in shapes]
-        self._began: Mark | None = None
-        self._done: Mark | None = None
+    def __init__(
+        self, stream: Stream, shapes: Sequence[tuple[tuple[int, ...], torch.dtype]]
+    ) -> None:
+        self._stream = stream
+        self._results = [stream.empty_host(shape, dtype) for shape, dtype in shapes]
+        self._began: Event | None = None
+        self._done: Event | None = None
 
-    def launch(self, compute: Callable[[], Outputs]) -> None:
-        """Queues a batch and the transfer of its results; the one before must have been read."""
+    def submit(self, compute: Callable[[], Outputs]) -> None:
+        """Queues a batch and the copy of its results; the batch before must have been read."""
 
         def work() -> None:
             for result, output in zip(self._results, compute(), strict=True):
                 result.copy_(output, non_blocking=True)
 
-        self._began = self._lane.mark()
-        self._lane.run(work)
-        self._done = self._lane.mark()
+        self._began = self._stream.record_event()
+        self._stream.run(work)
+        self._done = self._stream.record_event()
 
     def wait(self) -> None:
-        """Blocks until nothing writes here any more."""
+        """Blocks until the device writes here no more."""
         if self._done is not None:
-            self._done.wait()
+            self._done.synchronize()
 
     def read(self) -> tuple[list[npt.NDArray[Any]], float]:
-        """Copies of the results, and the milliseconds that the device took; waits for them."""
+        """Waits for the results; returns copies of them, and the batch's device time in ms."""
         assert self._began is not None
         assert self._done is not None
-        self._done.wait()
-        return [result.numpy().copy() for result in self._results], self._done.ms_since(self._began)
+        self._done.synchronize()
+        results = [result.numpy().copy() for result in self._results]
+        return results, self._began.elapsed_time(self._done)

@@ -1,4 +1,4 @@
-"""uint8 pixels to what the model was trained on."""
+"""Normalization of uint8 pixels with the mean and standard deviation of the training."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from sta.models.base import STD as STD
 def normalized(clips: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """uint8 (B, T, H, W, 3) to float32 (B, 3, T, H, W): scaled to 1, less mean, over std.
 
-    An expression that a compiler makes one pass of. `mean` and `std` (3,) lie on the device before:
-    a CUDA graph cannot bring them there.
+    torch.compile fuses the expression into one kernel. `mean` and `std` (3,) must be on the device
+    already: a CUDA graph cannot copy them there.
     """
     return ((clips.float() / 255 - mean) / std).permute(0, 4, 1, 2, 3)
 
 
 class CachedNormalizer:
-    """The same numbers on a CPU, frame by frame in its cache, into memory that is used again.
+    """`normalized` on a CPU, one frame at a time so that it stays in the cache.
+
+    The output memory is reused by every call.
 
     Args:
         clips: the uint8 (B, T, H, W, 3) that every call will normalize.
@@ -28,7 +30,7 @@ class CachedNormalizer:
     def __init__(self, clips: Tensor) -> None:
         batch, frames, height, width, channels = clips.shape
         self._out = torch.empty(clips.shape)
-        # Rows of interleaved channels: one long run that vectorizes.
+        # Rows of interleaved channels vectorize well.
         flat = (batch * frames, height, width * channels)
         self._pairs = list(zip(clips.view(flat), self._out.view(flat), strict=True))
         self._mean = torch.tensor(MEAN).repeat(width)

@@ -1,8 +1,9 @@
-"""Queues of work for a device, and marks in them: what is done when, and who waits for whom.
+"""Streams of work on a device, and events in them: the interface of torch.cuda, also for a CPU.
 
-A lane runs what it is given in order. `run` may return before the work is done, as on a CUDA
-stream; whoever touches its memory next waits at a mark: another lane by `follow`, the host by
-`Mark.wait`. The same code then runs on a GPU, on a CPU, and in tests on a lane that is late.
+A stream runs what it is given in order. `run` may return before the work is done, as on a CUDA
+stream. Who reads the memory next waits for an event: another stream with `wait_event`, the host
+with `Event.synchronize`. The same code then runs on a GPU, on a CPU, and in tests on a stream that
+is slow on purpose.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ import torch
 from torch import Tensor
 
 
-class Mark(ABC):
-    """A moment in a lane: all work before it is done, none of what came after was needed."""
+class Event(ABC):
+    """A point in a stream, reached when all work that was queued before it is done."""
 
     @abstractmethod
-    def wait(self) -> None:
-        """Blocks the caller until the work before the mark is done."""
+    def synchronize(self) -> None:
+        """Blocks the caller until the event is reached."""
 
     @abstractmethod
-    def ms_since(self, earlier: Mark) -> float:
-        """Milliseconds on the device from an earlier mark of the lane; both have passed."""
+    def elapsed_time(self, end: Event) -> float:
+        """Milliseconds on the device from here to a later event of the stream; both reached."""
 
 
-class Lane(ABC):
+class Stream(ABC):
     """A queue of work on one device.
 
     Attributes:
@@ -43,41 +44,41 @@ class Lane(ABC):
         """Queues work; it may not have begun when this returns."""
 
     @abstractmethod
-    def mark(self) -> Mark:
-        """A mark after all that was queued so far."""
+    def record_event(self) -> Event:
+        """An event after all that was queued so far."""
 
     @abstractmethod
-    def follow(self, mark: Mark) -> None:
-        """Lets what is queued from now on begin after a mark, which may be of another lane."""
+    def wait_event(self, event: Event) -> None:
+        """Makes all work queued from now on wait for an event, also one of another stream."""
 
     @abstractmethod
     def empty(self, size: int) -> Tensor:
-        """Memory (size,) uint8 on the device, for the work of this lane to write first.
+        """Uninitialized device memory (size,) uint8, which this stream must be the first to write.
 
-        Whoever drops it waits before for every mark of work that touches it.
+        Before the memory is freed, every event of work that touches it must have been reached.
         """
 
-    def host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Memory of the host that copies from and to the device need not wait for."""
+    def empty_host(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Uninitialized host memory that copies from and to the device need not block on."""
         return torch.empty(shape, dtype=dtype, pin_memory=self.pinned)
 
 
-class HostMark(Mark):
-    """A mark of a lane whose work is done when it is queued."""
+class HostEvent(Event):
+    """An event of a stream whose work is done when it is queued."""
 
     def __init__(self) -> None:
         self._at = time.perf_counter()
 
-    def wait(self) -> None:  # noqa: D102
+    def synchronize(self) -> None:  # noqa: D102
         return
 
-    def ms_since(self, earlier: Mark) -> float:  # noqa: D102
-        assert isinstance(earlier, HostMark)
-        return (self._at - earlier._at) * 1e3
+    def elapsed_time(self, end: Event) -> float:  # noqa: D102
+        assert isinstance(end, HostEvent)
+        return (end._at - self._at) * 1e3
 
 
-class HostLane(Lane):
-    """The CPU: work is done by the caller, at once."""
+class HostStream(Stream):
+    """The CPU: the caller does the work at once."""
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")
@@ -86,34 +87,34 @@ class HostLane(Lane):
     def run(self, work: Callable[[], None]) -> None:  # noqa: D102
         work()
 
-    def mark(self) -> Mark:  # noqa: D102
-        return HostMark()
+    def record_event(self) -> Event:  # noqa: D102
+        return HostEvent()
 
-    def follow(self, mark: Mark) -> None:  # noqa: D102
-        mark.wait()
+    def wait_event(self, event: Event) -> None:  # noqa: D102
+        event.synchronize()
 
     def empty(self, size: int) -> Tensor:  # noqa: D102
         return torch.empty(size, dtype=torch.uint8)
 
 
-class CudaMark(Mark):
-    """An event on a CUDA stream."""
+class CudaEvent(Event):
+    """An event of a CUDA stream."""
 
     def __init__(self, stream: torch.cuda.Stream) -> None:
-        # A host that waits sleeps: its core belongs to the decoders.
+        # A blocking wait sleeps: the core that would spin belongs to the decoders.
         self.event = torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]
         self.event.record(stream)
 
-    def wait(self) -> None:  # noqa: D102
+    def synchronize(self) -> None:  # noqa: D102
         self.event.synchronize()
 
-    def ms_since(self, earlier: Mark) -> float:  # noqa: D102
-        assert isinstance(earlier, CudaMark)
-        return float(earlier.event.elapsed_time(self.event))
+    def elapsed_time(self, end: Event) -> float:  # noqa: D102
+        assert isinstance(end, CudaEvent)
+        return float(self.event.elapsed_time(end.event))
 
 
-class CudaLane(Lane):
-    """A CUDA stream of its own, which neither waits for the default stream nor holds it up."""
+class CudaStream(Stream):
+    """A CUDA stream that neither waits for the default stream nor holds it up."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -124,14 +125,15 @@ class CudaLane(Lane):
         with torch.cuda.stream(self.stream):
             work()
 
-    def mark(self) -> Mark:  # noqa: D102
-        return CudaMark(self.stream)
+    def record_event(self) -> Event:  # noqa: D102
+        return CudaEvent(self.stream)
 
-    def follow(self, mark: Mark) -> None:  # noqa: D102
-        assert isinstance(mark, CudaMark)
-        self.stream.wait_event(mark.event)
+    def wait_event(self, event: Event) -> None:  # noqa: D102
+        assert isinstance(event, CudaEvent)
+        self.stream.wait_event(event.event)
 
     def empty(self, size: int) -> Tensor:  # noqa: D102
-        # Memory belongs to the stream it is allocated on: only there is it safe to write at once.
+        # The caching allocator ties memory to the stream it is allocated on: only that stream may
+        # write it at once.
         with torch.cuda.stream(self.stream):
             return torch.empty(size, dtype=torch.uint8, device=self.device)

@@ -1,4 +1,4 @@
-"""What goes into a labeler and what comes out."""
+"""The input of a labeler, `Frames`, and its output: a `View` each, `EvaluatedViews` of a unit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Frames:
-    """One unit's pixels on their way to the model.
+    """One unit's pixels, the input of a labeler.
 
     Attributes:
-        unit_id: whose they are.
-        pixels: uint8 (n, height, width, 3), RGB, resized as the protocol says; read, never
-            written, and not kept.
+        unit_id: the unit.
+        pixels: uint8 (n, height, width, 3), RGB, resized as the protocol says; labelers neither
+            write nor keep them.
         clip_frames: int (clips, T), rows of `pixels`.
     """
 
@@ -27,15 +27,15 @@ class Frames:
 
 @dataclass(frozen=True)
 class View:
-    """What the model said of one clip under one crop.
+    """The model's result for one clip under one crop.
 
     Attributes:
         clip: number of the clip.
         crop: number of the crop.
         probabilities: float32 (classes,).
         kept: one bool array (n_t, n_s) per pruning stage.
-        flops: multiply-accumulates that this view cost, fvcore's convention.
-        device_ms: device time of the batch over the number of its views, milliseconds.
+        flops: multiply-accumulates of this view, fvcore's convention.
+        device_ms: device time of the batch divided by the number of its views, milliseconds.
     """
 
     clip: int
@@ -46,8 +46,41 @@ class View:
     device_ms: float
 
 
+@dataclass(frozen=True)
+class EvaluatedViews:
+    """The views of one unit that the model evaluated.
+
+    Attributes:
+        views: in the order of their clips, and of the crops of each clip.
+        margins: top-1/top-2 margin of the mean probabilities after each view, in the order in
+            which the views were evaluated, as float32 values; None without early exit, where all
+            views are evaluated whatever the margin.
+    """
+
+    views: list[View]
+    margins: list[float] | None = None
+
+    @property
+    def flops(self) -> int:
+        """Multiply-accumulates of all views."""
+        return sum(view.flops for view in self.views)
+
+    @property
+    def device_ms(self) -> float:
+        """Device time of all views, milliseconds."""
+        return sum(view.device_ms for view in self.views)
+
+    def probabilities(self) -> npt.NDArray[np.float32]:
+        """(views, classes)"""
+        return np.stack([view.probabilities for view in self.views])
+
+    def mean_probabilities(self) -> npt.NDArray[np.float64]:
+        """(classes,) mean over the views."""
+        return np.asarray(self.probabilities().mean(axis=0, dtype=np.float64))
+
+
 class IdMismatch(RuntimeError):  # noqa: N818
-    """A batch came back with other ids than it went in with; its labels must not be used."""
+    """A batch returned other ids than it was given; its labels must not be used."""
 
 
 def frames_of(decoded: pa.Table, index: int) -> Frames:

@@ -158,7 +158,7 @@ def _check(made: Labeler, unit: Frames, size: int) -> None:
     mean, std = (torch.tensor(values, device=made.engine.device) for values in (MEAN, STD))
     origins = made.protocol.crop_origins(*unit.pixels.shape[1:3])
     allowed = _DIFFERENCE[made.engine.device.type]
-    for view in made.label([unit])[0]:
+    for view in made.label([unit])[0].views:
         top, left = origins[view.crop]
         pixels = unit.pixels[unit.clip_frames[view.clip], top : top + size, left : left + size]
         clip = torch.tensor(pixels, device=made.engine.device)[None]

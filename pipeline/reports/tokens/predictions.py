@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 import sta
 from pipeline.errors import UsageError
 from pipeline.reports.tokens.decoding import clip_place
@@ -130,10 +128,10 @@ def from_model(found: ViewRows, decoded: DecodedUnit) -> UnprunedPrediction:
         return UnprunedPrediction(
             None, f"The model {facts.checkpoint} could not be loaded: {reason}"
         )
-    views = labeler.label([Frames(decoded.unit.unit_id, decoded.frames, clips)])[0]
+    evaluated = labeler.label([Frames(decoded.unit.unit_id, decoded.frames, clips)])[0]
     wanted = (0 if facts.is_timeline else place, found.view["crop"])
-    view = next(view for view in views if (view.clip, view.crop) == wanted)
-    mean = np.stack([each.probabilities for each in views]).mean(axis=0, dtype=np.float64)
+    view = next(view for view in evaluated.views if (view.clip, view.crop) == wanted)
+    mean = evaluated.mean_probabilities()
     of_view, of_video = (
         _named(facts.labels, *top_classes(each)) for each in (view.probabilities, mean)
     )

@@ -1,4 +1,4 @@
-"""Adaptive looking: a unit's label hangs on its own frames alone, and on as many as settle it."""
+"""Adaptive labeling: the result depends on the unit's own frames, and stops where it should."""
 
 import itertools
 
@@ -8,7 +8,7 @@ import torch
 
 import sta
 from tests.early_exit_files import views_needed
-from tests.workers.inference.late_stream import LateLane
+from tests.workers.inference.delayed_stream import DelayedStream
 from workers.inference.adaptive import AdaptiveLabeler
 from workers.inference.early_exit import EarlyExit, margins
 from workers.inference.labeler import Frames, IdMismatch, Labeler, LabelerConfig
@@ -54,44 +54,42 @@ def recipe():
     return protocol("videomae-k400", size=SIZE, views=VIEWS)
 
 
-def adaptive(checkpoint, early_exit=EARLY_EXIT, *, lanes=None):
-    return AdaptiveLabeler(config(checkpoint), recipe(), early_exit, lanes=lanes)
+def adaptive(checkpoint, early_exit=EARLY_EXIT, *, streams=None):
+    return AdaptiveLabeler(config(checkpoint), recipe(), early_exit, streams=streams)
 
 
-def bits(looks):
+def bits(evaluated):
     views = [(v.clip, v.crop, v.probabilities.tobytes(), [m.tobytes() for m in v.kept])
-             for v in looks.views]  # fmt: skip
-    return views, looks.margins
+             for v in evaluated.views]  # fmt: skip
+    return views, evaluated.margins
 
 
 @pytest.fixture(scope="module")
 def everything(checkpoint):
     """Every view of every unit, by (clip, crop)."""
     labeled = Labeler(config(checkpoint), recipe()).label(UNITS)
-    return [{(view.clip, view.crop): view for view in views} for views in labeled]
+    return [{(view.clip, view.crop): view for view in each.views} for each in labeled]
 
 
 @pytest.fixture(scope="module")
-def looked(checkpoint):
+def results(checkpoint):
     return list(adaptive(checkpoint).stream(UNITS))
 
 
-def test_as_many_views_are_looked_at_as_a_simulation_from_stored_probabilities_says(
-    looked, everything
-):
+def test_a_simulation_from_stored_probabilities_stops_at_the_same_view(results, everything):
     counts = []
-    for looks, views in zip(looked, everything, strict=True):
+    for each, views in zip(results, everything, strict=True):
         known = margins(np.stack([views[place].probabilities for place in ORDER]))
         needed = views_needed(EARLY_EXIT, known)
-        assert looks.margins == known[:needed].tolist()
-        assert [(v.clip, v.crop) for v in looks.views] == sorted(ORDER[:needed])
+        assert each.margins == known[:needed].tolist()
+        assert [(v.clip, v.crop) for v in each.views] == sorted(ORDER[:needed])
         counts.append(needed)
-    assert len(set(counts)) > 2, "the units are to differ"
+    assert len(set(counts)) > 2, "the units must differ"
 
 
-def test_a_view_says_what_it_says_when_all_are_labeled(looked, everything):
-    for looks, views in zip(looked, everything, strict=True):
-        for view in looks.views:
+def test_a_view_has_the_same_bits_as_without_early_exit(results, everything):
+    for each, views in zip(results, everything, strict=True):
+        for view in each.views:
             same = views[view.clip, view.crop]
             assert view.probabilities.tobytes() == same.probabilities.tobytes()
             assert [m.tobytes() for m in view.kept] == [m.tobytes() for m in same.kept]
@@ -100,40 +98,40 @@ def test_a_view_says_what_it_says_when_all_are_labeled(looked, everything):
 
 @pytest.mark.parametrize("companions", [[], [10, 9, 8], [3, 1, 0, 5, 7, 9, 8, 4]])
 def test_a_unit_has_the_same_bits_whatever_it_shares_its_batches_with(
-    checkpoint, looked, companions
+    checkpoint, results, companions
 ):
     made = adaptive(checkpoint)
     for number in (2, 6):
         chosen = [*companions, number]
-        results = list(made.stream([UNITS[each] for each in chosen]))
-        assert [bits(x) for x in results] == [bits(looked[each]) for each in chosen]
+        again = made.label([UNITS[each] for each in chosen])
+        assert [bits(x) for x in again] == [bits(results[each]) for each in chosen]
 
 
 @pytest.mark.parametrize("late", ["model", "transfers", "both"])
-def test_a_late_device_changes_no_bit(checkpoint, looked, late):
-    lanes = (
-        LateLane(0.01 if late != "transfers" else 0),
-        LateLane(0.01 if late != "model" else 0),
+def test_an_asynchronous_device_gives_the_same_bits(checkpoint, results, late):
+    streams = (
+        DelayedStream(0.01 if late != "transfers" else 0),
+        DelayedStream(0.01 if late != "model" else 0),
     )
-    made = adaptive(checkpoint, lanes=lanes)
+    made = adaptive(checkpoint, streams=streams)
     for _ in range(2):
-        assert [bits(each) for each in made.stream(UNITS)] == [bits(each) for each in looked]
+        assert [bits(each) for each in made.stream(UNITS)] == [bits(each) for each in results]
 
 
-def test_a_policy_that_is_never_content_looks_at_every_view(checkpoint, everything):
+def test_an_infinite_threshold_evaluates_every_view(checkpoint, everything):
     made = adaptive(checkpoint, EarlyExit(float("inf")))
-    looks = list(made.stream(UNITS[:3]))
-    assert [len(each.views) for each in looks] == [9] * 3
-    assert made.engine.launches == 7
+    evaluated = made.label(UNITS[:3])
+    assert [len(each.views) for each in evaluated] == [9] * 3
+    assert made.engine.batches == 7
 
 
-def test_a_policy_of_one_view_wastes_no_place_in_a_batch(checkpoint):
+def test_max_views_of_one_fills_batches_with_needed_views_only(checkpoint):
     made = adaptive(checkpoint, EarlyExit(float("inf"), max_views=1))
     assert [len(each.views) for each in made.stream(UNITS[:8])] == [1] * 8
-    assert made.engine.launches == 2
+    assert made.engine.batches == 2
 
 
-def test_units_are_begun_only_as_the_batches_need_them(checkpoint):
+def test_units_are_read_only_as_batches_need_them(checkpoint):
     taken = []
 
     def arriving():
@@ -147,39 +145,38 @@ def test_units_are_begun_only_as_the_batches_need_them(checkpoint):
     stream.close()
 
 
-@pytest.mark.parametrize("lanes", [None, (0.01, 0.01)])
-def test_the_device_time_of_all_batches_is_borne_by_the_views_that_were_used(checkpoint, lanes):
-    made = adaptive(checkpoint, lanes=lanes and tuple(map(LateLane, lanes)))
-    times, land = [], made.engine.land
+@pytest.mark.parametrize("streams", [None, (0.01, 0.01)])
+def test_the_device_time_of_all_batches_is_divided_among_the_views_used(checkpoint, streams):
+    made = adaptive(checkpoint, streams=streams and tuple(map(DelayedStream, streams)))
+    times, collect = [], made.engine.collect
 
-    def landing():
-        landed = land()
-        times.append(landed.device_ms)
-        return landed
+    def collect_and_note():
+        result = collect()
+        times.append(result.device_ms)
+        return result
 
-    made.engine.land = landing
-    looks = list(made.stream(UNITS))
-    borne = sum(view.device_ms for each in looks for view in each.views)
-    assert len(times) == made.engine.launches
-    assert borne == pytest.approx(sum(times))
+    made.engine.collect = collect_and_note
+    total = sum(each.device_ms for each in made.label(UNITS))
+    assert len(times) == made.engine.batches
+    assert total == pytest.approx(sum(times))
 
 
-def test_views_computed_on_speculation_are_thrown_away(checkpoint, looked):
+def test_few_views_are_computed_and_discarded(checkpoint, results):
     made = adaptive(checkpoint)
     list(made.stream(UNITS))
-    used = sum(len(each.views) for each in looked)
-    assert made.engine.launches * BATCH > used
-    assert made.engine.launches <= -(-used // BATCH) + 3
+    used = sum(len(each.views) for each in results)
+    assert made.engine.batches * BATCH > used
+    assert made.engine.batches <= -(-used // BATCH) + 3
 
 
-def test_a_stream_that_is_left_midway_leaves_the_labeler_as_it_was(checkpoint, looked):
-    made = adaptive(checkpoint, lanes=(LateLane(), LateLane()))
+def test_a_stream_that_is_closed_early_resets_the_labeler(checkpoint, results):
+    made = adaptive(checkpoint, streams=(DelayedStream(), DelayedStream()))
     stream = made.stream(UNITS)
     next(stream)
     with pytest.raises(RuntimeError, match="one stream of units at a time"):
         list(made.stream(UNITS))
     stream.close()
-    assert [bits(each) for each in made.stream(UNITS)] == [bits(each) for each in looked]
+    assert [bits(each) for each in made.stream(UNITS)] == [bits(each) for each in results]
 
 
 def test_a_batch_that_returns_other_ids_is_refused(checkpoint, monkeypatch):
@@ -191,13 +188,13 @@ def test_a_batch_that_returns_other_ids_is_refused(checkpoint, monkeypatch):
         return ids.flip(0), *rest
 
     monkeypatch.setattr(made.engine, "step", swapped)
-    with pytest.raises(IdMismatch, match=r"views 0 to 3 went in and views \[3, 2, 1, 0\] came"):
+    with pytest.raises(IdMismatch, match=r"views 0 to 3 returned the ids \[3, 2, 1, 0\]"):
         list(made.stream(UNITS))
 
 
-def test_a_timeline_is_refused(checkpoint):
+def test_dense_labeling_is_refused(checkpoint):
     timeline = protocol("videomae-k400", size=SIZE, every_s=1.0)
-    with pytest.raises(ValueError, match="labels of their own"):
+    with pytest.raises(ValueError, match="every clip has its own label"):
         AdaptiveLabeler(config(checkpoint), timeline, EarlyExit(1.0))
 
 
@@ -205,11 +202,11 @@ def test_no_units_give_no_labels(checkpoint):
     assert list(adaptive(checkpoint).stream([])) == []
 
 
-def test_a_model_that_says_nothing_is_asked_for_every_view_and_ends(tmp_path):
+def test_a_model_that_returns_nan_is_evaluated_on_every_view(tmp_path):
     torch.manual_seed(0)
     model = sta.create_model("vit_demo", num_classes=3)
     torch.nn.init.constant_(model.head.weight, torch.nan)
     path = tmp_path / "broken.safetensors"
     sta.save_checkpoint(model, path, labels=list("abc"), origin="random")
-    looks = list(adaptive(str(path)).stream(UNITS[:2]))
-    assert [len(each.margins) for each in looks] == [len(ORDER)] * 2
+    evaluated = adaptive(str(path)).label(UNITS[:2])
+    assert [len(each.margins) for each in evaluated] == [len(ORDER)] * 2

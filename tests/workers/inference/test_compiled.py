@@ -15,7 +15,7 @@ from workers.inference.compiled import Step
 from workers.inference.forward import Forward, FullPrecisionLinear, mixed_precision
 from workers.inference.labeler import Frames, Labeler, LabelerConfig
 from workers.inference.pixels import MEAN, STD, CachedNormalizer, normalized
-from workers.inference.streams import HostLane
+from workers.inference.streams import HostStream
 from workers.sampling import protocol
 
 
@@ -41,9 +41,9 @@ def tiny_swin(**pruning):
     return sta.VideoSwin(shape, num_classes=5, pruning=pruned, architecture="videoswin_tiny").eval()
 
 
-def batch_for(model, lane, views=2):
+def batch_for(model, stream, views=2):
     batch = BatchInput(
-        lane, batch_size=views, frames=model.config.frames, size=model.config.image_size
+        stream, batch_size=views, frames=model.config.frames, size=model.config.image_size
     )
     batch.clips.random_(0, 256, generator=torch.Generator().manual_seed(1))
     batch.ids.copy_(torch.arange(views))
@@ -51,11 +51,11 @@ def batch_for(model, lane, views=2):
 
 
 def steps(model, **compiled):
-    lane = HostLane()
-    batch = batch_for(model, lane)
+    stream = HostStream()
+    batch = batch_for(model, stream)
     whole = Forward(model, batch, mixed=False, whole=True)
-    eager = Step(Forward(model, batch, mixed=False, whole=False), batch, lane, static=False)
-    return whole, batch, lane, eager
+    eager = Step(Forward(model, batch, mixed=False, whole=False), batch, stream, static=False)
+    return whole, batch, stream, eager
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_forward_pass_is_one_graph_without_a_look_at_its_values(model):
 def test_mixed_precision_is_part_of_the_graph():
     model = tiny_vit(r=4)
     mixed_precision(model)
-    batch = batch_for(model, HostLane())
+    batch = batch_for(model, HostStream())
     forward = Forward(model, batch, mixed=True, whole=True)
     graph = torch.compile(forward, fullgraph=True, dynamic=False, backend="aot_eager")
     want = forward(batch.clips, batch.ids)
@@ -100,8 +100,8 @@ def test_a_compiled_forward_pass_says_what_the_model_says(tmp_path, monkeypatch)
     model = sta.VisionTransformer(
         shape, num_classes=5, pruning=sta.Pruning(r=1, grouping="paper")
     ).eval()
-    whole, batch, lane, eager = steps(model)
-    step = Step(whole, batch, lane, static=True)
+    whole, batch, stream, eager = steps(model)
+    step = Step(whole, batch, stream, static=True)
     assert step.compiled
     for output, want in zip(step(), eager(), strict=True):
         torch.testing.assert_close(output, want)
@@ -125,7 +125,7 @@ def test_without_a_compiler_a_labeler_says_so_in_one_line_and_labels(tmp_path, r
         check=True,
     )
     assert ran.stdout == "False\n"
-    assert ran.stderr.startswith("the model runs uncompiled: ")
+    assert ran.stderr.startswith("torch.compile failed, running uncompiled: ")
     assert ran.stderr.count("\n") == 1
 
 
@@ -153,7 +153,7 @@ def test_exact_windows_are_labeled_each_view_with_its_own_cost(exact_swin):
         np.arange(8, dtype=np.int32).reshape(2, 4),
     )
     made = Labeler(LabelerConfig("tiny", batch_size=4), SWIN_PROTOCOL)
-    (views,) = made.label([frames])
+    views = made.label([frames])[0].views
     kept = [
         torch.from_numpy(np.stack(masks)) for masks in zip(*(v.kept for v in views), strict=True)
     ]

@@ -1,4 +1,4 @@
-"""The labeler: right pixels to the model, right labels to the units, whatever the batches."""
+"""Labeler: the right pixels reach the model, the right labels their units, at any batch size."""
 
 import numpy as np
 import pytest
@@ -58,9 +58,9 @@ def by_hand(checkpoint, frames, clip, crop, r=22):
 
 
 @pytest.mark.parametrize("shape", [(SIZE, 149), (199, SIZE), (SIZE, SIZE)])
-def test_every_view_is_what_the_model_says_of_that_crop_of_that_clip(checkpoint, shape):
+def test_every_view_is_the_result_of_the_model_for_its_clip_and_crop(checkpoint, shape):
     frames = unit("u", 1, height=shape[0], width=shape[1])
-    views = labeler(checkpoint).label([frames])[0]
+    views = labeler(checkpoint).label([frames])[0].views
     assert [(view.clip, view.crop) for view in views] == [(c, s) for c in (0, 1) for s in (0, 1, 2)]
     for view in views:
         probabilities, kept = by_hand(checkpoint, frames, view.clip, view.crop)
@@ -73,18 +73,18 @@ def test_a_unit_has_the_same_bits_whatever_it_shares_its_batches_with(checkpoint
     made = labeler(checkpoint, batch_size=4)
     together = made.label(units)
     for alone, shared in zip((made.label([u])[0] for u in units), together, strict=True):
-        for x, y in zip(alone, shared, strict=True):
+        for x, y in zip(alone.views, shared.views, strict=True):
             assert x.probabilities.tobytes() == y.probabilities.tobytes()
             assert all(np.array_equal(p, q) for p, q in zip(x.kept, y.kept, strict=True))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16, 100])
-def test_every_view_comes_back_in_its_place_for_any_batch_size(checkpoint, batch_size):
+def test_views_are_in_order_for_any_batch_size(checkpoint, batch_size):
     units = [unit(f"u{i}", i) for i in range(3)]
     want = labeler(checkpoint, batch_size=6).label(units)
     got = labeler(checkpoint, batch_size=batch_size).label(units)
     for a, b in zip(want, got, strict=True):
-        for x, y in zip(a, b, strict=True):
+        for x, y in zip(a.views, b.views, strict=True):
             assert (x.clip, x.crop) == (y.clip, y.crop)
             np.testing.assert_allclose(x.probabilities, y.probabilities, atol=1e-2)
 
@@ -94,28 +94,30 @@ def test_units_of_any_number_of_clips_get_a_label_for_each_view(checkpoint, batc
     units = [unit(f"u{clips}", clips, clips=clips) for clips in (1, 7, 2, 16)]
     made = labeler(checkpoint, batch_size=batch_size, views=(16, 3))
     labels = made.label(units)
-    for frames, views in zip(units, labels, strict=True):
+    for frames, evaluated in zip(units, labels, strict=True):
         clips = range(len(frames.clip_frames))
-        assert [(v.clip, v.crop) for v in views] == [(c, s) for c in clips for s in (0, 1, 2)]
+        assert [(v.clip, v.crop) for v in evaluated.views] == [
+            (c, s) for c in clips for s in (0, 1, 2)
+        ]
     probabilities, _ = by_hand(checkpoint, units[1], 6, 2)
-    np.testing.assert_allclose(labels[1][-1].probabilities, probabilities, atol=1e-5)
+    np.testing.assert_allclose(labels[1].views[-1].probabilities, probabilities, atol=1e-5)
 
 
 def test_two_runs_agree_bit_for_bit(checkpoint):
     units = [unit(f"u{i}", i) for i in range(2)]
     first, second = (labeler(checkpoint).label(units) for _ in range(2))
     for a, b in zip(first, second, strict=True):
-        for x, y in zip(a, b, strict=True):
+        for x, y in zip(a.views, b.views, strict=True):
             assert x.probabilities.tobytes() == y.probabilities.tobytes()
             assert [m.tobytes() for m in x.kept] == [m.tobytes() for m in y.kept]
 
 
-def test_kept_tokens_are_those_that_the_flops_are_counted_for(checkpoint):
+def test_flops_are_counted_for_the_tokens_that_are_kept(checkpoint):
     made = labeler(checkpoint)
-    kept = [sorted({int(view.kept[s].sum()) for view in made.label([unit("u", 0)])[0]})
+    kept = [sorted({int(view.kept[s].sum()) for view in made.label([unit("u", 0)])[0].views})
             for s in range(3)]  # fmt: skip
     assert kept == [[stage.groups * stage.kept] for stage in made.model.stages]
-    flops = {view.flops for view in made.label([unit("u", 0)])[0]}
+    flops = {view.flops for view in made.label([unit("u", 0)])[0].views}
     assert flops == {sta.count_flops(made.model)}
 
 
@@ -132,7 +134,7 @@ def test_a_batch_that_returns_other_ids_is_refused(checkpoint, monkeypatch):
         return ids.flip(0), *rest
 
     monkeypatch.setattr(made.engine, "step", swapped)
-    with pytest.raises(IdMismatch, match=r"views 0 to 3 went in and views \[3, 2, 1, 0\] came"):
+    with pytest.raises(IdMismatch, match=r"views 0 to 3 returned the ids \[3, 2, 1, 0\]"):
         made.label([unit("u", 0)])
 
 
@@ -141,7 +143,7 @@ def test_a_batch_that_returns_the_scores_of_another_is_refused(checkpoint, monke
     stale = tuple(output.clone() for output in made.engine.step())
     made.label([unit("u", 0)])
     monkeypatch.setattr(made.engine, "step", lambda: stale)
-    with pytest.raises(IdMismatch, match="views 6 to 11 went in"):
+    with pytest.raises(IdMismatch, match="views 6 to 11 returned"):
         made.label([unit("u", 0)])
 
 
@@ -154,11 +156,11 @@ def test_a_padded_view_that_returns_an_id_is_refused(checkpoint, monkeypatch):
         return ids.clamp(min=0), *rest
 
     monkeypatch.setattr(made.engine, "step", numbered)
-    with pytest.raises(IdMismatch, match="views 0 to 5 went in"):
+    with pytest.raises(IdMismatch, match="views 0 to 5 returned"):
         made.label([unit("u", 0)])
 
 
-def test_a_model_that_loses_tokens_without_saying_so_is_refused(checkpoint, monkeypatch):
+def test_kept_tokens_that_do_not_match_the_flops_are_refused(checkpoint, monkeypatch):
     made = labeler(checkpoint)
     forward = made.model.forward
 
@@ -167,18 +169,18 @@ def test_a_model_that_loses_tokens_without_saying_so_is_refused(checkpoint, monk
         return out._replace(kept=tuple(mask & False for mask in out.kept))
 
     monkeypatch.setattr(made.model, "forward", wrong)
-    with pytest.raises(RuntimeError, match="kept .* tokens where its FLOPs are counted for"):
+    with pytest.raises(RuntimeError, match="kept .* tokens of its views; its FLOPs are"):
         made.label([unit("u", 0)])
 
 
 def test_a_protocol_that_does_not_fit_the_model_is_refused(checkpoint):
-    with pytest.raises(ValueError, match="16 frames of 224 pixels and vit_demo takes 16 of 112"):
+    with pytest.raises(ValueError, match="224 pixels; vit_demo takes 16 frames of 112 pixels"):
         Labeler(LabelerConfig(checkpoint), protocol("videomae-k400", size=224))
 
 
-def test_other_weights_than_the_run_began_with_are_refused(checkpoint):
+def test_weights_other_than_those_of_the_run_are_refused(checkpoint):
     config = LabelerConfig(checkpoint, fingerprint="sha256:other")
-    with pytest.raises(ValueError, match="was sha256:other where the run began"):
+    with pytest.raises(ValueError, match="that of the run is sha256:other"):
         Labeler(config, protocol("videomae-k400", size=SIZE))
 
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.lab.benchmark.labeler import LabelerBenchmark, run_labeler
 from pipeline.lab.benchmark.paired import OutputsDiffer
 from pipeline.lab.benchmark.saving import save
-from workers.inference.labeler import Labeler
+from workers.inference.labeler import EvaluatedViews, Labeler
 
 
 def test_the_report_says_what_share_of_the_model_the_labeler_keeps(tmp_path):
@@ -36,8 +36,13 @@ def test_labels_that_are_not_the_models_own_are_found_before_anything_is_timed(m
 
     def turned(made, units):
         return [
-            [dataclasses.replace(view, probabilities=view.probabilities[::-1]) for view in views]
-            for views in label(made, units)
+            EvaluatedViews(
+                [
+                    dataclasses.replace(view, probabilities=view.probabilities[::-1])
+                    for view in evaluated.views
+                ]
+            )
+            for evaluated in label(made, units)
         ]
 
     monkeypatch.setattr(Labeler, "label", turned)

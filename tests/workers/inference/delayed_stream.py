@@ -1,4 +1,4 @@
-"""A lane on the CPU that is as late as a GPU: work waits in a queue, and begins after a while."""
+"""A stream on the CPU, asynchronous like a GPU: work is queued and begins after a delay."""
 
 import queue
 import threading
@@ -6,30 +6,30 @@ import time
 
 import torch
 
-from workers.inference.streams import HostLane, Mark
+from workers.inference.streams import Event, HostStream
 
 PATIENCE_S = 60
 
 
-class LateMark(Mark):
+class DelayedEvent(Event):
     def __init__(self):
-        self.passed = threading.Event()
+        self.reached = threading.Event()
         self.at = 0.0
         self.error = None
 
-    def reach(self):
-        assert self.passed.wait(PATIENCE_S), "nothing ever reached this mark"
-
     def wait(self):
-        self.reach()
+        assert self.reached.wait(PATIENCE_S), f"the event was not reached in {PATIENCE_S} s"
+
+    def synchronize(self):
+        self.wait()
         if self.error is not None:
             raise self.error
 
-    def ms_since(self, earlier):
-        return (self.at - earlier.at) * 1e3
+    def elapsed_time(self, end):
+        return (end.at - self.at) * 1e3
 
 
-class LateLane(HostLane):
+class DelayedStream(HostStream):
     """Runs in a thread of its own what `run` is given, `delay_s` after it could begin."""
 
     def __init__(self, delay_s=0.002):
@@ -47,25 +47,25 @@ class LateLane(HostLane):
                 self._error = error
 
     def run(self, work):
-        def late():
+        def delayed():
             time.sleep(self._delay_s)
             work()
 
-        self._work.put(late)
+        self._work.put(delayed)
 
-    def mark(self):
-        mark = LateMark()
+    def record_event(self):
+        event = DelayedEvent()
 
         def reached():
-            mark.at = time.perf_counter()
-            mark.error = self._error
-            mark.passed.set()
+            event.at = time.perf_counter()
+            event.error = self._error
+            event.reached.set()
 
         self._work.put(reached)
-        return mark
+        return event
 
-    def follow(self, mark):
-        self._work.put(mark.reach)
+    def wait_event(self, event):
+        self._work.put(event.wait)
 
     def empty(self, size):
         """Garbage, as fresh memory of a device may hold."""

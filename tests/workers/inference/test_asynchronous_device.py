@@ -1,6 +1,6 @@
-"""A device that is late: every transfer and batch happens after the call that asked for it.
+"""The labeler on an asynchronous device: transfers and batches run after the call that queued them.
 
-What is read too early, or written while it is still read, gives other labels here.
+Memory that is read too early, or written while it is still read, changes the labels here.
 """
 
 import gc
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import sta
-from tests.workers.inference.late_stream import LateLane
+from tests.workers.inference.delayed_stream import DelayedStream
 from workers.inference.labeler import Frames, IdMismatch, Labeler, LabelerConfig
 from workers.inference.loading import StagedLoader
 from workers.sampling import protocol
@@ -36,17 +36,17 @@ def mixed_units():
     ]
 
 
-def labeler(checkpoint, lanes=None, *, batch_size=4, views=(9, 1)):
+def labeler(checkpoint, streams=None, *, batch_size=4, views=(9, 1)):
     torch.manual_seed(0)
     config = LabelerConfig(str(checkpoint), pruning=sta.Pruning(r=22), batch_size=batch_size)
-    return Labeler(config, protocol("videomae-k400", size=SIZE, views=views), lanes=lanes)
+    return Labeler(config, protocol("videomae-k400", size=SIZE, views=views), streams=streams)
 
 
 def bits(labeled):
     return [
         (view.clip, view.crop, view.probabilities.tobytes(), [m.tobytes() for m in view.kept])
-        for views in labeled
-        for view in views
+        for evaluated in labeled
+        for view in evaluated.views
     ]
 
 
@@ -56,17 +56,17 @@ def expected(random_checkpoint):
 
 
 @pytest.mark.parametrize("late", ["model", "transfers", "both"])
-def test_a_late_device_changes_no_bit(random_checkpoint, expected, late):
-    """Batches of 4 and units of 1 to 9 clips, so both share and are cut; frames outgrow memory."""
-    model = LateLane(0.02 if late != "transfers" else 0)
-    transfers = LateLane(0.02 if late != "model" else 0)
+def test_an_asynchronous_device_gives_the_same_bits(random_checkpoint, expected, late):
+    """Batches of 4 and units of 1 to 9 clips: units share batches and span them; buffers grow."""
+    model = DelayedStream(0.02 if late != "transfers" else 0)
+    transfers = DelayedStream(0.02 if late != "model" else 0)
     made = labeler(random_checkpoint, (model, transfers))
     assert bits(made.label(mixed_units())) == expected
     assert bits(made.label(mixed_units())) == expected
 
 
-def test_the_next_batch_is_launched_before_the_results_of_one_are_asked_for(random_checkpoint):
-    class Diary(LateLane):
+def test_the_next_batch_is_submitted_before_the_results_of_one_are_collected(random_checkpoint):
+    class Recording(DelayedStream):
         def __init__(self):
             super().__init__(0)
             self.lines = []
@@ -75,13 +75,13 @@ def test_the_next_batch_is_launched_before_the_results_of_one_are_asked_for(rand
             self.lines.append(work.__qualname__.split(".")[0])
             super().run(work)
 
-    diary = Diary()
-    made = labeler(random_checkpoint, (diary, LateLane(0)), views=(1, 1))
-    seen = [diary.lines.count("Readback") for _ in made.stream([unit("u", clips=1)] * 12)]
+    recording = Recording()
+    made = labeler(random_checkpoint, (recording, DelayedStream(0)), views=(1, 1))
+    seen = [recording.lines.count("OutputBuffer") for _ in made.stream([unit("u", clips=1)] * 12)]
     assert seen == [2] * 4 + [3] * 8
 
 
-def test_views_are_handed_over_while_later_ones_are_still_to_come(random_checkpoint):
+def test_views_are_yielded_before_later_units_are_read(random_checkpoint):
     taken = []
 
     def arriving():
@@ -94,8 +94,8 @@ def test_views_are_handed_over_while_later_ones_are_still_to_come(random_checkpo
     assert len(taken) == 8
 
 
-def test_a_stream_that_is_left_midway_leaves_the_labeler_as_it_was(random_checkpoint, expected):
-    made = labeler(random_checkpoint, (LateLane(), LateLane()))
+def test_a_stream_that_is_closed_early_resets_the_labeler(random_checkpoint, expected):
+    made = labeler(random_checkpoint, (DelayedStream(), DelayedStream()))
     stream = made.stream(mixed_units())
     next(stream)
     with pytest.raises(RuntimeError, match="one stream of units at a time"):
@@ -105,10 +105,10 @@ def test_a_stream_that_is_left_midway_leaves_the_labeler_as_it_was(random_checkp
 
 
 @pytest.mark.parametrize("staged", [True, False])
-def test_nothing_of_a_unit_is_held_once_it_is_labeled(random_checkpoint, staged):
-    """Frames lie in the object store, which cannot free what somebody still looks at."""
-    lanes = (LateLane(), LateLane()) if staged else None
-    made = labeler(random_checkpoint, lanes, batch_size=3)
+def test_a_labeled_unit_is_not_referenced_any_more(random_checkpoint, staged):
+    """Frames lie in the object store, which cannot free memory that is still referenced."""
+    streams = (DelayedStream(), DelayedStream()) if staged else None
+    made = labeler(random_checkpoint, streams, batch_size=3)
     units = [unit(str(number)) for number in range(3)]
     held = [weakref.ref(frames.pixels) for frames in units]
     labeled = made.label(units)
@@ -119,19 +119,17 @@ def test_nothing_of_a_unit_is_held_once_it_is_labeled(random_checkpoint, staged)
 
 
 @pytest.mark.parametrize("staged", [True, False])
-def test_pixels_that_cannot_be_written_are_read_without_a_warning(
-    random_checkpoint, staged, recwarn
-):
+def test_read_only_pixels_raise_no_warning(random_checkpoint, staged, recwarn):
     frames = unit("u")
     before = frames.pixels.copy()
-    lanes = (LateLane(), LateLane()) if staged else None
-    labeler(random_checkpoint, lanes).label([frames])
+    streams = (DelayedStream(), DelayedStream()) if staged else None
+    labeler(random_checkpoint, streams).label([frames])
     assert np.array_equal(frames.pixels, before)
     assert not [w for w in recwarn if "writ" in str(w.message)]
 
 
-def test_the_device_holds_the_frames_of_a_few_units_however_many_are_labeled():
-    transfers = LateLane(0)
+def test_device_memory_does_not_grow_with_the_number_of_units():
+    transfers = DelayedStream(0)
     allocated = []
     allocate = transfers.empty
     transfers.empty = lambda size: allocated.append(size) or allocate(size)
@@ -143,37 +141,37 @@ def test_the_device_holds_the_frames_of_a_few_units_however_many_are_labeled():
     assert allocated == [1, 1, 1, size, size, size]
 
 
-def test_memory_is_given_back_once_nobody_reads_it():
-    """Larger frames want larger memory; what is freed may be somebody else's at once."""
-    model, transfers = LateLane(0.05), LateLane(0)
+def test_a_buffer_is_freed_only_after_its_last_read():
+    """Larger frames need a larger buffer; freed memory may be written by others at once."""
+    model, transfers = DelayedStream(0.05), DelayedStream(0)
     loader = StagedLoader(transfers, units=1)
-    memory = loader.load(unit("small", clips=1), np.arange(1)).memory
+    buffer = loader.load(unit("small", clips=1), np.arange(1)).buffer
     model.run(lambda: None)
-    memory.read = last_use = model.mark()
+    buffer.read = last_use = model.record_event()
     allocate = transfers.empty
-    passed = []
-    transfers.empty = lambda size: passed.append(last_use.passed.is_set()) or allocate(size)
+    freed = []
+    transfers.empty = lambda size: freed.append(last_use.reached.is_set()) or allocate(size)
     loader.load(unit("large", clips=9), np.arange(9))
-    assert passed == [True]
+    assert freed == [True]
 
 
-def test_a_transfer_that_brings_other_pixels_is_found_out(random_checkpoint):
-    """The ids come in one piece with the pixels, so memory used again too soon shows."""
+def test_a_transfer_of_wrong_pixels_is_detected(random_checkpoint):
+    """The ids travel with the pixels, so a buffer that is written too soon shows."""
 
-    class Impatient(LateLane):
-        def mark(self):
-            mark = super().mark()
-            mark.wait = lambda: None
-            return mark
+    class Unsynchronized(DelayedStream):
+        def record_event(self):
+            event = super().record_event()
+            event.synchronize = lambda: None
+            return event
 
-    # The host does not wait for transfers, and writes over pixels that are still to be read.
-    made = labeler(random_checkpoint, (LateLane(0), Impatient(0.05)), views=(1, 1))
-    with pytest.raises(IdMismatch, match="went in and views"):
+    # The host does not wait for transfers and overwrites pixels that are not read yet.
+    made = labeler(random_checkpoint, (DelayedStream(0), Unsynchronized(0.05)), views=(1, 1))
+    with pytest.raises(IdMismatch, match="returned the ids"):
         made.label([unit(str(number), clips=1, seed=number) for number in range(12)])
 
 
 def test_an_error_on_the_device_reaches_the_caller(random_checkpoint, monkeypatch):
-    made = labeler(random_checkpoint, (LateLane(0), LateLane(0)))
+    made = labeler(random_checkpoint, (DelayedStream(0), DelayedStream(0)))
 
     def broken(clips):
         raise RuntimeError("no such kernel")
