@@ -259,6 +259,7 @@ def test_the_screen_of_the_demo_shows_its_flops_and_views():
         f"{pruned / 1e6:.0f} M per view, {share}; {pruned * views / 1e9:.0f} G in {views} views"
         in TEXT
     )
+    assert f"{unpruned * 15 / 1e9:.1f} and {pruned * 15 / 1e9:.1f} GFLOPs per video" in TEXT
 
 
 # What `sta` may need to load and run a model, its own packages' packages aside.
