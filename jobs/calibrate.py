@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Find how many views of a video are enough, and write the policy that keeps a promise."""
+"""Fit an early-exit threshold that keeps a guaranteed share of labels, and write its file."""
 
 from pipeline.command_line import leave
 from pipeline.lab.early_exit.command import main

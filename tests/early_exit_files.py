@@ -1,8 +1,8 @@
-"""Policies as tests need them: a file without fitting, and what one does view by view."""
+"""Early-exit files for tests, written without fitting, and early exit view by view."""
 
 from pathlib import Path
 
-from pipeline.early_exit import EarlyExitFile, Point
+from pipeline.early_exit import EarlyExitFile, OperatingPoint
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import plan_labeling
 from pipeline.storage.location import Location
@@ -10,7 +10,7 @@ from workers.inference.early_exit import EarlyExit, Floats
 
 
 def write_early_exit(place, threshold, *, source, checkpoint, agreement=0.9, views=3.0, **settings):
-    """A policy of this threshold that fits the labeling of `source` by k400's protocol."""
+    """An early-exit file with this threshold for the labeling of `source` by k400's protocol."""
     options = LabelOptions(
         task="k400",
         source=str(source),
@@ -27,16 +27,16 @@ def write_early_exit(place, threshold, *, source, checkpoint, agreement=0.9, vie
         threshold=threshold,
         videos=100,
         source="made for a test",
-        curve=(Point(threshold, agreement, agreement, views, 2.0),),
+        curve=(OperatingPoint(threshold, agreement, agreement, views, 2.0),),
     ).write(Location.of(str(place)))
     return place
 
 
 def views_needed(early_exit: EarlyExit, margins: Floats) -> int:
-    """Views that a policy looks at, one after the other, of a video with these margins.
+    """Views evaluated, one after the other, of a video with these margins.
 
     Args:
-        policy: when to stop.
+        early_exit: when to stop.
         margins: (views,) as `workers.inference.early_exit.margins` gives them.
     """
     views = len(margins)

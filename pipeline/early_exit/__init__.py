@@ -1,5 +1,5 @@
-"""How many views a video needs: policies that are fitted, stored, and kept to."""
+"""Early exit: the threshold is fitted, stored, and adapted to a budget."""
 
-from pipeline.early_exit.early_exit_file import EarlyExitFile, Point
+from pipeline.early_exit.file import EarlyExitFile, OperatingPoint
 
-__all__ = ["EarlyExitFile", "Point"]
+__all__ = ["EarlyExitFile", "OperatingPoint"]

@@ -1,4 +1,6 @@
-"""What a sample without many misses proves: exact bounds of a share.
+"""Exact binomial confidence bounds of a share.
+
+A miss is a draw that does not have the property whose share is bounded.
 
 C. J. Clopper and E. S. Pearson, The use of confidence or fiducial limits illustrated in the case of
 the binomial, Biometrika 26, 1934.
@@ -15,7 +17,7 @@ _HALVINGS = 60
 
 
 def miss_probability(misses: int, count: int, share: float) -> float:
-    """Probability of at most so many misses in `count` draws that each miss with `share`."""
+    """Probability of at most `misses` in `count` draws, each a miss with probability `share`."""
     if misses < 0:
         return 0.0
     if misses >= count or share <= 0:
@@ -32,7 +34,7 @@ def miss_probability(misses: int, count: int, share: float) -> float:
 
 @functools.lru_cache(maxsize=16)
 def _log_choices(count: int) -> np.ndarray:
-    """(count + 1,) logarithms of the ways to choose 0 to `count` of `count`."""
+    """(count + 1,) logarithms of the binomial coefficients of `count`."""
     whole = math.lgamma(count + 1)
     return np.array(
         [whole - math.lgamma(k + 1) - math.lgamma(count - k + 1) for k in range(count + 1)]
@@ -41,10 +43,10 @@ def _log_choices(count: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4096)
 def lower_bound(hits: int, count: int, confidence: float) -> float:
-    """The lower end of the exact one-sided interval of a share.
+    """Lower bound of the exact one-sided confidence interval of a share.
 
     Args:
-        hits: how many of `count` hit.
+        hits: draws with the property, 0 to `count`.
         count: draws, 1 or more.
         confidence: above 0 and below 1.
     """
@@ -63,9 +65,10 @@ def lower_bound(hits: int, count: int, confidence: float) -> float:
 
 
 @functools.lru_cache(maxsize=4096)
-def most_misses(count: int, agreement: float, confidence: float) -> int:
-    """Most misses of `count` at which the lower bound of the share reaches `agreement`; -1 where
-    not even none is enough.
+def max_misses(count: int, agreement: float, confidence: float) -> int:
+    """The largest number of misses at which the lower bound of the share reaches `agreement`.
+
+    -1 where even `count` draws without a miss do not.
     """
     few, many = -1, max(0, count)
     while many - few > 1:
@@ -78,12 +81,12 @@ def most_misses(count: int, agreement: float, confidence: float) -> int:
 
 
 def is_provable(count: int, agreement: float, confidence: float) -> bool:
-    """Whether so many draws of which none misses prove a share of `agreement`."""
+    """Whether `count` draws without a miss prove a share of `agreement`."""
     return count > 0 and miss_probability(0, count, 1 - agreement) <= 1 - confidence
 
 
 def videos_needed(agreement: float, confidence: float) -> int:
-    """The fewest draws that prove a share of `agreement` when none misses."""
+    """The fewest draws that prove a share of `agreement` if none is a miss."""
     count = max(1, math.ceil(math.log(1 - confidence) / math.log(agreement)) - 1)
     while not is_provable(count, agreement, confidence):
         count += 1
@@ -91,10 +94,10 @@ def videos_needed(agreement: float, confidence: float) -> int:
 
 
 def refutes(misses: int, count: int, agreement: float, confidence: float) -> bool:
-    """Whether so many misses show, at this confidence, that the share is below `agreement`."""
+    """Whether the misses prove, at this confidence, that the share is below `agreement`."""
     return 1 - miss_probability(misses - 1, count, 1 - agreement) <= 1 - confidence
 
 
 def reaches(misses: int, count: int, agreement: float) -> bool:
-    """Whether the share is at least `agreement`; 4 misses of 800 are 0.995 however it rounds."""
+    """Whether the share is at least `agreement`, up to rounding: 4 misses of 800 are 0.995."""
     return misses <= count * (1 - agreement) + 1e-6

@@ -1,8 +1,9 @@
-"""A run within a budget: its slices, what was decided for each, and what they have cost.
+"""Runs within a budget: the early exit of each slice, decided from what the slices before cost.
 
-What was decided stands in run.json under `budget` before the slice begins, so that a resumed run
-goes on as it began. A budget of FLOPs is kept to the last one and gives the same rows in every run;
-one of money is kept as far as time can be measured, and what it buys follows from that time.
+Each decision is stored in run.json under `budget` before its slice begins, so that a resumed run
+continues with the same decisions. A budget of FLOPs is never exceeded and gives the same rows in
+every run. A budget of money is met as closely as time can be measured, and its rows depend on
+the measured times.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.early_exit.controller import BudgetError, Decision, decide, observed_ratio
-from pipeline.early_exit.early_exit_file import EarlyExitFile, Point
+from pipeline.early_exit.file import EarlyExitFile, OperatingPoint
 from pipeline.early_exit.spending import Spending, spending
 from pipeline.errors import RunError, UsageError
 from pipeline.inputs.manifest import count_rows
@@ -28,12 +29,12 @@ BUDGET = "budget"
 
 @dataclass(frozen=True)
 class Budget:
-    """What a run may spend on labeling, the shadow sample apart.
+    """What a run may spend on labeling, without the shadow sample.
 
     Attributes:
         flops: multiply-accumulates; None for a budget of money.
         money: for device time and decoding, in the currency of `prices`; None for one of FLOPs.
-        prices: what machines cost; needed for a budget of money.
+        prices: of machines; required for a budget of money.
     """
 
     flops: float | None = None
@@ -43,11 +44,11 @@ class Budget:
     def __post_init__(self) -> None:
         given = [each for each in (self.flops, self.money) if each is not None]
         if len(given) != 1:
-            raise UsageError("name --budget-flops (FLOPs) or --budget-cost, one of them")
+            raise UsageError("give either --budget-flops (FLOPs) or --budget-cost, not both")
         if not (math.isfinite(given[0]) and given[0] > 0):
             raise UsageError(f"a budget must be a number above 0; got {given[0]:g}")
         if self.money is not None and self.prices is None:
-            raise UsageError("--budget-cost needs --prices, which say what machines cost")
+            raise UsageError("--budget-cost needs --prices FILE with the prices of machines")
 
     @property
     def kind(self) -> str:
@@ -55,20 +56,20 @@ class Budget:
         return "flops" if self.money is None else "money"
 
     def amount(self, value: float) -> str:
-        """A number of what it is in, for people."""
+        """A value with the unit of the budget, for messages."""
         if self.prices is None or self.money is None:
             return f"{value:.4g} FLOPs"
         return f"{value:,.2f} {self.prices.currency}"
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a run that is labeled in one go.
+class RunPart:
+    """A part of a run that is labeled with one early exit.
 
     Attributes:
-        policy: when a video of it has been looked at enough; None for every view.
+        early_exit: when the evaluation of a video stops; None to evaluate every view.
         units: how many it has.
-        within: the slice that it is; None for the whole run.
+        within: its slice; None for the whole run.
     """
 
     early_exit: EarlyExit | None
@@ -76,29 +77,29 @@ class Part:
     within: Slice | None = None
 
     def missing(self, run: RunDirectory, done: int) -> int:
-        """Units of it that have no row, in a run that has `done` rows."""
+        """Units of this part without a row, in a run that has `done` rows."""
         if self.within is None:
             return self.units - done
         return self.units - units_per_slice(run.units, [self.within])[0]
 
 
 @dataclass(frozen=True)
-class Labeling:
-    """What the controller has to know of a run's labeling.
+class LabelingProfile:
+    """What labeling a view costs at most.
 
     Attributes:
         views: of the protocol.
-        flops: multiply-accumulates of a view, at the most.
+        flops: upper bound of the multiply-accumulates of a view.
     """
 
     views: int
     flops: int
 
 
-def most_flops(model: dict[str, Any]) -> int:
-    """Multiply-accumulates that a view takes at the most, by what run.json says of the model."""
+def max_flops_per_view(model: dict[str, Any]) -> int:
+    """Upper bound of the multiply-accumulates of a view, from the model in run.json."""
     pruned = int(model["flops_per_view"])
-    # Where they follow the clip, `pruned` is that of a typical one.
+    # Where FLOPs depend on the clip, `pruned` is that of a typical one.
     return max(pruned, model["flops_per_view_unpruned"]) if model["flops_follow_clip"] else pruned
 
 
@@ -107,21 +108,21 @@ def parts_within(
     content: dict[str, Any],
     budget: Budget,
     file: EarlyExitFile,
-    labeling: Labeling,
-) -> Iterator[Part]:
+    labeling: LabelingProfile,
+) -> Iterator[RunPart]:
     """The parts of a run, each decided when those before it are labeled.
 
     Args:
-        run: what is labeled; its manifest is whole.
-        content: its run.json, in which decisions are kept.
+        run: what is labeled; its manifest is complete.
+        content: its run.json, in which decisions are stored.
         budget: what it may spend.
-        file: the policy whose promise it keeps where the budget allows.
+        file: the early-exit file; its threshold is used as far as the budget covers it.
         labeling: what a view costs.
 
     Raises:
-        UsageError: the budget covers not one view of every video, or is smaller than one by which
-            slices were decided.
-        RunError: it does no more, with what was spent so far.
+        UsageError: the budget does not cover one view of every video, or is smaller than the one
+            by which slices were decided.
+        RunError: what is left of the budget no longer does.
     """
     kept = content.setdefault(BUDGET, {})
     decided = kept.setdefault("slices", [])
@@ -142,18 +143,18 @@ def parts_within(
                 raise _too_small(budget, labeling, rest, error, is_first=not decided) from error
             decided.append(_recorded(decision, units[each.number]))
             run.save(content)
-        yield Part(early_exit_of(decided[each.number]), units[each.number], each)
+        yield RunPart(early_exit_of(decided[each.number]), units[each.number], each)
 
 
 def early_exit_of(recorded: dict[str, Any]) -> EarlyExit:
-    """The policy of a slice, as run.json says it."""
+    """The early exit of a slice, from run.json."""
     return EarlyExit(recorded["threshold"], recorded["max_views"])
 
 
-def early_exits_by_slice(content: dict[str, Any]) -> tuple[list[Slice], list[EarlyExit]]:
-    """The slices of a run with a policy and how each was looked at; without a budget one of all.
+def recorded_slices(content: dict[str, Any]) -> tuple[list[Slice], list[EarlyExit]]:
+    """The slices of a run with early exit, and the early exit of each; one slice without a budget.
 
-    Of an unfinished run the last slices may not be decided yet.
+    In an unfinished run the last slices may not be decided yet.
     """
     kept = content.get(BUDGET)
     if not kept:
@@ -171,8 +172,8 @@ def _check_not_smaller(budget: Budget, kept: dict[str, Any]) -> None:
     asked = budget.flops if budget.money is None else budget.money
     if asked is not None and asked < before:
         raise UsageError(
-            f"this run's videos are looked at as {budget.amount(before)} allow; a resumed run "
-            f"takes the same budget or a larger one, and not {budget.amount(asked)}"
+            f"this run was begun with a budget of {budget.amount(before)}; a resumed run takes the "
+            f"same budget or a larger one, not {budget.amount(asked)}"
         )
 
 
@@ -181,21 +182,21 @@ def _recorded(decision: Decision, units: int) -> dict[str, Any]:
     return early_exit | {"units": units, "calibration": asdict(decision.point)}
 
 
-def _taken(decided: list[dict[str, Any]], spent: list[Spending]) -> list[tuple[int, int, Point]]:
-    """Videos, views and expectation of every slice whose videos were looked at as its threshold
-    says, none of them cut short.
-    """
+def _taken(
+    decided: list[dict[str, Any]], spent: list[Spending]
+) -> list[tuple[int, int, OperatingPoint]]:
+    """Labeled videos, views and curve point of every slice without a view limit."""
     return [
-        (cost.labeled, cost.views, Point(**recorded["calibration"]))
+        (cost.labeled, cost.views, OperatingPoint(**recorded["calibration"]))
         for recorded, cost in zip(decided, spent, strict=False)
         if recorded["max_views"] is None
     ]
 
 
 def check_retry(
-    run: RunDirectory, content: dict[str, Any], budget: Budget, labeling: Labeling
+    run: RunDirectory, content: dict[str, Any], budget: Budget, labeling: LabelingProfile
 ) -> None:
-    """Refuses to do failed videos again where that could pass the budget.
+    """Refuses to retry failed videos where that could exceed the budget.
 
     Args:
         run: what is labeled.
@@ -204,7 +205,7 @@ def check_retry(
         labeling: what a view costs.
 
     Raises:
-        UsageError: the budget that is left does not cover the most views that they may take.
+        UsageError: the rest of the budget does not cover the most views that they may take.
     """
     kept = content.get(BUDGET)
     if not kept or not kept["slices"]:
@@ -213,25 +214,26 @@ def check_retry(
     begun = list(zip(kept["slices"], spent, strict=False))
     ahead = kept["units"] - sum(recorded["units"] for recorded, _ in begun)
     failed = sum(cost.retryable for _, cost in begun)
-    again = [
+    retries = [
         (slice_["units"] - cost.units + cost.retryable, slice_["max_views"])
         for slice_, cost in begun
     ]
-    needed = ahead + sum(count * (max_views or labeling.views) for count, max_views in again)
-    left = _views_left(budget, labeling, spent, ahead + sum(count for count, _ in again))
+    needed = ahead + sum(count * (limit or labeling.views) for count, limit in retries)
+    left = _views_left(budget, labeling, spent, ahead + sum(count for count, _ in retries))
     if left is not None and left < needed:
         raise UsageError(
-            f"doing {failed:,} failed videos again may take {needed:,} views with what else is to "
-            f"be done, and the budget covers {max(0, math.floor(left)):,}; name a larger budget, "
-            f"or leave --retry-failed out"
+            f"retrying {failed:,} failed videos and labeling the rest may take {needed:,} views, "
+            f"and the budget covers {max(0, math.floor(left)):,}; give a larger budget or leave "
+            f"--retry-failed out"
         )
 
 
 def _views_left(
-    budget: Budget, labeling: Labeling, spent: list[Spending], units: int
+    budget: Budget, labeling: LabelingProfile, spent: list[Spending], units: int
 ) -> float | None:
-    """Views that the budget still covers when `units` videos are still to be decoded; None where
-    nothing tells yet what a view costs.
+    """Views that the budget still covers when `units` videos are still to be decoded.
+
+    None where the cost of a view has not been measured yet.
     """
     views = sum(cost.views for cost in spent)
     if budget.flops is not None:
@@ -252,16 +254,16 @@ def _views_left(
 def _decided(
     budget: Budget,
     file: EarlyExitFile,
-    labeling: Labeling,
+    labeling: LabelingProfile,
     left: float | None,
     units: list[int],
-    taken: list[tuple[int, int, Point]],
+    taken: list[tuple[int, int, OperatingPoint]],
 ) -> Decision:
     if left is None or left == math.inf or not units[0]:
         return Decision(file.early_exit, file.point)
     return decide(
         file.curve,
-        promised=file.threshold,
+        fitted=file.threshold,
         views=labeling.views,
         left=left,
         mine=units[0],
@@ -271,15 +273,15 @@ def _decided(
 
 
 def _too_small(
-    budget: Budget, labeling: Labeling, units: list[int], why: BudgetError, *, is_first: bool
+    budget: Budget, labeling: LabelingProfile, units: list[int], why: BudgetError, *, is_first: bool
 ) -> UsageError | RunError:
-    """Of a budget that covers not one view of each of the videos of the slices that are left."""
+    """The error of a budget that does not cover one view of each remaining video."""
     if budget.flops is not None and is_first:
         return UsageError(
             f"--budget-flops {budget.flops:g} is too small: a single view of each of the "
             f"{sum(units):,} videos takes {budget.amount(sum(units) * labeling.flops)}"
         )
     return RunError(
-        f"the budget of {budget.amount(budget.flops or budget.money or 0)} is nearly spent: {why}",
-        advice="Name a larger budget and run the same command again to go on.",
+        f"the budget of {budget.amount(budget.flops or budget.money or 0)} is used up: {why}",
+        advice="Run the same command again with a larger budget to continue.",
     )

@@ -1,4 +1,4 @@
-"""From a finished sweep run to a policy, and to what speaks for it."""
+"""Calibrates early exit: from a finished sweep to a threshold and the evidence for it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.early_exit.cross_validation import HeldOut, Resampled, held_out, resample
-from pipeline.early_exit.early_exit_file import EarlyExitFile
-from pipeline.early_exit.fitting import Promise, Trace
-from pipeline.early_exit.margins import Ints
-from pipeline.early_exit.sample import Sample, read_sample
+from pipeline.early_exit.file import EarlyExitFile
+from pipeline.early_exit.fitting import AgreementGuarantee, Trace
+from pipeline.early_exit.margins import CalibrationSample, Ints, read_calibration_sample
 from pipeline.errors import UsageError
 from pipeline.run.run_directory import RunDirectory
 from pipeline.statistics import Estimate, mean, share
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """Labels against the ground truth, of the videos that have one.
+class EarlyExitAccuracy:
+    """Top-1 accuracy on the videos with a ground truth.
 
     Attributes:
-        all_views: share that is right by all views.
-        policy: share that is right by the views that the policy looks at.
+        all_views: share that is correct by all views.
+        early_exit: share that is correct with early exit.
         difference: the second less the first, of the same videos.
     """
 
@@ -33,95 +32,95 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A policy and what speaks for it.
+    """A fitted threshold and the evidence for it.
 
     Attributes:
-        policy: fitted on all videos of the sample.
-        promise: what it is to keep.
+        file: the early-exit file, fitted on all videos of the sample.
+        guarantee: what the threshold meets.
         architecture: of the model.
         views: of the protocol.
-        used: (n,) views that the policy looks at, of each video of the sample.
+        used: (n,) evaluated views of each video of the sample.
         failed: videos of the sample that could not be labeled.
-        held_out: what the same fitting on one half did with the other; None where a half is too
-            few for the promise.
+        held_out: the same fit on one half, evaluated on the other; None where a half is too few
+            for the guarantee.
         resampled: the same for many random halves.
         accuracy: None where no ground truth is given.
     """
 
-    early_exit: EarlyExitFile
-    promise: Promise
+    file: EarlyExitFile
+    guarantee: AgreementGuarantee
     architecture: str
     views: int
     used: Ints
     failed: int
     held_out: HeldOut | None
     resampled: Resampled | None
-    accuracy: Accuracy | None
+    accuracy: EarlyExitAccuracy | None
 
     @property
     def flops_share(self) -> float:
-        """FLOPs of the policy over those of all views."""
-        return self.early_exit.point.views / self.views
+        """FLOPs with early exit over those of all views."""
+        return self.file.point.views / self.views
 
 
-def calibrate(run: RunDirectory, variant: str, promise: Promise) -> Calibration:
-    """Fits a policy on every video of a finished sweep run.
+def calibrate(run: RunDirectory, variant: str, guarantee: AgreementGuarantee) -> Calibration:
+    """Fits the threshold on every video of a finished sweep.
 
     Args:
         run: the sweep.
-        variant: name of the pruning that the policy is for.
-        promise: what it is to keep.
+        variant: name of the pruning in the sweep.
+        guarantee: what the threshold must meet.
 
     Raises:
-        UsageError: the videos are too few for the promise, or there is but one view of each.
+        UsageError: the videos are too few for the guarantee, or each has a single view.
     """
-    sample = read_sample(run, variant)
-    if sample.looks.views < 2:
+    sample = read_calibration_sample(run, variant)
+    if sample.view_margins.views < 2:
         raise UsageError(
-            "the protocol looks at each video once, so that there is no view to leave out; choose "
-            "one of several views by --views, such as 5x3"
+            "the protocol has one view per video, so early exit has nothing to save; choose "
+            "several views by --views, such as 5x3"
         )
-    videos = sample.looks.videos
+    videos = sample.view_margins.videos
     failed = f" ({sample.failed:,} failed)" if sample.failed else ""
-    promise.check(videos, f"{videos:,} of the sample were labeled{failed}")
+    guarantee.check(videos, f"{videos:,} of the sample were labeled{failed}")
     content = run.load()
     identity = content["identity"]
-    trace = Trace.of(sample.looks)
-    number = trace.chosen(promise)
-    early_exit = EarlyExitFile(
+    trace = Trace.of(sample.view_margins)
+    number = trace.chosen(guarantee)
+    file = EarlyExitFile(
         model=identity["model"],
         labels=identity["labels"],
         pruning=identity["variants"][variant],
         protocol=identity["protocol"],
-        agreement=promise.agreement,
-        confidence=promise.confidence,
+        agreement=guarantee.agreement,
+        confidence=guarantee.confidence,
         threshold=float(trace.thresholds[number]),
         videos=videos,
         source=identity["input"],
-        curve=trace.curve(promise.confidence),
+        curve=trace.curve(guarantee.confidence),
     )
     return Calibration(
-        early_exit=early_exit,
-        promise=promise,
+        file=file,
+        guarantee=guarantee,
         architecture=content["model"]["architecture"],
-        views=sample.looks.views,
+        views=sample.view_margins.views,
         used=trace.views[number],
         failed=sample.failed,
-        held_out=held_out(trace, sample.fitting_half, promise),
-        resampled=resample(trace, promise),
+        held_out=held_out(trace, sample.fitting_half, guarantee),
+        resampled=resample(trace, guarantee),
         accuracy=_accuracy(sample, trace.views[number]),
     )
 
 
-def _accuracy(sample: Sample, used: Ints) -> Accuracy | None:
+def _accuracy(sample: CalibrationSample, used: Ints) -> EarlyExitAccuracy | None:
     known = np.flatnonzero(sample.ground_truths >= 0)
     if not len(known):
         return None
-    ground_truths, labels = sample.ground_truths[known], sample.looks.labels[known]
-    by_all = labels[:, -1] == ground_truths
-    by_early_exit = labels[np.arange(len(known)), used[known] - 1] == ground_truths
-    return Accuracy(
-        all_views=share(int(by_all.sum()), len(known)),
-        early_exit=share(int(by_early_exit.sum()), len(known)),
-        difference=mean(by_early_exit.astype(np.float64) - by_all.astype(np.float64)),
+    ground_truths, labels = sample.ground_truths[known], sample.view_margins.labels[known]
+    all_views = labels[:, -1] == ground_truths
+    early_exit = labels[np.arange(len(known)), used[known] - 1] == ground_truths
+    return EarlyExitAccuracy(
+        all_views=share(int(all_views.sum()), len(known)),
+        early_exit=share(int(early_exit.sum()), len(known)),
+        difference=mean(early_exit.astype(np.float64) - all_views.astype(np.float64)),
     )

@@ -1,4 +1,4 @@
-"""Whether a fitted policy keeps its promise on videos that it was not fitted on."""
+"""Cross-validation: whether the guarantee holds on videos that the threshold was not fitted on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.early_exit.binomial import reaches, refutes
-from pipeline.early_exit.fitting import Promise, Trace
+from pipeline.early_exit.fitting import AgreementGuarantee, Trace
 from pipeline.early_exit.margins import Bools, Floats
 from pipeline.statistics import Estimate, mean, share
 
@@ -17,12 +17,12 @@ _SEED = 20210110
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a policy that was fitted on one half did with the other.
+    """A threshold fitted on one half of the videos and evaluated on the other.
 
     Attributes:
         fitted_on: videos of the one half.
-        threshold: of the policy.
-        agreement: share of the other half whose label was that of all views; Wilson's interval.
+        threshold: fitted on them.
+        agreement: share of the other half that keeps the label of all views; Wilson's interval.
         views: mean views of the other half; bootstrap interval.
     """
 
@@ -34,20 +34,20 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Resampled:
-    """What came of many random halves, each fitted on one and counted on the other.
+    """Many random halves: the threshold is fitted on one and evaluated on the other.
 
     Attributes:
-        agreements: (resamplings,) share of the other half whose label was that of all views.
+        agreements: (resamplings,) share of the other half that keeps the label of all views.
         views: (resamplings,) mean views of the other half.
-        kept: in how many the share was at least the promised one.
-        contradicted: in how many it was so low that the other half alone refutes the promise: the
-            upper end of its one-sided interval, at the promise's confidence, is below it.
+        kept: resamplings in which that share is at least the guaranteed one.
+        refuted: resamplings in which the other half alone refutes the guarantee: the upper bound
+            of its one-sided interval, at the guarantee's confidence, is below it.
     """
 
     agreements: Floats
     views: Floats
     kept: int
-    contradicted: int
+    refuted: int
 
     @property
     def count(self) -> int:
@@ -55,18 +55,18 @@ class Resampled:
         return len(self.agreements)
 
 
-def held_out(trace: Trace, fitting: Bools, promise: Promise) -> HeldOut | None:
-    """Fits on some videos and counts on the others; None where either is too few for the promise.
+def held_out(trace: Trace, fitting: Bools, guarantee: AgreementGuarantee) -> HeldOut | None:
+    """Fits on some videos and evaluates on the others; None where either are too few.
 
     Args:
         trace: of all videos.
         fitting: (n,) the videos to fit on.
-        promise: what is to be kept.
+        guarantee: what the threshold must meet.
     """
     inside, outside = np.flatnonzero(fitting), np.flatnonzero(~fitting)
-    if not promise.is_provable(len(inside)) or not len(outside):
+    if not guarantee.is_provable(len(inside)) or not len(outside):
         return None
-    number = trace.chosen(promise, inside)
+    number = trace.chosen(guarantee, inside)
     missed, views = trace.missed[number, outside], trace.views[number, outside]
     return HeldOut(
         fitted_on=len(inside),
@@ -76,25 +76,27 @@ def held_out(trace: Trace, fitting: Bools, promise: Promise) -> HeldOut | None:
     )
 
 
-def resample(trace: Trace, promise: Promise, *, count: int = RESAMPLINGS) -> Resampled | None:
-    """Fits on random halves and counts on the others; None where a half is too few to fit on.
+def resample(
+    trace: Trace, guarantee: AgreementGuarantee, *, count: int = RESAMPLINGS
+) -> Resampled | None:
+    """Fits on random halves and evaluates on the others; None where a half is too few to fit on.
 
-    The same each time for the same videos in the same order.
+    Deterministic for the same videos in the same order.
     """
     videos = trace.views.shape[1]
     half = videos // 2
-    if not promise.is_provable(half):
+    if not guarantee.is_provable(half):
         return None
     draw = np.random.default_rng(_SEED)
     agreements, views = np.empty(count), np.empty(count)
-    kept = contradicted = 0
+    kept = refuted = 0
     for number in range(count):
         shuffled = draw.permutation(videos)
-        chosen = trace.chosen(promise, shuffled[:half])
+        chosen = trace.chosen(guarantee, shuffled[:half])
         others = shuffled[half:]
         misses = int(trace.missed[chosen, others].sum())
         agreements[number] = 1 - misses / len(others)
         views[number] = trace.views[chosen, others].mean()
-        kept += reaches(misses, len(others), promise.agreement)
-        contradicted += refutes(misses, len(others), promise.agreement, promise.confidence)
-    return Resampled(agreements, views, kept, contradicted)
+        kept += reaches(misses, len(others), guarantee.agreement)
+        refuted += refutes(misses, len(others), guarantee.agreement, guarantee.confidence)
+    return Resampled(agreements, views, kept, refuted)

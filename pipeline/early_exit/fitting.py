@@ -1,11 +1,11 @@
-"""From videos whose views were all labeled to the threshold that keeps a promise with few views.
+"""Fits the early-exit threshold on videos whose views were all evaluated.
 
-The thresholds of a fixed list are tested from the most careful on, each by an exact bound of its
-agreement at the full confidence, until one fails. The last that passed keeps the promise at this
-confidence, although several were tried: to choose one that does not, the first of those that do
-not must have passed, which happens with no more than the probability of one test's error (fixed
-sequence testing: A. N. Angelopoulos, S. Bates, E. J. Candes, M. I. Jordan, L. Lei, Learn then Test,
-2021, section 2.2).
+A fixed list of thresholds is tested in descending order, each by an exact lower bound of its
+agreement at the full confidence, until one fails. The last that passed is chosen. Testing several
+thresholds does not weaken the confidence: a wrong choice requires that the first threshold below
+the guaranteed agreement passes its test, and the probability of that is at most one test's error
+(fixed sequence testing: A. N. Angelopoulos, S. Bates, E. J. Candes, M. I. Jordan, L. Lei, Learn
+then Test, 2021, section 2.2).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.early_exit.binomial import is_provable, lower_bound, most_misses, videos_needed
-from pipeline.early_exit.early_exit_file import Point
-from pipeline.early_exit.margins import Bools, Floats, Ints, Looks, views_used
+from pipeline.early_exit.binomial import is_provable, lower_bound, max_misses, videos_needed
+from pipeline.early_exit.file import OperatingPoint
+from pipeline.early_exit.margins import Bools, Floats, Ints, ViewMargins, views_used
 from pipeline.errors import UsageError
 from workers.inference.early_exit import needed_margin
 
@@ -27,12 +27,12 @@ _BELOW_ONE = (0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
 @dataclass(frozen=True)
-class Promise:
-    """What a policy is to keep.
+class AgreementGuarantee:
+    """The guarantee that a threshold must meet.
 
     Attributes:
-        agreement: the share of videos whose label is that of all views, at least.
-        confidence: how sure that is to be.
+        agreement: the least share of videos that keep the label of all views.
+        confidence: probability with which the guarantee holds.
     """
 
     agreement: float
@@ -48,37 +48,37 @@ class Promise:
 
     @property
     def videos_needed(self) -> int:
-        """How many videos prove it at the least, if all agree."""
+        """The fewest videos that prove it, if all agree."""
         return videos_needed(self.agreement, self.confidence)
 
     def check(self, videos: int, found: str) -> None:
-        """Refuses fewer videos than can prove it.
+        """Refuses too few videos to prove it.
 
         Args:
             videos: how many there are.
-            found: the same in words, such as `there are 300`.
+            found: a clause for the message, such as `there are 300`.
 
         Raises:
-            UsageError: the message says how many it takes.
+            UsageError: the message says how many are needed.
         """
         if not self.is_provable(videos):
             raise UsageError(
                 f"an agreement of {self.agreement:g} at {100 * self.confidence:g} % confidence "
-                f"takes {self.videos_needed:,} videos at least, and {found}; take more or promise "
-                f"less by --agreement"
+                f"needs at least {self.videos_needed:,} videos, and {found}; use more videos or a "
+                f"smaller --agreement"
             )
 
     def is_provable(self, videos: int) -> bool:
-        """Whether so many videos can prove it."""
+        """Whether this number of videos can prove it."""
         return is_provable(videos, self.agreement, self.confidence)
 
 
 def thresholds(views: int) -> Floats:
-    """(m,) float64 thresholds that are tried, descending: from the most careful to the quickest.
+    """(m,) float64 thresholds to test, descending: from all views to a single view.
 
-    They follow from the number of views alone. The first looks at every view and the last at one.
-    Between them lie even steps, and finer ones below each threshold where a margin of 1 begins to
-    be enough after one view fewer, where a confident model's videos are settled all at once.
+    They depend on the number of views alone. The first evaluates every view and the last one view.
+    Between them lie geometric steps, and finer steps below each threshold at which a margin of 1
+    is enough after one view fewer: there, many videos of a confident model stop at once.
     """
     even = np.geomspace(_MOST, _LEAST, _STEPS)
     fine = [below / needed_margin(seen, views) for seen in range(1, views) for below in _BELOW_ONE]
@@ -90,12 +90,12 @@ def thresholds(views: int) -> Floats:
 
 @dataclass(frozen=True)
 class Trace:
-    """What the policy of every threshold did with every video.
+    """Early exit at every threshold, simulated for every video.
 
     Attributes:
         thresholds: (m,) as `thresholds` gives them.
-        views: (m, n) views looked at.
-        missed: (m, n) whether the label was another than that of all views.
+        views: (m, n) evaluated views.
+        missed: (m, n) whether the label differs from that of all views.
     """
 
     thresholds: Floats
@@ -103,41 +103,43 @@ class Trace:
     missed: Bools
 
     @classmethod
-    def of(cls, looks: Looks) -> Trace:
-        """Tries every threshold on every video."""
-        tried = thresholds(looks.views)
-        agreeing, rows = looks.agreeing, np.arange(looks.videos)
-        views = np.empty((len(tried), looks.videos), np.int16)
-        missed = np.empty((len(tried), looks.videos), np.bool_)
+    def of(cls, known: ViewMargins) -> Trace:
+        """Simulates every threshold on every video."""
+        tried = thresholds(known.views)
+        agreeing, rows = known.agreeing, np.arange(known.videos)
+        views = np.empty((len(tried), known.videos), np.int16)
+        missed = np.empty((len(tried), known.videos), np.bool_)
         for number, threshold in enumerate(tried.tolist()):
-            used = views_used(looks, threshold)
+            used = views_used(known, threshold)
             views[number] = used
             missed[number] = ~agreeing[rows, used - 1]
         return cls(tried, views, missed)
 
-    def chosen(self, promise: Promise, videos: npt.NDArray[np.integer] | None = None) -> int:
-        """Number of the threshold that keeps the promise with the fewest views.
+    def chosen(
+        self, guarantee: AgreementGuarantee, videos: npt.NDArray[np.integer] | None = None
+    ) -> int:
+        """Index of the threshold that meets the guarantee with the fewest views.
 
         Args:
-            promise: what is to be kept.
-            videos: numbers of the videos to fit on, None for all.
+            guarantee: what it must meet.
+            videos: indices of the videos to fit on, None for all.
 
         Raises:
-            UsageError: so few videos cannot prove it.
+            UsageError: too few videos to prove it.
         """
         missed = self.missed if videos is None else self.missed[:, videos]
         count = missed.shape[1]
-        allowed = most_misses(count, promise.agreement, promise.confidence)
-        promise.check(count, f"there are {count:,}")
+        allowed = max_misses(count, guarantee.agreement, guarantee.confidence)
+        guarantee.check(count, f"there are {count:,}")
         failing = np.flatnonzero(missed.sum(axis=1) > allowed)
-        # The first threshold looks at every view and misses nothing.
+        # The first threshold evaluates every view and misses nothing.
         return int(failing[0]) - 1 if len(failing) else len(self.thresholds) - 1
 
-    def curve(self, confidence: float) -> tuple[Point, ...]:
-        """What the policy of each threshold did."""
+    def curve(self, confidence: float) -> tuple[OperatingPoint, ...]:
+        """Agreement and views at every threshold."""
         count = self.views.shape[1]
         return tuple(
-            Point(
+            OperatingPoint(
                 threshold=threshold,
                 agreement=1 - int(misses) / count,
                 low=lower_bound(count - int(misses), count, confidence),

@@ -1,27 +1,33 @@
-"""What was known of videos after each of their views, in the order in which they are looked at."""
+"""Margins and labels after each view of the videos of a sweep."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.sweep_tables import read_sweep
 from workers.inference.early_exit import EarlyExit, margins
+from workers.sampling import Protocol
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
 Bools = npt.NDArray[np.bool_]
 
+_UNKNOWN = -1
+
 
 @dataclass(frozen=True)
-class Looks:
-    """What was known of n videos after each view.
+class ViewMargins:
+    """Margins and labels of n videos after each view, in evaluation order.
 
     Attributes:
-        margins: (n, views) float64, of the best class over the second.
-        labels: (n, views) int64, the best class; ties go to the lower.
+        margins: (n, views) float64, top-1/top-2 margin of the mean probabilities so far.
+        labels: (n, views) int64, the class of the largest mean probability; ties go to the lower.
     """
 
     margins: Floats
@@ -46,20 +52,20 @@ class Looks:
 
     @property
     def agreeing(self) -> Bools:
-        """(n, views) whether the label after a view is that of all views."""
+        """(n, views) whether the label after each view is that of all views."""
         return np.asarray(self.labels == self.labels[:, -1:])
 
-    def of(self, chosen: Bools | Ints) -> Looks:
-        """Those of some of the videos."""
-        return Looks(self.margins[chosen], self.labels[chosen])
+    def of(self, chosen: Bools | Ints) -> ViewMargins:
+        """The same of some of the videos."""
+        return ViewMargins(self.margins[chosen], self.labels[chosen])
 
     @classmethod
-    def of_probabilities(cls, probabilities: Floats, order: Sequence[int]) -> Looks:
-        """What was known of videos whose every view was labeled.
+    def of_probabilities(cls, probabilities: Floats, order: Sequence[int]) -> ViewMargins:
+        """From the probabilities of every view.
 
         Args:
             probabilities: (n, views, classes), clip by clip and crop by crop.
-            order: numbers of the views in the order in which they are looked at.
+            order: numbers of the views in evaluation order.
         """
         count, views, _ = probabilities.shape
         if sorted(order) != list(range(views)):
@@ -70,23 +76,92 @@ class Looks:
         labels = np.empty((count, views), np.int64)
         for seen in range(1, views + 1):
             # Added up clip by clip, as the labeling job does, so that equal sums stay equal.
-            looked_at = probabilities[:, sorted(order[:seen])]
-            labels[:, seen - 1] = looked_at.mean(axis=1, dtype=np.float64).argmax(axis=1)
+            evaluated = probabilities[:, sorted(order[:seen])]
+            labels[:, seen - 1] = evaluated.mean(axis=1, dtype=np.float64).argmax(axis=1)
         return cls(known, labels)
 
     @classmethod
-    def joined(cls, parts: Sequence[Looks]) -> Looks:
-        """Several one after the other."""
+    def joined(cls, parts: Sequence[ViewMargins]) -> ViewMargins:
+        """Several of them, concatenated."""
         return cls(
             np.concatenate([part.margins for part in parts]),
             np.concatenate([part.labels for part in parts]),
         )
 
 
-def views_used(looks: Looks, threshold: float) -> Ints:
-    """(n,) views that the policy of this threshold looks at."""
-    seen = np.tile(np.arange(1, looks.views + 1), looks.videos)
-    settled = EarlyExit(threshold).should_stop_each(
-        looks.margins.ravel(), seen=seen, views=looks.views
+def views_used(known: ViewMargins, threshold: float) -> Ints:
+    """(n,) views evaluated at this threshold."""
+    seen = np.tile(np.arange(1, known.views + 1), known.videos)
+    stops = EarlyExit(threshold).should_stop_each(
+        known.margins.ravel(), seen=seen, views=known.views
     )
-    return np.asarray(settled.reshape(looks.margins.shape).argmax(axis=1) + 1)
+    return np.asarray(stops.reshape(known.margins.shape).argmax(axis=1) + 1)
+
+
+@dataclass(frozen=True)
+class CalibrationSample:
+    """Videos whose views were all evaluated, in the order of their unit ids.
+
+    Attributes:
+        video_ids: (n,)
+        view_margins: under the pruning of the calibration.
+        ground_truths: (n,) class index, -1 where none is given or the model has no such class.
+        order: numbers of the views in evaluation order.
+        failed: videos that could not be labeled; left out.
+    """
+
+    video_ids: tuple[str, ...]
+    view_margins: ViewMargins
+    ground_truths: Ints
+    order: tuple[int, ...]
+    failed: int
+
+    @property
+    def fitting_half(self) -> Bools:
+        """(n,) whether a video is fitted on when half of them are held out.
+
+        A hash of the video's id decides, so that a video is in the same half of every sample.
+        """
+        return np.array([_is_even(video_id) for video_id in self.video_ids], np.bool_)
+
+
+def read_calibration_sample(run: RunDirectory, variant: str) -> CalibrationSample:
+    """The sample of a finished sweep.
+
+    Args:
+        run: the sweep.
+        variant: name of the pruning in the sweep.
+
+    Raises:
+        UsageError: the folder holds no finished sweep.
+    """
+    content = run.load()
+    protocol, labels = content["identity"]["protocol"], content["model"]["labels"]
+    views = Protocol(**protocol).views_in_order
+    order = tuple(clip * protocol["crops"] + crop for clip, crop in views)
+    numbers = {label: number for number, label in enumerate(labels)}
+    unit_ids: list[str] = []
+    video_ids: list[str] = []
+    ground_truths: list[int] = []
+    parts = [ViewMargins(np.empty((0, len(order))), np.empty((0, len(order)), np.int64))]
+    failed = 0
+    for chunk in read_sweep(run):
+        unit_ids += chunk.unit_ids
+        video_ids += chunk.video_ids
+        ground_truths += [
+            numbers.get(ground_truth or "", _UNKNOWN) for ground_truth in chunk.ground_truths
+        ]
+        parts.append(ViewMargins.of_probabilities(chunk.probabilities[variant], order))
+        failed += chunk.failed
+    by_unit_id = np.argsort(np.array(unit_ids, dtype=np.str_))
+    return CalibrationSample(
+        video_ids=tuple(video_ids[number] for number in by_unit_id),
+        view_margins=ViewMargins.joined(parts).of(by_unit_id),
+        ground_truths=np.array(ground_truths, np.int64)[by_unit_id],
+        order=order,
+        failed=failed,
+    )
+
+
+def _is_even(video_id: str) -> bool:
+    return hashlib.blake2b(video_id.encode(), digest_size=1).digest()[0] % 2 == 0

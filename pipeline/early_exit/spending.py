@@ -1,4 +1,4 @@
-"""What the rows of a run have cost so far, slice by slice."""
+"""What the rows of a run have cost so far, by slice."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Spending:
     Attributes:
         units: rows.
         labeled: those with a label.
-        retryable: failed ones that --retry-failed would do again.
-        views: looked at.
-        flops: of those views.
+        retryable: failed ones that --retry-failed retries.
+        views: evaluated.
+        flops: multiply-accumulates of these views.
         gpu_s: GPU-seconds of labeling, the shadow sample apart.
         core_s: core-seconds of labelers without GPUs, likewise.
         decode_s: CPU time of fetching and decoding, seconds.
@@ -92,15 +92,15 @@ def _spent(rows: pa.Table, attempts: Sequence[Attempt]) -> Spending:
     )
 
 
-def cut_short(
+def count_stopped_by_budget(
     run: RunDirectory, slices: Sequence[Slice], early_exits: Sequence[EarlyExit], *, views: int
 ) -> int:
-    """Videos that were given up at the most views of their slice, before they were settled.
+    """Videos that reached the view limit of their slice below the threshold.
 
     Args:
-        run: a run with a policy.
+        run: a run with early exit.
         slices: its slices.
-        policies: how each was looked at.
+        early_exits: of the slices.
         views: of the protocol.
     """
     found = 0
@@ -112,6 +112,6 @@ def cut_short(
         for number, early_exit in enumerate(early_exits):
             mine = numbers == number
             unlimited = EarlyExit(early_exit.threshold)
-            settled = unlimited.should_stop_each(last[mine], seen=seen[mine], views=views)
-            found += int((~settled).sum())
+            stops = unlimited.should_stop_each(last[mine], seen=seen[mine], views=views)
+            found += int((~stops).sum())
     return found

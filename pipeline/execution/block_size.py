@@ -77,7 +77,7 @@ def grain(
         units: of the run.
         decoders: how many there are at the most.
         labelers: how many there are.
-        adaptive: whether units are looked at until they are settled. Which of them fill a batch is
+        adaptive: whether the run uses early exit. Which of them fill a batch is
             then not known before, and the more there are to choose from, the fuller it is.
     """
     calls = max(1 if adaptive else _CALLS, _CALLS_PER_LABELER * labelers)

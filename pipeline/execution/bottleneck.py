@@ -37,8 +37,8 @@ class Capacity:
         labeler_threads: CPU threads of each labeler; None on GPUs.
         batch_size: views per forward pass.
         full_batch: views from which on larger batches bring nothing.
-        views_per_call: views of one call of a labeler, when no unit fails; None where a policy
-            says how many are looked at.
+        views_per_call: views of one call of a labeler, when no unit fails; None with early
+            exit, where their number varies.
     """
 
     cores: float

@@ -54,7 +54,7 @@ class GraphConfig:
         units: units of the run, done or not.
         accept_changed: whether objects that changed since they were listed are taken as they are.
         shadow_share: share of the units that are labeled without pruning too.
-        policy: when a unit has been looked at enough; None for all views of each.
+        early_exit: when the evaluation of a unit stops; None for all views of each.
         variants: prunings that are all tried on every unit, in place of labeling it by one.
     """
 

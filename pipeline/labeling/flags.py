@@ -158,8 +158,8 @@ def _add_extent_flags(work: argparse._ArgumentGroup) -> None:
     work.add_argument(
         "--early-exit",
         metavar="FILE",
-        help="look at each video only until its label is settled, as a file of jobs/calibrate.py "
-        "(local or s3://) says; it must have been fitted for this model, pruning and protocol",
+        help="evaluate the views of a video only until its margin reaches the threshold in this "
+        "file of jobs/calibrate.py (or s3://...), fitted for the same model, pruning and protocol",
     )
     add_input_flags(work)
     work.add_argument("--limit", type=int, metavar="N", help="label the first N videos only")
@@ -203,8 +203,8 @@ def _add_budget_flags(made: argparse.ArgumentParser) -> None:
         "--budget-flops",
         type=float,
         metavar="FLOPS",
-        help="multiply-accumulates that labeling may take, such as 2e18; never passed: where the "
-        "policy's promise takes more, videos are looked at less, and the report says what that "
+        help="multiply-accumulates that labeling may take, such as 2e18; never exceeded: where the "
+        "fitted threshold takes more, fewer views are evaluated, and the report says what that "
         "costs in labels (the shadow sample comes on top)",
     )
     spending.add_argument(

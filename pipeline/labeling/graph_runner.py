@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import ray
 
-from pipeline.early_exit.budget import Part
+from pipeline.early_exit.budget import RunPart
 from pipeline.errors import RunError
 from pipeline.execution.block_size import default_batch, labeler_bytes, labelers_worth_starting
 from pipeline.execution.bottleneck import Capacity
@@ -99,7 +99,7 @@ class GraphRunner:
         done: Counts,
         manifest: Location | None = None,
         *,
-        part: Part | None = None,
+        part: RunPart | None = None,
     ) -> Stages:
         """Labels what has no row, of the run, of another manifest, or of a part of the run; tells
         what that cost.
@@ -163,7 +163,7 @@ def pools_for(
         on_gpu = cluster.gpus >= 1
         models = plan.models(shadow=bool(options.shadow_share))
         units = count_rows(plan.run.manifest) if units is None else units
-        views = int(units * plan.looks)
+        views = int(units * plan.expected_views)
         worth = labelers_worth_starting(views * (len(plan.variants) or 1))
         memory = labeler_bytes(
             plan.model["architecture"],

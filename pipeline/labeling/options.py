@@ -44,11 +44,12 @@ class LabelOptions:
         max_cpus: cores that an autoscaling cluster can grow to, None for those that are there.
         max_gpus: GPUs that it can grow to.
         batch_size: views per forward pass.
-        early_exit: file of jobs/calibrate.py, local or s3://; None for all views of each video.
+        early_exit: early-exit file of jobs/calibrate.py, local or s3://; None for all
+            views of each.
         shadow_share: share of the units that are labeled without pruning too.
         min_agreement: share of those that must keep their label; fewer are warned of.
         prices: what machines cost, for the reports and for a budget of money.
-        budget: what the run may spend on labeling; needs a policy.
+        budget: what the run may spend on labeling; needs early_exit.
         gallery: videos that the run's report shows with their tokens.
         compile: False for labelers that start at once and run uncompiled; None as in
             `LabelerConfig`.
@@ -105,8 +106,8 @@ class LabelOptions:
             raise UsageError("--min-agreement needs --shadow-share, which measures the agreement")
         if self.budget is not None and self.early_exit is None:
             raise UsageError(
-                "--budget-flops and --budget-cost need --early-exit, which says what fewer views "
-                "cost in labels; jobs/calibrate.py writes one"
+                "--budget-flops and --budget-cost need --early-exit FILE, which says what "
+                "fewer views cost in labels; jobs/calibrate.py writes this file"
             )
         if self.budget is not None and self.decoders == "auto":
             raise UsageError(
@@ -115,7 +116,7 @@ class LabelOptions:
             )
         if self.every_s is not None and self.early_exit is not None:
             raise UsageError(
-                "--early-exit gives each video one label, and with --clip-every each clip has a "
+                "--early-exit saves views of whole videos, and with --clip-every each clip has a "
                 "label of its own; leave one of them out"
             )
         if self.every_s is not None and self.decoder != DECODERS[0]:

@@ -31,7 +31,7 @@ class LabelPlan:
         model: what run.json says of the model.
         protocol: how videos become views.
         labeler: what the labelers load.
-        policy: when a video has been looked at enough; None for all views of each.
+        early_exit: the file with the early-exit threshold; None for all views of each.
         variants: prunings that are all tried on every unit, in place of labeling it by one.
         sample: so many videos of the input, those with the smallest unit ids; None for all.
         true_labels: those of the input of a run that does not exist yet.
@@ -48,8 +48,8 @@ class LabelPlan:
     true_labels: GroundTruth | None = None
 
     @property
-    def looks(self) -> float:
-        """Views of a unit that are looked at, on average as far as is known before."""
+    def expected_views(self) -> float:
+        """Expected views per unit: the mean of the calibration, or all of the protocol."""
         return self.protocol.views if self.early_exit is None else self.early_exit.point.views
 
     def models(self, *, shadow: bool) -> int:
@@ -75,10 +75,10 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
         )
     views = protocol_for(options, model)
     identity = _identity(options, model, pruning, views)
-    early_exit = _policy(options, identity)
+    early_exit = _early_exit_file(options, identity)
     plan = LabelPlan(
         run=RunDirectory(Location.of(options.output)),
-        identity=identity | _promised(early_exit) | _budgeted(options, early_exit),
+        identity=identity | _early_exit_identity(early_exit) | _budgeted(options, early_exit),
         model=_described(options, model, pruning),
         protocol=views,
         labeler=LabelerConfig(
@@ -160,8 +160,8 @@ def _identity(
     )
 
 
-def _policy(options: LabelOptions, identity: dict[str, Any]) -> EarlyExitFile | None:
-    """The policy, if one is asked for, which must have been fitted for such a run."""
+def _early_exit_file(options: LabelOptions, identity: dict[str, Any]) -> EarlyExitFile | None:
+    """The early-exit file, if one is given; it must have been fitted for such a run."""
     if options.early_exit is None:
         return None
     place = Location.of(options.early_exit)
@@ -170,8 +170,8 @@ def _policy(options: LabelOptions, identity: dict[str, Any]) -> EarlyExitFile | 
     return early_exit
 
 
-def _promised(early_exit: EarlyExitFile | None) -> dict[str, Any]:
-    """What a run's identity says of its policy; nothing without one."""
+def _early_exit_identity(early_exit: EarlyExitFile | None) -> dict[str, Any]:
+    """The early exit in a run's identity; nothing without one."""
     if early_exit is None:
         return {}
     said = dataclasses.asdict(early_exit.early_exit)

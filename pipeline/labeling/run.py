@@ -14,7 +14,13 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from pipeline.early_exit.budget import Labeling, Part, check_retry, most_flops, parts_within
+from pipeline.early_exit.budget import (
+    LabelingProfile,
+    RunPart,
+    check_retry,
+    max_flops_per_view,
+    parts_within,
+)
 from pipeline.errors import RunError, UsageError
 from pipeline.execution.attempts import (
     begin_attempt,
@@ -297,16 +303,16 @@ def _account(
 
 def _parts(
     plan: LabelPlan, options: LabelOptions, pools: Pools, content: dict[str, Any], total: int
-) -> Iterable[Part]:
+) -> Iterable[RunPart]:
     """What is labeled in one go: the whole run, or with a budget slice after slice."""
     file = plan.early_exit
     if options.budget is None or file is None:
-        return [Part(None if file is None else file.early_exit, total)]
+        return [RunPart(None if file is None else file.early_exit, total)]
     return parts_within(plan.run, content, options.budget, file, _labeling(plan))
 
 
-def _labeling(plan: LabelPlan) -> Labeling:
-    return Labeling(views=plan.protocol.views, flops=most_flops(plan.model))
+def _labeling(plan: LabelPlan) -> LabelingProfile:
+    return LabelingProfile(views=plan.protocol.views, flops=max_flops_per_view(plan.model))
 
 
 def _finish(

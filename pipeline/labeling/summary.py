@@ -18,7 +18,7 @@ from pipeline.labeling.next_steps import OtherRun, next_steps, open_command, sho
 from pipeline.reports.early_exit.budget import budget_lines
 from pipeline.reports.run.unpruned_sample import shadow_lines, unpruned_agreement
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.view_savings import Spared, is_pruned
+from pipeline.run.view_savings import ViewSavings, is_pruned
 
 _SHOWN = 5
 _ID_WIDTH = 32
@@ -56,7 +56,7 @@ def summary(
     lines.append(_model(content))
     lines += _accuracy(totals)
     lines += _wrapped(_flops(content))
-    lines += _looks(content)
+    lines += _view_savings(content)
     lines += budget_lines(run, content)
     lines += shadow_lines(content, unpruned_agreement(run, content))
     lines += [*_time(content), *_cost(run)]
@@ -154,19 +154,21 @@ def _flops(content: dict[str, Any]) -> str:
     return f"{text}; {of_all} (multiply-accumulates)"
 
 
-def _looks(content: dict[str, Any]) -> list[str]:
-    """What a policy spared."""
+def _view_savings(content: dict[str, Any]) -> list[str]:
+    """What early exit saved."""
     totals, early_exit = content["totals"], content["identity"].get("early_exit")
-    spared = Spared.by(content, videos=totals["ok"], looked=totals["clips"], flops=totals["flops"])
-    if spared is None or early_exit is None:
+    savings = ViewSavings.of_run(
+        content, videos=totals["ok"], views=totals["clips"], flops=totals["flops"]
+    )
+    if savings is None or early_exit is None:
         return []
     text = (
-        f"Views:     {digits(spared.mean)} of {spared.of} per video on average, "
-        f"{quantity(spared.flops / spared.videos)} FLOPs per video, "
-        f"{100 * spared.of_all:.1f} % of what all views take"
+        f"Views:     {digits(savings.mean)} of {savings.views_per_video} per video on average, "
+        f"{quantity(savings.flops / savings.videos)} FLOPs per video, "
+        f"{100 * savings.share_of_all:.1f} % of what all views take"
     )
     if is_pruned(content["identity"]):
-        text += f" and {100 * spared.of_unpruned:.1f} % of all views unpruned"
+        text += f" and {100 * savings.share_of_unpruned:.1f} % of all views unpruned"
     if "budget" not in content["identity"]:
         text += f"; guaranteed: {100 * early_exit['agreement']:g} % of the labels of all views"
     return _wrapped(text)

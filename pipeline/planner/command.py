@@ -46,8 +46,8 @@ _NOT_PRINTED = ("r", "decoders", "labelers", "prices", "retry_failed")
 _OF_PRUNING = ("shadow_share", "min_agreement")
 
 _ALL_VIEWS = (
-    "plans are for all views of each video; plan without a policy (with one, decoding stays as it "
-    "is, and labeling takes the share of the views that the policy file names)"
+    "plans are for all views of each video; leave --early-exit out (it does not change decoding, "
+    "and labeling takes the share of the views that the early-exit file names)"
 )
 
 

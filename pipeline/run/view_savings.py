@@ -1,4 +1,4 @@
-"""What a policy spared: views that were looked at against all that the protocol has."""
+"""View savings of early exit: evaluated views against all views of the protocol."""
 
 from __future__ import annotations
 
@@ -8,58 +8,58 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Spared:
-    """How much of a full labeling a run with a policy took.
+class ViewSavings:
+    """How much of a full labeling a run with early exit took.
 
     Attributes:
         videos: labeled.
-        looked: views that were looked at.
-        of: views that the protocol has of each video.
-        flops: multiply-accumulates of the views that were looked at.
-        dense: multiply-accumulates of one view of the unpruned model.
+        views: evaluated views of these videos.
+        views_per_video: views that the protocol has of each video.
+        flops: multiply-accumulates of the evaluated views.
+        unpruned_flops: multiply-accumulates of one view of the unpruned model.
     """
 
     videos: int
-    looked: int
-    of: int
+    views: int
+    views_per_video: int
     flops: int
-    dense: int
+    unpruned_flops: int
 
     @classmethod
-    def by(
-        cls, content: Mapping[str, Any], *, videos: int, looked: int, flops: int
-    ) -> Spared | None:
-        """From a run.json and sums over the run's tables; None without a policy or a label."""
+    def of_run(
+        cls, content: Mapping[str, Any], *, videos: int, views: int, flops: int
+    ) -> ViewSavings | None:
+        """From run.json and sums over the run's tables; None without early exit or labels."""
         identity = content["identity"]
-        if "early_exit" not in identity or not looked:
+        if "early_exit" not in identity or not views:
             return None
-        of = identity["protocol"]["clips"] * identity["protocol"]["crops"]
-        return cls(videos, looked, of, flops, content["model"]["flops_per_view_unpruned"])
+        per_video = identity["protocol"]["clips"] * identity["protocol"]["crops"]
+        return cls(videos, views, per_video, flops, content["model"]["flops_per_view_unpruned"])
 
     @property
     def mean(self) -> float:
-        """Views looked at per video."""
-        return self.looked / self.videos
+        """Evaluated views per video."""
+        return self.views / self.videos
 
     @property
-    def of_all(self) -> float:
-        """Share of the FLOPs of all views, each taken to cost what those looked at cost."""
-        return self.looked / (self.videos * self.of)
+    def share_of_all(self) -> float:
+        """Share of the FLOPs of all views, if the other views cost as much as the evaluated."""
+        return self.views / (self.videos * self.views_per_video)
 
     @property
-    def of_unpruned(self) -> float:
+    def share_of_unpruned(self) -> float:
         """Share of the FLOPs of all views of the unpruned model."""
-        return self.flops / (self.videos * self.of * self.dense)
+        return self.flops / (self.videos * self.views_per_video * self.unpruned_flops)
 
 
 def all_views(content: Mapping[str, Any]) -> str:
-    """What the model of a run's shadow sample did otherwise than the run, in words."""
+    """How the shadow sample was labeled differently from the run, in words."""
     identity = content["identity"]
     pruned = "without pruning" if is_pruned(identity) else ""
-    looked = "by all views" if "early_exit" in identity else ""
-    return " ".join(filter(None, (looked, pruned)))
+    views = "by all views" if "early_exit" in identity else ""
+    return " ".join(filter(None, (views, pruned)))
 
 
 def is_pruned(identity: Mapping[str, Any]) -> bool:
-    """Whether a run's model drops tokens."""
+    """Whether a run's model prunes tokens."""
     return bool(identity.get("pruning", {}).get("r", True))

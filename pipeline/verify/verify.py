@@ -18,7 +18,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_tables import Evidence, sum_by
 from pipeline.run.segments import has_failed
 from pipeline.run.sums import exact_sum
-from pipeline.verify.early_exit import looked_at
+from pipeline.verify.early_exit import check_early_exit
 from workers.failures import ErrorType
 from workers.inference.unpruned_sample import in_sample
 
@@ -30,7 +30,7 @@ class Check:
     """One thing that was checked.
 
     Attributes:
-        what: the promise, in a few words.
+        what: what must hold, in a few words.
         problem: what contradicts it, None if it holds.
     """
 
@@ -68,8 +68,8 @@ def verify(run: RunDirectory) -> list[Check]:
     check("clips: as declared, the views of every labeled unit", lambda: _clips(evidence, content))
     if "early_exit" in content["identity"]:
         check(
-            "views: looked at in their order, until the policy called the label settled",
-            lambda: looked_at(run, evidence, content),
+            "views: evaluated in order, up to the first that met the early-exit threshold",
+            lambda: check_early_exit(run, evidence, content),
         )
     check("clips: bits in the kept maps are the tokens kept", lambda: _maps(evidence, content))
     check(
@@ -270,7 +270,7 @@ def _shadow(evidence: Evidence, content: dict[str, Any]) -> str | None:
     dense = content["model"].get("flops_per_view_unpruned", 0)
     cost = pc.fill_null(units["unpruned_flops"], 0).to_numpy()
     looked_at = np.where(labeled, np.asarray(units["views"], np.int64), 0)
-    # A policy spares the pruned model views, and not the one that it is compared with.
+    # Early exit saves views of the pruned model, not of the unpruned one.
     protocol = content["identity"]["protocol"]
     every = np.where(labeled, protocol["clips"] * protocol["crops"], 0)
     views = every if "early_exit" in content["identity"] else looked_at

@@ -1,4 +1,4 @@
-"""The calibration as its users run it: real files, real processes, and a run by its policy."""
+"""The calibration as its users run it: real files, real processes, and a run with its file."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def calibrated(archive, random_checkpoint, tmp_path_factory):
-    """What a calibration prints, and the policy file that it writes."""
+    """What a calibration prints, and the early-exit file that it writes."""
     place = tmp_path_factory.mktemp("calibration") / "early-exit.json"
     asked = ["--views", "2x3", "--r", "16", "--direction", "FFF"]
     done = run("calibrate.py", archive, place, "--checkpoint", random_checkpoint, *HALF, *asked)
@@ -48,19 +48,19 @@ def calibrated(archive, random_checkpoint, tmp_path_factory):
     return done.stdout, place
 
 
-def test_policy_report_and_sweep_lie_beside_each_other(calibrated):
+def test_file_report_and_sweep_lie_beside_each_other(calibrated):
     said, place = calibrated
     early_exit = EarlyExitFile.read(Location.of(str(place)))
     assert early_exit.videos == VIDEOS
     assert early_exit.point.low >= 0.5
     assert (early_exit.pruning["r"], early_exit.pruning["direction"]) == (16, "FFF")
     assert (place.parent / "early-exit-sweep" / "_SUCCESS").exists()
-    assert "Label by this policy with" in place.with_suffix(".html").read_text()
-    assert "the label of all 6 views for 50 % of videos at least" in said
+    assert "Label with this threshold" in place.with_suffix(".html").read_text()
+    assert "at least 50 % of videos keep the label of all 6 views" in said
     assert "6 videos (1 more failed)" in said
 
 
-def test_the_printed_command_labels_by_the_policy(calibrated, archive, tmp_path):
+def test_the_printed_command_labels_with_early_exit(calibrated, archive, tmp_path):
     said, place = calibrated
     line = next(line for line in said.splitlines() if line.startswith("Label by it:"))
     words = shlex.split(line.partition(":")[2])
@@ -74,7 +74,7 @@ def test_the_printed_command_labels_by_the_policy(calibrated, archive, tmp_path)
     )
 
 
-def test_another_promise_on_the_same_sweep_labels_nothing_anew(
+def test_another_guarantee_on_the_same_sweep_labels_nothing_anew(
     calibrated, archive, random_checkpoint
 ):
     _, place = calibrated
@@ -102,7 +102,7 @@ def refused(capsys, *arguments):
 def test_too_few_videos_are_refused_before_any_work(capsys, archive, random_checkpoint, tmp_path):
     place = tmp_path / "early-exit.json"
     named = (archive, place, "--checkpoint", random_checkpoint)
-    assert "takes 598 videos at least, and " in (said := refused(capsys, *named))
+    assert "needs at least 598 videos, and " in (said := refused(capsys, *named))
     assert f"{archive} has 7" in said
     assert "--sample is 200" in refused(capsys, *named, "--sample", "200")
     assert not os.listdir(tmp_path)
@@ -126,16 +126,16 @@ def test_help_tells_how_many_videos_the_demo_makes(capsys):
     assert f"an archive of {DEMO_VIDEOS:,} videos" in capsys.readouterr().out
 
 
-def test_what_is_no_policy_is_not_written_over(archive, tmp_path, capsys):
+def test_another_file_is_not_overwritten(archive, tmp_path, capsys):
     place = tmp_path / "notes.json"
     place.write_text("[]")
-    for name, said in ((place, "is there and is no policy file"), (tmp_path, "Is a directory")):
+    for name, said in ((place, "exists and is no early-exit file"), (tmp_path, "Is a directory")):
         assert main([str(archive), str(name), "--checkpoint", "demo", *HALF]) == 2
         assert said in capsys.readouterr().err
     assert [each.name for each in tmp_path.iterdir()] == ["notes.json"]
 
 
-def test_a_policy_that_a_submitted_job_would_lose_is_refused(tmp_path, monkeypatch, capsys):
+def test_a_file_that_a_submitted_job_would_lose_is_refused(tmp_path, monkeypatch, capsys):
     unpacked = tmp_path / "working_dir_files" / "_ray_pkg_1"
     unpacked.mkdir(parents=True)
     monkeypatch.chdir(unpacked)

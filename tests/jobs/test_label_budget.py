@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.early_exit import EarlyExitFile, Point
+from pipeline.early_exit import EarlyExitFile, OperatingPoint
 from pipeline.labeling import command as label_command
 from pipeline.labeling.flags import parser
 from pipeline.run.run_directory import RunDirectory
@@ -22,7 +22,7 @@ from tests.videos import write_video
 JOB = Path(__file__).parents[2] / "jobs" / "label_k400.py"
 VIDEOS = 128
 CURVE = tuple(
-    Point(threshold, 0.9, 0.9, views, 2.0) for threshold, views in ((0.9, 6.0), (0.0, 1.0))
+    OperatingPoint(threshold, 0.9, 0.9, views, 2.0) for threshold, views in ((0.9, 6.0), (0.0, 1.0))
 )
 
 
@@ -71,19 +71,19 @@ def run(folder, random_checkpoint, flops_per_view):
     return finished, json.loads((folder / "out" / "run.json").read_text()), arguments
 
 
-def test_the_budget_is_kept_and_the_summary_says_what_it_bought(run, folder):
+def test_the_budget_is_kept_and_the_summary_says_what_was_spent(run, folder):
     finished, content, _ = run
     budget = content["budget"]
     assert content["totals"]["flops"] <= budget["flops"]
     assert sum(each["units"] for each in budget["slices"]) == VIDEOS
     assert len(budget["slices"]) == 2
     assert "Budget:    " in finished.stdout
-    assert "of the labels of a full look" in finished.stdout
+    assert "of the labels of all views" in finished.stdout
     units = pq.read_table(folder / "out" / "units", partitioning=None)
     assert sum(units["flops"].to_pylist()) == content["totals"]["flops"]
 
 
-def test_each_slice_was_looked_at_as_was_decided_for_it(run, folder):
+def test_each_slice_was_evaluated_as_was_decided_for_it(run, folder):
     place = RunDirectory(Location.of(str(folder / "out")))
     assert [check.problem for check in verify(place) if check.problem] == []
     content = place.load()
@@ -92,7 +92,7 @@ def test_each_slice_was_looked_at_as_was_decided_for_it(run, folder):
     place.save(content)
     problems = [check.problem for check in verify(place) if check.problem]
     place.save(run[1])
-    assert any("looked at otherwise" in problem for problem in problems)
+    assert any("do not stop" in problem for problem in problems)
 
 
 def test_a_second_run_gives_the_same_rows(run, folder):
@@ -110,7 +110,7 @@ def test_a_second_run_gives_the_same_rows(run, folder):
     assert slices == content["budget"]["slices"]
 
 
-def test_a_budget_without_a_policy_is_refused(folder, random_checkpoint):
+def test_a_budget_without_early_exit_is_refused(folder, random_checkpoint):
     run = label(
         folder / "in", folder / "x", "--checkpoint", random_checkpoint, "--budget-flops", "1e18"
     )

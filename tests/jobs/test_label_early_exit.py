@@ -1,4 +1,4 @@
-"""Runs that look at a video until its label is settled, as users of the job see them."""
+"""Runs with early exit, as users of the job see them."""
 
 import json
 import shutil
@@ -76,23 +76,23 @@ def rows(output):
     return {row["video_id"]: row for row in read}
 
 
-def test_videos_are_looked_at_until_they_are_settled(labeled, output):
+def test_evaluation_stops_at_the_first_view_that_meets_the_threshold(labeled, output):
     early_exit, counts = EarlyExit(THRESHOLD), set()
     for name, row in rows(output).items():
         if name == "broken.mp4":
             assert (row["status"], row["margins"], row["views"]) == ("failed", None, None)
             continue
-        settled = [
+        should_stop = [
             early_exit.should_stop(margin, seen=seen, views=15)
             for seen, margin in enumerate(row["margins"], 1)
         ]
-        assert settled == [False] * (len(row["views"]) - 1) + [True]
+        assert should_stop == [False] * (len(row["views"]) - 1) + [True]
         counts.add(len(row["views"]))
     assert len(counts) > 1
     assert run(output, job="verify").returncode == 0
 
 
-def test_the_summary_says_what_was_spared(labeled, output):
+def test_the_summary_says_what_was_saved(labeled, output):
     content = json.loads((output / "run.json").read_text())
     totals, model = content["totals"], content["model"]
     assert content["identity"]["early_exit"] == {
@@ -108,7 +108,7 @@ def test_the_summary_says_what_was_spared(labeled, output):
     assert "have the same label by all views without pruning" in said
 
 
-def test_the_sample_is_labeled_by_all_views_whatever_the_policy(labeled, output):
+def test_the_shadow_sample_is_labeled_by_all_views(labeled, output):
     content = json.loads((output / "run.json").read_text())
     totals, model = content["totals"], content["model"]
     assert 0 < totals["unpruned_units"] < 14
@@ -117,12 +117,12 @@ def test_the_sample_is_labeled_by_all_views_whatever_the_policy(labeled, output)
     assert totals["unpruned_views"] < every
 
 
-def test_the_report_shows_how_many_views_were_looked_at(labeled, output):
-    looks = json.loads((output / "report.json").read_text())["looks"]
+def test_the_report_shows_how_many_views_were_evaluated(labeled, output):
+    views = json.loads((output / "report.json").read_text())["early_exit"]
     found = [len(row["views"]) for row in rows(output).values() if row["views"]]
-    assert looks["counts"] == [found.count(number) for number in range(1, 16)]
-    assert looks["mean"] == pytest.approx(sum(found) / 14)
-    assert "Views looked at" in (output / "report.html").read_text()
+    assert views["counts"] == [found.count(number) for number in range(1, 16)]
+    assert views["mean"] == pytest.approx(sum(found) / 14)
+    assert "Evaluated views" in (output / "report.html").read_text()
 
 
 def test_slots_are_the_places_of_all_forward_passes(labeled, output):
@@ -157,30 +157,33 @@ def test_units_that_were_tampered_with_are_refused_by_verify(labeled, output, tm
     pq.write_table(table.from_pylist(changed, schema=table.schema), file)
     checked = run(broken, job="verify")
     assert checked.returncode == 1
-    assert "FAIL  views: looked at in their order" in checked.stdout
+    assert "FAIL  views: evaluated in order" in checked.stdout
 
 
-def test_a_view_that_was_spared_cannot_be_shown(labeled, output, tmp_path):
+def test_a_view_that_was_not_evaluated_cannot_be_shown(labeled, output, tmp_path):
     name, row = next(
         (name, row) for name, row in rows(output).items() if len(row["views"] or ()) == 1
     )
-    (looked,) = row["views"]
-    spared = (looked["clip"] + 1) % 5
-    shown = run(output, name, "--clip", spared, "--out", tmp_path, job="show_tokens")
+    (evaluated,) = row["views"]
+    skipped = (evaluated["clip"] + 1) % 5
+    shown = run(output, name, "--clip", skipped, "--out", tmp_path, job="show_tokens")
     assert shown.returncode == 2
-    assert f"{name} was not looked at in clip {spared}" in shown.stderr
-    assert f"clip/crop looked at: {looked['clip']}/{looked['crop']}" in shown.stderr
+    assert f"{name} was not evaluated in clip {skipped}" in shown.stderr
+    assert f"clip/crop evaluated: {evaluated['clip']}/{evaluated['crop']}" in shown.stderr
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--clip-every", "1s"], "with --clip-every each clip has a label"),
-        (["--r", "8"], "was fitted for another labeling: pruning.r: 22 in the policy file, 8 now"),
-        (["--views", "2x3"], "protocol.clips: 5 in the policy file, 2 now"),
+        (["--clip-every", "1s"], "with --clip-every each clip has a label of its own"),
+        (
+            ["--r", "8"],
+            "was fitted for another labeling: pruning.r: 22 in the early-exit file, 8 now",
+        ),
+        (["--views", "2x3"], "protocol.clips: 5 in the early-exit file, 2 now"),
     ],
 )
-def test_a_policy_for_another_labeling_is_refused_in_one_line(
+def test_an_early_exit_file_of_another_labeling_is_refused_in_one_line(
     archive, early_exit, tmp_path, flags, said
 ):
     command = [archive, tmp_path / "out", "--checkpoint", "demo", "--early-exit", early_exit]
@@ -190,7 +193,7 @@ def test_a_policy_for_another_labeling_is_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_is_not_resumed_by_another_policy(labeled, archive, output, tmp_path):
+def test_a_run_is_not_resumed_with_another_early_exit_file(labeled, archive, output, tmp_path):
     other = write_early_exit(tmp_path / "other.json", 2.0, source=archive, checkpoint="demo")
     refused = run(
         archive, output, "--checkpoint", "demo", "--early-exit", other, "--shadow-share", "50%"
@@ -201,7 +204,7 @@ def test_a_run_is_not_resumed_by_another_policy(labeled, archive, output, tmp_pa
     assert "early_exit: threshold" in without.stderr
 
 
-def test_plans_for_runs_with_a_policy_are_refused(labeled, archive, early_exit, output):
+def test_plans_for_runs_with_early_exit_are_refused(labeled, archive, early_exit, output):
     for arguments in ([output], [archive, "--checkpoint", "demo", "--early-exit", early_exit]):
         refused = run(*arguments, job="plan")
         assert refused.returncode == 2

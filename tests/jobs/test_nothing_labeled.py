@@ -75,7 +75,7 @@ def test_what_is_mended_is_labeled_by_retry_failed(random_checkpoint, tmp_path):
     assert json.loads((tmp_path / "out" / "run.json").read_text())["totals"]["ok"] == 1
 
 
-def test_a_policy_and_a_shadow_sample_of_nothing_divide_by_nothing(
+def test_early_exit_and_a_shadow_sample_without_labels_divide_by_nothing(
     archive, random_checkpoint, tmp_path
 ):
     early_exit = write_early_exit(

@@ -148,7 +148,9 @@ def test_the_shadow_sample_is_labeled_as_the_unpruned_model_labels_it(decoded, c
         ]
 
 
-def test_with_a_policy_a_row_holds_what_was_looked_at_and_the_sample_all_views(decoded, checkpoint):
+def test_with_early_exit_a_row_holds_the_evaluated_views_and_the_sample_all_views(
+    decoded, checkpoint
+):
     places = decoded.schema.get_field_index("unit_id")
     ids = pa.array([manifest_id(name) for name in decoded["video_id"].to_pylist()])
     decoded = decoded.set_column(places, decoded.schema.field(places), ids)

@@ -13,8 +13,8 @@ from itertools import islice
 import sta
 from pipeline.command_line import exit_code
 from pipeline.early_exit.calibrate import calibrate
-from pipeline.early_exit.early_exit_file import EarlyExitFile
-from pipeline.early_exit.fitting import Promise
+from pipeline.early_exit.file import EarlyExitFile
+from pipeline.early_exit.fitting import AgreementGuarantee
 from pipeline.errors import UsageError
 from pipeline.execution.ray_session import check_outlives_job
 from pipeline.execution.run_failure import after_work
@@ -38,10 +38,10 @@ class _Request:
     """What the flags ask for."""
 
     sweep: SweepOptions
-    early_exit: Location
+    file: Location
     report: Location
     variant: str
-    promise: Promise
+    guarantee: AgreementGuarantee
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,29 +55,29 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     run = run_sweep(asked.sweep)
     command = _command(arguments, asked)
     with after_work():
-        found = calibrate(run, asked.variant, asked.promise)
-        found.early_exit.write(asked.early_exit)
+        found = calibrate(run, asked.variant, asked.guarantee)
+        found.file.write(asked.file)
         asked.report.write_bytes(page(found, command).encode())
     tell(
         f"{summary(found)}\n\n"
-        f"Policy:       {asked.early_exit.uri}\n"
-        f"Report:       {asked.report.uri}\n"
-        f"Label by it:  {command}"
+        f"File:          {asked.file.uri}\n"
+        f"Report:        {asked.report.uri}\n"
+        f"Label with it: {command}"
     )
 
 
 def _request(arguments: argparse.Namespace) -> _Request:
-    promise = Promise(arguments.agreement, arguments.confidence)
-    promise.check(arguments.sample, f"--sample is {arguments.sample:,}")
+    guarantee = AgreementGuarantee(arguments.agreement, arguments.confidence)
+    guarantee.check(arguments.sample, f"--sample is {arguments.sample:,}")
     checkpoint = arguments.checkpoint or (None if arguments.input else "demo")
     if checkpoint is None:
         raise UsageError("--checkpoint is missing: name fine-tuned weights, or demo")
     pruning = _pruning(arguments, checkpoint)
     variant = f"r-{pruning.r}"
-    early_exit = _policy_place(arguments)
-    stem = early_exit.uri.removesuffix(".json")
+    file = _file_to_write(arguments)
+    stem = file.uri.removesuffix(".json")
     source = arguments.input or _demo_archive(arguments.sample)
-    _check_enough(source, promise, all_files=arguments.all_files)
+    _check_enough(source, guarantee, all_files=arguments.all_files)
     asked = asked_of_work(
         arguments,
         task=arguments.task,
@@ -87,14 +87,12 @@ def _request(arguments: argparse.Namespace) -> _Request:
     )
     asked = dataclasses.replace(asked, all_files=arguments.all_files)
     sweep = SweepOptions(asked, {variant: pruning}, arguments.sample)
-    return _Request(sweep, early_exit, Location(f"{stem}.html"), variant, promise)
+    return _Request(sweep, file, Location(f"{stem}.html"), variant, guarantee)
 
 
-def _policy_place(arguments: argparse.Namespace) -> Location:
+def _file_to_write(arguments: argparse.Namespace) -> Location:
     if arguments.input is not None and arguments.early_exit is None:
-        raise UsageError(
-            "EARLY_EXIT is missing: name a file such as early-exit.json for the policy"
-        )
+        raise UsageError("EARLY_EXIT is missing: name the file to write, such as early-exit.json")
     for what in ("input", "early_exit", "sweep"):
         place = getattr(arguments, what)
         if place is not None:
@@ -110,17 +108,17 @@ def _policy_place(arguments: argparse.Namespace) -> Location:
 
 
 def _check_is_early_exit_file(place: Location) -> None:
-    """Refuses to write over what is no policy, before hours of work and not after them."""
+    """Refuses to overwrite another kind of file, before the hours of work."""
     try:
         EarlyExitFile.read(place)
     except UsageError as error:
         raise UsageError(
-            f"EARLY_EXIT {place.uri} is there and is no policy file; name one of its own"
+            f"EARLY_EXIT {place.uri} exists and is no early-exit file; name another file"
         ) from error
 
 
 def _pruning(arguments: argparse.Namespace, checkpoint: str) -> sta.Pruning:
-    """The policy's pruning, with the model's own drop number where none is asked for."""
+    """The pruning to calibrate, with the model's default r where none is given."""
     pruning = pruning_from(arguments)
     r = arguments.r
     if r is None:
@@ -129,11 +127,11 @@ def _pruning(arguments: argparse.Namespace, checkpoint: str) -> sta.Pruning:
     return dataclasses.replace(pruning, r=r)
 
 
-def _check_enough(source: str, promise: Promise, *, all_files: bool) -> None:
+def _check_enough(source: str, guarantee: AgreementGuarantee, *, all_files: bool) -> None:
     """Refuses an input of too few videos before any work is done."""
     listing = Listing(source, all_files=all_files)
-    found = sum(1 for _ in islice(listing.videos(), promise.videos_needed))
-    promise.check(found, f"{source} has {found:,}")
+    found = sum(1 for _ in islice(listing.videos(), guarantee.videos_needed))
+    guarantee.check(found, f"{source} has {found:,}")
 
 
 def _demo_archive(sample: int) -> str:
@@ -147,10 +145,10 @@ def _demo_archive(sample: int) -> str:
 
 
 def _command(arguments: argparse.Namespace, asked: _Request) -> str:
-    """The labeling command that uses the policy, with every flag that it is bound to."""
+    """The labeling command that uses the threshold, with every flag that must be the same."""
     words = ["python", f"jobs/label_{arguments.task}.py"]
     if arguments.input is not None:
         words += ["INPUT", "OUTPUT"]
     if arguments.checkpoint is not None:
         words += ["--checkpoint", arguments.checkpoint]
-    return shlex.join([*words, *binding(arguments), "--early-exit", asked.early_exit.uri])
+    return shlex.join([*words, *binding(arguments), "--early-exit", asked.file.uri])

@@ -18,14 +18,14 @@ from pipeline.labeling.pruning_flags import add_pruning_flags
 DEMO_VIDEOS = 1200
 
 _ABOUT = """\
-Find how many views of a video are enough: every view of a sample is labeled, and the quickest
-policy is fitted that keeps the label of all views for the promised share of videos."""
+Fit an early-exit threshold: all views of a sample are evaluated, and the threshold with the fewest
+views is chosen that keeps the label of all views for the guaranteed share of videos."""
 _EPILOG = f"""\
 Without INPUT an archive of {DEMO_VIDEOS:,} videos (or --sample, where that is less) is generated
 and the demonstration model calibrated on it: about ten minutes on two cores.
-Running the same command again resumes; another promise on the same sweep takes seconds.
-Exit code: 0, the policy is written; 2, the command was wrong or the videos are too few for the
-promise; 1, the sweep could not finish and the same command resumes them, or no video could be
+Running the same command again resumes; another guarantee on the same sweep takes seconds.
+Exit code: 0, the early-exit file is written; 2, the command was wrong or the videos are too few
+for the guarantee; 1, the sweep could not finish (the same command resumes it), or no video could be
 labeled."""
 
 
@@ -44,11 +44,11 @@ def parser() -> argparse.ArgumentParser:
         "early_exit",
         nargs="?",
         metavar="EARLY_EXIT",
-        help="file for the policy, such as early-exit.json or s3://bucket/early-exit.json; its "
-        "report (.html) and its sweep go beside it",
+        help="early-exit file to write, such as early-exit.json or s3://bucket/early-exit.json; "
+        "its report (.html) and its sweep go beside it",
     )
-    promise = made.add_argument_group("promise")
-    promise.add_argument(
+    guarantee = made.add_argument_group("agreement guarantee")
+    guarantee.add_argument(
         "--agreement",
         type=parse_share,
         default=0.995,
@@ -56,19 +56,20 @@ def parser() -> argparse.ArgumentParser:
         help="share of videos that keep the label of all views, such as 0.99 or 99%% (default: "
         "%(default)s)",
     )
-    promise.add_argument(
+    guarantee.add_argument(
         "--confidence",
         type=parse_share,
         default=0.95,
         metavar="SHARE",
-        help="how sure that is (default: %(default)s)",
+        help="probability with which that holds (default: %(default)s)",
     )
-    promise.add_argument(
+    guarantee.add_argument(
         "--sample",
         type=int,
         default=2000,
         metavar="N",
-        help="videos of INPUT to label in full, chosen by a hash (default: %(default)s)",
+        help="videos of INPUT whose views are all evaluated, chosen by a hash (default: "
+        "%(default)s)",
     )
     add_model_flags(made)
     add_pruning_flags(made)
@@ -83,13 +84,13 @@ def _add_work_flags(made: argparse.ArgumentParser) -> None:
         "--task",
         choices=("k400", "ssv2"),
         default="k400",
-        help="which labeling job the policy is for (default: %(default)s)",
+        help="which labeling job the threshold is for (default: %(default)s)",
     )
     add_protocol_flags(work)
     work.add_argument(
         "--sweep",
         metavar="DIR",
-        help="folder for what every view says (default: EARLY_EXIT without its ending, and -sweep)",
+        help="folder for the scores of every view (default: EARLY_EXIT without .json, plus -sweep)",
     )
     add_input_flags(work)
     add_pool_flags(work)

@@ -28,7 +28,7 @@ def work_table(found: RunComparison) -> Table:
             "FLOPs per view",
             against(found, lambda e: e.rows.shared.flops / max(1, e.rows.shared.views), _flops),
         ),
-        *_looks(found),
+        *_views(found),
         (name, against(found, lambda e: e.rows.shared.device_s, formatting.seconds)),
         ("Labeling, core time", _label_cores(found)),
         (
@@ -48,8 +48,8 @@ def work_table(found: RunComparison) -> Table:
     return by_run(found, "What the work took", rows, about)
 
 
-def _looks(found: RunComparison) -> list[tuple[str, Cell]]:
-    """Views per video, where a policy says how many; elsewhere all videos have as many."""
+def _views(found: RunComparison) -> list[tuple[str, Cell]]:
+    """Views per video, where a run uses early exit; else all videos have the same number."""
     if not any(each.run.is_adaptive for each in found.runs):
         return []
     return [

@@ -60,7 +60,7 @@ class Run:
 
     @property
     def is_adaptive(self) -> bool:
-        """Whether videos were looked at only until a policy called their label settled."""
+        """Whether the run used early exit."""
         return "early_exit" in self.identity
 
     @property
@@ -101,9 +101,9 @@ class Run:
 
     @property
     def pruning(self) -> str:
-        """The pruning in words, such as `r = 22`, and whether all views were looked at."""
+        """The pruning in words, such as `r = 22`, and whether it used early exit."""
         words = f"r = {self.r}" if self.r else "unpruned"
-        return f"{words}, until settled" if self.is_adaptive else words
+        return f"{words}, early exit" if self.is_adaptive else words
 
 
 def open_runs(names: Sequence[str]) -> list[Run]:
@@ -156,7 +156,7 @@ def _opened(place: Location, name: str) -> Run:
 
 
 def reference_of(runs: Sequence[Run]) -> Run:
-    """The first unpruned run, else the first; runs that look at all views go before others."""
+    """The first unpruned run, else the first; runs without early exit go first."""
     full = [run for run in runs if not run.is_adaptive] or runs
     return next((run for run in full if run.r == 0), full[0])
 
@@ -185,7 +185,7 @@ def _shown(run: Run, key: str) -> str:
         every = f" every {value['every_s']:g} s" if value.get("every_s") is not None else ""
         return f"{value.get('name')} {value.get('clips')}x{value.get('crops')}{every}"
     if key == "early_exit" and isinstance(value, dict):
-        return f"{100 * value['agreement']:g} % of labels promised"
+        return f"{100 * value['agreement']:g} % agreement guaranteed"
     return "none" if value is None else shown(value)
 
 

@@ -1,1 +1,1 @@
-"""Pages on early exit: what a threshold saves, and what a budget bought."""
+"""Pages on early exit: the calibration of a threshold, and the outcome of a budget."""

@@ -14,8 +14,8 @@ def summary(found: Calibration) -> str:
     """A few lines for the terminal."""
     rows = [
         ("Model:", model(found)),
-        ("Promised:", promised(found)),
-        ("Found:", f"{fitted(found)}"),
+        ("Guarantee:", guarantee(found)),
+        ("Agreement:", f"{fitted(found)}"),
         ("Views:", f"{views(found)}"),
         ("Held out:", held_out(found)),
         ("Resamplings:", resampled(found)),
@@ -27,32 +27,32 @@ def summary(found: Calibration) -> str:
 
 def model(found: Calibration) -> str:
     """Such as `vit_demo, STA, r = 22 (released); videomae-k400, 5x3 (clips x crops)`."""
-    pruning = found.early_exit.pruning
-    run = {"pruning": pruning, "r": pruning["r"], "protocol": found.early_exit.protocol}
+    pruning = found.file.pruning
+    run = {"pruning": pruning, "r": pruning["r"], "protocol": found.file.protocol}
     return f"{found.architecture}, {settings.pruning(run)}; {settings.protocol(run)}"
 
 
-def promised(found: Calibration) -> str:
-    """The promise."""
+def guarantee(found: Calibration) -> str:
+    """The agreement guarantee."""
     return (
-        f"the label of all {found.views} views for {percent(found.promise.agreement)} of videos at "
-        f"least, at {percent(found.promise.confidence)} confidence"
+        f"at least {percent(found.guarantee.agreement)} of videos keep the label of all "
+        f"{found.views} views, at {percent(found.guarantee.confidence)} confidence"
     )
 
 
 def fitted(found: Calibration) -> str:
-    """What came out on the videos that the policy was fitted on."""
-    point = found.early_exit.point
+    """Agreement on the videos of the calibration."""
+    point = found.file.point
     failed = f" ({found.failed:,} more failed)" if found.failed else ""
     return (
-        f"{percent(point.agreement)} of {found.early_exit.videos:,} videos{failed} keep it, "
-        f"{percent(point.low)} at least"
+        f"{percent(point.agreement)} of {found.file.videos:,} videos{failed} keep the label "
+        f"({percent(point.low)} at least)"
     )
 
 
 def views(found: Calibration) -> str:
-    """What the policy looks at."""
-    point = found.early_exit.point
+    """Evaluated views per video."""
+    point = found.file.point
     return (
         f"{digits(point.views)} of {found.views} per video on average, "
         f"{digits(100 * found.flops_share)} % of the FLOPs; half of the videos need "
@@ -65,31 +65,31 @@ def _share_of_all(found: Calibration) -> float:
 
 
 def held_out(found: Calibration) -> str:
-    """What the half that was not fitted on said."""
+    """Agreement on the held-out half."""
     if found.held_out is None:
         return f"not shown: {_too_few(found)}"
     each = found.held_out
     return (
         f"fitted on {each.fitted_on:,} videos, {interval(each.agreement)} of "
-        f"{each.agreement.count:,} others keep it, with {digits(each.views.value)} views"
+        f"{each.agreement.count:,} others keep the label, with {digits(each.views.value)} views"
     )
 
 
 def resampled(found: Calibration) -> str:
-    """How many of the random halves kept the promise."""
+    """In how many random halves the guarantee held."""
     if found.resampled is None:
         return f"not shown: {_too_few(found)}"
     each = found.resampled
     return (
-        f"kept on the half not fitted on in {each.kept} of {each.count}, refuted by it in "
-        f"{each.contradicted}"
+        f"the guarantee held on the other half in {each.kept} of {each.count}, and was refuted in "
+        f"{each.refuted}"
     )
 
 
 def _too_few(found: Calibration) -> str:
     return (
-        f"a half of {found.early_exit.videos:,} videos is fewer than the "
-        f"{found.promise.videos_needed:,} that the promise takes"
+        f"a half of {found.file.videos:,} videos is fewer than the "
+        f"{found.guarantee.videos_needed:,} that the guarantee needs"
     )
 
 
@@ -98,7 +98,7 @@ def accuracy(found: Calibration) -> str:
     assert found.accuracy is not None
     each = found.accuracy
     return (
-        f"{interval(each.early_exit)} right, by all views {interval(each.all_views)}; difference "
+        f"{interval(each.early_exit)} correct, by all views {interval(each.all_views)}; difference "
         f"{points(each.difference)}"
     )
 

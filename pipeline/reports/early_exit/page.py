@@ -1,4 +1,4 @@
-"""The report of a calibration: a page that stands alone."""
+"""The report of a calibration, as a self-contained page."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pipeline.reports.html.render import render
 
 
 def page(found: Calibration, command: str) -> str:
-    """The page, whole.
+    """The page as HTML.
 
     Args:
-        found: the policy and what speaks for it.
-        command: the labeling command that uses the policy.
+        found: the threshold and the evidence for it.
+        command: the labeling command that uses the threshold.
     """
     return render(
         "reports/early_exit/report.html.j2",
@@ -22,14 +22,14 @@ def page(found: Calibration, command: str) -> str:
         facts=_facts(found),
         cards=_cards(found),
         command=command,
-        promise=words.percent(found.promise.agreement),
-        confidence=words.percent(found.promise.confidence),
+        agreement=words.percent(found.guarantee.agreement),
+        confidence=words.percent(found.guarantee.confidence),
         views=found.views,
         curve=plots.curve(found),
         needed=plots.views_needed(found),
         resamplings=None
         if found.resampled is None
-        else plots.resamplings(found.resampled, found.promise.agreement),
+        else plots.resamplings(found.resampled, found.guarantee.agreement),
         held_out=words.held_out(found),
         resampled=words.resampled(found),
         accuracy=None if found.accuracy is None else words.accuracy(found),
@@ -37,20 +37,20 @@ def page(found: Calibration, command: str) -> str:
 
 
 def _facts(found: Calibration) -> list[tuple[str, str]]:
-    early_exit = found.early_exit
+    file = found.file
     failed = f"; {found.failed:,} more could not be labeled" if found.failed else ""
     return [
         ("Model", words.model(found)),
-        ("Weights", early_exit.model),
-        ("Fitted on", f"{early_exit.videos:,} videos of {early_exit.source}{failed}"),
-        ("Promise", words.promised(found)),
-        ("Margin", digits(early_exit.threshold, 6)),
+        ("Weights", file.model),
+        ("Fitted on", f"{file.videos:,} videos of {file.source}{failed}"),
+        ("Guarantee", words.guarantee(found)),
+        ("Threshold", digits(file.threshold, 6)),
     ]
 
 
 def _cards(found: Calibration) -> list[tuple[str, str, str]]:
     """(figure, what it is, what to add)."""
-    point = found.early_exit.point
+    point = found.file.point
     cards = [
         (f"{digits(100 * found.flops_share)} %", "of the FLOPs", "of all views"),
         (f"{digits(point.views)}", "views per video", f"of {found.views}"),
@@ -67,5 +67,5 @@ def _cards(found: Calibration) -> list[tuple[str, str, str]]:
         )
     if found.resampled is not None:
         each_of = f"of {found.resampled.count} random halves"
-        cards.append((f"{found.resampled.kept}", "keep the promise", each_of))
+        cards.append((f"{found.resampled.kept}", "meet the guarantee", each_of))
     return cards

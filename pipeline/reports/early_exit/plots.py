@@ -16,8 +16,8 @@ _TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 
 def curve(found: Calibration) -> Markup:
-    """Agreement against the share of the FLOPs, with bounds and promise."""
-    points = found.early_exit.curve
+    """Agreement against the share of the FLOPs, with lower bounds and the guarantee."""
+    points = found.file.curve
     flops = np.array([100 * point.views / found.views for point in points])
     agreement, low = (
         np.array([100 * getattr(point, name) for point in points]) for name in ("agreement", "low")
@@ -25,9 +25,9 @@ def curve(found: Calibration) -> Markup:
     figure, axes = new_figure()
     axes.plot(flops, agreement, color=_BLUE, label="found")
     axes.fill_between(flops, low, agreement, color=_BLUE, alpha=0.2, linewidth=0)
-    promise = 100 * found.promise.agreement
-    axes.axhline(promise, color=_RED, linestyle="--", linewidth=1, label="promised")
-    point = found.early_exit.point
+    guarantee = 100 * found.guarantee.agreement
+    axes.axhline(guarantee, color=_RED, linestyle="--", linewidth=1, label="guaranteed")
+    point = found.file.point
     axes.plot(
         100 * found.flops_share, 100 * point.agreement, "o", color=_GREEN, label="chosen", zorder=3
     )
@@ -47,7 +47,7 @@ def views_needed(found: Calibration) -> Markup:
     counts = np.bincount(found.used, minlength=found.views + 1)[1:]
     figure, axes = new_figure()
     axes.bar(range(1, found.views + 1), 100 * counts / counts.sum(), color=_BLUE)
-    axes.set_xlabel("views looked at")
+    axes.set_xlabel("evaluated views")
     axes.set_ylabel("videos, %")
     ticks = sorted({1, *range(5, found.views, 5), found.views})
     axes.set_xticks(ticks if found.views > 6 else range(1, found.views + 1))
@@ -55,14 +55,14 @@ def views_needed(found: Calibration) -> Markup:
     return inline_svg(figure, "Views needed")
 
 
-def resamplings(found: Resampled, promise: float) -> Markup:
+def resamplings(found: Resampled, guarantee: float) -> Markup:
     """Agreement on the half that was not fitted on, over all resamplings."""
     values = 100 * found.agreements
     figure, axes = new_figure()
-    low, high = min(values.min(), 100 * promise), max(values.max(), 100 * promise)
+    low, high = min(values.min(), 100 * guarantee), max(values.max(), 100 * guarantee)
     room = 0.08 * max(high - low, 0.1)
     _histogram(axes, values, low - room, min(high + room, 100.0))
-    axes.axvline(100 * promise, color=_RED, linestyle="--", linewidth=1, label="promised")
+    axes.axvline(100 * guarantee, color=_RED, linestyle="--", linewidth=1, label="guaranteed")
     axes.set_xlabel("label of all views on the other half, %")
     axes.set_ylabel("resamplings")
     axes.yaxis.get_major_locator().set_params(integer=True)

@@ -8,10 +8,10 @@ totals
     videos, ok, failed, units, units_failed, incomplete (labeled recordings with failed segments),
     views, video_hours (of labeled videos), flops, flops_unpruned (of the same views), flops_share,
     device_s, on_gpu, decode_core_s, bytes_read, attempts, wall_s (of all attempts together).
-looks: where a policy said when a video's label is settled.
-    agreement (promised), confidence, of (views that the protocol has), mean (looked at per video),
-    counts (videos by views looked at, from 1 to `of`), of_all (share of the FLOPs of all views),
-    of_unpruned (the same of the unpruned model's).
+early_exit: of a run with early exit.
+    agreement (guaranteed), confidence, views_per_video (of the protocol), mean (evaluated views per
+    video), counts (videos by evaluated views, from 1 on), share_of_all (share of the FLOPs of all
+    views), share_of_unpruned (the same of the unpruned model's), budget.
 accuracy: where the input gives labels.
     judged, right, share, low, high.
 shadow: where a sample was labeled unpruned too.
@@ -51,7 +51,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.prices import Prices, Used
-from pipeline.reports.early_exit.budget import bought
+from pipeline.reports.early_exit.budget import budget_outcome
 from pipeline.reports.run.clips import read_view_labels
 from pipeline.reports.run.kept import KeptFigures, read_kept
 from pipeline.reports.run.labels import LOW_SCORE, SCORE_BINS, LabelFigures
@@ -62,7 +62,7 @@ from pipeline.reports.run.videos import VideoFigures, read_videos
 from pipeline.run.attempt_rows import AttemptRows, Span, attempts_of
 from pipeline.run.devices import devices_of, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.view_savings import Spared, all_views
+from pipeline.run.view_savings import ViewSavings, all_views
 from pipeline.statistics import Estimate, share
 
 _TOP_LABELS = 20
@@ -86,7 +86,7 @@ def contents(run: RunDirectory) -> dict[str, Any]:
     return {
         "run": described,
         "totals": totals,
-        "looks": _looks(run, recorded, videos),
+        "early_exit": _early_exit(run, recorded, videos),
         "accuracy": _accuracy(videos),
         "unknown_ground_truths": videos.unknown_ground_truths,
         "shadow": shadow,
@@ -159,21 +159,21 @@ def _totals(
     }
 
 
-def _looks(
+def _early_exit(
     run: RunDirectory, recorded: dict[str, Any], videos: VideoFigures
 ) -> dict[str, Any] | None:
-    spared = Spared.by(recorded, videos=videos.ok, looked=videos.views, flops=videos.flops)
-    if spared is None:
+    savings = ViewSavings.of_run(recorded, videos=videos.ok, views=videos.views, flops=videos.flops)
+    if savings is None:
         return None
-    early_exit, found = recorded["identity"]["early_exit"], bought(run, recorded)
+    early_exit, found = recorded["identity"]["early_exit"], budget_outcome(run, recorded)
     return {
         "agreement": early_exit["agreement"],
         "confidence": early_exit["confidence"],
-        "of": spared.of,
-        "mean": spared.mean,
-        "counts": [videos.looks[count] for count in range(1, spared.of + 1)],
-        "of_all": spared.of_all,
-        "of_unpruned": spared.of_unpruned,
+        "views_per_video": savings.views_per_video,
+        "mean": savings.mean,
+        "counts": [videos.by_views[count] for count in range(1, savings.views_per_video + 1)],
+        "share_of_all": savings.share_of_all,
+        "share_of_unpruned": savings.share_of_unpruned,
         "budget": found and dataclasses.asdict(found) | {"said": found.said},
     }
 

@@ -30,7 +30,9 @@ def page(figures: Mapping[str, Any], gallery: Sequence[Markup] = ()) -> str:
         cards=_cards(figures),
         rates=_rates(figures),
         scores=_scores(figures["labels"]),
-        by_views=plots.views_looked_at(figures["looks"]["counts"]) if figures["looks"] else None,
+        by_views=plots.evaluated_views(figures["early_exit"]["counts"])
+        if figures["early_exit"]
+        else None,
         kept=_kept(figures["kept_tokens"]),
         gallery=gallery,
         formatting=formatting,
@@ -83,9 +85,9 @@ def _cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _saved(figures: Mapping[str, Any]) -> str:
-    totals, looks = figures["totals"], figures["looks"]
-    if looks is not None:
-        return f"{100 * looks['of_unpruned']:.1f} % of all views unpruned"
+    totals, early_exit = figures["totals"], figures["early_exit"]
+    if early_exit is not None:
+        return f"{100 * early_exit['share_of_unpruned']:.1f} % of all views unpruned"
     if totals["flops_share"] is None:
         return ""
     if totals["flops"] == totals["flops_unpruned"]:
@@ -112,7 +114,7 @@ def _quality_cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         cards.append((unknown, "not scored", "the true label is no class of the model"))
     if shadow and shadow["share"] is not None:
         about = f"of {formatting.counted(shadow['count'], figures['run']['labels_are'])}"
-        compared = shadow["compared"] if figures["looks"] else "as unpruned"
+        compared = shadow["compared"] if figures["early_exit"] else "as unpruned"
         cards.append(
             (
                 f"{100 * shadow['share']:.1f} %",

@@ -104,15 +104,15 @@ def score_histogram(scores: Mapping[str, Any], low: float) -> Markup:
     return inline_svg(figure, "Histogram of scores")
 
 
-def views_looked_at(counts: Sequence[int]) -> Markup:
-    """How many videos were looked at in how many views; `counts` from one view on."""
+def evaluated_views(counts: Sequence[int]) -> Markup:
+    """Videos by the number of evaluated views; `counts` from one view on."""
     figure, axes = new_figure()
     axes.bar(np.arange(1, len(counts) + 1), counts, 0.9, color=COLORS[0])
     axes.set_xlim(0.4, len(counts) + 0.6)
-    axes.set_xlabel("views looked at")
+    axes.set_xlabel("evaluated views")
     axes.xaxis.set_major_locator(MaxNLocator(len(counts), integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-    return inline_svg(figure, "Videos by the number of views looked at")
+    return inline_svg(figure, "Videos by the number of evaluated views")
 
 
 def kept_by_place(stage: Mapping[str, Any], number: int) -> Markup:

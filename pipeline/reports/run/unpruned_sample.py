@@ -104,7 +104,7 @@ def culprit(content: dict[str, Any]) -> str:
     """What may have cost labels."""
     identity = content["identity"]
     pruned = ["pruning"] if is_pruned(identity) else []
-    return " or ".join(pruned + (["looking less"] if "early_exit" in identity else []))
+    return " or ".join(pruned + (["early exit"] if "early_exit" in identity else []))
 
 
 def _loud(content: dict[str, Any], problem: str, *advice: str) -> list[str]:

@@ -37,7 +37,7 @@ class VideoFigures:
         videos: rows.
         ok: those with labels.
         views: rows of clips/.
-        looks: labeled videos by their number of views.
+        by_views: labeled videos by their number of views.
         flops: multiply-accumulates of all views.
         device_ns: device time, nanoseconds.
         decode_ns: CPU time of fetching, decoding and resizing, nanoseconds.
@@ -57,7 +57,7 @@ class VideoFigures:
     videos: int = 0
     ok: int = 0
     views: int = 0
-    looks: Counter[int] = field(default_factory=Counter)
+    by_views: Counter[int] = field(default_factory=Counter)
     flops: int = 0
     device_ns: int = 0
     decode_ns: int = 0
@@ -84,7 +84,7 @@ class VideoFigures:
         self.ok += ok.num_rows
         self.views += total(videos["num_views"])
         for each in ok["num_views"].value_counts().to_pylist():
-            self.looks[each["values"]] += each["counts"]
+            self.by_views[each["values"]] += each["counts"]
         self.flops += exact_sum(filled(videos["flops"]))
         self.device_ns += exact_sum(nanoseconds(videos["device_ms"], 1e6))
         self.decode_ns += exact_sum(nanoseconds(videos["decode_ms"], 1e6))

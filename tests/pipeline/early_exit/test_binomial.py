@@ -1,4 +1,4 @@
-"""Exact bounds: against textbook values, against simulation, and each against the other."""
+"""Exact binomial bounds, against textbook values, simulation and each other."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import pytest
 from pipeline.early_exit.binomial import (
     is_provable,
     lower_bound,
+    max_misses,
     miss_probability,
-    most_misses,
     reaches,
     refutes,
     videos_needed,
@@ -40,16 +40,16 @@ def test_the_bound_holds_at_least_as_often_as_it_says():
 
 
 @pytest.mark.parametrize(("agreement", "videos"), [(0.99, 299), (0.995, 598), (0.5, 5)])
-def test_the_fewest_videos_are_those_whose_bound_reaches_the_promise(agreement, videos):
+def test_the_fewest_videos_are_those_whose_bound_reaches_the_agreement(agreement, videos):
     assert videos_needed(agreement, 0.95) == videos
     assert lower_bound(videos, videos, 0.95) >= agreement
     assert lower_bound(videos - 1, videos - 1, 0.95) < agreement
-    assert most_misses(videos, agreement, 0.95) == 0
-    assert most_misses(videos - 1, agreement, 0.95) == -1
+    assert max_misses(videos, agreement, 0.95) == 0
+    assert max_misses(videos - 1, agreement, 0.95) == -1
 
 
-def test_one_miss_more_than_the_most_puts_the_bound_below_the_promise():
-    most = most_misses(1200, 0.99, 0.95)
+def test_one_miss_more_than_the_most_puts_the_bound_below_the_agreement():
+    most = max_misses(1200, 0.99, 0.95)
     assert lower_bound(1200 - most, 1200, 0.95) >= 0.99
     assert lower_bound(1200 - most - 1, 1200, 0.95) < 0.99
 
@@ -59,11 +59,11 @@ def test_the_most_misses_are_those_that_counting_up_finds(count, share):
     misses = -1
     while misses < count and miss_probability(misses + 1, count, 1 - share) <= 0.05:
         misses += 1
-    assert most_misses(count, share, 0.95) == misses
+    assert max_misses(count, share, 0.95) == misses
     assert is_provable(count, share, 0.95) == (misses >= 0)
 
 
-def test_a_promise_that_takes_billions_of_videos_is_said_at_once():
+def test_an_agreement_that_needs_billions_of_videos_is_computed_at_once():
     assert videos_needed(1 - 1e-9, 0.95) == pytest.approx(3e9, rel=0.01)
     assert not is_provable(0, 0.5, 0.5)
 
@@ -77,7 +77,7 @@ def test_a_share_is_refuted_only_by_more_misses_than_chance_explains():
 
 
 @pytest.mark.parametrize("thousandths", range(900, 1000))
-def test_exactly_the_promised_share_reaches_it_and_one_miss_more_does_not(thousandths):
+def test_exactly_the_share_reaches_it_and_one_miss_more_does_not(thousandths):
     misses = 1000 - thousandths
     assert reaches(misses, 1000, thousandths / 1000)
     assert not reaches(misses + 1, 1000, thousandths / 1000)

@@ -1,4 +1,4 @@
-"""A run within a budget, with labelers that do as they are told."""
+"""Runs within a budget, with simulated labelers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.early_exit import EarlyExitFile, Point
+from pipeline.early_exit import EarlyExitFile, OperatingPoint
 from pipeline.early_exit.budget import (
     Budget,
-    Labeling,
-    Part,
+    LabelingProfile,
+    RunPart,
     check_retry,
-    early_exits_by_slice,
-    most_flops,
+    max_flops_per_view,
     parts_within,
+    recorded_slices,
 )
 from pipeline.errors import RunError, UsageError
 from pipeline.inputs.manifest import write_manifest
 from pipeline.inputs.video import Video
 from pipeline.prices import Prices
-from pipeline.reports.early_exit.budget import bought, budget_lines
+from pipeline.reports.early_exit.budget import budget_lines, budget_outcome
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.slices import slice_numbers, slices_of
 from pipeline.storage.location import Location
@@ -36,7 +36,7 @@ from tests.report_runs import attempt
 VIDEOS, VIEWS, FLOPS = 1000, 15, 7
 PRICES = Prices(gpu_hour=3600.0, core_hour=36.0)
 CURVE = tuple(
-    Point(threshold, agreement, agreement - 0.01, views, 1.0)
+    OperatingPoint(threshold, agreement, agreement - 0.01, views, 1.0)
     for threshold, agreement, views in (
         (2.0, 1.0, 7.0),
         (1.0, 0.99, 3.0),
@@ -56,7 +56,7 @@ FILE = EarlyExitFile(
     source="here",
     curve=CURVE,
 )
-LABELING = Labeling(views=VIEWS, flops=FLOPS)
+LABELING = LabelingProfile(views=VIEWS, flops=FLOPS)
 IDENTITY = {
     "protocol": {"clips": 5, "crops": 3},
     "early_exit": {"threshold": 1.0, "max_views": None, "agreement": 0.99, "confidence": 0.95},
@@ -79,15 +79,17 @@ def run(tmp_path: Path) -> RunDirectory:
     return directory
 
 
-def label(run: RunDirectory, part: Part, looks: Callable[[Part, np.random.Generator], int]) -> None:
-    """Writes rows for the videos of a part, each with as many views as `looks` says."""
+def label(
+    run: RunDirectory, part: RunPart, views_of: Callable[[RunPart, np.random.Generator], int]
+) -> None:
+    """Writes rows for the videos of a part, each with as many views as `views_of` says."""
     assert part.within is not None
     manifest = pq.read_table(run.manifest.uri, partitioning=None)
     mine = slice_numbers(manifest["unit_id"].to_pylist(), [part.within]) == 0
     names = [name for name, yes in zip(manifest["video_id"].to_pylist(), mine, strict=True) if yes]
     assert len(names) == part.units
     rng = np.random.default_rng(part.within.number)
-    seen = [looks(part, rng) for _ in names]
+    seen = [views_of(part, rng) for _ in names]
     rows = [
         ok(name, flops=FLOPS, views=views) | {"margins": [0.0] * views}
         for name, views in zip(names, seen, strict=True)
@@ -95,17 +97,17 @@ def label(run: RunDirectory, part: Part, looks: Callable[[Part, np.random.Genera
     write_units(run, f"part-{part.within.number}", rows)
 
 
-def as_calibrated(part: Part, rng: np.random.Generator) -> int:
+def as_calibrated(part: RunPart, rng: np.random.Generator) -> int:
     """Views with the mean that the curve says, spread widely."""
     assert part.early_exit is not None
     mean = next(point.views for point in CURVE if point.threshold == part.early_exit.threshold)
     return int(min(1 + rng.geometric(1 / mean) - 1, part.early_exit.max_views or VIEWS))
 
 
-def all_run(run: RunDirectory, budget: Budget, looks: Any = as_calibrated) -> dict[str, Any]:
+def all_run(run: RunDirectory, budget: Budget, views_of: Any = as_calibrated) -> dict[str, Any]:
     content = run.load()
     for part in parts_within(run, content, budget, FILE, LABELING):
-        label(run, part, looks)
+        label(run, part, views_of)
         assert part.missing(run, done=0) == 0
     content["totals"] = {"flops": flops_of(run)}
     return content
@@ -116,10 +118,12 @@ def flops_of(run: RunDirectory) -> int:
 
 
 def thresholds(content: dict[str, Any]) -> list[float]:
-    return [early_exit.threshold for early_exit in early_exits_by_slice(content)[1]]
+    return [early_exit.threshold for early_exit in recorded_slices(content)[1]]
 
 
-def test_every_video_is_in_one_part_and_plenty_buys_the_promise(run: RunDirectory) -> None:
+def test_every_video_is_in_one_part_and_a_large_budget_buys_the_fitted_threshold(
+    run: RunDirectory,
+) -> None:
     content = all_run(run, Budget(flops=1e12))
     assert len(pq.read_table(run.units.uri)) == VIDEOS
     assert thresholds(content) == [1.0] * 8
@@ -133,7 +137,7 @@ def test_a_budget_of_flops_is_nearly_used_and_never_passed(run: RunDirectory) ->
 
 
 def test_an_archive_far_harder_than_the_calibration_passes_no_budget(run: RunDirectory) -> None:
-    def as_often_as_allowed(part: Part, rng: np.random.Generator) -> int:
+    def as_often_as_allowed(part: RunPart, rng: np.random.Generator) -> int:
         assert part.early_exit is not None
         return part.early_exit.max_views or VIEWS
 
@@ -177,7 +181,7 @@ def test_a_smaller_budget_is_refused_since_what_was_decided_may_pass_it(run: Run
         if number == 7:
             break
         label(run, part, as_calibrated)
-    with pytest.raises(UsageError, match=r"as 1e\+05 FLOPs allow; .* and not 9e\+04 FLOPs"):
+    with pytest.raises(UsageError, match=r"a budget of 1e\+05 FLOPs; .* not 9e\+04 FLOPs"):
         next(parts_within(run, run.load(), Budget(flops=9e4), FILE, LABELING))
     assert run.load()["budget"]["flops"] == 1e5
 
@@ -188,15 +192,15 @@ def test_an_unfinished_run_has_the_slices_that_it_will_have(run: RunDirectory) -
         if number == 2:
             break
         label(run, part, as_calibrated)
-    slices, early_exits = early_exits_by_slice(run.load())
+    slices, early_exits = recorded_slices(run.load())
     assert slices == slices_of(VIDEOS)
     assert len(early_exits) == 3
 
 
 def test_where_flops_follow_the_clip_a_view_takes_no_more_than_the_unpruned_model_does() -> None:
     model = {"flops_per_view": 5, "flops_per_view_unpruned": 9}
-    assert most_flops(model | {"flops_follow_clip": False}) == 5
-    assert most_flops(model | {"flops_follow_clip": True}) == 9
+    assert max_flops_per_view(model | {"flops_follow_clip": False}) == 5
+    assert max_flops_per_view(model | {"flops_follow_clip": True}) == 9
 
 
 def test_less_than_a_view_of_each_video_is_refused_with_what_it_takes(run: RunDirectory) -> None:
@@ -226,7 +230,7 @@ def test_failures_leave_what_they_did_not_spend_to_the_others(run: RunDirectory)
 def test_failures_are_done_again_only_where_that_cannot_pass_the_budget(run: RunDirectory) -> None:
     budget = Budget(flops=2.4 * VIDEOS * FLOPS)
     content = with_failures(run, budget, failures=100)
-    with pytest.raises(UsageError, match="doing 100 failed videos again may take"):
+    with pytest.raises(UsageError, match="retrying 100 failed videos"):
         check_retry(run, content, budget, LABELING)
     check_retry(run, content, Budget(flops=(2.4 + 1.5) * VIDEOS * FLOPS), LABELING)
 
@@ -245,13 +249,13 @@ def test_money_buys_what_the_first_slice_measured(run: RunDirectory) -> None:
 def test_an_archive_far_dearer_than_a_budget_of_money_costs_a_small_slice(
     run: RunDirectory,
 ) -> None:
-    with pytest.raises(RunError, match="nearly spent"):
+    with pytest.raises(RunError, match="used up"):
         all_run(run, Budget(money=0.05, prices=PRICES))
     assert 0 < len(pq.read_table(run.units.uri)) < VIDEOS / 10
 
 
 def test_money_that_does_not_reach_ends_the_run_and_says_so(run: RunDirectory) -> None:
-    with pytest.raises(RunError, match="budget of 1.10 USD is nearly spent") as caught:
+    with pytest.raises(RunError, match="budget of 1.10 USD is used up") as caught:
         all_run(run, Budget(money=1.1, prices=PRICES))
     assert "larger budget" in caught.value.advice
 
@@ -259,8 +263,8 @@ def test_money_that_does_not_reach_ends_the_run_and_says_so(run: RunDirectory) -
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "one of them"),
-        ({"flops": 1.0, "money": 1.0, "prices": PRICES}, "one of them"),
+        ({}, "not both"),
+        ({"flops": 1.0, "money": 1.0, "prices": PRICES}, "not both"),
         ({"flops": 0.0}, "above 0"),
         ({"flops": math.inf}, "above 0"),
         ({"money": 1.0}, "needs --prices"),
@@ -271,23 +275,25 @@ def test_a_budget_that_makes_no_sense_is_refused(settings: dict[str, Any], said:
         Budget(**settings)
 
 
-def test_the_summary_says_what_was_spent_and_what_it_bought(run: RunDirectory) -> None:
+def test_the_summary_says_what_was_spent_and_what_share_of_labels_it_keeps(
+    run: RunDirectory,
+) -> None:
     content = all_run(run, Budget(flops=2.0 * VIDEOS * FLOPS))
-    found = bought(run, content)
+    found = budget_outcome(run, content)
     assert found is not None
     assert found.spent == content["totals"]["flops"]
     assert 0.9 < found.agreement < 0.99
-    assert found.promised == 0.99
+    assert found.guaranteed == 0.99
     # No margin of these rows is enough for any threshold but none.
-    slices, early_exits = early_exits_by_slice(content)
+    slices, early_exits = recorded_slices(content)
     ids = pq.read_table(run.units.uri, columns=["unit_id"])["unit_id"].to_pylist()
     careful = [early_exits[number].threshold > 0 for number in slice_numbers(ids, slices)]
-    assert found.cut_short == sum(careful) > 0
+    assert found.stopped_by_budget == sum(careful) > 0
     text = "\n".join(budget_lines(run, content))
     assert f"({100 * found.spent / found.budget:.1f} %)" in text
-    assert f"bought {100 * found.agreement:.1f} % of the labels of a full look" in text
+    assert f"{100 * found.agreement:.1f} % of the labels of all views" in text
 
 
 def test_a_run_without_a_budget_has_nothing_to_say_of_one(run: RunDirectory) -> None:
-    assert bought(run, run.load()) is None
+    assert budget_outcome(run, run.load()) is None
     assert budget_lines(run, run.load()) == []

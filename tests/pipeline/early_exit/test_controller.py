@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from pipeline.early_exit.controller import BudgetError, decide, observed_ratio
-from pipeline.early_exit.early_exit_file import Point
+from pipeline.early_exit.file import OperatingPoint
 from pipeline.run.slices import slice_numbers, slices_of
 from workers.inference.early_exit import EarlyExit
 
 VIEWS = 15
 CURVE = tuple(
-    Point(threshold=threshold, agreement=agreement, low=agreement - 0.01, views=views, views_sd=1.0)
+    OperatingPoint(
+        threshold=threshold, agreement=agreement, low=agreement - 0.01, views=views, views_sd=1.0
+    )
     for threshold, agreement, views in (
         (2.0, 1.0, 7.0),
         (1.0, 0.995, 3.0),
@@ -22,20 +24,20 @@ CURVE = tuple(
 
 def decided(left: float, mine: int, rest: int, ratio: float = 1.0) -> EarlyExit:
     return decide(
-        CURVE, promised=1.0, views=VIEWS, left=left, mine=mine, rest=rest, ratio=ratio
+        CURVE, fitted=1.0, views=VIEWS, left=left, mine=mine, rest=rest, ratio=ratio
     ).early_exit
 
 
-def test_a_budget_that_is_large_enough_buys_the_promise_and_no_more() -> None:
+def test_a_large_budget_buys_the_fitted_threshold_and_no_more() -> None:
     assert decided(left=15_000, mine=100, rest=900) == EarlyExit(1.0)
 
 
-def test_a_smaller_budget_buys_the_most_careful_margin_that_it_is_expected_to_cover() -> None:
+def test_a_smaller_budget_buys_the_largest_threshold_that_it_is_expected_to_cover() -> None:
     assert decided(left=2_000, mine=10, rest=990).threshold == 0.5
     assert decided(left=1_200, mine=10, rest=990).threshold == 0.0
 
 
-def test_an_archive_that_takes_longer_than_the_calibration_is_looked_at_less_carefully() -> None:
+def test_an_archive_that_takes_more_views_than_the_calibration_gets_a_smaller_threshold() -> None:
     assert decided(left=3_000, mine=10, rest=990).threshold == 1.0
     assert decided(left=3_000, mine=10, rest=990, ratio=2.0).threshold == 0.5
 
@@ -53,7 +55,9 @@ def test_the_total_never_passes_the_budget_whatever_the_archive_holds(seed: int)
 
 
 def test_a_budget_below_one_view_of_each_video_is_refused() -> None:
-    with pytest.raises(BudgetError, match="100 videos need a view each, and the budget covers 99"):
+    with pytest.raises(
+        BudgetError, match="100 videos need a view each, and the budget covers 99 views"
+    ):
         decided(left=99, mine=50, rest=50)
 
 

@@ -150,7 +150,7 @@ def test_a_sample_gives_every_actor_several_full_calls():
     assert sample_size(protocol("videomae-k400"), pools, 32) >= 16 * pools.decoders[1]
 
 
-def test_with_a_policy_a_sample_has_as_many_of_its_larger_calls():
+def test_with_early_exit_a_sample_has_as_many_of_its_larger_calls():
     pools = plan_pools(cpus=16, gpus=8)
     few = sample_size(protocol("videomae-k400"), pools, 8)
     assert sample_size(protocol("videomae-k400"), pools, 8, adaptive=True) == 4 * few

@@ -79,7 +79,7 @@ def test_on_a_gpu_the_passes_take_no_memory_of_the_host():
 
 @pytest.mark.parametrize("units", [1, 48, 10**6])
 @pytest.mark.parametrize("batch_size", [8, 32])
-def test_with_a_policy_a_call_takes_as_many_units_as_memory_allows(units, batch_size):
+def test_with_early_exit_a_call_takes_as_many_units_as_memory_allows(units, batch_size):
     made = grain(K400, batch_size=batch_size, units=units, decoders=3, labelers=1, adaptive=True)
     assert made.label_rows == min(160 // K400.clips, max(1, units // 3))
     assert made.label_rows % made.decode_rows == 0

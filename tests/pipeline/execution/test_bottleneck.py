@@ -106,7 +106,7 @@ def test_batches_that_are_padded_or_small_are_told():
     assert bottleneck(balanced, small).endswith("Batches of 4 views are small: --batch-size 32.")
 
 
-def test_what_a_policy_wasted_is_told_without_a_number_that_nobody_knows():
+def test_what_early_exit_wasted_is_told_without_a_number_that_nobody_knows():
     wasted = stages(decoders=4, decode_s=0.38, labelers=1, label_s=0.095, views=15000, slots=20000)
     said = bottleneck(wasted, dataclasses.replace(GPU, views_per_call=None))
     assert "25 % of the labelers' batches of 32 views is padding or was not needed" in said

@@ -176,28 +176,28 @@ def early_exit(options, tmp_path):
     )
 
 
-def test_a_policy_is_part_of_the_identity_and_its_views_are_what_is_expected(options, early_exit):
+def test_early_exit_is_part_of_the_identity_and_gives_the_expected_views(options, early_exit):
     asked = dataclasses.replace(options, r=22, early_exit=early_exit)
     plan = plan_labeling(asked)
     said = {"threshold": 0.5, "max_views": None, "agreement": 0.9, "confidence": 0.95}
     assert plan.identity["early_exit"] == said
     assert plan.early_exit.early_exit == EarlyExit(0.5)
-    assert plan.looks == 3.0
+    assert plan.expected_views == 3.0
     without = plan_labeling(dataclasses.replace(asked, early_exit=None))
-    assert without.looks == without.protocol.views == 15
+    assert without.expected_views == without.protocol.views == 15
     assert without.identity == {k: v for k, v in plan.identity.items() if k != "early_exit"}
 
 
-def test_a_policy_file_may_lie_in_object_storage(options, early_exit, s3):
+def test_an_early_exit_file_may_lie_in_object_storage(options, early_exit, s3):
     s3.create_bucket(Bucket="early-exits")
     s3.put_object(Bucket="early-exits", Key="a/p.json", Body=Path(early_exit).read_bytes())
     there = dataclasses.replace(options, r=22, early_exit="s3://early-exits/a/p.json")
     assert plan_labeling(there).early_exit.threshold == 0.5
-    with pytest.raises(UsageError, match="there is no policy file s3://early-exits/b.json"):
+    with pytest.raises(UsageError, match="there is no early-exit file s3://early-exits/b.json"):
         plan_labeling(dataclasses.replace(there, early_exit="s3://early-exits/b.json"))
 
 
-def test_a_policy_may_be_checked_by_a_sample_even_without_pruning(options, tmp_path):
+def test_early_exit_may_have_a_shadow_sample_even_without_pruning(options, tmp_path):
     file = write_early_exit(
         tmp_path / "p.json", 0.5, source=options.source, checkpoint=options.checkpoint, r=0
     )

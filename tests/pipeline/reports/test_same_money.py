@@ -9,7 +9,7 @@ from pipeline.planner.cluster import Rented
 from pipeline.planner.cluster import cost as planned_cost
 from pipeline.prices import Prices
 from pipeline.reports.cost.compare import compare
-from pipeline.reports.early_exit.budget import bought
+from pipeline.reports.early_exit.budget import budget_outcome
 from pipeline.reports.run.contents import contents
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
@@ -48,7 +48,7 @@ def reports(tmp_path_factory):
     return SimpleNamespace(
         run=contents(run)["cost"],
         cost=compare([path, other]).runs[0],
-        budget=bought(run, content),
+        budget=budget_outcome(run, content),
         content=content,
     )
 

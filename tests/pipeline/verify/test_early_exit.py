@@ -1,4 +1,4 @@
-"""Verification of runs with a policy: it holds for what the policy asks for, and for that alone."""
+"""Verification of early exit: a run passes only if each unit stopped where it should."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ ORDER = view_order(CLIPS, range(CROPS))
 THRESHOLD = 0.5
 FLOPS, DENSE = 10, 20
 NAMES = [f"v{number}" for number in range(12)]
-LOOKS = "views: looked at in their order"
+CHECK = "views: evaluated in order, up to the first that met the early-exit threshold"
 CLIPS_CHECK = "clips: as declared"
 
 
@@ -34,7 +34,7 @@ def prediction(scores):
 
 
 def unit(name, *, shadow):
-    """A row of a video that is looked at as the policy says."""
+    """A row of a video that stops at the threshold."""
     rng = np.random.default_rng(int(name[1:]))
     every = rng.dirichlet(np.full(3, 0.4), len(ORDER)).astype(np.float32)
     known = margins(every)
@@ -96,13 +96,13 @@ def problems(run):
     return [check.what for check in verify(run) if check.problem]
 
 
-def looked_at(rows, count):
+def evaluated(rows, count):
     """The first row of so many views."""
     return next(row for row in rows if len(row["views"]) == count)
 
 
 @pytest.mark.parametrize("shadow", [False, True])
-def test_a_run_that_kept_to_its_policy_is_whole(tmp_path, shadow):
+def test_a_run_that_stopped_at_its_threshold_passes(tmp_path, shadow):
     run = made(tmp_path, shadow=shadow)
     assert problems(run) == []
     units = pq.read_table(run.units.uri, partitioning=None)
@@ -112,7 +112,7 @@ def test_a_run_that_kept_to_its_policy_is_whole(tmp_path, shadow):
 
 def stops_early(rows):
     """As if a video of three views had been thought settled after two."""
-    row = looked_at(rows, 3)
+    row = evaluated(rows, 3)
     last = ORDER[2]
     row["views"] = [view for view in row["views"] if (view["clip"], view["crop"]) != last]
     row["margins"] = row["margins"][:2]
@@ -122,8 +122,8 @@ def stops_early(rows):
 
 
 def stops_late(rows):
-    """As if a settled video had been looked at once more."""
-    row = looked_at(rows, 1)
+    """As if one view more had been evaluated."""
+    row = evaluated(rows, 1)
     clip, crop = ORDER[1]
     row["views"] = sorted(
         [*row["views"], row["views"][0] | {"clip": clip, "crop": crop}],
@@ -135,29 +135,27 @@ def stops_late(rows):
 
 def looks_elsewhere(rows):
     clip, crop = ORDER[-1]
-    looked_at(rows, 1)["views"][0] |= {"clip": clip, "crop": crop}
+    evaluated(rows, 1)["views"][0] |= {"clip": clip, "crop": crop}
 
 
 def mixes_up(rows):
-    looked_at(rows, 2)["views"].reverse()
+    evaluated(rows, 2)["views"].reverse()
 
 
 def leads_by_more(rows):
-    looked_at(rows, 1)["margins"][0] += 0.01
+    evaluated(rows, 1)["margins"][0] += 0.01
 
 
 def forgets_the_leads(rows):
-    looked_at(rows, 2)["margins"] = None
+    evaluated(rows, 2)["margins"] = None
 
 
 @pytest.mark.parametrize(
     "change",
     [stops_early, stops_late, looks_elsewhere, mixes_up, leads_by_more, forgets_the_leads],
 )
-def test_units_that_were_looked_at_otherwise_are_found(tmp_path, change):
-    assert problems(made(tmp_path, change)) == [
-        LOOKS + ", until the policy called the label settled"
-    ]
+def test_units_that_did_not_stop_at_the_threshold_are_found(tmp_path, change):
+    assert problems(made(tmp_path, change)) == [CHECK]
 
 
 def test_clips_that_tell_of_other_views_than_units_are_found(tmp_path):
@@ -168,7 +166,7 @@ def test_clips_that_tell_of_other_views_than_units_are_found(tmp_path):
     single = next(r for r in rows if sum(o["unit_id"] == r["unit_id"] for o in rows) == 1)
     single |= dict(zip(("clip", "crop"), ORDER[-1], strict=True))
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
-    assert [what.startswith(LOOKS) for what in problems(run)] == [True]
+    assert [what.startswith(CHECK) for what in problems(run)] == [True]
 
 
 @pytest.mark.parametrize(("column", "value"), [("clip", CLIPS), ("crop", -1), ("unit_id", "x")])
@@ -179,7 +177,7 @@ def test_clips_of_nobody_are_found(tmp_path, column, value):
     rows = table.to_pylist()
     rows[0][column] = value
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
-    assert [what for what in problems(run) if what.startswith(LOOKS)]
+    assert [what for what in problems(run) if what.startswith(CHECK)]
 
 
 def test_a_view_that_the_protocol_does_not_have_is_found(tmp_path):
@@ -187,12 +185,12 @@ def test_a_view_that_the_protocol_does_not_have_is_found(tmp_path):
         rows[0]["views"][0]["clip"] = CLIPS
 
     found = problems(made(tmp_path, beyond))
-    assert [what for what in found if what.startswith(LOOKS)]
+    assert [what for what in found if what.startswith(CHECK)]
 
 
 def test_the_sample_is_labeled_by_all_views_or_it_is_found_out(tmp_path):
     def fewer(rows):
-        row = looked_at(rows, 2)
+        row = evaluated(rows, 2)
         row["unpruned_flops"] = 2 * DENSE
 
     found = problems(made(tmp_path, fewer, shadow=True))
@@ -204,7 +202,7 @@ def test_units_of_a_slice_that_is_not_decided_yet_are_found(tmp_path):
     decided = [{"threshold": THRESHOLD, "max_views": None, "units": 6}]
     budget = {"flops": 1e9, "money": None, "units": 128, "slices": decided}
     run.save(run.load() | {"budget": budget})
-    assert problems(run) == [LOOKS + ", until the policy called the label settled"]
+    assert problems(run) == [CHECK]
 
 
 def test_failed_units_alone_in_a_file_are_no_problem(tmp_path):
@@ -217,10 +215,10 @@ def test_failed_units_alone_in_a_file_are_no_problem(tmp_path):
     assert problems(made(tmp_path, fails)) == []
 
 
-def test_a_run_without_a_policy_is_not_asked_for_leads(tmp_path):
+def test_a_run_without_early_exit_needs_no_margins(tmp_path):
     run = made(tmp_path)
     content = run.load()
     del content["identity"]["early_exit"]
     run.save(content)
-    assert [what for what in problems(run) if what.startswith(LOOKS)] == []
+    assert [what for what in problems(run) if what.startswith(CHECK)] == []
     assert [what for what in problems(run) if what.startswith(CLIPS_CHECK)]

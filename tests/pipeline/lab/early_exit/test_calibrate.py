@@ -1,4 +1,4 @@
-"""From sweep on disk to a policy, its report and its words."""
+"""From a sweep on disk to an early-exit file and its report."""
 
 import html
 import re
@@ -9,8 +9,8 @@ import pytest
 import sta
 from pipeline.early_exit import EarlyExitFile
 from pipeline.early_exit.calibrate import calibrate
-from pipeline.early_exit.fitting import Promise
-from pipeline.early_exit.sample import read_sample
+from pipeline.early_exit.fitting import AgreementGuarantee
+from pipeline.early_exit.margins import read_calibration_sample
 from pipeline.errors import UsageError
 from pipeline.reports.early_exit.methodology import summary
 from pipeline.reports.early_exit.page import page
@@ -18,7 +18,7 @@ from pipeline.storage.location import Location
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
 from tests.sweep_runs import said, write_sweep
 
-PROMISE = Promise(0.98, 0.95)
+GUARANTEE = AgreementGuarantee(0.98, 0.95)
 RS = (16, 22)
 VIDEOS = 500
 
@@ -33,7 +33,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(run):
-    return calibrate(run, "r-16", PROMISE)
+    return calibrate(run, "r-16", GUARANTEE)
 
 
 def text_of(markup):
@@ -42,21 +42,21 @@ def text_of(markup):
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 
-def test_the_policy_is_bound_to_what_was_tried_and_fits_such_a_run_alone(run, found, tmp_path):
+def test_the_file_fits_runs_of_the_same_model_pruning_and_protocol_alone(run, found, tmp_path):
     identity = run.load()["identity"]
     place = Location.of(str(tmp_path / "early-exit.json"))
-    found.early_exit.write(place)
+    found.file.write(place)
     read = EarlyExitFile.read(place)
-    assert read == found.early_exit
+    assert read == found.file
     labeling = {name: identity[name] for name in ("model", "labels", "protocol")}
     read.check_fits(labeling | {"pruning": identity["variants"]["r-16"]}, "early-exit.json")
-    with pytest.raises(UsageError, match="pruning.r: 16 in the policy file, 22 now"):
+    with pytest.raises(UsageError, match="pruning.r: 16 in the early-exit file, 22 now"):
         read.check_fits(labeling | {"pruning": identity["variants"]["r-22"]}, "early-exit.json")
 
 
-def test_the_promise_is_met_on_all_videos_of_the_sample(found):
-    point = found.early_exit.point
-    assert found.early_exit.videos == VIDEOS == len(found.used)
+def test_the_guarantee_is_met_on_all_videos_of_the_sample(found):
+    point = found.file.point
+    assert found.file.videos == VIDEOS == len(found.used)
     assert point.agreement >= point.low >= 0.98
     assert point.views == pytest.approx(found.used.mean())
     assert found.flops_share == pytest.approx(point.views / 15)
@@ -64,19 +64,19 @@ def test_the_promise_is_met_on_all_videos_of_the_sample(found):
 
 
 def test_a_sample_is_in_the_order_of_its_ids_and_halved_by_its_videos_names(run):
-    sample = read_sample(run, "r-16")
+    sample = read_calibration_sample(run, "r-16")
     assert len(set(sample.video_ids)) == VIDEOS
     assert list(sample.video_ids) != sorted(sample.video_ids)
     number = int(sample.video_ids[7].split()[1])
     mine = said(VIDEOS, noise=1.2 + 16 / 40)[0][number]
-    assert sample.looks.labels[7, -1] == mine.mean(axis=0, dtype=np.float64).argmax()
+    assert sample.view_margins.labels[7, -1] == mine.mean(axis=0, dtype=np.float64).argmax()
     assert sample.ground_truths[7] == said(VIDEOS)[1][number]
     assert 0.4 < sample.fitting_half.mean() < 0.6
 
 
 def test_accuracy_is_told_of_the_videos_that_have_a_truth(run, found):
-    sample = read_sample(run, "r-16")
-    by_all = (sample.looks.labels[:, -1] == sample.ground_truths).mean()
+    sample = read_calibration_sample(run, "r-16")
+    by_all = (sample.view_margins.labels[:, -1] == sample.ground_truths).mean()
     assert found.accuracy.all_views.value == pytest.approx(by_all)
     assert found.accuracy.difference.value == pytest.approx(
         found.accuracy.early_exit.value - found.accuracy.all_views.value
@@ -85,15 +85,15 @@ def test_accuracy_is_told_of_the_videos_that_have_a_truth(run, found):
 
 def test_without_truths_no_accuracy_is_told(tmp_path):
     bare = write_sweep(tmp_path, {"r-16": (sta.Pruning(r=16), said(200)[0])})
-    found = calibrate(bare, "r-16", PROMISE)
+    found = calibrate(bare, "r-16", GUARANTEE)
     assert found.accuracy is None
     assert "Accuracy" not in summary(found)
     assert "Against the true labels" not in text_of(page(found, "label"))
 
 
-def test_halves_too_small_for_the_promise_are_said_to_prove_nothing(tmp_path):
+def test_halves_too_small_for_the_guarantee_are_not_shown(tmp_path):
     run = write_sweep(tmp_path, {"r-16": (sta.Pruning(r=16), said(200, hard=0.0)[0])})
-    found = calibrate(run, "r-16", PROMISE)
+    found = calibrate(run, "r-16", GUARANTEE)
     assert found.held_out is None
     assert summary(found).count("not shown: a half of 200 videos is fewer than the 149") == 2
     assert "a half of 200 videos is fewer than the 149" in text_of(page(found, "label"))
@@ -101,32 +101,32 @@ def test_halves_too_small_for_the_promise_are_said_to_prove_nothing(tmp_path):
 
 def test_too_few_videos_and_a_single_view_are_refused(tmp_path):
     few = write_sweep(tmp_path / "few", {"r-16": (sta.Pruning(r=16), said(100)[0])})
-    with pytest.raises(UsageError, match="takes 149 videos at least, and 100 of the sample"):
-        calibrate(few, "r-16", PROMISE)
+    with pytest.raises(UsageError, match="needs at least 149 videos, and 100 of the sample"):
+        calibrate(few, "r-16", GUARANTEE)
     once = write_sweep(
         tmp_path / "once", {"r-16": (sta.Pruning(r=16), said(200, views=1)[0])}, views=(1, 1)
     )
-    with pytest.raises(UsageError, match="no view to leave out"):
-        calibrate(once, "r-16", PROMISE)
+    with pytest.raises(UsageError, match="one view per video"):
+        calibrate(once, "r-16", GUARANTEE)
 
 
 def test_where_every_video_failed_there_is_nothing_to_fit_on(tmp_path):
     nothing = write_sweep(tmp_path, {"r-16": (sta.Pruning(r=16), said(0)[0])}, failed=5)
     with pytest.raises(
-        UsageError, match="149 videos at least, and 0 of the sample were labeled .5 failed"
+        UsageError, match="at least 149 videos, and 0 of the sample were labeled .5 failed"
     ):
-        calibrate(nothing, "r-16", PROMISE)
+        calibrate(nothing, "r-16", GUARANTEE)
 
 
-def test_summary_and_page_say_what_was_promised_what_was_found_and_how_to_use_it(found):
-    point, each = found.early_exit.point, found.held_out.agreement
+def test_summary_and_page_show_the_guarantee_the_result_and_the_command(found):
+    point, each = found.file.point, found.held_out.agreement
     command = (
         "python jobs/label_k400.py INPUT OUTPUT --checkpoint demo --early-exit early-exit.json"
     )
     shown = text_of(page(found, command))
     for text in (summary(found), shown):
-        assert "the label of all 15 views for 98 % of videos at least, at 95 % confidence" in text
-        assert f"{each.percent()} of {each.count:,} others keep it" in text
+        assert "at least 98 % of videos keep the label of all 15 views, at 95 % confidence" in text
+        assert f"{each.percent()} of {each.count:,} others keep the label" in text
         assert f"in {found.resampled.kept} of 100" in text
         assert found.accuracy.early_exit.percent() in text
     assert command in shown
@@ -144,7 +144,7 @@ def test_nothing_of_the_page_is_taken_as_html(found):
 @needs_browser
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
 def test_the_page_stands_alone_and_fits_the_screen(found, tmp_path, size):
-    file = tmp_path / "policy.html"
+    file = tmp_path / "early-exit.html"
     file.write_text(page(found, "python jobs/label_k400.py " + 20 * "long/path/"), encoding="utf-8")
     with browser_page(file, size) as opened:
         assert opened.width_overflow() == 0

@@ -1,4 +1,4 @@
-"""What a policy spared, and what its runs are compared with."""
+"""What early exit saves, and what its runs are compared with."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from pipeline.reports.cost.compare import compare
 from pipeline.reports.cost.presentation import tables
 from pipeline.reports.run.unpruned_sample import advice, culprit
-from pipeline.run.view_savings import Spared, all_views
+from pipeline.run.view_savings import ViewSavings, all_views
 from tests.pipeline.synthetic_runs import Made, make_run
 
 EARLY_EXIT = {"threshold": 0.5, "max_views": None, "agreement": 0.99, "confidence": 0.95}
@@ -22,23 +22,23 @@ def content(*, r=22, **identity):
 
 
 def test_shares_are_of_all_views_pruned_and_unpruned():
-    spared = Spared.by(content(early_exit=EARLY_EXIT), videos=10, looked=30, flops=300)
-    assert (spared.mean, spared.of) == (3.0, 15)
-    assert spared.of_all == pytest.approx(30 / 150)
-    assert spared.of_unpruned == pytest.approx(300 / (150 * 20))
+    savings = ViewSavings.of_run(content(early_exit=EARLY_EXIT), videos=10, views=30, flops=300)
+    assert (savings.mean, savings.views_per_video) == (3.0, 15)
+    assert savings.share_of_all == pytest.approx(30 / 150)
+    assert savings.share_of_unpruned == pytest.approx(300 / (150 * 20))
 
 
-def test_nothing_is_spared_without_a_policy_or_a_label():
-    assert Spared.by(content(), videos=10, looked=150, flops=1500) is None
-    assert Spared.by(content(early_exit=EARLY_EXIT), videos=0, looked=0, flops=0) is None
+def test_nothing_is_saved_without_early_exit_or_labels():
+    assert ViewSavings.of_run(content(), videos=10, views=150, flops=1500) is None
+    assert ViewSavings.of_run(content(early_exit=EARLY_EXIT), videos=0, views=0, flops=0) is None
 
 
 @pytest.mark.parametrize(
     ("made", "compared", "blamed"),
     [
         (content(), "without pruning", "pruning"),
-        (content(early_exit=EARLY_EXIT), "by all views without pruning", "pruning or looking less"),
-        (content(early_exit=EARLY_EXIT, r=0), "by all views", "looking less"),
+        (content(early_exit=EARLY_EXIT), "by all views without pruning", "pruning or early exit"),
+        (content(early_exit=EARLY_EXIT, r=0), "by all views", "early exit"),
     ],
 )
 def test_what_a_sample_is_compared_by_and_what_may_have_cost_labels(made, compared, blamed):
@@ -48,7 +48,7 @@ def test_what_a_sample_is_compared_by_and_what_may_have_cost_labels(made, compar
 
 
 def adaptive(folder, made):
-    """A run that says that a policy chose its views, of two that the protocol has."""
+    """A run with early exit, of two views per video."""
     output = make_run(folder, made)
     file = Path(output) / "run.json"
     run = json.loads(file.read_text())
@@ -63,21 +63,21 @@ def test_a_cost_report_compares_with_the_run_of_all_views(tmp_path):
     every = make_run(tmp_path / "every", Made(views=2))
     found = compare([quick, every])
     assert found.reference.run.name == "every"
-    assert found.runs[0].run.pruning == "unpruned, until settled"
-    assert any("differ in their early exit (quick: 99 % of labels" in note for note in found.notes)
+    assert found.runs[0].run.pruning == "unpruned, early exit"
+    assert any("differ in their early exit (quick: 99 % agreement" in note for note in found.notes)
     work = next(table for table in tables(found) if table.title == "What the work took")
     rows = {row[0]: row[1:] for row in work.rows}
     assert rows["Views per video"] == ("1 (50.0 %)", "2")
     assert "50.0 %" in rows["FLOPs per video"][0]
 
 
-def test_a_cost_report_says_where_no_run_looks_at_all_views(tmp_path):
+def test_a_cost_report_says_where_every_run_uses_early_exit(tmp_path):
     runs = [adaptive(tmp_path / name, Made(views=1)) for name in ("one", "two")]
     found = compare(runs)
     assert "No run is unpruned with all views; one is the reference." in found.notes
 
 
-def test_views_per_video_are_left_out_where_no_policy_chose_them(tmp_path):
+def test_views_per_video_are_left_out_without_early_exit(tmp_path):
     runs = [make_run(tmp_path / name, Made(r=r)) for name, r in (("one", 0), ("two", 22))]
     (work, *_) = [t for t in tables(compare(runs)) if t.title == "What the work took"]
     assert "Views per video" not in [row[0] for row in work.rows]

@@ -1,4 +1,4 @@
-"""The policy file: when to stop looking at a video, for which model, and what was promised."""
+"""The early-exit file: a fitted threshold, what it was fitted for, and its guarantee."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pipeline.run.differences import differences
 from pipeline.storage.location import Location
 from workers.inference.early_exit import EarlyExit
 
-POLICY_VERSION = 1
+VERSION = 1
 
-# What must be the same where a policy is used as where it was fitted.
+# What must be the same in the calibration and in a run that uses its threshold.
 _BOUND = ("model", "labels", "pruning", "protocol")
 
 
 @dataclass(frozen=True)
-class Point:
-    """What one policy did on the videos that it was fitted on.
+class OperatingPoint:
+    """One threshold, measured on the videos of the calibration.
 
     Attributes:
         threshold: of `EarlyExit`.
-        agreement: share of videos whose label was that of all views.
-        low: lower end of its one-sided interval, at the file's confidence.
-        views: mean views per video.
+        agreement: share of videos that keep the label of all views.
+        low: its one-sided lower bound, at the file's confidence.
+        views: mean evaluated views per video.
         views_sd: their standard deviation over the videos.
     """
 
@@ -40,19 +40,19 @@ class Point:
 
 @dataclass(frozen=True)
 class EarlyExitFile:
-    """A fitted policy.
+    """A fitted early-exit threshold.
 
     Attributes:
         model: fingerprint of the weights.
         labels: fingerprint of the class names.
         pruning: the pruning, as in run.json's identity.
         protocol: the protocol, as in run.json's identity.
-        agreement: the promise: the share of videos whose label is that of all views, at least.
-        confidence: how sure the promise is.
-        threshold: of the policy that keeps the promise with the fewest views.
+        agreement: guaranteed share of videos that keep the label of all views.
+        confidence: of that guarantee.
+        threshold: the one that meets the guarantee with the fewest views.
         videos: how many it was fitted on.
         source: where they came from.
-        curve: what policies from the most careful to the quickest did, in this order.
+        curve: every threshold that was tried, in descending order.
     """
 
     model: str
@@ -64,27 +64,27 @@ class EarlyExitFile:
     threshold: float
     videos: int
     source: str
-    curve: tuple[Point, ...]
+    curve: tuple[OperatingPoint, ...]
 
     @property
     def early_exit(self) -> EarlyExit:
-        """The policy that keeps the promise."""
+        """Early exit at the fitted threshold."""
         return EarlyExit(self.threshold)
 
     @property
-    def point(self) -> Point:
-        """What it did on the videos that it was fitted on."""
+    def point(self) -> OperatingPoint:
+        """The curve at the fitted threshold."""
         return next(point for point in self.curve if point.threshold == self.threshold)
 
     @property
     def digest(self) -> str:
-        """Identity of the curve, by which budgets are decided."""
+        """Hash of the curve, from which a budget chooses thresholds."""
         points = json.dumps([dataclasses.asdict(point) for point in self.curve])
         return hashlib.blake2b(points.encode(), digest_size=8).hexdigest()
 
     def write(self, place: Location) -> None:
         """Writes the file whole."""
-        content = {"version": POLICY_VERSION} | dataclasses.asdict(self)
+        content = {"version": VERSION} | dataclasses.asdict(self)
         place.write_bytes(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
 
     @classmethod
@@ -92,36 +92,37 @@ class EarlyExitFile:
         """The file that `write` wrote.
 
         Raises:
-            UsageError: there is none, or it is none of this version.
+            UsageError: the file is missing, or no early-exit file of this version.
         """
         try:
             content = json.loads(place.read_bytes())
-            if content.pop("version") != POLICY_VERSION:
+            if content.pop("version") != VERSION:
                 raise ValueError("another version")
-            curve = tuple(Point(**point) for point in content.pop("curve"))
+            curve = tuple(OperatingPoint(**point) for point in content.pop("curve"))
             read = cls(**content, curve=curve)
             assert read.point
         except FileNotFoundError as error:
-            raise UsageError(f"there is no policy file {place.uri}") from error
+            raise UsageError(f"there is no early-exit file {place.uri}") from error
         except (ValueError, KeyError, TypeError, StopIteration, AttributeError) as error:
             raise UsageError(
-                f"{place.uri} is not a policy file of this program; jobs/calibrate.py writes one"
+                f"{place.uri} is not an early-exit file of this version; write it with "
+                f"jobs/calibrate.py"
             ) from error
         return read
 
     def check_fits(self, identity: dict[str, Any], where: str) -> None:
-        """Refuses a run that the policy was not fitted for.
+        """Refuses a run that the threshold was not fitted for.
 
         Args:
             identity: of the run, as in run.json.
-            where: what to call the file.
+            where: name of the file in the message.
 
         Raises:
             UsageError: the message lists every field that differs.
         """
         mine = dataclasses.asdict(self)
         bound, asked = ({name: each.get(name) for name in _BOUND} for each in (mine, identity))
-        differing = differences(bound, asked, places=("in the policy file", "now"))
+        differing = differences(bound, asked, places=("in the early-exit file", "now"))
         if differing:
             raise UsageError(
                 f"{where} was fitted for another labeling: {'; '.join(differing)}. "

@@ -1,4 +1,4 @@
-"""The policy file: written whole, read as it was, and taken for nothing that it is not."""
+"""The early-exit file: written, read back, and refused where damaged or unfit."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from pipeline.early_exit import EarlyExitFile, Point
+from pipeline.early_exit import EarlyExitFile, OperatingPoint
 from pipeline.errors import UsageError
 from pipeline.storage.location import Location
 from workers.inference.early_exit import EarlyExit
@@ -22,9 +22,9 @@ EARLY_EXIT = EarlyExitFile(
     videos=2000,
     source="/Vidéos",
     curve=(
-        Point(15.0, 1.0, 0.9985, 15.0, 0.0),
-        Point(0.1 + 0.2, 0.995, 0.991, 2.5, 1.25),
-        Point(0.0, 0.95, 0.941, 1.0, 0.0),
+        OperatingPoint(15.0, 1.0, 0.9985, 15.0, 0.0),
+        OperatingPoint(0.1 + 0.2, 0.995, 0.991, 2.5, 1.25),
+        OperatingPoint(0.0, 0.95, 0.941, 1.0, 0.0),
     ),
 )
 IDENTITY = {
@@ -46,7 +46,7 @@ def test_it_lies_in_object_storage_as_well(s3):
     place = Location.of("s3://early-exits/nightly/early-exit.json")
     EARLY_EXIT.write(place)
     assert EarlyExitFile.read(place) == EARLY_EXIT
-    with pytest.raises(UsageError, match="no policy file s3://early-exits/absent"):
+    with pytest.raises(UsageError, match="no early-exit file s3://early-exits/absent"):
         EarlyExitFile.read(Location.of("s3://early-exits/absent.json"))
 
 
@@ -61,19 +61,19 @@ def test_it_lies_in_object_storage_as_well(s3):
         lambda content: {name: value for name, value in content.items() if name != "model"},
     ],
 )
-def test_what_is_no_policy_is_refused(tmp_path, damage):
+def test_what_is_no_early_exit_file_is_refused(tmp_path, damage):
     file = tmp_path / "early-exit.json"
     EARLY_EXIT.write(Location.of(str(file)))
     file.write_text(json.dumps(damage(json.loads(file.read_text()))))
-    with pytest.raises(UsageError, match=r"is not a policy file .* jobs/calibrate.py writes one"):
+    with pytest.raises(UsageError, match=r"is not an early-exit file .* jobs/calibrate.py"):
         EarlyExitFile.read(Location.of(str(file)))
 
 
 def test_a_missing_file_and_one_that_is_no_json_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="there is no policy file"):
+    with pytest.raises(UsageError, match="there is no early-exit file"):
         EarlyExitFile.read(Location.of(str(tmp_path / "absent.json")))
     (tmp_path / "text.json").write_bytes(b"\xff\xfe no json")
-    with pytest.raises(UsageError, match="is not a policy file"):
+    with pytest.raises(UsageError, match="is not an early-exit file"):
         EarlyExitFile.read(Location.of(str(tmp_path / "text.json")))
 
 
@@ -87,6 +87,6 @@ def test_a_run_that_differs_in_what_decides_a_view_may_not(name):
         EARLY_EXIT.check_fits(IDENTITY | {name: "another"}, "early-exit.json")
 
 
-def test_a_policy_without_the_point_of_its_margin_has_none():
+def test_a_file_without_the_point_of_its_threshold_has_none():
     with pytest.raises(StopIteration):
         _ = dataclasses.replace(EARLY_EXIT, threshold=math.pi).point
