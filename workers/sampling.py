@@ -334,7 +334,7 @@ PROTOCOLS: Mapping[str, Recipe] = MappingProxyType(
 
 
 def view_order(clips: int, across: Sequence[int]) -> list[tuple[int, int]]:
-    """Every (clip, crop) once, in the order in which they are looked at.
+    """Every (clip, crop) once, in evaluation order.
 
     The clip in the middle of the video under the middle crop comes first, then the other clips,
     each as far as can be from those before, then the other crops in the same way.

@@ -115,7 +115,7 @@ UNITS_SCHEMA = pa.schema(
             "margins",
             pa.list_(pa.float32()),
             "margin of the best class over the second in the mean of the views so far, after each "
-            "view in the order in which they were looked at; null where all are looked at",
+            "view in evaluation order; null without early exit",
         ),
         column("flops", pa.int64(), "sum of the views' flops"),
         column("device_ms", pa.float64(), "sum of the views' device_ms"),
@@ -126,6 +126,6 @@ UNITS_SCHEMA = pa.schema(
             "as scores, without pruning; null as the label",
         ),
         column("labeled_at", pa.timestamp("ms", tz="UTC"), "when this row was made"),
-        column("views", pa.list_(pa.struct(list(VIEW))), "one entry per view looked at"),
+        column("views", pa.list_(pa.struct(list(VIEW))), "one entry per evaluated view"),
     ]
 )

@@ -67,7 +67,7 @@ def read_kept_token_maps(
         video_id: the video; None for all of them.
 
     Returns:
-        Of one video all views that were looked at, by clip and crop. Of a run an iterator that
+        Of one video all evaluated views, by clip and crop. Of a run an iterator that
         gives the views of one unit of work at a time, in the order of the files: a whole video, or
         one segment of a recording. It holds one unit and a few thousand rows in memory.
 

@@ -1,7 +1,7 @@
-"""A run in slices, one after the other, so that each can spend what those before it left.
+"""Slices of a run, labeled one after the other, so that each can spend what is left of a budget.
 
-A unit's id is a hash, and its first digits say which slice it belongs to: every slice is a random
-sample of the archive, the same one whoever asks.
+The first digits of a unit's id, which is a hash, determine its slice: every slice is a random
+sample of the archive, and the same one in every process.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from pipeline.storage.location import Location
 _DIGITS = 12
 _NUMBERS: int = 16**_DIGITS
 
-# With so many slices, of which the last alone has nothing after it to make up for what it would
-# take, a budget bites only at the end. Each costs a start of the graph, and a slice of few units
-# costs more than it tells.
+# More slices adapt to a budget more often, but each costs one start of the graph, and a slice of
+# few units costs more than it informs.
 _SLICES = 8
 _UNITS_PER_SLICE = 64
 
-# Nothing is known of what a view costs in money before some were looked at, so that nothing limits
-# the first slice: it is no larger than it takes to know. Of a small run it is not so small that it
-# might be empty.
+# The cost of a view in money is unknown before some were evaluated, so that nothing limits the
+# first slice: this pilot is only as large as the measurement needs, and large enough not to be
+# empty.
 _PILOT = 8, 1024
 
 # A file takes some round trips to object storage, which answers many at once.
@@ -68,7 +67,7 @@ def slices_of(units: int, *, pilot: bool = False) -> list[Slice]:
 
 
 def slice_numbers(unit_ids: Iterable[str], slices: Sequence[Slice]) -> npt.NDArray[np.int64]:
-    """(units,) place in `slices`, which follow one another, of each unit; -1 for none of them."""
+    """(units,) index of each unit in `slices`, which are consecutive; -1 for none of them."""
     lows = np.array([each.low for each in slices], dtype=np.bytes_)
     ids = np.array([unit_id[:_DIGITS] for unit_id in unit_ids], dtype=np.bytes_)
     numbers = np.searchsorted(lows, ids, side="right") - 1

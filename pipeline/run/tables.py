@@ -89,7 +89,7 @@ class Totals:
         unknown_examples: a few of those labels.
         unpruned_units: units that were labeled without pruning too.
         unpruned_agreeing: those of them with the same label both times.
-        unpruned_views: views of those units that were looked at; the unpruned model sees all.
+        unpruned_views: evaluated views of those units; the unpruned model sees all.
         unpruned_views_agreeing: those of them with the same label both times.
         unpruned_flops: multiply-accumulates of the labeling without pruning, beside flops.
         unpruned_device_ms: its device time, milliseconds, beside device_ms.

@@ -139,7 +139,7 @@ def test_a_protocol_of_no_views_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("name", "middle"), [("videomae-k400", 1), ("videoswin-k400", 2)])
-def test_a_policy_looks_first_at_the_crop_that_lies_in_the_middle(name, middle):
+def test_early_exit_evaluates_the_middle_crop_first(name, middle):
     plan = protocol(name)
     lefts = plan.crop_origins(224, 400)[:, 1].tolist()
     assert sorted(lefts)[1] == lefts[middle]

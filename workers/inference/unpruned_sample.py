@@ -3,7 +3,7 @@
 A unit's id is a hash, and its last digits decide. The same units are chosen whoever asks, in every
 run over the same videos, and a smaller share is a part of every larger one. By the first digits the
 videos of a calibration are chosen and the slices of a budget: a sample by these would hold videos
-that the early-exit threshold was fitted on, and of one slice only.
+that the policy was fitted on, and of one slice only.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def test_a_run_that_stopped_at_its_threshold_passes(tmp_path, shadow):
 
 
 def stops_early(rows):
-    """As if a video of three views had been thought settled after two."""
+    """As if a video of three views had stopped after two."""
     row = evaluated(rows, 3)
     last = ORDER[2]
     row["views"] = [view for view in row["views"] if (view["clip"], view["crop"]) != last]
