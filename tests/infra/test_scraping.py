@@ -20,9 +20,13 @@ from tests.videos import write_video
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("prometheus") is None, reason="Prometheus is not installed (Debian: prometheus)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None,
+        reason="Prometheus is not installed (Debian: prometheus)",
+    ),
+]
 
 
 @pytest.fixture

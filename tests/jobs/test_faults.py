@@ -9,6 +9,8 @@ import pytest
 
 from tests.faults.kill import TARGETS, make_scene, run_round
 
+pytestmark = pytest.mark.drill
+
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):

@@ -11,6 +11,8 @@ import pytest
 from tests.processes import wait_while_running
 from tests.videos import write_video
 
+pytestmark = pytest.mark.slow
+
 JOBS = Path(__file__).parents[2] / "jobs"
 
 

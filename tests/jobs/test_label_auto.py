@@ -11,6 +11,8 @@ import pytest
 
 from tests.videos import write_video
 
+pytestmark = pytest.mark.slow
+
 JOBS = Path(__file__).parents[2] / "jobs"
 UNITS = 200
 

@@ -19,6 +19,8 @@ from pipeline.verify.verify import verify
 from tests.early_exit_files import write_early_exit
 from tests.videos import write_video
 
+pytestmark = pytest.mark.slow
+
 JOB = Path(__file__).parents[2] / "jobs" / "label_k400.py"
 VIDEOS = 128
 CURVE = tuple(

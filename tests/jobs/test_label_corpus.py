@@ -13,7 +13,7 @@ from pipeline.inputs.video_names import VIDEO_EXTENSIONS
 from tests.corpus import CORPUS, DEGRADED, expected, files, needs_corpus
 from tests.processes import eventually, processes_with
 
-pytestmark = needs_corpus
+pytestmark = [pytest.mark.slow, needs_corpus]
 
 JOBS = Path(__file__).parents[2] / "jobs"
 

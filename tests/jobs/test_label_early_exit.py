@@ -13,6 +13,8 @@ from pipeline.inputs.demo.archive import ArchiveSettings, make_archive
 from tests.early_exit_files import write_early_exit
 from workers.inference.early_exit import EarlyExit
 
+pytestmark = pytest.mark.slow
+
 JOBS = Path(__file__).parents[2] / "jobs"
 THRESHOLD = 0.7
 TIMES = ("labeled_at", "decode_ms", "device_ms", "unpruned_device_ms", "attempts")

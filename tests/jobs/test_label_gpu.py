@@ -16,7 +16,10 @@ from workers.devices import why_no_cuda
 JOBS = Path(__file__).parents[2] / "jobs"
 VIDEOS = 4
 
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU"),
+]
 
 
 @pytest.fixture(scope="module")

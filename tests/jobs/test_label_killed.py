@@ -13,6 +13,8 @@ import pytest
 from tests.processes import eventually, killing, processes_reading, processes_with
 from tests.videos import write_video
 
+pytestmark = pytest.mark.slow
+
 JOBS = Path(__file__).parents[2] / "jobs"
 GOOD = [f"good-{number}.mp4" for number in range(8)]
 KILLER = "good-4-killer.avi"  # in the middle, by name and so by order

@@ -13,6 +13,8 @@ from tests.disks import small_disk
 from tests.faults.archive import make_archive
 from tests.processes import wait_while_running
 
+pytestmark = pytest.mark.slow
+
 JOBS = Path(__file__).parents[2] / "jobs"
 VIDEOS = 40
 

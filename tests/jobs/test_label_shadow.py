@@ -10,6 +10,8 @@ import pytest
 
 from tests.videos import write_video
 
+pytestmark = pytest.mark.slow
+
 JOB = Path(__file__).parents[2] / "jobs" / "label_k400.py"
 
 

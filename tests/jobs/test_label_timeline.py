@@ -11,6 +11,8 @@ import pytest
 from tests.recordings import lengthened
 from tests.videos import write_video
 
+pytestmark = pytest.mark.slow
+
 JOBS = Path(__file__).parents[2] / "jobs"
 SECONDS = {"long.mp4": 33, "long.mkv": 21, "short.mp4": 1}
 

@@ -11,6 +11,8 @@ import pytest
 from tests.early_exit_files import write_early_exit
 from tests.videos import write_video
 
+pytestmark = pytest.mark.slow
+
 JOBS = Path(__file__).parents[2] / "jobs"
 HALF = ("--agreement", "50%")
 

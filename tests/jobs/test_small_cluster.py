@@ -9,6 +9,8 @@ import pytest
 from tests.heads import ray_head
 from tests.videos import write_video
 
+pytestmark = pytest.mark.slow
+
 VIDEOS = 8
 
 # A graph of any length is judged, so that a short job reaches what jobs of minutes reach.

@@ -294,6 +294,7 @@ def test_answers_that_are_refused_or_cut_off_cost_a_listing_nothing(many, unreli
     assert len(unreliable_s3.requests) == 4
 
 
+@pytest.mark.slow
 def test_a_storage_that_is_gone_for_a_while_is_waited_for_in_the_middle(many, object_storage, s3):
     videos = Listing("s3://many/day").videos()
     listed = [next(videos)]
@@ -329,6 +330,7 @@ def test_wrong_keys_are_refused_in_one_line_without_them(many, s3, monkeypatch, 
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_bucket_of_others_is_refused_in_one_line(s3, object_storage, monkeypatch):
     s3.create_bucket(Bucket="ours")
     for name, value in zip(KEY_NAMES, object_storage.stranger(), strict=True):

@@ -135,6 +135,7 @@ def test_what_reads_labels_says_that_these_are_sweep(run, reader):
         reader(run)
 
 
+@pytest.mark.slow
 def test_killed_sweep_are_resumed_to_the_same_rows(
     run, archive, random_checkpoint, asked, tmp_path
 ):
@@ -152,6 +153,7 @@ def test_killed_sweep_are_resumed_to_the_same_rows(
     assert rows(run_sweep(asked(output))) == rows(run)
 
 
+@pytest.mark.slow
 def test_a_sample_is_those_of_the_smallest_hashes(asked, run, tmp_path):
     few = run_sweep(asked(tmp_path / "few", sample=3))
     names = [f"video {number}" for number in range(VIDEOS)] + ["broken"]

@@ -67,6 +67,7 @@ def test_a_second_command_is_refused_by_name_while_the_first_lives(root):
         pass
 
 
+@pytest.mark.slow
 def test_of_many_commands_at_once_one_wins(root):
     start = threading.Barrier(6)
     refused = threading.Semaphore(0)

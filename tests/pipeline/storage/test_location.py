@@ -156,6 +156,7 @@ def test_a_small_file_is_read_by_one_request_which_is_made_again(bucket, unrelia
         file.child("none").read_bytes()
 
 
+@pytest.mark.slow
 def test_ten_seconds_without_the_storage_are_waited_for(bucket, s3, object_storage):
     def away_during(step):
         object_storage.stop()

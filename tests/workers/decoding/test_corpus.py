@@ -21,7 +21,7 @@ from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
 from workers.failures import UnitFailure
 from workers.sampling import protocol
 
-pytestmark = needs_corpus
+pytestmark = [pytest.mark.slow, needs_corpus]
 
 PROTOCOL = protocol("videomae-k400")
 LIMITS = DecodeLimits(seconds=30)

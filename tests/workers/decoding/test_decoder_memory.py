@@ -10,6 +10,8 @@ import pytest
 
 from tests import videos
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 VIDEOS = 2000
 EARLY = 200

@@ -135,6 +135,7 @@ def pairs(indices: np.ndarray, rows: np.ndarray) -> set[tuple[int, int]]:
     return set(zip(indices.ravel().tolist(), rows.ravel().tolist(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", codecs.encoders())
 def test_frames_equal_a_sequential_decode_in_every_container(encoder: str, tmp_path: Path) -> None:
     wrong, tried = [], 0

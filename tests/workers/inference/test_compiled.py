@@ -92,6 +92,7 @@ def test_mixed_precision_is_part_of_the_graph():
         assert torch.equal(output, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_a_compiled_forward_pass_says_what_the_model_says(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
@@ -107,6 +108,7 @@ def test_a_compiled_forward_pass_says_what_the_model_says(tmp_path, monkeypatch)
         torch.testing.assert_close(output, want)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_a_labeler_says_so_in_one_line_and_labels(tmp_path, random_checkpoint):
     code = (
         "import sys; from workers.inference.labeler import *\n"

@@ -14,6 +14,8 @@ from pipeline.lab.benchmark.paired import OutputsDiffer
 from pipeline.lab.benchmark.whole import PipelineBenchmark, _check_same
 from tests.videos import write_video
 
+pytestmark = pytest.mark.slow
+
 _RUN = """
 import sys
 from pathlib import Path

@@ -164,6 +164,7 @@ def test_another_video_than_the_one_that_was_labeled_is_not_shown(source, tmp_pa
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_an_object_is_shown_while_it_is_the_one_that_was_labeled(s3, source, tmp_path):
     s3.create_bucket(Bucket="shown-tokens")
     s3.upload_file(str(source), "shown-tokens", "a.mp4")
