@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from pipeline.reports.cost.words import money
 
 from jobs import cost_report
+from pipeline.formatting import money
 from pipeline.labeling import command as label_command
 from pipeline.labeling.flags import parser
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
