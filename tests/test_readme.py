@@ -151,7 +151,9 @@ def test_each_file_module_and_link_of_a_page_is_there(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=PAGE_NAMES)
-def test_each_class_of_a_page_is_in_the_code(page):
+def test_each_name_of_a_page_is_in_the_code(page):
+    for name in re.findall(r"`([a-z]+_\w+)`", page.read_text()):
+        assert re.search(rf"\b{name}\b", _CODE), name
     for name in re.findall(r"`([A-Z]\w*[a-z]\w*)`", page.read_text()):
         found = re.search(rf"^(class|type) {name}\b|^{name} = ", _CODE, re.MULTILINE)
         assert found or name in _ALERTS, name

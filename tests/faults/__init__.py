@@ -1,1 +1,1 @@
-"""Commands that break running jobs for real, and then ask for every video exactly once."""
+"""Commands that break running jobs for real, and then check that every video has one row."""

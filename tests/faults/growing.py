@@ -1,12 +1,12 @@
-"""Label on a cluster that has no machine at first, and see it grow and shrink.
+"""Label on a cluster that starts without workers, and check that it grows and shrinks.
 
 ``python -m tests.faults.growing [--videos 40]``. Needs root and iproute2 (the command ``ip``) on
 Linux, and some minutes; it is no part of the test suite.
 
-Ray's own autoscaler brings the machines, as on Kubernetes, of a kind that Ray keeps for tests:
-nodes of this machine with the cores and GPUs that the configuration names. The head has neither.
-The job is told what the cluster can grow to. Exit code 0: it grew from nothing in both groups,
-every video has its row exactly once, and the machines went back.
+Ray's own autoscaler starts the machines, as on Kubernetes, with the node provider that Ray has for
+tests: nodes on this machine with the cores and GPUs that the configuration names. The head has
+neither. The command names what the cluster can grow to. Exit code 0: both groups grew from nothing,
+every video has exactly one row, and the machines were released.
 """
 
 from __future__ import annotations

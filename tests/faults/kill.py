@@ -1,12 +1,11 @@
-"""Kill parts of a running job at random moments, run the same command again, ask for every video
-exactly once.
+"""Kill parts of a running job at random moments, resume it, and check that every video has one row.
 
     python -m tests.faults.kill --rounds 20
 
 Targets: the driver; a decoder's child process; a decode actor; a label actor; a whole node of a
-Ray cluster. Every round prints its seed; `--seed` repeats it. A round in which the job was faster
-than the kill does not count. What is compared with an undisturbed run: every video once, its
-status, labels and scores, and the kept maps of every view, to the bit.
+Ray cluster. Every round prints its seed; `--seed` repeats it. A round in which the job ended before
+the kill does not count. Compared with an undisturbed run, to the bit: status, labels and scores of
+every video, and the kept-token maps of every view.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Submit a night as its schedule would, twice, and take the working machine away in between.
+"""Submit a night twice, as a schedule would, and take the working machine away in between.
 
 ``python -m tests.faults.submitted [--end kill|drain] [--videos 60]``. Needs root and iproute2 (the
 command ``ip``) on Linux, and some minutes; it is no part of the test suite.
 
-Two network namespaces are the hosts, with a token between them. Ray's head on the first has no
-core to give, as in infra/kuberay; all work is done on the second, which has GPUs by its own word.
-The night goes in through ``infra/submit.sh``. In the middle of it the second host is taken away: at
-once (``kill``), or with a notice (``drain``: SIGTERM, as a spot machine's pod gets it); some
-seconds later another one stands in its place. It is tried to submit the night again while it runs
-and when it is over, and with another token. Exit code 0: all came as it must, and every video has
-its row exactly once.
+Two network namespaces are the hosts; a token protects the cluster. Ray's head on the first host
+offers no cores, as in infra/kuberay; all work is done on the second, which declares GPUs that exist
+for Ray's scheduler alone. ``infra/submit.sh`` submits the night. During the run the second host is
+removed: at once (``kill``), or with a notice (``drain``: SIGTERM, as a spot machine's pod gets it);
+some seconds later another host replaces it. The drill submits the night again while it runs, after
+it, and with another token, and expects each to be refused. Exit code 0: all went as described, and
+every video has exactly one row.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Cut the network between two hosts in the middle of a labeling job, and check every row.
+"""Cut the network between two hosts during a labeling job, and check every row.
 
 ``python -m tests.faults.two_hosts [--cut-seconds 60] [--videos 80] [--seed 0]``. Needs root and
 iproute2 (the command ``ip``) on Linux, and some minutes; it is no part of the test suite.
 
-Two network namespaces are the hosts. One runs Ray's head and the job, the other a second node. As
-soon as a part of the archive is labeled, the second host's cable is pulled for so many seconds.
-Whoever runs a cluster starts a node again that has ended, and a job that has failed; so does this.
-At the end it says what happened, and whether every unit has its row exactly once: exit code 0 or 1.
-All processes, both namespaces and all files are removed, but for those of ``--keep``.
+Two network namespaces are the hosts. One runs Ray's head and the job, the other a second node. Once
+a part of the archive is labeled, the second host is disconnected for ``--cut-seconds``. The drill
+restarts a node that has ended and a job that has failed, as an operator would. At the end it prints
+what happened, and whether every unit has exactly one row: exit code 0 or 1. All processes, both
+namespaces and all files are removed; ``--keep`` keeps the files.
 """
 
 from __future__ import annotations

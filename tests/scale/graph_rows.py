@@ -1,12 +1,12 @@
-"""What Ray Data itself costs: the graph with decoding and the model replaced by sleeps; no test.
+"""What Ray Data itself costs: the graph with decoding and the model replaced by sleeps.
 
     python -m tests.scale.graph_rows
     python -m tests.scale.graph_rows --units 1500 --frames-mb 12
     python -m tests.scale.graph_rows --decoders 40 --decode-s 0.4
 
 Manifest, blocks, actors, commits and progress are the pipeline's own. Prints units per second, the
-CPU time of the driver, which no machine more makes less, and that of all processes. It counts
-between the first and the last look at a tenth of the units and more, without start and end.
+CPU time of the driver (which more machines do not reduce), and that of all processes. Start and end
+of the run are left out: it counts from a tenth of the units on.
 """
 
 from __future__ import annotations

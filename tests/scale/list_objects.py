@@ -1,4 +1,4 @@
-"""How long a listing of many objects takes, and what it holds in memory. Not part of the tests.
+"""Time and memory of listing many objects.
 
     python -m tests.scale.list_objects --objects 100000
 

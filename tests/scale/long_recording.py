@@ -1,4 +1,4 @@
-"""What a part of a long recording costs, against the whole; no test.
+"""What decoding a part of a long recording costs, compared with the whole.
 
     python -m tests.scale.long_recording --hours 2
 

@@ -1,4 +1,4 @@
-"""What holds a night up first with 1, 8, 64 and 512 GPUs: the planner's simulation; no test.
+"""What limits a night first with 1, 8, 64 and 512 GPUs, by the planner's simulation.
 
     python -m tests.scale.many_gpus
     python -m tests.scale.many_gpus --gpu-tflops 55 --decode-s 0.1

@@ -1,13 +1,13 @@
-"""What the planner says of a run on this machine, beside what that run then takes.
+"""What the planner predicts for a run on this machine, and what that run then takes.
 
     python -m tests.scale.plan_against_run --videos 200 --rounds 3
 
 Each round calibrates, predicts the time from the command's start to _SUCCESS and that of the graph
 alone (run.json's totals.stages.wall_s), and then labels the same videos, pruned and unpruned.
 
-A machine that does other things, and now more and now less of them, makes every prediction wrong.
-So the cores that they left to the calibration and to the run are printed, and what the prediction
-for the graph comes to with those of the run: that is the model's error, the rest is the others'.
+Other programs on the machine make every prediction wrong. So it prints the cores that were left to
+the calibration and to the run, and the prediction for the graph with the cores of the run: what
+then remains is the error of the planner's model.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Time and memory of what a run does with all its units: reconcile, tables, verify, report.
+"""Time and memory of the steps that read all units of a run: reconcile, tables, verify, report.
 
     python -m tests.scale.tables_at_size --units 1000000
 
