@@ -107,21 +107,21 @@ class Config(GraphConfig):
 
 
 @dataclass
-class Looks:
-    """Looks at a run, about one a second: (when, units, CPU seconds of the driver)."""
+class Samples:
+    """Samples of a run, about one a second: (time, units, CPU seconds of the driver)."""
 
     units: int
     everything: CpuRecord = field(default_factory=CpuRecord)
-    looks: list[tuple[float, int, float]] = field(default_factory=list)
+    samples: list[tuple[float, int, float]] = field(default_factory=list)
 
     def __call__(self, counts: Counts) -> None:
         if counts.units >= 0.1 * self.units:
             self.everything.sample()
-            self.looks.append((time.time(), counts.units, time.process_time()))
+            self.samples.append((time.time(), counts.units, time.process_time()))
 
     def line(self, grain: Grain, files: int) -> str:
         """For people; `files` are those of the whole run."""
-        (began, before, driver_before), (ended, after, driver) = self.looks[0], self.looks[-1]
+        (began, before, driver_before), (ended, after, driver) = self.samples[0], self.samples[-1]
         units, seconds = after - before, ended - began
         driver_s = driver - driver_before
         used_s, _ = self.everything.between(began, ended)
@@ -164,7 +164,7 @@ def _measured(arguments: argparse.Namespace, run: RunDirectory) -> str:
         "DecodeActor": SleepingDecoder,
         "LabelActor": SleepingLabeler,
     }
-    config, looks = _config(arguments), Looks(units)
+    config, samples = _config(arguments), Samples(units)
     # A core for each actor, since these only sleep.
     start_ray(cores=int(OVERHEAD_CPUS) + arguments.decoders + arguments.labelers)
     try:
@@ -174,16 +174,16 @@ def _measured(arguments: argparse.Namespace, run: RunDirectory) -> str:
         with (
             patch.multiple(pipeline.execution.graph, **asleep),
             ray_messages_aside(),
-            reporting(line, "graph-rows", looks) as report,
+            reporting(line, "graph-rows", samples) as report,
         ):
             run_graph(run, config, report)
     finally:
         ray.shutdown()
     if count_rows(run.units) != units:
         raise SystemExit(f"{count_rows(run.units):,} rows of {units:,} units")
-    if len(looks.looks) < 3:
+    if len(samples.samples) < 3:
         raise SystemExit("too short to be measured; try more --units")
-    return looks.line(config.grain, len(run.units.files(".parquet")))
+    return samples.line(config.grain, len(run.units.files(".parquet")))
 
 
 def _config(arguments: argparse.Namespace) -> Config:
