@@ -113,6 +113,23 @@ def counted(count: int, things: str) -> str:
     return f"{count:,} {_ONE[things] if count == 1 else things}"
 
 
+def text_table(rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> list[str]:
+    """Lines of a table for a terminal, two spaces between its columns.
+
+    Args:
+        rows: as many cells each.
+        left: numbers of the columns that are aligned to the left; the others to the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if number in left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def printable(name: str) -> str:
     """The name with what a terminal does not print, such as a line break, as an escape."""
     return "".join(

@@ -85,7 +85,7 @@ def test_the_page_shows_its_figures_in_a_browser_and_fetches_nothing(command, ru
         f"{100 * pruned['work']['flops'] / dense['work']['flops']:.1f} %",
         f"{100 * same:.1f} %",
         money(pruned["paid"]["money"], "EUR"),
-        "How each figure comes about",
+        "Methodology",
     ):
         assert text in shown
     assert "EUR per 1,000 videos" in drawn

@@ -8,7 +8,8 @@ from pipeline import formatting
 from pipeline.formatting import clock, digits
 from pipeline.prices import Bill
 from pipeline.reports.cost.compare import RunComparison, RunFigures
-from pipeline.reports.cost.layout import Cell, Table, against, by_run
+from pipeline.reports.cost.layout import Cell, against, by_run
+from pipeline.reports.html.report import Table
 
 _PER = 1000
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from pipeline.reports.cost.compare import RunComparison, RunFigures
 from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
+from pipeline.reports.html.report import Plot
 from pipeline.statistics import Estimate
 
 _MOST_BINS = 40
@@ -17,14 +15,6 @@ _MOST_BINS = 40
 _WIDE = 10
 _HELD = ("decoding", "labeling", "shadow sample", "idle, overhead")
 _HELD_COLORS = (COLORS[4], COLORS[0], COLORS[3], "#dddddd")
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A plot and what it shows, in a sentence."""
-
-    svg: Markup
-    caption: str
 
 
 def plots(found: RunComparison) -> list[Plot]:
@@ -53,7 +43,7 @@ def _quality(found: RunComparison) -> Plot | None:
     if not shown:
         return None
     axes.set_xlim(left=0, right=1.2 * max(_cost(each, found) for each in found.runs))
-    axes.set_ylabel("right, %" if judged else "same label, %")
+    axes.set_ylabel("accuracy, %" if judged else "same label, %")
     axes.set_xlabel(_cost_axis(found))
     _legend(figure, columns=1)
     what = "Accuracy" if judged else "Agreement with the reference"

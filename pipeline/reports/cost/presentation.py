@@ -7,58 +7,62 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline import formatting
-from pipeline.reports.cost import intervals
 from pipeline.reports.cost.compare import RunComparison, RunFigures
 from pipeline.reports.cost.cost_tables import paid_table, work_table
 from pipeline.reports.cost.labels import SHOWN, Agreement
-from pipeline.reports.cost.layout import Cell, Number, Table, by_run
+from pipeline.reports.cost.layout import Cell, Number, by_run
+from pipeline.reports.html.report import Table, Tile
 from pipeline.run.devices import device_words
+from pipeline.statistics import Estimate
 
 
 def tables(found: RunComparison) -> list[Table]:
     """All tables of the report, in their order."""
-    made = [_runs(found), work_table(found), paid_table(found), _labels(found)]
+    made = [work_table(found), paid_table(found), _labels(found)]
     return made + [_differing(each) for each in found.runs if _has_differing(each)]
 
 
-def headline(found: RunComparison) -> list[tuple[str, str, str]]:
-    """(figure, run, what it is): what most want to know first of each run but the reference."""
-    cards = []
+def headline(found: RunComparison) -> list[Tile]:
+    """What a reader wants to know first: the videos, then each run but the reference."""
+    shared, every = len(found.shared.ids), found.shared.all
+    tiles = [Tile(f"{shared:,}", "videos labeled by every run", f"of {every:,} in any of them")]
     for each in found.runs:
         if each is found.reference:
             continue
         name = each.run.name
+        if each.difference is not None:
+            value, interval = each.difference.points().split(" points ")
+            tiles.append(Tile(f"{value} points", "difference in accuracy", f"{interval}, {name}"))
+        if each.agreement is not None:
+            value, interval = each.agreement.top1.percent().split(" % ")
+            tiles.append(Tile(f"{value} %", "same label", f"{interval}, {name}"))
         for what, number in _compared(found):
             whole = number(found.reference)
             if whole:
-                cards.append((formatting.percent(number(each), whole), name, f"of the {what}"))
-        if each.agreement is not None:
-            cards.append((f"{100 * each.agreement.top1.value:.1f} %", name, "have the same label"))
-        if each.difference is not None:
-            value = f"{100 * each.difference.value:+.1f} points"
-            cards.append((value, name, "of accuracy"))
-    return cards
+                share = formatting.percent(number(each), whole)
+                tiles.append(Tile(share, f"of the {what}", name))
+    return tiles
 
 
 def _compared(found: RunComparison) -> list[tuple[str, Number]]:
-    kinds: list[tuple[str, Number]] = [
+    work: list[tuple[str, Number]] = [
         ("FLOPs", lambda each: each.rows.shared.flops),
         ("device time", lambda each: each.rows.shared.device_s),
     ]
-    if found.prices is not None:
-        kinds += [
-            ("cost of the work", lambda each: each.bill.total if each.bill else 0.0),
-            ("bill per video", lambda each: (each.paid.money or 0.0) / each.rows.ok),
-        ]
-    else:
-        kinds.append(("wall time per video", lambda each: each.held.wall_s / each.rows.ok))
-    return kinds
+    if found.prices is None:
+        return [*work, ("wall time per video", lambda each: each.held.wall_s / each.rows.ok)]
+    return [
+        ("cost of the work", lambda each: each.bill.total if each.bill else 0.0),
+        ("bill per video", lambda each: (each.paid.money or 0.0) / each.rows.ok),
+        *work,
+    ]
 
 
-def _runs(found: RunComparison) -> Table:
+def configuration(found: RunComparison) -> Table:
+    """What each run was."""
     return by_run(
         found,
-        "The runs",
+        "Configuration",
         [
             ("Model", lambda each: str(each.run.content["model"]["architecture"])),
             ("Pruning", lambda each: each.run.pruning),
@@ -88,19 +92,19 @@ def _labels(found: RunComparison) -> Table:
         return lambda each: None if each.shadow is None else said(each.shadow)
 
     rows: list[tuple[str, Cell]] = [
-        ("Same label as the reference", of(lambda a: intervals.share(a.top1))),
-        ("Overlap of the top 5", of(lambda a: intervals.share(a.top5))),
-        ("Divergence of the scores", of(lambda a: intervals.bits(a.divergence))),
+        ("Same label as the reference", of(lambda a: percent_or_unknown(a.top1))),
+        ("Overlap of the top 5", of(lambda a: percent_or_unknown(a.top5))),
+        ("Divergence of the scores", of(lambda a: _bits(a.divergence))),
         ("Compared", of(lambda a: _compared_count(a))),
-        ("Accuracy", lambda e: None if e.accuracy is None else intervals.share(e.accuracy)),
+        ("Accuracy", lambda e: None if e.accuracy is None else percent_or_unknown(e.accuracy)),
         (
-            "Accuracy less the reference's",
-            lambda e: None if e.difference is None else intervals.points(e.difference),
+            "Difference in accuracy to the reference",
+            lambda e: None if e.difference is None else e.difference.points(),
         ),
-        ("Videos with a true label", lambda e: f"{e.accuracy.count:,}" if e.accuracy else None),
-        ("Shadow sample: same label", of_shadow(lambda a: intervals.share(a.top1))),
-        ("Shadow sample: overlap of the top 5", of_shadow(lambda a: intervals.share(a.top5))),
-        ("Shadow sample: divergence", of_shadow(lambda a: intervals.bits(a.divergence))),
+        ("Videos with ground truth", lambda e: f"{e.accuracy.count:,}" if e.accuracy else None),
+        ("Shadow sample: same label", of_shadow(lambda a: percent_or_unknown(a.top1))),
+        ("Shadow sample: overlap of the top 5", of_shadow(lambda a: percent_or_unknown(a.top5))),
+        ("Shadow sample: divergence", of_shadow(lambda a: _bits(a.divergence))),
         ("Shadow sample", of_shadow(lambda a: _compared_count(a))),
     ]
     about = (
@@ -134,12 +138,25 @@ def _differing(each: RunFigures) -> Table:
         for one in each.agreement.differing
     )
     return Table(
-        f"Where {each.run.name} differs most",
-        ("Video", "Bits", "Reference", "This run", "Truly"),
+        ("Video", "Bits", "Reference", "This run", "Ground truth"),
         rows,
+        f"Where {each.run.name} differs most",
         f"Up to {SHOWN} units: those with another label first, then the others, each by the "
         f"divergence of the scores from the reference's.",
     )
+
+
+def percent_or_unknown(estimate: Estimate | None) -> str:
+    """Percent with its interval."""
+    if estimate is None or not estimate.count:
+        return formatting.UNKNOWN
+    return estimate.percent()
+
+
+def _bits(estimate: Estimate | None) -> str:
+    if estimate is None or not estimate.count:
+        return formatting.UNKNOWN
+    return f"{estimate.value:.4f} bits ({estimate.low:.4f} to {estimate.high:.4f})"
 
 
 def distribution(each: RunFigures) -> dict[str, float]:

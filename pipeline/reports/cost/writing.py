@@ -11,14 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import formatting
-from pipeline.reports.cost import intervals
+from pipeline.formatting import text_table
 from pipeline.reports.cost.compare import RunComparison, RunFigures
 from pipeline.reports.cost.cost_tables import device_name
-from pipeline.reports.cost.how import explained
-from pipeline.reports.cost.layout import Table
+from pipeline.reports.cost.methodology import explained
 from pipeline.reports.cost.plots import plots
-from pipeline.reports.cost.presentation import distribution, headline, tables
-from pipeline.reports.html.render import render
+from pipeline.reports.cost.presentation import (
+    configuration,
+    distribution,
+    headline,
+    percent_or_unknown,
+    tables,
+)
+from pipeline.reports.html.report import (
+    Block,
+    Bullets,
+    Code,
+    Heading,
+    Plots,
+    Section,
+    Table,
+    Text,
+    Tiles,
+    report_page,
+)
 
 # Columns of a terminal that text is wrapped to.
 _SCREEN = 100
@@ -55,7 +71,7 @@ def as_json(found: RunComparison) -> dict[str, Any]:
         "prices_from": found.prices_from or None,
         "notes": list(found.notes),
         "runs": [_run(each) for each in found.runs],
-        "how": [
+        "methodology": [
             dataclasses.asdict(each) | {"statements": dict(each.statements)}
             for each in explained(found)
         ],
@@ -101,38 +117,51 @@ def _without_nan(value: Any) -> Any:
 
 def html(found: RunComparison) -> str:
     """The page."""
-    others = [each.run.name for each in found.runs if each is not found.reference]
-    return render(
-        "reports/cost/report.html.j2",
-        title=title(found),
-        lead=lead(found),
-        reference=found.reference.run.name,
-        compared=", ".join(others),
-        several=len(others) > 1,
-        cards=headline(found),
-        notes=[*found.notes, *([] if found.prices else [NO_PRICES])],
-        tables=[_unbroken(table) for table in tables(found)],
-        plots=plots(found),
-        how=explained(found),
-    )
+    others = ", ".join(each.run.name for each in found.runs if each is not found.reference)
+    short = f"In short: {others} against {found.reference.run.name}"
+    notes = _notes(found)
+    sections = [
+        Section([Tiles(headline(found))], short),
+        Section([Bullets(notes)] if notes else [], "Notes", warning=True),
+        Section([Plots(plots(found), width=26)]),
+        *(
+            Section([dataclasses.replace(_unbroken(table), title="")], table.title)
+            for table in tables(found)
+        ),
+        Section([_unbroken(configuration(found))], "Configuration", folded=True),
+        Section(_methodology(found), "Methodology", folded=True),
+    ]
+    return report_page(title(found), sections, lead=lead(found))
+
+
+def _notes(found: RunComparison) -> list[str]:
+    return [*found.notes, *([] if found.prices else [NO_PRICES])]
+
+
+def _methodology(found: RunComparison) -> list[Block]:
+    blocks: list[Block] = []
+    for each in explained(found):
+        blocks += [Heading(each.figure), Text(each.words)]
+        blocks += [Code(text, f"DuckDB: {name}") for name, text in each.statements]
+    return blocks
 
 
 def _unbroken(table: Table) -> Table:
     """The table with numbers and their units on one line, however narrow its columns."""
-    rows = tuple(tuple(_AFTER_NUMBER.sub("\u00a0", cell) for cell in row) for row in table.rows)
+    rows = [[_AFTER_NUMBER.sub("\u00a0", cell) for cell in row] for row in table.rows]
     return dataclasses.replace(table, rows=rows)
 
 
 def markdown(found: RunComparison) -> str:
     """The same without plots."""
     parts = [f"# {_escaped(title(found))}", *map(_escaped, lead(found))]
-    notes = [*found.notes, *([] if found.prices else [NO_PRICES])]
+    notes = _notes(found)
     if notes:
         parts.append("\n".join(f"- {_escaped(note)}" for note in notes))
-    for table in tables(found):
+    for table in [*tables(found), configuration(found)]:
         parts += [f"## {_escaped(table.title)}", *([table.about] if table.about else [])]
         parts.append(_markdown_table(table))
-    parts.append("## How each figure comes about")
+    parts.append("## Methodology")
     for each in explained(found):
         parts += [f"### {each.figure}", each.words]
         parts += [f"{_escaped(name)}:\n\n```sql\n{text}\n```" for name, text in each.statements]
@@ -176,12 +205,8 @@ def screen(found: RunComparison) -> str:
     columns = [["", *_screen_headings(found)]]
     for each in found.runs:
         columns.append([f"{each.run.name} ({each.run.pruning})", *_screen_cells(each, found)])
-    widths = [max(map(len, column)) for column in columns]
-    table = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in zip(*columns, strict=True)
-    ]
-    notes = [*found.notes, *([] if found.prices else [NO_PRICES])]
+    table = text_table(list(zip(*columns, strict=True)), left=range(len(columns)))
+    notes = _notes(found)
     said = [*lead(found), "", *table, *(["", *notes] if notes else [])]
     return "\n".join(line if line in table else _wrapped(line) for line in said)
 
@@ -218,6 +243,6 @@ def _screen_cells(each: RunFigures, found: RunComparison) -> list[str]:
         formatting.seconds(work.decode_s),
         formatting.seconds(each.held.wall_s),
         *priced,
-        unknown if each.agreement is None else intervals.share(each.agreement.top1),
-        intervals.share(each.accuracy),
+        unknown if each.agreement is None else percent_or_unknown(each.agreement.top1),
+        percent_or_unknown(each.accuracy),
     ]

@@ -7,84 +7,140 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline import formatting
-from pipeline.formatting import digits, quantity
+from pipeline.formatting import byte_size, counted, digits, duration, moment, money, quantity
 from pipeline.reports import settings
 from pipeline.reports.html.figures import COLORS
-from pipeline.reports.html.render import render
+from pipeline.reports.html.report import (
+    Block,
+    Bullets,
+    Elements,
+    Facts,
+    Heading,
+    Plot,
+    Plots,
+    Section,
+    Table,
+    Text,
+    Tile,
+    Tiles,
+    report_page,
+)
 from pipeline.reports.run import plots
 
+Figures = Mapping[str, Any]
 
-def page(figures: Mapping[str, Any], gallery: Sequence[Markup] = ()) -> str:
+
+def page(figures: Figures, gallery: Sequence[Markup] = ()) -> str:
     """The page, whole.
 
     Args:
         figures: what `contents` gave.
-        gallery: what the model looked at, video by video.
+        gallery: elements that show kept tokens, one per video.
     """
     run = figures["run"]
-    return render(
-        "reports/run/report.html.j2",
-        title=f"Run report: {run['architecture']} on {run['input']}",
-        facts=_facts(run),
-        cards=_cards(figures),
-        rates=_rates(figures),
-        scores=_scores(figures["labels"]),
-        by_views=plots.evaluated_views(figures["early_exit"]["counts"])
-        if figures["early_exit"]
-        else None,
-        kept=_kept(figures["kept_tokens"]),
-        gallery=gallery,
-        formatting=formatting,
-        settings=settings,
-        **figures,
-    )
+    sections = [
+        _warning(figures),
+        Section(_summary(figures)),
+        Section(_throughput(figures), "Throughput"),
+        Section(_failures(figures), "Failures"),
+        Section(_labels(figures), "Labels"),
+        Section(_early_exit(figures), "Evaluated views"),
+        Section(_kept_tokens(figures), "Kept tokens over the archive"),
+        Section([Elements(gallery)] if gallery else [], "Kept tokens of a few videos"),
+        Section(_slowest(figures["slowest"]), "Slowest videos"),
+        Section([Facts(_facts(run))], "Configuration", folded=True),
+    ]
+    return report_page(f"Run report: {run['architecture']} on {run['input']}", sections)
 
 
-def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was labeled with what, by name; without what is not known."""
-    facts = {
-        "Input": run["input"],
-        "Output": run["output"],
-        "Model": run["architecture"],
-        "Checkpoint": run["checkpoint"],
-        "Classes": run["classes"] or None,
-        "Pruning": settings.pruning(run),
-        "Protocol": settings.protocol(run),
-        "Code": run["code"],
-        "Device": settings.device(run),
-        "Begun": formatting.moment(run["created"]),
-        "Finished": formatting.moment(run["finished"]),
-    }
-    return [(name, str(value)) for name, value in facts.items() if value is not None]
+def _warning(figures: Figures) -> Section:
+    shadow = figures["shadow"]
+    if not shadow or not shadow["is_below"]:
+        return Section([])
+    asked = f"{100 * shadow['min_agreement']:g} %" if shadow["min_agreement"] else ""
+    if shadow["share"] is None:
+        text = (
+            f"Nothing fell into the shadow sample of {100 * shadow['asked']:g} %, so the agreement "
+            f"that --min-agreement asks for is not known. Take a larger sample."
+        )
+    else:
+        what = counted(shadow["count"], figures["run"]["labels_are"])
+        label = f"same label {shadow['compared']}" if figures["early_exit"] else "unpruned model's label"
+        reached = shadow["high"] >= shadow["min_agreement"]
+        advice = (
+            "A larger --agreement or all views, in a new OUTPUT, evaluates more views; a smaller "
+            "--r prunes less"
+            if figures["early_exit"]
+            else "A smaller --r (or --r 0) in a new OUTPUT prunes less"
+        )
+        text = (
+            f"Only {_percent(shadow)} {_interval(shadow)} of {what} in the shadow sample have the "
+            f"{label}; --min-agreement asks for {asked}"
+            f"{', which the interval reaches' if reached else ''}. {advice}; jobs/cost_report.py "
+            f"names the videos on which two runs differ."
+        )
+    culprit = shadow["culprit"]
+    title = f"{culprit[:1].upper()}{culprit[1:]} may hurt on this data"
+    return Section([Text(text)], title, warning=True)
 
 
-def _cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(figure, what it is, what to add) of the most important figures."""
+def _summary(figures: Figures) -> list[Block]:
+    cost, shadow = figures["cost"], figures["shadow"]
+    sampled = shadow and shadow["units"]
+    blocks: list[Block] = [Tiles(_tiles(figures))]
+    if sampled:
+        blocks.append(
+            Text(
+                f"FLOPs and device time do not include the shadow sample, which took "
+                f"{quantity(shadow['flops'], 'FLOPs')} and {duration(shadow['device_s'])} more.",
+                soft=True,
+            )
+        )
+    if cost:
+        parts = [
+            money(cost[name], cost["currency"]) for name in ("labeling", "decoding", "reading")
+        ]
+        included = " (the shadow sample included)" if sampled else ""
+        blocks.append(
+            Text(
+                f"Cost of the work: {parts[0]} for labeling{included}, {parts[1]} for decoding and "
+                f"{parts[2]} for reading.",
+                soft=True,
+            )
+        )
+    return blocks
+
+
+def _tiles(figures: Figures) -> list[Tile]:
+    """Labeled, failed, accuracy, cost; then what it took."""
     totals, run = figures["totals"], figures["run"]
-    failed = f"{totals['failed']:,} failed"
+    failed = f"of {counted(totals['videos'], 'videos')}"
     if run["units_are"] == "segments":
-        of = formatting.counted(totals["units"], "segments")
+        of = counted(totals["units"], "segments")
         failed += f"; {totals['units_failed']:,} of {of} failed"
-    cards = [
-        (f"{totals['ok']:,}", "videos labeled", failed),
-        (
-            f"{digits(totals['video_hours'], 4)} h",
-            "of video",
-            formatting.counted(totals["views"], "views"),
+    tiles = [
+        Tile(
+            f"{totals['ok']:,}", "videos labeled", f"{digits(totals['video_hours'], 4)} h of video"
         ),
-        (quantity(totals["flops"]), "FLOPs", _saved(figures)),
-        (formatting.duration(totals["device_s"]), *_device_time(totals)),
-        (formatting.duration(totals["decode_core_s"]), "decode core time", ""),
-        (formatting.byte_size(totals["bytes_read"]), "read", ""),
+        Tile(f"{totals['failed']:,}", "videos failed", failed),
+        *_accuracy_tiles(figures),
+        *_cost_tiles(figures["cost"]),
+        Tile(quantity(totals["flops"]), "FLOPs", _flops_note(figures)),
+        Tile(duration(totals["device_s"]), *_device_time(totals)),
     ]
     if totals["wall_s"] is not None:
-        attempts = "1 attempt" if totals["attempts"] == 1 else f"{totals['attempts']:,} attempts"
-        cards.append((formatting.duration(totals["wall_s"]), "wall time", f"of {attempts}"))
-    return cards + _quality_cards(figures) + _cost_cards(figures["cost"])
+        count = totals["attempts"]
+        attempts = "1 attempt" if count == 1 else f"{count:,} attempts"
+        tiles.append(Tile(duration(totals["wall_s"]), "wall time", f"of {attempts}"))
+    return [
+        *tiles,
+        Tile(f"{totals['views']:,}", "views"),
+        Tile(duration(totals["decode_core_s"]), "decode core time"),
+        Tile(byte_size(totals["bytes_read"]), "read"),
+    ]
 
 
-def _saved(figures: Mapping[str, Any]) -> str:
+def _flops_note(figures: Figures) -> str:
     totals, early_exit = figures["totals"], figures["early_exit"]
     if early_exit is not None:
         return f"{100 * early_exit['share_of_unpruned']:.1f} % of all views unpruned"
@@ -101,80 +157,277 @@ def _device_time(totals: Mapping[str, Any]) -> tuple[str, str]:
     return ("GPU time", "") if totals["on_gpu"] else ("device time", "of labelers on CPUs")
 
 
-def _quality_cards(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _accuracy_tiles(figures: Figures) -> list[Tile]:
     accuracy, shadow = figures["accuracy"], figures["shadow"]
-    cards = []
+    tiles = []
     if accuracy:
-        about = f"of {formatting.counted(accuracy['judged'], 'videos')} with a true label"
-        cards.append(
-            (f"{100 * accuracy['share']:.1f} %", "right", f"{_interval(accuracy)} {about}")
-        )
+        about = f"of {counted(accuracy['judged'], 'videos')} with ground truth"
+        tiles.append(Tile(_percent(accuracy), "accuracy", f"{_interval(accuracy)} {about}"))
     if figures["unknown_ground_truths"]:
-        unknown = formatting.counted(figures["unknown_ground_truths"], "videos")
-        cards.append((unknown, "not scored", "the true label is no class of the model"))
+        unknown = counted(figures["unknown_ground_truths"], "videos")
+        tiles.append(Tile(unknown, "not scored", "the ground truth is no class of the model"))
     if shadow and shadow["share"] is not None:
-        about = f"of {formatting.counted(shadow['count'], figures['run']['labels_are'])}"
+        about = f"of {counted(shadow['count'], figures['run']['labels_are'])} in the shadow sample"
         compared = shadow["compared"] if figures["early_exit"] else "as unpruned"
-        cards.append(
-            (
-                f"{100 * shadow['share']:.1f} %",
-                f"same label {compared}",
-                f"{_interval(shadow)} {about} in the shadow sample",
-            )
+        tiles.append(
+            Tile(_percent(shadow), f"same label {compared}", f"{_interval(shadow)} {about}")
         )
-    return cards
+    return tiles
+
+
+def _percent(estimate: Mapping[str, Any]) -> str:
+    return f"{100 * estimate['share']:.1f} %"
 
 
 def _interval(estimate: Mapping[str, Any]) -> str:
     return f"({100 * estimate['low']:.1f} to {100 * estimate['high']:.1f})"
 
 
-def _cost_cards(cost: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
+def _cost_tiles(cost: Mapping[str, Any] | None) -> list[Tile]:
     if cost is None:
         return []
     currency = cost["currency"]
-    cards = [
-        (formatting.money(cost["rows"], currency), "what the work took", "by the time of all rows")
+    return [
+        Tile(money(cost["rows"], currency), "cost of the work", "by the time of all rows"),
+        Tile(money(cost["reserved"], currency), "cost of the cluster", "for its wall time"),
     ]
-    if cost["reserved"] is not None:
-        cards.append(
-            (
-                formatting.money(cost["reserved"], currency),
-                "what the cluster cost",
-                "attempts x wall time",
+
+
+def _throughput(figures: Figures) -> list[Block]:
+    found, things = figures["throughput"], figures["run"]["units_are"]
+    blocks: list[Block] = []
+    if found["bottleneck"]:
+        blocks.append(Text(f"Bottleneck: {found['bottleneck']}"))
+    if found["decoders_busy"] is not None and found["labelers_busy"] is not None:
+        blocks.append(
+            Text(
+                f"Decoders ({found['decoders']}) were busy for "
+                f"{100 * found['decoders_busy']:.0f} % of the time, labelers "
+                f"({found['labelers']}) for "
+                f"{100 * found['labelers_busy']:.0f} %."
             )
         )
-    return cards
-
-
-def _rates(figures: Mapping[str, Any]) -> list[tuple[str, Markup]]:
-    spans, things = figures["throughput"]["spans"], figures["run"]["units_are"]
+    spans = found["spans"]
     if not spans:
-        return []
-    title = f"{things.capitalize()} labeled per second"
-    hours = "Video-hours labeled per hour"
+        unknown = "No rate: the times of rows are not known, or too few units were labeled."
+        return [*blocks, Text(unknown, soft=True)]
+    rates = [
+        Plot(plots.rate_over_time(spans, name, title, color), title)
+        for name, title, color in (
+            ("units_per_s", f"{things.capitalize()} labeled per second", COLORS[0]),
+            ("video_hours_per_hour", "Video-hours labeled per hour", COLORS[2]),
+        )
+    ]
+    blocks.append(Plots(rates))
+    if len(spans) > 1:
+        pause = "Hatched: nothing ran between two attempts, for the time written there."
+        blocks.append(Text(pause, soft=True))
+    return blocks
+
+
+def _failures(figures: Figures) -> list[Block]:
+    run, totals, damaged = figures["run"], figures["totals"], figures["damaged"]
+    if figures["failures"]:
+        text = f"{counted(totals['units_failed'], run['units_are'])} of {totals['units']:,} failed"
+        if run["units_are"] == "segments":
+            text += (
+                f": {counted(totals['failed'], 'videos')} failed, and {totals['incomplete']:,} "
+                f"more lack segments"
+            )
+        blocks: list[Block] = [Text(f"{text}.")]
+    else:
+        blocks = [Text(f"None of {counted(totals['units'], run['units_are'])} failed.")]
+    for reason, found in figures["failures"].items():
+        examples = [_example(row) for row in found["examples"]]
+        blocks += [Heading(f"{reason}: {found['count']:,}"), Bullets(examples)]
+    if damaged["videos"]:
+        blocks.append(
+            Table(
+                ("video", "frames lost", "frames decoded"),
+                [
+                    (_code(row["video_id"]), f"{row['lost_frames']:,}", _number(row["frame_count"]))
+                    for row in damaged["worst"]
+                ],
+                title=f"Labeled despite damage: {damaged['videos']:,}",
+                about=f"{counted(damaged['videos'], 'videos')} lost {damaged['lost_frames']:,} "
+                f"frames to damage; the videos that lost most:",
+                numbers=True,
+            )
+        )
+    return blocks
+
+
+def _example(row: Mapping[str, Any]) -> Markup:
+    where = settings.segment(row)
+    return Markup('<code>{}</code>{}: {}<br><code class="soft">{}</code>').format(
+        row["video_id"], f" ({where})" if where else "", row["error"], row["uri"]
+    )
+
+
+def _code(text: str) -> Markup:
+    return Markup("<code>{}</code>").format(text)
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _labels(figures: Figures) -> list[Block]:
+    labels, run = figures["labels"], figures["run"]
+    if not labels["count"]:
+        return [Text("Nothing was labeled.")]
+    low, things = labels["low_confidence"], run["labels_are"]
+    scores = plots.score_histogram(labels["scores"], low["below"])
+    most = labels["top"][0]["count"]
     return [
-        (title, plots.rate_over_time(spans, "units_per_s", title, COLORS[0])),
-        (hours, plots.rate_over_time(spans, "video_hours_per_hour", hours, COLORS[2])),
+        Text(
+            f"{labels['classes']:,} of {run['classes']:,} classes occur. "
+            f"{100 * low['share']:.1f} % of {counted(labels['count'], things)} "
+            f"have a score below {low['below']}."
+        ),
+        Plots([Plot(scores, f"{things.capitalize()} by the score of their label")]),
+        Table(
+            ("label", things, "mean score"),
+            [
+                (_bar(row["label"], row["count"] / most), f"{row['count']:,}", _score(row))
+                for row in labels["top"]
+            ],
+            title="Most frequent labels",
+            numbers=True,
+        ),
     ]
 
 
-def _scores(labels: Mapping[str, Any]) -> Markup | None:
-    if not labels["count"]:
-        return None
-    return plots.score_histogram(labels["scores"], labels["low_confidence"]["below"])
+def _bar(text: str, share: float) -> Markup:
+    bar = Markup('{}<span class="bar" style="width: {}%"></span>')
+    return bar.format(text, f"{100 * share:.1f}")
 
 
-def _kept(kept: Mapping[str, Any] | None) -> list[tuple[str, Markup]]:
-    """(caption, plot) of every stage, and of time."""
-    if kept is None:
+def _score(row: Mapping[str, Any]) -> str:
+    return f"{row['mean_score']:.2f}"
+
+
+def _early_exit(figures: Figures) -> list[Block]:
+    early_exit = figures["early_exit"]
+    if early_exit is None:
         return []
-    shown = [
-        (
-            f"Stage {number}: {100 * stage['share']:.1f} % of {stage['grid'][0]} x "
-            f"{stage['grid'][1]} x {stage['grid'][2]} tokens kept",
+    unpruned = (
+        f", and {100 * early_exit['share_of_unpruned']:.1f} % of those of the unpruned model"
+        if figures["run"]["r"]
+        else ""
+    )
+    text = (
+        f"{early_exit['mean']:.3g} of {early_exit['views_per_video']} views of a video were evaluated on average before "
+        f"early exit stopped: {100 * early_exit['share_of_all']:.1f} % of the FLOPs of all views{unpruned}."
+    )
+    budget = early_exit["budget"]
+    if not budget:
+        text += (
+            f" Early exit guarantees that {100 * early_exit['agreement']:g} % of the labels are those "
+            f"of all views, at {100 * early_exit['confidence']:g} % confidence."
+        )
+    blocks: list[Block] = [Text(text)]
+    if budget:
+        blocks.append(Text(_budget(budget)))
+    caption = "Videos by the number of evaluated views"
+    return [*blocks, Plots([Plot(plots.evaluated_views(early_exit["counts"]), caption)])]
+
+
+def _budget(budget: Mapping[str, Any]) -> str:
+    text = (
+        f"{budget['said']} were spent ({100 * budget['spent'] / budget['budget']:.1f} %), without "
+        f"the shadow sample. With the same thresholds, the calibration's videos kept "
+        f"{100 * budget['agreement']:.1f} % of the labels of all views (at least "
+        f"{100 * budget['low']:.1f} %); without a budget, the threshold guarantees "
+        f"{100 * budget['guaranteed']:g} %."
+    )
+    if budget["stopped_by_budget"]:
+        text += (
+            f" {budget['stopped_by_budget']:,} of {budget['videos']:,} videos reached their view "
+            f"limit below the threshold, so that the budget covered a view of every other video; "
+            f"the calibration says nothing about them."
+        )
+    return text
+
+
+def _slowest(slowest: Mapping[str, Any]) -> list[Block]:
+    if not slowest["decode"] and not slowest["device"]:
+        return [Text("No video took any time.")]
+    decode, device = ("decode_ms", "decoding"), ("device_ms", "device")
+    return [
+        _ranked(slowest["decode"], decode, device, "To fetch, decode and resize (core time)"),
+        _ranked(slowest["device"], device, decode, "To label (device time)"),
+    ]
+
+
+def _ranked(
+    rows: Sequence[Mapping[str, Any]], first: tuple[str, str], second: tuple[str, str], title: str
+) -> Table:
+    sized = any(row["size_bytes"] is not None for row in rows)
+
+    def milliseconds(value: float | None) -> str:
+        return "" if value is None else duration(value / 1000)
+
+    return Table(
+        ("video", first[1], second[1], "length", *(["size"] if sized else [])),
+        [
+            (
+                _code(row["video_id"]),
+                milliseconds(row[first[0]]),
+                milliseconds(row[second[0]]),
+                "" if row["duration_s"] is None else duration(row["duration_s"]),
+                *([byte_size(row["size_bytes"] or 0)] if sized else []),
+            )
+            for row in rows
+        ],
+        title=title,
+        numbers=True,
+    )
+
+
+def _kept_tokens(figures: Figures) -> list[Block]:
+    kept = figures["kept_tokens"]
+    if kept is None:
+        unpruned = figures["run"]["r"] == 0
+        said = "The model was not pruned: every token was kept." if unpruned else None
+        return [Text(said or "No view was labeled.")]
+    views = counted(kept["of_views"], "views")
+    sample = (
+        f"A spread sample of {kept['views']:,} of {views}"
+        if kept["views"] < kept["of_views"]
+        else f"All {views}"
+    )
+    maps = [
+        Plot(
             plots.kept_by_place(stage, number),
+            f"Stage {number}: {100 * stage['share']:.1f} % of "
+            f"{' x '.join(map(str, stage['grid']))} tokens kept",
         )
         for number, stage in enumerate(kept["stages"], 1)
     ]
-    return [*shown, ("Share kept by time slot", plots.kept_by_slot(kept["stages"]))]
+    by_slot = Plot(plots.kept_by_slot(kept["stages"]), "Share kept by temporal position")
+    return [
+        Text(
+            f"{sample}. Maps: the share of views in which the token at each position of the frame "
+            f"was kept, averaged over time."
+        ),
+        Plots([*maps, by_slot], width=15),
+    ]
+
+
+def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The configuration, by name; without what is not known."""
+    facts = {
+        "Input": run["input"],
+        "Output": run["output"],
+        "Model": run["architecture"],
+        "Checkpoint": run["checkpoint"],
+        "Classes": run["classes"] or None,
+        "Pruning": settings.pruning(run),
+        "Protocol": settings.protocol(run),
+        "Code": run["code"],
+        "Device": settings.device(run),
+        "Begun": moment(run["created"]),
+        "Finished": moment(run["finished"]),
+    }
+    return [(name, str(value)) for name, value in facts.items() if value is not None]

@@ -36,7 +36,7 @@ def row(statement):
 
 
 def statements(content, name):
-    (found,) = [each["statements"] for each in content["how"] if each["name"] == name]
+    (found,) = [each["statements"] for each in content["methodology"] if each["name"] == name]
     return found
 
 
@@ -53,7 +53,7 @@ def content(tmp_path_factory):
 
 
 def test_a_statement_stands_in_the_report_only_where_a_test_compares_it_with_the_figure(content):
-    shown = {each["name"] for each in content["how"] if each["statements"]}
+    shown = {each["name"] for each in content["methodology"] if each["statements"]}
     assert shown == {"shared", "work", "whole", "agreement", "accuracy"}
 
 
