@@ -30,11 +30,12 @@ class Estimate:
         """Such as `97.9 % (92.8 to 99.4)`."""
         return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
-    def points(self) -> str:
+    def points(self, places: int = 1) -> str:
         """A difference of shares in percentage points, such as `-11.5 points (-16.0 to -7.3)`."""
         # Adding 0.0 turns a rounded -0.0 into 0.0, which has one sign.
         value, low, high = (
-            f"{round(100 * each, 1) + 0.0:+.1f}" for each in (self.value, self.low, self.high)
+            f"{round(100 * each, places) + 0.0:+.{places}f}"
+            for each in (self.value, self.low, self.high)
         )
         return f"{value} points ({low} to {high})"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.statistics import jensen_shannon, mean, ratio, share, top_overlap
+from pipeline.statistics import Estimate, jensen_shannon, mean, ratio, share, top_overlap
 
 
 def test_a_share_has_wilsons_interval():
@@ -57,3 +57,9 @@ def test_jensen_shannon_is_0_for_equals_1_for_strangers_and_knows_no_order():
     found = jensen_shannon(one, other)
     assert found == pytest.approx([0.0, 1.0, 0.18872], abs=1e-5)
     assert jensen_shannon(other, one) == pytest.approx(found)
+
+
+def test_differences_in_points_have_signs_and_a_zero_has_none_but_plus():
+    assert Estimate(-0.115, -0.16, 0.0, 9).points() == "-11.5 points (-16.0 to +0.0)"
+    assert Estimate(-0.0, -0.0004, 0.0, 9).points() == "+0.0 points (+0.0 to +0.0)"
+    assert Estimate(0.001, 0.0, 0.002, 9).points(places=2) == "+0.10 points (+0.00 to +0.20)"

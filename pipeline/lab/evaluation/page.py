@@ -9,15 +9,23 @@ from pipeline.lab.evaluation.plots import plots
 from pipeline.lab.evaluation.words import (
     COLUMNS,
     COMPARED,
-    cards,
     compared,
-    how,
-    margin,
+    lead,
+    methodology,
     notes,
     row,
+    tiles,
     verdicts,
 )
-from pipeline.reports.html.render import render
+from pipeline.reports.html.report import (
+    Bullets,
+    Plots,
+    Section,
+    Table,
+    Text,
+    Tiles,
+    report_page,
+)
 from pipeline.storage.location import Location
 
 PAGE = "evaluation.html"
@@ -34,24 +42,25 @@ def write(found: Findings, out: Location) -> Location:
 
 
 def _page(found: Findings) -> str:
-    return render(
-        "lab/evaluation/evaluation.html.j2",
-        title="What pruning costs in accuracy",
-        margin=margin(found),
-        cards=cards(found),
-        notes=notes(found),
-        plots=plots(found),
-        compared=COMPARED,
-        tables=[
-            {
-                "title": table.title,
-                "says": table.says,
-                "verdict": verdicts(table, found),
-                "rows": [compared(line, found) for line in table.lines],
-            }
-            for table in found.tables
-        ],
-        columns=COLUMNS,
-        rows=[row(each) for each in found.figures],
-        how=how(found),
-    )
+    left_out = notes(found)
+    comparisons = [
+        Section(
+            [
+                Text(verdicts(table, found)),
+                Text(f"Paper: {table.says}.", soft=True),
+                Table(COMPARED, [compared(line, found) for line in table.lines], numbers=True),
+            ],
+            table.title,
+        )
+        for table in found.tables
+    ]
+    every = Table(COLUMNS, [row(each) for each in found.figures], numbers=True)
+    sections = [
+        Section([Tiles(tiles(found))]),
+        Section([Bullets(left_out)] if left_out else [], "Notes", warning=True),
+        Section([Plots(plots(found), width=26)]),
+        *comparisons,
+        Section([every], "All variants"),
+        Section([Bullets(methodology(found))], "Methodology", folded=True),
+    ]
+    return report_page("What pruning costs in accuracy", sections, lead=lead(found))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from pipeline.lab.evaluation.findings import Figures, Findings
 from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, UNPRUNED
 from pipeline.lab.evaluation.verdicts import of_kind
 from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
+from pipeline.reports.html.report import Plot
 from pipeline.statistics import Estimate
 
 _STA, _RANDOM, _DENSE, _OTHERS, _PAPER = (
@@ -24,26 +24,18 @@ _STA, _RANDOM, _DENSE, _OTHERS, _PAPER = (
 )
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A plot and what it shows, in a sentence."""
-
-    svg: Markup
-    caption: str
-
-
 def plots(found: Findings) -> list[Plot]:
     """All of them, in their order."""
     made = [
         Plot(
             _against(found, _gflops, "GFLOPs per view", "Accuracy against FLOPs"),
-            "Right by the mean over all views, against FLOPs. Bars are 95 % intervals over videos; "
-            "STA and random tokens are joined over r.",
+            "Accuracy of the mean over all views, against FLOPs. Bars are 95 % intervals over "
+            "videos; lines join STA and random tokens over r.",
         ),
         Plot(
             _against(found, _ms, "device time per view, ms", "Accuracy against measured time"),
             f"The same against measured device time ({found.device}). What else the machine did "
-            "meanwhile is in it.",
+            "meanwhile is included.",
         ),
     ]
     differences = _differences(found)
@@ -79,7 +71,7 @@ def _against(found: Findings, cost: Callable[[Figures], Estimate], axis: str, ti
     _points(axes, dense, cost, fmt="s", color=_DENSE, label="no pruning")
     axes.set_xlim(left=0)
     axes.set_xlabel(axis)
-    axes.set_ylabel("right, %")
+    axes.set_ylabel("accuracy, %")
     axes.grid(axis="y", color="#e6e9ee")
     axes.set_axisbelow(True)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)

@@ -1,36 +1,27 @@
-"""Findings in words and cells: what the page and the screen share."""
+"""Text and table cells of an evaluation, for the page and the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.formatting import digits
+from pipeline.formatting import digits, text_table
 from pipeline.lab.evaluation.findings import Figures, Findings
 from pipeline.lab.evaluation.variants import RANDOM, UNPRUNED
 from pipeline.lab.evaluation.verdicts import Line, Table, Verdict
+from pipeline.reports.html.report import Tile
 from pipeline.statistics import Estimate
 
 COLUMNS = (
-    *("variant", "r", "GFLOPs", "right", "top 5", "against STA"),
+    *("variant", "r", "GFLOPs", "accuracy", "top 5", "against STA"),
     *("single views", "against STA", "ms"),
 )
 COMPARED = (
-    *("variant", "r", "GFLOPs", "right", "difference", "of single views", "paper"),
+    *("variant", "r", "GFLOPs", "accuracy", "difference", "of single views", "paper"),
     "difference there",
 )
 MARKS = {Verdict.SAME: "✓", Verdict.OTHER: "✗", Verdict.OPEN: "?"}
 
 _SHOWN = 3
-
-
-def points(estimate: Estimate) -> str:
-    """A difference of shares in points: `-11.5 (-16.0 to -7.3)`."""
-    # What rounds to zero has one sign, not two.
-    value, low, high = (
-        f"{round(100 * each, 1) + 0.0:+.1f}"
-        for each in (estimate.value, estimate.low, estimate.high)
-    )
-    return f"{value} ({low} to {high})"
 
 
 def row(each: Figures) -> tuple[str, ...]:
@@ -73,7 +64,7 @@ def _name(each: Figures) -> str:
 
 
 def _difference(estimate: Estimate | None) -> str:
-    return "" if estimate is None else points(estimate)
+    return "" if estimate is None else estimate.points().replace(" points", "")
 
 
 def _marked(estimate: Estimate | None, verdict: Verdict | None) -> str:
@@ -108,11 +99,11 @@ def _verdict(
         case Verdict.OTHER:
             return f"The order is not the paper's, for {contrary}.{told}{doubt}"
         case Verdict.OPEN:
-            return f"Cannot be told from so many videos.{doubt}{told}"
-    return "The paper says nothing of this."
+            return f"Too few videos to tell.{doubt}{told}"
+    return "The paper does not report this."
 
 
-def margin(found: Findings) -> list[str]:
+def lead(found: Findings) -> list[str]:
     """The result in a few sentences."""
     default, dense, chance = found.default, found.of(UNPRUNED), found.of(RANDOM)
     said = [
@@ -122,13 +113,14 @@ def margin(found: Findings) -> list[str]:
     if dense is not None and found.flops_share is not None:
         said.append(
             f"STA with r = {default.variant.r} takes {100 * found.flops_share:.0f} % of the FLOPs "
-            f"and is right on {default.top1.percent()}; without pruning {dense.top1.percent()}."
+            f"at an accuracy of {default.top1.percent()}; without pruning it is "
+            f"{dense.top1.percent()}."
         )
     loss = found.random_loses
     if chance is not None and loss is not None:
         said.append(
-            f"As many tokens dropped at random leave {chance.top1.percent()}: STA against random "
-            f"is {points(_negated(loss))} points."
+            f"With as many tokens dropped at random it is {chance.top1.percent()}: STA gains "
+            f"{_negated(loss).points()}."
         )
     return said
 
@@ -142,18 +134,20 @@ def _negated(estimate: Estimate) -> Estimate:
     return Estimate(-estimate.value, -estimate.high, -estimate.low, estimate.count)
 
 
-def cards(found: Findings) -> list[tuple[str, str]]:
-    """The main figures and what each is."""
-    made = [(f"{found.outcomes.videos:,}", "videos with a true label")]
-    if found.flops_share is not None:
-        made.append((f"{100 * found.flops_share:.0f} %", "of the FLOPs with STA"))
-    for name, what in ((UNPRUNED, "right without pruning"), ("sta", "right with STA")):
+def tiles(found: Findings) -> list[Tile]:
+    """The main figures."""
+    outcomes = found.outcomes
+    made = [Tile(f"{outcomes.videos:,}", "videos with ground truth", f"{outcomes.failed:,} failed")]
+    for name, what in (("sta", "accuracy with STA"), (UNPRUNED, "accuracy without pruning")):
         each = found.of(name)
         if each is not None:
-            made.append((f"{100 * each.top1.value:.1f} %", what))
+            value, interval = each.top1.percent().split(" % ")
+            made.append(Tile(f"{value} %", what, interval))
+    if found.flops_share is not None:
+        made.append(Tile(f"{100 * found.flops_share:.0f} %", "of the FLOPs with STA"))
     if found.random_loses is not None:
-        chance = _negated(found.random_loses)
-        made.append((f"{100 * chance.value:+.1f}", "points, STA against random tokens"))
+        value, interval = _negated(found.random_loses).points().split(" points ")
+        made.append(Tile(f"{value} points", "STA against random tokens", interval))
     return made
 
 
@@ -172,15 +166,15 @@ def notes(found: Findings) -> list[str]:
     return [f"Left out of the videos: {', '.join(said)}."] if said else []
 
 
-def how(found: Findings) -> list[str]:
-    """How the figures come about."""
+def methodology(found: Findings) -> list[str]:
+    """How the figures are computed."""
     return [
-        "Right: the mean of the probabilities over all views puts the true label first. Where "
-        "chance is in a variant, it was tried with several seeds, and a video counts by the share "
-        "of seeds that were right.",
+        "Accuracy: the share of videos for which the mean of the probabilities over all views puts "
+        "the ground truth first. Variants with random choices were run with several seeds; a video "
+        "counts by the share of seeds that were correct.",
         "Intervals are of 95 %, over videos: Wilson's for a share, a bootstrap of the videos for a "
-        "mean over seeds and for differences, which are taken video by video. They do not say how "
-        "other seeds would do. Where no video was judged otherwise the interval is 0 to 0, "
+        "mean over seeds and for differences, which are taken video by video. They do not cover "
+        "other seeds. Where no video differs, the interval is 0 to 0, "
         f"and up to {300 / found.outcomes.videos:.1f} points may still hide in it (3 of as many "
         "videos).",
         "✓ as in the paper, ✗ not as in the paper, ? cannot be told. An order is the paper's if "
@@ -200,17 +194,6 @@ def how(found: Findings) -> list[str]:
 
 def screen(found: Findings) -> str:
     """The result for a terminal."""
-    lines = [*margin(found), *notes(found), "", *_aligned([COLUMNS, *map(row, found.figures)]), ""]
+    lines = [*lead(found), *notes(found), "", *text_table([COLUMNS, *map(row, found.figures)]), ""]
     lines += [f"{table.title}: {verdicts(table, found)}" for table in found.tables]
     return "\n".join(lines)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(each, widths, strict=True))
-        ).rstrip()
-        for each in rows
-    ]

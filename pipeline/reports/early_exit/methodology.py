@@ -7,7 +7,6 @@ import numpy as np
 from pipeline.early_exit.calibrate import Calibration
 from pipeline.formatting import digits
 from pipeline.reports import settings
-from pipeline.statistics import Estimate
 
 
 def summary(found: Calibration) -> str:
@@ -70,7 +69,7 @@ def held_out(found: Calibration) -> str:
         return f"not shown: {_too_few(found)}"
     each = found.held_out
     return (
-        f"fitted on {each.fitted_on:,} videos, {interval(each.agreement)} of "
+        f"fitted on {each.fitted_on:,} videos, {each.agreement.percent()} of "
         f"{each.agreement.count:,} others keep the label, with {digits(each.views.value)} views"
     )
 
@@ -98,22 +97,11 @@ def accuracy(found: Calibration) -> str:
     assert found.accuracy is not None
     each = found.accuracy
     return (
-        f"{interval(each.early_exit)} correct, by all views {interval(each.all_views)}; difference "
-        f"{points(each.difference)}"
+        f"{each.early_exit.percent()} correct, by all views {each.all_views.percent()}; difference "
+        f"{each.difference.points(places=2)}"
     )
 
 
 def percent(share: float) -> str:
     """Such as `99.5 %`."""
     return f"{digits(100 * share, 4)} %"
-
-
-def interval(estimate: Estimate) -> str:
-    """Such as `99.5 % (98.8 to 99.8)`."""
-    return estimate.percent()
-
-
-def points(estimate: Estimate) -> str:
-    """A difference of shares, such as `+0.1 points (-0.2 to +0.4)`."""
-    value, low, high = (100 * each for each in (estimate.value, estimate.low, estimate.high))
-    return f"{value:+.2f} points ({low:+.2f} to {high:+.2f})"

@@ -6,7 +6,18 @@ from pipeline.early_exit.calibrate import Calibration
 from pipeline.formatting import digits
 from pipeline.reports.early_exit import methodology as words
 from pipeline.reports.early_exit import plots
-from pipeline.reports.html.render import render
+from pipeline.reports.html.report import (
+    Block,
+    Code,
+    Facts,
+    Plot,
+    Plots,
+    Section,
+    Text,
+    Tile,
+    Tiles,
+    report_page,
+)
 
 
 def page(found: Calibration, command: str) -> str:
@@ -16,24 +27,58 @@ def page(found: Calibration, command: str) -> str:
         found: the threshold and the evidence for it.
         command: the labeling command that uses the threshold.
     """
-    return render(
-        "reports/early_exit/report.html.j2",
-        title=f"Calibration: how many views {found.architecture} needs",
-        facts=_facts(found),
-        cards=_cards(found),
-        command=command,
-        agreement=words.percent(found.guarantee.agreement),
-        confidence=words.percent(found.guarantee.confidence),
-        views=found.views,
-        curve=plots.curve(found),
-        needed=plots.views_needed(found),
-        resamplings=None
-        if found.resampled is None
-        else plots.resamplings(found.resampled, found.guarantee.agreement),
-        held_out=words.held_out(found),
-        resampled=words.resampled(found),
-        accuracy=None if found.accuracy is None else words.accuracy(found),
+    sections = [
+        Section(_summary(found, command)),
+        Section(_curve(found), "Thresholds and views"),
+        Section(_held_out(found), "On held-out videos"),
+        Section([Facts(_facts(found))], "Configuration", folded=True),
+    ]
+    return report_page(f"Calibration: how many views {found.architecture} needs", sections)
+
+
+def _summary(found: Calibration, command: str) -> list[Block]:
+    blocks: list[Block] = [Tiles(_tiles(found))]
+    if found.accuracy is not None:
+        blocks.append(Text(f"Top-1 accuracy: {words.accuracy(found)}."))
+    return [*blocks, Text("Label with this threshold:"), Code(command)]
+
+
+def _curve(found: Calibration) -> list[Block]:
+    guarantee = found.guarantee
+    curve = Plot(
+        plots.curve(found),
+        f"Each point is a threshold, from one view per video on the left to all {found.views} on "
+        f"the right. The shaded area ends at the exact lower bound at "
+        f"{words.percent(guarantee.confidence)} confidence. Thresholds are tested from the right; "
+        f"the last one before a bound below {words.percent(guarantee.agreement)} is chosen.",
     )
+    needed = Plot(
+        plots.views_needed(found),
+        "Videos by the number of views evaluated at the chosen threshold.",
+    )
+    return [Plots([curve, needed])]
+
+
+def _held_out(found: Calibration) -> list[Block]:
+    said = (
+        "The threshold in the file is fitted on all videos; these are fitted in the same way on "
+        "half of them."
+    )
+    shown: list[Block] = []
+    if found.resampled is not None:
+        said += (
+            " The other half is a sample too: a threshold whose agreement is exactly the "
+            "guaranteed one would fall below it in about half of the resamplings."
+        )
+        caption = "Share of the other half that kept the label of all views, in each resampling."
+        svg = plots.resamplings(found.resampled, found.guarantee.agreement)
+        shown = [Plots([Plot(svg, caption)])]
+    return [
+        Text(f"Halves by a hash of the video: {words.held_out(found)}."),
+        Text(f"Random halves: {words.resampled(found)}."),
+        Text(said, soft=True),
+        *shown,
+    ]
 
 
 def _facts(found: Calibration) -> list[tuple[str, str]]:
@@ -48,24 +93,26 @@ def _facts(found: Calibration) -> list[tuple[str, str]]:
     ]
 
 
-def _cards(found: Calibration) -> list[tuple[str, str, str]]:
-    """(figure, what it is, what to add)."""
+def _tiles(found: Calibration) -> list[Tile]:
     point = found.file.point
-    cards = [
-        (f"{digits(100 * found.flops_share)} %", "of the FLOPs", "of all views"),
-        (f"{digits(point.views)}", "views per video", f"of {found.views}"),
-        (
+    tiles = [
+        Tile(
             words.percent(point.agreement),
             "keep the label of all views",
             f"{words.percent(point.low)} at least",
         ),
+        Tile(f"{digits(100 * found.flops_share)} %", "of the FLOPs", "of all views"),
+        Tile(digits(point.views), "views per video", f"of {found.views}"),
     ]
+    if found.accuracy is not None:
+        value, interval = found.accuracy.difference.points(places=2).split(" points ")
+        tiles.append(Tile(f"{value} points", "difference in accuracy", interval))
     if found.held_out is not None:
         each = found.held_out.agreement
-        cards.append(
-            (f"{100 * each.value:.1f} %", "on videos not fitted on", f"of {each.count:,} videos")
-        )
+        value, interval = each.percent().split(" % ")
+        note = f"{interval} of {each.count:,} videos"
+        tiles.append(Tile(f"{value} %", "on held-out videos", note))
     if found.resampled is not None:
         each_of = f"of {found.resampled.count} random halves"
-        cards.append((f"{found.resampled.kept}", "meet the guarantee", each_of))
-    return cards
+        tiles.append(Tile(f"{found.resampled.kept}", "meet the guarantee", each_of))
+    return tiles

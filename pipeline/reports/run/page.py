@@ -65,7 +65,11 @@ def _warning(figures: Figures) -> Section:
         )
     else:
         what = counted(shadow["count"], figures["run"]["labels_are"])
-        label = f"same label {shadow['compared']}" if figures["early_exit"] else "unpruned model's label"
+        label = (
+            f"same label {shadow['compared']}"
+            if figures["early_exit"]
+            else "unpruned model's label"
+        )
         reached = shadow["high"] >= shadow["min_agreement"]
         advice = (
             "A larger --agreement or all views, in a new OUTPUT, evaluates more views; a smaller "
@@ -317,14 +321,15 @@ def _early_exit(figures: Figures) -> list[Block]:
         else ""
     )
     text = (
-        f"{early_exit['mean']:.3g} of {early_exit['views_per_video']} views of a video were evaluated on average before "
-        f"early exit stopped: {100 * early_exit['share_of_all']:.1f} % of the FLOPs of all views{unpruned}."
+        f"{early_exit['mean']:.3g} of {early_exit['views_per_video']} views of a video were "
+        f"evaluated on average before early exit: {100 * early_exit['share_of_all']:.1f} % of the "
+        f"FLOPs of all views{unpruned}."
     )
     budget = early_exit["budget"]
     if not budget:
         text += (
-            f" Early exit guarantees that {100 * early_exit['agreement']:g} % of the labels are those "
-            f"of all views, at {100 * early_exit['confidence']:g} % confidence."
+            f" The threshold guarantees that at least {100 * early_exit['agreement']:g} % of the "
+            f"labels are those of all views ({100 * early_exit['confidence']:g} % confidence)."
         )
     blocks: list[Block] = [Text(text)]
     if budget:

@@ -9,9 +9,8 @@ from pipeline.errors import RunError, UsageError
 from pipeline.lab.evaluation.findings import find
 from pipeline.lab.evaluation.page import write
 from pipeline.lab.evaluation.variants import all_variants
-from pipeline.lab.evaluation.words import points, screen
+from pipeline.lab.evaluation.words import screen
 from pipeline.run.run_directory import RunDirectory
-from pipeline.statistics import Estimate
 from pipeline.storage.location import Location
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
 from tests.pipeline.synthetic_sweep import LABELS, probabilities, write_sweep
@@ -71,19 +70,14 @@ def test_the_json_holds_every_variant_with_its_prunings_and_intervals(found, pag
 
 def test_the_screen_says_the_result_in_words_and_every_variant_in_a_row(found):
     text = screen(found)
-    assert "STA with r = 22 takes 49 % of the FLOPs and is right on 81.4 %" in text
-    assert "STA against random is +20.3 (+13." in text
+    assert "STA with r = 22 takes 49 % of the FLOPs at an accuracy of 81.4 %" in text
+    assert "STA gains +20.3 points (+13." in text
     assert "videos: 3 that could not be read, 1 without a label, 1 whose label is none" in text
     assert "such as '<yak>'." in text
     assert "Figure 5): The order is the paper's." in text
     assert "As in the paper: order F-F-F." in text
     rows = [line for line in text.splitlines() if line.startswith("random tokens")]
     assert len(rows) == 5
-
-
-def test_differences_in_points_have_signs_and_a_zero_has_none_but_plus():
-    assert points(Estimate(-0.115, -0.16, 0.0, 9)) == "-11.5 (-16.0 to +0.0)"
-    assert points(Estimate(-0.0, -0.0004, 0.0, 9)) == "+0.0 (+0.0 to +0.0)"
 
 
 def test_sweep_that_are_not_there_are_told(tmp_path):
