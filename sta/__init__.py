@@ -1,30 +1,59 @@
-"""STA: video transformers that drop tokens seen before in time and poor in meaning.
+"""STA: video transformers that prune temporally redundant, low-saliency tokens.
 
 Semantic-aware Temporal Accumulation (ICCV 2023) prunes the tokens of a trained video transformer
-without further training. This package holds the score, the models and their checkpoints, and needs
-torch alone: no Ray, no video files, no cloud.
+without further training. This package holds the score, the models and their checkpoints. It needs
+torch and no Ray, no video files and no cloud. Names are imported when they are first used, so that
+`import sta` and settings such as `sta.Pruning` do not import torch.
 """
 
-from sta.checkpoints.load import (
-    DEMO_CHECKPOINT,
-    CheckpointError,
-    labels_fingerprint,
-    load_model,
-    read_labels,
-    save_checkpoint,
-)
-from sta.checkpoints.pickles import UnsafePickle
-from sta.flops import clip_flops, count_flops, estimate_flops, flops_follow_clip
-from sta.models.architectures import (
-    ARCHITECTURES,
-    architecture_config,
-    create_model,
-    default_pruning,
-)
-from sta.models.base import ModelConfig, ModelOutput, VideoModel
-from sta.models.swin import SwinConfig, VideoSwin
-from sta.models.vit import VisionTransformer, ViTConfig
-from sta.pruning import Pruning, Stage, largest_r
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sta.checkpoints.labels import labels_fingerprint, read_labels
+    from sta.checkpoints.load import load_model, save_checkpoint
+    from sta.checkpoints.pickles import UnsafePickle
+    from sta.checkpoints.sources import DEMO_CHECKPOINT
+    from sta.errors import CheckpointError
+    from sta.flops import clip_flops, count_flops, estimate_flops
+    from sta.models.architectures import (
+        ARCHITECTURES,
+        ModelConfig,
+        SwinConfig,
+        ViTConfig,
+        architecture_config,
+        default_pruning,
+        flops_vary_by_clip,
+    )
+    from sta.models.base import ModelOutput, VideoModel
+    from sta.models.create import create_model
+    from sta.models.swin import VideoSwin
+    from sta.models.vit import VisionTransformer
+    from sta.pruning import Pruning, PruningStage, largest_r
+
+_MODULES = {
+    "sta.checkpoints.labels": ("labels_fingerprint", "read_labels"),
+    "sta.checkpoints.load": ("load_model", "save_checkpoint"),
+    "sta.checkpoints.pickles": ("UnsafePickle",),
+    "sta.checkpoints.sources": ("DEMO_CHECKPOINT",),
+    "sta.errors": ("CheckpointError",),
+    "sta.flops": ("clip_flops", "count_flops", "estimate_flops"),
+    "sta.models.architectures": (
+        "ARCHITECTURES",
+        "ModelConfig",
+        "SwinConfig",
+        "ViTConfig",
+        "architecture_config",
+        "default_pruning",
+        "flops_vary_by_clip",
+    ),
+    "sta.models.base": ("ModelOutput", "VideoModel"),
+    "sta.models.create": ("create_model",),
+    "sta.models.swin": ("VideoSwin",),
+    "sta.models.vit": ("VisionTransformer",),
+    "sta.pruning": ("Pruning", "PruningStage", "largest_r"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "ARCHITECTURES",
@@ -33,7 +62,7 @@ __all__ = [
     "ModelConfig",
     "ModelOutput",
     "Pruning",
-    "Stage",
+    "PruningStage",
     "SwinConfig",
     "UnsafePickle",
     "ViTConfig",
@@ -46,10 +75,22 @@ __all__ = [
     "create_model",
     "default_pruning",
     "estimate_flops",
-    "flops_follow_clip",
+    "flops_vary_by_clip",
     "labels_fingerprint",
     "largest_r",
     "load_model",
     "read_labels",
     "save_checkpoint",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'sta' has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

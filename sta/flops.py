@@ -1,9 +1,9 @@
 """FLOPs per view, counted on the model and in closed form.
 
-One FLOP here is one multiply-accumulate, fvcore's convention and the paper's. `convention="fvcore"`
-adds 5 per element of a layer norm, as fvcore's total does (Table 3 rounds from it); "macs" counts
-matrix products and convolutions alone (Table 2 rounds from it). Neither counts softmax, GELU,
-sorting or gathering.
+One FLOP is one multiply-accumulate, as in fvcore and in the paper. The convention "fvcore" counts
+matrix products and convolutions, and 5 per element of a layer norm, as fvcore does (the paper's
+Table 3). "macs" counts matrix products and convolutions alone (Table 2). Neither counts softmax,
+GELU, sorting or gathering.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sta.models.architectures import architecture_config
-from sta.models.base import ModelConfig, VideoModel
-from sta.models.swin import SwinConfig
+from sta.models.architectures import ModelConfig, SwinConfig, ViTConfig, architecture_config
+from sta.models.base import VideoModel
 from sta.models.swin_flops import swin_flops
-from sta.models.vit import ViTConfig
 from sta.pruning import Pruning
 from sta.score import score_flops
 
@@ -37,10 +35,10 @@ def _check_convention(convention: str) -> None:
 
 
 def count_flops(model: VideoModel, *, convention: Convention = "fvcore") -> int:
-    """FLOPs of one view, counted by fvcore on the model's own trace, fused attention included.
+    """FLOPs of one view, counted by fvcore on a trace of the model, fused attention included.
 
-    Tracing runs the model once on a random clip on the model's device; ViT-H takes minutes on a
-    CPU, for which `estimate_flops` gives the same number at once.
+    Tracing runs the model once on a random clip, on the model's device. For ViT-H on a CPU this
+    takes minutes; `estimate_flops` gives the same number at once.
     """
     from fvcore.nn import FlopCountAnalysis
 
@@ -60,7 +58,7 @@ def count_flops(model: VideoModel, *, convention: Convention = "fvcore") -> int:
 
 
 class _Logits(nn.Module):
-    """The model with its logits alone: fvcore traces tensors."""
+    """A model that returns its logits alone, since fvcore traces tensors."""
 
     def __init__(self, model: VideoModel) -> None:
         super().__init__()
@@ -72,7 +70,7 @@ class _Logits(nn.Module):
 
 
 def _attention_flops(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """MACs of scaled_dot_product_attention, which fvcore counts as 0 on its own."""
+    """MACs of scaled_dot_product_attention, which fvcore does not count by itself."""
     query, key, value = (operand.type().sizes() for operand in inputs[:3])
     return int(math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
 
@@ -88,14 +86,19 @@ def estimate_flops(
 ) -> int:
     """FLOPs of one view in closed form; equal to `count_flops` of the same model.
 
-    `architecture` is the name of one, or the shape of a model (`model.config`).
+    With VideoSwin's sparse window attention, FLOPs depend on the clip. The estimate is then that of
+    a clip whose tokens are dropped at random; `clip_flops` gives the number for a given clip.
 
-    The exception is a VideoSwin's exact window attention, whose FLOPs depend on the clip: the
-    estimate is that of a clip whose tokens are dropped at random places, and `clip_flops` gives
-    that of a given one.
+    Args:
+        architecture: name of an architecture, or the shape of a model (`model.config`).
+        pruning: None or r = 0 for the unpruned model.
+        num_classes: size of the head.
+        frames: frames per clip, if not the architecture's own number.
+        image_size: height and width in pixels, if not the architecture's own.
+        convention: "fvcore" or "macs".
 
     Raises:
-        ValueError: as `create_model`.
+        ValueError: unknown architecture, impossible size, or r too large for a stage.
     """
     _check_convention(convention)
     config = architecture_config(architecture, frames=frames, image_size=image_size)
@@ -106,22 +109,16 @@ def estimate_flops(
     return _vit_flops(config, pruning, num_classes=num_classes, norm=norm)
 
 
-def flops_follow_clip(architecture: str, pruning: Pruning) -> bool:
-    """Whether two clips can cost differently: with a VideoSwin's exact window attention."""
-    windowed = isinstance(architecture_config(architecture), SwinConfig)
-    return windowed and pruning.r > 0 and pruning.window_attention == "exact"
-
-
 def clip_flops(
     model: VideoModel, kept: Sequence[Tensor], *, convention: Convention = "fvcore"
 ) -> list[int]:
-    """FLOPs of each clip of a batch, exactly what the model computed for it.
+    """FLOPs that a model computed for each clip of a batch.
 
     Args:
         model: the model.
-        kept: the masks that it returned, (B, n_t, n_s) per pruning stage; of an unpruned model,
-            none, and the answer is that of one clip.
-        convention: what is counted.
+        kept: the kept-token masks that it returned, (B, n_t, n_s) per pruning stage. An unpruned
+            model returns none; the result is then that of one clip.
+        convention: "fvcore" or "macs".
     """
     _check_convention(convention)
     norm, classes = _norm_flops(convention), model.head.out_features
@@ -131,8 +128,8 @@ def clip_flops(
         ).tolist()
         return flops
     assert isinstance(model.config, ViTConfig)
-    alike = _vit_flops(model.config, model.pruning, num_classes=classes, norm=norm)
-    return [alike] * (len(kept[0]) if kept else 1)
+    flops_per_clip = _vit_flops(model.config, model.pruning, num_classes=classes, norm=norm)
+    return [flops_per_clip] * (len(kept[0]) if kept else 1)
 
 
 def _norm_flops(convention: Convention) -> int:
@@ -141,21 +138,20 @@ def _norm_flops(convention: Convention) -> int:
 
 def _vit_flops(config: ViTConfig, pruning: Pruning, *, num_classes: int, norm: int) -> int:
     stages = {stage.block: stage for stage in config.stages(pruning)}
-    slots, spatial = config.grid
-    tokens = slots * spatial
-    width = config.width
-    total = tokens * width * 3 * config.tubelet * config.patch_size**2
+    temporal, spatial = config.grid
+    tokens, dim = temporal * spatial, config.embed_dim
+    total = tokens * dim * 3 * config.tubelet_size * config.patch_size**2
     for block in range(config.depth):
-        total += _block_flops(config, tokens) + 2 * norm * tokens * width
+        total += _block_flops(config, tokens) + 2 * norm * tokens * dim
         if block in stages:
             stage = stages[block]
-            compared = width if pruning.similarity == "ffn" else width // config.heads
+            compared = dim if pruning.similarity == "ffn" else dim // config.num_heads
             total += score_flops(pruning, stage, compared)
             tokens = stage.groups * stage.kept
-    return total + norm * width + width * num_classes
+    return total + norm * dim + dim * num_classes
 
 
 def _block_flops(config: ViTConfig, tokens: int) -> int:
     """Per token: projections 4 d^2, MLP 2 * ratio * d^2, attention 2 N d."""
-    width = config.width
-    return tokens * width * width * (4 + 2 * config.mlp_ratio) + 2 * tokens * tokens * width
+    dim = config.embed_dim
+    return tokens * dim * dim * (4 + 2 * config.mlp_ratio) + 2 * tokens * tokens * dim

@@ -1,4 +1,4 @@
-"""What to prune, and where: the configuration of STA and the geometry that follows from it."""
+"""Settings of STA, and the pruning stages that follow from them for a token grid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FirstFrame = Literal["tome", "random", "grid"]
 Similarity = Literal["k", "q", "v", "ffn"]
 Schedule = Literal["decreasing", "constant", "increasing"]
 Score = Literal["sta", "semantics", "redundancy", "random"]
-WindowAttention = Literal["exact", "filled"]
+WindowAttention = Literal["sparse", "dense"]
 
 PRUNING_STAGES = 3
 
@@ -24,9 +24,9 @@ _SCHEDULES: dict[str, tuple[float, float, float]] = {
     "increasing": (1.0, 2.0, 4.0),
 }
 
-# VideoSwin's stages shrink the frame to a quarter and prune each on its own, so what the schedule
-# says there is the share of the frame dropped, relative to the first (paper, 4.1: r, 1.5r/4, 2r/16;
-# the other two accumulate the ViT's constant and increasing numbers).
+# VideoSwin's frames shrink to a quarter from stage to stage, and each stage prunes the whole frame.
+# Its schedule is therefore the share of the frame that is dropped, relative to the first stage
+# (paper, 4.1: r, 1.5r/4, 2r/16; the other two add up the ViT's constant and increasing numbers).
 _SWIN_SCHEDULES: dict[str, tuple[float, float, float]] = {
     "decreasing": (1.0, 1.5, 2.0),
     "constant": (1.0, 2.0, 3.0),
@@ -47,28 +47,28 @@ class Pruning:
     Attributes:
         r: tokens dropped per frame at the first stage (the paper's r_1). 0 prunes nothing.
         grouping: "released" follows the authors' code (8 groups of one frame, then 4 of two, then
-            2 of four, r tokens per group each time); "paper" follows Algorithm 1 (one frame per
-            group at every stage, r, r/2 and r/4 tokens per frame). VideoSwin has one frame per
-            group in both, and "released" then only means that the first transition starts from
-            all tokens of the first frame, "paper" from the kept ones.
-        direction: direction of accumulation at each stage, F from the first frame on, B from the
-            last one back (Table 6b).
-        first_frame: how the frame that starts the chain is pruned (Table 6a).
+            2 of four; r tokens are dropped per group each time). "paper" follows Algorithm 1 (one
+            frame per group at every stage; r, r/2 and r/4 tokens are dropped per frame). VideoSwin
+            has one frame per group in both. There, the first transition starts from all tokens of
+            the first frame with "released", and from its kept tokens with "paper".
+        direction: direction of accumulation at each stage: F from the first frame forward, B from
+            the last frame backward (Table 6b).
+        first_frame: how the frame that starts the accumulation is pruned (Table 6a).
         similarity: the projection compared between frames (Table 6c); "ffn" is the normalized
             input of the block's MLP.
-        schedule: how the drop number develops over the stages (Table 6d). VideoSwin drops r, then
-            1.5r/4 and 2r/16 per frame ("decreasing", paper 4.1), r, 2r/4, 3r/16 ("constant") or
-            r, 3r/4, 7r/16 ("increasing").
+        schedule: how many tokens later stages drop, relative to the first (Table 6d). VideoSwin
+            drops r, 1.5r/4, 2r/16 per frame ("decreasing", paper 4.1), r, 2r/4, 3r/16 ("constant")
+            or r, 3r/4, 7r/16 ("increasing").
         score: "sta" is equation 5; "semantics" is (1 - F) alone, "redundancy" is A alone
-            (Table 6e); "random" drops by a fixed random order, the baseline of Figure 5.
+            (Table 6e); "random" drops tokens at random, the baseline of Figure 5.
         temperature: divides the similarities before the softmax of equation 3.
-        seed: of everything random here. Random choices are drawn once per model, not per clip, so
-            that a video's kept map never depends on what it shared a batch with.
-        window_attention: how VideoSwin attends within windows that have lost tokens; the outputs
-            are the same. "filled" is the paper's: dropped places hold copies of their nearest
-            kept token and the whole window is computed; shapes are static. "exact" computes no
-            query of a dropped place and each copied key once; fewer FLOPs, and their number
-            depends on where the kept tokens stand. The ViT has no windows and ignores it.
+        seed: random seed. Random selections are drawn once per model and not per clip, so that the
+            kept tokens of a clip do not depend on the other clips of its batch.
+        window_attention: how VideoSwin computes attention in windows that have lost tokens. Both
+            give the same outputs. "dense" is the paper's: copies of the nearest kept token stand in
+            for dropped tokens, the whole window is computed, and shapes are static. "sparse" skips
+            the queries of dropped tokens and computes each copied key once: fewer FLOPs, whose
+            number depends on the clip. A ViT has no windows and ignores this field.
     """
 
     r: int = 0
@@ -80,7 +80,7 @@ class Pruning:
     score: Score = "sta"
     temperature: float = 1.0
     seed: int = 0
-    window_attention: WindowAttention = "exact"
+    window_attention: WindowAttention = "sparse"
 
     def __post_init__(self) -> None:
         if not isinstance(self.r, int) or self.r < 0:
@@ -97,8 +97,8 @@ class Pruning:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One pruning stage: `groups` groups of `tokens` tokens each, of which `drop` are dropped.
+class PruningStage:
+    """One pruning stage: from each of `groups` groups of `tokens` tokens, `drop` are dropped.
 
     Attributes:
         block: ViT: 0-based index of the block after which the stage runs. VideoSwin: 0-based index
@@ -106,7 +106,7 @@ class Stage:
         groups: number of groups along time; the score is accumulated from group to group.
         tokens: tokens in each group before the stage.
         drop: tokens dropped from each group.
-        backward: whether the chain starts at the last group.
+        backward: whether accumulation starts at the last group.
     """
 
     block: int
@@ -122,34 +122,37 @@ class Stage:
 
 
 def vit_stages(
-    pruning: Pruning, *, depth: int, slots: int, tokens_per_slot: int
-) -> tuple[Stage, ...]:
+    pruning: Pruning, *, depth: int, temporal_positions: int, spatial_tokens: int
+) -> tuple[PruningStage, ...]:
     """Pruning stages of a ViT, after the blocks 0, L//3 and 2*L//3 (paper, 4.1).
 
     Args:
         pruning: what to prune; r = 0 gives no stages.
         depth: number of blocks L.
-        slots: temporal slots n_t (frames / tubelet).
-        tokens_per_slot: spatial tokens n_s.
+        temporal_positions: temporal positions n_t (frames / tubelet_size).
+        spatial_tokens: spatial tokens n_s at each temporal position.
 
     Raises:
-        ValueError: a stage would drop more than it can; the message names the stage and the
-            largest r. Or the slots cannot be grouped as "released" asks.
+        ValueError: a stage would drop too many tokens; the message names the stage and the largest
+            r. Or grouping "released" does not divide the temporal positions.
     """
     if pruning.r == 0:
         return ()
-    limit = largest_r(pruning, slots=slots, tokens_per_slot=tokens_per_slot)
+    limit = largest_r(pruning, temporal_positions=temporal_positions, spatial_tokens=spatial_tokens)
     stages = []
-    shapes = _shapes(pruning, pruning.r, slots=slots, tokens_per_slot=tokens_per_slot)
+    shapes = _shapes(
+        pruning, pruning.r, temporal_positions=temporal_positions, spatial_tokens=spatial_tokens
+    )
     for number, (groups, tokens, drop) in enumerate(shapes, start=1):
-        most = _most_droppable(pruning, tokens)
+        most = _max_drop(pruning, tokens)
         if drop > most:
             raise ValueError(
                 f"r = {pruning.r} is too large: stage {number} would drop {drop} of {tokens} "
-                f"tokens per group and can drop {most} at most; the largest r here is {limit}"
+                f"tokens per group and can drop at most {most}; the largest r for this model is "
+                f"{limit}"
             )
         stages.append(
-            Stage(
+            PruningStage(
                 block=(number - 1) * depth // PRUNING_STAGES,
                 groups=groups,
                 tokens=tokens,
@@ -160,60 +163,62 @@ def vit_stages(
     return tuple(stage for stage in stages if stage.drop > 0)
 
 
-def largest_r(pruning: Pruning, *, slots: int, tokens_per_slot: int) -> int:
+def largest_r(pruning: Pruning, *, temporal_positions: int, spatial_tokens: int) -> int:
     """The largest r that `vit_stages` accepts for these settings and this token grid."""
     fits = 0
-    for r in range(1, tokens_per_slot):
-        shapes = _shapes(pruning, r, slots=slots, tokens_per_slot=tokens_per_slot)
-        if any(drop > _most_droppable(pruning, tokens) for _, tokens, drop in shapes):
+    for r in range(1, spatial_tokens):
+        shapes = _shapes(
+            pruning, r, temporal_positions=temporal_positions, spatial_tokens=spatial_tokens
+        )
+        if any(drop > _max_drop(pruning, tokens) for _, tokens, drop in shapes):
             break
         fits = r
     return fits
 
 
 def swin_stages(
-    pruning: Pruning, *, slots: int, tokens_per_slot: Sequence[int]
-) -> tuple[Stage, ...]:
+    pruning: Pruning, *, temporal_positions: int, spatial_tokens: Sequence[int]
+) -> tuple[PruningStage, ...]:
     """Pruning stages of a VideoSwin, at the start of its second to fourth hierarchical stage.
 
-    Every stage prunes the whole frames on its own: the places dropped by the one before are filled
-    again when patches merge. A frame may lose all but one of its tokens.
+    Each stage prunes whole frames, since patch merging fills the grid positions that the stage
+    before dropped. A frame may lose all but one of its tokens.
 
     Args:
         pruning: what to prune; r = 0 gives no stages.
-        slots: temporal slots n_t (frames / tubelet).
-        tokens_per_slot: spatial tokens n_s of the three stages.
+        temporal_positions: temporal positions n_t (frames / tubelet_size).
+        spatial_tokens: spatial tokens n_s per frame at each of the three stages.
 
     Raises:
-        ValueError: a stage would drop a whole frame; the message names it and the largest r.
+        ValueError: a stage would drop a whole frame; the message names the stage and the largest r.
     """
-    limit = largest_swin_r(pruning, tokens_per_slot=tokens_per_slot)
+    limit = largest_swin_r(pruning, spatial_tokens=spatial_tokens)
     drops = _swin_drops(pruning, pruning.r)
-    for number, (drop, tokens) in enumerate(zip(drops, tokens_per_slot, strict=True), start=2):
+    for number, (drop, tokens) in enumerate(zip(drops, spatial_tokens, strict=True), start=2):
         if drop >= tokens:
             raise ValueError(
                 f"r = {pruning.r} is too large: stage {number} would drop {drop} of {tokens} "
-                f"tokens per frame and must keep one; the largest r here is {limit}"
+                f"tokens per frame and must keep one; the largest r for this model is {limit}"
             )
     return tuple(
-        Stage(
+        PruningStage(
             block=block,
-            groups=slots,
+            groups=temporal_positions,
             tokens=tokens,
             drop=drop,
             backward=pruning.direction[block - 1] == "B",
         )
-        for block, (drop, tokens) in enumerate(zip(drops, tokens_per_slot, strict=True), start=1)
+        for block, (drop, tokens) in enumerate(zip(drops, spatial_tokens, strict=True), start=1)
         if drop > 0
     )
 
 
-def largest_swin_r(pruning: Pruning, *, tokens_per_slot: Sequence[int]) -> int:
+def largest_swin_r(pruning: Pruning, *, spatial_tokens: Sequence[int]) -> int:
     """The largest r that `swin_stages` accepts for these settings and token grids."""
     fits = 0
-    for r in range(1, tokens_per_slot[0]):
+    for r in range(1, spatial_tokens[0]):
         drops = _swin_drops(pruning, r)
-        if any(drop >= n for drop, n in zip(drops, tokens_per_slot, strict=True)):
+        if any(drop >= n for drop, n in zip(drops, spatial_tokens, strict=True)):
             break
         fits = r
     return fits
@@ -225,18 +230,18 @@ def _swin_drops(pruning: Pruning, r: int) -> list[int]:
 
 
 def _shapes(
-    pruning: Pruning, r: int, *, slots: int, tokens_per_slot: int
+    pruning: Pruning, r: int, *, temporal_positions: int, spatial_tokens: int
 ) -> list[tuple[int, int, int]]:
     """(groups, tokens per group, tokens dropped per group) of the three stages."""
-    if pruning.grouping == "released" and slots % 2 ** (PRUNING_STAGES - 1):
+    if pruning.grouping == "released" and temporal_positions % 2 ** (PRUNING_STAGES - 1):
         raise ValueError(
-            f"grouping 'released' joins frames in twos and fours and needs a number of temporal "
-            f"slots divisible by 4; this model has {slots}. Use grouping='paper', or a number of "
-            f"frames that gives a multiple of 4 slots"
+            "grouping 'released' needs a number of temporal positions (frames / tubelet_size) that "
+            f"is divisible by 4; this model has {temporal_positions}. Use grouping='paper' or "
+            "another number of frames"
         )
     merge = 2 if pruning.grouping == "released" else 1
     shapes = []
-    groups, tokens, frames = slots, tokens_per_slot, 1
+    groups, tokens, frames = temporal_positions, spatial_tokens, 1
     for factor in _SCHEDULES[pruning.schedule]:
         drop = int(r * factor * frames)
         shapes.append((groups, tokens, drop))
@@ -244,8 +249,8 @@ def _shapes(
     return shapes
 
 
-def _most_droppable(pruning: Pruning, tokens: int) -> int:
-    """ToMe's first step can only drop candidates, which are every second token."""
+def _max_drop(pruning: Pruning, tokens: int) -> int:
+    """ToMe's matching can only drop candidates, which are every second token."""
     if pruning.first_frame == "tome" and pruning.score != "random":
         return tokens // 2
     return tokens - 1

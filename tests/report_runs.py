@@ -107,7 +107,7 @@ def made_run(
             "kept_grids": [[1, 2]],
             "flops_per_view": 10,
             "flops_per_view_unpruned": 20,
-            "flops_follow_clip": False,
+            "flops_vary_by_clip": False,
         },
         "environment": {"code": "0123456789ab"},
     }

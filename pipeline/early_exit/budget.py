@@ -100,7 +100,7 @@ def max_flops_per_view(model: dict[str, Any]) -> int:
     """Upper bound of the multiply-accumulates of a view, from the model in run.json."""
     pruned = int(model["flops_per_view"])
     # Where FLOPs depend on the clip, `pruned` is that of a typical one.
-    return max(pruned, model["flops_per_view_unpruned"]) if model["flops_follow_clip"] else pruned
+    return max(pruned, model["flops_per_view_unpruned"]) if model["flops_vary_by_clip"] else pruned
 
 
 def parts_within(

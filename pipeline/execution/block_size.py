@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import sta
-from sta.models.swin import SwinConfig
+from sta.models.architectures import SwinConfig
 from workers.inference.labeler import DEFAULT_BATCH
 from workers.sampling import Protocol
 
@@ -152,11 +152,11 @@ def _block_weights(architecture: str) -> int:
     """
     config = sta.ARCHITECTURES[architecture]
     if isinstance(config, SwinConfig):
-        widths = [config.stage_width(stage) for stage in range(len(config.depths))]
+        widths = [config.stage_dim(stage) for stage in range(len(config.depths))]
         return sum(
             12 * depth * width**2 for depth, width in zip(config.depths, widths, strict=True)
         )
-    return 12 * config.depth * config.width**2
+    return 12 * config.depth * config.embed_dim**2
 
 
 def _input_bytes(protocol: Protocol) -> int:
@@ -167,5 +167,5 @@ def _input_bytes(protocol: Protocol) -> int:
 def _token_bytes(architecture: str, protocol: Protocol) -> int:
     """Bytes of the tokens of one view at the first block, in float32."""
     config = sta.ARCHITECTURES[architecture]
-    slots = protocol.frames // config.tubelet
-    return 4 * slots * (protocol.size // config.patch_size) ** 2 * config.width
+    temporal = protocol.frames // config.tubelet_size
+    return 4 * temporal * (protocol.size // config.patch_size) ** 2 * config.embed_dim

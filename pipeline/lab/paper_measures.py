@@ -179,10 +179,10 @@ def grad_norms(models: Models, sample: Sample) -> GradNorms:
         shares.append(
             [[float((norms * mask).sum() / norms.sum()) for mask in masks] for masks in kept]
         )
-    slots, tokens = models.sta.config.grid
+    temporal, spatial = models.sta.config.grid
     random, by_sta = np.array(shares, np.float64).transpose(1, 0, 2)
     return GradNorms(
-        kept=tuple(each.groups * each.kept / (slots * tokens) for each in models.sta.stages),
+        kept=tuple(each.groups * each.kept / (temporal * spatial) for each in models.sta.stages),
         random=random,
         sta=by_sta,
         ground_truths=sum(ground_truth in numbers for ground_truth in sample.ground_truths),

@@ -202,6 +202,6 @@ def _described(
         "kept_grids": [list(grid) for grid in model.config.kept_grids(pruning)],
         "flops_per_view": pruned,
         "flops_per_view_unpruned": dense,
-        "flops_follow_clip": sta.flops_follow_clip(model.architecture, pruning),
+        "flops_vary_by_clip": sta.flops_vary_by_clip(model.architecture, pruning),
         "labels": list(model.labels),
     }

@@ -34,7 +34,11 @@ def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
         ("similarity", switches.Similarity, "the projection that is compared between frames"),
         ("schedule", switches.Schedule, "how the drop number develops over the stages"),
         ("score", switches.Score, "sta, one of its factors alone, or random"),
-        ("window-attention", switches.WindowAttention, "VideoSwin: without or with filled places"),
+        (
+            "window-attention",
+            switches.WindowAttention,
+            "VideoSwin: attention over kept tokens, or over whole windows",
+        ),
     ):
         group.add_argument(
             f"--{name}",

@@ -231,7 +231,7 @@ def _maps(evidence: Evidence, content: dict[str, Any]) -> str | None:
     model = content["model"]
     for table in evidence.kept_token_maps():
         other = pc.any(pc.not_equal(table["flops"], model["flops_per_view"])).as_py()
-        if other and not model["flops_follow_clip"]:
+        if other and not model["flops_vary_by_clip"]:
             return f"a view did not cost the {model['flops_per_view']} FLOPs of this run"
         maps = table["kept_token_maps"].combine_chunks()
         kept = table["tokens_kept"].combine_chunks()

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from sta.errors import CheckpointError
-from sta.models.base import ACTIVATIONS, MEAN, STD
-from sta.models.swin import SwinConfig
-from sta.models.vit import ViTConfig
+from sta.models.architectures import Activation, SwinConfig, ViTConfig
+from sta.models.base import MEAN, STD
 
 Shape = ViTConfig | SwinConfig
 
@@ -39,8 +38,8 @@ _DEFAULTS: dict[str, object] = {
     "use_mean_pooling": True,
 }
 
-# transformers' names of activations to those of `sta.models.base.ACTIVATIONS`.
-_ACTIVATIONS = {
+# transformers' names of activations to ours.
+_ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
     "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
@@ -52,7 +51,6 @@ _ACTIVATIONS = {
     "silu": "silu",
     "swish": "silu",
 }
-assert set(_ACTIVATIONS.values()) == set(ACTIVATIONS)
 
 # Fields of training, of the decoder of pre-training and of transformers' interface, which do not
 # enter a classifier's logits.
@@ -279,7 +277,7 @@ def _same(name: str) -> _Rule:
     def rule(shape: Shape, value: object, _: int) -> Shape:
         own = getattr(shape, name)
         if _whole(value) != own:
-            raise _NotAllowed(f"models of these weights' width and depth have {own!r}")
+            raise _NotAllowed(f"models of these weights' embed_dim and depth have {own!r}")
         return shape
 
     return rule
@@ -313,9 +311,9 @@ def _with_vit(shape: Shape, **changes: Any) -> Shape:
 
 
 def _hidden(shape: Shape, value: object, _: int) -> Shape:
-    own = shape.width * shape.mlp_ratio
+    own = shape.embed_dim * shape.mlp_ratio
     if value != own:
-        raise _NotAllowed(f"models of these weights' width and depth have {own!r}")
+        raise _NotAllowed(f"models of these weights' embed_dim and depth have {own!r}")
     return shape
 
 
@@ -334,12 +332,12 @@ def _pairs(shape: Shape, value: object, _: int) -> Shape:
 _RULES: dict[str, _Rule] = {
     "image_size": _follow("image_size"),
     "num_frames": _follow("frames"),
-    "num_attention_heads": _follow("heads"),
+    "num_attention_heads": _follow("num_heads"),
     "hidden_act": _activation,
     "layer_norm_eps": _norm_eps,
     "patch_size": _same("patch_size"),
-    "tubelet_size": _same("tubelet"),
-    "hidden_size": _same("width"),
+    "tubelet_size": _same("tubelet_size"),
+    "hidden_size": _same("embed_dim"),
     "num_hidden_layers": _same("depth"),
     "intermediate_size": _hidden,
     "num_channels": _one_of(3),

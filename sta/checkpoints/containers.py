@@ -22,7 +22,7 @@ _NUMBERS = (int, float, type(None))
 
 
 @dataclass(frozen=True)
-class Contents:
+class FileContents:
     """What a file holds.
 
     Attributes:
@@ -36,7 +36,7 @@ class Contents:
     notes: tuple[str, ...] = ()
 
 
-def unwrap(loaded: object, shown: str) -> Contents:
+def unwrap(loaded: object, shown: str) -> FileContents:
     """The parameters of a file; of those that hold a moving average too, the average.
 
     Args:
@@ -58,7 +58,7 @@ def unwrap(loaded: object, shown: str) -> Contents:
         loaded = loaded[key]
     assert isinstance(loaded, Mapping)
     tensors = {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
-    return Contents(tensors, arguments, tuple(notes))
+    return FileContents(tensors, arguments, tuple(notes))
 
 
 def _chosen(loaded: Mapping[str, Any], shown: str) -> tuple[str, str]:

@@ -15,19 +15,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sta.checkpoints.config_files import ConfigFile, read_config, training_arguments
-from sta.checkpoints.containers import Contents, unwrap
-from sta.checkpoints.labels import hugging_face_labels
-from sta.checkpoints.labels import labels_fingerprint as labels_fingerprint
-from sta.checkpoints.labels import read_labels as read_labels
+from sta.checkpoints.containers import FileContents, unwrap
+from sta.checkpoints.labels import hugging_face_labels, read_labels
 from sta.checkpoints.layouts import renamed, unwrapped
 from sta.checkpoints.licenses import stated_license
 from sta.checkpoints.pickles import load_pickle
-from sta.checkpoints.sources import DEMO_CHECKPOINT as DEMO_CHECKPOINT
 from sta.checkpoints.sources import Located, WeightFile, locate
 from sta.checkpoints.weights import Weights, model_of_weights
-from sta.errors import CheckpointError as CheckpointError
-from sta.models.architectures import ARCHITECTURES, architecture_config, model_of
+from sta.errors import CheckpointError
+from sta.models.architectures import ARCHITECTURES, architecture_config, check_architecture
 from sta.models.base import VideoModel
+from sta.models.create import model_from_config
 from sta.pruning import Pruning
 
 _OURS = "sta.architecture"
@@ -90,19 +88,17 @@ def build_model(
     labels: Path | None = None,
 ) -> VideoModel:
     """The model of weights that have been read; see `load_model`."""
-    if architecture is not None and architecture not in ARCHITECTURES:
-        raise ValueError(
-            f"unknown architecture {architecture!r}; there are {', '.join(sorted(ARCHITECTURES))}"
-        )
+    if architecture is not None:
+        check_architecture(architecture)
     found = model_of_weights(weights)
     if architecture is not None and architecture != found.architecture:
         raise CheckpointError(
             f"{weights.shown} holds the shapes of {found.architecture}, not of {architecture}"
         )
     names = _labels(labels, weights)
-    model = model_of(
+    model = model_from_config(
         found.shape, found.architecture, num_classes=weights.classes, pruning=pruning
-    ).eval()
+    )
     _assign(model, weights.tensors, weights.shown)
     model.labels = names
     model.fingerprint = weights.fingerprint
@@ -175,12 +171,12 @@ def read_weights(source: str | Path, *, patient: bool = False) -> Weights:
     located = locate(str(source), patient=patient)
     shown = located.files[0].shown if len(located.files) == 1 else located.origin
     metadata: dict[str, str] = {}
-    contents = Contents({})
+    contents = FileContents({})
     for file in located.files:
         read, own = _read_file(file)
         if twice := sorted(contents.tensors.keys() & read.tensors.keys()):
             raise CheckpointError(f"{shown} holds {twice[0]} in two of its files")
-        contents = Contents(
+        contents = FileContents(
             contents.tensors | read.tensors,
             contents.arguments or read.arguments,
             contents.notes + read.notes,
@@ -221,7 +217,7 @@ def _shown(path: Path, located: Located) -> str:
     return f"{located.origin}/{path.name}" if located.hub_id else str(path)
 
 
-def _config(located: Located, contents: Contents, shown: str) -> ConfigFile | None:
+def _config(located: Located, contents: FileContents, shown: str) -> ConfigFile | None:
     """What a configuration beside the weights or in their file says."""
     path = located.beside.config
     if path is not None:
@@ -246,8 +242,8 @@ def _without_biases(tensors: dict[str, Tensor]) -> None:
             tensors.setdefault(f"{block}{bias}", weight.new_zeros(weight.shape[1]))
 
 
-def _read_file(file: WeightFile) -> tuple[Contents, dict[str, str]]:
-    """Contents and metadata of one file under its own names."""
+def _read_file(file: WeightFile) -> tuple[FileContents, dict[str, str]]:
+    """FileContents and metadata of one file under its own names."""
     try:
         with file.path.open("rb") as start:
             if start.read(len(_LFS_POINTER)) == _LFS_POINTER:
@@ -258,7 +254,7 @@ def _read_file(file: WeightFile) -> tuple[Contents, dict[str, str]]:
             return unwrap(load_pickle(file.path, shown=file.shown), file.shown), {}
         with safe_open(str(file.path), framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            return Contents(tensors), opened.metadata() or {}
+            return FileContents(tensors), opened.metadata() or {}
     except SafetensorError as error:
         said = str(error).strip().splitlines()[0]
         raise CheckpointError(f"{file.shown} is no whole safetensors file: {said}") from error

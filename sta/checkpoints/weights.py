@@ -13,9 +13,8 @@ from torch import Tensor, allclose
 from sta.checkpoints.config_files import ConfigFile, Shape, check_preprocessing, configured
 from sta.checkpoints.layouts import Family
 from sta.errors import CheckpointError
-from sta.models.architectures import ARCHITECTURES
-from sta.models.swin import SwinConfig
-from sta.models.vit import ViTConfig, sincos_table
+from sta.models.architectures import ARCHITECTURES, SwinConfig, ViTConfig
+from sta.models.vit import sincos_table
 
 # MCG-NJU's small models on the hub: their configuration has 16 heads and their weights were trained
 # with 6. The fields of the decoder and the classes tell it from a user's own small model.
@@ -88,7 +87,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Found:
+class ModelMatch:
     """The model that weights belong to.
 
     Attributes:
@@ -109,11 +108,11 @@ def architecture_of(weights: Weights) -> str:
         CheckpointError: there is none; the message lists those there are.
     """
     find = _find_vit if weights.family == "vit" else _find_swin
-    width = weights.tensors["patch_embed.proj.weight"].shape[0]
-    return find(weights.tensors, width, weights.shown)
+    embed_dim = weights.tensors["patch_embed.proj.weight"].shape[0]
+    return find(weights.tensors, embed_dim, weights.shown)
 
 
-def model_of_weights(weights: Weights) -> Found:
+def model_of_weights(weights: Weights) -> ModelMatch:
     """The architecture, the shape that the configuration says, and what of it was corrected.
 
     Raises:
@@ -126,14 +125,14 @@ def model_of_weights(weights: Weights) -> Found:
     if weights.config is not None:
         shape = configured(shape, weights.config, classes=weights.classes)
     if isinstance(shape, ViTConfig) and (why := _published_small(weights)):
-        shape = dataclasses.replace(shape, heads=_SMALL_HEADS)
+        shape = dataclasses.replace(shape, num_heads=_SMALL_HEADS)
         notes = (
             f"{weights.shown}: takes {_SMALL_HEADS} attention heads where config.json says 16, "
             f"since {why}",
         )
     shape = _saved(shape, weights)
     _check_positions(weights, shape)
-    return Found(architecture, shape, notes + _preprocessing(weights, shape))
+    return ModelMatch(architecture, shape, notes + _preprocessing(weights, shape))
 
 
 def _with_key_bias(shape: Shape, weights: Weights) -> Shape:
@@ -191,53 +190,53 @@ def _check_positions(weights: Weights, shape: Shape) -> None:
     """Positions are rebuilt and not read, which is right only where they are the fixed table."""
     if not isinstance(shape, ViTConfig):
         return
-    slots, tokens = shape.grid
+    temporal, spatial = shape.grid
     for name, table in weights.positions.items():
         found = table.float().flatten(0, -2)
         if not allclose(found, sincos_table(*found.shape), atol=_POSITIONS):
             raise CheckpointError(
                 f"{weights.shown} has learned positions ({name}) where VideoMAE has a fixed table"
             )
-        if len(found) != slots * tokens:
+        if len(found) != temporal * spatial:
             raise CheckpointError(
                 f"{weights.shown} has {len(found)} positions ({name}), and {shape.frames} frames "
-                f"of {shape.image_size} pixels make {slots * tokens}. It does not say for which "
-                "clips it was trained; convert it to Hugging Face's layout, whose config.json does"
+                f"of {shape.image_size} pixels make {temporal * spatial}. The file does not say "
+                "the clip size; convert it to Hugging Face's layout, whose config.json does"
             )
 
 
-def _find_vit(tensors: Mapping[str, Tensor], width: int, shown: str) -> str:
+def _find_vit(tensors: Mapping[str, Tensor], embed_dim: int, shown: str) -> str:
     depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
     known = {n: c for n, c in ARCHITECTURES.items() if isinstance(c, ViTConfig)}
     for name, config in known.items():
-        if (config.width, config.depth) == (width, depth):
+        if (config.embed_dim, config.depth) == (embed_dim, depth):
             return name
-    listed = ", ".join(f"{name} {c.width} x {c.depth}" for name, c in known.items())
+    listed = ", ".join(f"{name} {c.embed_dim} x {c.depth}" for name, c in known.items())
     raise CheckpointError(
-        f"{shown} has width {width} and {depth} blocks, which is no known model ({listed})"
+        f"{shown} has embed_dim {embed_dim} and {depth} blocks; the known models are {listed}"
     )
 
 
-def _find_swin(tensors: Mapping[str, Tensor], width: int, shown: str) -> str:
-    """Models for other windows differ in the rows of their tables of position biases alone."""
+def _find_swin(tensors: Mapping[str, Tensor], embed_dim: int, shown: str) -> str:
+    """Models for different windows differ only in the rows of their position-bias tables."""
     blocks = {m.groups() for n in tensors if (m := re.match(r"layers\.(\d)\.blocks\.(\d+)\.", n))}
     depths = tuple(sum(stage == str(s) for stage, _ in blocks) for s in range(4))
     table = tensors.get("layers.0.blocks.0.attn.relative_position_bias_table")
     rows = 0 if table is None else table.shape[0]
     known = {n: c for n, c in ARCHITECTURES.items() if isinstance(c, SwinConfig)}
     for name, config in known.items():
-        if (config.width, config.depths, _bias_rows(config)) == (width, depths, rows):
+        if (config.embed_dim, config.depths, _bias_rows(config)) == (embed_dim, depths, rows):
             return name
     listed = ", ".join(
-        f"{name} {c.width}, {'-'.join(map(str, c.depths))}, {_bias_rows(c)}"
+        f"{name} {c.embed_dim}, {'-'.join(map(str, c.depths))}, {_bias_rows(c)}"
         for name, c in known.items()
     )
     raise CheckpointError(
-        f"{shown} has width {width}, {'-'.join(map(str, depths))} blocks and {rows} position "
-        f"biases, which is no known model ({listed})"
+        f"{shown} has embed_dim {embed_dim}, {'-'.join(map(str, depths))} blocks and {rows} rows "
+        f"of position biases; the known models are {listed}"
     )
 
 
 def _bias_rows(config: SwinConfig) -> int:
-    time, height, width = config.window
+    time, height, width = config.window_size
     return (2 * time - 1) * (2 * height - 1) * (2 * width - 1)

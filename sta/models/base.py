@@ -1,18 +1,19 @@
-"""What all models have in common, so that callers need not know which one they hold."""
+"""What the backbones share: the model interface, the patch projection, the MLP, initialization."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sta.pruning import Pruning, Stage
+from sta.models.architectures import Activation, ModelConfig
+from sta.pruning import Pruning
 
-# ImageNet's, by which clips are normalized.
+# ImageNet's mean and standard deviation (RGB), with which clips are normalized.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -21,7 +22,7 @@ def _quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "quick_gelu": _quick_gelu,
@@ -36,63 +37,25 @@ class ModelOutput(NamedTuple):
     Attributes:
         logits: (B, classes).
         kept: one bool mask (B, n_t, n_s) per pruning stage, True where the token is kept; empty
-            for an unpruned model. n_s is that of the stage: see `ModelConfig.kept_grids`.
+            for an unpruned model. n_s differs between stages: see `ModelConfig.kept_grids`.
     """
 
     logits: Tensor
     kept: tuple[Tensor, ...]
 
 
-class ModelConfig(Protocol):
-    """Shape of a model: what callers may ask of any of them."""
-
-    @property
-    def frames(self) -> int:
-        """Input frames T."""
-
-    @property
-    def image_size(self) -> int:
-        """Input height and width in pixels."""
-
-    @property
-    def input_shape(self) -> tuple[int, int, int, int]:
-        """(3, T, H, W) of one clip."""
-
-    def stages(self, pruning: Pruning) -> tuple[Stage, ...]:
-        """Pruning stages, empty at r = 0.
-
-        Raises:
-            ValueError: the pruning does not fit this shape.
-        """
-
-    def kept_grids(self, pruning: Pruning) -> tuple[tuple[int, int], ...]:
-        """(n_t, n_s) of the kept mask of each stage in `stages(pruning)`."""
-
-
-def check_input_size(*, frames: int, tubelet: int, image_size: int, patch_size: int) -> None:
-    """Refuses a clip that tubes of (tubelet, patch, patch) do not fill, with a ValueError."""
-    if frames < tubelet or frames % tubelet:
-        raise ValueError(f"frames must be a multiple of {tubelet} (the tubelet); got {frames}")
-    if image_size < patch_size or image_size % patch_size:
-        below = max(image_size // patch_size, 1) * patch_size
-        raise ValueError(
-            f"image_size must be a multiple of {patch_size} (the patch), such as {below} "
-            f"or {below + patch_size}; got {image_size}"
-        )
-
-
 class VideoModel(nn.Module):
     """A video classifier with STA.
 
     Attributes:
-        architecture: name the model was created under.
-        config: its shape.
-        pruning: its pruning.
-        stages: its pruning stages, empty at r = 0.
-        kept_grids: (n_t, n_s) of its kept masks, one per stage.
+        architecture: name of the architecture.
+        config: shape of the model.
+        pruning: the pruning settings.
+        stages: the pruning stages, empty at r = 0.
+        kept_grids: (n_t, n_s) of the kept-token masks, one per stage.
         labels: class names in the order of the logits.
-        fingerprint: identity of the weights ("sha256:..." of the file), "" if made from scratch.
-        notes: what was chosen or corrected when the weights were loaded, in lines.
+        fingerprint: "sha256:..." of the weight file, "" for random weights.
+        notes: what was chosen or corrected when the weights were loaded, one line each.
         head: the classifier.
     """
 
@@ -124,15 +87,15 @@ class VideoModel(nn.Module):
             clips: (B, 3, T, H, W) float, normalized, of the size in `config`.
 
         Returns:
-            Logits and kept masks.
+            Logits and kept-token masks.
 
         Raises:
-            ValueError: the clips are of another size.
+            ValueError: the clips have another size.
         """
         raise NotImplementedError
 
     def check_clips(self, clips: Tensor) -> None:
-        """Refuses clips of another size than `config` says, with a ValueError."""
+        """Raise ValueError if clips do not have the size in `config`."""
         if tuple(clips.shape[1:]) != self.config.input_shape:
             raise ValueError(
                 f"{self.architecture} takes clips of shape (B, 3, T, H, W) = "
@@ -140,33 +103,33 @@ class VideoModel(nn.Module):
             )
 
 
-def project_tubes(conv: nn.Conv3d, clips: Tensor) -> Tensor:
-    """A convolution whose kernel is its stride: clips (B, 3, T, H, W) to (B, T', H', W', width).
+def embed_tubelets(conv: nn.Conv3d, clips: Tensor) -> Tensor:
+    """Patch embedding of clips (B, 3, T, H, W): tokens (B, n_t, h, w, d). Kernel equals stride.
 
-    As a matrix product on a GPU, where the libraries' 3D convolutions in bfloat16 are slow to very
-    slow by version; as the convolution on a CPU, where the product's copy of the pixels costs more.
+    On a GPU this is one matrix product, since cuDNN's 3D convolutions in bfloat16 are slow, and in
+    some versions very slow. On a CPU it is the convolution, since the product copies the pixels.
     """
-    return tubes_as_product(conv, clips) if clips.is_cuda else conv(clips).permute(0, 2, 3, 4, 1)
+    return tubelets_as_product(conv, clips) if clips.is_cuda else conv(clips).permute(0, 2, 3, 4, 1)
 
 
-def tubes_as_product(conv: nn.Conv3d, clips: Tensor) -> Tensor:
-    """`project_tubes` as one matrix product, on any device."""
+def tubelets_as_product(conv: nn.Conv3d, clips: Tensor) -> Tensor:
+    """`embed_tubelets` as one matrix product, on any device."""
     batch, channels, *sizes = clips.shape
     (t, u), (h, v), (w, s) = (
-        (size // tube, tube) for size, tube in zip(sizes, conv.stride, strict=True)
+        (size // length, length) for size, length in zip(sizes, conv.stride, strict=True)
     )
-    tubes = clips.view(batch, channels, t, u, h, v, w, s).permute(0, 2, 4, 6, 1, 3, 5, 7)
-    return F.linear(tubes.reshape(batch, t, h, w, -1), conv.weight.flatten(1), conv.bias)
+    tubelets = clips.view(batch, channels, t, u, h, v, w, s).permute(0, 2, 4, 6, 1, 3, 5, 7)
+    return F.linear(tubelets.reshape(batch, t, h, w, -1), conv.weight.flatten(1), conv.bias)
 
 
 class MLP(nn.Module):
     """Two linear layers with an activation between them, one of `ACTIVATIONS`."""
 
-    def __init__(self, width: int, hidden: int, activation: str = "gelu") -> None:
+    def __init__(self, dim: int, hidden_dim: int, activation: Activation = "gelu") -> None:
         super().__init__()
         self.activation = ACTIVATIONS[activation]
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         out: Tensor = self.fc2(self.activation(self.fc1(x)))
@@ -174,7 +137,7 @@ class MLP(nn.Module):
 
 
 def initialize(module: nn.Module) -> None:
-    """Random weights of a model that is made from scratch."""
+    """Draw the random weights of a new model."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

@@ -1,127 +1,41 @@
-"""VideoSwin with STA at the start of its second, third and fourth stage."""
+"""VideoSwin, with STA at the start of its second, third and fourth stage."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sta.models.base import (
-    MLP,
-    ModelOutput,
-    VideoModel,
-    check_input_size,
-    initialize,
-    project_tubes,
-)
-from sta.models.swin_attention import FilledWindows, WindowAttention, filled_windows
-from sta.models.swin_sparse_windows import ExactWindows, exact_windows
-from sta.models.swin_windows import Filling, WindowGrid, WindowShape, fill
-from sta.pruning import Pruning, Stage, swin_stages
-from sta.score import fixed_kept, kept_places
-
-STAGES = 4
+from sta.models.architectures import SWIN_STAGES, SwinConfig
+from sta.models.base import MLP, ModelOutput, VideoModel, embed_tubelets, initialize
+from sta.models.swin_attention import DenseWindows, WindowAttention, dense_windows
+from sta.models.swin_sparse_windows import SparseWindows, sparse_windows
+from sta.models.swin_windows import NearestFill, WindowGrid, WindowShape, nearest_fill
+from sta.pruning import Pruning, PruningStage
+from sta.score import fixed_selection, select_tokens
 
 
-@dataclass(frozen=True)
-class SwinConfig:
-    """Shape of a VideoSwin (Video Swin Transformer, section 3.3).
-
-    Attributes:
-        width: channels of the first stage; each later stage has twice those of the one before.
-        depths: blocks per stage.
-        heads: attention heads per stage.
-        window: attention window (frames, height, width) in tokens; clipped where the grid is
-            smaller.
-        frames: input frames T.
-        image_size: input height and width in pixels.
-        patch_size: patch height and width in pixels.
-        tubelet: frames per token.
-        mlp_ratio: hidden channels of the MLP over the width.
-    """
-
-    width: int
-    depths: tuple[int, int, int, int]
-    heads: tuple[int, int, int, int]
-    window: tuple[int, int, int] = (8, 7, 7)
-    frames: int = 32
-    image_size: int = 224
-    patch_size: int = 4
-    tubelet: int = 2
-    mlp_ratio: int = 4
-
-    def __post_init__(self) -> None:
-        for stage, heads in enumerate(self.heads):
-            if self.stage_width(stage) % heads:
-                raise ValueError(
-                    f"width {self.stage_width(stage)} of stage {stage + 1} is not a multiple of "
-                    f"{heads} heads"
-                )
-        check_input_size(
-            frames=self.frames,
-            tubelet=self.tubelet,
-            image_size=self.image_size,
-            patch_size=self.patch_size,
-        )
-
-    @property
-    def input_shape(self) -> tuple[int, int, int, int]:
-        """(3, T, H, W) of one clip."""
-        return 3, self.frames, self.image_size, self.image_size
-
-    def stage_width(self, stage: int) -> int:
-        """Channels of a stage, counted from 0."""
-        return int(self.width * 2**stage)
-
-    def stage_grid(self, stage: int) -> tuple[int, int, int]:
-        """(n_t, height, width) in tokens of a stage, counted from 0; odd sides round up."""
-        side = self.image_size // self.patch_size
-        for _ in range(stage):
-            side = (side + 1) // 2
-        return self.frames // self.tubelet, side, side
-
-    def stage_places(self, stage: int) -> int:
-        """Places in the grid of a stage, counted from 0."""
-        slots, height, width = self.stage_grid(stage)
-        return slots * height * width
-
-    def stages(self, pruning: Pruning) -> tuple[Stage, ...]:
-        """Pruning stages; see `sta.pruning.swin_stages` for the errors."""
-        grids = [self.stage_grid(stage) for stage in range(1, STAGES)]
-        return swin_stages(
-            pruning,
-            slots=grids[0][0],
-            tokens_per_slot=[height * width for _, height, width in grids],
-        )
-
-    def kept_grids(self, pruning: Pruning) -> tuple[tuple[int, int], ...]:
-        """(n_t, n_s) of the kept mask of each stage."""
-        return tuple((stage.groups, stage.tokens) for stage in self.stages(pruning))
-
-
-class PatchEmbed(nn.Module):
-    """Tubes of (tubelet, patch, patch) pixels to normalized tokens (B, n_t, h, w, width)."""
+class SwinPatchEmbed(nn.Module):
+    """Tubelets of (t, patch, patch) pixels to normalized tokens (B, n_t, h, w, C)."""
 
     def __init__(self, config: SwinConfig) -> None:
         super().__init__()
-        tube = (config.tubelet, config.patch_size, config.patch_size)
-        self.proj = nn.Conv3d(3, config.width, kernel_size=tube, stride=tube)
-        self.norm = nn.LayerNorm(config.width)
+        tubelet = (config.tubelet_size, config.patch_size, config.patch_size)
+        self.proj = nn.Conv3d(3, config.embed_dim, kernel_size=tubelet, stride=tubelet)
+        self.norm = nn.LayerNorm(config.embed_dim)
 
     def forward(self, clips: Tensor) -> Tensor:  # noqa: D102
-        tokens: Tensor = self.norm(project_tubes(self.proj, clips))
+        tokens: Tensor = self.norm(embed_tubelets(self.proj, clips))
         return tokens
 
 
 class PatchMerging(nn.Module):
-    """Joins 2 x 2 tokens of a frame into one of twice the width; odd sides are padded with 0."""
+    """Joins 2 x 2 tokens of a frame into one of twice the channels; pads odd sides with 0."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
-        self.norm = nn.LayerNorm(4 * width)
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+        self.norm = nn.LayerNorm(4 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, n_t, h, w, C) to (B, n_t, ceil(h / 2), ceil(w / 2), 2 C)."""
@@ -130,35 +44,35 @@ class PatchMerging(nn.Module):
 
 
 def _corners(x: Tensor) -> list[Tensor]:
-    """The four tokens of each 2 x 2 patch of (B, n_t, h, w, C), down the columns."""
+    """The four tokens of each 2 x 2 patch of (B, n_t, h, w, C), column by column."""
     x = F.pad(x, (0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2))
     return [x[:, :, top::2, left::2] for left in (0, 1) for top in (0, 1)]
 
 
-class Block(nn.Module):
-    """Pre-norm transformer block over the tokens that are left of a grid."""
+class SwinBlock(nn.Module):
+    """Pre-norm transformer block over the kept tokens of a grid."""
 
     def __init__(self, config: SwinConfig, stage: int) -> None:
         super().__init__()
-        width = config.stage_width(stage)
-        self.norm1 = nn.LayerNorm(width)
-        self.attn = WindowAttention(width, config.heads[stage], window=config.window)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = MLP(width, width * config.mlp_ratio)
+        dim = config.stage_dim(stage)
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, config.num_heads[stage], window_size=config.window_size)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = MLP(dim, dim * config.mlp_ratio)
 
     def forward(
         self,
         x: Tensor,
-        windows: FilledWindows | ExactWindows,
+        windows: DenseWindows | SparseWindows,
         similarity: str | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, M, C) to the block's output and, if asked for, what STA compares (B, M, d').
+        """(B, M, C) to the block's output and the features (B, M, d') that STA compares.
 
         Args:
-            x: tokens in the order of their places.
-            windows: who attends to whom.
+            x: tokens in grid order.
+            windows: which tokens attend to each other.
             similarity: "q", "k" or "v" for that projection averaged over heads, "ffn" for the
-                normalized input of the MLP, None for nothing.
+                normalized input of the MLP, None for no features.
         """
         attended, qkv = self.attn(self.norm1(x), windows)
         x = x + attended
@@ -172,37 +86,38 @@ class Block(nn.Module):
 
 
 class SwinStage(nn.Module):
-    """One hierarchical stage: its blocks and, but for the last, the patch merging after them."""
+    """One hierarchical stage: its blocks, and patch merging after all but the last stage."""
 
     def __init__(self, config: SwinConfig, stage: int) -> None:
         super().__init__()
         grid = config.stage_grid(stage)
-        self.plain = WindowGrid(WindowShape.fit(grid, config.window, shifted=False))
-        self.shifted = WindowGrid(WindowShape.fit(grid, config.window, shifted=True))
-        self.blocks = nn.ModuleList(Block(config, stage) for _ in range(config.depths[stage]))
-        self.downsample = PatchMerging(config.stage_width(stage)) if stage < STAGES - 1 else None
+        self.unshifted = WindowGrid(WindowShape.fit(grid, config.window_size, shifted=False))
+        self.shifted = WindowGrid(WindowShape.fit(grid, config.window_size, shifted=True))
+        self.blocks = nn.ModuleList(SwinBlock(config, stage) for _ in range(config.depths[stage]))
+        last = stage == SWIN_STAGES - 1
+        self.downsample = None if last else PatchMerging(config.stage_dim(stage))
 
     def forward(
-        self, x: Tensor, filling: Filling | None, *, exact: bool, similarity: str | None = None
+        self, x: Tensor, fill: NearestFill | None, *, sparse: bool, similarity: str | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Runs the blocks and merges patches.
 
         Args:
-            x: (B, M, C), the kept tokens in the order of their places.
-            filling: where they stand; None for all places of the grid.
-            exact: whether windows that have lost tokens are computed in the exact form.
-            similarity: what to compare after the last block; see `Block.forward`.
+            x: (B, M, C), the kept tokens in grid order.
+            fill: their grid positions; None if no token was dropped.
+            sparse: whether windows that have lost tokens use sparse window attention.
+            similarity: the features to compare after the last block; see `SwinBlock.forward`.
 
         Returns:
-            The grid of the next stage (B, n_t, h, w, 2 C) and what is compared there
-            (B, n_t, h, w, d'), summed over the patches that merge. Of the last stage, its tokens
-            (B, M, C) and nothing.
+            The grid of the next stage (B, n_t, h, w, 2 C) and the features compared there
+            (B, n_t, h, w, d'), summed over the merged patches. Of the last stage, its tokens
+            (B, M, C) and None.
         """
-        if filling is None:
+        if fill is None:
             every = torch.arange(x.shape[1], device=x.device).expand(x.shape[0], -1)
-            filling, exact = Filling(own=every, source=every), False
-        plan = exact_windows if exact else filled_windows
-        windows = plan(filling, self.plain), plan(filling, self.shifted)
+            fill, sparse = NearestFill(indices=every, source=every), False
+        plan = sparse_windows if sparse else dense_windows
+        windows = plan(fill, self.unshifted), plan(fill, self.shifted)
         compared = None
         for index, block in enumerate(self.blocks):
             last = index == len(self.blocks) - 1
@@ -210,25 +125,25 @@ class SwinStage(nn.Module):
         if self.downsample is None:
             return x, None
         if compared is not None:
-            compared = torch.stack(_corners(self._spread(compared, filling))).sum(dim=0)
-        return self.downsample(self._spread(x, filling)), compared
+            compared = torch.stack(_corners(self._fill_grid(compared, fill))).sum(dim=0)
+        return self.downsample(self._fill_grid(x, fill)), compared
 
-    def _spread(self, tokens: Tensor, filling: Filling) -> Tensor:
-        """(B, M, C) to (B, n_t, h, w, C), dropped places filled."""
-        every = filling.spread(tokens)
-        return every.view(len(every), *self.plain.shape.grid, -1)
+    def _fill_grid(self, tokens: Tensor, fill: NearestFill) -> Tensor:
+        """(B, M, C) to (B, n_t, h, w, C), with copies at dropped positions."""
+        filled = fill.expand(tokens)
+        return filled.view(len(filled), *self.unshifted.shape.grid_size, -1)
 
 
 class VideoSwin(VideoModel):
     """VideoSwin for classification, with STA (paper, sections 4.1 and 4.2).
 
-    Tokens are dropped where patches have merged, at the start of the second to fourth stage. What
-    is compared between frames comes from the last block before, averaged over heads and summed
-    over the patches that merge; the semantic score is that of the merged tokens. This is the
-    "end of the first three stages" of the paper, and costs no projection of its own, as Table 3
-    counts none. Linear layers and norms see kept tokens alone; in windows, dropped places hold the
-    nearest kept token of their frame (see `sta.models.swin_windows.nearest_kept`), also where
-    patches merge. The classifier sees the mean of the tokens that are kept at the end.
+    Tokens are dropped after patch merging, at the start of the second to fourth stage. The features
+    compared between frames come from the last block before the merging, averaged over heads and
+    summed over the merged patches; the semantic score is that of the merged tokens. This is the
+    paper's "end of the first three stages". It needs no additional projection, as Table 3 counts
+    none. Linear layers and norms compute kept tokens only. In windows and in patch merging, the
+    nearest kept token of the frame stands in for a dropped token (`sta.models.swin_windows`). The
+    classifier takes the mean of the tokens that the last stage keeps.
 
     Parameter names are those of the original checkpoints without `backbone.`, the classifier as
     `head`.
@@ -247,50 +162,50 @@ class VideoSwin(VideoModel):
         super().__init__(
             config, num_classes=num_classes, pruning=pruning, architecture=architecture
         )
-        self.patch_embed = PatchEmbed(config)
-        self.layers = nn.ModuleList(SwinStage(config, stage) for stage in range(STAGES))
-        width = config.stage_width(STAGES - 1)
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, num_classes)
+        self.patch_embed = SwinPatchEmbed(config)
+        self.layers = nn.ModuleList(SwinStage(config, stage) for stage in range(SWIN_STAGES))
+        dim = config.stage_dim(SWIN_STAGES - 1)
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, num_classes)
         for stage in self.stages:
-            side = config.stage_grid(stage.block)[1:]
-            fixed = fixed_kept(self.pruning, stage, side=side)
-            self.register_buffer(f"fixed_kept_{stage.block}", fixed, persistent=False)
+            grid_size = config.stage_grid(stage.block)[1:]
+            fixed = fixed_selection(self.pruning, stage, grid_size=grid_size)
+            self.register_buffer(f"fixed_selection_{stage.block}", fixed, persistent=False)
         self.apply(initialize)
 
     def forward(self, clips: Tensor) -> ModelOutput:
         """Classifies clips; see `VideoModel.forward`."""
         self.check_clips(clips)
         x = self.patch_embed(clips)
-        prunings = {stage.block: stage for stage in self.stages}
-        exact = self.pruning.window_attention == "exact"
+        by_layer = {stage.block: stage for stage in self.stages}
+        sparse = self.pruning.window_attention == "sparse"
         compared = None
         kept = []
         for number, layer in enumerate(self.layers):
-            stage = prunings.get(number)
-            filling = None
+            stage = by_layer.get(number)
+            fill = None
             tokens = x.flatten(1, 3)
             if stage is not None:
-                mask = self._kept(x, compared, stage)
+                mask = self._kept_mask(x, compared, stage)
                 kept.append(mask)
-                filling = fill(mask, kept=stage.kept, width=x.shape[3])
-                tokens = filling.gather(tokens)
-            similarity = self.pruning.similarity if number + 1 in prunings else None
-            x, compared = layer(tokens, filling, exact=exact, similarity=similarity)
+                fill = nearest_fill(mask, kept=stage.kept, width=x.shape[3])
+                tokens = fill.gather(tokens)
+            similarity = self.pruning.similarity if number + 1 in by_layer else None
+            x, compared = layer(tokens, fill, sparse=sparse, similarity=similarity)
         logits: Tensor = self.head(self.norm(x).mean(dim=1))
         return ModelOutput(logits, tuple(kept))
 
-    def _kept(self, x: Tensor, compared: Tensor | None, stage: Stage) -> Tensor:
+    def _kept_mask(self, x: Tensor, compared: Tensor | None, stage: PruningStage) -> Tensor:
         """Mask (B, n_t, n_s) of the tokens of x (B, n_t, h, w, C) that a stage keeps."""
         assert compared is not None
-        places = kept_places(
+        indices = select_tokens(
             x.flatten(2, 3),
             compared.flatten(2, 3),
             pruning=self.pruning,
             stage=stage,
-            fixed=getattr(self, f"fixed_kept_{stage.block}"),
+            fixed=getattr(self, f"fixed_selection_{stage.block}"),
         )
         mask = torch.zeros(
             x.shape[0], stage.groups, stage.tokens, dtype=torch.bool, device=x.device
         )
-        return mask.scatter(-1, places, torch.ones_like(places, dtype=torch.bool))
+        return mask.scatter(-1, indices, torch.ones_like(indices, dtype=torch.bool))

@@ -1,4 +1,4 @@
-"""FLOPs of a VideoSwin in closed form; `sta.flops` says what is counted."""
+"""FLOPs of a VideoSwin in closed form; `sta.flops` defines the conventions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sta.models.swin import STAGES, SwinConfig
+from sta.models.architectures import SWIN_STAGES, SwinConfig
 from sta.models.swin_sparse_windows import attended_pairs
-from sta.models.swin_windows import WindowGrid, WindowShape, fill
-from sta.pruning import Pruning, Stage
-from sta.score import fixed_kept, score_flops
+from sta.models.swin_windows import WindowGrid, WindowShape, nearest_fill
+from sta.pruning import Pruning, PruningStage
+from sta.score import fixed_selection, score_flops
 
 
 def swin_flops(
@@ -25,15 +25,15 @@ def swin_flops(
 ) -> Tensor:
     """FLOPs of each clip.
 
-    The exact form computes as many pairs of query and key as the places of the kept tokens ask for.
+    With sparse window attention, they depend on the positions of the kept tokens.
 
     Args:
         config: shape of the model.
         pruning: its pruning.
         num_classes: size of the head.
         norm: FLOPs per element of a layer norm.
-        kept: the clips' masks (B, n_t, n_s), one per pruning stage; without them, those of one
-            clip whose tokens are dropped at random places (drawn with `pruning.seed`).
+        kept: the clips' kept-token masks (B, n_t, n_s), one per pruning stage. Without them, one
+            clip whose tokens are dropped at random (drawn with `pruning.seed`) is assumed.
 
     Returns:
         (B,) int64, on the CPU.
@@ -41,45 +41,43 @@ def swin_flops(
     stages = config.stages(pruning)
     masks = [m.cpu() for m in kept] if kept is not None else [_random(pruning, s) for s in stages]
     at = {stage.block: (stage, mask) for stage, mask in zip(stages, masks, strict=True)}
-    places = config.stage_places(0)
-    width = config.width
-    total = places * width * (3 * config.tubelet * config.patch_size**2 + norm)
+    tokens, dim = config.stage_tokens(0), config.embed_dim
+    total = tokens * dim * (3 * config.tubelet_size * config.patch_size**2 + norm)
     flops = torch.full((len(masks[0]) if masks else 1,), total)
-    for number in range(STAGES):
-        width, places = config.stage_width(number), config.stage_places(number)
-        tokens = places
+    for number in range(SWIN_STAGES):
+        dim, tokens = config.stage_dim(number), config.stage_tokens(number)
         stage, mask = at.get(number, (None, None))
         if stage is not None:
             tokens = stage.groups * stage.kept
-            before = config.stage_width(number - 1)
-            compared = before if pruning.similarity == "ffn" else before // config.heads[number - 1]
-            flops += score_flops(pruning, stage, compared)
+            before = config.stage_dim(number - 1)
+            heads = 1 if pruning.similarity == "ffn" else config.num_heads[number - 1]
+            flops += score_flops(pruning, stage, before // heads)
         blocks = config.depths[number]
-        per_token = width * width * (4 + 2 * config.mlp_ratio) + 2 * norm * width
+        per_token = dim * dim * (4 + 2 * config.mlp_ratio) + 2 * norm * dim
         flops += blocks * tokens * per_token
-        exact = mask is not None and pruning.window_attention == "exact"
+        sparse = mask is not None and pruning.window_attention == "sparse"
         for shifted in (False, True):
-            pairs = _pairs(config, number, mask if exact else None, shifted=shifted)
-            flops += (blocks + (not shifted)) // 2 * 2 * width * pairs
-        if number < STAGES - 1:
-            merged = config.stage_places(number + 1) * 4 * width
-            flops += merged * (2 * width + norm)
-    return flops + tokens * width * norm + width * num_classes
+            pairs = _pairs(config, number, mask if sparse else None, shifted=shifted)
+            flops += (blocks + (not shifted)) // 2 * 2 * dim * pairs
+        if number < SWIN_STAGES - 1:
+            merged = config.stage_tokens(number + 1) * 4 * dim
+            flops += merged * (2 * dim + norm)
+    return flops + tokens * dim * norm + dim * num_classes
 
 
 def _pairs(config: SwinConfig, number: int, mask: Tensor | None, *, shifted: bool) -> Tensor | int:
     """Pairs of a query and a key in all windows of a stage; per clip if masks are given."""
     grid = config.stage_grid(number)
-    shape = WindowShape.fit(grid, config.window, shifted=shifted)
+    shape = WindowShape.fit(grid, config.window_size, shifted=shifted)
     if mask is None:
         return shape.count * shape.tokens**2
     kept = int(mask[0, 0].sum())
-    return attended_pairs(fill(mask, kept=kept, width=grid[2]), WindowGrid(shape))
+    return attended_pairs(nearest_fill(mask, kept=kept, width=grid[2]), WindowGrid(shape))
 
 
-def _random(pruning: Pruning, stage: Stage) -> Tensor:
+def _random(pruning: Pruning, stage: PruningStage) -> Tensor:
     """The mask (1, n_t, n_s) of `score="random"`."""
-    places = fixed_kept(dataclasses.replace(pruning, score="random"), stage, side=None)
-    assert places is not None
+    indices = fixed_selection(dataclasses.replace(pruning, score="random"), stage, grid_size=None)
+    assert indices is not None
     mask = torch.zeros(1, stage.groups, stage.tokens, dtype=torch.bool)
-    return mask.scatter(-1, places[None], True)
+    return mask.scatter(-1, indices[None], True)

@@ -117,7 +117,7 @@ def test_what_was_left_out_or_cannot_be_is_said_in_one_line(capsys, archive, tmp
     demo = (archive, place, "--checkpoint", "demo", *HALF)
     assert "JSON file" in refused(capsys, archive, tmp_path / "x.html", *demo[2:])
     assert "--confidence must be above 0" in refused(capsys, *demo, "--confidence", "0")
-    assert "the largest r here is 24" in refused(capsys, *demo, "--r", "400")
+    assert "the largest r for this model is 24" in refused(capsys, *demo, "--r", "400")
     assert not place.exists()
 
 

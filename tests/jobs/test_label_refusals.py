@@ -72,13 +72,13 @@ def test_a_list_that_cannot_be_read_whole(refused, random_checkpoint, tmp_path, 
 
 def test_an_unknown_architecture(refused, archive, random_checkpoint):
     said = refused(archive, "out", "--checkpoint", random_checkpoint, "--arch", "resnet50")
-    assert "unknown architecture 'resnet50'; there are videoswin_base, " in said
+    assert "unknown architecture 'resnet50'; available are videoswin_base, " in said
 
 
 def test_an_r_that_is_too_large(refused, archive, random_checkpoint):
     said = refused(archive, "out", "--checkpoint", random_checkpoint, "--r", 25)
     assert "stage 1 would drop 25 of 49 tokens per group" in said
-    assert "the largest r here is 24" in said
+    assert "the largest r for this model is 24" in said
 
 
 def test_an_r_below_zero(refused, archive, random_checkpoint):

@@ -75,7 +75,7 @@ def make_run(folder: Path, units: int, views: int) -> None:
                 "kept_grids": _GRIDS,
                 "labels": ["a"],
                 "flops_per_view": 96 * 10**9,
-                "flops_follow_clip": False,
+                "flops_vary_by_clip": False,
             },
         }
     )

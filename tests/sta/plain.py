@@ -2,13 +2,13 @@
 
 import torch
 
-from sta.pruning import Pruning, Stage
+from sta.pruning import Pruning, PruningStage
 
 
-def plain_kept_places(
-    x: torch.Tensor, keys: torch.Tensor, *, pruning: Pruning, stage: Stage
+def plain_select_tokens(
+    x: torch.Tensor, keys: torch.Tensor, *, pruning: Pruning, stage: PruningStage
 ) -> torch.Tensor:
-    """As `sta.score.kept_places`, by the book: x (B, G, n, d), keys (B, G, n, d')."""
+    """As `sta.score.select_tokens`, by the book: x (B, G, n, d), keys (B, G, n, d')."""
     return torch.stack(
         [_one_clip(x[b], keys[b], pruning=pruning, stage=stage) for b in range(x.shape[0])]
     )

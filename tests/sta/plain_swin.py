@@ -11,13 +11,13 @@ import math
 import torch
 import torch.nn.functional as F
 
-from tests.sta.plain import plain_kept_places
+from tests.sta.plain import plain_select_tokens
 
 
 def plain_logits(model, clip):
     """(classes,) logits of one clip (3, T, H, W), and the kept masks of its pruning stages."""
     config = model.config
-    tube = (config.tubelet, config.patch_size, config.patch_size)
+    tube = (config.tubelet_size, config.patch_size, config.patch_size)
     embed = model.patch_embed
     x = F.conv3d(clip[None], embed.proj.weight, embed.proj.bias, stride=tube)[0]
     x = norm(embed.norm, x.permute(1, 2, 3, 0))
@@ -27,7 +27,7 @@ def plain_logits(model, clip):
         t, h, w, _ = x.shape
         kept = torch.ones(t, h, w, dtype=torch.bool)
         if number in stages:
-            places = plain_kept_places(
+            places = plain_select_tokens(
                 x.reshape(1, t, h * w, -1),
                 compared.reshape(1, t, h * w, -1),
                 pruning=model.pruning,
@@ -40,7 +40,7 @@ def plain_logits(model, clip):
             kept = kept.view(t, h, w)
         for index, block in enumerate(layer.blocks):
             x = fill(x, kept)
-            x, compared = plain_block(block, x, config, config.heads[number], shifted=index % 2)
+            x, compared = plain_block(block, x, config, config.num_heads[number], shifted=index % 2)
         x, compared = fill(x, kept), fill(compared, kept)
         if number < 3:
             x, compared = merge(layer.downsample, x), pool(compared)
@@ -87,7 +87,7 @@ def plain_block(block, x, config, heads, *, shifted):
     """A block on the whole grid (t, h, w, C), and the keys averaged over heads."""
     attn = block.attn
     grid = x.shape[:3]
-    window = [min(size, side) for size, side in zip(config.window, grid, strict=True)]
+    window = [min(size, side) for size, side in zip(config.window_size, grid, strict=True)]
     shift = [
         size // 2 if shifted and size < side else 0 for size, side in zip(window, grid, strict=True)
     ]
@@ -112,7 +112,7 @@ def plain_block(block, x, config, heads, *, shifted):
         index = tuple(torch.tensor(places).T)
         width = x.shape[3] // heads
         tokens = qkv[index].view(len(places), 3, heads, width)
-        bias = window_bias(attn.relative_position_bias_table, config.window, len(places))
+        bias = window_bias(attn.relative_position_bias_table, config.window_size, len(places))
         apart = torch.tensor([[-100.0 if a != b else 0.0 for b in sides] for a in sides])
         out = torch.zeros(len(places), heads, width, dtype=x.dtype)
         for head in range(heads):

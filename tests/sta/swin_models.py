@@ -6,12 +6,12 @@ import sta
 
 
 def small_swin(pruning=None, *, classes=5, **shape):
-    """A VideoSwin of width 8 with weights large enough for attention to be far from even."""
+    """A VideoSwin of 8 channels with weights large enough for attention to be far from even."""
     sizes = {
-        "width": 8,
+        "embed_dim": 8,
         "depths": (2, 2, 2, 2),
-        "heads": (1, 2, 4, 8),
-        "window": (4, 3, 3),
+        "num_heads": (1, 2, 4, 8),
+        "window_size": (4, 3, 3),
         "frames": 16,
         "image_size": 48,
     }

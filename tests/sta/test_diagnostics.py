@@ -40,7 +40,7 @@ def test_a_still_picture_has_the_largest_trajectory_sum():
 def test_a_frame_without_tokens_is_refused():
     kept = torch.ones(1, 3, 2, dtype=torch.bool)
     kept[0, 1] = False
-    with pytest.raises(ValueError, match="frame without any kept token"):
+    with pytest.raises(ValueError, match="at least one kept token in every frame"):
         trajectory_sum(torch.randn(1, 3, 2, 4), kept)
 
 

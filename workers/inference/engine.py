@@ -278,8 +278,8 @@ class Engine:
         static = not _shapes_follow_clip(self.model)
         if config.compile and not static:
             raise ValueError(
-                f"{self.model.architecture} with exact window attention has shapes that follow the "
-                f"clip and cannot be compiled; window_attention='filled' can"
+                f"{self.model.architecture} with sparse window attention cannot be compiled, since "
+                "its shapes depend on the clip; use window_attention='dense'"
             )
         on_gpu = self.device.type == "cuda"
         whole = on_gpu and static if config.compile is None else config.compile
@@ -331,4 +331,4 @@ def _loaded(config: LabelerConfig, protocol: Protocol) -> sta.VideoModel:
 
 def _shapes_follow_clip(model: sta.VideoModel) -> bool:
     """Whether tensors within the model differ in shape from batch to batch, as its FLOPs do."""
-    return sta.flops_follow_clip(model.architecture, model.pruning)
+    return sta.flops_vary_by_clip(model.architecture, model.pruning)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sta.models.vit import VisionTransformer
-from sta.pruning import Pruning, Stage
-from sta.score import semantic_score, tome_order, unit_keys
+from sta.pruning import Pruning, PruningStage
+from sta.score import semantic_score, tome_ranking, unit_keys
 
 
 class FrameByFrame(VisionTransformer):
@@ -37,30 +37,32 @@ class FrameByFrame(VisionTransformer):
         return made.eval()
 
     def prune(
-        self, x: Tensor, compared: Tensor, places: Tensor, stage: Stage
+        self, x: Tensor, compared: Tensor, positions: Tensor, stage: PruningStage
     ) -> tuple[Tensor, Tensor]:
         """As `VisionTransformer.prune`."""
         batch, _, width = x.shape
         groups = x.view(batch, stage.groups, stage.tokens, width)
         keys = compared.view(batch, stage.groups, stage.tokens, -1)
         tokens: list[Tensor] = [x] * stage.groups
-        where: list[Tensor] = [places] * stage.groups
+        where: list[Tensor] = [positions] * stage.groups
         for group, chosen in _walk(groups, keys, self.pruning, stage):
             index = chosen.sort(dim=-1).values if self.pruning.grouping == "paper" else chosen
             tokens[group] = groups[:, group].gather(1, index[..., None].expand(-1, -1, width))
-            own = places.view(batch, stage.groups, stage.tokens)[:, group]
+            own = positions.view(batch, stage.groups, stage.tokens)[:, group]
             where[group] = own.gather(1, index)
         return torch.cat(tokens, dim=1), torch.cat(where, dim=1)
 
 
-def _walk(x: Tensor, keys: Tensor, pruning: Pruning, stage: Stage) -> list[tuple[int, Tensor]]:
+def _walk(
+    x: Tensor, keys: Tensor, pruning: Pruning, stage: PruningStage
+) -> list[tuple[int, Tensor]]:
     """(group, places (B, kept) that it keeps), in the order of the chain."""
     order = list(range(stage.groups))
     if stage.backward:
         order.reverse()
     dtype = torch.promote_types(x.dtype, torch.float32)
     before = unit_keys(keys[:, order[0]].to(dtype))
-    chosen = tome_order(before, drop=stage.drop)[:, : stage.kept]
+    chosen = tome_ranking(before, drop=stage.drop)[:, : stage.kept]
     kept = [(order[0], chosen)]
     mass = before.new_full(before.shape[:2], 1 / stage.tokens)
     if pruning.grouping == "paper":

@@ -114,7 +114,7 @@ def _dense(model: sta.VideoModel, setting: Setting) -> Iterator[Variant]:
 def _pruned(model: sta.VideoModel, r: int, setting: Setting) -> Iterator[Variant]:
     flops = _flops(model)
     for mode in setting.modes:
-        if mode != "eager" and sta.flops_follow_clip(model.architecture, model.pruning):
+        if mode != "eager" and sta.flops_vary_by_clip(model.architecture, model.pruning):
             continue  # its shapes follow the clip: there is no one graph
         scoring = None
         if isinstance(model, sta.VisionTransformer):
@@ -163,13 +163,13 @@ def _logits_alone(model: Callable[[Tensor], Tensor]) -> Classify:
 def _scoring(model: sta.VisionTransformer, mode: str, setting: Setting) -> Callable[[], object]:
     """All stages' choices on tokens of the right shapes, without the rest of the model."""
     inputs = []
-    width, heads = model.config.width, model.config.heads
+    dim, heads = model.config.embed_dim, model.config.num_heads
     for stage in model.stages:
         shape = setting.batch, stage.groups * stage.tokens
-        x = torch.randn(*shape, width, device=setting.device, dtype=setting.dtype)
-        keys = torch.randn(*shape, width // heads, device=setting.device)
-        places = torch.arange(shape[1], device=setting.device).expand(shape)
-        inputs.append((x, keys, places))
+        x = torch.randn(*shape, dim, device=setting.device, dtype=setting.dtype)
+        keys = torch.randn(*shape, dim // heads, device=setting.device)
+        positions = torch.arange(shape[1], device=setting.device).expand(shape)
+        inputs.append((x, keys, positions))
 
     def choose() -> list[Tensor]:
         chosen = zip(model.stages, inputs, strict=True)

@@ -75,7 +75,7 @@ def busy_logits(model: sta.VisionTransformer, batch: Batch, tokens: int) -> Tens
     of their tube; the rest is drawn evenly, so that resting ground is learnt as well.
     """
     config = model.config
-    tube, patch, side = config.tubelet, config.patch_size, config.side
+    tube, patch, side = config.tubelet_size, config.patch_size, config.grid_size[0]
     tubes = batch.clips.view(len(batch.clips), -1, tube, side, patch, side, patch, 3)
     sparse = tubes[:, :, :, :, ::2, :, ::2].short()
     change = (sparse[:, :, 1] - sparse[:, :, 0]).abs().float().sum((3, 5, 6)).flatten(1)

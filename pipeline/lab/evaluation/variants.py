@@ -10,7 +10,7 @@ from typing import get_args
 import sta
 from pipeline.errors import UsageError
 from sta import pruning as switches
-from sta.models.swin import SwinConfig
+from sta.models.architectures import SwinConfig
 
 UNPRUNED = "unpruned"
 DEFAULT = "sta"
@@ -197,9 +197,9 @@ def largest_r(architecture: str | sta.ModelConfig, pruning: sta.Pruning) -> int:
     config = sta.architecture_config(architecture)
     if isinstance(config, SwinConfig):
         grids = [stage[1] * stage[2] for stage in map(config.stage_grid, range(1, 4))]
-        return switches.largest_swin_r(pruning, tokens_per_slot=grids)
-    slots, tokens = config.grid
-    return switches.largest_r(pruning, slots=slots, tokens_per_slot=tokens)
+        return switches.largest_swin_r(pruning, spatial_tokens=grids)
+    temporal, spatial = config.grid
+    return switches.largest_r(pruning, temporal_positions=temporal, spatial_tokens=spatial)
 
 
 def _nearest_r(

@@ -199,8 +199,8 @@ def test_an_unfinished_run_has_the_slices_that_it_will_have(run: RunDirectory) -
 
 def test_where_flops_follow_the_clip_a_view_takes_no_more_than_the_unpruned_model_does() -> None:
     model = {"flops_per_view": 5, "flops_per_view_unpruned": 9}
-    assert max_flops_per_view(model | {"flops_follow_clip": False}) == 5
-    assert max_flops_per_view(model | {"flops_follow_clip": True}) == 9
+    assert max_flops_per_view(model | {"flops_vary_by_clip": False}) == 5
+    assert max_flops_per_view(model | {"flops_vary_by_clip": True}) == 9
 
 
 def test_less_than_a_view_of_each_video_is_refused_with_what_it_takes(run: RunDirectory) -> None:

@@ -115,7 +115,7 @@ def test_what_cannot_be_measured_is_refused(archive, tmp_path, monkeypatch):
         MeasureOptions(archive, "demo", videos=0)
     with pytest.raises(UsageError, match="--r must be 1 or more"):
         MeasureOptions(archive, "demo", r=0)
-    with pytest.raises(ValueError, match="the largest r here is 24"):
+    with pytest.raises(ValueError, match="the largest r for this model is 24"):
         Models.load(MeasureOptions(archive, "demo", r=400))
     swin = sta.create_model("videoswin_tiny", num_classes=2)
     monkeypatch.setattr(sta, "load_model", lambda *_, **__: swin)

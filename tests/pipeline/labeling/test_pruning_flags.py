@@ -28,7 +28,7 @@ OTHER = {
     "schedule": ("--schedule", "increasing", "increasing"),
     "score": ("--score", "random", "random"),
     "temperature": ("--temperature", "0.5", 0.5),
-    "window_attention": ("--window-attention", "filled", "filled"),
+    "window_attention": ("--window-attention", "dense", "dense"),
     "seed": ("--pruning-seed", "3", 3),
 }
 

@@ -43,7 +43,7 @@ def run(tmp_path):
                 "kept_grids": [[1, 2]],
                 "labels": ["a", "b"],
                 "flops_per_view": 10,
-                "flops_follow_clip": False,
+                "flops_vary_by_clip": False,
             },
         }
     )

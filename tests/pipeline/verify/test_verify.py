@@ -40,7 +40,7 @@ def whole_run(tmp_path, rows, share=0.0):
             "kept_grids": [[1, 2]],
             "flops_per_view": 10,
             "flops_per_view_unpruned": 20,
-            "flops_follow_clip": False,
+            "flops_vary_by_clip": False,
         },
     }
     directory.save(content)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import sta
-from sta.models.vit import ViTConfig
+from sta.models.architectures import ViTConfig
 from tests.sta import formats
 
-TOY = ViTConfig(width=48, depth=3, heads=4, image_size=32, frames=4)
+TOY = ViTConfig(embed_dim=48, depth=3, num_heads=4, image_size=32, frames=4)
 THEIRS = {
     "image_size": 32,
     "num_frames": 4,
@@ -138,7 +138,10 @@ def test_every_field_is_followed_or_refused_by_name(tmp_path, field, value):
         assert difference(sta.load_model(tmp_path), theirs) < 1e-5
         return
     # Other widths and depths are no known model, whatever the configuration says.
-    shapes = {"hidden_size": "has width 96", "num_hidden_layers": f"width 48 and {value} blocks"}
+    shapes = {
+        "hidden_size": "has embed_dim 96",
+        "num_hidden_layers": f"embed_dim 48 and {value} blocks",
+    }
     with pytest.raises(sta.CheckpointError, match=shapes.get(field, field)) as caught:
         sta.load_model(tmp_path)
     assert "\n" not in str(caught.value)
@@ -266,7 +269,7 @@ def test_only_the_published_small_models_get_the_heads_that_they_were_trained_wi
     theirs = saved(tmp_path, **SMALL | changes)
     with caplog.at_level(logging.WARNING, logger="sta"):
         model = sta.load_model(tmp_path)
-    assert model.config.heads == heads
+    assert model.config.num_heads == heads
     corrected = heads == 6
     assert [message for message in caplog.messages if "heads" in message] == list(model.notes)
     assert len(model.notes) == corrected
@@ -321,7 +324,12 @@ def test_the_configuration_of_videomae_v2_is_followed(tmp_path):
     assert sta.load_model(tmp_path).config == TOY
     save_v2(tmp_path, img_size=64, all_frames=8, num_heads=12, layer_norm_eps=1e-3)
     config = sta.load_model(tmp_path).config
-    assert (config.image_size, config.frames, config.heads, config.norm_eps) == (64, 8, 12, 1e-3)
+    assert (config.image_size, config.frames, config.num_heads, config.norm_eps) == (
+        64,
+        8,
+        12,
+        1e-3,
+    )
 
 
 @pytest.mark.parametrize(

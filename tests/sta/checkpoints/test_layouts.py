@@ -10,12 +10,12 @@ from safetensors.torch import save_file
 import sta
 from sta.checkpoints.layouts import recognize, to_our_names
 from sta.checkpoints.weights import Weights, architecture_of
-from sta.models.swin import SwinConfig
+from sta.models.architectures import SwinConfig
 from tests.sta import formats
 from tests.sta.formats import same_weights
 
 LABELS = [f"class {index}" for index in range(20)]
-TOY = SwinConfig(width=32, depths=(1, 1, 2, 1), heads=(1, 2, 4, 8), frames=4, image_size=64)
+TOY = SwinConfig(embed_dim=32, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8), frames=4, image_size=64)
 
 
 def randomized(model):
@@ -181,7 +181,7 @@ def test_a_videoswin_of_another_window_is_refused_with_what_is_known(tmp_path, s
     torch.save(formats.original_videoswin(swin), tmp_path / "swin.pth")
     with pytest.raises(
         sta.CheckpointError,
-        match=r"width 32, 1-1-2-1 blocks and 2535 position biases.*base_ssv2 128, 2-2-18-2, 5239",
+        match=r"embed_dim 32, 1-1-2-1 blocks and 2535 rows .*base_ssv2 128, 2-2-18-2, 5239",
     ):
         sta.load_model(tmp_path / "swin.pth")
 

@@ -129,7 +129,7 @@ def test_what_is_no_checkpoint_is_said_in_one_line(tmp_path, model):
         "partial.pth": "lacks blocks.0.mlp.fc2.bias",
         "misshapen.pth": r"fc_norm.weight has shape \(3,\) where vit_demo has \(192,\)",
         "surplus.pth": "has extra.weight besides",
-        "shallow.pth": "width 192 and 5 blocks, which is no known model",
+        "shallow.pth": "embed_dim 192 and 5 blocks; the known models are",
         "absent.pth": "no checkpoint at",
     }.items():
         with pytest.raises(ValueError, match=said) as caught:
@@ -142,7 +142,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path, model):
     sta.save_checkpoint(model, path, labels=LABELS, origin="a test")
     with pytest.raises(sta.CheckpointError, match="shapes of vit_demo, not of vit_base"):
         sta.load_model(path, architecture="vit_base")
-    with pytest.raises(ValueError, match="unknown architecture 'vit'; there are"):
+    with pytest.raises(ValueError, match="unknown architecture 'vit'; available are"):
         sta.load_model(path, architecture="vit")
 
 

@@ -259,9 +259,9 @@ def test_a_small_model_of_the_hubs_mcg_nju_has_the_heads_that_it_was_trained_wit
         for path in folder.iterdir():
             hub.objects[f"/{name}/resolve/main/{path.name}"] = path.read_bytes()
     published = sta.load_model("MCG-NJU/videomae-small-finetuned-kinetics")
-    assert published.config.heads == 6
+    assert published.config.num_heads == 6
     assert "was trained with 6" in published.notes[0]
-    assert sta.load_model("owner/small").config.heads == 16
+    assert sta.load_model("owner/small").config.num_heads == 16
 
 
 def test_an_address_that_cannot_be_reached_is_said_at_once_unless_the_job_has_begun(

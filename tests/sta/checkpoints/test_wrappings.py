@@ -8,13 +8,14 @@ import torch
 import sta
 from sta.checkpoints.containers import unwrap
 from sta.checkpoints.layouts import unwrapped
-from sta.models.swin import SwinConfig
-from sta.models.vit import ViTConfig
+from sta.models.architectures import SwinConfig, ViTConfig
 from tests.sta import formats
 from tests.sta.formats import same_weights
 
-VIT = ViTConfig(width=48, depth=3, heads=4, image_size=32, frames=4)
-SWIN = SwinConfig(width=32, depths=(1, 1, 2, 1), heads=(1, 2, 4, 8), frames=4, image_size=64)
+VIT = ViTConfig(embed_dim=48, depth=3, num_heads=4, image_size=32, frames=4)
+SWIN = SwinConfig(
+    embed_dim=32, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8), frames=4, image_size=64
+)
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.", "encoder.")
 NESTED = [

@@ -1,4 +1,4 @@
-"""VideoSwin: the original's logits, the two forms of window attention, and what is refused."""
+"""VideoSwin: the original's logits, sparse and dense window attention, and what is refused."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ SHAPES = [
     {"image_size": 40},
     {"frames": 20, "image_size": 52},
     {"frames": 4, "image_size": 36},
-    {"frames": 8, "image_size": 24, "window": (4, 7, 7)},
+    {"frames": 8, "image_size": 24, "window_size": (4, 7, 7)},
 ]
 
 SWITCHES = [
@@ -36,7 +36,7 @@ SWITCHES = [
 
 
 @pytest.mark.parametrize("shape", [{}, {"frames": 12, "image_size": 40}], ids=str)
-@pytest.mark.parametrize("window_attention", ["exact", "filled"])
+@pytest.mark.parametrize("window_attention", ["sparse", "dense"])
 @pytest.mark.parametrize(
     "switches", [{"r": 0}, {"r": 9}, {"r": 21, "grouping": "paper", "temperature": 0.1}], ids=str
 )
@@ -55,14 +55,14 @@ def test_logits_and_maps_are_those_of_the_plain_form(shape, window_attention, sw
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("share", [0, 0.3, 0.7, 1])
 @torch.inference_mode()
-def test_exact_and_filled_windows_give_the_same_logits(shape, share):
+def test_sparse_and_dense_windows_give_the_same_logits(shape, share):
     grids = [small_swin(**shape).config.stage_grid(stage) for stage in (1, 2, 3)]
-    limit = largest_swin_r(sta.Pruning(), tokens_per_slot=[h * w for _, h, w in grids])
+    limit = largest_swin_r(sta.Pruning(), spatial_tokens=[h * w for _, h, w in grids])
     r = max(int(share * limit), 1)
-    exact = small_swin(sta.Pruning(r=r), **shape)
-    filled = small_swin(sta.Pruning(r=r, window_attention="filled"), **shape)
-    x = clips(exact)
-    a, b = exact(x), filled(x)
+    sparse = small_swin(sta.Pruning(r=r), **shape)
+    dense = small_swin(sta.Pruning(r=r, window_attention="dense"), **shape)
+    x = clips(sparse)
+    a, b = sparse(x), dense(x)
     assert float((a.logits - b.logits).abs().max()) < 1e-9
     assert all(torch.equal(m, n) for m, n in zip(a.kept, b.kept, strict=True))
 
@@ -70,18 +70,18 @@ def test_exact_and_filled_windows_give_the_same_logits(shape, share):
 @torch.inference_mode()
 def test_the_two_forms_agree_at_the_papers_shape_in_float32():
     model = sta.create_model("videoswin_tiny", num_classes=9, pruning=sta.Pruning(r=320))
-    filled = sta.create_model(
+    dense = sta.create_model(
         "videoswin_tiny",
         num_classes=9,
-        pruning=sta.Pruning(r=320, window_attention="filled"),
+        pruning=sta.Pruning(r=320, window_attention="dense"),
     )
     stir(model)
-    filled.load_state_dict(model.state_dict())
+    dense.load_state_dict(model.state_dict())
     x = clips(model, batch=1)
-    torch.testing.assert_close(model(x).logits, filled(x).logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(model(x).logits, dense(x).logits, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("window_attention", ["exact", "filled"])
+@pytest.mark.parametrize("window_attention", ["sparse", "dense"])
 @torch.inference_mode()
 def test_r_0_is_the_unpruned_model_bit_for_bit(window_attention):
     pruned = small_swin(sta.Pruning(r=0, window_attention=window_attention))
@@ -162,7 +162,7 @@ def test_every_switch_changes_the_choice_and_keeps_the_counts(switch):
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -2.1])
-@pytest.mark.parametrize("window_attention", ["exact", "filled"])
+@pytest.mark.parametrize("window_attention", ["sparse", "dense"])
 @pytest.mark.parametrize("r", [5, 23])
 @torch.inference_mode()
 def test_constant_clips_give_finite_logits(value, window_attention, r):
@@ -173,15 +173,15 @@ def test_constant_clips_give_finite_logits(value, window_attention, r):
 
 @torch.inference_mode()
 def test_position_biases_far_apart_give_finite_logits_that_agree():
-    exact, filled = (
-        small_swin(sta.Pruning(r=20, window_attention=form)).float() for form in ("exact", "filled")
+    sparse, dense = (
+        small_swin(sta.Pruning(r=20, window_attention=form)).float() for form in ("sparse", "dense")
     )
-    for model in (exact, filled):
+    for model in (sparse, dense):
         for name, parameter in model.named_parameters():
             if "table" in name:
                 parameter.mul_(15)
-    x = clips(exact)
-    torch.testing.assert_close(exact(x).logits, filled(x).logits, rtol=0, atol=1e-5)
+    x = clips(sparse)
+    torch.testing.assert_close(sparse(x).logits, dense(x).logits, rtol=0, atol=1e-5)
 
 
 @torch.inference_mode()
@@ -230,7 +230,7 @@ def test_sizes_that_do_not_fit_the_patches_are_refused_with_ones_that_do(shape, 
 
 
 def test_too_large_an_r_is_refused_with_the_stage_and_the_largest_that_fits():
-    said = r"r = 392 .* stage 4 would drop 49 of 49 .* largest r here is 391"
+    said = r"r = 392 .* stage 4 would drop 49 of 49 .* largest r for this model is 391"
     with pytest.raises(ValueError, match=said):
         sta.create_model("videoswin_tiny", pruning=sta.Pruning(r=392))
     sta.architecture_config("videoswin_tiny").stages(sta.Pruning(r=391))
@@ -243,5 +243,5 @@ def test_a_clip_of_another_size_is_refused_with_the_size_it_takes():
 
 
 def test_an_unknown_window_attention_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match="window_attention must be one of 'exact', 'filled'"):
+    with pytest.raises(ValueError, match="window_attention must be one of 'sparse', 'dense'"):
         sta.Pruning(window_attention="both")

@@ -16,10 +16,10 @@ TABLE_3 = {
 
 
 @pytest.mark.parametrize("architecture", TABLE_3)
-def test_flops_with_filled_windows_are_within_0_6_of_table_3(architecture):
+def test_flops_with_dense_windows_are_within_0_6_of_table_3(architecture):
     row, classes = TABLE_3[architecture]
     for r, paper in zip((0, 192, 256, 320), row, strict=True):
-        pruning = sta.Pruning(r=r, window_attention="filled")
+        pruning = sta.Pruning(r=r, window_attention="dense")
         flops = sta.estimate_flops(architecture, pruning=pruning, num_classes=classes)
         assert flops / 1e9 == pytest.approx(paper, abs=0.6)
 
@@ -32,13 +32,13 @@ def test_flops_with_filled_windows_are_within_0_6_of_table_3(architecture):
         ("videoswin_base_ssv2", 320, 141),
     ],
 )
-def test_exact_windows_save_what_copies_cost(architecture, r, most):
+def test_sparse_windows_save_what_copies_cost(architecture, r, most):
     assert sta.estimate_flops(architecture, pruning=sta.Pruning(r=r)) / 1e9 <= most
 
 
 @pytest.mark.parametrize(("r", "convention"), [(0, "fvcore"), (256, "fvcore"), (256, "macs")])
 def test_the_count_on_videoswin_tiny_is_the_closed_form(r, convention):
-    pruning = sta.Pruning(r=r, window_attention="filled")
+    pruning = sta.Pruning(r=r, window_attention="dense")
     model = sta.create_model("videoswin_tiny", pruning=pruning)
     closed = sta.estimate_flops("videoswin_tiny", pruning=pruning, convention=convention)
     assert sta.count_flops(model, convention=convention) == closed
@@ -48,13 +48,13 @@ def test_the_count_on_videoswin_tiny_is_the_closed_form(r, convention):
     "switches",
     [
         {},
-        {"window_attention": "filled"},
-        {"window_attention": "filled", "grouping": "paper"},
-        {"window_attention": "filled", "similarity": "ffn"},
-        {"window_attention": "filled", "score": "semantics"},
-        {"window_attention": "filled", "score": "redundancy"},
-        {"window_attention": "filled", "score": "random"},
-        {"window_attention": "filled", "first_frame": "grid"},
+        {"window_attention": "dense"},
+        {"window_attention": "dense", "grouping": "paper"},
+        {"window_attention": "dense", "similarity": "ffn"},
+        {"window_attention": "dense", "score": "semantics"},
+        {"window_attention": "dense", "score": "redundancy"},
+        {"window_attention": "dense", "score": "random"},
+        {"window_attention": "dense", "first_frame": "grid"},
     ],
     ids=str,
 )
@@ -92,6 +92,6 @@ def test_the_clips_of_a_vit_all_cost_the_estimate():
 
 
 def test_an_unpruned_model_costs_the_same_in_both_forms():
-    for form in ("exact", "filled"):
+    for form in ("sparse", "dense"):
         model = small_swin(sta.Pruning(window_attention=form))
         assert sta.clip_flops(model, ()) == [sta.count_flops(model)]

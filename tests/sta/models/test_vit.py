@@ -118,7 +118,7 @@ def test_a_clip_of_another_size_is_refused_with_the_size_it_takes():
 
 
 def test_an_unknown_architecture_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match="unknown architecture 'resnet'; there are .*vit_base"):
+    with pytest.raises(ValueError, match="unknown architecture 'resnet'; available are .*vit_base"):
         sta.create_model("resnet")
 
 
@@ -130,10 +130,10 @@ def test_logits_are_those_of_transformers_on_the_same_weights(architecture, tmp_
     torch.manual_seed(0)
     theirs = transformers.VideoMAEForVideoClassification(
         transformers.VideoMAEConfig(
-            hidden_size=config.width,
+            hidden_size=config.embed_dim,
             num_hidden_layers=config.depth,
-            num_attention_heads=config.heads,
-            intermediate_size=4 * config.width,
+            num_attention_heads=config.num_heads,
+            intermediate_size=4 * config.embed_dim,
             num_labels=7,
             use_mean_pooling=True,
             # transformers builds fc_norm with torch's own 1e-5; VideoMAE's is 1e-6 everywhere.

@@ -28,14 +28,19 @@ def _forgotten_graphs():
 
 def tiny_vit(**pruning):
     torch.manual_seed(0)
-    shape = sta.ViTConfig(width=32, depth=3, heads=2, frames=8, image_size=64)
+    shape = sta.ViTConfig(embed_dim=32, depth=3, num_heads=2, frames=8, image_size=64)
     return sta.VisionTransformer(shape, num_classes=5, pruning=sta.Pruning(**pruning)).eval()
 
 
 def tiny_swin(**pruning):
     torch.manual_seed(0)
     shape = sta.SwinConfig(
-        width=24, depths=(2, 2, 2, 2), heads=(1, 2, 2, 2), window=(2, 3, 3), frames=4, image_size=64
+        embed_dim=24,
+        depths=(2, 2, 2, 2),
+        num_heads=(1, 2, 2, 2),
+        window_size=(2, 3, 3),
+        frames=4,
+        image_size=64,
     )
     pruned = sta.Pruning(**pruning)
     return sta.VideoSwin(shape, num_classes=5, pruning=pruned, architecture="videoswin_tiny").eval()
@@ -67,7 +72,7 @@ def steps(model, **compiled):
         tiny_vit(r=4, score="random"),
         tiny_vit(r=4, score="semantics"),
         tiny_swin(),
-        tiny_swin(r=20, window_attention="filled"),
+        tiny_swin(r=20, window_attention="dense"),
     ],
     ids=lambda model: f"{type(model).__name__}-{model.pruning.r}-{model.pruning.score}",
 )
@@ -96,7 +101,7 @@ def test_mixed_precision_is_part_of_the_graph():
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_a_compiled_forward_pass_says_what_the_model_says(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    shape = sta.ViTConfig(width=32, depth=1, heads=2, frames=4, image_size=64)
+    shape = sta.ViTConfig(embed_dim=32, depth=1, num_heads=2, frames=4, image_size=64)
     torch.manual_seed(0)
     model = sta.VisionTransformer(
         shape, num_classes=5, pruning=sta.Pruning(r=1, grouping="paper")
@@ -132,7 +137,7 @@ def test_without_a_compiler_a_labeler_says_so_in_one_line_and_labels(tmp_path, r
 
 
 @pytest.fixture
-def exact_swin(monkeypatch):
+def sparse_swin(monkeypatch):
     model = tiny_swin(r=20)
     monkeypatch.setattr(sta, "load_model", lambda *args, **kwargs: model)
     return model
@@ -141,13 +146,13 @@ def exact_swin(monkeypatch):
 SWIN_PROTOCOL = protocol("videoswin-k400", size=64, frames=4, views=(2, 3))
 
 
-def test_exact_windows_cannot_be_compiled(exact_swin):
-    config = LabelerConfig("tiny", pruning=exact_swin.pruning, compile=True)
-    with pytest.raises(ValueError, match="window_attention='filled' can"):
+def test_sparse_windows_cannot_be_compiled(sparse_swin):
+    config = LabelerConfig("tiny", pruning=sparse_swin.pruning, compile=True)
+    with pytest.raises(ValueError, match="use window_attention='dense'"):
         Labeler(config, SWIN_PROTOCOL)
 
 
-def test_exact_windows_are_labeled_each_view_with_its_own_cost(exact_swin):
+def test_sparse_windows_are_labeled_each_view_with_its_own_cost(sparse_swin):
     rng = np.random.default_rng(0)
     frames = Frames(
         "u",
@@ -159,7 +164,7 @@ def test_exact_windows_are_labeled_each_view_with_its_own_cost(exact_swin):
     kept = [
         torch.from_numpy(np.stack(masks)) for masks in zip(*(v.kept for v in views), strict=True)
     ]
-    assert [view.flops for view in views] == sta.clip_flops(exact_swin, kept)
+    assert [view.flops for view in views] == sta.clip_flops(sparse_swin, kept)
     assert len({view.flops for view in views}) > 1
 
 
