@@ -1,4 +1,4 @@
-"""Rates of this machine from about a minute's decoding and labeling of a sample of the input."""
+"""Measures rates: decodes and labels a sample of the input on this machine for about a minute."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from pipeline.errors import RunError
 from pipeline.execution.pools import Pools
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan
-from pipeline.planner.here import graining, pools_of, ray_memory
-from pipeline.planner.labeling import Timed, time_labelers
-from pipeline.planner.rates import PRUNED, UNPRUNED, Labeling, Machine, Rates, Work
+from pipeline.planner.labeler_timing import LabelerTiming, time_labelers
+from pipeline.planner.local_pools import grain_rule, pools_of, ray_memory
+from pipeline.planner.rates import PRUNED, UNPRUNED, LabelingRate, Machine, MeasuredRates, Workload
 from pipeline.planner.sample import Listed, decode_sample, listed, work_of
 from workers.device_names import cpu_model
 from workers.devices import has_unusable_gpu, why_no_cuda
 
 # Units of which the frames are kept; larger calls label some of them several times.
-_MOST_FRAMES = 32
+_MAX_FRAMES = 32
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """What a calibration found.
+class PlanCalibration:
+    """Result of a calibration.
 
     Attributes:
-        rates: of archive, model and machine.
+        rates: of the archive, the model and this machine.
         work: what the input holds.
-        listing_s: what listing it took.
+        listing_s: seconds of listing the input.
     """
 
-    rates: Rates
-    work: Work
+    rates: MeasuredRates
+    work: Workload
     listing_s: float
 
 
@@ -50,14 +50,14 @@ def calibrate(
     *,
     seconds: float,
     say: Callable[[str], None],
-) -> Calibration:
+) -> PlanCalibration:
     """Decodes and labels a sample as the run would, pruned and unpruned.
 
     Args:
         plan: of the run.
         options: of the run.
         seconds: for decoding and labeling together; start-up comes on top.
-        say: tells the user something.
+        say: prints a line of progress.
 
     Raises:
         UsageError: there is no video.
@@ -71,31 +71,31 @@ def calibrate(
     variants.append((UNPRUNED, sta.Pruning(r=0)))
     share = seconds / (1 + len(variants))
     pools = pools_of(plan, options, machine, found.count)
-    grain, _ = graining(plan.protocol, options.batch_size, found.count, on_gpu=machine.gpus > 0)(
+    grain, _ = grain_rule(plan.protocol, options.batch_size, found.count, on_gpu=machine.gpus > 0)(
         pools.decoders[1], pools.labelers
     )
     say(f"Calibrating: decoding a sample of {found.count:,} videos for {share:.0f} s.")
     sampled = decode_sample(
-        found, options, plan.protocol, seconds=share, keep=min(grain.label_rows, _MOST_FRAMES)
+        found, options, plan.protocol, seconds=share, keep=min(grain.label_rows, _MAX_FRAMES)
     )
-    timing = _Timing(plan, pools, sampled.frames, grain.label_rows, share, say)
-    timed = [(name, each.r, timing.of(name, each)) for name, each in variants]
+    timer = _Timer(plan, pools, sampled.frames, grain.label_rows, share, say)
+    timed = [(name, each.r, timer.of(name, each)) for name, each in variants]
     measured = [done for _, _, done in timed]
-    rates = Rates(
+    rates = MeasuredRates(
         decoded=sampled.decoded,
         labelings=tuple(_labeling(*each, on_gpu=machine.gpus > 0) for each in timed),
         threads=pools.labeler_threads,
         label_shares=np.ones(len(sampled.decoded.size)),
         machine=dataclasses.replace(machine, cores_left=_cores_left(machine, pools, measured)),
         started_s=float(np.mean([done.imported_s for done in measured])),
-        known_from=_told(found, sampled.decoded.failed, len(sampled.decoded.size), measured),
+        known_from=_known_from(found, sampled.decoded.failed, len(sampled.decoded.size), measured),
     )
-    return Calibration(rates, work_of(found, sampled), found.seconds)
+    return PlanCalibration(rates, work_of(found, sampled), found.seconds)
 
 
 @dataclass(frozen=True)
-class _Timing:
-    """How labelers are timed."""
+class _Timer:
+    """Times labelers on the decoded frames."""
 
     plan: LabelPlan
     pools: Pools
@@ -104,8 +104,8 @@ class _Timing:
     seconds: float
     say: Callable[[str], None]
 
-    def of(self, name: str, pruning: sta.Pruning) -> Timed:
-        """Times as many as share a machine's cores; GPUs share nothing, so one of them does."""
+    def of(self, name: str, pruning: sta.Pruning) -> LabelerTiming:
+        """Times all labelers of the machine on CPUs, a single one on GPUs, which share nothing."""
         labelers = 1 if self.pools.labeler_gpus else self.pools.labelers
         some = f"{labelers} labelers" if labelers > 1 else "one labeler"
         self.say(f"Calibrating: labeling {name} for {self.seconds:.0f} s ({some}).")
@@ -126,7 +126,7 @@ def this_machine() -> Machine:
     """The machine that this process runs on.
 
     Raises:
-        RunError: it has a GPU that torch cannot use; a plan for its CPUs is not what is asked for.
+        RunError: it has a GPU that torch cannot use, and a plan for its CPUs would mislead.
     """
     if has_unusable_gpu():
         raise RunError(f"this machine has a GPU that torch cannot use: {why_no_cuda()}")
@@ -136,20 +136,22 @@ def this_machine() -> Machine:
     return Machine(name=name, cpus=cpus, cores_left=cpus, memory=ray_memory(), gpus=gpus)
 
 
-def _labeling(name: str, r: int, timed: Timed, *, on_gpu: bool) -> Labeling:
+def _labeling(name: str, r: int, timed: LabelerTiming, *, on_gpu: bool) -> LabelingRate:
     used = timed.wall_s if on_gpu else timed.cpu_s
-    return Labeling(name, r, used / timed.units, timed.start_s, "measured")
+    return LabelingRate(name, r, used / timed.units, timed.start_s, "measured")
 
 
-def _cores_left(machine: Machine, pools: Pools, measured: list[Timed]) -> float:
-    """Cores that other programs left to labelers that asked for all of them."""
+def _cores_left(machine: Machine, pools: Pools, measured: list[LabelerTiming]) -> float:
+    """Cores that other programs left, where labelers asked for all of them."""
     if pools.labeler_threads is None or pools.labelers * pools.labeler_threads < machine.cpus:
         return float(machine.cpus)
     cores = sum(done.cores * done.wall_s for done in measured) / sum(d.wall_s for d in measured)
     return float(min(machine.cpus, cores))
 
 
-def _told(found: Listed, failed: dict[str, int], decoded: int, measured: list[Timed]) -> str:
+def _known_from(
+    found: Listed, failed: dict[str, int], decoded: int, measured: list[LabelerTiming]
+) -> str:
     text = f"{decoded} of {found.count:,} videos decoded"
     if failed:
         text += f", {sum(failed.values())} more failed ({', '.join(sorted(failed))})"

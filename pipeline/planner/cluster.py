@@ -1,4 +1,4 @@
-"""The smallest cluster that meets a deadline, and what it costs."""
+"""Chooses the cheapest cluster that meets a deadline."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from pipeline.planner.predict import (
     limited,
     pool_cores,
     predict,
-    setting_of,
+    scenario_of,
 )
-from pipeline.planner.rates import Labeling, Rates, Work
-from pipeline.planner.setting import Limits, Setting
+from pipeline.planner.rates import LabelingRate, MeasuredRates, Workload
+from pipeline.planner.scenario import Limits, Scenario
 from pipeline.prices import DeviceTime, Prices
 
-# Simulations until one meets the deadline; each asks for more by what the last one was late.
+# Simulations until one meets the deadline; each adds labelers in proportion to the last delay.
 _TRIES = 8
 
-# Beyond what mean rates ask for: the largest videos come first, and decoding follows their size
-# while labeling does not.
+# Decoders relative to what mean rates need: the largest videos come first, and the time to decode
+# a video grows with its size while the time to label it does not.
 _MORE_DECODERS = (1.0, 1.5, 2.0)
 
-Graining = Callable[[int, int], tuple[Grain, int]]
+GrainRule = Callable[[int, int], tuple[Grain, int]]
 
 
 @dataclass(frozen=True)
@@ -72,24 +72,24 @@ class Choice:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a cluster is chosen by.
+    """Requirements of a cluster.
 
     Attributes:
-        work: what is to be labeled.
-        deadline_s: by when, from the command's start.
-        prices: what machines cost; None if that is not known.
-        graining: the grain and the units of a commit of a run with so many decoders and labelers.
+        work: what to label.
+        deadline_s: seconds from the command's start.
+        prices: of machines and storage; None if unknown.
+        grain_of: block sizes and units per commit of a run, by its decoders and labelers.
         views: of a unit.
         buffer_units: decoded units that the object store of one machine holds.
         preemptions: machines lost per machine and hour.
-        limits: what else may hold the run up.
-        listing_s: what listing the work takes.
+        limits: of storage, driver and commits.
+        listing_s: seconds of listing the work.
     """
 
-    work: Work
+    work: Workload
     deadline_s: float
     prices: Prices | None
-    graining: Graining
+    grain_of: GrainRule
     views: int
     buffer_units: int
     preemptions: float
@@ -97,7 +97,7 @@ class Terms:
     listing_s: float
 
 
-def choose(rates: Rates, labeling: Labeling, terms: Terms) -> Choice:
+def choose(rates: MeasuredRates, labeling: LabelingRate, terms: Terms) -> Choice:
     """The cheapest cluster found that meets the deadline.
 
     Raises:
@@ -113,13 +113,15 @@ def choose(rates: Rates, labeling: Labeling, terms: Terms) -> Choice:
     if not found:
         raise UsageError(
             f"no cluster found labels {terms.work.units:,} units {labeling.name} within "
-            f"{clock(terms.deadline_s)}, a labeler for each unit included"
+            f"{clock(terms.deadline_s)}, even with one labeler per unit"
         )
     return min(found, key=lambda each: (each.money or 0.0, each.rented.gpus, each.rented.cores))
 
 
-def rent(rates: Rates, labeling: Labeling, terms: Terms, labelers: int, more: float) -> Rented:
-    """Machines for so many labelers, and as many decoders as keep them busy, times `more`."""
+def rent(
+    rates: MeasuredRates, labeling: LabelingRate, terms: Terms, labelers: int, more: float
+) -> Rented:
+    """Machines for this many labelers and for the decoders that keep them busy, times `more`."""
     machine, decoded = rates.machine, rates.decoded
     if machine.gpus:
         ratio = MARGIN * decoded.seconds / labeling.unit_s
@@ -142,13 +144,15 @@ def rent(rates: Rates, labeling: Labeling, terms: Terms, labelers: int, more: fl
     return Rented(nodes, 0, decoders, labelers, cores, cores)
 
 
-def setting_for(rates: Rates, labeling: Labeling, terms: Terms, rented: Rented) -> Setting:
-    """What a simulated run on these machines runs on."""
-    grain, commit_rows = terms.graining(rented.decoders, rented.labelers)
+def scenario_for(
+    rates: MeasuredRates, labeling: LabelingRate, terms: Terms, rented: Rented
+) -> Scenario:
+    """Scenario of a run on these machines."""
+    grain, commit_rows = terms.grain_of(rented.decoders, rented.labelers)
     cores = rented.cores - OVERHEAD_CPUS
     if not rented.gpus:
         cores = rented.nodes * pool_cores(rates.machine.cpus)
-    return setting_of(
+    return scenario_of(
         rates,
         labeling,
         decoders=rented.decoders,
@@ -163,8 +167,8 @@ def setting_for(rates: Rates, labeling: Labeling, terms: Terms, rented: Rented) 
     )
 
 
-def cost(rates: Rates, terms: Terms, rented: Rented, seconds: float) -> float | None:
-    """Price of the machines for so long, and of reading the videos; None without prices."""
+def cost(rates: MeasuredRates, terms: Terms, rented: Rented, seconds: float) -> float | None:
+    """Price of the machines for `seconds` and of reading the videos; None without prices."""
     prices = terms.prices
     if prices is None:
         return None
@@ -173,38 +177,40 @@ def cost(rates: Rates, terms: Terms, rented: Rented, seconds: float) -> float | 
     return held + prices.reading(read, float(terms.work.units))
 
 
-def fixed_s(rates: Rates, labeling: Labeling, terms: Terms) -> float:
-    """Seconds of a run that no machine more makes fewer: its start, tables and one unit."""
+def fixed_s(rates: MeasuredRates, labeling: LabelingRate, terms: Terms) -> float:
+    """Seconds of a run that more machines do not reduce: its start and one unit."""
     before = before_graph_s(rates, terms.listing_s) + max(actor_start_s(rates, labeling))
     return before + rates.decoded.seconds + labeling.unit_s / (rates.threads or 1)
 
 
-def _check_time(rates: Rates, labeling: Labeling, terms: Terms) -> None:
+def _check_time(rates: MeasuredRates, labeling: LabelingRate, terms: Terms) -> None:
     fixed = fixed_s(rates, labeling, terms)
     if fixed >= terms.deadline_s:
         raise UsageError(
             f"--deadline {clock(terms.deadline_s)} is impossible: starting alone takes "
             f"{clock(fixed)} ({labeling.name}: listing {clock(terms.listing_s)}, Ray and the "
             f"pools, model load and compilation {clock(labeling.start_s)}), however many "
-            f"machines there are"
+            f"machines are used"
         )
 
 
-def _check_limits(rates: Rates, labeling: Labeling, terms: Terms) -> None:
-    """Refuses what storage, driver or commits do not allow, before any cluster is tried."""
-    setting = setting_for(rates, labeling, terms, rent(rates, labeling, terms, 1, 1.0))
+def _check_limits(rates: MeasuredRates, labeling: LabelingRate, terms: Terms) -> None:
+    """Refuses what storage, driver or commits do not allow, before simulating any cluster."""
+    scenario = scenario_for(rates, labeling, terms, rent(rates, labeling, terms, 1, 1.0))
     needed = terms.work.units / (terms.deadline_s - fixed_s(rates, labeling, terms))
-    for name, most in limited(rates.costs(labeling), setting).items():
+    for name, most in limited(rates.costs(labeling), scenario).items():
         if most < needed:
             raise UsageError(
                 f"no cluster labels {terms.work.units:,} units {labeling.name} within "
-                f"{clock(terms.deadline_s)}: that needs {needed:.3g} units/s, and what more "
-                f"machines do not widen ({name}) does {most:.3g}"
+                f"{clock(terms.deadline_s)}: that needs {needed:.3g} units/s, and {name} "
+                f"allows {most:.3g}, however many machines are used"
             )
 
 
-def _enough(rates: Rates, labeling: Labeling, terms: Terms, more: float) -> Choice | None:
-    """The first number of labelers that meets the deadline, from below; None if none does."""
+def _enough(
+    rates: MeasuredRates, labeling: LabelingRate, terms: Terms, more: float
+) -> Choice | None:
+    """The fewest labelers found that meet the deadline; None if none do."""
     most = max(1, terms.work.units)
     threads = rates.threads or 1
     left = terms.deadline_s - fixed_s(rates, labeling, terms)
@@ -218,7 +224,7 @@ def _enough(rates: Rates, labeling: Labeling, terms: Terms, more: float) -> Choi
         prediction = predict(
             rates.costs(labeling),
             terms.work,
-            setting_for(rates, labeling, terms, rented),
+            scenario_for(rates, labeling, terms, rented),
             before_s=before_s,
             views=terms.views,
         )

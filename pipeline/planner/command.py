@@ -19,11 +19,11 @@ from pipeline.messages import tell
 from pipeline.planner.calibrate import calibrate
 from pipeline.planner.cluster import Terms
 from pipeline.planner.from_run import FinishedRun, finished_run
-from pipeline.planner.here import buffered_units, graining, pools_of
-from pipeline.planner.plan import Here, Plan, plan_for, scaled
-from pipeline.planner.rates import Rates, Work
+from pipeline.planner.local_pools import LocalPools, buffered_units, grain_rule, pools_of
+from pipeline.planner.plan import Plan, plan_for, scaled
+from pipeline.planner.rates import MeasuredRates, Workload
 from pipeline.planner.report import as_json, text
-from pipeline.planner.setting import Limits
+from pipeline.planner.scenario import Limits
 from pipeline.prices import Prices
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
@@ -135,12 +135,12 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     rates = rates.with_shadow(arguments.shadow_share)
     listed = work.videos
     work = scaled(work, videos=arguments.videos, archive_hours=arguments.archive_hours)
-    grain = graining(protocol, arguments.batch_size, work.units, on_gpu=rates.machine.gpus > 0)
+    grain_of = grain_rule(protocol, arguments.batch_size, work.units, on_gpu=rates.machine.gpus > 0)
     terms = Terms(
         work=work,
         deadline_s=deadline_s or 0.0,
         prices=prices,
-        graining=grain,
+        grain_of=grain_of,
         views=protocol.views,
         buffer_units=buffered_units(rates.machine, protocol),
         preemptions=arguments.preemptions,
@@ -150,8 +150,10 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     return plan_for(rates, terms, pools, with_cluster=deadline_s is not None)
 
 
-def _measured(arguments: argparse.Namespace) -> tuple[Rates, Work, Protocol, Here, float]:
-    """Rates, work, protocol, a run's pools here and the time of a listing."""
+def _measured(
+    arguments: argparse.Namespace,
+) -> tuple[MeasuredRates, Workload, Protocol, LocalPools, float]:
+    """Rates, work, protocol, pools of a local run and seconds of a listing."""
     if arguments.input is not None:
         run = RunDirectory(Location.of(arguments.input))
         if run.exists():
@@ -167,8 +169,8 @@ def _measured(arguments: argparse.Namespace) -> tuple[Rates, Work, Protocol, Her
     plan = plan_labeling(options)
     found = calibrate(plan, options, seconds=arguments.seconds, say=_say)
     pools = pools_of(plan, options, found.rates.machine, found.work.units)
-    here = Here(pools.decoders[1], pools.labelers)
-    return found.rates, found.work, plan.protocol, here, found.listing_s
+    local = LocalPools(pools.decoders[1], pools.labelers)
+    return found.rates, found.work, plan.protocol, local, found.listing_s
 
 
 def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:

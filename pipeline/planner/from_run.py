@@ -1,4 +1,4 @@
-"""Rates from a finished run, as its rows and the account of its stages tell them."""
+"""Rates from a finished run: its rows and its stage statistics."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
 from pipeline.execution.stage_stats import Stages
-from pipeline.planner.costs import Floats
-from pipeline.planner.here import ray_memory
-from pipeline.planner.plan import Here
-from pipeline.planner.rates import PRUNED, UNPRUNED, Decoded, Labeling, Machine, Rates, Work
-from pipeline.planner.thinning import Thinned
+from pipeline.planner.local_pools import LocalPools, ray_memory
+from pipeline.planner.rates import (
+    PRUNED,
+    UNPRUNED,
+    DecodeCosts,
+    LabelingRate,
+    Machine,
+    MeasuredRates,
+    Workload,
+)
+from pipeline.planner.stride_sample import StrideSample
+from pipeline.planner.unit_costs import Floats
 from pipeline.run.devices import device_words, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
 from workers.sampling import Protocol
@@ -31,36 +38,37 @@ _COLUMNS = [
     "device_ms",
 ]
 _BATCH_ROWS = 4096
-_MOST_ROWS = 20_000
+_MAX_ROWS = 20_000
 
-# What a run does not tell, of two cores: loading the program's libraries, and model and libraries.
+# Seconds that a run does not record, measured on two cores: loading the libraries, and loading the
+# libraries and the model.
 _LIBRARIES_S = 1.8
 _LABELER_S = 2.5
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run that was measured by being done.
+    """Rates and settings of a finished run.
 
     Attributes:
         rates: of its machines.
-        work: what it did.
+        work: what it labeled.
         protocol: how videos became views.
-        pools: that it had.
-        checkpoint: that it labeled with, without secrets.
-        identity: what decided its rows, as run.json has it.
+        pools: of its last attempt.
+        checkpoint: the weights, without secrets.
+        identity: as in run.json.
     """
 
-    rates: Rates
-    work: Work
+    rates: MeasuredRates
+    work: Workload
     protocol: Protocol
-    pools: Here
+    pools: LocalPools
     checkpoint: str
     identity: dict[str, Any]
 
 
 def finished_run(run: RunDirectory) -> FinishedRun:
-    """Reads a run, holding a spread sample of its rows.
+    """Reads a run; holds an even sample of its rows in memory.
 
     Raises:
         UsageError: it is not finished, or nothing of it was labeled.
@@ -68,16 +76,18 @@ def finished_run(run: RunDirectory) -> FinishedRun:
     run.check_labels()
     content = run.load()
     if not run.success.exists() or not content.get("totals"):
-        raise UsageError(f"{run.root.uri} is not finished; run its command again, or name videos")
+        raise UsageError(
+            f"{run.root.uri} is not finished; run its command again, or give videos as INPUT"
+        )
     try:
         stages = Stages.from_json(content["totals"]["stages"])
     except (KeyError, TypeError):
         stages = Stages()
     if not stages.are_measured:
-        raise UsageError(f"{run.root.uri} labeled nothing that rates could be told from")
+        raise UsageError(f"{run.root.uri} has no stage statistics to take rates from")
     on_gpu = ran_on_gpu((content.get("attempts") or [{"labeler_gpus": 0.0}])[-1])
     rows, failed = _rows(run)
-    rates = Rates(
+    rates = MeasuredRates(
         decoded=_decoded(rows, stages, failed, on_gpu=on_gpu),
         labelings=_labelings(content, stages, on_gpu=on_gpu),
         threads=None if on_gpu else max(1, int(_reserved(content, "labeler_cpus"))),
@@ -87,7 +97,7 @@ def finished_run(run: RunDirectory) -> FinishedRun:
         known_from=f"the run {run.root.uri}: {stages.label.units:,} units labeled in one attempt",
     )
     totals = content["totals"]
-    work = Work(
+    work = Workload(
         videos=totals["videos"],
         units=totals["units"],
         video_s=totals["video_seconds"],
@@ -98,16 +108,17 @@ def finished_run(run: RunDirectory) -> FinishedRun:
         rates,
         work,
         protocol=Protocol(**content["identity"]["protocol"]),
-        pools=Here(stages.decode.actors, stages.label.actors),
+        pools=LocalPools(stages.decode.actors, stages.label.actors),
         checkpoint=str(content["model"]["checkpoint"]),
         identity=content["identity"],
     )
 
 
 def _machine(content: dict[str, Any], stages: Stages, *, on_gpu: bool) -> Machine:
-    """One of the run's machines, all of which are taken as alike.
+    """One of the run's machines, which are assumed to be alike.
 
-    Their memory is not known and taken as this one's; it decides only how far decoders run ahead.
+    Their memory is not recorded and assumed to be this machine's; it only limits how far decoders
+    run ahead.
     """
     device = content.get("device") or {}
     nodes = max(1, int(device.get("nodes") or 1))
@@ -127,8 +138,8 @@ def _reserved(content: dict[str, Any], name: str) -> float:
 
 
 def _rows(run: RunDirectory) -> tuple[dict[str, Floats], dict[str, int]]:
-    """Columns of a spread sample of the labeled units, and the failures by reason."""
-    sample: Thinned[tuple[float, ...]] = Thinned(_MOST_ROWS)
+    """Columns of an even sample of the labeled units, and the failures by reason."""
+    sample: StrideSample[tuple[float, ...]] = StrideSample(_MAX_ROWS)
     failed: Counter[str] = Counter()
     for file in run.units.files(".parquet"):
         filesystem, path = file.filesystem()
@@ -139,7 +150,9 @@ def _rows(run: RunDirectory) -> tuple[dict[str, Floats], dict[str, int]]:
     return dict(zip(_COLUMNS[2:], values, strict=True)), dict(failed)
 
 
-def _add(batch: pa.RecordBatch, sample: Thinned[tuple[float, ...]], failed: Counter[str]) -> None:
+def _add(
+    batch: pa.RecordBatch, sample: StrideSample[tuple[float, ...]], failed: Counter[str]
+) -> None:
     for row in batch.to_pylist():
         if row["status"] == "ok":
             sample.add(tuple(float(row[name] or 0.0) for name in _COLUMNS[2:]))
@@ -149,17 +162,17 @@ def _add(batch: pa.RecordBatch, sample: Thinned[tuple[float, ...]], failed: Coun
 
 def _decoded(
     rows: dict[str, Floats], stages: Stages, failed: dict[str, int], *, on_gpu: bool
-) -> Decoded:
-    """The rows' decoding, with what the actors took beside their children.
+) -> DecodeCosts:
+    """Decode costs of the rows, the overhead of the actors included.
 
-    Beside labelers on CPUs a decoder waits for cores, which the simulation adds by itself; on GPUs
-    what it waits for is storage, which goes with bytes.
+    With labelers on CPUs a decoder waits for cores, which the simulation models itself. With GPUs
+    it waits for storage, in proportion to bytes.
     """
     decode = stages.decode
     mean = max(1e-9, float(rows["decode_ms"].mean()))
     cpu_s = rows["decode_ms"] * (decode.cpu_s / decode.units / mean)
     waiting = max(0.0, decode.busy_s - decode.cpu_s) / decode.units if on_gpu else 0.0
-    return Decoded(
+    return DecodeCosts(
         size=np.where(rows["size_bytes"] > 0, rows["size_bytes"], rows["bytes_read"]),
         bytes_read=rows["bytes_read"],
         cpu_s=cpu_s,
@@ -169,8 +182,10 @@ def _decoded(
     )
 
 
-def _labelings(content: dict[str, Any], stages: Stages, *, on_gpu: bool) -> tuple[Labeling, ...]:
-    """What the run did, and the unpruned model by its shadow sample or else by FLOPs."""
+def _labelings(
+    content: dict[str, Any], stages: Stages, *, on_gpu: bool
+) -> tuple[LabelingRate, ...]:
+    """Rate of the run, and of the unpruned model: from the shadow sample, else from FLOPs."""
     totals, model, label = content["totals"], content["model"], stages.label
     shadow_ms, unpruned_units = (
         totals.get("unpruned_device_ms") or 0.0,
@@ -180,15 +195,15 @@ def _labelings(content: dict[str, Any], stages: Stages, *, on_gpu: bool) -> tupl
     used = (label.busy_s if on_gpu else label.cpu_s) * share / label.units
     r = int(content["identity"]["pruning"]["r"])
     if not r:
-        return (Labeling(UNPRUNED, 0, used, _LABELER_S, "the run"),)
+        return (LabelingRate(UNPRUNED, 0, used, _LABELER_S, "the run"),)
     known, more = "FLOPs", model["flops_per_view_unpruned"] / model["flops_per_view"]
     if unpruned_units:
         labeled = max(1, totals["units"] - sum(totals["unit_failures"].values()))
         known = f"a shadow sample of {unpruned_units:,} units"
         more = (shadow_ms / unpruned_units) / max(1e-9, totals["device_ms"] / labeled)
     return (
-        Labeling(PRUNED, r, used, _LABELER_S, "the run"),
-        Labeling(UNPRUNED, 0, used * more, _LABELER_S, known),
+        LabelingRate(PRUNED, r, used, _LABELER_S, "the run"),
+        LabelingRate(UNPRUNED, 0, used * more, _LABELER_S, known),
     )
 
 

@@ -1,4 +1,4 @@
-"""The whole plan: for pruned and unpruned labeling this machine's run and the cluster."""
+"""The plan: for pruned and unpruned labeling, the run on this machine and the cluster to rent."""
 
 from __future__ import annotations
 
@@ -7,65 +7,58 @@ from dataclasses import dataclass
 
 from pipeline.errors import UsageError
 from pipeline.planner.cluster import Choice, Terms, choose
+from pipeline.planner.local_pools import LocalPools
 from pipeline.planner.predict import (
     Prediction,
     before_graph_s,
     pool_cores,
     predict,
-    setting_of,
+    scenario_of,
 )
-from pipeline.planner.rates import Labeling, Rates, Work
+from pipeline.planner.rates import LabelingRate, MeasuredRates, Workload
 
 
 @dataclass(frozen=True)
-class Here:
-    """The pools of a run on the measured machine itself."""
-
-    decoders: int
-    labelers: int
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One way of labeling.
+class PlanVariant:
+    """The plan of pruned or of unpruned labeling.
 
     Attributes:
-        labeling: which, and how fast.
-        here: the run on the measured machine.
-        choice: the cluster for the deadline; None without a deadline, or where there is none.
-        refusal: why there is none; None if there is one or none was asked for.
+        labeling: which, and its rate.
+        local: the run on the measured machine.
+        choice: the cluster for the deadline; None without a deadline, or where no cluster meets it.
+        refusal: why no cluster meets the deadline; else None.
     """
 
-    labeling: Labeling
-    here: Prediction
+    labeling: LabelingRate
+    local: Prediction
     choice: Choice | None
     refusal: str | None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What `jobs/plan.py` says.
+    """What `jobs/plan.py` reports.
 
     Attributes:
-        rates: what was measured.
-        work: what is to be labeled.
+        rates: as measured.
+        work: what to label.
         pools: of a run on the measured machine.
-        terms: what a cluster is chosen by; None without a deadline.
+        terms: requirements of the cluster; None without a deadline.
         variants: pruned and unpruned, or one of them.
     """
 
-    rates: Rates
-    work: Work
-    pools: Here
+    rates: MeasuredRates
+    work: Workload
+    pools: LocalPools
     terms: Terms | None
-    variants: tuple[Variant, ...]
+    variants: tuple[PlanVariant, ...]
 
 
-def plan_for(rates: Rates, terms: Terms, pools: Here, *, with_cluster: bool) -> Plan:
-    """Predicts and chooses for every way of labeling.
+def plan_for(rates: MeasuredRates, terms: Terms, pools: LocalPools, *, with_cluster: bool) -> Plan:
+    """Predicts the local run and chooses a cluster, pruned and unpruned.
 
     Raises:
-        UsageError: no way of labeling meets the deadline.
+        UsageError: neither meets the deadline.
     """
     variants = []
     for labeling in rates.labelings:
@@ -75,18 +68,20 @@ def plan_for(rates: Rates, terms: Terms, pools: Here, *, with_cluster: bool) -> 
                 choice = choose(rates, labeling, terms)
             except UsageError as error:
                 refusal = str(error)
-        here = run_here(rates, labeling, terms, pools)
-        variants.append(Variant(labeling, here, choice, refusal))
+        local = local_run(rates, labeling, terms, pools)
+        variants.append(PlanVariant(labeling, local, choice, refusal))
     refusals = [each.refusal for each in variants if each.refusal]
     if len(refusals) == len(variants):
         raise UsageError(refusals[0])
     return Plan(rates, terms.work, pools, terms if with_cluster else None, tuple(variants))
 
 
-def run_here(rates: Rates, labeling: Labeling, terms: Terms, pools: Here) -> Prediction:
-    """A run of all the work on the measured machine."""
-    grain, commit_rows = terms.graining(pools.decoders, pools.labelers)
-    setting = setting_of(
+def local_run(
+    rates: MeasuredRates, labeling: LabelingRate, terms: Terms, pools: LocalPools
+) -> Prediction:
+    """Prediction of a run of all the work on the measured machine."""
+    grain, commit_rows = terms.grain_of(pools.decoders, pools.labelers)
+    scenario = scenario_of(
         rates,
         labeling,
         decoders=pools.decoders,
@@ -101,18 +96,17 @@ def run_here(rates: Rates, labeling: Labeling, terms: Terms, pools: Here) -> Pre
     )
     before_s = before_graph_s(rates, terms.listing_s)
     costs = rates.costs(labeling)
-    return predict(costs, terms.work, setting, before_s=before_s, views=terms.views)
+    return predict(costs, terms.work, scenario, before_s=before_s, views=terms.views)
 
 
-def scaled(work: Work, *, videos: int | None, archive_hours: float | None) -> Work:
-    """The same kind of videos, so many of them or so many hours; the work itself where neither
-    is said.
+def scaled(work: Workload, *, videos: int | None, archive_hours: float | None) -> Workload:
+    """The work scaled to a number of videos or to hours of video; unchanged where neither is given.
 
     Raises:
-        UsageError: both are said, or one that is not above 0.
+        UsageError: both are given, or a value that is not above 0.
     """
     if videos is not None and archive_hours is not None:
-        raise UsageError("name --videos or --archive-hours, not both")
+        raise UsageError("give --videos or --archive-hours, not both")
     if videos is None and archive_hours is None:
         return work
     given = float(videos) if videos is not None else float(archive_hours or 0.0)
@@ -125,5 +119,5 @@ def scaled(work: Work, *, videos: int | None, archive_hours: float | None) -> Wo
         units=max(1, round(work.units * factor)),
         video_s=work.video_s * factor,
         bytes=work.bytes * factor,
-        known_from="as asked for, of videos like the measured ones",
+        known_from="as requested, of videos like the measured ones",
     )

@@ -1,14 +1,14 @@
-"""From measured rates to what a run on given pools takes, start-up and end included."""
+"""Predicts the duration of a run on given pools, from measured rates; start and end included."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from pipeline.execution.block_size import Grain
-from pipeline.planner.costs import Costs
-from pipeline.planner.rates import Labeling, Rates, Work
-from pipeline.planner.setting import Limits, Setting
-from pipeline.planner.simulation import Outcome, simulate
+from pipeline.planner.rates import LabelingRate, MeasuredRates, Workload
+from pipeline.planner.scenario import Limits, Scenario
+from pipeline.planner.simulation import SimulationResult, simulate
+from pipeline.planner.unit_costs import UnitCosts
 
 # Seconds of a start, beside those of processes that load the program's libraries, measured on two
 # cores: starting Ray 4.5; planning the graph and the first tasks 3. Joining a cluster is quicker.
@@ -30,7 +30,7 @@ TABLES_S_PER_VIEW = 62 / 5e6
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run takes.
+    """Predicted duration of a run.
 
     Attributes:
         before_s: from the command's start to the graph's.
@@ -38,14 +38,14 @@ class Prediction:
             `totals.stages.wall_s` nearly counts it.
         after_s: from there to _SUCCESS.
         outcome: of the simulation.
-        capacities: units per second that each part of the run could do alone.
-        bottleneck: the part that could do least.
+        capacities: units per second of each part of the run, by itself.
+        bottleneck: the part with the least capacity.
     """
 
     before_s: float
     graph_s: float
     after_s: float
-    outcome: Outcome
+    outcome: SimulationResult
     capacities: dict[str, float]
     bottleneck: str
 
@@ -56,20 +56,20 @@ class Prediction:
 
 
 def predict(
-    costs: Costs,
-    work: Work,
-    setting: Setting,
+    costs: UnitCosts,
+    work: Workload,
+    scenario: Scenario,
     *,
     before_s: float,
     views: int,
     seed: int = 0,
 ) -> Prediction:
     """Simulates a run; `views` are those of a unit."""
-    outcome = simulate(costs, work.units, setting, seed=seed)
-    parts = capacities(costs, setting)
+    outcome = simulate(costs, work.units, scenario, seed=seed)
+    parts = capacities(costs, scenario)
     return Prediction(
-        before_s=before_s + setting.decoder_start_s,
-        graph_s=outcome.seconds - setting.decoder_start_s,
+        before_s=before_s + scenario.decoder_start_s,
+        graph_s=outcome.seconds - scenario.decoder_start_s,
         after_s=GRAPH_END_S + TABLES_S_PER_VIEW * views * work.units,
         outcome=outcome,
         capacities=parts,
@@ -77,17 +77,17 @@ def predict(
     )
 
 
-def before_graph_s(rates: Rates, listing_s: float) -> float:
+def before_graph_s(rates: MeasuredRates, listing_s: float) -> float:
     """From the command's start until its graph starts: libraries, listing, Ray."""
     return rates.started_s + listing_s + RAY_START_S
 
 
 def pool_cores(cores: float) -> float:
-    """What Ray leaves the actors of a machine's cores."""
+    """Cores of a machine that Ray leaves to actors."""
     return cores - min(RAY_CORES, RAY_SHARE * cores)
 
 
-def actor_start_s(rates: Rates, labeling: Labeling) -> tuple[float, float]:
+def actor_start_s(rates: MeasuredRates, labeling: LabelingRate) -> tuple[float, float]:
     """From the graph's start until (a decoder, a labeler) works.
 
     Every decoder is a process with most of the program's libraries; both pools start at once, and
@@ -96,9 +96,9 @@ def actor_start_s(rates: Rates, labeling: Labeling) -> tuple[float, float]:
     return GRAPH_START_S + rates.started_s, GRAPH_START_S + labeling.start_s
 
 
-def setting_of(
-    rates: Rates,
-    labeling: Labeling,
+def scenario_of(
+    rates: MeasuredRates,
+    labeling: LabelingRate,
     *,
     decoders: int,
     labelers: int,
@@ -109,10 +109,10 @@ def setting_of(
     buffer_units: int,
     limits: Limits,
     preemptions: float = 0.0,
-) -> Setting:
-    """What a simulated run of these pools runs on; `cores` are those left to the pools."""
+) -> Scenario:
+    """Scenario of these pools; `cores` are those left to them."""
     decoder_s, labeler_s = actor_start_s(rates, labeling)
-    return Setting(
+    return Scenario(
         decoders=decoders,
         labelers=labelers,
         cores=cores,
@@ -129,26 +129,26 @@ def setting_of(
     )
 
 
-def capacities(costs: Costs, setting: Setting) -> dict[str, float]:
-    """Units per second of each part of a run, were all others infinitely fast."""
+def capacities(costs: UnitCosts, scenario: Scenario) -> dict[str, float]:
+    """Units per second of each part of a run, if all others were infinitely fast."""
     decode_cpu, label = costs.mean("decode_cpu_s"), costs.mean("label_s")
-    threads = setting.labeler_threads
+    threads = scenario.labeler_threads
     cpu_s = decode_cpu + (0.0 if threads is None else label)
     return {
-        "decoders": setting.decoders / (decode_cpu + costs.mean("decode_wait_s")),
-        "labelers": setting.labelers * (threads or 1) / label,
-        "cores": setting.cores / cpu_s,
-    } | limited(costs, setting)
+        "decoders": scenario.decoders / (decode_cpu + costs.mean("decode_wait_s")),
+        "labelers": scenario.labelers * (threads or 1) / label,
+        "cores": scenario.cores / cpu_s,
+    } | limited(costs, scenario)
 
 
-def limited(costs: Costs, setting: Setting) -> dict[str, float]:
-    """The same of the parts that more machines do not widen, where they have a limit."""
-    limits = setting.limits
+def limited(costs: UnitCosts, scenario: Scenario) -> dict[str, float]:
+    """The same of the parts that more machines do not speed up, where they have a limit."""
+    limits = scenario.limits
     found = {
         "storage bandwidth": _over(limits.storage_bytes_per_s, costs.mean("bytes_read")),
-        "storage requests": _over(limits.storage_requests_per_s, setting.requests_per_unit),
+        "storage requests": _over(limits.storage_requests_per_s, scenario.requests_per_unit),
         "driver (rows)": limits.rows_per_s,
-        "commits": _times(limits.commits_per_s, setting.commit_rows),
+        "commits": _times(limits.commits_per_s, scenario.commit_rows),
     }
     return {name: value for name, value in found.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""What was measured of an archive, a model and a machine, from a calibration or from a run."""
+"""Measured rates of an archive, a model and a machine, from a calibration or a finished run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.planner.costs import Costs, Floats
+from pipeline.planner.unit_costs import Floats, UnitCosts
 
 PRUNED = "pruned"
 UNPRUNED = "unpruned"
 
-# Seconds that a unit takes at the least, whatever the clocks said: plans divide by times.
-LEAST_S = 1e-3
+# Lower bound of the seconds of a unit: plans divide by times.
+MIN_UNIT_S = 1e-3
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Machine:
     """The machine that was measured.
 
     Attributes:
-        name: of its GPU, or of its CPU.
+        name: of its GPU, else of its CPU.
         cpus: its cores.
-        cores_left: cores that other programs left when it was measured.
-        memory: bytes of it that Ray would hand out to actors.
+        cores_left: cores that other programs left free during the measurement.
+        memory: bytes that Ray would give to actors.
         gpus: its GPUs; 0 where labelers run on CPUs.
     """
 
@@ -36,15 +36,15 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Labeling:
-    """One way of labeling.
+class LabelingRate:
+    """How fast pruned or unpruned labeling is.
 
     Attributes:
         name: PRUNED or UNPRUNED.
-        r: tokens dropped per frame at the first stage.
-        unit_s: device time of one unit; without a GPU CPU time.
-        start_s: from the start of a process until its labeler works.
-        known_from: where `unit_s` comes from.
+        r: tokens pruned per frame at the first stage.
+        unit_s: device time of one unit; CPU time without a GPU.
+        start_s: from the start of a labeler's process to its first call.
+        known_from: source of `unit_s`.
     """
 
     name: str
@@ -54,20 +54,20 @@ class Labeling:
     known_from: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "unit_s", max(LEAST_S, self.unit_s))
+        object.__setattr__(self, "unit_s", max(MIN_UNIT_S, self.unit_s))
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """Units that were decoded, one per place of the float64 arrays of shape (n,).
+class DecodeCosts:
+    """Decode costs of n units; all arrays are float64 of shape (n,).
 
     Attributes:
         size: bytes of the video.
         bytes_read: bytes read from storage.
         cpu_s: CPU time of fetching, decoding and resizing, the actor's own included.
-        wait_s: time of it without CPU time.
+        wait_s: waiting time of decoding, such as for storage.
         video_s: seconds of video.
-        failed: failures by reason; failed units have no place in the arrays.
+        failed: failures by reason; the arrays hold decoded units only.
     """
 
     size: Floats
@@ -78,11 +78,11 @@ class Decoded:
     failed: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cpu_s", np.maximum(LEAST_S, self.cpu_s))
+        object.__setattr__(self, "cpu_s", np.maximum(MIN_UNIT_S, self.cpu_s))
 
     @property
     def seconds(self) -> float:
-        """Mean time that a decoder takes for a unit."""
+        """Mean seconds of a decoder per unit."""
         return float((self.cpu_s + self.wait_s).mean())
 
     @property
@@ -92,31 +92,31 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Rates:
-    """All that was measured.
+class MeasuredRates:
+    """All measured rates.
 
     Attributes:
-        decoded: the sample.
-        labelings: the pruned and the unpruned one, or one of them.
+        decoded: costs of decoding the sample.
+        labelings: pruned and unpruned, or one of them.
         threads: CPU threads of a labeler; None on a GPU.
-        label_shares: float64 (n,) each unit's part of labeling over the mean; ones where all
-            units have as many views.
-        machine: where that was.
-        started_s: what starting a process with the program's libraries takes there.
+        label_shares: float64 (n,) labeling time of each unit over the mean; ones where all units
+            have the same number of views.
+        machine: on which they were measured.
+        started_s: seconds to start a process with the program's libraries.
         known_from: what was measured, in words.
     """
 
-    decoded: Decoded
-    labelings: tuple[Labeling, ...]
+    decoded: DecodeCosts
+    labelings: tuple[LabelingRate, ...]
     threads: int | None
     label_shares: Floats
     machine: Machine
     started_s: float
     known_from: str
 
-    def costs(self, labeling: Labeling) -> Costs:
-        """What a simulated run draws its units from."""
-        return Costs(
+    def costs(self, labeling: LabelingRate) -> UnitCosts:
+        """Unit costs from which a simulated run draws."""
+        return UnitCosts(
             size=self.decoded.size,
             bytes_read=self.decoded.bytes_read,
             decode_cpu_s=self.decoded.cpu_s,
@@ -124,10 +124,8 @@ class Rates:
             label_s=labeling.unit_s * self.label_shares,
         )
 
-    def with_shadow(self, share: float) -> Rates:
-        """The same of runs that label this share of the units without pruning too; an unpruned
-        run has no such sample.
-        """
+    def with_shadow(self, share: float) -> MeasuredRates:
+        """The same for runs with a shadow sample of this share; unpruned runs have none."""
         dense = next(each.unit_s for each in self.labelings if each.name == UNPRUNED)
         more = {PRUNED: share * dense, UNPRUNED: 0.0}
         labelings = (
@@ -143,15 +141,15 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is to be labeled.
+class Workload:
+    """What to label.
 
     Attributes:
         videos: how many.
-        units: units of work in them.
+        units: of these videos.
         video_s: seconds of video.
-        bytes: of all files; 0 where sizes are not known.
-        known_from: how that was found out, in words.
+        bytes: of all files; 0 where sizes are unknown.
+        known_from: source of these numbers, in words.
     """
 
     videos: int

@@ -8,9 +8,9 @@ from typing import Any
 
 from pipeline.formatting import clock, digits
 from pipeline.planner.cluster import Choice
-from pipeline.planner.plan import Plan, Variant
+from pipeline.planner.plan import Plan, PlanVariant
 from pipeline.planner.predict import Prediction
-from pipeline.planner.rates import Labeling, Rates
+from pipeline.planner.rates import LabelingRate, MeasuredRates
 
 _WIDTH = 34
 
@@ -66,17 +66,19 @@ def as_json(plan: Plan, commands: dict[str, str]) -> dict[str, Any]:
             "units_per_s": 1 / rates.decoded.seconds,
             "failed": rates.decoded.failed,
         },
-        "here": {"decoders": plan.pools.decoders, "labelers": plan.pools.labelers},
+        "local_pools": {"decoders": plan.pools.decoders, "labelers": plan.pools.labelers},
         "variants": [_variant_json(rates, each, commands) for each in plan.variants],
     }
 
 
-def _variant_json(rates: Rates, each: Variant, commands: dict[str, str]) -> dict[str, Any]:
+def _variant_json(
+    rates: MeasuredRates, each: PlanVariant, commands: dict[str, str]
+) -> dict[str, Any]:
     choice = each.choice
     return dataclasses.asdict(each.labeling) | {
         "labeler_units_per_s": _labeler_rate(rates, each.labeling),
         "decoders_per_labeler": _labeler_rate(rates, each.labeling) * rates.decoded.seconds,
-        "here": _prediction_json(each.here),
+        "local_run": _prediction_json(each.local),
         "cluster": None
         if choice is None
         else dataclasses.asdict(choice.rented)
@@ -104,7 +106,7 @@ def _table(plan: Plan) -> list[str]:
     rates, variants = plan.rates, plan.variants
     hours = rates.unit_video_s  # video-hours per hour are seconds of video per second
 
-    def row(name: str, cell: Callable[[Variant], str]) -> str:
+    def row(name: str, cell: Callable[[PlanVariant], str]) -> str:
         return _row(plan, name, cell)
 
     one = "GPU" if rates.machine.gpus else "labeler (CPU)"
@@ -117,8 +119,8 @@ def _table(plan: Plan) -> list[str]:
             lambda e: f"{_labeler_rate(rates, e.labeling) * rates.decoded.seconds:.2f}",
         ),
         row(
-            f"here ({plan.pools.decoders} decoders, {plan.pools.labelers} labelers)",
-            lambda each: f"{clock(each.here.seconds)}, {each.here.bottleneck}",
+            f"local ({plan.pools.decoders} decoders, {plan.pools.labelers} labelers)",
+            lambda each: f"{clock(each.local.seconds)}, {each.local.bottleneck}",
         ),
     ]
     known = [each.labeling.known_from for each in variants]
@@ -159,7 +161,7 @@ def _cluster_rows(plan: Plan) -> list[str]:
     return lines
 
 
-def _row(plan: Plan, name: str, cell: Callable[[Variant], str]) -> str:
+def _row(plan: Plan, name: str, cell: Callable[[PlanVariant], str]) -> str:
     return f"{name:<{_WIDTH}}" + "".join(f"{cell(each):>26}" for each in plan.variants)
 
 
@@ -167,7 +169,7 @@ def _cores(choice: Choice) -> str:
     return f"{choice.rented.cores:,} ({choice.rented.paid_cores:,})"
 
 
-def _labeler_rate(rates: Rates, labeling: Labeling) -> float:
+def _labeler_rate(rates: MeasuredRates, labeling: LabelingRate) -> float:
     return (rates.threads or 1) / labeling.unit_s
 
 
@@ -175,7 +177,7 @@ def _rate(units_per_s: float, hours: float) -> str:
     return f"{digits(units_per_s)}/s, {digits(units_per_s * hours, 4)} video-h/h"
 
 
-def _machine(rates: Rates) -> str:
+def _machine(rates: MeasuredRates) -> str:
     machine = rates.machine
     text = f"{machine.name}, {machine.cpus} cores"
     if machine.gpus:

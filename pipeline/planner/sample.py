@@ -1,4 +1,4 @@
-"""A spread sample of the input, decoded as a run would decode it."""
+"""An even sample of the input, decoded as a run decodes it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pipeline.inputs.listing import Listing
 from pipeline.inputs.manifest import MANIFEST_SCHEMA, unit_id, unit_spans
 from pipeline.inputs.video import Video
 from pipeline.labeling.options import LabelOptions
-from pipeline.planner.rates import Decoded, Work
-from pipeline.planner.thinning import Thinned
+from pipeline.planner.rates import DecodeCosts, Workload
+from pipeline.planner.stride_sample import StrideSample
 from workers.decode_actor import DecodeActor
 from workers.decoding import Measured, SandboxedDecoder, Unit
 from workers.sampling import Protocol
 
-_MOST_VIDEOS = 1024
+_MAX_VIDEOS = 1024
 _SEED = 0
 _REASONS = 3
 _PATIENCE = 10
@@ -36,7 +36,7 @@ class Listed:
     """What listing the input found.
 
     Attributes:
-        videos: a spread sample in random order.
+        videos: an even sample in random order.
         count: videos in all.
         bytes: of those whose size is known.
         sized: how many those are.
@@ -62,7 +62,7 @@ class Sampled:
         video_bytes: mean size of those whose size is known; 0 if of none.
     """
 
-    decoded: Decoded
+    decoded: DecodeCosts
     frames: pa.Table
     units_per_video: float
     video_s: float
@@ -76,7 +76,7 @@ def listed(options: LabelOptions) -> Listed:
         UsageError: there is no such input, or no video in it.
     """
     began = time.monotonic()
-    sample: Thinned[Video] = Thinned(_MOST_VIDEOS)
+    sample: StrideSample[Video] = StrideSample(_MAX_VIDEOS)
     size = sized = 0
     listing = Listing(options.source, all_files=options.all_files)
     for video in islice(listing.videos(), options.limit):
@@ -87,7 +87,7 @@ def listed(options: LabelOptions) -> Listed:
     if not sample.seen:
         raise UsageError(f"no video in {options.source}")
     videos = list(sample.kept)
-    # The time may end before the sample does: what was decoded by then is spread as well.
+    # Time may run out before the sample does; shuffled, what was decoded by then is an even sample.
     random.Random(_SEED).shuffle(videos)
     return Listed(videos, sample.seen, float(size), sized, time.monotonic() - began)
 
@@ -95,8 +95,8 @@ def listed(options: LabelOptions) -> Listed:
 def decode_sample(
     found: Listed, options: LabelOptions, protocol: Protocol, *, seconds: float, keep: int
 ) -> Sampled:
-    """Decodes units of the sample one after the other for so many seconds, and for up to ten times
-    as long until one is decoded.
+    """Decodes units of the sample one after another for `seconds`, or up to ten times as long until
+    one is decoded.
 
     Args:
         found: the sample.
@@ -122,8 +122,8 @@ def decode_sample(
     return taken.sampled(options.source)
 
 
-def work_of(found: Listed, sampled: Sampled) -> Work:
-    """What the whole input holds, by what the sample does: seconds of video go with bytes."""
+def work_of(found: Listed, sampled: Sampled) -> Workload:
+    """Estimate of the whole input from the sample, by bytes where sizes are known."""
     video_s, how = sampled.video_s * found.count, "by number"
     if found.sized and sampled.video_bytes:
         whole = found.bytes * found.count / found.sized
@@ -132,7 +132,7 @@ def work_of(found: Listed, sampled: Sampled) -> Work:
     units = found.count
     if sampled.units_per_video > 1:
         units = max(found.count, round(found.count * sampled.units_per_video * ratio))
-    return Work(
+    return Workload(
         videos=found.count,
         units=units,
         video_s=video_s,
@@ -189,7 +189,7 @@ class _Taken:
         videos = np.array(self._videos, dtype=np.float64)
         known = videos[:, 1] > 0
         return Sampled(
-            decoded=Decoded(size, bytes_read, cpu_s, wait_s, length, dict(self._failed)),
+            decoded=DecodeCosts(size, bytes_read, cpu_s, wait_s, length, dict(self._failed)),
             frames=pa.concat_tables(self._frames),
             units_per_video=float(videos[:, 2].mean()),
             video_s=float(videos[:, 0].mean()),
@@ -198,10 +198,10 @@ class _Taken:
 
 
 def _queued_s(child: int | None) -> float:
-    """Seconds that this process and another one stood in line for a core so far.
+    """Seconds that this process and a child have waited for a core so far.
 
-    Other programs that compute make decoding slow, as slow storage does; but a run's own machine
-    need not have them. 0 where the kernel does not tell.
+    This wait comes from other programs on this machine, which a run's own machine need not have, so
+    it does not count as waiting for storage. 0 where the kernel does not report it.
     """
     total = 0.0
     for pid in ("self", str(child)):

@@ -1,13 +1,13 @@
-"""A run in simulated time: a source, decoders, a bounded buffer, labelers, commits.
+"""Discrete-event simulation of a run: storage, decoders, a bounded buffer, labelers, commits.
 
-Decoders, and labelers on CPUs, share the cores as a fair scheduler shares them: what wants `w`
-cores of `c` gets `min(1, c / (sum of all w))` of its speed. That speed is the same for all at any
-moment, so one virtual clock that runs at it tells when each piece of work ends, and an event costs
-one heap operation however many actors there are. Machines are taken as alike and evenly loaded.
-Labelers on GPUs run by the clock on the wall.
+Decoders, and labelers on CPUs, share the cores like processes under a fair scheduler: with `c` cores
+and a total demand of `w` cores, each runs at `min(1, c / w)` of its speed. At any moment this speed
+is the same for all, so a single virtual clock gives the end of every job, and an event costs one
+heap operation however many actors there are. Machines are alike and evenly loaded. Labelers on GPUs
+run in real time.
 
-Work that a lost machine had in hand is done again from its last stage; what it had decoded and not
-yet handed over is lost too. Frames in the object store are taken as kept.
+When a machine is lost, the jobs of its actors are repeated, and so is decoding that waits for room
+in the buffer. Frames in the object store are kept.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.planner.costs import Costs, Tasks, tasks_of
-from pipeline.planner.setting import Setting
+from pipeline.planner.scenario import Scenario
+from pipeline.planner.unit_costs import Tasks, UnitCosts, tasks_of
 
 _NEVER = math.inf
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a simulated run took.
+class SimulationResult:
+    """Result of a simulated run.
 
     Attributes:
-        seconds: from the graph's start to its last commit.
-        labeling_from: when the first labeler had its first call.
-        decoders_busy: share of the decoders' time that went into decoding, 0 to 1.
-        decoders_blocked: share of it in which they waited for room in the buffer.
-        labelers_busy: share of the labelers' time, from the first call on.
+        seconds: from the start of the graph to its last commit.
+        labeling_from: start of the first call of a labeler, seconds.
+        decoders_busy: share of the decoders' time spent decoding, 0 to 1.
+        decoders_blocked: share of it spent waiting for room in the buffer.
+        labelers_busy: share of the labelers' time spent labeling, from the first call on.
         preemptions: machines lost.
-        redone_units: units of which some work was done more than once.
-        labeled: (tasks,) how often each task was labeled; 1 for every one.
-        task_units: units per simulated task; the end is known to about one task's time.
+        redone_units: units whose work was repeated after a loss.
+        labeled: (tasks,) how often each task was labeled, which is once.
+        task_units: units per simulated task; `seconds` is exact to about the time of one task.
     """
 
     seconds: float
@@ -54,23 +54,25 @@ class Outcome:
     task_units: int
 
 
-def simulate(costs: Costs, units: int, setting: Setting, *, seed: int = 0) -> Outcome:
-    """Runs `units` units, each of the cost of one of `costs`, through a cluster.
+def simulate(
+    costs: UnitCosts, units: int, scenario: Scenario, *, seed: int = 0
+) -> SimulationResult:
+    """Simulates a run of `units` units with costs drawn from `costs`.
 
-    The same arguments give the same outcome.
+    Deterministic for the same arguments.
     """
-    return _Run(tasks_of(costs, units, setting, np.random.default_rng(seed)), setting, seed).run()
+    return _Run(tasks_of(costs, units, scenario, np.random.default_rng(seed)), scenario, seed).run()
 
 
 @dataclass
 class _Server:
-    """Something that does so much per second, for one after the other; None for no limit."""
+    """A resource with a rate per second, first come, first served; None for no limit."""
 
     rate: float | None
     free: float = 0.0
 
     def take(self, now: float, amount: float) -> float:
-        """When `amount` of it is done that was asked for now."""
+        """When a request of `amount` made now is served."""
         if self.rate is None:
             return now
         self.free = max(now, self.free) + amount / self.rate
@@ -79,16 +81,16 @@ class _Server:
 
 @dataclass(eq=False)
 class _Actor:
-    """A decoder or a labeler, its machine, and what it has in hand."""
+    """A decoder or a labeler, its machine, and its current job."""
 
     node: int
     decodes: bool
-    job: _Job | None = None
+    job: _ActorJob | None = None
 
 
 @dataclass(eq=False)
-class _Job:
-    """Tasks in one actor's hands. A job that is not `alive` was lost with its machine."""
+class _ActorJob:
+    """Tasks that an actor works on; not `alive` once its machine was lost."""
 
     actor: _Actor
     tasks: list[int]
@@ -99,7 +101,7 @@ class _Job:
 
 
 @dataclass
-class _Sums:
+class _Totals:
     decode_s: float = 0.0
     blocked_s: float = 0.0
     label_s: float = 0.0
@@ -113,35 +115,37 @@ class _Sums:
 
 @dataclass
 class _Clock:
-    """The time on the wall, and the virtual time of what shares the cores."""
+    """Real time, and the virtual time of jobs that share the cores."""
 
     cores: float
     now: float = 0.0
     virtual: float = 0.0
     demand: float = 0.0
     _timed: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
-    _shared: list[tuple[float, int, _Job, Callable[[], None]]] = field(default_factory=list)
+    _shared: list[tuple[float, int, _ActorJob, Callable[[], None]]] = field(default_factory=list)
     _number: int = 0
 
     def at(self, moment: float, then: Callable[[], None]) -> None:
-        """Does something at a moment of the wall's time."""
+        """Calls `then` at a moment of real time."""
         self._number += 1
         heapq.heappush(self._timed, (moment, self._number, then))
 
-    def compute(self, job: _Job, seconds: float, demand: float, then: Callable[[], None]) -> None:
-        """Does something when a job has had `demand` cores for `seconds`, or its part of them."""
+    def compute(
+        self, job: _ActorJob, seconds: float, demand: float, then: Callable[[], None]
+    ) -> None:
+        """Calls `then` when a job has had `demand` cores for `seconds`."""
         self._number += 1
         job.demand = demand
         self.demand += demand
         heapq.heappush(self._shared, (self.virtual + seconds, self._number, job, then))
 
-    def leave(self, job: _Job) -> None:
-        """Takes a job from the cores, done or lost."""
+    def leave(self, job: _ActorJob) -> None:
+        """Removes a job from the cores, finished or lost."""
         self.demand -= job.demand
         job.demand = 0.0
 
     def step(self) -> bool:
-        """Goes to the next event and does it; False where there is none."""
+        """Advances to the next event; False where there is none."""
         while self._shared and not self._shared[0][2].alive:
             heapq.heappop(self._shared)
         speed = min(1.0, self.cores / self.demand) if self.demand > 1e-9 else 1.0
@@ -166,34 +170,36 @@ class _Clock:
 class _Run:
     """One simulation."""
 
-    def __init__(self, tasks: Tasks, setting: Setting, seed: int) -> None:
-        self.tasks, self.setting, self.sums = tasks, setting, _Sums()
-        self.clock = _Clock(setting.cores)
-        limits = setting.limits
+    def __init__(self, tasks: Tasks, scenario: Scenario, seed: int) -> None:
+        self.tasks, self.scenario, self.sums = tasks, scenario, _Totals()
+        self.clock = _Clock(scenario.cores)
+        limits = scenario.limits
         self.rows = _Server(limits.rows_per_s)
         self.bytes = _Server(limits.storage_bytes_per_s)
         self.requests = _Server(limits.storage_requests_per_s)
         self.commits = _Server(limits.commits_per_s)
-        self.per_call = max(1, setting.label_rows // tasks.units_per_task)
-        self.room = max(self.per_call, setting.buffer_units // tasks.units_per_task)
+        self.per_call = max(1, scenario.label_rows // tasks.units_per_task)
+        self.room = max(self.per_call, scenario.buffer_units // tasks.units_per_task)
         self.queue = deque(range(len(tasks.units)))
         self.buffer: deque[int] = deque()
         self.again: deque[list[int]] = deque()
-        self.blocked: deque[_Job] = deque()
+        self.blocked: deque[_ActorJob] = deque()
         self.labeled = [0] * len(tasks.units)
         self.left = len(tasks.units)
         self.decoding = 0
         self.idle_decoders: deque[_Actor] = deque()
         self.idle_labelers: deque[_Actor] = deque()
         self.random = random.Random(seed)
-        nodes = setting.nodes
-        self.actors = [_Actor(i % nodes, True) for i in range(setting.decoders)]
-        self.actors += [_Actor(i % nodes, False) for i in range(setting.labelers)]
+        nodes = scenario.nodes
+        self.actors = [_Actor(i % nodes, True) for i in range(scenario.decoders)]
+        self.actors += [_Actor(i % nodes, False) for i in range(scenario.labelers)]
 
-    def run(self) -> Outcome:
+    def run(self) -> SimulationResult:
         """Simulates until the last commit."""
         for actor in self.actors:
-            start = self.setting.decoder_start_s if actor.decodes else self.setting.labeler_start_s
+            start = (
+                self.scenario.decoder_start_s if actor.decodes else self.scenario.labeler_start_s
+            )
             self._join(actor, start)
         self._expect_preemption()
         while self.left and self.clock.step():
@@ -210,7 +216,7 @@ class _Run:
         self.clock.at(self.clock.now + delay, joins)
 
     def _dispatch(self) -> None:
-        """Gives everybody who is idle something to do."""
+        """Gives jobs to idle actors."""
         while self.idle_decoders and self.queue:
             self._decode(self.idle_decoders.popleft(), self.queue.popleft())
         while self.idle_labelers and (self.again or self._call_is_ready()):
@@ -233,13 +239,13 @@ class _Run:
 
     def _decode(self, actor: _Actor, task: int) -> None:
         now, tasks = self.clock.now, self.tasks
-        actor.job = job = _Job(actor, [task], now)
+        actor.job = job = _ActorJob(actor, [task], now)
         self.decoding += 1
         units = int(tasks.units[task])
         ready = max(
             self.rows.take(now, units),
             self.bytes.take(now, float(tasks.bytes_read[task])),
-            self.requests.take(now, units * self.setting.requests_per_unit),
+            self.requests.take(now, units * self.scenario.requests_per_unit),
         )
         cpu_s = float(tasks.decode_cpu_s[task])
 
@@ -249,7 +255,7 @@ class _Run:
 
         self.clock.at(ready + float(tasks.decode_wait_s[task]), fetched)
 
-    def _decoded(self, job: _Job) -> None:
+    def _decoded(self, job: _ActorJob) -> None:
         self.sums.decode_s += self.clock.now - job.began
         if len(self.buffer) < self.room:
             self._hand_over(job)
@@ -258,7 +264,7 @@ class _Run:
             job.blocked_at = self.clock.now
             self.blocked.append(job)
 
-    def _hand_over(self, job: _Job) -> None:
+    def _hand_over(self, job: _ActorJob) -> None:
         self.decoding -= 1
         self.buffer.extend(job.tasks)
         job.actor.job = None
@@ -269,11 +275,11 @@ class _Run:
 
     def _label(self, actor: _Actor, tasks: list[int]) -> None:
         now = self.clock.now
-        actor.job = job = _Job(actor, tasks, now)
+        actor.job = job = _ActorJob(actor, tasks, now)
         if self.sums.label_from is None:
             self.sums.label_from = now
         seconds = float(sum(self.tasks.label_s[task] for task in tasks))
-        threads = self.setting.labeler_threads
+        threads = self.scenario.labeler_threads
 
         def done() -> None:
             if job.alive:
@@ -284,7 +290,7 @@ class _Run:
         else:
             self.clock.compute(job, seconds / threads, threads, done)
 
-    def _labeled(self, job: _Job) -> None:
+    def _labeled(self, job: _ActorJob) -> None:
         now = self.clock.now
         self.sums.label_s += now - job.began
         self.sums.label_to = now
@@ -298,23 +304,23 @@ class _Run:
         self._dispatch()
 
     def _commit(self) -> None:
-        """Writes whole files, and at the end what is left; large tasks are several files."""
-        sums, rows = self.sums, self.setting.commit_rows
+        """Commits whole files, and at the end the rest; a large task is several files."""
+        sums, rows = self.sums, self.scenario.commit_rows
         files = sums.uncommitted // rows if self.left else math.ceil(sums.uncommitted / rows)
         if files:
             sums.uncommitted = max(0, sums.uncommitted - files * rows)
             sums.end = max(sums.end, self.commits.take(self.clock.now, files))
 
     def _expect_preemption(self) -> None:
-        rate = self.setting.preemptions_per_node_hour * self.setting.nodes / 3600
+        rate = self.scenario.preemptions_per_node_hour * self.scenario.nodes / 3600
         if rate > 0:
             self.clock.at(self.clock.now + self.random.expovariate(rate), self._preempt)
 
     def _preempt(self) -> None:
-        """A machine goes, with all that its actors had in hand, and another takes its place."""
-        node = self.random.randrange(self.setting.nodes)
+        """Loses a machine and the jobs of its actors; a replacement follows."""
+        node = self.random.randrange(self.scenario.nodes)
         self.sums.preemptions += 1
-        # What was in hand keeps its place before all that was not begun.
+        # Lost jobs come before tasks that were not begun.
         for actor in reversed(self.actors):
             if actor.node == node and self._is_there(actor):
                 self._lose(actor)
@@ -341,15 +347,15 @@ class _Run:
                     self.blocked.remove(job)
             else:
                 self.again.appendleft(job.tasks)
-        start = self.setting.decoder_start_s if actor.decodes else self.setting.labeler_start_s
-        self._join(actor, self.setting.replacement_s + start)
+        start = self.scenario.decoder_start_s if actor.decodes else self.scenario.labeler_start_s
+        self._join(actor, self.scenario.replacement_s + start)
 
-    def _outcome(self) -> Outcome:
-        sums, setting = self.sums, self.setting
-        decoding = max(1e-9, setting.decoders * sums.end)
+    def _outcome(self) -> SimulationResult:
+        sums, scenario = self.sums, self.scenario
+        decoding = max(1e-9, scenario.decoders * sums.end)
         label_from = sums.label_from or 0.0
-        labeling = max(1e-9, setting.labelers * (sums.label_to - label_from))
-        return Outcome(
+        labeling = max(1e-9, scenario.labelers * (sums.label_to - label_from))
+        return SimulationResult(
             seconds=sums.end,
             labeling_from=label_from,
             decoders_busy=min(1.0, sums.decode_s / decoding),

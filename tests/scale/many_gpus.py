@@ -19,11 +19,18 @@ import numpy as np
 
 import sta
 from pipeline.formatting import clock
-from pipeline.planner.cluster import Rented, Terms, rent, setting_for
-from pipeline.planner.here import buffered_units, graining
+from pipeline.planner.cluster import Rented, Terms, rent, scenario_for
+from pipeline.planner.local_pools import buffered_units, grain_rule
 from pipeline.planner.predict import Prediction, before_graph_s, capacities, predict
-from pipeline.planner.rates import PRUNED, Decoded, Labeling, Machine, Rates, Work
-from pipeline.planner.setting import Limits
+from pipeline.planner.rates import (
+    PRUNED,
+    DecodeCosts,
+    LabelingRate,
+    Machine,
+    MeasuredRates,
+    Workload,
+)
+from pipeline.planner.scenario import Limits
 from workers.sampling import Protocol
 
 GPUS = (1, 8, 64, 512)
@@ -119,16 +126,16 @@ def night(inputs: Inputs, gpus: int, runs: int) -> Night:
     rates, terms = _rates(inputs), _terms(inputs, videos, runs)
     labeling = rates.labelings[0]
     rented = rent(rates, labeling, terms, each, 1.0)
-    setting = setting_for(rates, labeling, terms, rented)
+    scenario = scenario_for(rates, labeling, terms, rented)
     costs = rates.costs(labeling)
     prediction = predict(
         costs,
         terms.work,
-        setting,
+        scenario,
         before_s=before_graph_s(rates, terms.listing_s),
         views=_PROTOCOL.views,
     )
-    return Night(gpus, runs, videos, rented, capacities(costs, setting), prediction)
+    return Night(gpus, runs, videos, rented, capacities(costs, scenario), prediction)
 
 
 def fewest_runs(inputs: Inputs, gpus: int) -> int:
@@ -179,25 +186,27 @@ def _around(each: Night) -> str:
     return clock(each.prediction.before_s + each.prediction.after_s)
 
 
-def _rates(inputs: Inputs) -> Rates:
+def _rates(inputs: Inputs) -> MeasuredRates:
     one = np.ones(1)
-    decoded = Decoded(
+    decoded = DecodeCosts(
         size=1e6 * inputs.megabytes * one,
         bytes_read=1e6 * inputs.megabytes * one,
         cpu_s=inputs.decode_s * one,
         wait_s=0.0 * one,
         video_s=10.0 * one,
     )
-    labeling = Labeling(PRUNED, _R, inputs.unit_s, inputs.labeler_start_s, "assumed")
-    return Rates(decoded, (labeling,), None, one, _MACHINE, started_s=5.0, known_from="inputs")
+    labeling = LabelingRate(PRUNED, _R, inputs.unit_s, inputs.labeler_start_s, "assumed")
+    return MeasuredRates(
+        decoded, (labeling,), None, one, _MACHINE, started_s=5.0, known_from="inputs"
+    )
 
 
 def _terms(inputs: Inputs, videos: int, runs: int) -> Terms:
     return Terms(
-        work=Work(videos, videos, 10.0 * videos, 1e6 * inputs.megabytes * videos, "inputs"),
+        work=Workload(videos, videos, 10.0 * videos, 1e6 * inputs.megabytes * videos, "inputs"),
         deadline_s=0.0,
         prices=None,
-        graining=graining(_PROTOCOL, None, videos, on_gpu=True),
+        grain_of=grain_rule(_PROTOCOL, None, videos, on_gpu=True),
         views=_PROTOCOL.views,
         buffer_units=buffered_units(_MACHINE, _PROTOCOL),
         preemptions=inputs.preemptions,

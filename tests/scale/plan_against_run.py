@@ -97,9 +97,9 @@ def compare(archive: Path, folder: Path, *, seconds: float) -> list[Compared]:
     compared = []
     for each in found["variants"]:
         taken, graph, cores = take(archive, folder / each["name"], each["r"])
-        here, left = each["here"], found["machine"]["cores_left"]
+        local, left = each["local_run"], found["machine"]["cores_left"]
         compared.append(
-            Compared(each["name"], here["seconds"], taken, here["graph_s"], graph, left, cores)
+            Compared(each["name"], local["seconds"], taken, local["graph_s"], graph, left, cores)
         )
     return compared
 

@@ -11,13 +11,21 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.planner.cluster import Terms, choose, cost, rent
 from pipeline.planner.from_run import finished_run
-from pipeline.planner.here import graining
-from pipeline.planner.plan import Here, plan_for, scaled
+from pipeline.planner.local_pools import grain_rule
+from pipeline.planner.plan import LocalPools, plan_for, scaled
 from pipeline.planner.predict import GRAPH_END_S, RAY_CORES, TABLES_S_PER_VIEW
-from pipeline.planner.rates import PRUNED, UNPRUNED, Decoded, Labeling, Machine, Rates, Work
+from pipeline.planner.rates import (
+    PRUNED,
+    UNPRUNED,
+    DecodeCosts,
+    LabelingRate,
+    Machine,
+    MeasuredRates,
+    Workload,
+)
 from pipeline.planner.report import as_json, text
-from pipeline.planner.setting import Limits
-from pipeline.planner.thinning import Thinned
+from pipeline.planner.scenario import Limits
+from pipeline.planner.stride_sample import StrideSample
 from pipeline.prices import Prices
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
@@ -33,18 +41,18 @@ VIDEOS = 20_000
 def rates(*, gpus=8, decode=0.2, wait=0.05, pruned=0.1, unpruned=0.2, start_s=60.0):
     """A machine with GPUs that labels ten units a second, or one of two cores without."""
     ones = np.ones(20)
-    decoded = Decoded(
+    decoded = DecodeCosts(
         size=ones * 1e6,
         bytes_read=ones * 1e6,
         cpu_s=ones * decode,
         wait_s=ones * wait,
         video_s=ones * 10.0,
     )
-    return Rates(
+    return MeasuredRates(
         decoded=decoded,
         labelings=(
-            Labeling(PRUNED, 64, pruned, start_s, "measured"),
-            Labeling(UNPRUNED, 0, unpruned, start_s, "measured"),
+            LabelingRate(PRUNED, 64, pruned, start_s, "measured"),
+            LabelingRate(UNPRUNED, 0, unpruned, start_s, "measured"),
         ),
         threads=None if gpus else 1,
         label_shares=ones,
@@ -56,10 +64,10 @@ def rates(*, gpus=8, decode=0.2, wait=0.05, pruned=0.1, unpruned=0.2, start_s=60
 
 def terms(*, videos=VIDEOS, deadline_s=900.0, prices=PRICES, on_gpu=True, **changes):
     return Terms(
-        work=Work(videos, videos, videos * 10.0, videos * 1e6, "made up"),
+        work=Workload(videos, videos, videos * 10.0, videos * 1e6, "made up"),
         deadline_s=deadline_s,
         prices=prices,
-        graining=graining(PROTOCOL, None, videos, on_gpu=on_gpu),
+        grain_of=grain_rule(PROTOCOL, None, videos, on_gpu=on_gpu),
         views=PROTOCOL.views,
         buffer_units=2000,
         **(
@@ -138,7 +146,7 @@ def test_the_smallest_machines_and_times_that_no_clock_tells_have_a_plan(cpus, g
         )
         asked = terms(videos=200, on_gpu=gpus > 0)
         for with_cluster in (True, False):
-            plan = plan_for(found, asked, Here(1, 1), with_cluster=with_cluster)
+            plan = plan_for(found, asked, LocalPools(1, 1), with_cluster=with_cluster)
             assert text(plan, {PRUNED: "a", UNPRUNED: "b"}, gpu_price=True)
 
 
@@ -150,10 +158,10 @@ def test_a_deadline_shorter_than_the_start_is_impossible_and_says_so():
         choose(found, found.labelings[0], terms(deadline_s=300.0))
 
 
-def test_a_limit_that_more_machines_do_not_widen_is_named():
+def test_a_limit_that_more_machines_do_not_raise_is_named():
     found = rates()
     slow = terms(limits=Limits(storage_bytes_per_s=1e6))
-    with pytest.raises(UsageError, match=r"needs .* units/s, .*\(storage bandwidth\) does 1$"):
+    with pytest.raises(UsageError, match=r"needs .* units/s, and storage bandwidth allows 1,"):
         choose(found, found.labelings[0], slow)
 
 
@@ -168,34 +176,34 @@ def test_spot_machines_that_are_lost_cost_time():
 
 def test_a_prediction_is_start_graph_and_tables():
     found = rates()
-    plan = plan_for(found, terms(videos=1000), Here(24, 8), with_cluster=False)
-    here = plan.variants[0].here
-    assert here.seconds == pytest.approx(here.before_s + here.graph_s + here.after_s)
-    assert here.after_s == pytest.approx(GRAPH_END_S + TABLES_S_PER_VIEW * 15 * 1000)
+    plan = plan_for(found, terms(videos=1000), LocalPools(24, 8), with_cluster=False)
+    local = plan.variants[0].local
+    assert local.seconds == pytest.approx(local.before_s + local.graph_s + local.after_s)
+    assert local.after_s == pytest.approx(GRAPH_END_S + TABLES_S_PER_VIEW * 15 * 1000)
     # 1000 units on eight GPUs of ten units a second, once the model is loaded.
-    assert here.graph_s == pytest.approx(60 - 2 + 1000 / 80, rel=0.15)
+    assert local.graph_s == pytest.approx(60 - 2 + 1000 / 80, rel=0.15)
 
 
 def test_a_plan_without_a_deadline_rents_nothing():
-    plan = plan_for(rates(), terms(), Here(24, 8), with_cluster=False)
+    plan = plan_for(rates(), terms(), LocalPools(24, 8), with_cluster=False)
     assert [each.choice for each in plan.variants] == [None, None]
     assert "Within" not in text(plan, {}, gpu_price=True)
 
 
 def test_one_way_of_labeling_may_be_impossible_and_both_are_an_error():
     found = rates(unpruned=4000.0)
-    plan = plan_for(found, terms(), Here(24, 8), with_cluster=True)
+    plan = plan_for(found, terms(), LocalPools(24, 8), with_cluster=True)
     assert [each.choice is None for each in plan.variants] == [False, True]
     said = text(plan, {}, gpu_price=True)
     assert "impossible" in said
     assert "unpruned: " in said
     with pytest.raises(UsageError, match="impossible"):
-        plan_for(found, terms(deadline_s=10.0), Here(24, 8), with_cluster=True)
+        plan_for(found, terms(deadline_s=10.0), LocalPools(24, 8), with_cluster=True)
 
 
 def test_the_table_and_the_json_say_the_same():
     found = rates()
-    plan = plan_for(found, terms(), Here(24, 8), with_cluster=True)
+    plan = plan_for(found, terms(), LocalPools(24, 8), with_cluster=True)
     said = text(plan, {PRUNED: "python jobs/x.py"}, gpu_price=True)
     told = as_json(plan, {PRUNED: "python jobs/x.py"})
     pruned, unpruned = told["variants"]
@@ -212,13 +220,13 @@ def test_the_table_and_the_json_say_the_same():
 
 def test_a_gpus_price_on_a_machine_without_one_is_remarked_on():
     found = rates(gpus=0, start_s=3.0)
-    plan = plan_for(found, terms(on_gpu=False), Here(1, 2), with_cluster=True)
+    plan = plan_for(found, terms(on_gpu=False), LocalPools(1, 2), with_cluster=True)
     assert "This machine has no GPU" in text(plan, {}, gpu_price=True)
     assert "This machine has no GPU" not in text(plan, {}, gpu_price=False)
 
 
 def test_work_is_scaled_by_videos_or_by_hours():
-    work = Work(videos=100, units=300, video_s=1000.0, bytes=1e9, known_from="x")
+    work = Workload(videos=100, units=300, video_s=1000.0, bytes=1e9, known_from="x")
     more = scaled(work, videos=1000, archive_hours=None)
     assert (more.videos, more.units, more.video_s, more.bytes) == (1000, 3000, 1e4, 1e10)
     hours = scaled(work, videos=None, archive_hours=10.0)
@@ -228,14 +236,14 @@ def test_work_is_scaled_by_videos_or_by_hours():
 
 @pytest.mark.parametrize(("videos", "hours"), [(1, 1.0), (0, None), (None, -1.0)])
 def test_work_that_is_none_is_refused(videos, hours):
-    work = Work(videos=100, units=100, video_s=1000.0, bytes=1e9, known_from="x")
+    work = Workload(videos=100, units=100, video_s=1000.0, bytes=1e9, known_from="x")
     with pytest.raises(UsageError, match="--archive-hours"):
         scaled(work, videos=videos, archive_hours=hours)
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 100, 12_345])
 def test_a_thinned_sequence_is_evenly_spaced_and_bounded(count):
-    sample = Thinned(8)
+    sample = StrideSample(8)
     for item in range(count):
         sample.add(item)
     assert sample.seen == count
@@ -312,7 +320,7 @@ def test_a_runs_rates_are_those_of_its_stages(tmp_path):
         found.machine, name="cpu: 1 thread of CPU Y", cpus=4, gpus=0
     )
     assert (done.pools, done.protocol, done.checkpoint) == (
-        Here(2, 2),
+        LocalPools(2, 2),
         PROTOCOL,
         "model.safetensors",
     )
@@ -351,5 +359,5 @@ def test_a_run_that_labeled_nothing_is_refused(tmp_path):
     content = run.load()
     content["totals"]["stages"] = None
     run.save(content)
-    with pytest.raises(UsageError, match="labeled nothing"):
+    with pytest.raises(UsageError, match="no stage statistics"):
         finished_run(run)

@@ -1,4 +1,4 @@
-"""What units cost, as it was measured, and what the tasks of a simulated run cost by that."""
+"""Measured costs of units, and the tasks of a simulated run drawn from them."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.planner.setting import Setting
+from pipeline.planner.scenario import Scenario
 
 Floats = npt.NDArray[np.float64]
 
-# So many tasks per actor tell the end of a run to a few percent; more cost only time.
+# This many tasks per actor give the duration to a few percent; more only take time.
 _TASKS_PER_ACTOR = 24
-_FEWEST_TASKS = 20_000
+_MIN_TASKS = 20_000
 
 
 @dataclass(frozen=True)
-class Costs:
-    """Units that were measured, one per place of the arrays, all float64 of shape (n,).
+class UnitCosts:
+    """Costs of n measured units; all arrays are float64 of shape (n,).
 
     Attributes:
         size: bytes of the file, by which the manifest is sorted.
         bytes_read: bytes read from storage.
         decode_cpu_s: CPU time of fetching, decoding and resizing.
-        decode_wait_s: time of it in which no CPU was used, as for storage.
-        label_s: device time of labeling; without a GPU CPU time.
+        decode_wait_s: waiting time of decoding, such as for storage.
+        label_s: device time of labeling; CPU time without a GPU.
     """
 
     size: Floats
@@ -47,10 +47,10 @@ class Costs:
 
 @dataclass(frozen=True)
 class Tasks:
-    """Tasks of a run in the order in which decoders take them, one per place.
+    """Tasks of a run, in the order in which decoders take them.
 
     Attributes:
-        units_per_task: units of each, but for the last.
+        units_per_task: units of each but the last.
         units: int64 (tasks,).
         bytes_read, decode_cpu_s, decode_wait_s, label_s: float64 (tasks,) sums over the units.
     """
@@ -63,35 +63,36 @@ class Tasks:
     label_s: Floats
 
 
-def units_per_task(units: int, setting: Setting) -> int:
-    """Units that are simulated as one: those of a decoder's task, or several tasks' where a run is
-    so large that its actors have many tasks each anyway.
+def units_per_task(units: int, scenario: Scenario) -> int:
+    """Units that are simulated as one: those of a decoder task, or of several tasks in a run so
+    large that each actor has many tasks anyway.
     """
-    rows = setting.decode_rows
-    most = max(_FEWEST_TASKS, _TASKS_PER_ACTOR * (setting.decoders + setting.labelers))
+    rows = scenario.decode_rows
+    most = max(_MIN_TASKS, _TASKS_PER_ACTOR * (scenario.decoders + scenario.labelers))
     return rows * max(1, -(-units // (rows * most)))
 
 
-def tasks_of(costs: Costs, units: int, setting: Setting, random: np.random.Generator) -> Tasks:
-    """Tasks of `units` units drawn from the measured ones with equal chances.
+def tasks_of(
+    costs: UnitCosts, units: int, scenario: Scenario, random: np.random.Generator
+) -> Tasks:
+    """Tasks of `units` units drawn uniformly from the measured ones.
 
-    How often each measured unit is drawn is one multinomial draw, so nothing is held per unit: in
-    the order of sizes the units of a task are neighbors, and its sums are differences of one
-    running sum. A manifest is sorted file by file. In no order these tasks come in a random
-    sequence.
+    One multinomial draw gives how often each measured unit occurs, so memory does not grow with
+    `units`: sorted by size, the units of a task are neighbors, and its sums are differences of one
+    running sum. A manifest is sorted file by file. Without `longest_first` the tasks are shuffled.
     """
-    size = units_per_task(units, setting)
-    ends = [*range(0, units, setting.sorted_units), units]
+    size = units_per_task(units, scenario)
+    ends = [*range(0, units, scenario.sorted_units), units]
     parts = [_sorted_tasks(costs, end - begin, size, random) for begin, end in pairwise(ends)]
     sums = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    if not setting.longest_first:
-        places = random.permutation(len(sums["units"]))
-        sums = {name: values[places] for name, values in sums.items()}
+    if not scenario.longest_first:
+        order = random.permutation(len(sums["units"]))
+        sums = {name: values[order] for name, values in sums.items()}
     return Tasks(size, sums.pop("units").astype(np.int64), **sums)
 
 
 def _sorted_tasks(
-    costs: Costs, units: int, size: int, random: np.random.Generator
+    costs: UnitCosts, units: int, size: int, random: np.random.Generator
 ) -> dict[str, Floats]:
     """Units and sums of the tasks of `size` units of one sorted part of a manifest."""
     edges = np.append(np.arange(0, units, size), units)
@@ -104,8 +105,8 @@ def _sorted_tasks(
 
 
 def _sums(values: Floats, counts: npt.NDArray[np.int64], edges: npt.NDArray[np.int64]) -> Floats:
-    """Sums between `edges` over a sequence in which each value stands `counts` times."""
-    places = np.concatenate([[0], np.cumsum(counts)])
+    """Sums between `edges` of a sequence in which each value occurs `counts` times."""
+    ends = np.concatenate([[0], np.cumsum(counts)])
     running = np.concatenate([[0.0], np.cumsum(values * counts)])
-    used = np.concatenate([[True], counts > 0])  # np.interp asks for ascending places
-    return np.asarray(np.diff(np.interp(edges, places[used], running[used])))
+    used = np.concatenate([[True], counts > 0])  # np.interp needs ascending x
+    return np.asarray(np.diff(np.interp(edges, ends[used], running[used])))

@@ -1,8 +1,9 @@
-"""The pools and the grain that a labeling job takes on a machine or a cluster, without Ray."""
+"""Pools and block sizes that a labeling job chooses on a machine, computed without Ray."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.execution.block_size import (
@@ -21,13 +22,21 @@ from workers.decoding import DECODERS, DecodeLimits
 from workers.inference.labeler import LabelerConfig
 from workers.sampling import Protocol
 
-# Ray gives actors what is available but for the object store, for which it takes 30 % of that.
+# Ray takes 30 % of the available memory for the object store and gives the rest to actors.
 _ACTORS_SHARE = 0.7
 _STORE_SHARE = 0.3
 
 
+@dataclass(frozen=True)
+class LocalPools:
+    """The pools of a run on the measured machine itself."""
+
+    decoders: int
+    labelers: int
+
+
 def ray_memory() -> float:
-    """Bytes that Ray, started now on this machine, would hand out to actors."""
+    """Bytes that Ray would give to actors if it started now on this machine."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     kib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     return _ACTORS_SHARE * 1024 * kib
@@ -39,10 +48,10 @@ def store_bytes(machine: Machine) -> float:
 
 
 def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: int) -> Pools:
-    """The pools of a run of so many units on this machine alone.
+    """The pools of a run of `units` units on this machine alone.
 
     Raises:
-        UsageError: they do not fit; the message holds the arithmetic.
+        UsageError: they do not fit; the message shows the arithmetic.
     """
     on_gpu = machine.gpus > 0
     batch = options.batch_size or default_batch(on_gpu=on_gpu)
@@ -64,12 +73,10 @@ def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: in
     )
 
 
-def graining(
+def grain_rule(
     protocol: Protocol, batch_size: int | None, units: int, *, on_gpu: bool
 ) -> Callable[[int, int], tuple[Grain, int]]:
-    """What tells, of so many decoders and labelers, the grain of the graph and the units of a
-    commit in a run of `units` units.
-    """
+    """A function of (decoders, labelers) to the block sizes and the units per commit of a run."""
 
     def of(decoders: int, labelers: int) -> tuple[Grain, int]:
         graph = GraphConfig(
@@ -86,7 +93,7 @@ def graining(
 
 
 def buffered_units(machine: Machine, protocol: Protocol) -> int:
-    """Decoded units for which one machine's object store has room; Ray Data keeps half of it for
-    what is being made.
+    """Decoded units that fit into one machine's object store, half of which Ray Data keeps for the
+    outputs of running tasks.
     """
     return max(1, int(store_bytes(machine) / 2 / unit_bytes(protocol)))

@@ -1,7 +1,7 @@
-"""How fast labelers are, with as many of them at once as a run would have on this machine.
+"""Times labelers, as many at once as a run would have on this machine.
 
-On CPUs several labelers share caches and memory, and one alone would be timed too fast; so each
-runs in a process of its own, and all measure at the same time.
+On CPUs labelers share caches and memory bandwidth, and a single one would be too fast. Each runs in
+a process of its own, and all are timed at the same time.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from workers.inference.labeler import LabelerConfig
 from workers.label_actor import LabelActor
 from workers.sampling import Protocol
 
-# A labeler that takes longer to start, compilation included, will not come.
+# A labeler that takes longer to start, compilation included, is taken for dead.
 _START_S = 900.0
 
 
 @dataclass(frozen=True)
-class Timed:
-    """What labelers did together.
+class LabelerTiming:
+    """Timing of labelers that ran at the same time.
 
     Attributes:
-        labelers: how many there were.
-        units: that they labeled.
-        wall_s: time of it, summed over the labelers.
-        cpu_s: CPU time of it, summed.
-        imported_s: from the start of a process until the program's libraries were there, mean.
-        start_s: from its start until it had labeled its first units, less what labeling such
-            units took later, mean.
+        labelers: how many.
+        units: labeled by all of them.
+        wall_s: time of labeling, summed over the labelers.
+        cpu_s: CPU time of labeling, summed.
+        imported_s: mean time to start a process and import the program's libraries.
+        start_s: mean time from the start of a process to the end of its first call, less the time
+            of a later call.
     """
 
     labelers: int
@@ -48,7 +48,7 @@ class Timed:
 
     @property
     def cores(self) -> float:
-        """Cores that they got."""
+        """Cores that they used."""
         return self.labelers * self.cpu_s / self.wall_s
 
 
@@ -61,15 +61,15 @@ def time_labelers(
     labelers: int,
     rows: int,
     seconds: float,
-) -> Timed:
-    """Labels decoded units again and again for some seconds, and one call at the least.
+) -> LabelerTiming:
+    """Labels decoded units repeatedly for `seconds`, with at least one call.
 
     Args:
         config: model, pruning, batch and threads.
         protocol: how the units were decoded.
         frames: DECODED_SCHEMA, one unit or more.
         folder: for temporary files.
-        labelers: how many processes do so at once.
+        labelers: how many processes at once.
         rows: units of a call.
         seconds: how long.
 
@@ -101,7 +101,7 @@ def time_labelers(
     return _together(parts)
 
 
-def _received(end: Connection, barrier: Barrier) -> Timed:
+def _received(end: Connection, barrier: Barrier) -> LabelerTiming:
     try:
         said = end.recv()
     except EOFError:
@@ -109,15 +109,15 @@ def _received(end: Connection, barrier: Barrier) -> Timed:
         said = "a labeler died; was the system short of memory?"
     if isinstance(said, str):
         raise RunError(f"labeling could not be measured: {said}", advice="")
-    assert isinstance(said, Timed)
+    assert isinstance(said, LabelerTiming)
     return said
 
 
-def _together(parts: list[Timed]) -> Timed:
+def _together(parts: list[LabelerTiming]) -> LabelerTiming:
     def total(name: str) -> float:
         return float(sum(getattr(part, name) for part in parts))
 
-    return Timed(
+    return LabelerTiming(
         labelers=len(parts),
         units=int(total("units")),
         wall_s=total("wall_s"),
@@ -145,7 +145,7 @@ def _label(
             timed = _measured(
                 frames, LabelActor(config, protocol), rows, seconds, launched, barrier
             )
-        answer.send(Timed(1, *timed[:3], imported_s, timed[3]))
+        answer.send(LabelerTiming(1, *timed[:3], imported_s, timed[3]))
     except BrokenBarrierError:
         answer.send("another labeler failed")
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What a simulated run runs on: pools, cores, limits, delays."""
+"""Scenario of a simulated run: pools, cores, limits and delays."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pipeline.errors import UsageError
 
 @dataclass(frozen=True)
 class Limits:
-    """What else may hold a run up; None where it does not.
+    """Limits that more machines do not raise; None for no limit.
 
     Attributes:
-        storage_bytes_per_s: bytes per second that the storage gives all decoders together.
-        storage_requests_per_s: requests per second that it answers.
-        rows_per_s: units per second that the driver takes through the graph.
-        commits_per_s: files of results per second that are written and confirmed.
+        storage_bytes_per_s: bandwidth of the storage for all decoders together.
+        storage_requests_per_s: requests per second that the storage answers.
+        rows_per_s: units per second that the driver passes through the graph.
+        commits_per_s: result files per second that are written and confirmed.
     """
 
     storage_bytes_per_s: float | None = None
@@ -32,27 +32,27 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Pools and what they share.
+class Scenario:
+    """Pools of a simulated run and what they share.
 
     Attributes:
         decoders: decode actors.
         labelers: label actors.
-        cores: cores of all machines that decoders, and labelers on CPUs, have for themselves.
-        labeler_threads: cores that a labeler keeps busy; None where it has a GPU of its own.
+        cores: of all machines, for decoders and for labelers on CPUs.
+        labeler_threads: cores that a labeler keeps busy; None where it has a GPU.
         nodes: machines over which the actors are spread.
         decode_rows: units of one task of a decoder.
         label_rows: units of one call of a labeler.
         commit_rows: units of one file of results.
         buffer_units: decoded units that may wait for a labeler.
-        requests_per_unit: requests to the storage that one unit takes.
-        decoder_start_s: from the graph's start until a decoder works.
-        labeler_start_s: until a labeler does, model load and compilation included.
-        replacement_s: from the loss of a machine until another is there in its place.
+        requests_per_unit: storage requests per unit.
+        decoder_start_s: from the start of the graph to a decoder's first task.
+        labeler_start_s: the same of a labeler, model load and compilation included.
+        replacement_s: from the loss of a machine to its replacement.
         preemptions_per_node_hour: machines lost per machine and hour.
         longest_first: whether the largest units go first, as in a run's manifest.
-        sorted_units: units within which that holds, those of one file of the manifest.
-        limits: what else may hold the run up.
+        sorted_units: units per manifest file, within which they are sorted.
+        limits: of storage, driver and commits.
     """
 
     decoders: int
