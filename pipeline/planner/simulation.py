@@ -1,10 +1,10 @@
 """Discrete-event simulation of a run: storage, decoders, a bounded buffer, labelers, commits.
 
-Decoders, and labelers on CPUs, share the cores like processes under a fair scheduler: with `c` cores
-and a total demand of `w` cores, each runs at `min(1, c / w)` of its speed. At any moment this speed
-is the same for all, so a single virtual clock gives the end of every job, and an event costs one
-heap operation however many actors there are. Machines are alike and evenly loaded. Labelers on GPUs
-run in real time.
+Decoders, and labelers on CPUs, share the cores like processes under a fair scheduler: with `c`
+cores and a total demand of `w` cores, each runs at `min(1, c / w)` of its speed. At any moment this
+speed is the same for all, so a single virtual clock gives the end of every job, and an event costs
+one heap operation however many actors there are. Machines are alike and evenly loaded. Labelers on
+GPUs run in real time.
 
 When a machine is lost, the jobs of its actors are repeated, and so is decoding that waits for room
 in the buffer. Frames in the object store are kept.
