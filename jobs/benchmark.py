@@ -50,7 +50,7 @@ def _labeler() -> Part:
 
 
 def _pipeline() -> Part:
-    from pipeline.lab.benchmark.whole import PipelineBenchmark, run_pipeline
+    from pipeline.lab.benchmark.pipeline import PipelineBenchmark, run_pipeline
 
     return PipelineBenchmark, run_pipeline
 
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(words)
         report = run(options_of(options, arguments), say=say)
         tell(report.text())
-        from pipeline.lab.benchmark.saving import save
+        from pipeline.lab.benchmark.report import save
 
         for path in save(report, arguments.out):
             tell(str(path))

@@ -92,7 +92,7 @@ class Models:
 
 
 @dataclass(frozen=True)
-class Sample:
+class ClipSample:
     """One view of each of n videos.
 
     Attributes:
@@ -124,7 +124,7 @@ class GradNorms:
     ground_truths: int
 
 
-def read_sample(options: MeasureOptions, model: sta.VisionTransformer) -> Sample:
+def read_sample(options: MeasureOptions, model: sta.VisionTransformer) -> ClipSample:
     """Decodes one view of each video, as a labeling run does.
 
     Raises:
@@ -146,10 +146,10 @@ def read_sample(options: MeasureOptions, model: sta.VisionTransformer) -> Sample
     if not clips:
         found = f"none can be decoded; {failures[0]}" if failures else "it holds none"
         raise UsageError(f"no video to measure in {options.source}: {found}")
-    return Sample(tuple(clips), tuple(ground_truths), len(failures))
+    return ClipSample(tuple(clips), tuple(ground_truths), len(failures))
 
 
-def trajectory_sums(models: Models, sample: Sample) -> Floats:
+def trajectory_sums(models: Models, sample: ClipSample) -> Floats:
     """(m, 3) trajectory sums (equation 6) without pruning, with random pruning and with STA.
 
     Videos of which pruning empties a whole frame have none and are left out, so m is at most n.
@@ -165,7 +165,7 @@ def trajectory_sums(models: Models, sample: Sample) -> Floats:
     return np.array(rows, np.float64).reshape(-1, 3)
 
 
-def grad_norms(models: Models, sample: Sample) -> GradNorms:
+def grad_norms(models: Models, sample: ClipSample) -> GradNorms:
     """GradNorm of the unpruned model (equation 7), and the share of it that each pruning keeps."""
     numbers = {label: number for number, label in enumerate(models.unpruned.labels)}
     shares = []
@@ -258,7 +258,7 @@ def _loss(ground_truths: int, videos: int) -> str:
     return "; ".join([with_truth] * bool(ground_truths) + [with_own] * (ground_truths < videos))
 
 
-def _measured_on(options: MeasureOptions, models: Models, sample: Sample, count: int) -> str:
+def _measured_on(options: MeasureOptions, models: Models, sample: ClipSample, count: int) -> str:
     failed = f" ({sample.failed:,} could not be decoded)" if sample.failed else ""
     return (
         f"{models.sta.architecture} ({without_secrets(options.checkpoint)}), r = "

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.command_line import flag
-from pipeline.lab.benchmark.conditions import conditions
 from pipeline.lab.benchmark.decoders import (
     FULL_SIZE,
     PROTOCOL,
@@ -28,9 +27,9 @@ from pipeline.lab.benchmark.decoders import (
     plain_views,
     views_here,
 )
-from pipeline.lab.benchmark.made_videos import HEIGHT, RATE, WIDTH, write_clip
+from pipeline.lab.benchmark.generated_videos import HEIGHT, RATE, WIDTH, write_clip
 from pipeline.lab.benchmark.paired import Run, Spread, in_turn, ratio
-from pipeline.lab.benchmark.report import Chart, Column, Report
+from pipeline.lab.benchmark.report import Chart, Column, Report, conditions
 
 _FULL, _RESIZED, _SANDBOXED = "full size, in the process", "resized, in the process", "sandboxed"
 _FFMPEG, _PLAIN = "ffmpeg, every frame", "PyAV, every frame"

@@ -13,9 +13,8 @@ import torch
 
 import sta
 from pipeline.command_line import flag
-from pipeline.lab.benchmark.conditions import conditions
 from pipeline.lab.benchmark.paired import OutputsDiffer, Run, Spread, in_turn, ratio
-from pipeline.lab.benchmark.report import Chart, Column, Report, Row
+from pipeline.lab.benchmark.report import Chart, Column, Report, Row, conditions
 from pipeline.lab.benchmark.timing import seconds_of
 from workers.inference.labeler import Frames, Labeler, LabelerConfig
 from workers.inference.pixels import MEAN, STD, normalized

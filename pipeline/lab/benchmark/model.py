@@ -9,16 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 import sta
 from pipeline.command_line import flag
-from pipeline.lab.benchmark.clips import moving_clips
-from pipeline.lab.benchmark.conditions import conditions
 from pipeline.lab.benchmark.paired import Run, Spread, in_turn, ratio
-from pipeline.lab.benchmark.peak import matmul_rate, nominal_rate
-from pipeline.lab.benchmark.report import Chart, Column, Report, Row
-from pipeline.lab.benchmark.timing import seconds_of
-from pipeline.lab.benchmark.variants import MODES, Setting, Variant, check, variants
+from pipeline.lab.benchmark.report import Chart, Column, Report, Row, conditions
+from pipeline.lab.benchmark.timing import matmul_rate, nominal_rate, seconds_of
+from pipeline.lab.benchmark.variants import MODES, ModelVariant, TimingSetup, check, variants
 from sta.pruning import Grouping
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -26,6 +24,9 @@ DEVICES = ("cpu", "cuda")
 
 # A graph is recorded and replayed for the first time in the rounds before those that count.
 _WARMUP = {"cpu": 1, "cuda": 4}
+
+# Amplitude of the noise in generated clips.
+_NOISE = 0.05
 
 # Every r and mode is a graph of the same code, and torch gives up compiling after eight.
 _GRAPHS = 64
@@ -104,8 +105,8 @@ def run_model(options: ModelBenchmark, say: Callable[[str], None] = print) -> Re
     for architecture in options.architectures:
         for batch in options.batches:
             modes = tuple(dict.fromkeys(("eager", *options.modes)))
-            setting = Setting(device=device, dtype=dtype, modes=modes, batch=batch)
-            rows += _measure(options, architecture, setting, peaks, say)
+            setup = TimingSetup(device=device, dtype=dtype, modes=modes, batch=batch)
+            rows += _measure(options, architecture, setup, peaks, say)
             torch.compiler.reset()
             gc.collect()
     return _report(options, rows, before | {"matmul_tflops": 2 * peaks[0] / 1e12})
@@ -115,7 +116,7 @@ def run_model(options: ModelBenchmark, say: Callable[[str], None] = print) -> Re
 def _measure(
     options: ModelBenchmark,
     architecture: str,
-    setting: Setting,
+    setup: TimingSetup,
     peaks: tuple[float, float | None],
     say: Callable[[str], None],
 ) -> list[Row]:
@@ -125,21 +126,22 @@ def _measure(
         r: sta.create_model(architecture, pruning=sta.Pruning(r=r, grouping=options.grouping))
         for r in options.r or (sta.default_pruning(architecture).r,)
     }
-    made = variants(dense, pruned, setting)
-    clips = moving_clips(setting.batch, dense.config.input_shape)
-    clips = clips.to(setting.device, setting.dtype)
-    say(f"{architecture}, batches of {setting.batch}: checking {len(made)} variants")
+    made = variants(dense, pruned, setup)
+    clips = moving_clips(setup.batch, dense.config.input_shape)
+    clips = clips.to(setup.device, setup.dtype)
+    say(f"{architecture}, batches of {setup.batch}: checking {len(made)} variants")
     same = check(made, clips)
-    say(f"{architecture}, batches of {setting.batch}: timing them {options.rounds} times")
-    cost = _cost(made, clips, setting.device, options.rounds)
+    say(f"{architecture}, batches of {setup.batch}: timing them {options.rounds} times")
+    cost = _cost(made, clips, setup.device, options.rounds)
     return [
-        {"architecture": architecture, "batch": setting.batch, "same_tokens": same[variant.key]}
-        | row
-        for variant, row in zip(made, _rows(made, cost, setting.batch, peaks), strict=True)
+        {"architecture": architecture, "batch": setup.batch, "same_tokens": same[variant.key]} | row
+        for variant, row in zip(made, _rows(made, cost, setup.batch, peaks), strict=True)
     ]
 
 
-def _cost(made: list[Variant], clips: Tensor, device: str, rounds: int) -> dict[Any, list[float]]:
+def _cost(
+    made: list[ModelVariant], clips: Tensor, device: str, rounds: int
+) -> dict[Any, list[float]]:
     """Seconds per round of each variant, by its key, and of its scoring, by ("scoring", key)."""
 
     def timed(work: Callable[..., object], *inputs: Tensor) -> Run:
@@ -153,7 +155,7 @@ def _cost(made: list[Variant], clips: Tensor, device: str, rounds: int) -> dict[
 
 
 def _rows(
-    made: list[Variant],
+    made: list[ModelVariant],
     cost: dict[Any, list[float]],
     batch: int,
     peaks: tuple[float, float | None],
@@ -229,3 +231,22 @@ def _report(options: ModelBenchmark, rows: list[Row], measured: dict[str, Any]) 
             f"{measured['device']}, {measured['threads']} threads, {measured['dtype']}.",
         ),
     )
+
+
+def moving_clips(batch: int, shape: tuple[int, int, int, int]) -> Tensor:
+    """Float32 (batch, 3, T, H, W) of about unit variance, the same for the same arguments."""
+    channels, frames, height, width = shape
+    draw = torch.Generator().manual_seed(0)
+
+    def texture(cells: int, size: tuple[int, int]) -> Tensor:
+        coarse = torch.randn(batch, channels, cells, cells, generator=draw)
+        return functional.interpolate(coarse, size=size, mode="bilinear")
+
+    still = texture(7, (height, width))
+    side = height // 3
+    thing = 2 * texture(4, (side, side))
+    clip = still[:, :, None].repeat(1, 1, frames, 1, 1)
+    for frame in range(frames):
+        left = (width - side) * frame // max(frames - 1, 1)
+        clip[:, :, frame, side : 2 * side, left : left + side] = thing
+    return clip + _NOISE * torch.randn(clip.shape, generator=draw)

@@ -39,7 +39,7 @@ Classify = Callable[[Tensor], sta.ModelOutput]
 
 
 @dataclass(frozen=True)
-class Variant:
+class ModelVariant:
     """One way to classify a batch.
 
     Attributes:
@@ -66,7 +66,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Setting:
+class TimingSetup:
     """Where and how the variants run.
 
     Attributes:
@@ -83,47 +83,47 @@ class Setting:
 
 
 def variants(
-    dense: sta.VideoModel, pruned: Mapping[int, sta.VideoModel], setting: Setting
-) -> list[Variant]:
+    dense: sta.VideoModel, pruned: Mapping[int, sta.VideoModel], setup: TimingSetup
+) -> list[ModelVariant]:
     """All variants that apply to a model: the dense ones first, then r by r.
 
     Args:
         dense: the unpruned model.
         pruned: models with STA by r; they get the weights of `dense`.
-        setting: where and how.
+        setup: where and how.
     """
-    dense.to(setting.device, setting.dtype)
-    made = list(_dense(dense, setting))
+    dense.to(setup.device, setup.dtype)
+    made = list(_dense(dense, setup))
     for r, model in pruned.items():
-        model.to(setting.device, setting.dtype).load_state_dict(dense.state_dict())
-        made += _pruned(model, r, setting)
+        model.to(setup.device, setup.dtype).load_state_dict(dense.state_dict())
+        made += _pruned(model, r, setup)
     return made
 
 
-def _dense(model: sta.VideoModel, setting: Setting) -> Iterator[Variant]:
+def _dense(model: sta.VideoModel, setup: TimingSetup) -> Iterator[ModelVariant]:
     flops = _flops(model)
-    for mode in setting.modes:
-        yield Variant("dense", mode, 0, flops, _compiled(model, mode))
+    for mode in setup.modes:
+        yield ModelVariant("dense", mode, 0, flops, _compiled(model, mode))
     if isinstance(model, sta.VisionTransformer):
         with contextlib.suppress(ImportError):
             theirs = TransformersVideoMAE(model)
-            yield Variant("transformers", "eager", 0, flops, _logits_alone(theirs))
-        yield Variant("un-fused", "eager", 0, flops, _unfused(model))
+            yield ModelVariant("transformers", "eager", 0, flops, _logits_alone(theirs))
+        yield ModelVariant("un-fused", "eager", 0, flops, _unfused(model))
 
 
-def _pruned(model: sta.VideoModel, r: int, setting: Setting) -> Iterator[Variant]:
+def _pruned(model: sta.VideoModel, r: int, setup: TimingSetup) -> Iterator[ModelVariant]:
     flops = _flops(model)
-    for mode in setting.modes:
+    for mode in setup.modes:
         if mode != "eager" and sta.flops_vary_by_clip(model.architecture, model.pruning):
             continue  # its shapes follow the clip: there is no one graph
         scoring = None
         if isinstance(model, sta.VisionTransformer):
-            scoring = _scoring(model, mode, setting)
-        yield Variant("pruned", mode, r, flops, _compiled(model, mode), scoring)
+            scoring = _scoring(model, mode, setup)
+        yield ModelVariant("pruned", mode, r, flops, _compiled(model, mode), scoring)
     if isinstance(model, sta.VisionTransformer):
         loop = FrameByFrame.like(model)
-        yield Variant("frame by frame", "eager", r, flops, loop)
-        yield Variant("un-fused", "eager", r, flops, _unfused(loop))
+        yield ModelVariant("frame by frame", "eager", r, flops, loop)
+        yield ModelVariant("un-fused", "eager", r, flops, _unfused(loop))
 
 
 def _flops(model: sta.VideoModel) -> int:
@@ -160,15 +160,15 @@ def _logits_alone(model: Callable[[Tensor], Tensor]) -> Classify:
     return lambda clips: sta.ModelOutput(model(clips), ())
 
 
-def _scoring(model: sta.VisionTransformer, mode: str, setting: Setting) -> Callable[[], object]:
+def _scoring(model: sta.VisionTransformer, mode: str, setup: TimingSetup) -> Callable[[], object]:
     """All stages' choices on tokens of the right shapes, without the rest of the model."""
     inputs = []
     dim, heads = model.config.embed_dim, model.config.num_heads
     for stage in model.stages:
-        shape = setting.batch, stage.groups * stage.tokens
-        x = torch.randn(*shape, dim, device=setting.device, dtype=setting.dtype)
-        keys = torch.randn(*shape, dim // heads, device=setting.device)
-        positions = torch.arange(shape[1], device=setting.device).expand(shape)
+        shape = setup.batch, stage.groups * stage.tokens
+        x = torch.randn(*shape, dim, device=setup.device, dtype=setup.dtype)
+        keys = torch.randn(*shape, dim // heads, device=setup.device)
+        positions = torch.arange(shape[1], device=setup.device).expand(shape)
         inputs.append((x, keys, positions))
 
     def choose() -> list[Tensor]:
@@ -178,7 +178,7 @@ def _scoring(model: sta.VisionTransformer, mode: str, setting: Setting) -> Calla
     return _compiled(choose, mode)
 
 
-def check(made: list[Variant], clips: Tensor) -> dict[tuple[str, str, int], float | None]:
+def check(made: list[ModelVariant], clips: Tensor) -> dict[tuple[str, str, int], float | None]:
     """Compares every variant with the eager form of the same r; the share of tokens both kept.
 
     Raises:

@@ -12,11 +12,11 @@ from pipeline.errors import UsageError
 from pipeline.execution.ray_session import check_outlives_job
 from pipeline.execution.run_failure import after_work
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
-from pipeline.lab.evaluation.findings import find
-from pipeline.lab.evaluation.ground_truth import check_truths
 from pipeline.lab.evaluation.page import write
-from pipeline.lab.evaluation.variants import Variant, all_variants, chosen
-from pipeline.lab.evaluation.words import screen
+from pipeline.lab.evaluation.results import evaluate
+from pipeline.lab.evaluation.scores import check_ground_truths
+from pipeline.lab.evaluation.text import screen
+from pipeline.lab.evaluation.variants import PruningVariant, all_variants, chosen
 from pipeline.labeling.flags import (
     add_failure_flags,
     add_model_flags,
@@ -50,7 +50,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     options, variants = _asked(arguments)
     run = run_sweep(options)
     with after_work():
-        found = find(run, variants)
+        found = evaluate(run, variants)
         page = write(found, Location.of(_output(arguments)))
     tell(f"{screen(found)}\n\nReport:    {page.uri}")
 
@@ -147,7 +147,7 @@ def _demo_output(arguments: argparse.Namespace) -> str:
     return "-".join(["evaluation", *said])
 
 
-def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[Variant]]:
+def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[PruningVariant]]:
     """What the flags say; without INPUT of the demo's test videos, made where they are not.
 
     Raises:
@@ -173,7 +173,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[Variant]]:
     if source is None:
         archive = ArchiveSettings(videos=arguments.videos or _DEMO_VIDEOS)
         source = str(demo_archive("test", archive))
-    check_truths(source, model.labels, limit=arguments.limit)
+    check_ground_truths(source, model.labels, limit=arguments.limit)
     asked = asked_of_work(
         arguments,
         task=arguments.task,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from pipeline.lab.evaluation.findings import Findings, as_json
 from pipeline.lab.evaluation.plots import plots
-from pipeline.lab.evaluation.words import (
+from pipeline.lab.evaluation.results import EvaluationResults, as_json
+from pipeline.lab.evaluation.text import (
     COLUMNS,
     COMPARED,
     compared,
@@ -32,7 +32,7 @@ PAGE = "evaluation.html"
 CONTENT = "evaluation.json"
 
 
-def write(found: Findings, out: Location) -> Location:
+def write(found: EvaluationResults, out: Location) -> Location:
     """Writes both into a folder; where the page lies."""
     text = json.dumps(as_json(found), indent=2, ensure_ascii=False, allow_nan=False)
     out.child(CONTENT).write_bytes(text.encode() + b"\n")
@@ -41,7 +41,7 @@ def write(found: Findings, out: Location) -> Location:
     return page
 
 
-def _page(found: Findings) -> str:
+def _page(found: EvaluationResults) -> str:
     left_out = notes(found)
     comparisons = [
         Section(
@@ -54,7 +54,7 @@ def _page(found: Findings) -> str:
         )
         for table in found.tables
     ]
-    every = Table(COLUMNS, [row(each) for each in found.figures], numbers=True)
+    every = Table(COLUMNS, [row(each) for each in found.results], numbers=True)
     sections = [
         Section([Tiles(tiles(found))]),
         Section([Bullets(left_out)] if left_out else [], "Notes", warning=True),

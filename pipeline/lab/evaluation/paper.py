@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class PaperAccuracy:
     """Accuracies in percent; top5 is None where the paper gives none."""
 
     top1: float
@@ -18,7 +18,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PaperTable:
     """Variants that are compared with one of them.
 
     Attributes:
@@ -34,81 +34,81 @@ class Comparison:
     title: str
     base: str
     rows: tuple[str, ...]
-    paper: dict[str, Accuracy]
+    paper: dict[str, PaperAccuracy]
     says: str
 
 
 FIGURE_5 = "STA consistently surpasses random pruning"
 
-_DEFAULT = Accuracy(84.96, 96.50)
+_DEFAULT = PaperAccuracy(84.96, 96.50)
 
 COMPARISONS = (
-    Comparison(
+    PaperTable(
         key="cost",
         title="What pruning costs",
         base="sta",
         rows=("unpruned", "sta", "grouping-paper"),
-        paper={"unpruned": Accuracy(85.05, 96.55), "sta": _DEFAULT},
+        paper={"unpruned": PaperAccuracy(85.05, 96.55), "sta": _DEFAULT},
         says="half the FLOPs of ViT-L cost 0.1 points",
     ),
-    Comparison(
+    PaperTable(
         key="6a",
         title="Token removal at the first frame (Table 6a)",
         base="sta",
         rows=("first-random", "first-grid", "sta"),
         paper={
-            "first-random": Accuracy(84.78, 96.46),
-            "first-grid": Accuracy(84.85, 96.50),
+            "first-random": PaperAccuracy(84.78, 96.46),
+            "first-grid": PaperAccuracy(84.85, 96.50),
             "sta": _DEFAULT,
         },
         says="ToMe's step is best, all three are close",
     ),
-    Comparison(
+    PaperTable(
         key="6b",
         title="Order of accumulation (Table 6b)",
         base="sta",
         rows=("sta", "order-BFB", "order-FFF", "order-BBB"),
         paper={
             "sta": _DEFAULT,
-            "order-BFB": Accuracy(84.97, 96.43),
-            "order-FFF": Accuracy(84.26, 96.41),
-            "order-BBB": Accuracy(84.35, 96.37),
+            "order-BFB": PaperAccuracy(84.97, 96.43),
+            "order-FFF": PaperAccuracy(84.26, 96.41),
+            "order-BBB": PaperAccuracy(84.35, 96.37),
         },
         says="alternating orders outperform one direction",
     ),
-    Comparison(
+    PaperTable(
         key="6c",
         title="What is compared between frames (Table 6c)",
         base="sta",
         rows=("similarity-q", "sta", "similarity-v", "similarity-ffn"),
         paper={
-            "similarity-q": Accuracy(84.83, 96.52),
+            "similarity-q": PaperAccuracy(84.83, 96.52),
             "sta": _DEFAULT,
-            "similarity-v": Accuracy(84.84, 96.50),
-            "similarity-ffn": Accuracy(84.94, 96.50),
+            "similarity-v": PaperAccuracy(84.84, 96.50),
+            "similarity-ffn": PaperAccuracy(84.94, 96.50),
         },
         says="keys are best",
     ),
-    Comparison(
+    PaperTable(
         key="6d",
         title="Schedule over the stages (Table 6d)",
         base="schedule-decreasing",
         rows=("schedule-constant", "schedule-decreasing", "schedule-increasing"),
         paper={
-            "schedule-constant": Accuracy(84.68, 96.36),
+            "schedule-constant": PaperAccuracy(84.68, 96.36),
             "schedule-decreasing": _DEFAULT,
-            "schedule-increasing": Accuracy(77.68, 93.72),
+            "schedule-increasing": PaperAccuracy(77.68, 93.72),
         },
         says="dropping much at first and less later is best, by 7 points over the reverse",
     ),
-    Comparison(
+    PaperTable(
         key="6e",
         title="Score (Table 6e)",
         base="sta",
         rows=("score-semantics", "score-redundancy", "sta"),
         paper={
-            "score-semantics": Accuracy(84.87),
-            "score-redundancy": Accuracy(84.69),
+            "score-semantics": PaperAccuracy(84.87),
+            "score-redundancy": PaperAccuracy(84.69),
             "sta": _DEFAULT,
         },
         says="the product is better than either factor",

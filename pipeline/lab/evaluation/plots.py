@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.lab.evaluation.findings import Figures, Findings
+from pipeline.lab.evaluation.paper_agreement import of_kind
+from pipeline.lab.evaluation.results import EvaluationResults, VariantResult
 from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, UNPRUNED
-from pipeline.lab.evaluation.verdicts import of_kind
 from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
 from pipeline.reports.html.report import Plot
 from pipeline.statistics import Estimate
@@ -24,7 +24,7 @@ _STA, _RANDOM, _DENSE, _OTHERS, _PAPER = (
 )
 
 
-def plots(found: Findings) -> list[Plot]:
+def plots(found: EvaluationResults) -> list[Plot]:
     """All of them, in their order."""
     made = [
         Plot(
@@ -44,30 +44,32 @@ def plots(found: Findings) -> list[Plot]:
     return made
 
 
-def _gflops(each: Figures) -> Estimate:
+def _gflops(each: VariantResult) -> Estimate:
     value = each.flops / 1e9
     return Estimate(value, value, value, each.top1.count)
 
 
-def _ms(each: Figures) -> Estimate:
+def _ms(each: VariantResult) -> Estimate:
     return each.ms
 
 
-def _against(found: Findings, cost: Callable[[Figures], Estimate], axis: str, title: str) -> Markup:
+def _against(
+    found: EvaluationResults, cost: Callable[[VariantResult], Estimate], axis: str, title: str
+) -> Markup:
     figure, axes = new_figure(height=3.4)
-    variants = [each.variant for each in found.figures]
+    variants = [each.variant for each in found.results]
     curves = {kind: [v.name for v in of_kind(variants, kind)] for kind in (DEFAULT, RANDOM)}
     joined = {name for names in curves.values() for name in names} | {UNPRUNED}
-    others = [each for each in found.figures if each.variant.name not in joined]
+    others = [each for each in found.results if each.variant.name not in joined]
     _points(axes, others, cost, bars=False, fmt="x", color=_OTHERS, label="other switches")
     for kind, color, label in (
         (RANDOM, _RANDOM, "random tokens"),
         (DEFAULT, _STA, "STA"),
     ):
-        line = [each for each in found.figures if each.variant.name in curves[kind]]
+        line = [each for each in found.results if each.variant.name in curves[kind]]
         line.sort(key=lambda each: each.variant.r)
         _points(axes, line, cost, fmt="o-", color=color, label=label)
-    dense = [each for each in found.figures if each.variant.name == UNPRUNED]
+    dense = [each for each in found.results if each.variant.name == UNPRUNED]
     _points(axes, dense, cost, fmt="s", color=_DENSE, label="no pruning")
     axes.set_xlim(left=0)
     axes.set_xlabel(axis)
@@ -80,8 +82,8 @@ def _against(found: Findings, cost: Callable[[Figures], Estimate], axis: str, ti
 
 def _points(
     axes: Any,
-    figures: Sequence[Figures],
-    cost: Callable[[Figures], Estimate],
+    figures: Sequence[VariantResult],
+    cost: Callable[[VariantResult], Estimate],
     *,
     bars: bool = True,
     **style: Any,
@@ -110,7 +112,7 @@ def _bars(estimates: Sequence[Estimate], scale: float) -> Any:
     )
 
 
-def _differences(found: Findings) -> Plot | None:
+def _differences(found: EvaluationResults) -> Plot | None:
     """Every line of the tables with a difference, ours with its interval, and the paper's."""
     lines = [line for table in found.tables for line in table.lines if line.difference is not None]
     if not lines:

@@ -10,17 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import statistics as agreement
-from pipeline.lab.evaluation.variants import Variant
+from pipeline.errors import UsageError
+from pipeline.inputs.input_check import checked_input
+from pipeline.lab.evaluation.variants import PruningVariant
 from pipeline.labeling.sweep import Sweep
 from pipeline.statistics import Estimate
 
 Floats = npt.NDArray[np.floating]
 
 TOP = 5
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Outcome:
+class VariantScores:
     """What one variant did on each of n videos, the mean over its seeds.
 
     Attributes:
@@ -41,7 +44,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class Scores:
     """What all variants did on the same videos.
 
     Attributes:
@@ -52,16 +55,16 @@ class Outcomes:
         unknown: true labels that are none of the model's, with the number of their videos.
     """
 
-    by_variant: dict[str, Outcome]
+    by_variant: dict[str, VariantScores]
     videos: int
     failed: int
     unlabeled: int
     unknown: Counter[str]
 
 
-def outcomes(
-    chunks: Iterable[Sweep], variants: Sequence[Variant], labels: Sequence[str]
-) -> Outcomes:
+def score_variants(
+    chunks: Iterable[Sweep], variants: Sequence[PruningVariant], labels: Sequence[str]
+) -> Scores:
     """Judges sweep by their true labels; what it holds is some 120 bytes per video and trial.
 
     Args:
@@ -108,7 +111,7 @@ def outcomes(
         variant.name: _over_seeds([tried[name] for name in variant.sweep()]) for variant in variants
     }
     videos = len(next(iter(tried.values())))
-    return Outcomes(by_variant, videos, failed, unlabeled, unknown)
+    return Scores(by_variant, videos, failed, unlabeled, unknown)
 
 
 def judge(
@@ -134,9 +137,9 @@ def judge(
     return found[:, 0].astype(float), found[:, :TOP].any(axis=1).astype(float), views.mean(axis=1)
 
 
-def _over_seeds(tried: Sequence[Floats]) -> Outcome:
+def _over_seeds(tried: Sequence[Floats]) -> VariantScores:
     top1, top5, per_view, ms, flops = np.mean(np.stack(tried), axis=0).T
-    return Outcome(top1, top5, per_view, ms, flops, seeds=len(tried))
+    return VariantScores(top1, top5, per_view, ms, flops, seeds=len(tried))
 
 
 def accuracy(hits: Floats, *, seeds: int = 1) -> Estimate:
@@ -151,3 +154,19 @@ def accuracy(hits: Floats, *, seeds: int = 1) -> Estimate:
 def difference(hits: Floats, base: Floats) -> Estimate:
     """Mean of hits - base (n,) over the same videos, with a bootstrap over these."""
     return agreement.mean(hits - base)
+
+
+def check_ground_truths(source: str, labels: Sequence[str], *, limit: int | None = None) -> None:
+    """Refuses an input none of whose labels is one of the model's.
+
+    Raises:
+        UsageError: the message says what the labels are, if there are any.
+    """
+    found = checked_input(source, labels, limit=limit)
+    if not found.given:
+        raise UsageError(
+            f"no video of {source} has a label to judge by; name a list with columns uri and label"
+        )
+    if not found.known:
+        ours = ", ".join(map(repr, labels[:_SHOWN]))
+        raise UsageError(f"{source}: {found.problem()}; the model's are {ours}, ...")

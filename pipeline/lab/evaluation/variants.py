@@ -24,7 +24,7 @@ _EQUAL = 0.03
 
 
 @dataclass(frozen=True)
-class Variant:
+class PruningVariant:
     """One way of pruning, tried with one seed or with several where chance is in it.
 
     Attributes:
@@ -56,7 +56,7 @@ def all_variants(
     seeds: int = 3,
     classes: int = 400,
     shape: sta.ModelConfig | None = None,
-) -> list[Variant]:
+) -> list[PruningVariant]:
     """Everything that is compared, the unpruned model and STA as it is by default first.
 
     Args:
@@ -80,15 +80,15 @@ def all_variants(
     if seeds < 1:
         raise UsageError(f"--seeds must be 1 or more; got {seeds}")
     return [
-        Variant(UNPRUNED, "no pruning", (sta.Pruning(),)),
-        Variant(DEFAULT, "STA", (default,)),
+        PruningVariant(UNPRUNED, "no pruning", (sta.Pruning(),)),
+        PruningVariant(DEFAULT, "STA", (default,)),
         *_switched(default, seeds),
         *_schedules(shape, default, classes),
         *_curves(default, most),
     ]
 
 
-def chosen(variants: Sequence[Variant], names: Sequence[str]) -> list[Variant]:
+def chosen(variants: Sequence[PruningVariant], names: Sequence[str]) -> list[PruningVariant]:
     """Those with these names, or whose names begin with one of them and a dash, such as `order`;
     the unpruned model and the default are always among them.
 
@@ -103,20 +103,20 @@ def chosen(variants: Sequence[Variant], names: Sequence[str]) -> list[Variant]:
     return [each for each in variants if any(_fits(each, name) for name in wanted)]
 
 
-def _fits(variant: Variant, name: str) -> bool:
+def _fits(variant: PruningVariant, name: str) -> bool:
     return variant.name == name or (
         name not in (UNPRUNED, DEFAULT) and variant.name.startswith(f"{name}-")
     )
 
 
-def _switched(default: sta.Pruning, seeds: int) -> list[Variant]:
+def _switched(default: sta.Pruning, seeds: int) -> list[PruningVariant]:
     """The default with one switch turned, or with the score of a baseline."""
 
-    def one(name: str, about: str, **changes: object) -> Variant:
-        return Variant(name, about, (dataclasses.replace(default, **changes),))  # type: ignore[arg-type]
+    def one(name: str, about: str, **changes: object) -> PruningVariant:
+        return PruningVariant(name, about, (dataclasses.replace(default, **changes),))  # type: ignore[arg-type]
 
-    def several(name: str, about: str, **changes: object) -> Variant:
-        return Variant(
+    def several(name: str, about: str, **changes: object) -> PruningVariant:
+        return PruningVariant(
             name,
             about,
             tuple(
@@ -144,12 +144,14 @@ def _switched(default: sta.Pruning, seeds: int) -> list[Variant]:
     ]
 
 
-def _curves(default: sta.Pruning, most: int) -> list[Variant]:
+def _curves(default: sta.Pruning, most: int) -> list[PruningVariant]:
     """STA and random at other r, for the curves of Figure 5."""
     rates = sorted({min(most, round(default.r * share)) for share in _CURVE} - {0, default.r})
     by_chance = dataclasses.replace(default, score="random")
     return [
-        Variant(f"curve-{name}-r{r}", f"{about}, r = {r}", (dataclasses.replace(pruning, r=r),))
+        PruningVariant(
+            f"curve-{name}-r{r}", f"{about}, r = {r}", (dataclasses.replace(pruning, r=r),)
+        )
         for r in rates
         for name, about, pruning in (
             (DEFAULT, "STA", default),
@@ -158,7 +160,7 @@ def _curves(default: sta.Pruning, most: int) -> list[Variant]:
     ]
 
 
-def _schedules(shape: sta.ModelConfig, default: sta.Pruning, classes: int) -> list[Variant]:
+def _schedules(shape: sta.ModelConfig, default: sta.Pruning, classes: int) -> list[PruningVariant]:
     """The three schedules at FLOPs as equal as r allows: those of the default, or of the schedule
     that cannot be made as cheap.
 
@@ -183,7 +185,7 @@ def _schedules(shape: sta.ModelConfig, default: sta.Pruning, classes: int) -> li
             break
     level = max(target, cheapest)
     return [
-        Variant(
+        PruningVariant(
             f"schedule-{name}",
             f"{name} schedule",
             (dataclasses.replace(base, r=_nearest_r(shape, base, level, flops)),),

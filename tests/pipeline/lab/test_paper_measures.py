@@ -7,9 +7,9 @@ import torch
 import sta
 from pipeline.errors import UsageError
 from pipeline.lab.paper_measures import (
+    ClipSample,
     MeasureOptions,
     Models,
-    Sample,
     grad_norm_table,
     grad_norms,
     read_sample,
@@ -66,7 +66,7 @@ def test_a_still_picture_has_the_largest_trajectory_sum_and_noise_less(models):
     draw = np.random.default_rng(0)
     noise = draw.integers(0, 256, (16, 112, 112, 3), np.uint8)
     still = np.repeat(noise[:1], 16, axis=0)
-    sums = trajectory_sums(models, Sample((still, noise), (None, None), 0))
+    sums = trajectory_sums(models, ClipSample((still, noise), (None, None), 0))
     assert sums.shape == (2, 3)
     assert (sums <= 7 + 1e-4).all()
     assert sums[0, 0] > sums[1, 0]

@@ -15,10 +15,9 @@ from av.video.frame import PictureType
 from pipeline.lab.benchmark import decoders
 from pipeline.lab.benchmark.decode import DecodeBenchmark, run_decode
 from pipeline.lab.benchmark.decoders import Sandboxed, check_equality
-from pipeline.lab.benchmark.made_videos import HEIGHT, RATE, WIDTH, write_clip
+from pipeline.lab.benchmark.generated_videos import HEIGHT, RATE, WIDTH, write_clip
 from pipeline.lab.benchmark.paired import OutputsDiffer
-from pipeline.lab.benchmark.report import Report
-from pipeline.lab.benchmark.saving import save
+from pipeline.lab.benchmark.report import Report, save
 from tests import videos
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not here")

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.lab.benchmark.labeler import LabelerBenchmark, run_labeler
 from pipeline.lab.benchmark.paired import OutputsDiffer
-from pipeline.lab.benchmark.saving import save
+from pipeline.lab.benchmark.report import save
 from workers.inference.labeler import EvaluatedViews, Labeler
 
 

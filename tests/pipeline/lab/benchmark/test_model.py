@@ -9,16 +9,15 @@ import pytest
 import torch
 
 import sta
-from pipeline.lab.benchmark.clips import moving_clips
 from pipeline.lab.benchmark.frame_by_frame import FrameByFrame
-from pipeline.lab.benchmark.model import ModelBenchmark, run_model
+from pipeline.lab.benchmark.model import ModelBenchmark, moving_clips, run_model
 from pipeline.lab.benchmark.paired import OutputsDiffer
-from pipeline.lab.benchmark.peak import matmul_rate, nominal_rate
+from pipeline.lab.benchmark.timing import matmul_rate, nominal_rate
 from pipeline.lab.benchmark.transformers_model import TransformersVideoMAE
-from pipeline.lab.benchmark.variants import Setting, check, variants
+from pipeline.lab.benchmark.variants import TimingSetup, check, variants
 
 JOB = Path(__file__).parents[4] / "jobs" / "benchmark.py"
-CPU = Setting(device="cpu", dtype=torch.float32, modes=("eager",), batch=1)
+CPU = TimingSetup(device="cpu", dtype=torch.float32, modes=("eager",), batch=1)
 
 
 def demo(r=0, **switches):
@@ -99,7 +98,7 @@ def test_a_videoswin_is_compared_with_itself_and_has_no_one_graph_in_its_exact_f
         sta.create_model("videoswin_tiny"),
         {256: sta.create_model("videoswin_tiny", pruning=sta.Pruning(r=256))},
     )
-    compiled = Setting(device="cpu", dtype=torch.float32, modes=("eager", "compile"), batch=1)
+    compiled = TimingSetup(device="cpu", dtype=torch.float32, modes=("eager", "compile"), batch=1)
     keys = [variant.key for variant in variants(*swin, compiled)]
     assert keys == [("dense", "eager", 0), ("dense", "compile", 0), ("pruned", "eager", 256)]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import RunError, UsageError
-from pipeline.lab.evaluation.findings import find
 from pipeline.lab.evaluation.page import write
+from pipeline.lab.evaluation.results import evaluate
+from pipeline.lab.evaluation.text import screen
 from pipeline.lab.evaluation.variants import all_variants
-from pipeline.lab.evaluation.words import screen
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
@@ -33,7 +33,7 @@ def found(tmp_path_factory):
     run = write_sweep(
         tmp_path_factory.mktemp("e") / "sweep", said, prunings, ground_truths, failed=3
     )
-    return find(run, variants)
+    return evaluate(run, variants)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def page(found, tmp_path_factory):
 
 
 def test_the_figures_are_those_of_the_sweep(found):
-    assert found.outcomes.videos == VIDEOS - 2
+    assert found.scores.videos == VIDEOS - 2
     assert found.default.top1.value == 96 / 118
     assert found.of("unpruned").top1.value == 108 / 118
     assert found.random_loses.value == pytest.approx(-24 / 118)
@@ -55,7 +55,7 @@ def test_the_figures_are_those_of_the_sweep(found):
 def test_the_json_holds_every_variant_with_its_prunings_and_intervals(found, page):
     content = json.loads((page.parent / "evaluation.json").read_text())
     by_name = {each["name"]: each for each in content["variants"]}
-    assert len(by_name) == len(found.figures)
+    assert len(by_name) == len(found.results)
     assert list(by_name["random"]["prunings"]) == ["random-0", "random-1"]
     assert by_name["random"]["prunings"]["random-1"]["seed"] == 1
     low, value, high = (by_name["random"]["difference"][key] for key in ("low", "value", "high"))
@@ -84,7 +84,7 @@ def test_sweep_that_are_not_there_are_told(tmp_path):
     run = RunDirectory(Location.of(str(tmp_path)))
     run.save({"identity": {}})
     with pytest.raises(UsageError, match="no sweep in"):
-        find(run, all_variants("vit_demo"))
+        evaluate(run, all_variants("vit_demo"))
 
 
 def test_sweep_without_a_video_to_judge_by_say_why(tmp_path):
@@ -93,7 +93,7 @@ def test_sweep_without_a_video_to_judge_by_say_why(tmp_path):
     prunings = {each.name: each.prunings[0] for each in variants}
     run = write_sweep(tmp_path / "sweep", said, prunings, [None, "yak"], failed=4)
     with pytest.raises(RunError, match="4 videos could not be read, 1 have no label, 1 one that"):
-        find(run, variants)
+        evaluate(run, variants)
 
 
 @needs_browser

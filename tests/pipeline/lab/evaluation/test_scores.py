@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import sta
-from pipeline.lab.evaluation.scores import accuracy, difference, judge, outcomes
-from pipeline.lab.evaluation.variants import Variant
+from pipeline.lab.evaluation.scores import accuracy, difference, judge, score_variants
+from pipeline.lab.evaluation.variants import PruningVariant
 from pipeline.labeling.sweep import Sweep
 from tests.pipeline.synthetic_sweep import LABELS, probabilities
 
-DENSE = Variant("unpruned", "", (sta.Pruning(),))
-RANDOM = Variant(
+DENSE = PruningVariant("unpruned", "", (sta.Pruning(),))
+RANDOM = PruningVariant(
     "random", "", tuple(sta.Pruning(r=22, score="random", seed=seed) for seed in (0, 1))
 )
 
@@ -56,7 +56,7 @@ def test_seeds_count_by_the_share_that_was_right():
         "random-0": probabilities([1, 0, 0]),
         "random-1": probabilities([1, 1, 0]),
     }
-    found = outcomes([chunk(["cat"] * 3, said)], [DENSE, RANDOM], LABELS)
+    found = score_variants([chunk(["cat"] * 3, said)], [DENSE, RANDOM], LABELS)
     assert found.videos == 3
     assert found.by_variant["random"].top1.tolist() == [1, 0.5, 0]
     assert found.by_variant["random"].seeds == 2
@@ -69,7 +69,7 @@ def test_chunks_add_up_and_what_cannot_be_judged_is_counted_and_left_out():
     said = {"unpruned": probabilities([1, 1, 1, 0], ground_truths=[0, 1, 0, 2])}
     first = chunk(["cat", "dog", None, "emu"], said, failed=2)
     second = chunk(["yak", "cat"], {"unpruned": probabilities([1, 0])}, failed=1)
-    found = outcomes([first, second], [DENSE], LABELS)
+    found = score_variants([first, second], [DENSE], LABELS)
     assert found.by_variant["unpruned"].top1.tolist() == [1, 1, 0, 0]
     assert (found.videos, found.failed, found.unlabeled) == (4, 3, 1)
     assert found.unknown == {"yak": 1}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.formatting import digits, text_table
-from pipeline.lab.evaluation.findings import Figures, Findings
+from pipeline.lab.evaluation.paper_agreement import Line, PaperComparison, Verdict
+from pipeline.lab.evaluation.results import EvaluationResults, VariantResult
 from pipeline.lab.evaluation.variants import RANDOM, UNPRUNED
-from pipeline.lab.evaluation.verdicts import Line, Table, Verdict
 from pipeline.reports.html.report import Tile
 from pipeline.statistics import Estimate
 
@@ -24,7 +24,7 @@ MARKS = {Verdict.SAME: "✓", Verdict.OTHER: "✗", Verdict.OPEN: "?"}
 _SHOWN = 3
 
 
-def row(each: Figures) -> tuple[str, ...]:
+def row(each: VariantResult) -> tuple[str, ...]:
     """A variant's cells under COLUMNS."""
     return (
         _name(each),
@@ -39,7 +39,7 @@ def row(each: Figures) -> tuple[str, ...]:
     )
 
 
-def compared(line: Line, found: Findings) -> tuple[str, ...]:
+def compared(line: Line, found: EvaluationResults) -> tuple[str, ...]:
     """A line's cells under COMPARED."""
     each = found.of(line.variant)
     assert each is not None
@@ -58,7 +58,7 @@ def compared(line: Line, found: Findings) -> tuple[str, ...]:
     )
 
 
-def _name(each: Figures) -> str:
+def _name(each: VariantResult) -> str:
     seeds = len(each.variant.prunings)
     return each.variant.about + (f" (mean of {seeds} seeds)" if seeds > 1 else "")
 
@@ -72,7 +72,7 @@ def _marked(estimate: Estimate | None, verdict: Verdict | None) -> str:
     return mark + _difference(estimate)
 
 
-def verdicts(table: Table, found: Findings) -> str:
+def verdicts(table: PaperComparison, found: EvaluationResults) -> str:
     """What a table comes to: by the mean over all views, and by single views."""
     lines = table.lines
     whole = _verdict(table.verdict, [(line.variant, line.verdict) for line in lines], found)
@@ -85,7 +85,7 @@ def verdicts(table: Table, found: Findings) -> str:
 
 
 def _verdict(
-    whole: Verdict | None, lines: Sequence[tuple[str, Verdict | None]], found: Findings
+    whole: Verdict | None, lines: Sequence[tuple[str, Verdict | None]], found: EvaluationResults
 ) -> str:
     def named(kind: Verdict) -> str:
         return "; ".join(found.about(name) for name, verdict in lines if verdict == kind)
@@ -103,11 +103,11 @@ def _verdict(
     return "The paper does not report this."
 
 
-def lead(found: Findings) -> list[str]:
+def lead(found: EvaluationResults) -> list[str]:
     """The result in a few sentences."""
     default, dense, chance = found.default, found.of(UNPRUNED), found.of(RANDOM)
     said = [
-        f"{found.content['model']['architecture']} on {found.outcomes.videos:,} labeled videos, "
+        f"{found.content['model']['architecture']} on {found.scores.videos:,} labeled videos, "
         f"each in {_views(found)} views, all variants on the same decoded frames."
     ]
     if dense is not None and found.flops_share is not None:
@@ -125,7 +125,7 @@ def lead(found: Findings) -> list[str]:
     return said
 
 
-def _views(found: Findings) -> str:
+def _views(found: EvaluationResults) -> str:
     protocol = found.content["identity"]["protocol"]
     return f"{protocol['clips']} x {protocol['crops']}"
 
@@ -134,10 +134,10 @@ def _negated(estimate: Estimate) -> Estimate:
     return Estimate(-estimate.value, -estimate.high, -estimate.low, estimate.count)
 
 
-def tiles(found: Findings) -> list[Tile]:
+def tiles(found: EvaluationResults) -> list[Tile]:
     """The main figures."""
-    outcomes = found.outcomes
-    made = [Tile(f"{outcomes.videos:,}", "videos with ground truth", f"{outcomes.failed:,} failed")]
+    scores = found.scores
+    made = [Tile(f"{scores.videos:,}", "videos with ground truth", f"{scores.failed:,} failed")]
     for name, what in (("sta", "accuracy with STA"), (UNPRUNED, "accuracy without pruning")):
         each = found.of(name)
         if each is not None:
@@ -151,22 +151,22 @@ def tiles(found: Findings) -> list[Tile]:
     return made
 
 
-def notes(found: Findings) -> list[str]:
+def notes(found: EvaluationResults) -> list[str]:
     """What a reader has to know of the videos that were left out."""
-    outcomes, said = found.outcomes, []
-    if outcomes.failed:
-        said.append(f"{outcomes.failed:,} that could not be read")
-    if outcomes.unlabeled:
-        said.append(f"{outcomes.unlabeled:,} without a label")
-    if outcomes.unknown:
-        named = ", ".join(repr(label) for label, _ in outcomes.unknown.most_common(_SHOWN))
+    scores, said = found.scores, []
+    if scores.failed:
+        said.append(f"{scores.failed:,} that could not be read")
+    if scores.unlabeled:
+        said.append(f"{scores.unlabeled:,} without a label")
+    if scores.unknown:
+        named = ", ".join(repr(label) for label, _ in scores.unknown.most_common(_SHOWN))
         said.append(
-            f"{outcomes.unknown.total():,} whose label is none of the model's, such as {named}"
+            f"{scores.unknown.total():,} whose label is none of the model's, such as {named}"
         )
     return [f"Left out of the videos: {', '.join(said)}."] if said else []
 
 
-def methodology(found: Findings) -> list[str]:
+def methodology(found: EvaluationResults) -> list[str]:
     """How the figures are computed."""
     return [
         "Accuracy: the share of videos for which the mean of the probabilities over all views puts "
@@ -175,7 +175,7 @@ def methodology(found: Findings) -> list[str]:
         "Intervals are of 95 %, over videos: Wilson's for a share, a bootstrap of the videos for a "
         "mean over seeds and for differences, which are taken video by video. They do not cover "
         "other seeds. Where no video differs, the interval is 0 to 0, "
-        f"and up to {300 / found.outcomes.videos:.1f} points may still hide in it (3 of as many "
+        f"and up to {300 / found.scores.videos:.1f} points may still hide in it (3 of as many "
         "videos).",
         "✓ as in the paper, ✗ not as in the paper, ? cannot be told. An order is the paper's if "
         "every difference to the table's reference has the paper's sign and its interval leaves 0 "
@@ -192,8 +192,8 @@ def methodology(found: Findings) -> list[str]:
     ]
 
 
-def screen(found: Findings) -> str:
+def screen(found: EvaluationResults) -> str:
     """The result for a terminal."""
-    lines = [*lead(found), *notes(found), "", *text_table([COLUMNS, *map(row, found.figures)]), ""]
+    lines = [*lead(found), *notes(found), "", *text_table([COLUMNS, *map(row, found.results)]), ""]
     lines += [f"{table.title}: {verdicts(table, found)}" for table in found.tables]
     return "\n".join(lines)

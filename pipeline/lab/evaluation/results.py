@@ -10,9 +10,15 @@ from typing import Any
 from pipeline import statistics as agreement
 from pipeline.errors import RunError
 from pipeline.execution.attempts import ATTEMPTS
-from pipeline.lab.evaluation.scores import Outcome, Outcomes, accuracy, difference, outcomes
-from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, UNPRUNED, Variant
-from pipeline.lab.evaluation.verdicts import Table, tables
+from pipeline.lab.evaluation.paper_agreement import PaperComparison, tables
+from pipeline.lab.evaluation.scores import (
+    Scores,
+    VariantScores,
+    accuracy,
+    difference,
+    score_variants,
+)
+from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, UNPRUNED, PruningVariant
 from pipeline.labeling.sweep import read_sweep
 from pipeline.run.devices import device_words, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
@@ -22,7 +28,7 @@ EVALUATION_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Figures:
+class VariantResult:
     """One variant's figures over all videos.
 
     Attributes:
@@ -36,7 +42,7 @@ class Figures:
         flops: multiply-accumulates per view.
     """
 
-    variant: Variant
+    variant: PruningVariant
     top1: Estimate
     top5: Estimate
     per_view: Estimate
@@ -47,7 +53,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Findings:
+class EvaluationResults:
     """What an evaluation found.
 
     Attributes:
@@ -55,25 +61,25 @@ class Findings:
         content: their run.json.
         figures: of every variant, in their order.
         tables: the paper's comparisons beside ours.
-        outcomes: who was right on which video.
+        scores: correctness of every variant on every video.
     """
 
     run: RunDirectory
     content: dict[str, Any]
-    figures: tuple[Figures, ...]
-    tables: tuple[Table, ...]
-    outcomes: Outcomes
+    results: tuple[VariantResult, ...]
+    tables: tuple[PaperComparison, ...]
+    scores: Scores
 
-    def of(self, name: str) -> Figures | None:
+    def of(self, name: str) -> VariantResult | None:
         """The figures of a variant, None if it was not tried."""
-        return next((each for each in self.figures if each.variant.name == name), None)
+        return next((each for each in self.results if each.variant.name == name), None)
 
     def about(self, name: str) -> str:
         """What a variant that was tried is."""
-        return next(v.variant.about for v in self.figures if v.variant.name == name)
+        return next(v.variant.about for v in self.results if v.variant.name == name)
 
     @property
-    def default(self) -> Figures:
+    def default(self) -> VariantResult:
         """The figures of STA as it is by default."""
         found = self.of(DEFAULT)
         assert found is not None
@@ -102,7 +108,7 @@ class Findings:
         return device_words(self.content) or "a device that is not known"
 
 
-def find(run: RunDirectory, variants: Sequence[Variant]) -> Findings:
+def evaluate(run: RunDirectory, variants: Sequence[PruningVariant]) -> EvaluationResults:
     """Reads finished sweep and works everything out.
 
     Raises:
@@ -110,7 +116,7 @@ def find(run: RunDirectory, variants: Sequence[Variant]) -> Findings:
         RunError: no video of them can be judged.
     """
     chunks, content = read_sweep(run), run.load()
-    found = outcomes(chunks, variants, content["model"]["labels"])
+    found = score_variants(chunks, variants, content["model"]["labels"])
     if not found.videos:
         raise RunError(
             f"nothing to judge in {run.root.uri}: {found.failed:,} videos could not be read, "
@@ -120,11 +126,11 @@ def find(run: RunDirectory, variants: Sequence[Variant]) -> Findings:
         )
     base = found.by_variant[DEFAULT]
     figures = tuple(_figures(variant, found.by_variant[variant.name], base) for variant in variants)
-    return Findings(run, content, figures, tuple(tables(found, variants)), found)
+    return EvaluationResults(run, content, figures, tuple(tables(found, variants)), found)
 
 
-def _figures(variant: Variant, outcome: Outcome, base: Outcome) -> Figures:
-    return Figures(
+def _figures(variant: PruningVariant, outcome: VariantScores, base: VariantScores) -> VariantResult:
+    return VariantResult(
         variant=variant,
         top1=accuracy(outcome.top1, seeds=outcome.seeds),
         top5=accuracy(outcome.top5, seeds=outcome.seeds),
@@ -136,21 +142,21 @@ def _figures(variant: Variant, outcome: Outcome, base: Outcome) -> Figures:
     )
 
 
-def as_json(found: Findings) -> dict[str, Any]:
+def as_json(found: EvaluationResults) -> dict[str, Any]:
     """All of it, for evaluation.json; shares are 0 to 1, the paper's figures percent."""
-    outcomes = found.outcomes
+    scores = found.scores
     return {
         "version": EVALUATION_VERSION,
         "sweep": found.run.root.uri,
         "identity": {k: v for k, v in found.content["identity"].items() if k != "variants"},
         "model": {k: v for k, v in found.content["model"].items() if k != "flops"},
         "device": found.device,
-        "videos": outcomes.videos,
-        "failed": outcomes.failed,
-        "unlabeled": outcomes.unlabeled,
-        "unknown_labels": dict(outcomes.unknown),
+        "videos": scores.videos,
+        "failed": scores.failed,
+        "unlabeled": scores.unlabeled,
+        "unknown_labels": dict(scores.unknown),
         "flops_share": found.flops_share,
-        "variants": [_variant_json(each) for each in found.figures],
+        "variants": [_variant_json(each) for each in found.results],
         "tables": [
             dataclasses.asdict(table)
             | {"verdict": table.verdict, "view_verdict": table.view_verdict}
@@ -159,7 +165,7 @@ def as_json(found: Findings) -> dict[str, Any]:
     }
 
 
-def _variant_json(each: Figures) -> dict[str, Any]:
+def _variant_json(each: VariantResult) -> dict[str, Any]:
     return {
         "name": each.variant.name,
         "about": each.variant.about,

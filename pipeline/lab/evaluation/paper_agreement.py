@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.lab.evaluation.paper import COMPARISONS, FIGURE_5, Accuracy, Comparison
-from pipeline.lab.evaluation.scores import Outcomes, difference
-from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, Variant
+from pipeline.lab.evaluation.paper import COMPARISONS, FIGURE_5, PaperAccuracy, PaperTable
+from pipeline.lab.evaluation.scores import Scores, difference
+from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, PruningVariant
 from pipeline.statistics import Estimate
 
 
@@ -38,7 +38,7 @@ class Line:
 
     variant: str
     base: str
-    paper: Accuracy | None
+    paper: PaperAccuracy | None
     expected: float | None
     difference: Estimate | None
     verdict: Verdict | None
@@ -47,7 +47,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperComparison:
     """One comparison of the paper beside ours."""
 
     key: str
@@ -75,7 +75,7 @@ def _whole(verdicts: Iterable[Verdict | None]) -> Verdict | None:
     return next((v for v in (Verdict.OTHER, Verdict.OPEN) if v in said), Verdict.SAME)
 
 
-def judged(expected: float | None, ours: Estimate) -> Verdict | None:
+def verdict_of(expected: float | None, ours: Estimate) -> Verdict | None:
     """What an interval says of an expected sign; None where none is expected."""
     if not expected:
         return None
@@ -84,40 +84,42 @@ def judged(expected: float | None, ours: Estimate) -> Verdict | None:
     return Verdict.SAME if (ours.value > 0) == (expected > 0) else Verdict.OTHER
 
 
-def tables(outcomes: Outcomes, variants: Sequence[Variant]) -> list[Table]:
+def tables(scores: Scores, variants: Sequence[PruningVariant]) -> list[PaperComparison]:
     """Every comparison of which two variants were tried."""
-    found = [_table(comparison, outcomes) for comparison in COMPARISONS]
-    found.insert(1, _figure_5(outcomes, variants))
+    found = [_table(comparison, scores) for comparison in COMPARISONS]
+    found.insert(1, _figure_5(scores, variants))
     return [table for table in found if any(line.difference for line in table.lines)]
 
 
-def _table(comparison: Comparison, outcomes: Outcomes) -> Table:
+def _table(comparison: PaperTable, scores: Scores) -> PaperComparison:
     base, paper = comparison.base, comparison.paper
     lines = []
     for name in comparison.rows:
-        if name not in outcomes.by_variant or base not in outcomes.by_variant:
+        if name not in scores.by_variant or base not in scores.by_variant:
             continue
         expected = None
         if name != base and name in paper:
             expected = paper[name].top1 - paper[base].top1
-        lines.append(_line(name, base, outcomes, paper.get(name), expected))
-    return Table(comparison.key, comparison.title, comparison.says, tuple(lines))
+        lines.append(_line(name, base, scores, paper.get(name), expected))
+    return PaperComparison(comparison.key, comparison.title, comparison.says, tuple(lines))
 
 
-def _figure_5(outcomes: Outcomes, variants: Sequence[Variant]) -> Table:
+def _figure_5(scores: Scores, variants: Sequence[PruningVariant]) -> PaperComparison:
     """Random against STA at every r at which both were tried; the paper's plot has no numbers."""
     by_r = {
         kind: {variant.r: variant.name for variant in of_kind(variants, kind)}
         for kind in (DEFAULT, RANDOM)
     }
     lines = [
-        _line(by_r[RANDOM][r], by_r[DEFAULT][r], outcomes, None, -1.0)
+        _line(by_r[RANDOM][r], by_r[DEFAULT][r], scores, None, -1.0)
         for r in sorted(by_r[DEFAULT].keys() & by_r[RANDOM].keys())
     ]
-    return Table("figure5", "Random tokens against STA (Figure 5)", FIGURE_5, tuple(lines))
+    return PaperComparison(
+        "figure5", "Random tokens against STA (Figure 5)", FIGURE_5, tuple(lines)
+    )
 
 
-def of_kind(variants: Iterable[Variant], kind: str) -> list[Variant]:
+def of_kind(variants: Iterable[PruningVariant], kind: str) -> list[PruningVariant]:
     """The points of a curve of Figure 5, of "sta" or of "random", by r."""
     points = [
         variant
@@ -128,11 +130,11 @@ def of_kind(variants: Iterable[Variant], kind: str) -> list[Variant]:
 
 
 def _line(
-    name: str, base: str, outcomes: Outcomes, paper: Accuracy | None, expected: float | None
+    name: str, base: str, scores: Scores, paper: PaperAccuracy | None, expected: float | None
 ) -> Line:
     if name == base:
         return Line(name, base, paper, None, None, None)
-    one, other = outcomes.by_variant[name], outcomes.by_variant[base]
+    one, other = scores.by_variant[name], scores.by_variant[base]
     ours = difference(one.top1, other.top1)
     views = difference(one.per_view, other.per_view)
     return Line(
@@ -141,7 +143,7 @@ def _line(
         paper,
         expected,
         ours,
-        judged(expected, ours),
+        verdict_of(expected, ours),
         view_difference=views,
-        view_verdict=judged(expected, views),
+        view_verdict=verdict_of(expected, views),
     )

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.lab.benchmark.core_seconds import cpu_recorded, idle_s, process_cpu_s
 from pipeline.lab.benchmark.paired import OutputsDiffer
-from pipeline.lab.benchmark.whole import PipelineBenchmark, _check_same
+from pipeline.lab.benchmark.pipeline import PipelineBenchmark, _check_same
 from tests.videos import write_video
 
 pytestmark = pytest.mark.slow
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 _RUN = """
 import sys
 from pathlib import Path
-from pipeline.lab.benchmark.saving import save
-from pipeline.lab.benchmark.whole import PipelineBenchmark, run_pipeline
+from pipeline.lab.benchmark.report import save
+from pipeline.lab.benchmark.pipeline import PipelineBenchmark, run_pipeline
 options = PipelineBenchmark(source=sys.argv[1], passes=3, checkpoint=sys.argv[2], views=(2, 1),
                             rounds=1)
 report = run_pipeline(options)

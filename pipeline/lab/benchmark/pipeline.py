@@ -25,10 +25,9 @@ from pipeline.execution.ray_session import ray_messages_aside, start_ray
 from pipeline.execution.stopping import Stop
 from pipeline.inputs.demo.archive import MANIFEST, ArchiveSettings, make_archive
 from pipeline.inputs.listing import Listing
-from pipeline.lab.benchmark.conditions import conditions
 from pipeline.lab.benchmark.core_seconds import cpu_recorded, process_cpu_s
 from pipeline.lab.benchmark.paired import OutputsDiffer, Spread, in_turn, ratio
-from pipeline.lab.benchmark.report import Chart, Column, Report, Row
+from pipeline.lab.benchmark.report import Chart, Column, Report, Row, conditions
 from pipeline.labeling.graph_runner import GraphRunner, pools_for
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan, plan_labeling

@@ -6,10 +6,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from pipeline.lab.benchmark.conditions import conditions
 from pipeline.lab.benchmark.paired import Spread, in_turn, ratio
-from pipeline.lab.benchmark.report import Chart, Column, Report
-from pipeline.lab.benchmark.saving import save
+from pipeline.lab.benchmark.report import Chart, Column, Report, conditions, save
 
 
 def test_every_round_runs_every_variant_and_the_order_turns():
