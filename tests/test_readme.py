@@ -32,7 +32,7 @@ from tests.pipeline.token_runs import VIT, make_run
 from tests.videos import write_video
 from workers.decoding import DecodeLimits
 from workers.failures import ErrorType
-from workers.sampling import TIMELINE_VIEWS
+from workers.sampling import DENSE_VIEWS
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -202,7 +202,7 @@ NUMBERS = {
     "At most a two-thousandth of the run is lost": graph._COMMITS == 2000,
     "cut into eight slices": slices._SLICES == 8,
     "(fewer below 512 videos": slices._SLICES * slices._UNITS_PER_SLICE == 512,
-    "units of 16 clips": TIMELINE_VIEWS == (16, 1),
+    "units of 16 clips": DENSE_VIEWS == (16, 1),
     "holds 32 videos of 5 clips (160 clips)": sizing._MAX_CLIPS == 160 == 32 * 5,
     "(2,000 videos; `--sample`)": calibration_parser().get_default("sample") == 2000,
     "with 95 % confidence (`--confidence`)": calibration_parser().get_default("confidence") == 0.95,

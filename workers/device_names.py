@@ -1,4 +1,4 @@
-"""Names of devices, for those that do not load torch."""
+"""Names of devices, for code that does not load torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CPU = "cpu: "
 
 
 def cpu_name(threads: int) -> str:
-    """What this machine's CPU is called as a labeler's device."""
+    """Name of this machine's CPU as a labeler's device, with the number of threads."""
     return f"{_CPU}{threads} thread{'s' * (threads > 1)} of {cpu_model()}"
 
 

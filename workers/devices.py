@@ -1,4 +1,4 @@
-"""The device that a labeler computes on: chosen and tried."""
+"""Chooses the device of a labeler, and checks that torch can compute on it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 
 from workers.device_names import DeviceKind, cpu_name
 
-# What the driver of NVIDIA GPUs makes on every machine that has one.
+# The driver of NVIDIA GPUs creates this on every machine that has one.
 _NVIDIA = Path("/dev/nvidia0")
 
 
 class DeviceError(RuntimeError):
-    """A labeler was given a GPU that it cannot compute on."""
+    """A labeler was given a GPU that torch cannot use."""
 
 
 def device_for(kind: DeviceKind | None) -> torch.device:
     """The device of this kind, after a first computation on it.
 
     Args:
-        kind: "cuda" for the GPU that the scheduler gave this process, "cpu" for none whether one is
-            there or not, None for a GPU where torch can use one.
+        kind: "cuda" for the GPU that the scheduler gave this process; "cpu" for the CPU; None for a
+            GPU if torch can use one, else the CPU.
 
     Raises:
         DeviceError: kind is "cuda" and torch cannot compute on a GPU here; the message says why in

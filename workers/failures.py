@@ -1,4 +1,4 @@
-"""Why a unit got no labels: a closed list, to be counted, filtered and retried by."""
+"""Failures of units: the values of the column ``error_type``, and which of them are retried."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class ErrorType(StrEnum):
-    """The kinds of failure, as they stand in the column ``error_type``."""
+    """The values of the column ``error_type``."""
 
     not_found = "not_found"
     forbidden = "forbidden"
@@ -27,9 +27,9 @@ class ErrorType(StrEnum):
 
     @property
     def retryable(self) -> bool:
-        """Whether the unit may decode another time, the file as it was and the limits unchanged.
+        """Whether another attempt may succeed with the same file and limits.
 
-        A file that was missing counts: it may have come since.
+        This includes a missing file, which may have appeared since.
         """
         return self in _RETRYABLE
 
@@ -48,10 +48,10 @@ _RETRYABLE = frozenset(
 
 
 class UnitFailure(Exception):  # noqa: N818 - a result, returned more often than raised
-    """A unit that could not be decoded, and why: a row of the output, not an error of the job.
+    """Why a unit could not be decoded: it becomes a row of the output, not an error of the job.
 
-    ``message`` is one line for people. ``attempts`` counts the decoders that tried; ``bytes_read``
-    and ``decode_ms`` (CPU milliseconds) are what the failure cost.
+    ``message`` is one line for the user. ``attempts``: decoders that tried. ``bytes_read`` and
+    ``decode_ms`` (CPU milliseconds): the cost of the failure.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""What measures an archive of long recordings: a table of videos in, with their lengths out.
+"""The actor that measures long videos: a table of videos in, the table with durations out.
 
-It knows nothing of Ray and can be called, timed and tested by itself. It does not import torch.
+It is a plain class that runs without Ray and does not import torch.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ class MeasureActor:
     def __call__(self, videos: pa.Table) -> pa.Table:
         """The same rows with a float64 column ``duration_s``: seconds of the video.
 
-        It is null where it could not be found out: decoding the video will then say why. Needs the
-        columns ``video_id`` and ``uri``, reads ``etag`` where there is one, and passes all others
-        on untouched.
+        It is null where measuring failed; decoding the video will give the reason. Needs the
+        columns ``video_id`` and ``uri``, reads ``etag`` if there is one, and keeps all others.
         """
         names = [name for name in ("video_id", "uri", "etag") if name in videos.column_names]
         lengths = [self._measured(row) for row in videos.select(names).to_pylist()]

@@ -1,4 +1,4 @@
-"""How a video becomes views: which frames, at what size, under which crops.
+"""Sampling protocols: which frames of a video form clips, their size, and their crops.
 
 Pure functions of frame counts and sizes; numpy only. Each recipe is the test-time protocol with
 which the published accuracies of its checkpoints were measured (the K400 and SSv2 evaluation
@@ -20,15 +20,15 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-# Times of frames and of clips are floats that were reached by different sums: what lies closer
-# together than this, in seconds and in clips, is the same.
+# Times of frames and clips are floats from different sums. Times closer than this are the same: in
+# seconds, and in clips.
 SAME_S = 1e-6
 _SAME_CLIP = 1e-6
 
-# So much longer than a crop that no two of its places are the same.
+# So much longer than a crop that no two crops have the same offset.
 _WIDE = 1 << 16
 
-TIMELINE_VIEWS = (16, 1)
+DENSE_VIEWS = (16, 1)
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Recipe:
     """The parts in which published protocols differ.
 
     ``clip_indices(frame_count, clips, frames)`` gives the (clips, frames) frame indices;
-    ``long_side(size, long, short)`` the resized long side; ``offsets(slack, crops)`` the places of
-    the crops along it, ``slack`` being the pixels by which the frame is longer than the crop.
-    ``allowed_clips`` and ``allowed_crops`` are None where every positive number makes sense.
-    ``stride`` is the step in frames of dense sampling, None for a recipe that looks at the whole
-    video and therefore makes no timeline.
+    ``long_side(size, long, short)`` the resized long side; ``offsets(slack, crops)`` the offsets of
+    the crops along it, where ``slack`` is the pixels by which the frame is longer than the crop.
+    ``allowed_clips`` and ``allowed_crops`` are None where every positive number is allowed.
+    ``stride`` is the step between a clip's frames in dense labeling; None for a recipe that samples
+    over the whole video, with which dense labeling is not possible.
     """
 
     clips: int
@@ -60,12 +60,12 @@ class Protocol:
 
     ``name`` is a key of PROTOCOLS, ``size`` the side of the square crop in pixels.
 
-    With ``every_s`` the protocol is a timeline: clip k starts ``k * every_s`` seconds after the
-    video's first frame, for every k for which that is within the video. Its first frame is the one
-    on display at that time; the others follow at the recipe's stride, and past the end of the video
-    the last frame repeats. ``clips`` is then the number of clips per unit at most.
+    With ``every_s`` the protocol is dense: clip k starts ``k * every_s`` seconds after the video's
+    first frame, for every k within the video. Its first frame is the one on display at that time;
+    the others follow at the recipe's stride, and past the end of the video the last frame repeats.
+    ``clips`` is then the maximum number of clips per unit.
 
-    Raises ValueError, naming what is allowed, for a combination that the recipe does not define.
+    Raises ValueError, with the allowed values, for a combination that the recipe does not define.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Protocol:
             _check_timeline(self.name, self.every_s)
         for what in ("clips", "crops", "frames", "size"):
             if getattr(self, what) < 1:
-                raise ValueError(f"{what} must be at least 1, not {getattr(self, what)}")
+                raise ValueError(f"{what} must be 1 or more; got {getattr(self, what)}")
         if recipe.allowed_clips is not None and self.clips not in recipe.allowed_clips:
             raise ValueError(_refusal(self.name, "clips", self.clips, recipe.allowed_clips))
         if recipe.allowed_crops is not None and self.crops not in recipe.allowed_crops:
@@ -89,47 +89,48 @@ class Protocol:
 
     @property
     def views(self) -> int:
-        """Views of one video, or of a timeline's unit at most: clips times crops."""
+        """Clips times crops: the views of one video, or the most that a segment has."""
         return self.clips * self.crops
 
     @property
     def stride(self) -> int:
-        """Frames from one frame of a timeline's clip to the next; ValueError without a timeline."""
+        """Step between the frames of a clip; raises ValueError unless the protocol is dense."""
         stride = _recipe(self.name).stride
         if self.every_s is None or stride is None:
-            raise ValueError(f"{self.name} without every_s is no timeline")
+            raise ValueError(f"protocol {self.name} is not dense: every_s is not set")
         return stride
 
     @property
     def unit_s(self) -> float:
-        """Seconds of one unit of a timeline; ValueError without a timeline."""
+        """Seconds of one segment; raises ValueError unless the protocol is dense."""
         if self.every_s is None:
-            raise ValueError(f"{self.name} without every_s is no timeline")
+            raise ValueError(f"protocol {self.name} is not dense: every_s is not set")
         return self.clips * self.every_s
 
     def clip_numbers(self, start_s: float, end_s: float) -> range:
-        """The clips of a timeline that start in [start_s, end_s), from one boundary to the next.
+        """Numbers of the clips that start in [start_s, end_s).
 
-        What a boundary that lies on a clip's start belongs to depends on the boundary alone, so
-        that neighboring segments neither share nor lose a clip.
+        Whether a clip starts before a boundary depends on the boundary alone, so neighboring
+        segments neither share nor lose a clip.
         """
         if self.every_s is None:
-            raise ValueError(f"{self.name} without every_s is no timeline")
+            raise ValueError(f"protocol {self.name} is not dense: every_s is not set")
         first, last = (
             max(0, math.ceil(edge / self.every_s - _SAME_CLIP)) for edge in (start_s, end_s)
         )
         return range(first, max(first, last))
 
-    def timeline_indices(self, times: Floats, clips: range) -> IntArray:
+    def dense_indices(self, times: Floats, clips: range) -> IntArray:
         """(clips, frames) int64 indices into ``times`` of the clips numbered ``clips``.
 
-        ``times``: (n,) ascending seconds since the video's first frame, from the frame on display
-        when the first clip starts, or before, up to the video's end or beyond what the clips need.
+        ``times``: (n,) ascending seconds since the video's first frame. They begin at or before the
+        frame on display when the first clip starts, and end at the end of the video or after the
+        last frame that the clips need.
         """
         if not len(times):
-            raise ValueError("a video to be sampled has at least 1 frame, not 0")
+            raise ValueError("times must hold at least 1 frame; got none")
         if self.every_s is None:
-            raise ValueError(f"{self.name} without every_s is no timeline")
+            raise ValueError(f"protocol {self.name} is not dense: every_s is not set")
         starts = np.arange(clips.start, clips.stop, dtype=np.float64) * self.every_s
         shown = np.searchsorted(times, starts + SAME_S, side="right") - 1
         steps = self.stride * np.arange(self.frames, dtype=np.int64)
@@ -142,13 +143,13 @@ class Protocol:
         Works from one frame up; a video shorter than a clip repeats frames as its recipe says.
         """
         if frame_count < 1:
-            raise ValueError(f"a video to be sampled has at least 1 frame, not {frame_count}")
+            raise ValueError(f"frame_count must be 1 or more; got {frame_count}")
         return _recipe(self.name).clip_indices(frame_count, self.clips, self.frames)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the resized frame: the short side becomes ``size``."""
         if height < 1 or width < 1:
-            raise ValueError(f"a frame has at least 1 x 1 pixels, not {height} x {width}")
+            raise ValueError(f"a frame must have at least 1 x 1 pixels; got {height} x {width}")
         long_side = _recipe(self.name).long_side
         if width < height:
             return long_side(self.size, height, width), self.size
@@ -184,14 +185,14 @@ def protocol(
     views: tuple[int, int] | None = None,
     every_s: float | None = None,
 ) -> Protocol:
-    """The protocol called ``name``; with ``every_s`` a timeline of a clip every so many seconds.
+    """The protocol called ``name``; with ``every_s`` dense, a clip every so many seconds.
 
-    ``frames`` per clip and ``views``, (clips, crops), are the published ones unless given; a
-    timeline has units of TIMELINE_VIEWS.
+    ``frames`` per clip and ``views``, (clips, crops), default to the published ones; ``views`` of a
+    dense protocol to DENSE_VIEWS.
     """
     recipe = _recipe(name)
     if views is None:
-        views = (recipe.clips, recipe.crops) if every_s is None else TIMELINE_VIEWS
+        views = (recipe.clips, recipe.crops) if every_s is None else DENSE_VIEWS
     frames = recipe.frames if frames is None else frames
     return Protocol(name, *views, frames=frames, size=size, every_s=every_s)
 
@@ -201,7 +202,7 @@ def parse_views(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"\s*(\d{1,4})\s*[xX]\s*(\d{1,4})\s*", text)
     if match is None or not int(match[1]) or not int(match[2]):
         raise ValueError(
-            f"views are written CLIPSxCROPS, both at least 1, such as 5x3 or 1x1; not {text!r}"
+            f"views must be CLIPSxCROPS, both 1 or more, such as 5x3 or 1x1; got {text!r}"
         )
     return int(match[1]), int(match[2])
 
@@ -212,15 +213,15 @@ def parse_seconds(text: str) -> float:
     seconds = float(match[1]) * _UNITS_S[match[2] or "s"] if match else 0.0
     if seconds <= 0:
         raise ValueError(
-            f"a time is a number above 0 with ms, s, m or h, such as 2s, 500ms or 1m; not {text!r}"
+            f"a time must be a number above 0 with ms, s, m or h, such as 2s or 500ms; got {text!r}"
         )
     return seconds
 
 
 def parse_duration(text: str) -> float:
-    """As `parse_seconds`, of a text that names its unit: few deadlines of 8 are seconds."""
+    """As `parse_seconds`, but the unit is required: a deadline of 8 is hardly meant in seconds."""
     if text.strip()[-1:].isdigit():
-        raise ValueError(f"name the unit of {text!r}: 8h is eight hours, 90m ninety minutes")
+        raise ValueError(f"{text!r} needs a unit: 8h is eight hours, 90m ninety minutes")
     return parse_seconds(text)
 
 
@@ -229,11 +230,11 @@ _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 def _check_timeline(name: str, every_s: float) -> None:
     if not (math.isfinite(every_s) and every_s > 0):
-        raise ValueError(f"every_s must be a number of seconds above 0, not {every_s}")
+        raise ValueError(f"every_s must be a number of seconds above 0; got {every_s}")
     if _recipe(name).stride is None:
         dense = [known for known, recipe in PROTOCOLS.items() if recipe.stride is not None]
         raise ValueError(
-            f"{name} looks at the whole video and makes no timeline; these do: {', '.join(dense)}"
+            f"protocol {name} samples the whole video and cannot be dense; use {' or '.join(dense)}"
         )
 
 
@@ -241,11 +242,11 @@ def _recipe(name: str) -> Recipe:
     try:
         return PROTOCOLS[name]
     except KeyError:
-        raise ValueError(f"no protocol {name!r}; there are: {', '.join(PROTOCOLS)}") from None
+        raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {name!r}") from None
 
 
 def _refusal(name: str, what: str, value: int, allowed: tuple[int, ...]) -> str:
-    return f"{name} is defined for {' or '.join(map(str, allowed))} {what}, not for {value}"
+    return f"protocol {name} allows {' or '.join(map(str, allowed))} {what}; got {value}"
 
 
 def _every_fourth(frame_count: int, clips: int, frames: int) -> IntArray:
@@ -263,7 +264,7 @@ def _every_fourth(frame_count: int, clips: int, frames: int) -> IntArray:
 def _two_grids(frame_count: int, clips: int, frames: int) -> IntArray:
     """VideoMAE on SSv2: two grids of one frame per segment, half a segment apart.
 
-    Two clips are the even and the odd places of both grids together; one clip is the grid of the
+    Two clips are the even and the odd frames of both grids together; one clip is the grid of the
     segments' middles, with which the model was also trained.
     """
     tick = frame_count / frames
@@ -275,7 +276,7 @@ def _two_grids(frame_count: int, clips: int, frames: int) -> IntArray:
 
 
 def _every_second_looped(frame_count: int, clips: int, frames: int) -> IntArray:
-    """VideoSwin on K400: runs at interval 2, one in the middle of each part, looped at the end."""
+    """VideoSwin on K400: clips at interval 2, each in the middle of its part, looped at the end."""
     span = 2 * (frames - 1) + 1
     part = (frame_count - span) / clips
     long_enough = frame_count > span
@@ -336,12 +337,12 @@ PROTOCOLS: Mapping[str, Recipe] = MappingProxyType(
 def view_order(clips: int, across: Sequence[int]) -> list[tuple[int, int]]:
     """Every (clip, crop) once, in evaluation order.
 
-    The clip in the middle of the video under the middle crop comes first, then the other clips,
-    each as far as can be from those before, then the other crops in the same way.
+    The middle clip under the middle crop comes first, then the other clips, each as far as possible
+    from those before, then the other crops in the same way.
 
     Args:
-        clips: how many there are.
-        across: numbers of the crops from one edge of the picture to the other.
+        clips: number of clips.
+        across: numbers of the crops, from one edge of the frame to the other.
     """
     return [
         (clip, across[place])
@@ -351,8 +352,8 @@ def view_order(clips: int, across: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _farthest_first(count: int) -> list[int]:
-    """0 to count - 1 from the middle on, each as far as can be from those before; ties go to the
-    lower.
+    """0 to count - 1, the middle first, then each as far as possible from those before; ties go to
+    the lower number.
     """
     order = [count // 2]
     rest = [place for place in range(count) if place != order[0]]

@@ -1,7 +1,6 @@
-"""Arrow schemas of a unit's way through the pipeline: decoded, then labeled.
+"""Arrow schemas of decoded units (DECODED_SCHEMA) and labeled units (UNITS_SCHEMA).
 
-Every column's meaning and unit stand in its field metadata under `about`, and travel into the
-Parquet files.
+The field metadata `about` gives every column's meaning and unit, also in the Parquet files.
 """
 
 from __future__ import annotations
@@ -11,22 +10,22 @@ import pyarrow as pa
 UNIT_SCHEMA_VERSION = 4
 
 KEPT_MAPS_ABOUT = (
-    "one bit map per pruning stage, 1 = token kept; bits run over (time slot, row, column), the "
-    "first token in the most significant bit of the first byte, zero bits fill up the last byte "
-    "(numpy.unpackbits reads it); the grid (n_t, n_s) of each stage stands in the schema metadata "
-    "as kept_grids"
+    "one bit map per pruning stage, 1 = token kept; bits run over (temporal position, row, "
+    "column), the first token is the most significant bit of the first byte, zero bits fill up the "
+    "last byte (as numpy.unpackbits reads); the grid (n_t, n_s) of each stage is in the schema "
+    "metadata as kept_grids"
 )
 
 
 def column(name: str, kind: pa.DataType, about: str, *, nullable: bool = True) -> pa.Field:
-    """A field that says what it holds."""
+    """A field whose metadata says what it holds."""
     return pa.field(name, kind, nullable=nullable, metadata={"about": about})
 
 
 IDENTITY = (
     column("unit_id", pa.string(), "identity of the unit of work, unique in the run"),
     column("video_id", pa.string(), "identity of the video, unique in the archive"),
-    column("uri", pa.string(), "where the video lies"),
+    column("uri", pa.string(), "location of the video: a path or URI"),
     column("size_bytes", pa.int64(), "size of the file when it was listed; null if not known"),
     column("start_s", pa.float64(), "start of the unit in the video, seconds; null: the start"),
     column("end_s", pa.float64(), "end of the unit in the video, seconds; null: the end"),
@@ -44,28 +43,28 @@ OUTCOME = (
     column(
         "frame_count",
         pa.int64(),
-        "frames in the video, or in the segment of a timeline's unit; null if not decoded",
+        "frames in the video, or in the unit's segment of a long video; null if not decoded",
     ),
-    column("lost_frames", pa.int64(), "frames that damage cost, 0 for a sound file"),
+    column("lost_frames", pa.int64(), "frames lost to damage, 0 for a sound file"),
     column(
         "duration_s",
         pa.float64(),
-        "length by timestamps of the video, or of the segment of a timeline's unit, seconds",
+        "duration by timestamps of the video, or of the unit's segment, seconds",
     ),
 )
 
 PREDICTION = (
     column("label", pa.string(), "name of the most probable class"),
-    column("label_id", pa.int32(), "its index"),
-    column("score", pa.float32(), "its probability"),
+    column("label_id", pa.int32(), "index of that class"),
+    column("score", pa.float32(), "probability of that class"),
     column("top_ids", pa.list_(pa.int32()), "most probable classes, best first"),
     column("top_scores", pa.list_(pa.float32()), "their probabilities"),
 )
 
 SHADOW = (
     column("unpruned_label", pa.string(), "label without pruning; null outside the shadow sample"),
-    column("unpruned_label_id", pa.int32(), "its index"),
-    column("unpruned_score", pa.float32(), "its probability without pruning"),
+    column("unpruned_label_id", pa.int32(), "index of that class"),
+    column("unpruned_score", pa.float32(), "probability of that class without pruning"),
     column("unpruned_top_ids", pa.list_(pa.int32()), "most probable classes without pruning"),
     column("unpruned_top_scores", pa.list_(pa.float32()), "their probabilities without pruning"),
     column("unpruned_flops", pa.int64(), "FLOPs of labeling without pruning, beside flops"),
@@ -114,8 +113,8 @@ UNITS_SCHEMA = pa.schema(
         column(
             "margins",
             pa.list_(pa.float32()),
-            "margin of the best class over the second in the mean of the views so far, after each "
-            "view in evaluation order; null without early exit",
+            "top-1/top-2 margin of the mean probabilities after each view, in the order in which "
+            "views were evaluated; null without early exit",
         ),
         column("flops", pa.int64(), "sum of the views' flops"),
         column("device_ms", pa.float64(), "sum of the views' device_ms"),

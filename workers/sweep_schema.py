@@ -1,4 +1,4 @@
-"""Arrow schema of sweep: what several prunings of one model say of every view of a unit."""
+"""Arrow schema of a sweep: the results of several prunings of one model for every unit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SWEEP_SCHEMA = pa.schema(
         column(
             "sweep",
             pa.list_(pa.struct(list(SWEEP))),
-            "one entry per variant, by their names' order; null if failed",
+            "one entry per variant, always in the same order; null if failed",
         ),
     ]
 )

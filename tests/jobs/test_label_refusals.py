@@ -103,15 +103,15 @@ def test_a_missing_checkpoint_or_output(refused, archive):
 @pytest.mark.parametrize(
     ("flag", "value", "said"),
     [
-        ("--views", "5", "views are written CLIPSxCROPS"),
-        ("--views", "0x3", "views are written CLIPSxCROPS"),
+        ("--views", "5", "views must be CLIPSxCROPS"),
+        ("--views", "0x3", "views must be CLIPSxCROPS"),
         ("--decoders", "0", "--decoders takes N or MIN:MAX"),
         ("--limit", "0", "--limit must be 1 or more"),
         ("--batch-size", "0", "--batch-size must be 1 or more"),
         ("--labelers", "0", "--labelers must be 1 or more"),
-        ("--clip-every", "often", "a time is a number above 0 with ms, s, m or h"),
-        ("--fetch-timeout", "0s", "a time is a number above 0 with ms, s, m or h"),
-        ("--decode-timeout", "0s", "a time is a number above 0 with ms, s, m or h"),
+        ("--clip-every", "often", "a time must be a number above 0 with ms, s, m or h"),
+        ("--fetch-timeout", "0s", "a time must be a number above 0 with ms, s, m or h"),
+        ("--decode-timeout", "0s", "a time must be a number above 0 with ms, s, m or h"),
         ("--max-failed", "many", "--max-failed takes a share such as 5% or 0.05"),
     ],
 )

@@ -178,7 +178,7 @@ def test_a_sample_that_cannot_be_decoded_ends_the_plan_with_its_reasons(
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        (["--deadline", "soon"], "a time is a number above 0"),
+        (["--deadline", "soon"], "a time must be a number above 0"),
         (["--seconds", "0"], "--seconds must be above 0"),
         (["--gpu-price", "2", "--prices", "p.yaml"], "not both"),
         (["--gpu-price", "-2", "--core-price", "1"], "gpu_hour must be 0 or more"),

@@ -27,7 +27,7 @@ def test_k400_repeats_the_last_frame_of_a_short_video() -> None:
     assert (indices == [0, 4] + [8] * 14).all()
 
 
-def test_one_k400_clip_is_the_centre() -> None:
+def test_one_k400_clip_is_the_center() -> None:
     indices = protocol("videomae-k400", views=(1, 1)).clip_indices(300)
     assert indices.shape == (1, 16)
     assert indices[0, 0] == 4 * int((75 - 16) / 2)
@@ -81,7 +81,7 @@ def test_every_protocol_stays_within_every_video(name: str, frame_count: int) ->
 
 
 def test_a_video_without_frames_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1 frame"):
+    with pytest.raises(ValueError, match="frame_count must be 1 or more"):
         protocol("videomae-k400").clip_indices(0)
 
 
@@ -105,7 +105,7 @@ def test_swin_crops_are_both_edges_and_then_the_middle() -> None:
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_one_crop_is_the_centre(name: str) -> None:
+def test_one_crop_is_the_center(name: str) -> None:
     chosen = dataclasses.replace(protocol(name), crops=1)
     assert chosen.crop_origins(224, 300).tolist() == [[0, 38]]
 
@@ -123,7 +123,7 @@ def test_views_are_read_from_text() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5", "5x", "0x3", "5x3x2", "-1x3", "a x b"])
-def test_other_texts_are_no_views(text: str) -> None:
+def test_invalid_views_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="such as 5x3"):
         parse_views(text)
 
@@ -134,7 +134,7 @@ def test_an_unknown_protocol_is_refused_with_the_known_ones() -> None:
 
 
 def test_a_protocol_of_no_views_is_refused() -> None:
-    with pytest.raises(ValueError, match="crops must be at least 1"):
+    with pytest.raises(ValueError, match="crops must be 1 or more"):
         Protocol("videomae-k400", clips=5, crops=0)
 
 

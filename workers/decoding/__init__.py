@@ -1,4 +1,4 @@
-"""Video files to frames, in a child process that may crash, hang or leak without harm."""
+"""Decodes videos to frames in a child process, isolated from crashes, hangs and leaks."""
 
 from workers.decoding.sandbox import SandboxedDecoder
 from workers.decoding.types import DECODERS, DecodedUnit, DecodeLimits, Measured, Unit

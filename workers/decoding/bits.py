@@ -8,8 +8,7 @@ _EMULATION, _PLAIN = b"\0\0\3", b"\0\0"
 class Bits:
     """The bits of ``data`` from the first on; raises IndexError where they end.
 
-    ``escaped``: they stand in a NAL unit, in which bytes are put between others so that no start
-    code comes about.
+    ``escaped``: ``data`` is from a NAL unit and has emulation prevention bytes, which are removed.
     """
 
     def __init__(self, data: bytes, *, escaped: bool = True) -> None:
@@ -23,7 +22,7 @@ class Bits:
         return self._value >> self._left & ((1 << count) - 1)
 
     def skip(self, count: int) -> None:
-        """Pass ``count`` bits over."""
+        """Skips ``count`` bits."""
         if count > self._left:
             raise IndexError("no more bits")
         self._left -= count

@@ -1,13 +1,13 @@
-"""What the bitstream says of a packet: how many frames it shows, and if decoding may start there.
+"""Frames per packet and entries (packets where decoding may start), read from the bitstream.
 
-A container's own flags do not decide: MPEG-4 in an MP4 without a sync sample table has the keyframe
-flag on every packet, and one packet may hold two frames or none. A codec that is not read here has
-neither frames that can be counted in advance nor entries: it is decoded from start to end.
+A container's flags are not enough: in an MP4 without a sync sample table every packet of MPEG-4 has
+the keyframe flag, and one packet may hold two frames or none. Videos of a codec that is not read
+here are decoded from start to end.
 
 Sources: RFC 6386, 9.1 (VP8); VP9 Bitstream & Decoding Process Specification, 6.2, 7.2 and Annex B;
 AV1 Bitstream & Decoding Process Specification, 5.3 and 5.9; ITU-T T.81, Annex B (JPEG). H.264,
-HEVC, MPEG-1 and MPEG-2 video are read by `nal`, MPEG-4 Part 2 by `mpeg4`. All this is quick, as it
-is asked of every packet of every file; `pictures` asks more where there is no index.
+HEVC, MPEG-1 and MPEG-2 video are read by `nal`, MPEG-4 Part 2 by `mpeg4`. These checks are fast,
+as they read every packet of every file; `pictures` checks more where there is no index.
 """
 
 from __future__ import annotations

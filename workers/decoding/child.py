@@ -1,8 +1,9 @@
-"""The decoder's child process: reads units from stdin, leaves frames in shared memory.
+"""The decoder's child process: reads units from stdin, writes frames to shared memory.
 
-Started as ``python -P -m workers.decoding.child SETTINGS`` by workers.decoding.process. It imports
-neither torch nor ray. It outlives nobody: an idle child ends with its parent's end of the pipe, a
-busy one at the latest when its alarm rings, which ends even a hang in native code.
+workers.decoding.process starts it as ``python -P -m workers.decoding.child SETTINGS``. It imports
+neither torch nor ray. It does not outlive its parent: an idle child ends when the pipe closes, a
+busy one at the latest when its own alarm (SIGALRM) or CPU limit (RLIMIT_CPU) ends it, which also
+ends a hang in native code.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING
 
-from workers.decoding import ipc as wire
-from workers.decoding.progress import Progress, Work
+from workers.decoding import ipc
+from workers.decoding.progress import DecodeWork, Progress
 from workers.decoding.shared_memory import SharedFrames
 from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure, one_line
@@ -28,15 +28,16 @@ from workers.io.fetching import Source, is_object, open_source
 from workers.sampling import Protocol
 
 if TYPE_CHECKING:
+    from workers.decoding.job import DecodeJob
     from workers.decoding.result import Decoded
-    from workers.decoding.timeline import TimelineDecoder
+    from workers.decoding.segments import SegmentDecoder
 
-_GRACE = 1.5  # the parent kills at the limit; the child's own guards come later
+_GRACE = 1.5  # the parent kills at the limit; the child's own limits come later
 _OPENCV_NO_MEMORY = -4
 
 
 class _Opened:
-    """A source during one unit. ``again``: it was open before; ``in_part``: not all is read."""
+    """A source during one unit; ``again``: open since an earlier one; ``in_part``: read in part."""
 
     def __init__(self, source: Source, *, again: bool, in_part: bool) -> None:
         self.source = source
@@ -57,7 +58,7 @@ class _Opened:
 
 
 class Worker:
-    """Does what is asked of units, one after the other; frames go behind a descriptor."""
+    """Answers requests about units, one after the other; frames go to shared memory."""
 
     def __init__(
         self,
@@ -69,24 +70,24 @@ class Worker:
     ) -> None:
         self._replies = replies
         self._progress = Progress(self._tell)
-        self._decoder = _decoder(decoder, self._progress)
-        self._timeline = _timeline_decoder(protocol, limits, self._progress)
+        self._decoder = _decoder(decoder)
+        self._segments = _segment_decoder(protocol, limits, self._progress)
         self._uri = ""
-        self._work = Work()
+        self._work = DecodeWork()
         self._protocol = protocol
         self._limits = limits
         self._shared = SharedFrames(memory_descriptor)
         self._kept = ExitStack()
         self._kept_source: tuple[tuple[object, ...], Source] | None = None
 
-    def answer(self, kind: str, unit: Unit) -> wire.Message:
+    def answer(self, kind: str, unit: Unit) -> ipc.Message:
         """The message for one unit.
 
-        ``kind`` is "decode", answered with its frames' places and times, or "measure", with the
-        seconds of its video; either way it may be the failure instead.
+        ``kind`` is "decode", answered with indices and times of the frames, or "measure", answered
+        with the seconds of the video. The answer may be a failure instead.
         """
         self._uri = unit.uri
-        self._arm(Work())
+        self._arm(DecodeWork())
         began = time.process_time()
         in_part = kind == "measure" or self._protocol.every_s is not None
         opened = None
@@ -117,13 +118,17 @@ class Worker:
             "rss_bytes": _resident_bytes(),
         }
 
-    def _result(self, kind: str, source: Source, unit: Unit) -> wire.Message:
+    def _result(self, kind: str, source: Source, unit: Unit) -> ipc.Message:
         if kind == "measure":
-            return {"measured": self._timeline.measure(source)}
+            return {"measured": self._segments.measure(source)}
         if self._protocol.every_s is not None:
-            return {"decoded": self._timeline.decode(source, unit, self._shared.allocate).report()}
-        decoded = self._decoder(source, unit, self._protocol, self._limits, self._shared.allocate)
-        return {"decoded": decoded.report()}
+            return {"decoded": self._segments.decode(source, unit, self._shared.allocate).report()}
+        from workers.decoding.job import DecodeJob
+
+        job = DecodeJob(
+            source, unit, self._protocol, self._limits, self._shared.allocate, self._progress
+        )
+        return {"decoded": self._decoder(job).report()}
 
     def _open(self, unit: Unit, *, in_part: bool) -> _Opened:
         """The unit's source.
@@ -152,16 +157,16 @@ class Worker:
 
     def _let_go(self) -> None:
         self._kept_source = None
-        self._timeline.close()
+        self._segments.close()
         self._kept.close()
 
-    def _tell(self, work: Work) -> None:
-        """Tell the parent, and let this process's own guards follow."""
+    def _tell(self, work: DecodeWork) -> None:
+        """Reports work to the parent, and adjusts this process's own limits."""
         if work != self._work:
             self._arm(work)
-        wire.send(self._replies, {"work": asdict(work)})
+        ipc.send(self._replies, {"work": asdict(work)})
 
-    def _arm(self, work: Work) -> None:
+    def _arm(self, work: DecodeWork) -> None:
         self._work = work
         signal.alarm(math.ceil(self._limits.attempt_seconds(self._uri, work) * _GRACE) + 5)
         usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -172,23 +177,24 @@ class Worker:
             resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
-def _decoder(name: str, progress: Progress) -> Callable[..., Decoded]:
+def _decoder(name: str) -> Callable[[DecodeJob], Decoded]:
+    """The `decode` of a decoder; its module is imported here so that `main` reports a failure."""
     if name == "decord":
         from workers.decoding import decord
 
         decord.require()
-        return partial(decord.decode, progress=progress)
+        return decord.decode
     from workers.decoding import pyav
 
-    return partial(pyav.decode, progress=progress)
+    return pyav.decode
 
 
-def _timeline_decoder(
+def _segment_decoder(
     protocol: Protocol, limits: DecodeLimits, progress: Progress
-) -> TimelineDecoder:
-    from workers.decoding.timeline import TimelineDecoder
+) -> SegmentDecoder:
+    from workers.decoding.segments import SegmentDecoder
 
-    return TimelineDecoder(protocol, limits, progress=progress)
+    return SegmentDecoder(protocol, limits, progress=progress)
 
 
 def _bytes_read_here() -> int:
@@ -219,7 +225,7 @@ def _resident_bytes() -> int:
 
 
 def _limit_memory(extra: int) -> None:
-    """Let the address space grow by ``extra`` bytes from what the idle process has mapped."""
+    """Limits the address space to ``extra`` bytes beyond what the idle process has mapped."""
     try:
         with open("/proc/self/statm") as file:
             mapped = int(file.read().split()[0]) * resource.getpagesize()
@@ -232,9 +238,9 @@ def _limit_memory(extra: int) -> None:
 
 
 def main() -> None:
-    """Serve until stdin ends."""
+    """Answers requests until stdin ends."""
     settings = json.loads(sys.argv[1])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     replies = settings["replies"]
@@ -243,16 +249,16 @@ def main() -> None:
         protocol = Protocol(**settings["protocol"])
         worker = Worker(settings["decoder"], protocol, limits, settings["memory"], replies)
     except ImportError as error:
-        wire.send(replies, {"error": one_line(str(error))})
+        ipc.send(replies, {"error": one_line(str(error))})
         return
     _limit_memory(limits.memory_bytes)
-    wire.send(replies, {"ready": True})
+    ipc.send(replies, {"ready": True})
     while True:
         try:
-            request = wire.receive(sys.stdin.fileno())
+            request = ipc.receive(sys.stdin.fileno())
         except EOFError:
             return
-        wire.send(replies, worker.answer(request["kind"], Unit(**request["unit"])))
+        ipc.send(replies, worker.answer(request["kind"], Unit(**request["unit"])))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The clips of a timeline, picked from frames as they come out of the decoder."""
+"""Picks the clips of a segment from frames as the decoder gives them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from av.video.frame import VideoFrame
 
-from workers.decoding.frames import FrameStore, Painter
+from workers.decoding.frames import FrameStore, RgbConverter
 from workers.decoding.result import Decoded
 from workers.decoding.seek_window import Need
 from workers.failures import ErrorType, UnitFailure
@@ -21,12 +21,12 @@ def check_clips(count: int, need: Need, duration_s: float) -> None:
     if count < 1:
         raise UnitFailure(
             ErrorType.too_short,
-            f"no clip starts in the segment from {need.start_s:g} s on; the video is "
+            f"no clip starts in the segment that begins at {need.start_s:g} s; the video is "
             f"{duration_s:.2f} s long",
         )
     if count > MOST_CLIPS:
         raise UnitFailure(
-            ErrorType.too_large, f"{count:,} clips are more than the {MOST_CLIPS:,} of one unit"
+            ErrorType.too_large, f"the unit has {count:,} clips; the limit is {MOST_CLIPS:,}"
         )
 
 
@@ -39,11 +39,11 @@ class _Clip:
 
 
 class ClipPicker:
-    """Takes every frame in the order of display and keeps those that the clips of a segment need.
+    """Takes frames in display order and keeps those that the clips of a segment need.
 
-    The same frames as `Protocol.timeline_indices` of all frames' times, without knowing them in
-    advance: one frame is held back, as only the next one's time says how long it is on display.
-    ``done`` is set when no later frame matters.
+    These are the frames of `Protocol.dense_indices`, found without all times in advance: one
+    frame is held back, as only the time of the next says how long it is displayed. ``done``: no
+    later frame is needed.
     """
 
     def __init__(self, protocol: Protocol, need: Need, store: FrameStore) -> None:
@@ -54,7 +54,7 @@ class ClipPicker:
         self._every_s = protocol.every_s
         self._need = need
         self._store = store
-        self._painter = Painter()
+        self._converter = RgbConverter()
         endless = need.end_s == float("inf")
         last = need.start_s if endless else need.end_s
         numbers = protocol.clip_numbers(need.start_s, last)
@@ -137,6 +137,6 @@ class ClipPicker:
         assert self._held is not None
         number, _, frame = self._held
         if not self._placed or self._placed[-1] != number:
-            self._store.place(len(self._placed), self._painter.rgb(frame))
+            self._store.place(len(self._placed), self._converter.rgb(frame))
             self._placed.append(number)
         return len(self._placed) - 1

@@ -1,9 +1,8 @@
-"""Decoded frames to RGB, also where the library refuses their color matrix (ITU-T H.273, 8.3).
+"""Conversion of decoded frames to RGB, with color matrices that FFmpeg's scaler lacks.
 
-The numbers of matrices are those of H.273 and of FFmpeg alike. YCgCo is computed here by its
-definition. A chromaticity-derived matrix is that of its primaries where the library knows these.
-The number that is reserved says nothing and counts as unspecified. All others are refused by name:
-no other matrix comes near them.
+Matrices are numbered as in ITU-T H.273, 8.3, and in FFmpeg. YCgCo is computed here. A
+chromaticity-derived matrix is that of its primaries where FFmpeg knows these. The reserved number
+counts as unspecified. Frames with any other matrix that FFmpeg cannot convert fail with its name.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def _by_definition(frame: VideoFrame, reformatter: VideoReformatter, refusal: Ex
     if matrix in _REFUSED and not (matrix == _DERIVED and primaries in _DERIVED_FROM):
         raise UnitFailure(
             ErrorType.unsupported_codec,
-            f"its color matrix, {_REFUSED[matrix]} ({matrix}), cannot be converted to RGB here",
+            f"the color matrix {_REFUSED[matrix]} ({matrix}) cannot be converted to RGB",
         )
     try:
         if matrix == _YCGCO:
@@ -66,7 +65,7 @@ def _by_definition(frame: VideoFrame, reformatter: VideoReformatter, refusal: Ex
         words = getattr(refusal, "strerror", None) or str(refusal)
         raise UnitFailure(
             ErrorType.unsupported_codec,
-            f"its pixel format, {frame.format.name}, cannot be converted to RGB here: {words}",
+            f"the pixel format {frame.format.name} cannot be converted to RGB: {words}",
         ) from None
 
 

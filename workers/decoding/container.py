@@ -1,4 +1,4 @@
-"""Opening a video file safely, and saying why when it cannot be."""
+"""Opens a video file with PyAV; says why if it cannot be opened or decoded."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def opened_video(
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its best video stream, decoding on one thread; raises UnitFailure.
 
-    ``sparse``: only a part will be read, so that a fragmented MP4's fragments are found by the
-    index at its end where it has one that is right, and not by going through the whole file.
+    ``sparse``: only a part will be read; the fragments of a fragmented MP4 are then found by the
+    index at its end, if that is reliable, and not by reading the whole file.
     """
     head = source.head(_HEAD_BYTES)
     other, certain = sniffing.other_format(head), None
     if other == sniffing.JPEG and sniffing.is_jpeg_stream(source.head(_JPEG_BYTES)):
         other, certain = None, "mjpeg"  # the library itself may take it for one picture
     if other is not None:
-        raise UnitFailure(ErrorType.not_video, f"this is {other}")
+        raise UnitFailure(ErrorType.not_video, f"the file is {other}, not a video")
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
     if sparse and fragments.indexed_by_display(source):
         options["use_mfra_for"] = "pts"
@@ -75,7 +75,7 @@ def opened_video(
 
 
 def nothing_decoded(source: Source, stream: VideoStream, *, packets: int) -> UnitFailure:
-    """The failure of a video of which not a single frame came."""
+    """The failure of a video of which no frame could be decoded."""
     codec = stream.codec_context.name
     if _is_encrypted(source):
         return UnitFailure(ErrorType.unsupported_codec, f"the video is encrypted ({codec}, CENC)")
@@ -124,13 +124,15 @@ def _unopened(head: bytes, error: Exception) -> UnitFailure:
             "an MP4 file whose index (moov) is missing or damaged; was it written or copied fully?",
         )
     if name is not None:
-        return UnitFailure(ErrorType.corrupt, f"{name}, but its header is damaged or incomplete")
+        return UnitFailure(
+            ErrorType.corrupt, f"the header of this {name} file is damaged or incomplete"
+        )
     reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
     if isinstance(error, PermissionError):
         return UnitFailure(ErrorType.forbidden, "no permission to read the file")
     if isinstance(error, OSError) and reason:
         return UnitFailure(ErrorType.unavailable, f"the file could not be read: {reason}")
-    return UnitFailure(ErrorType.not_video, "no video format that is known here")
+    return UnitFailure(ErrorType.not_video, "the file has no known video format")
 
 
 def _is_encrypted(source: Source) -> bool:

@@ -1,4 +1,4 @@
-"""Counting what damage cost, and the line beyond which a video is not worth a label."""
+"""Counts of frames lost to damage, and the limit beyond which a video fails."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from workers.failures import ErrorType, UnitFailure
 
 @dataclass
 class Damage:
-    """What a decode had to go without, in frames.
+    """Frames that a decode lost, by cause.
 
     ``cut``: named by the file's index but beyond its end. ``ending``: what the container says of
-    that end. ``refused``: packets that the decoder rejected.
-    ``patched``: frames that it made up from others. ``unled``: frames before the first keyframe.
+    that end. ``refused``: packets that the decoder rejected. ``patched``: frames that the decoder
+    concealed with others. ``undecodable``: frames before the first keyframe.
     """
 
     cut: int = 0
     ending: Ending = NOTHING_SAID
     refused: int = 0
     patched: int = 0
-    unled: int = 0
+    undecodable: int = 0
 
     def lost(self, frames: int) -> int:
-        """Frames lost or patched up; raises UnitFailure unless more than half came through."""
-        missing = self.refused + self.unled
+        """Frames lost or concealed; raises UnitFailure unless more than half were decoded well."""
+        missing = self.refused + self.undecodable
         missing += max(self.cut, self.ending.missing(frames + missing))
         lost = missing + self.patched
         if 2 * lost >= frames + missing:
             raise UnitFailure(
                 ErrorType.corrupt,
                 f"{frames - self.patched or 'none'} of about {frames + missing} frames could be "
-                f"decoded; more than half are needed",
+                f"decoded; more than half must be",
             )
         return lost

@@ -1,4 +1,4 @@
-"""Passes over the packets of one file, from its start or from a time."""
+"""Reads the packets of one file, from its start or from a seek."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from workers.io.fetching import Source
 # A file up to this size is read once: its packets are kept for decoding.
 KEPT_BYTES = 16 << 20
 
-_BACK_S = (0.0, 1.0, 4.0)  # a seek in a stream without an index may margin beyond the place
+_BACK_S = (0.0, 1.0, 4.0)  # without an index a seek may lead past the packet
 
 
-class LostPlace(Exception):  # noqa: N818 - an event
-    """A seek did not lead to a packet from which the wanted one can be reached."""
+class SeekError(Exception):
+    """A seek did not lead to the wanted packet, or to one before it."""
 
 
-class Reading:
-    """A file that is open for reading packets and decoding; a context manager.
+class Demuxer:
+    """An open file, for reading packets and decoding; a context manager.
 
-    ``container`` and ``stream`` are those of the present pass, ``sparse`` is as in opened_video.
-    ``progress`` is told of every packet that is passed. Raises UnitFailure where the file cannot be
+    ``container`` and ``stream`` change when the file is opened again. ``sparse`` is as in
+    opened_video. ``progress`` is told of every packet. Raises UnitFailure if the file cannot be
     opened.
     """
 
@@ -67,20 +67,20 @@ class Reading:
         return float(self.stream.time_base or 0)
 
     def expect(self, frames: int | None) -> None:
-        """So many more frames will be decoded; None where their number is not known."""
+        """Reports that ``frames`` more will be decoded; None if the number is not known."""
         context = self.stream.codec_context
         self.progress.expect(frames=frames, pixels=context.width * context.height)
 
     def from_start(self) -> Iterator[Packet[Any] | None]:
-        """All packets; by opening anew, as a seek to the start may miss the first ones."""
+        """All packets; opens the file again, as a seek to the start may miss the first ones."""
         if self._moved:
             self._start_over()
         self._moved = True
         return self._passed(packets(self.container, self.stream))
 
     def whole(self) -> Iterator[Packet[Any] | None]:
-        """All packets; if they are read to the end, later passes over a small file take these."""
-        read = self.from_start()  # which may open anew: ``stream`` is that of this pass from now on
+        """All packets; once read to the end, those of a small file are kept for later passes."""
+        read = self.from_start()  # may open the file again, which changes ``stream``
         return read if self.size > KEPT_BYTES else self._keeping(read)
 
     def _keeping(self, read: Iterator[Packet[Any] | None]) -> Iterator[Packet[Any] | None]:
@@ -97,25 +97,25 @@ class Reading:
         return self.from_start()
 
     def from_tick(self, tick: int) -> Iterator[Packet[Any] | None]:
-        """Packets from about this timestamp on; raises LostPlace where there is no way there."""
+        """Packets from about this timestamp on; raises SeekError if the seek fails."""
         self._moved = True
         try:
             self.container.seek(tick, stream=self.stream)
         except MemoryError:
             raise
         except (av.error.FFmpegError, OverflowError):
-            raise LostPlace from None
+            raise SeekError from None
         return self._passed(packets(self.container, self.stream))
 
     def from_byte(self, offset: int) -> Iterator[Packet[Any] | None]:
-        """Packets from this place of the file on; raises LostPlace where it cannot be gone to."""
+        """Packets from this byte offset on; raises SeekError if the seek fails."""
         self._moved = True
         try:
             self.container.seek(offset, stream=self.stream, unsupported_byte_offset=True)
         except MemoryError:
             raise
         except av.error.FFmpegError:
-            raise LostPlace from None
+            raise SeekError from None
         return self._passed(packets(self.container, self.stream))
 
     def along(
@@ -123,7 +123,7 @@ class Reading:
     ) -> Iterator[tuple[int, Packet[Any]]]:
         """(row, packet) from row ``first`` of the table on; each is checked to be that packet.
 
-        Raises LostPlace at the first that is not. ``from_start``: the first row is that of the
+        Raises SeekError at the first that is not. ``from_start``: the first row is that of the
         file's first packet.
         """
         if self._kept is not None:
@@ -136,21 +136,21 @@ class Reading:
             read = self.found(table, first, from_start=from_start and not first)
         for row, packet in enumerate(read, start=first):
             if packet is None or row >= len(table.pts):
-                raise LostPlace
+                raise SeekError
             if table.checks is None and not _is_row(packet, table, row):
-                raise LostPlace
+                raise SeekError
             if table.checks is not None:
                 _recognize(packet, table, row, int(table.checks[row]))
             yield row, packet
-        raise LostPlace
+        raise SeekError
 
     def found(
         self, table: PacketTable, first: int, *, from_start: bool = False
     ) -> Iterator[Packet[Any] | None]:
-        """Packets from row ``first`` of the table on; raises LostPlace if it is not found.
+        """Packets from row ``first`` of the table on; raises SeekError if it is not found.
 
-        ``from_start``: it may be looked for by opening anew, which loses what the container has
-        gathered of an index.
+        ``from_start``: if seeks fail, read from the start; that opens the file again, which loses
+        the index that the container built so far.
         """
         ticks = int(table.pts[first] if table.dts[first] == NO_TIME else table.dts[first])
         for back_s in _BACK_S:
@@ -165,7 +165,7 @@ class Reading:
                 if passed > REORDERED:
                     break
         if not from_start:
-            raise LostPlace
+            raise SeekError
         yield from self.from_start()
 
     def _passed(self, read: Iterator[Packet[Any] | None]) -> Iterator[Packet[Any] | None]:
@@ -185,7 +185,7 @@ class Reading:
         """Close the file; may be called again."""
         self._open.close()
 
-    def __enter__(self) -> Reading:
+    def __enter__(self) -> Demuxer:
         return self
 
     def __exit__(
@@ -207,12 +207,12 @@ def _is_row(packet: Packet[Any], table: PacketTable, row: int) -> bool:
 
 
 def _recognize(packet: Packet[Any], table: PacketTable, row: int, check: int) -> None:
-    """Raise LostPlace unless the packet is that of ``row``, and give it the row's timestamps.
+    """Raise SeekError unless the packet is that of ``row``, and give it the row's timestamps.
 
-    Its bytes tell: the same ones in the same order give the same pictures, while timestamps that
-    a container leaves out are guessed from those before, which a seek has passed over.
+    Packets are compared by their bytes. After a seek, timestamps that the container leaves out are
+    guesses.
     """
     if crc32(memoryview(packet)) != check:
-        raise LostPlace
+        raise SeekError
     packet.pts = int(table.pts[row])
     packet.dts = None if table.dts[row] == NO_TIME else int(table.dts[row])

@@ -1,4 +1,4 @@
-"""How long a video is, from its timestamps and never from its header, without decoding it."""
+"""The duration of a video from its packets' timestamps, without decoding (headers may be wrong)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from av.packet import Packet
 
 from workers.decoding.container import nothing_decoded
-from workers.decoding.demuxer import LostPlace, Reading
+from workers.decoding.demuxer import Demuxer, SeekError
 from workers.decoding.packets import PacketRows, frame_seconds
 from workers.decoding.plan import MOST_SECONDS, NO_TIME, REORDERED
-from workers.decoding.sequential import Clock, last_frame_s
-from workers.decoding.start_time import Origin
+from workers.decoding.sequential import FrameClock, last_frame_s
+from workers.decoding.start_time import StartTime
 from workers.failures import ErrorType, UnitFailure
 from workers.io.fetching import Source
 
@@ -22,27 +22,27 @@ _BACK_S = (2.0, 8.0, 32.0, 128.0, 512.0)
 _BEYOND = 1 << 61
 
 
-def duration_s(source: Source, reading: Reading, origin: Origin) -> float:
+def duration_s(source: Source, demuxer: Demuxer, origin: StartTime) -> float:
     """Seconds from the first frame to the end of the last one; raises UnitFailure.
 
-    Read from the last packets of the file; from all packets where timestamps do not margin there.
+    Reads the last packets of the file, or all packets where a seek by timestamp is not possible.
     """
-    found = None if origin.tick is None else _by_tail(source, reading, origin.tick)
-    found = _by_all(source, reading) if found is None else found
+    found = None if origin.tick is None else _by_tail(source, demuxer, origin.tick)
+    found = _by_all(source, demuxer) if found is None else found
     if found > MOST_SECONDS:
         raise UnitFailure(
-            ErrorType.corrupt, f"its timestamps say that it is {found / 86_400:,.0f} days long"
+            ErrorType.corrupt, f"by its timestamps the video is {found / 86_400:,.0f} days long"
         )
     return found
 
 
-def _by_tail(source: Source, reading: Reading, origin: int) -> float | None:
-    last = _last_tick(source, reading)
+def _by_tail(source: Source, demuxer: Demuxer, origin: int) -> float | None:
+    last = _last_tick(source, demuxer)
     if last is None:
-        rows = _tail(reading, _BEYOND)
+        rows = _tail(demuxer, _BEYOND)
         if rows is None:
             return None
-        entries = reading.stream.index_entries
+        entries = demuxer.stream.index_entries
         if len(rows):
             last = int(rows.table().pts.max())
         elif len(entries):  # the search for the end has gathered an index on the way
@@ -50,8 +50,8 @@ def _by_tail(source: Source, reading: Reading, origin: int) -> float | None:
         else:
             return None
     for back_s in _BACK_S:
-        tick = last - int(back_s / reading.tick_s)
-        rows = _tail(reading, tick if tick > origin else None)
+        tick = last - int(back_s / demuxer.tick_s)
+        rows = _tail(demuxer, tick if tick > origin else None)
         if rows is None:
             return None
         table = rows.table()
@@ -61,9 +61,9 @@ def _by_tail(source: Source, reading: Reading, origin: int) -> float | None:
     return None
 
 
-def _last_tick(source: Source, reading: Reading) -> int | None:
+def _last_tick(source: Source, demuxer: Demuxer) -> int | None:
     """The timestamp of the last packet in the stream's index that lies within the file."""
-    entries = reading.stream.index_entries
+    entries = demuxer.stream.index_entries
     for number in range(len(entries) - 1, -1, -1):
         entry = entries[number]
         if entry.pos + entry.size <= source.size:
@@ -71,16 +71,16 @@ def _last_tick(source: Source, reading: Reading) -> int | None:
     return None
 
 
-def _tail(reading: Reading, tick: int | None) -> PacketRows | None:
+def _tail(demuxer: Demuxer, tick: int | None) -> PacketRows | None:
     """The packets from about ``tick`` to the end of the file; from the start where it is None."""
     try:
-        read = reading.from_start() if tick is None else reading.from_tick(tick)
-        rows = PacketRows(reading.stream)
+        read = demuxer.from_start() if tick is None else demuxer.from_tick(tick)
+        rows = PacketRows(demuxer.stream)
         for packet in read:
             if packet is not None and packet.pts is not None and not packet.is_corrupt:
                 rows.add(packet)
         return rows
-    except LostPlace:
+    except SeekError:
         return None
 
 
@@ -93,15 +93,15 @@ def _end_s(rows: PacketRows, origin: int) -> float:
     return float(times[-1]) + last_frame_s(own_s, gap_s, table.frame_s)
 
 
-def _by_all(source: Source, reading: Reading) -> float:
+def _by_all(source: Source, demuxer: Demuxer) -> float:
     """By every packet: as frames would be timed one after the other, had they been decoded."""
-    read = reading.from_start()
-    frame_s = frame_seconds(reading.stream)
-    clock, before, last, own_s = Clock(reading.tick_s, frame_s), 0.0, -1.0, 0.0
-    for pts, own_s in _in_order_of_display(read, reading.tick_s):  # noqa: B007 - the last is used
+    read = demuxer.from_start()
+    frame_s = frame_seconds(demuxer.stream)
+    clock, before, last, own_s = FrameClock(demuxer.tick_s, frame_s), 0.0, -1.0, 0.0
+    for pts, own_s in _in_order_of_display(read, demuxer.tick_s):  # noqa: B007 - the last is used
         before, last = last, clock.at(pts)
     if last < 0:
-        raise nothing_decoded(source, reading.stream, packets=0)
+        raise nothing_decoded(source, demuxer.stream, packets=0)
     return last + last_frame_s(own_s, last - before if before >= 0 else 0.0, frame_s)
 
 

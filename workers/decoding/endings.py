@@ -1,8 +1,8 @@
-"""What is missing at the end of a file whose container has no table that names every frame.
+"""Frames missing at the end of a truncated AVI or Matroska file.
 
-Sizes and counts in headers are claims: recorders that die leave placeholders, and tools that cut or
-join forget them. Frames count as missing where the file itself breaks off inside its picture data,
-and no more of them than another claim bears out.
+Sizes and counts in headers may be wrong: recorders that crash leave placeholders, and tools that
+cut or join files do not update them. Frames count as missing only if the file ends within its
+picture data, and at most as many as a second figure in the headers confirms.
 
 Sources: Microsoft's AVI RIFF File Reference and the OpenDML AVI extensions; RFC 8794, 4 and 6
 (EBML); RFC 9559, 5.1 (Matroska).
@@ -29,16 +29,17 @@ _ABSURD = 10
 
 @dataclass(frozen=True)
 class Ending:
-    """``share``: how much of the file is missing by the size of its picture data, 0 to 1.
+    """What the headers say about the end of the file.
 
-    ``frames``: how many the header says there are; None where it does not say.
+    ``share``: share of the file that is missing, by the size of its picture data, 0 to 1.
+    ``frames``: number of frames by the header; None where it has none.
     """
 
     share: float = 0.0
     frames: int | None = None
 
     def missing(self, frames: int) -> int:
-        """Frames that are missing where ``frames`` came or are otherwise accounted for."""
+        """Missing frames, if ``frames`` were decoded or are counted elsewhere."""
         if not self.share:
             return 0
         by_size = max(1, round(frames * self.share / (1 - self.share)))
@@ -55,7 +56,7 @@ NOTHING_SAID = Ending()
 
 
 def ending(source: Source, stream: VideoStream, *, frame_s: float) -> Ending:
-    """Of an AVI or Matroska file; of other files, nothing is missing that their index names not."""
+    """The ending of an AVI or Matroska file; other formats have an index that names lost frames."""
     head = source.head(_HEAD_BYTES)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return Ending(_share(_avi_end(source), source.size), stream.frames or None)
@@ -73,7 +74,7 @@ def _share(end: int | None, size: int) -> float:
 def _avi_end(source: Source) -> int | None:
     """Where the last list of picture data that begins in the file ends by its own size.
 
-    The sizes of the RIFF chunks around them are passed over: many are wrong in files that are not.
+    The sizes of the RIFF chunks around it are ignored: they are wrong in many sound files.
     """
     at, end = 0, None
     for _ in range(_MOST_CHUNKS):

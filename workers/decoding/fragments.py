@@ -1,4 +1,4 @@
-"""Whether the index at the end of a fragmented MP4 can be relied on (ISO/IEC 14496-12, 8.8)."""
+"""Whether the index at the end of a fragmented MP4 is reliable (ISO/IEC 14496-12, 8.8)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _DURATION_FLAG, _SIZE_FLAG, _FLAGS_FLAG = 0x100, 0x200, 0x400
 
 
 def indexed_by_display(source: Source) -> bool:
-    """Whether its index gives the time at which each fragment's first frame is shown.
+    """Whether the index gives the presentation time of each fragment's first frame.
 
-    So the standard says. But some writers give the time at which it is decoded, and then frames
-    that are reached by the index have other timestamps than those that are reached from the start.
-    The last fragment of every track is compared with the time that it bears itself.
+    The standard requires it, but some writers give the decoding time; frames found by the index
+    then have other timestamps than frames found from the start. Compares the entry of the last
+    fragment of every track with the fragment's own time.
     """
     end = source.read_at(max(0, source.size - 16), 16)
     if end[4:8] != b"mfro":

@@ -1,4 +1,4 @@
-"""Decoded frames to upright RGB, resized, in memory that the child shares with its parent."""
+"""Decoded frames: converted to upright RGB and resized into memory shared with the parent."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ cv2.setNumThreads(1)
 
 
 class FrameStore:
-    """Capacity for ``count`` frames, made when the first one shows how large they are.
+    """Memory for ``count`` resized frames, allocated when the size of the first is known.
 
-    With ``growing``, ``count`` is a first guess, and there are as many frames as were placed.
+    With ``growing``, ``count`` is an estimate, and the store grows as frames are placed.
     ``allocate`` gives an uint8 array of the shape (frames, height, width, 3).
     """
 
@@ -82,14 +82,14 @@ class FrameStore:
         if self._count * height * width * 3 > self._output_bytes:
             raise UnitFailure(
                 ErrorType.too_large,
-                f"{self._count} frames of {width} x {height} pixels, resized, are more than "
+                f"{self._count} resized frames of {width} x {height} pixels exceed the limit of "
                 f"{self._output_bytes >> 20} MiB",
             )
         return self._allocate(shape)
 
 
-class Painter:
-    """Frames of one video to upright RGB."""
+class RgbConverter:
+    """Converts the frames of one video to upright RGB."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()

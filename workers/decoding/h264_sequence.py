@@ -1,4 +1,4 @@
-"""What a slice header's fields depend on in an H.264 sequence parameter set (7.3.2.1.1)."""
+"""Fields of an H.264 sequence parameter set that are needed to parse slice headers (7.3.2.1.1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 
 @dataclass(frozen=True)
 class Sequence:
-    """What a slice's header needs of an H.264 sequence parameter set.
+    """Fields of a sequence parameter set.
 
     ``fields``: pictures may be fields. ``plane_bits``, ``number_bits``: of color_plane_id and of
     frame_num.

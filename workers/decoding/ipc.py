@@ -1,6 +1,6 @@
 """Messages between a decoder's child process and its parent: a length, then JSON.
 
-JSON and not pickle: what a broken file made of the child's memory must not become code here.
+JSON and not pickle: a child whose memory a broken file corrupted must not run code in the parent.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _LONGEST = 64 << 20
 Message = dict[str, Any]
 
 
-class Late(Exception):  # noqa: N818 - an event
+class TimedOut(Exception):  # noqa: N818 - an event
     """The other side did not answer in time."""
 
 
 def send(descriptor: int, message: Message) -> None:
-    """Write one message; raises OSError where nobody reads any more."""
+    """Writes one message; raises OSError if the other side closed the pipe."""
     data = json.dumps(message).encode()
     view = memoryview(_LENGTH.pack(len(data)) + data)
     while view:
@@ -31,11 +31,11 @@ def send(descriptor: int, message: Message) -> None:
 
 
 def receive(descriptor: int, *, seconds: float | None = None) -> Message:
-    """Read one message; raises EOFError where nobody writes any more, Late after ``seconds``."""
+    """Reads one message; raises EOFError if the other side closed, TimedOut after ``seconds``."""
     deadline = None if seconds is None else time.monotonic() + seconds
     (length,) = _LENGTH.unpack(_read(descriptor, _LENGTH.size, deadline))
     if length > _LONGEST:
-        raise EOFError("not a message")
+        raise EOFError("the child sent no valid message")
     message: Message = json.loads(_read(descriptor, length, deadline))
     return message
 
@@ -47,7 +47,7 @@ def _read(descriptor: int, count: int, deadline: float | None) -> bytes:
             _wait(descriptor, deadline)
         chunk = os.read(descriptor, count - len(data))
         if not chunk:
-            raise EOFError("the other side is gone")
+            raise EOFError("the other side closed the pipe")
         data += chunk
     return data
 
@@ -56,4 +56,4 @@ def _wait(descriptor: int, deadline: float) -> None:
     poll = select.poll()  # select.select refuses descriptors above 1023
     poll.register(descriptor, select.POLLIN)
     if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise Late
+        raise TimedOut

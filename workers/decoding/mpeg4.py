@@ -1,7 +1,7 @@
-"""The questions that planning asks of a packet of MPEG-4 Part 2 video (ISO/IEC 14496-2, 6.2).
+"""Frames and entries of packets of MPEG-4 Part 2 video (ISO/IEC 14496-2, 6.2).
 
-DivX and Xvid in AVI style put two pictures into one packet and an empty one into the next; MP4
-files exist in which every packet is called a keyframe. Both show in the pictures' own headers.
+DivX and Xvid in AVI put two pictures into one packet and an empty one into the next, and some MP4
+files flag every packet as a keyframe. The picture headers show both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The questions that planning asks of an H.264 or HEVC packet, from its NAL unit headers.
+"""Frames and entries of H.264, HEVC and MPEG-1/2 packets, from their NAL unit headers.
 
 Sources: ITU-T H.264, 7.3.1 and 7.4.1 (nal_ref_idc, nal_unit_type); ITU-T H.265, 7.3.1.2 and Table
 7-1; ISO/IEC 14496-15 for the length-prefixed form that mp4 and Matroska hold; Annex B of both

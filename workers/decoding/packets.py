@@ -1,4 +1,4 @@
-"""Packets of a stream to the rows of a PacketTable, a few bytes each, without decoding."""
+"""Reads the packets of a stream into a PacketTable, without decoding."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Whether the packets that a stream was split into hold whole pictures, by their headers alone.
+"""Checks from headers that each packet of a stream without an index holds a whole picture.
 
-A frame's number is the count of the frames before it. `bitstream` counts those that a packet shows;
-in a stream without an index a packet may also be one field of a frame, or what damage has left, and
-nothing else tells of packets that are lost. What is not certain counts as doubt.
+`bitstream` counts the frames that a packet shows. Without an index a packet may also hold one field
+of a frame, or a damaged rest, and packets may be missing. What the headers do not prove counts as
+not whole.
 
 Sources: ITU-T H.264, 7.3.2.2 and 7.3.3; ITU-T H.265, 7.3.2.3.1 and 7.3.6.1; ITU-T H.262, 6.2.2 and
 6.2.4; ITU-T T.81, B.1.1.3.
@@ -27,7 +27,7 @@ _CUT_OFF = bytes(4)
 
 
 class Pictures:
-    """Takes the packets of one stream from the first on and says of each whether it is whole.
+    """Checks the packets of one stream, in order from the first, for whole pictures.
 
     ``codec`` and ``extradata`` are as in `nal.framing`.
     """

@@ -1,8 +1,8 @@
-"""From the packets of a video to what is decoded: pure functions, no library.
+"""Which packets must be decoded for the wanted frames: pure functions on a `PacketTable`.
 
-A video is described by one PacketTable row per packet, read without decoding. Frame i is the packet
-with the i-th presentation timestamp; which packets must be decoded for the wanted frames follows
-from where decoding may start and which packets nothing refers to.
+A PacketTable has a row per packet, read without decoding. Frame i is the packet with the i-th
+presentation timestamp. Decoding may start at an entry; from there, all packets are decoded up to
+the last one that a wanted frame needs.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from workers.decoding.types import Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import Protocol
 
-REORDERED = 34  # packets by which fields of pictures may be out of order; frames are at most 16
-MOST_SECONDS = 31 * 86_400.0  # no recording is longer; timestamps that say so are garbage
-JUMP_FRAMES = 24  # a jump costs a flush and a seek; below this many frames decoding on is cheaper
+REORDERED = 34  # packets between decoding and display order: 2 fields of at most 16 frames
+MOST_SECONDS = 31 * 86_400.0  # timestamps that make a video longer are wrong
+JUMP_FRAMES = 24  # decoding fewer frames than this is cheaper than a flush and a seek
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -38,8 +38,7 @@ class PacketTable:
     ``delay``: frames that the decoder holds back to put them in order. ``by_display``: the
     container says when packets are shown, and not only when they are decoded.
 
-    Of a container without an index also ``checks``: a checksum of every packet's bytes, by which it
-    is found again.
+    ``checks``: for a container without an index, a checksum of every packet, to find it again.
     """
 
     pts: Ints
@@ -58,7 +57,7 @@ class PacketTable:
     checks: npt.NDArray[np.uint32] | None = None
 
     def timed(self) -> bool:
-        """Whether every shown packet has a presentation time of its own, near its place."""
+        """Whether every shown packet has its own presentation time, near its decoding order."""
         shown = self.pts[self.shown]
         if not len(shown) or self.broken or (shown == NO_TIME).any():
             return False
@@ -66,10 +65,10 @@ class PacketTable:
         return len(np.unique(shown)) == len(shown) and int(np.abs(moved).max()) <= REORDERED
 
     def trustworthy(self) -> bool:
-        """Whether the frames of a decode are the shown packets in the order of their times.
+        """Whether a decode gives the shown packets' frames, in the order of their times.
 
-        A decoder that would have to hold back more frames than it does gives them in another order,
-        or loses some.
+        A decoder that holds back fewer frames than the reordering needs gives them in another
+        order, or loses some.
         """
         if self.doubtful or not self.timed():
             return False
@@ -86,11 +85,11 @@ class PacketTable:
         return ticks if known and (ticks[1:] > ticks[:-1]).all() else None
 
     def led(self) -> bool:
-        """Whether no frame is shown before the first packet's, which could not be decoded."""
+        """Whether no frame is shown before that of the first packet: it could not be decoded."""
         return len(self.pts) > 0 and bool((self.pts[self.shown] >= self.pts[0]).all())
 
     def closed(self) -> bool:
-        """Whether each keyframe is an entry, and is shown before all that follow it."""
+        """Whether all groups of pictures are closed: each keyframe is an entry, shown first."""
         entries = np.flatnonzero(self.keyframe)
         if not len(entries) or entries[0] != 0 or not self.entry[entries].all():
             return False
@@ -144,8 +143,8 @@ class PacketTable:
 def seconds(ticks: Ints, tick_s: float, frame_s: float) -> Floats:
     """Seconds of every frame since the first, which ``ticks`` (n,) of ``tick_s`` seconds tell.
 
-    Where they do not grow from frame to frame, or make a video of more than MOST_SECONDS, nobody
-    meant them: then frames follow each other every ``frame_s`` seconds.
+    If they do not increase from frame to frame, or make the video longer than MOST_SECONDS, they
+    are ignored, and frames follow each other every ``frame_s`` seconds.
     """
     times = (ticks.astype(np.float64) - float(ticks[0])) * tick_s
     if (ticks[1:] > ticks[:-1]).all() and times[-1] <= MOST_SECONDS:
@@ -188,7 +187,7 @@ def select(times: Floats, unit: Unit, protocol: Protocol) -> Selection:
     if last <= first:
         raise UnitFailure(
             ErrorType.too_short,
-            f"no frame lies in this segment; the video is {times[-1]:.2f} s long",
+            f"the segment has no frame; the video is {times[-1]:.2f} s long",
         )
     clips = first + protocol.clip_indices(last - first)
     wanted, rows = np.unique(clips, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Decoding the frames of chosen packets and no more than they need, each recognized by its time."""
+"""Planned decode: decodes only the packets that the wanted frames need."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from collections.abc import Callable, Iterator, Mapping
 import av.error
 from av.video.frame import VideoFrame
 
-from workers.decoding.demuxer import LostPlace, Reading
-from workers.decoding.frames import FrameStore, Painter
+from workers.decoding.demuxer import Demuxer, SeekError
+from workers.decoding.frames import FrameStore, RgbConverter
 from workers.decoding.packets import may_stay_undecoded
 from workers.decoding.plan import Ints, PacketTable, decoding_runs
 
 
-def place_frames(
-    reading: Reading,
+def decode_frames(
+    demuxer: Demuxer,
     table: PacketTable,
     wanted: Ints,
     store: FrameStore,
     *,
     starts_file: bool = False,
 ) -> bool:
-    """Decode the frames of the packets ``wanted`` into the store's places 0, 1, 2 and so on.
+    """Decodes the frames of the packets ``wanted`` into rows 0, 1, 2, … of the store.
 
-    No more is decoded than they need. False where one of them did not come, or where anything on
-    the way was not as the table says. ``starts_file``: row 0 is the file's first packet.
+    Only packets that they need are decoded. False where a frame is missing or a packet differs from
+    the table. ``starts_file``: row 0 of the table is the file's first packet.
     """
-    painter = Painter()
+    converter = RgbConverter()
 
     def place(row: int, frame: VideoFrame) -> None:
-        store.place(row, painter.rgb(frame))
+        store.place(row, converter.rgb(frame))
 
-    return _went(reading, table, wanted, place, starts_file) and store.complete
+    return _decode(demuxer, table, wanted, place, starts_file) and store.complete
 
 
-def comes_whole(
-    reading: Reading, table: PacketTable, wanted: Ints, *, starts_file: bool = False
+def decodes_completely(
+    demuxer: Demuxer, table: PacketTable, wanted: Ints, *, starts_file: bool = False
 ) -> bool:
-    """Whether the packets ``wanted`` give their frames, and all went as the table says."""
+    """Whether the packets ``wanted`` decode to one frame each, and all packets match the table."""
     came: list[int] = []
-    went = _went(reading, table, wanted, lambda row, frame: came.append(row), starts_file)
+    went = _decode(demuxer, table, wanted, lambda row, frame: came.append(row), starts_file)
     return went and len(came) == len(wanted)
 
 
-def _went(
-    reading: Reading,
+def _decode(
+    demuxer: Demuxer,
     table: PacketTable,
     wanted: Ints,
     take: Callable[[int, VideoFrame], None],
@@ -52,12 +52,12 @@ def _went(
 ) -> bool:
     row_of = {int(table.pts[packet]): row for row, packet in enumerate(wanted)}
     runs = decoding_runs(table.entry, table.pts, wanted)
-    reading.expect(sum(last + 1 - first for first, last in runs))
+    demuxer.expect(sum(last + 1 - first for first, last in runs))
     try:
         for run in runs:
             due: set[int] = set()
             before = None
-            for frame in _run_frames(reading, table, run, row_of, due, starts_file):
+            for frame in _run_frames(demuxer, table, run, row_of, due, starts_file):
                 if frame.is_corrupt or frame.pts is None:
                     return False
                 if before is not None and frame.pts <= before:
@@ -66,7 +66,7 @@ def _went(
                 if frame.pts not in due:
                     if frame.pts >= table.pts[run[0]]:
                         return False
-                    continue  # it margins an entry, and lacks what was not decoded before
+                    continue  # a leading picture: it refers to packets that were not decoded
                 due.remove(frame.pts)
                 if frame.pts in row_of:
                     take(row_of[frame.pts], frame)
@@ -74,33 +74,33 @@ def _went(
                 return False
     except MemoryError:
         raise
-    except (av.error.FFmpegError, LostPlace):
+    except (av.error.FFmpegError, SeekError):
         return False
     return True
 
 
 def _run_frames(
-    reading: Reading,
+    demuxer: Demuxer,
     table: PacketTable,
     run: tuple[int, int],
     wanted: Mapping[int, int],
     due: set[int],
     starts_file: bool,
 ) -> Iterator[VideoFrame]:
-    """Frames of the packets [first, last]; ``due`` gathers the timestamps that must come out.
+    """Frames of the packets [first, last]; ``due`` collects the timestamps that must come out.
 
-    Comparing what went in with what came out finds the packets that give no frame, for which a
-    frame's number and its timestamp's rank would differ.
+    Comparing both finds packets that give no frame: after one, frame numbers would no longer match
+    the order of timestamps.
     """
     first, last = run
-    unneeded = may_stay_undecoded(reading.stream)
-    for index, packet in reading.along(table, first, from_start=starts_file):
+    unneeded = may_stay_undecoded(demuxer.stream)
+    for index, packet in demuxer.along(table, first, from_start=starts_file):
         pts = int(table.pts[index])
         if pts in wanted or not unneeded(packet):
-            margins = pts < table.pts[first] and not (starts_file and not first)
-            if table.shown[index] and not margins:
+            is_leading = pts < table.pts[first] and not (starts_file and not first)
+            if table.shown[index] and not is_leading:
                 due.add(pts)
-            yield from reading.stream.decode(packet)
+            yield from demuxer.stream.decode(packet)
         if index == last:
             break
-    yield from reading.stream.decode(None)
+    yield from demuxer.stream.decode(None)

@@ -1,4 +1,4 @@
-"""One decoder child process as its parent sees it: start, ask, name its death, end it."""
+"""The parent's side of a decoder child process: start it, send requests, enforce the time limit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import workers
-from workers.decoding import ipc as wire
-from workers.decoding.progress import Work
+from workers.decoding import ipc
+from workers.decoding.progress import DecodeWork
 from workers.decoding.shared_memory import Pixels, Shape, SharedFrames
 from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import one_line
@@ -25,8 +25,8 @@ _START_SECONDS = 120.0
 _STDERR_BYTES = 1 << 20
 
 
-class Died(Exception):  # noqa: N818 - an event
-    """The child ended by itself; ``signal_number`` is 0 where it was no signal."""
+class ChildDied(Exception):  # noqa: N818 - an event
+    """The child process died; ``signal_number`` is 0 if it exited without a signal."""
 
     def __init__(self, words: str, *, signal_number: int, stderr: str) -> None:
         super().__init__(words)
@@ -35,10 +35,10 @@ class Died(Exception):  # noqa: N818 - an event
 
 
 class ChildProcess:
-    """A running child. Not for use by several threads at once.
+    """A running child process, for one thread at a time.
 
-    Raises RuntimeError, with the child's own words, where it cannot start: that is a broken
-    installation, never a broken video. Raises Died where a signal ended it while it started.
+    Raises RuntimeError with the child's message if it cannot start: the installation is broken, not
+    a video. Raises ChildDied if a signal killed it during the start.
     """
 
     def __init__(self, decoder: str, protocol: Protocol, limits: DecodeLimits) -> None:
@@ -78,41 +78,40 @@ class ChildProcess:
         """The child's process id."""
         return self._process.pid
 
-    def ask(self, kind: str, unit: Unit) -> wire.Message:
-        """The child's answer to a request of ``kind``; raises wire.Late with the reason, or Died.
+    def ask(self, kind: str, unit: Unit) -> ipc.Message:
+        """The child's answer to a request of ``kind``.
 
-        The child has the time that the limits allow for the work that it says it has, and none of
-        that without a sign of life.
+        Raises ipc.TimedOut, with the reason, where the child takes longer than
+        `DecodeLimits.attempt_seconds` allows for the work that it reports, or reports nothing for
+        as long as an attempt without work may take. Raises ChildDied where it dies.
         """
         assert self._process.stdin is not None
         self.served += 1
         if os.fstat(self._stderr).st_size > _STDERR_BYTES:
             os.ftruncate(self._stderr, 0)
         try:
-            wire.send(self._process.stdin.fileno(), {"kind": kind, "unit": asdict(unit)})
+            ipc.send(self._process.stdin.fileno(), {"kind": kind, "unit": asdict(unit)})
             answer = self._answer(unit)
             self.rss_bytes = int(answer["rss_bytes"])
         except (BrokenPipeError, EOFError, ValueError, TypeError, KeyError):
             raise self._death() from None
         return answer
 
-    def _answer(self, unit: Unit) -> wire.Message:
-        began, work = time.monotonic(), Work()
+    def _answer(self, unit: Unit) -> ipc.Message:
+        began, work = time.monotonic(), DecodeWork()
         while True:
             limit_s = self._limits.attempt_seconds(unit.uri, work)
             left_s = began + limit_s - time.monotonic()
             silent_s = self._limits.attempt_seconds(unit.uri)
             try:
-                answer = wire.receive(self._replies, seconds=min(left_s, silent_s))
-            except wire.Late:
+                answer = ipc.receive(self._replies, seconds=min(left_s, silent_s))
+            except ipc.TimedOut:
                 if left_s > silent_s:
-                    raise wire.Late(
-                        f"the decoder gave no sign of life for {silent_s:g} s"
-                    ) from None
-                raise wire.Late(_too_long(limit_s, work)) from None
+                    raise ipc.TimedOut(f"the decoder made no progress for {silent_s:g} s") from None
+                raise ipc.TimedOut(_too_long(limit_s, work)) from None
             if "work" not in answer:
                 return answer
-            work = Work(**answer["work"])
+            work = DecodeWork(**answer["work"])
 
     def frames(self, shape: Shape) -> Pixels:
         """A copy of the frames that the last answer announced: uint8 of ``shape``."""
@@ -137,10 +136,10 @@ class ChildProcess:
 
     def _wait_until_ready(self) -> None:
         try:
-            answer = wire.receive(self._replies, seconds=_START_SECONDS)
+            answer = ipc.receive(self._replies, seconds=_START_SECONDS)
             problem = answer.get("error")
-        except wire.Late:
-            problem = f"no sign of life within {_START_SECONDS:.0f} s"
+        except ipc.TimedOut:
+            problem = f"no answer within {_START_SECONDS:.0f} s"
         except (EOFError, ValueError):
             raise self._death_at_start() from None
         except BaseException:
@@ -150,14 +149,14 @@ class ChildProcess:
             self.end()
             raise RuntimeError(f"the decoder process could not start: {problem}")
 
-    def _death_at_start(self) -> Died | RuntimeError:
+    def _death_at_start(self) -> ChildDied | RuntimeError:
         death = self._death()
         self.end()
         if death.signal_number:
             return death
         return RuntimeError(f"the decoder process could not start: {death}")
 
-    def _death(self) -> Died:
+    def _death(self) -> ChildDied:
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -169,7 +168,7 @@ class ChildProcess:
         else:
             words = f"decoder process died by {_signal_name(-code)}"
         said = f" ({stderr})" if stderr else ""
-        return Died(words + said, signal_number=max(-code, 0), stderr=stderr)
+        return ChildDied(words + said, signal_number=max(-code, 0), stderr=stderr)
 
     def _last_words(self) -> str:
         size = os.fstat(self._stderr).st_size
@@ -178,7 +177,7 @@ class ChildProcess:
         return one_line(lines[-1], limit=160) if lines else ""
 
 
-def _too_long(limit_s: float, work: Work) -> str:
+def _too_long(limit_s: float, work: DecodeWork) -> str:
     shown = f"{limit_s:,.0f}" if limit_s >= 10 else f"{limit_s:g}"
     words = f"fetching and decoding took longer than {shown} s"
     if not work.size:
@@ -198,7 +197,7 @@ def _signal_name(number: int) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """The parent's, with this package importable whatever the working directory, on one thread."""
+    """The parent's environment, for one thread, and with this package on PYTHONPATH."""
     root = str(Path(workers.__file__).resolve().parent.parent)
     inherited = os.environ.get("PYTHONPATH")
     return {

@@ -1,4 +1,4 @@
-"""What a decoder tells its parent while it works, so that limits follow the work and hangs end."""
+"""Progress messages of a decoder to its parent, by which time limits follow the work."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ TELL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Work:
-    """What decoding a unit goes through, as far as it is known.
+class DecodeWork:
+    """How much work a unit is, as far as it is known.
 
-    ``size``: bytes of the file. ``frames``: to be decoded, None where only their bytes bound them;
-    ``pixels``: of one frame.
+    ``size``: bytes of the file. ``frames``: frames to decode, None where their number is not known.
+    ``pixels``: pixels of a frame.
     """
 
     size: int = 0
@@ -23,31 +23,31 @@ class Work:
 
 
 class Progress:
-    """Signs of life of one decoder process, at most one in TELL_SECONDS.
+    """Sends the progress of one decoder process, at most once in TELL_SECONDS.
 
-    ``tell`` is called with the unit's Work as far as it is known; it does nothing by default.
+    ``tell`` is called with the unit's DecodeWork as far as it is known; it does nothing by default.
     """
 
-    def __init__(self, tell: Callable[[Work], None] = lambda work: None) -> None:
+    def __init__(self, tell: Callable[[DecodeWork], None] = lambda work: None) -> None:
         self._tell = tell
-        self._work = Work()
+        self._work = DecodeWork()
         self._told = 0.0
 
     def begin(self, *, size: int) -> None:
-        """A unit of a file of ``size`` bytes has begun."""
-        self._now(Work(size=size))
+        """Begins a unit whose file has ``size`` bytes."""
+        self._now(DecodeWork(size=size))
 
     def expect(self, *, frames: int | None, pixels: int) -> None:
-        """So many frames will be decoded, on top of those that were expected before."""
+        """Adds ``frames`` to the frames that will be decoded."""
         before = self._work.frames
         total = None if frames is None or before is None else before + frames
         self._now(replace(self._work, frames=total, pixels=max(pixels, self._work.pixels)))
 
     def alive(self) -> None:
-        """A packet was passed."""
+        """Says that a packet was read."""
         if time.monotonic() - self._told >= TELL_SECONDS:
             self._now(self._work)
 
-    def _now(self, work: Work) -> None:
+    def _now(self, work: DecodeWork) -> None:
         self._work, self._told = work, time.monotonic()
         self._tell(work)

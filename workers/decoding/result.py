@@ -1,4 +1,4 @@
-"""What a decode gives, without the pixels."""
+"""The result of a decode, without the pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workers.decoding.plan import Floats, Ints, Selection, clip_times
 
 @dataclass(frozen=True)
 class Decoded:
-    """The places and times of decoded frames; see DecodedUnit for the meanings."""
+    """Indices and times of decoded frames; see DecodedUnit for the fields."""
 
     shape: tuple[int, int, int, int]
     clip_frames: Ints

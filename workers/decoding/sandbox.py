@@ -1,4 +1,4 @@
-"""Decoding that cannot hurt: every unit gives frames or a failure row, whatever the file does."""
+"""Decoding in a child process: every unit gives frames or a UnitFailure, whatever its file does."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from workers.decoding import ipc as wire
-from workers.decoding.process import ChildProcess, Died
+from workers.decoding import ipc
+from workers.decoding.process import ChildDied, ChildProcess
 from workers.decoding.types import DECODERS, DecodedUnit, DecodeLimits, Measured, Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import Protocol
 
 _Result = TypeVar("_Result")
-Reader = Callable[[Unit, ChildProcess, wire.Message], _Result]
+Reader = Callable[[Unit, ChildProcess, ipc.Message], _Result]
 
-# A child that is killed before it has seen a file was killed by somebody else: the system, short of
-# memory, or an operator. That passes, and must cost neither a video nor, with an actor, the job.
+# A child that is killed before it read a file was killed from outside: by the system, short of
+# memory, or by an operator. Starting it again mostly works, and saves the video and the actor.
 _START_PAUSES_S = (0.0, 0.5, 1.0)
 
 _NO_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory")
@@ -29,15 +29,14 @@ _NO_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory", "out of memo
 class SandboxedDecoder:
     """Fetches, decodes, samples and resizes units in a persistent child process.
 
-    ``decoder``: "pyav" (the default) or "decord", which leaves to PyAV the files of which it would
-    give other frames.
-    Raises ValueError for another one and RuntimeError where the child cannot start, such as when
-    decord is not installed. Use one per thread; ``close`` it, or use it as a context manager.
+    ``decoder``: "pyav" (the default) or "decord", which uses PyAV for files of which decord gives
+    wrong frames. Raises ValueError for any other and RuntimeError if the child cannot start, for
+    example because decord is not installed. Use one per thread; ``close`` it, or use it as a
+    context manager.
 
-    A child that dies gets one more try, in a fresh child and always on PyAV: a crash may be the
-    late effect of an earlier file, or of the system's lack of memory; and decord, which has had no
-    release for years, is trusted with a file once. A time-out gets none, as it would double
-    the longest wait there is; nor does PyAV where memory was lacking, as it would be again.
+    After a crash the unit is tried once more, in a new child and always with PyAV: the cause may be
+    an earlier file, a lack of system memory, or decord. There is no second attempt after a
+    time-out, which would double the longest wait, nor after PyAV exceeded the memory limit.
     """
 
     def __init__(
@@ -49,36 +48,36 @@ class SandboxedDecoder:
     ) -> None:
         self._child: ChildProcess | None = None
         if decoder not in DECODERS:
-            raise ValueError(f"no decoder {decoder!r}; there are: {', '.join(DECODERS)}")
+            raise ValueError(f"decoder must be one of {', '.join(DECODERS)}; got {decoder!r}")
         if decoder != "pyav" and protocol.every_s is not None:
-            raise ValueError(f"{decoder} decodes no timelines; pyav does")
+            raise ValueError(f"decoder {decoder!r} cannot do dense labeling; use 'pyav'")
         self._protocol = protocol
         self._decoder = decoder
         self._limits = limits
         self._closed = False
         try:
             self._child = self._start(decoder)
-        except Died as death:
+        except ChildDied as death:
             raise RuntimeError(f"the decoder process could not start: {death}") from None
 
     @property
     def child_pid(self) -> int | None:
-        """Process id of the present child."""
+        """Process id of the current child."""
         return None if self._child is None else self._child.pid
 
     def decode(self, unit: Unit) -> DecodedUnit | UnitFailure:
-        """The unit's frames, or why there are none; raises for no video, however broken."""
+        """The unit's frames, or a UnitFailure; never raises because of a video."""
         return self._ask("decode", unit, self._decoded)
 
     def measure(self, unit: Unit) -> Measured | UnitFailure:
-        """How long the unit's whole video is, without decoding it, or why that is not known."""
+        """The duration of the unit's whole video, found without decoding, or a UnitFailure."""
         return self._ask("measure", unit, _measured)
 
     def _ask(self, kind: str, unit: Unit, read: Reader[_Result]) -> _Result | UnitFailure:
         if self._closed:
             raise ValueError("this decoder was closed")
         result = self._attempt(kind, unit, read, self._decoder)
-        if isinstance(result, UnitFailure) and self._deserves_another(result):
+        if isinstance(result, UnitFailure) and self._may_retry(result):
             second = self._attempt(kind, unit, read, "pyav")
             if self._decoder != "pyav":
                 self._end_child()
@@ -87,9 +86,9 @@ class SandboxedDecoder:
             return second
         return result
 
-    def _deserves_another(self, failure: UnitFailure) -> bool:
+    def _may_retry(self, failure: UnitFailure) -> bool:
         if failure.error_type is ErrorType.out_of_memory:
-            return self._decoder != "pyav"  # decord reserves what a lying header announces
+            return self._decoder != "pyav"  # decord allocates the size in the header, even if wrong
         return failure.error_type is ErrorType.crashed
 
     def close(self) -> None:
@@ -113,11 +112,11 @@ class SandboxedDecoder:
             self.close()
 
     def _start(self, decoder: str) -> ChildProcess:
-        """A child that is ready; raises Died where every one of several was killed."""
+        """A ready child; raises ChildDied if several in a row were killed during their start."""
         for pause in _START_PAUSES_S:
             try:
                 return ChildProcess(decoder, self._protocol, self._limits)
-            except Died:
+            except ChildDied:
                 time.sleep(pause)
         return ChildProcess(decoder, self._protocol, self._limits)
 
@@ -126,7 +125,7 @@ class SandboxedDecoder:
     ) -> _Result | UnitFailure:
         try:
             child = self._ready_child(decoder)
-        except Died as death:
+        except ChildDied as death:
             return _failure_of(death)
         except (RuntimeError, OSError) as error:
             return UnitFailure(ErrorType.internal, str(error))
@@ -134,17 +133,17 @@ class SandboxedDecoder:
             answer = child.ask(kind, unit)
             failure = answer.get("failure")
             return read(unit, child, answer) if failure is None else self._failed(answer)
-        except wire.Late as late:
+        except ipc.TimedOut as late:
             self._end_child()
             return UnitFailure(ErrorType.timeout, str(late))
-        except Died as death:
+        except ChildDied as death:
             self._end_child()
             return _failure_of(death)
         except BaseException:
-            self._end_child()  # what it would answer next belongs to this unit
+            self._end_child()  # its next answer would be that of this unit
             raise
 
-    def _failed(self, answer: wire.Message) -> UnitFailure:
+    def _failed(self, answer: ipc.Message) -> UnitFailure:
         failure = answer["failure"]
         if failure["type"] == ErrorType.out_of_memory:
             self._end_child()
@@ -155,7 +154,7 @@ class SandboxedDecoder:
             decode_ms=answer["decode_ms"],
         )
 
-    def _decoded(self, unit: Unit, child: ChildProcess, answer: wire.Message) -> DecodedUnit:
+    def _decoded(self, unit: Unit, child: ChildProcess, answer: ipc.Message) -> DecodedUnit:
         decoded = answer["decoded"]
         return DecodedUnit(
             unit=unit,
@@ -173,7 +172,7 @@ class SandboxedDecoder:
         )
 
     def _ready_child(self, decoder: str) -> ChildProcess:
-        """A living child that has not served its time; one that died idle counts for no unit."""
+        """A running child below its limits; replaces it otherwise."""
         child = self._child
         if child is not None and (
             not child.is_alive()
@@ -191,14 +190,14 @@ class SandboxedDecoder:
             child.end()
 
 
-def _measured(unit: Unit, child: ChildProcess, answer: wire.Message) -> Measured:
+def _measured(unit: Unit, child: ChildProcess, answer: ipc.Message) -> Measured:
     return Measured(answer["measured"], answer["bytes_read"], answer["decode_ms"])
 
 
-def _failure_of(death: Died) -> UnitFailure:
+def _failure_of(death: ChildDied) -> UnitFailure:
     if any(words in death.stderr for words in _NO_MEMORY):
         return UnitFailure(ErrorType.out_of_memory, "decoding needed more memory than the limit")
     hint = ""
     if death.signal_number == signal.SIGKILL:
-        hint = "; was the system short of memory?"
+        hint = "; the system may be out of memory"
     return UnitFailure(ErrorType.crashed, f"{death}{hint}")

@@ -1,4 +1,4 @@
-"""The part of a long video that one unit needs, read without what lies before and after."""
+"""The packets of a long video that one segment needs, found by seeking."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from av.packet import Packet
 
-from workers.decoding.demuxer import LostPlace, Reading
+from workers.decoding.demuxer import Demuxer, SeekError
 from workers.decoding.packets import PacketRows
 from workers.decoding.plan import REORDERED, Floats, Ints, PacketTable
 from workers.decoding.stream_index import StreamIndex
@@ -21,11 +21,11 @@ _MOST_ROWS = 1 << 22
 
 @dataclass(frozen=True)
 class Need:
-    """What a unit of a timeline needs, in seconds since the video's first frame.
+    """The frames that a segment needs, in seconds since the video's first frame.
 
-    Every frame of [start_s, end_s), the one on display at ``start_s``, and ``after`` frames beyond
-    the one on display at ``last_s``, where the last clip starts. ``end_s`` and ``last_s`` are
-    infinite for the video's last unit.
+    These are all frames of [start_s, end_s), the frame on display at ``start_s``, and ``after``
+    frames beyond the one on display at ``last_s``, where the last clip starts. ``end_s`` and
+    ``last_s`` are infinite for the video's last segment.
     """
 
     start_s: float
@@ -35,7 +35,7 @@ class Need:
 
     @classmethod
     def of(cls, protocol: Protocol, start_s: float | None, end_s: float | None) -> Need:
-        """Of a segment of a timeline; None stands for the start and the end of the video."""
+        """Of the segment [start_s, end_s); None stands for the start or the end of the video."""
         after = protocol.stride * (protocol.frames - 1)
         start_s = start_s or 0.0
         if end_s is None:
@@ -48,19 +48,20 @@ class Need:
 
 @dataclass(frozen=True)
 class Window:
-    """Packets from one with which decoding may start up to the last one that a unit needs.
+    """The packets of a segment, from an entry (where decoding may start) to the last one needed.
 
-    ``origin``: the timestamp of the video's first frame, in ticks. ``starts_file``: the first row
-    is the file's first packet. ``ends_file``: the last row is its last. ``firm_s``: when the second
-    entry is shown; what is decoded from there on, if all was well before, is what a decode from the
-    start of the file gives even of damaged packets. ``whole``: no frame of the video lies outside.
+    ``origin``: timestamp of the video's first frame, in ticks. ``starts_file``: the first row is
+    the file's first packet. ``ends_file``: the last row is its last packet. ``reliable_s``: when
+    the second entry is shown; if nothing was amiss before it, frames from there on are those of a
+    decode from the start of the file, also where packets are damaged. ``whole``: the window holds
+    all frames of the video.
     """
 
     table: PacketTable
     origin: int
     starts_file: bool
     ends_file: bool
-    firm_s: float
+    reliable_s: float
     whole: bool = False
 
     def order(self) -> Ints:
@@ -76,23 +77,23 @@ class Window:
 
 
 def whole_window(index: StreamIndex) -> Window:
-    """All packets of a file, as the window of any of its units."""
+    """All packets of a file, as the window of any of its segments."""
     table = index.table
     origin = int(table.pts[table.shown].min())
     never = float("inf")
-    return Window(table, origin, index.starts_file, ends_file=True, firm_s=never, whole=True)
+    return Window(table, origin, index.starts_file, ends_file=True, reliable_s=never, whole=True)
 
 
-def read_window(reading: Reading, origin: int, need: Need, *, margin: int = 0) -> Window | None:
-    """The window for ``need``, beginning ``margin`` entries before the last one that would do.
+def read_window(demuxer: Demuxer, origin: int, need: Need, *, margin: int = 0) -> Window | None:
+    """The window for ``need``, starting ``margin`` entries before the last possible one.
 
-    None where there is no way to tell which packets they are.
+    None where the packets cannot be identified.
     """
     for back_s in _BACK_S:
-        tick = origin + int((need.start_s - back_s) / reading.tick_s)
+        tick = origin + int((need.start_s - back_s) / demuxer.tick_s)
         try:
-            window = _Reader(reading, origin, need, margin).read(tick)
-        except LostPlace:
+            window = _Reader(demuxer, origin, need, margin).read(tick)
+        except SeekError:
             window = None
         if window is not None:
             return window
@@ -102,21 +103,21 @@ def read_window(reading: Reading, origin: int, need: Need, *, margin: int = 0) -
 
 
 class _Reader:
-    """One attempt: packets are noted, and forgotten when a later entry will do."""
+    """One attempt to read a window: keeps packets, and drops those before a later usable entry."""
 
-    def __init__(self, reading: Reading, origin: int, need: Need, margin: int) -> None:
-        self._reading = reading
+    def __init__(self, demuxer: Demuxer, origin: int, need: Need, margin: int) -> None:
+        self._demuxer = demuxer
         self._origin = origin
         self._need = need
-        self._lead = margin
+        self._margin = margin
         self._entries: deque[int] = deque()
         self._times: deque[float] = deque()
         self._late = self._beyond_end = self._beyond_last = 0
 
     def read(self, tick: int) -> Window | None:
         starts_file = tick <= self._origin
-        read = self._reading.from_start() if starts_file else self._reading.from_tick(tick)
-        rows, ends_file = PacketRows(self._reading.stream, open_groups=True), True
+        read = self._demuxer.from_start() if starts_file else self._demuxer.from_tick(tick)
+        rows, ends_file = PacketRows(self._demuxer.stream, open_groups=True), True
         for packet in read:
             entry = rows.add(packet)
             if len(rows) > _MOST_ROWS:
@@ -127,28 +128,28 @@ class _Reader:
             if entry and time <= self._need.start_s + SAME_S and not packet.is_discard:
                 starts_file = self._begin_later(rows, time, starts_file)
             self._count(packet, time)
-            if self._late > REORDERED and not starts_file and len(self._entries) <= self._lead:
+            if self._late > REORDERED and not starts_file and len(self._entries) <= self._margin:
                 return None
             if self._is_enough():
                 ends_file = False
                 break
-        if not starts_file and len(self._entries) <= self._lead:
+        if not starts_file and len(self._entries) <= self._margin:
             return None
         table = rows.table()
         table = replace(table, shown=table.shown & (table.pts >= self._origin))
-        firm_s = self._times[1] if len(self._times) > 1 else float("inf")
-        return Window(table, self._origin, starts_file, ends_file, firm_s)
+        reliable_s = self._times[1] if len(self._times) > 1 else float("inf")
+        return Window(table, self._origin, starts_file, ends_file, reliable_s)
 
     def _time(self, packet: Packet[Any]) -> float | None:
         if packet.pts is None:
             return None
-        return float((packet.pts - self._origin) * self._reading.tick_s)
+        return float((packet.pts - self._origin) * self._demuxer.tick_s)
 
     def _begin_later(self, rows: PacketRows, time: float, starts_file: bool) -> bool:
-        """Forget what lies before the earliest entry that is still needed."""
+        """Drops the packets before the earliest entry that is still needed."""
         self._entries.append(len(rows) - 1)
         self._times.append(time)
-        if len(self._entries) > self._lead + 1:
+        if len(self._entries) > self._margin + 1:
             self._entries.popleft()
             self._times.popleft()
         elif starts_file or len(self._entries) > 1:

@@ -1,4 +1,4 @@
-"""The memory through which a decoder's child process hands frames to its parent."""
+"""Shared memory through which a decoder's child process passes frames to its parent."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class SharedFrames:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._room: mmap.mmap | None = None
+        self._mapping: mmap.mmap | None = None
 
     def allocate(self, shape: Shape) -> Pixels:
-        """The child's: room for frames, uint8 of ``shape``, until the next unit."""
+        """In the child: memory for frames, uint8 of ``shape``, valid until the next unit."""
         count = math.prod(shape)
         if os.fstat(self.descriptor).st_size < count:
             if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a SIGBUS later
@@ -37,23 +37,23 @@ class SharedFrames:
         return self._view(count).reshape(shape)
 
     def taken(self, shape: Shape) -> Pixels:
-        """The parent's: a copy of the frames that the child announced, uint8 of ``shape``.
+        """In the parent: a copy of the child's frames, uint8 of ``shape``.
 
-        A copy, so that nothing the child does with a later file, however broken, changes frames
-        that were decoded before. Raises RuntimeError where there is less than announced.
+        It is a copy so that the child cannot change the frames of earlier units. Raises
+        RuntimeError if the shared memory is too short for ``shape``.
         """
         count = math.prod(shape)
         if os.fstat(self.descriptor).st_size < count:
-            raise RuntimeError("the shared memory is shorter than announced")
+            raise RuntimeError(f"the shared memory is shorter than {count:,} bytes")
         frames = self._view(count).reshape(shape).copy()
         if count > KEPT_BYTES:
             os.ftruncate(self.descriptor, 0)
         return frames
 
     def _view(self, count: int) -> Pixels:
-        room = self._room
-        if room is None or len(room) < count:
-            room = mmap.mmap(self.descriptor, count)
+        mapping = self._mapping
+        if mapping is None or len(mapping) < count:
+            mapping = mmap.mmap(self.descriptor, count)
             if count <= KEPT_BYTES:
-                self._room = room
-        return np.frombuffer(room, dtype=np.uint8, count=count)
+                self._mapping = mapping
+        return np.frombuffer(mapping, dtype=np.uint8, count=count)

@@ -1,8 +1,7 @@
-"""What a file seems to be, from its first bytes: for messages that a person understands.
+"""The format of a file from its first bytes, for error messages.
 
-Decoders answer a text file, a picture and a cut video alike with "invalid data"; and some formats
-that a video library opens gladly (playlists, scripts, animated pictures) are not the video that
-the row promises.
+FFmpeg answers "invalid data" to a text file, a picture and a truncated video alike, and opens
+formats that are no video of their own (playlists, scripts, animated pictures).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ JPEG = "a JPEG picture"
 _ZEROS = "nothing but zero bytes, as a broken copy leaves them"
 _POINTER = "a Git LFS pointer; the video itself was never fetched"
 DAMAGED = frozenset({_ZEROS, _POINTER})
-"""What `other_format` says of files that were a video once, or should have become one."""
+"""Results of `other_format` for files that were once a video, or should be one."""
 
 _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", JPEG),

@@ -1,4 +1,4 @@
-"""What goes into decoding and what comes out of it."""
+"""The input and output of decoding: Unit, DecodeLimits, DecodedUnit, Measured."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from workers.decoding.progress import Work
+from workers.decoding.progress import DecodeWork
 from workers.io.fetching import is_object
 
 MIB = 1024**2
 GIB = 1024**3
 DECODERS = ("pyav", "decord")
 
-# What the slowest sound machine manages, by which a limit follows the work: the reading of a disk
-# that many share; full HD at 30 frames a second, in real time; and 200 kbit of video in a second,
-# which bounds what a small file can claim.
+# Rates of a slow but sound machine, from which time limits follow: reading a disk that many share;
+# decoding full HD at 30 frames a second; and 200 kbit/s of video, which bounds the number of frames
+# that a small file can claim.
 READ_BYTES_A_SECOND = 20e6
 PIXELS_A_SECOND = 1920 * 1080 * 30
 VIDEO_BYTES_A_SECOND = 25e3
@@ -24,16 +24,15 @@ VIDEO_BYTES_A_SECOND = 25e3
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What one unit may cost before it becomes a failure row.
+    """Limits for decoding one unit; a unit that exceeds one becomes a failure row.
 
-    ``seconds``: wall clock for one attempt at decoding, and the longest that one may go on without
-    a sign of life. ``most_seconds``: what it may grow to with the size of the file and the number
-    of frames that must be decoded; see `attempt_seconds`.
-    ``fetch_seconds``: wall clock, on top of it, that fetching from an object storage may take, its
-    waits and repetitions included.
-    ``memory_bytes``: address space that decoding may take on top of the idle child's.
-    ``videos_per_child`` and ``rss_bytes``: when a child has served so many units, or holds so much
-    resident memory after one, a fresh one takes its place.
+    ``seconds``: wall clock of one attempt, and the longest time without progress.
+    ``most_seconds``: maximum of the wall clock, which grows with the size of the file and the
+    number of frames to decode; see `attempt_seconds`.
+    ``fetch_seconds``: additional wall clock for fetching from object storage, retries included.
+    ``memory_bytes``: address space beyond that of the idle child.
+    ``videos_per_child``, ``rss_bytes``: a child that served so many units, or holds so much
+    resident memory after one, is replaced.
     ``max_pixels``: width x height of a frame; the default is the largest 8K format.
     ``output_bytes``: the resized frames of one unit; only extreme aspect ratios come near it.
     ``source_bytes``: the size of a file or object.
@@ -54,11 +53,11 @@ class DecodeLimits:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
 
-    def attempt_seconds(self, uri: str, work: Work = Work()) -> float:  # noqa: B008 - frozen
-        """Wall clock for one attempt at ``work`` on what lies at ``uri``.
+    def attempt_seconds(self, uri: str, work: DecodeWork = DecodeWork()) -> float:  # noqa: B008 - frozen
+        """Wall clock for one attempt to decode ``uri``, which is so much ``work``.
 
-        ``seconds``, and on top of them what a slow machine needs to read the file and to decode its
-        frames. The bytes of the file bound what the number and size of its frames can ask for.
+        It is ``seconds``, plus the time that a slow machine takes to read the file and decode its
+        frames. The size of the file bounds the time for its frames.
         """
         decoding = work.size / VIDEO_BYTES_A_SECOND
         if work.frames is not None:
@@ -72,8 +71,8 @@ class DecodeLimits:
 class Unit:
     """One row of the manifest: a video, or the segment [start_s, end_s) of it in seconds.
 
-    ``etag``: the ETag that the object had when it was listed; another one is not read. None for
-    whatever there is.
+    ``etag``: the ETag of the object when it was listed; an object with another ETag is not read.
+    None to read any.
     """
 
     unit_id: str
@@ -86,9 +85,9 @@ class Unit:
 
 @dataclass(frozen=True)
 class Measured:
-    """How long a video is: ``duration_s``, from its first frame to the end of its last one.
+    """The duration of a video, ``duration_s``: from its first frame to the end of its last.
 
-    ``bytes_read`` and ``decode_ms`` (CPU milliseconds) are what finding out cost.
+    ``bytes_read`` and ``decode_ms`` (CPU milliseconds): the cost of measuring it.
     """
 
     duration_s: float
@@ -104,11 +103,11 @@ class DecodedUnit:
     wanted frame once, in ascending order. ``clip_frames``: int32 (clips, T), rows of ``frames``.
     ``clip_times``: float64 (clips, 2), seconds from the video's first frame to the clip's first and
     to its last frame. ``first_clip``: number in the video of the unit's first clip, 0 unless the
-    protocol is a timeline. ``frame_count`` and ``duration_s`` are those of the whole video, counted
-    and taken from timestamps; for a unit of a timeline those of its segment. ``lost_frames``:
-    frames that damage cost or that the decoder had to patch up; 0 for a sound file, an estimate
-    where a file was cut off. ``decode_ms``: CPU milliseconds of the child. ``attempts``: 2 where a
-    first decoder died. ``etag``: of the object that was read, None for files.
+    protocol is dense. ``frame_count`` and ``duration_s`` are those of the whole video, counted
+    and taken from timestamps; with a dense protocol those of the segment. ``lost_frames``:
+    frames lost to damage or concealed by the decoder; 0 for a sound file, an estimate
+    where a file was cut off. ``decode_ms``: CPU milliseconds of the child. ``attempts``: 2 after a
+    crash of the first. ``etag``: of the object that was read, None for files.
     """
 
     unit: Unit

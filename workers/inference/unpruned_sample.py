@@ -1,9 +1,9 @@
-"""The shadow sample: units that are labeled without pruning too, so that its cost in labels shows.
+"""The shadow sample: units that are labeled without pruning too, to measure its effect on labels.
 
-A unit's id is a hash, and its last digits decide. The same units are chosen whoever asks, in every
-run over the same videos, and a smaller share is a part of every larger one. By the first digits the
-videos of a calibration are chosen and the slices of a budget: a sample by these would hold videos
-that the policy was fitted on, and of one slice only.
+A unit's id is a hash, and its last digits decide whether the unit is in the sample. Every run over
+the same videos has the same sample, and a smaller share is a subset of a larger one. The first
+digits choose calibration videos and budget slices, so a sample by these digits would overlap with
+the videos that early exit was fitted on, or lie within one slice.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _NUMBERS: int = 16**_DIGITS
 
 @dataclass(frozen=True)
 class Shadow:
-    """Which units are labeled without pruning too, and by what.
+    """The shadow sample of a run and its labeler.
 
     Attributes:
-        share: of the units, above 0 and at most 1.
+        share: share of the units, above 0 and at most 1.
         labeler: the unpruned model.
     """
 
@@ -30,10 +30,12 @@ class Shadow:
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
-            raise ValueError(f"a shadow sample's share must be above 0 and at most 1: {self.share}")
+            raise ValueError(
+                f"the share of a shadow sample must be above 0 and at most 1; got {self.share}"
+            )
         if self.labeler.pruning.r:
             raise ValueError(
-                f"a shadow sample is labeled without pruning; got r = {self.labeler.pruning.r}"
+                f"the labeler of a shadow sample must not prune; got r = {self.labeler.pruning.r}"
             )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.lab.benchmark.paired import OutputsDiffer, Run
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, pyav
+from workers.decoding.job import DecodeJob
 from workers.decoding.result import Decoded
 from workers.failures import UnitFailure
 from workers.io.fetching import open_source
@@ -112,7 +113,7 @@ def decode_here(path: Path, sampling: Protocol = PROTOCOL) -> tuple[Decoded, Pix
 
     try:
         with open_source(str(path)) as source:
-            decoded = pyav.decode(source, _unit(path), sampling, _LIMITS, allocate)
+            decoded = pyav.decode(DecodeJob(source, _unit(path), sampling, _LIMITS, allocate))
     except UnitFailure as failure:
         raise ValueError(f"{path.name}: {failure.error_type}: {failure.message}") from None
     return decoded, rooms[-1]

@@ -11,7 +11,7 @@ from pipeline.inputs.manifest import unit_spans
 from workers.decoding.clips import ClipPicker
 from workers.decoding.frames import FrameStore, Pixels
 from workers.decoding.seek_window import Need
-from workers.decoding.sequential import Clock
+from workers.decoding.sequential import FrameClock
 from workers.sampling import Protocol, protocol
 
 
@@ -60,7 +60,7 @@ def test_the_same_frames_as_by_their_times(name: str, seed: int) -> None:
     made = protocol(name, size=2, frames=5, every_s=float(rng.uniform(0.05, 1.5)), views=(3, 1))
     times = np.concatenate([[0.0], np.cumsum(rng.choice([0.0, 0.02, 0.04, 0.9], 300))])
     length_s = float(times[-1]) + 0.04
-    expected = made.timeline_indices(times, made.clip_numbers(0.0, length_s))
+    expected = made.dense_indices(times, made.clip_numbers(0.0, length_s))
     clips, frames = [], 0
     for span in unit_spans(length_s, made.unit_s):
         early = max(0, int(np.searchsorted(times, span[0] or 0.0)) - int(rng.integers(1, 9)))
@@ -74,7 +74,7 @@ def test_the_same_frames_as_by_their_times(name: str, seed: int) -> None:
 
 
 def test_times_never_go_back_and_go_on_where_another_count_begins() -> None:
-    clock = Clock(0.001, 0.04)
+    clock = FrameClock(0.001, 0.04)
     ticks = [*range(0, 4000, 40), *range(0, 4000, 40)]
     times = [clock.at(tick) for tick in ticks]
     assert all(a <= b for a, b in pairwise(times))
@@ -83,7 +83,7 @@ def test_times_never_go_back_and_go_on_where_another_count_begins() -> None:
 
 
 def test_a_timestamp_that_is_wrong_moves_no_other_frame() -> None:
-    clock = Clock(0.001, 0.04)
+    clock = FrameClock(0.001, 0.04)
     ticks: list[int | None] = [*range(0, 4000, 40)]
     ticks[50] = 5
     ticks[60] = ticks[59]
@@ -95,5 +95,5 @@ def test_a_timestamp_that_is_wrong_moves_no_other_frame() -> None:
 
 
 def test_frames_without_timestamps_come_at_the_frame_rate() -> None:
-    clock = Clock(0.001, 0.04)
+    clock = FrameClock(0.001, 0.04)
     assert [clock.at(None) for _ in range(4)] == pytest.approx([0.0, 0.04, 0.08, 0.12])

@@ -9,6 +9,7 @@ import pytest
 from tests import videos
 from workers.decoding import DecodeLimits, Unit, pyav
 from workers.decoding.endings import Ending, segment_end
+from workers.decoding.job import DecodeJob
 from workers.decoding.result import Decoded
 from workers.io.fetching import open_source
 from workers.sampling import protocol
@@ -21,7 +22,9 @@ LIES = (0, 1, 1 << 20, 0x7FFFFFFF, 0xFFFFFFFE)
 def decoded(path: Path) -> Decoded:
     with open_source(str(path)) as source:
         unit = Unit("u", "v", str(path))
-        return pyav.decode(source, unit, PROTOCOL, DecodeLimits(), lambda s: np.zeros(s, np.uint8))
+        return pyav.decode(
+            DecodeJob(source, unit, PROTOCOL, DecodeLimits(), lambda s: np.zeros(s, np.uint8))
+        )
 
 
 def written(path: Path) -> Path:

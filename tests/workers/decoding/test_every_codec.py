@@ -16,8 +16,9 @@ from pipeline.inputs.manifest import unit_spans
 from tests import videos
 from tests.workers import codec_videos as codecs
 from workers.decoding import DecodedUnit, SandboxedDecoder, pyav
+from workers.decoding.job import DecodeJob
 from workers.decoding.result import Decoded
-from workers.decoding.timeline import TimelineDecoder
+from workers.decoding.segments import SegmentDecoder
 from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import UnitFailure
 from workers.io.fetching import open_source
@@ -76,10 +77,10 @@ class Decode:
     def whole(self, path: Path, how: Protocol) -> Decoded:
         unit = Unit("u", "v", str(path))
         with open_source(str(path)) as source:
-            return pyav.decode(source, unit, how, DecodeLimits(), self._allocate)
+            return pyav.decode(DecodeJob(source, unit, how, DecodeLimits(), self._allocate))
 
     def segments(self, path: Path, edges: list[float]) -> list[tuple[Decoded, videos.Pixels]]:
-        decoder, found = TimelineDecoder(DENSE, DecodeLimits()), []
+        decoder, found = SegmentDecoder(DENSE, DecodeLimits()), []
         ends: list[float | None] = [*edges[1:], None]
         try:
             with open_source(str(path)) as source:
@@ -125,7 +126,7 @@ def assert_segments_equal(path: Path, reference: Truth, rate: int) -> None:
     assert clip == len(whole.clip_frames)
     if reference.format in UNTIMED:
         return
-    expected = DENSE.timeline_indices(np.arange(count) / rate, range(clip))
+    expected = DENSE.dense_indices(np.arange(count) / rate, range(clip))
     for index, row in pairs(expected, whole.clip_frames):
         wanted = reference.resized(index, *whole.shape[1:3])
         assert np.array_equal(whole_pixels[row], wanted), f"frame {index} is not at its time"

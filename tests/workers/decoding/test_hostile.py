@@ -51,7 +51,7 @@ def success(decoder: SandboxedDecoder, path: Path) -> DecodedUnit:
         (b"\xff\xd8\xff\xe0" + bytes(range(200)), ErrorType.not_video, "JPEG"),
         (b"PK\x03\x04" + bytes(range(200)), ErrorType.not_video, "ZIP"),
         (bytes(5000), ErrorType.not_video, "zero bytes"),
-        (bytes(range(256)) * 20, ErrorType.not_video, "no video format"),
+        (bytes(range(256)) * 20, ErrorType.not_video, "no known video format"),
     ],
 )
 def test_what_is_no_video_is_named(

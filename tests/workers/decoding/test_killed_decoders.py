@@ -14,8 +14,7 @@ from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from tests import videos
 from tests.processes import eventually, is_running, killing, processes_with
 from workers.decode_actor import DecodeActor
-from workers.decoding import ipc as wire
-from workers.decoding import sandbox
+from workers.decoding import ipc, sandbox
 from workers.sampling import protocol
 
 PROTOCOL = protocol("videomae-k400", size=56)
@@ -48,7 +47,7 @@ def test_an_input_that_kills_its_decoder_each_time_is_one_row_and_the_next_ones_
     killer = videos.write_video(tmp_path / "killer.mp4", frames=20)
     actor = DecodeActor(PROTOCOL)
     deaths = []
-    send = wire.send
+    send = ipc.send
 
     def die_of_the_killer(descriptor: int, message: dict[str, Any]) -> None:
         if message["unit"]["uri"] == str(killer):
@@ -58,7 +57,7 @@ def test_an_input_that_kills_its_decoder_each_time_is_one_row_and_the_next_ones_
             raise BrokenPipeError
         send(descriptor, message)
 
-    monkeypatch.setattr(wire, "send", die_of_the_killer)
+    monkeypatch.setattr(ipc, "send", die_of_the_killer)
     done = rows(list(actor(manifest([good, killer, good, killer, good]))))
     assert [row["status"] for row in done] == ["ok", "failed", "ok", "failed", "ok"]
     for row in done[1::2]:
@@ -75,10 +74,10 @@ def test_a_decoder_that_is_killed_while_it_starts_is_started_again(
     tmp_path: Path, marked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = videos.write_video(tmp_path / "good.mp4", frames=20)
-    receive = wire.receive
+    receive = ipc.receive
     to_kill = 3
 
-    def kill_before_the_first_word(descriptor: int, **options: Any) -> wire.Message:
+    def kill_before_the_first_word(descriptor: int, **options: Any) -> ipc.Message:
         nonlocal to_kill
         if to_kill:
             to_kill -= 1
@@ -86,7 +85,7 @@ def test_a_decoder_that_is_killed_while_it_starts_is_started_again(
             os.kill(child, signal.SIGKILL)
         return receive(descriptor, **options)
 
-    monkeypatch.setattr(wire, "receive", kill_before_the_first_word)
+    monkeypatch.setattr(ipc, "receive", kill_before_the_first_word)
     monkeypatch.setattr(sandbox, "_START_PAUSES_S", (0.0, 0.0, 0.0))
     actor = DecodeActor(PROTOCOL)
     assert to_kill == 0

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tests import recordings, videos
-from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, process
-from workers.decoding import ipc as wire
-from workers.decoding.progress import Progress, Work
+from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, ipc, process
+from workers.decoding.progress import DecodeWork, Progress
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import protocol
 
@@ -20,7 +19,7 @@ HD = 1920 * 1080
 
 
 def seconds(**work: Any) -> float:
-    return LIMITS.attempt_seconds("a.ts", Work(**work))
+    return LIMITS.attempt_seconds("a.ts", DecodeWork(**work))
 
 
 def test_a_short_video_has_what_the_limit_says() -> None:
@@ -45,24 +44,24 @@ def test_a_small_file_gets_no_more_than_its_bytes_allow_whatever_it_claims() -> 
 
 
 def test_no_video_has_more_than_the_most_unless_all_have() -> None:
-    endless = Work(size=64 << 30, frames=10**9, pixels=HD)
+    endless = DecodeWork(size=64 << 30, frames=10**9, pixels=HD)
     assert LIMITS.attempt_seconds("a.ts", endless) == LIMITS.most_seconds
     assert DecodeLimits(seconds=7200).attempt_seconds("a.ts", endless) == 7200
     assert LIMITS.attempt_seconds("s3://b/a.ts", endless) == 3600 + LIMITS.fetch_seconds
 
 
 def test_a_decoder_tells_what_it_has_to_do_and_that_it_lives() -> None:
-    told: list[Work] = []
+    told: list[DecodeWork] = []
     progress = Progress(told.append)
     progress.begin(size=1000)
     progress.expect(frames=10, pixels=64)
     progress.expect(frames=5, pixels=64)
     progress.alive()
-    assert told == [Work(1000), Work(1000, 10, 64), Work(1000, 15, 64)]
+    assert told == [DecodeWork(1000), DecodeWork(1000, 10, 64), DecodeWork(1000, 15, 64)]
     progress.expect(frames=None, pixels=64)
-    assert told[-1] == Work(1000, None, 64)
+    assert told[-1] == DecodeWork(1000, None, 64)
     progress.begin(size=7)
-    assert told[-1] == Work(7)
+    assert told[-1] == DecodeWork(7)
 
 
 @pytest.fixture
@@ -77,10 +76,10 @@ class Scripted:
         self.now = 0.0
         self._messages: Iterator[tuple[float, dict[str, Any]]] = iter(messages)
 
-    def receive(self, descriptor: int, *, seconds: float | None = None) -> wire.Message:
+    def receive(self, descriptor: int, *, seconds: float | None = None) -> ipc.Message:
         after, message = next(self._messages, (1e9, {}))
         if seconds is not None and after > seconds:
-            raise wire.Late
+            raise ipc.TimedOut
         self.now += after
         return message
 
@@ -90,7 +89,7 @@ def failure(
 ) -> UnitFailure:
     with SandboxedDecoder(PROTOCOL, limits=limits) as decoder:
         with monkeypatch.context() as patch:
-            patch.setattr(process.wire, "receive", script.receive)
+            patch.setattr(process.ipc, "receive", script.receive)
             patch.setattr(process.time, "monotonic", lambda: script.now)
             result = decoder.decode(unit)
         assert isinstance(result, UnitFailure)
@@ -102,17 +101,17 @@ def failure(
 def test_a_decoder_that_falls_silent_is_ended_long_before_a_long_limit(
     unit: Unit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long = {"work": asdict(Work(550_000_000, 72_000, HD))}
+    long = {"work": asdict(DecodeWork(550_000_000, 72_000, HD))}
     script = Scripted((1, long), *[(50, long)] * 3)
     result = failure(unit, script, monkeypatch)
-    assert result.message == "the decoder gave no sign of life for 60 s"
+    assert result.message == "the decoder made no progress for 60 s"
     assert script.now == 151
 
 
 def test_a_decoder_that_lives_is_ended_at_the_limit_of_its_work(
     unit: Unit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = Work(2_000_000, 30_000, 640 * 360)
+    work = DecodeWork(2_000_000, 30_000, 640 * 360)
     script = Scripted(*[(1, {"work": asdict(work)})] * 1000)
     result = failure(unit, script, monkeypatch)
     limit = LIMITS.attempt_seconds(unit.uri, work)
@@ -125,7 +124,7 @@ def test_a_decoder_that_lives_is_ended_at_the_limit_of_its_work(
 def test_a_longer_limit_is_given_to_all_who_ask_for_it(
     unit: Unit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = Scripted(*[(300, {"work": asdict(Work(1000))})] * 5)
+    script = Scripted(*[(300, {"work": asdict(DecodeWork(1000))})] * 5)
     failure(unit, script, monkeypatch, DecodeLimits(seconds=900))
     assert script.now == 900
 
@@ -137,17 +136,17 @@ def test_the_work_of_a_video_is_told_before_it_is_done(
     codec = "wmv2" if name == "a.wmv" else "libx264"
     short = videos.write_video(tmp_path / name, frames=50, codec=codec, options={"g": "10"})
     path = recordings.lengthened(short, tmp_path / f"long_{name}", times=20)
-    told: list[Work] = []
-    plain = wire.receive
+    told: list[DecodeWork] = []
+    plain = ipc.receive
 
-    def noting(descriptor: int, **options: Any) -> wire.Message:
+    def noting(descriptor: int, **options: Any) -> ipc.Message:
         message = plain(descriptor, **options)
         if "work" in message:
-            told.append(Work(**message["work"]))
+            told.append(DecodeWork(**message["work"]))
         return message
 
     with SandboxedDecoder(PROTOCOL) as decoder:
-        monkeypatch.setattr(process.wire, "receive", noting)
+        monkeypatch.setattr(process.ipc, "receive", noting)
         result = decoder.decode(Unit("u", "v", str(path)))
     assert isinstance(result, DecodedUnit)
     assert result.frame_count == 1000

@@ -8,6 +8,7 @@ import pytest
 
 from tests import videos
 from workers.decoding import nal, planned, pyav
+from workers.decoding.job import DecodeJob
 from workers.decoding.plan import decoding_runs, length_s, select
 from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import UnitFailure
@@ -165,10 +166,12 @@ def test_one_stretch_of_a_long_video_is_decoded_without_what_lies_before(
     segment = Unit("unit", "video", str(path), start_s=20.0, end_s=22.0)
     with open_source(str(path)) as source:
         pyav.decode(
-            source,
-            segment,
-            protocol("videomae-k400", size=56),
-            DecodeLimits(),
-            lambda shape: np.empty(shape, dtype=np.uint8),
+            DecodeJob(
+                source,
+                segment,
+                protocol("videomae-k400", size=56),
+                DecodeLimits(),
+                lambda shape: np.empty(shape, dtype=np.uint8),
+            )
         )
     assert 16 <= fed <= 90

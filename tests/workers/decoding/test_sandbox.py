@@ -14,8 +14,7 @@ import pytest
 
 from tests import videos
 from tests.processes import eventually, is_running
-from workers.decoding import DecodedUnit, DecodeLimits, Measured, SandboxedDecoder, Unit
-from workers.decoding import ipc as wire
+from workers.decoding import DecodedUnit, DecodeLimits, Measured, SandboxedDecoder, Unit, ipc
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import protocol
 
@@ -53,11 +52,11 @@ def test_a_hang_ends_at_the_limit_and_the_next_unit_decodes(unit: Unit) -> None:
         assert isinstance(decoder.decode(unit), DecodedUnit)
 
 
-def asking_then_killing(child: int) -> Callable[[int, wire.Message], None]:
-    """A `wire.send` whose message ``child`` gets, is stopped before it can answer, and dies of."""
-    send = wire.send
+def asking_then_killing(child: int) -> Callable[[int, ipc.Message], None]:
+    """A `ipc.send` whose message ``child`` gets, is stopped before it can answer, and dies of."""
+    send = ipc.send
 
-    def ask(descriptor: int, message: wire.Message) -> None:
+    def ask(descriptor: int, message: ipc.Message) -> None:
         if is_running(child):
             os.kill(child, signal.SIGSTOP)
             send(descriptor, message)
@@ -73,7 +72,7 @@ def test_a_child_that_dies_while_decoding_gets_one_more_try(
 ) -> None:
     first = child_of(decoder)
     with monkeypatch.context() as patch:
-        patch.setattr(wire, "send", asking_then_killing(first))
+        patch.setattr(ipc, "send", asking_then_killing(first))
         result = decoder.decode(unit)
     assert isinstance(result, DecodedUnit)
     assert result.attempts == 2
@@ -89,7 +88,7 @@ def test_a_child_that_dies_twice_is_a_row_that_names_the_signal(
         raise BrokenPipeError
 
     with monkeypatch.context() as patch:
-        patch.setattr(wire, "send", die)
+        patch.setattr(ipc, "send", die)
         result = decoder.decode(unit)
     assert isinstance(result, UnitFailure)
     assert result.error_type is ErrorType.crashed
@@ -239,7 +238,7 @@ def test_a_hang_in_measuring_ends_at_the_limit_and_a_death_gets_one_more_try(
         assert isinstance(late, UnitFailure)
         assert late.error_type is ErrorType.timeout
         first = child_of_next(decoder, unit)
-        monkeypatch.setattr(wire, "send", asking_then_killing(first))
+        monkeypatch.setattr(ipc, "send", asking_then_killing(first))
         assert isinstance(decoder.measure(unit), Measured)
         assert child_of(decoder) != first
 

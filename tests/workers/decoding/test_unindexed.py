@@ -10,7 +10,8 @@ import pytest
 
 from tests import recordings, videos
 from workers.decoding import DecodeLimits, Unit, planned, pyav
-from workers.decoding import demuxer as reading
+from workers.decoding import demuxer as demuxer
+from workers.decoding.job import DecodeJob
 from workers.io.fetching import open_source
 from workers.sampling import protocol
 
@@ -98,7 +99,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Files that are small enough for their packets to be kept, and such that are not."""
     if request.param != "kept":
-        monkeypatch.setattr(reading, "KEPT_BYTES", 0)
+        monkeypatch.setattr(demuxer, "KEPT_BYTES", 0)
     return str(request.param)
 
 
@@ -139,7 +140,8 @@ def decode(path: Path, **segment: float) -> tuple[dict[str, Any], np.ndarray]:
 
     with open_source(str(path)) as source:
         unit = Unit("unit", "video", str(path), **segment)
-        report = pyav.decode(source, unit, PROTOCOL, DecodeLimits(), allocate).report()
+        job = DecodeJob(source, unit, PROTOCOL, DecodeLimits(), allocate)
+        report = pyav.decode(job).report()
     return report, rooms[-1]
 
 

@@ -36,16 +36,16 @@ def test_stretches_cut_anywhere_share_no_clip_and_lose_none(every_s: float) -> N
 
 def test_a_clip_begins_with_the_frame_on_display_and_goes_on_at_the_stride() -> None:
     times = np.arange(300) / 30
-    indices = timeline(2.0).timeline_indices(times, range(2))
+    indices = timeline(2.0).dense_indices(times, range(2))
     assert indices.dtype == np.int64
     assert indices.tolist() == [list(range(0, 64, 4)), list(range(60, 124, 4))]
-    swin = protocol("videoswin-k400", every_s=2.0).timeline_indices(times, range(1))
+    swin = protocol("videoswin-k400", every_s=2.0).dense_indices(times, range(1))
     assert swin.tolist() == [list(range(0, 64, 2))]
 
 
 def test_a_frame_that_lasts_is_on_display_until_the_next() -> None:
     times = np.array([0.0, 0.04, 7.0, 7.04, 9.0])
-    first = timeline(2.0, frames=1).timeline_indices(times, range(5))[:, 0]
+    first = timeline(2.0, frames=1).dense_indices(times, range(5))[:, 0]
     assert first.tolist() == [0, 1, 1, 1, 3]
 
 
@@ -53,13 +53,13 @@ def test_a_frame_just_at_the_start_of_a_clip_is_on_display() -> None:
     tick_s = 1 / 90000
     times = np.arange(10_000) * 3003 * tick_s
     every_s = 30 * 3003 / 90000
-    first = timeline(every_s, frames=1).timeline_indices(times, range(300))[:, 0]
+    first = timeline(every_s, frames=1).dense_indices(times, range(300))[:, 0]
     assert first.tolist() == list(range(0, 9000, 30))
 
 
 def test_the_last_frame_repeats_past_the_end() -> None:
     times = np.arange(70) / 30
-    indices = timeline(2.0).timeline_indices(times, range(1, 2))
+    indices = timeline(2.0).dense_indices(times, range(1, 2))
     assert indices.tolist() == [[60, 64, 68] + [69] * 13]
 
 
@@ -67,9 +67,9 @@ def test_taking_a_part_of_the_frames_gives_the_same_frames() -> None:
     times = np.cumsum(RNG.uniform(0.01, 0.1, 2000))
     times -= times[0]
     made = timeline(1.5)
-    whole = made.timeline_indices(times, range(10, 20))
+    whole = made.dense_indices(times, range(10, 20))
     first, last = whole.min(), whole.max()
-    part = made.timeline_indices(times[first : last + 1], range(10, 20))
+    part = made.dense_indices(times[first : last + 1], range(10, 20))
     assert np.array_equal(part + first, whole)
 
 
@@ -98,11 +98,11 @@ def test_an_interval_is_a_finite_number_above_zero(every_s: float) -> None:
         lambda made: made.unit_s,
         lambda made: made.stride,
         lambda made: made.clip_numbers(0.0, 1.0),
-        lambda made: made.timeline_indices(np.zeros(1), range(1)),
+        lambda made: made.dense_indices(np.zeros(1), range(1)),
     ],
 )
-def test_a_protocol_without_an_interval_has_no_timeline(question: object) -> None:
-    with pytest.raises(ValueError, match="no timeline"):
+def test_a_protocol_without_an_interval_is_not_dense(question: object) -> None:
+    with pytest.raises(ValueError, match="is not dense"):
         question(protocol("videomae-k400"))  # type: ignore[operator]
 
 

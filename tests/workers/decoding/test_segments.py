@@ -11,8 +11,8 @@ import pytest
 from pipeline.inputs.manifest import unit_spans
 from tests import recordings, videos
 from tests.corpus import CORPUS, needs_corpus
-from workers.decoding import DecodedUnit, SandboxedDecoder, Unit, planned, timeline
-from workers.decoding.timeline import TimelineDecoder
+from workers.decoding import DecodedUnit, SandboxedDecoder, Unit, planned, segments
+from workers.decoding.segments import SegmentDecoder
 from workers.decoding.types import DecodeLimits
 from workers.failures import ErrorType, UnitFailure
 from workers.io.fetching import open_source
@@ -99,7 +99,7 @@ def assert_equal_to_sequential(
     times, length_s = times_and_length(path)
     if edges is None:
         edges = [start or 0.0 for start, _ in unit_spans(length_s, PROTOCOL.unit_s)]
-    expected = PROTOCOL.timeline_indices(times, PROTOCOL.clip_numbers(0.0, length_s))
+    expected = PROTOCOL.dense_indices(times, PROTOCOL.clip_numbers(0.0, length_s))
     results, clip = [], 0
     for unit in units(path, edges):
         result = decoder.decode(unit)
@@ -173,7 +173,7 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     taken: list[str] = []
     for name in ("plan", "window", "from_start"):
         method = f"_{name}" if name == "from_start" else f"_by_{name}"
-        plain = getattr(timeline._Job, method)
+        plain = getattr(segments._SegmentDecode, method)
 
         def noting(job: Any, *args: Any, name: str = name, plain: Any = plain) -> Any:
             result = plain(job, *args)
@@ -181,12 +181,12 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 taken.append(name)
             return result
 
-        monkeypatch.setattr(timeline._Job, method, noting)
+        monkeypatch.setattr(segments._SegmentDecode, method, noting)
     return taken
 
 
 def decode_here(path: Path, edges: list[float]) -> None:
-    decoder = TimelineDecoder(PROTOCOL, DecodeLimits())
+    decoder = SegmentDecoder(PROTOCOL, DecodeLimits())
     with open_source(str(path)) as source:
         for unit in units(path, edges):
             decoder.decode(source, unit, lambda shape: np.zeros(shape, dtype=np.uint8))
@@ -204,16 +204,16 @@ def test_sound_files_are_decoded_by_windows_where_their_container_allows(
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.avi", "mpeg4"), ("a.mxf", "mpeg2video")])
-def test_a_file_in_which_times_lead_nowhere_is_read_once_for_all_of_its_units(
+def test_a_file_that_cannot_be_searched_by_time_is_read_once_for_all_segments(
     name: str, codec: str, tmp_path: Path, ways: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = videos.write_video(
         tmp_path / name, frames=600, codec=codec, options={"g": "15", "bf": "2"}
     )
     read, decoded = [], 0
-    whole, some = timeline.read_table, planned._run_frames
+    whole, some = segments.read_table, planned._run_frames
 
-    def reading(*args: Any, **options: Any) -> Any:
+    def demuxer(*args: Any, **options: Any) -> Any:
         read.append(args)
         return whole(*args, **options)
 
@@ -223,7 +223,7 @@ def test_a_file_in_which_times_lead_nowhere_is_read_once_for_all_of_its_units(
             decoded += 1
             yield frame
 
-    monkeypatch.setattr(timeline, "read_table", reading)
+    monkeypatch.setattr(segments, "read_table", demuxer)
     monkeypatch.setattr(planned, "_run_frames", counting)
     decode_here(path, [0.0, 2.8, 5.6, 8.4, 11.2, 14.0, 16.8])
     assert len(read) == 1
@@ -322,7 +322,7 @@ def test_more_clips_than_a_unit_can_hold_are_a_row_with_a_reason(tmp_path: Path)
 
 
 def test_decord_decodes_no_timelines_and_says_so() -> None:
-    with pytest.raises(ValueError, match="pyav does"):
+    with pytest.raises(ValueError, match="use 'pyav'"):
         SandboxedDecoder(PROTOCOL, decoder="decord")
 
 
