@@ -50,8 +50,8 @@ def test_one_ssv2_clip_is_the_middle_of_each_segment() -> None:
     assert indices.tolist() == [list(range(5, 160, 10))]
 
 
-def test_ssv2_refuses_other_numbers_of_clips_and_says_which_it_knows() -> None:
-    with pytest.raises(ValueError, match="1 or 2 clips, not for 5"):
+def test_ssv2_refuses_other_numbers_of_clips_and_names_the_allowed_ones() -> None:
+    with pytest.raises(ValueError, match="allows 1 or 2 clips; got 5"):
         protocol("videomae-ssv2", views=(5, 3))
 
 

@@ -41,9 +41,7 @@ def test_every_matrix_is_converted_or_named(matrix: int, full_range: int) -> Non
     if matrix not in REFUSED:
         assert painted(matrix, full_range).shape == RGB.shape
         return
-    with pytest.raises(
-        UnitFailure, match=rf"color matrix .* \({matrix}\) cannot be conv"
-    ) as info:
+    with pytest.raises(UnitFailure, match=rf"color matrix .* \({matrix}\) cannot be conv") as info:
         painted(matrix, full_range)
     assert info.value.error_type is ErrorType.unsupported_codec
 
