@@ -1,1 +1,1 @@
-"""Pages and tables for people, computed from the tables of runs."""
+"""Reports of finished runs: run, cost, tokens, early exit."""

@@ -55,7 +55,7 @@ def test_the_report_is_a_page_markdown_and_json_and_a_short_table(command, runs,
     assert re.search(r"Bill per 1,000 videos +0\.\d+ EUR +0\.\d+ EUR\n", out)
     assert max(map(len, out.splitlines()[:-1])) <= 100
     markdown = (tmp_path / "out" / "report.md").read_text()
-    assert "## What was paid for" in markdown
+    assert "## Cost of the cluster" in markdown
     assert "dense \\<run>" in markdown
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count("<svg") == 3

@@ -1,1 +1,1 @@
-"""What runs over the same videos cost, and how far their labels agree."""
+"""Cost report: cost and agreement of runs over the same videos."""

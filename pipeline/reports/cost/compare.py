@@ -1,4 +1,4 @@
-"""The comparison itself: reads the runs and brings all figures together."""
+"""Compares runs: reads them and computes all figures of a cost report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RunFigures:
-    """What is told of one run.
+    """Figures of one run.
 
     Attributes:
         run: which.
@@ -74,7 +74,7 @@ class RunComparison:
         shared: the videos compared.
         prices: the same for all runs; None if there are none.
         prices_from: where they come from, in words.
-        notes: what a reader must know, one sentence each.
+        notes: one sentence each.
     """
 
     runs: tuple[RunFigures, ...]
@@ -129,7 +129,7 @@ def compare(names: Sequence[str], *, prices_file: Path | None = None) -> RunComp
 
 
 def _costs(run: Run, rows: RunRows, prices: Prices | None) -> RunFigures:
-    """What a run cost, and nothing yet of its labels."""
+    """Figures of a run without those of its labels."""
     reserved = held(rows.attempts)
     return RunFigures(
         run=run,
@@ -143,7 +143,7 @@ def _costs(run: Run, rows: RunRows, prices: Prices | None) -> RunFigures:
 
 
 def _prices(runs: Sequence[Run], file: Path | None) -> tuple[Prices | None, str, list[str]]:
-    """One price list for all runs, where it comes from, and what is to be said of it."""
+    """One price list for all runs, its source, and notes on it."""
     if file is not None:
         return Prices.read(file), f"--prices {file}", []
     priced = [run for run in runs if run.prices is not None]
@@ -153,8 +153,8 @@ def _prices(runs: Sequence[Run], file: Path | None) -> tuple[Prices | None, str,
     notes = []
     if len(priced) < len(runs) or any(run.prices != first.prices for run in priced[1:]):
         notes.append(
-            f"The runs did not record the same prices; those of {first.name} hold for all here "
-            f"(--prices FILE chooses others)."
+            f"The runs recorded different prices; those of {first.name} are used for all "
+            f"(--prices FILE sets others)."
         )
     return first.prices, f"run.json of {first.name}", notes
 
@@ -180,36 +180,36 @@ def _agreements(runs: Sequence[Run], reference: Run, shared: Shared) -> dict[str
 
 
 def _remarks(figures: Sequence[RunFigures], reference: Run) -> list[str]:
-    """What the figures themselves call for."""
+    """Notes that follow from the figures."""
     notes = []
     for each in figures:
         name = each.run.name
         if each.run is not reference and each.agreement is None:
             notes.append(
-                f"{name} and {reference.name} have no unit in common, or other steps from clip to "
-                f"clip (their recordings were cut differently), so their labels are not compared."
+                f"{name} and {reference.name} have no unit in common or differ in --clip-every, "
+                f"so their labels are not compared."
             )
         if each.rows.incomplete:
             notes.append(
                 f"{name} labeled {each.rows.incomplete:,} of the shared recordings with "
-                f"segments missing, which makes them cheaper than they are."
+                f"segments missing, so their cost is too low."
             )
         if each.held.killed:
             notes.append(
                 f"{each.held.killed} of {each.held.attempts} attempts of {name} did not end by "
-                f"themselves; each counts up to the last row that it made."
+                f"themselves; each counts up to its last row."
             )
         if each.paid.idle_core_s < 0 or each.paid.idle_gpu_s < 0:
             notes.append(
-                f"{name} used more device or core time than its cluster had: processes took turns "
-                f"on the same cores while their clocks ran, so its idle time is not known."
+                f"{name} used more device or core time than its cluster had: processes shared "
+                f"cores while their clocks ran, so its idle time is not known."
             )
         computed = each.run.computing
         if computed is not None and computed < _COMPUTING:
             notes.append(
-                f"{name} shared its cores: its labelers computed in {100 * computed:.0f} % of the "
-                f"time that their clocks ran, so its device time, and with it its cost, is too "
-                f"large. Without a GPU, compare runs on machines that do nothing else."
+                f"{name} shared its cores: its labelers computed for {100 * computed:.0f} % "
+                f"of their device time, so its device time and its cost are too large. Without a GPU, "
+                f"compare runs on idle machines."
             )
     if not any(each.run.r == 0 for each in figures):
         notes.append(f"No run is unpruned; {reference.name} is the reference.")

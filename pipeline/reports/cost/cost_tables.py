@@ -1,4 +1,4 @@
-"""The tables of what was used and what was paid."""
+"""Tables of a cost report: the work of the shared videos, and the bill of whole runs."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def work_table(found: RunComparison) -> Table:
     rows += _shadow_rows(found)
     about = (
         f"Sums over the rows of the {shared.videos:,} shared videos "
-        f"({formatting.hours(shared.video_hours)} of video): what labeling them occupied, whether "
-        f"or not the machines had anything else to do. The shadow sample stands apart."
+        f"({formatting.hours(shared.video_hours)} of video): the time that labeling them occupied, "
+        f"without idle time. The shadow sample is listed separately."
     )
-    return by_run(found, "What the work took", rows, about)
+    return by_run(found, "Work of the shared videos", rows, about)
 
 
 def _views(found: RunComparison) -> list[tuple[str, Cell]]:
@@ -133,11 +133,11 @@ def paid_table(found: RunComparison) -> Table:
     if found.prices is not None:
         rows += _paid_money(found, found.prices.currency)
     about = (
-        "The whole run, failed videos and shadow sample included: what the cluster had, for as "
-        "long as the command ran. This is the bill; what the work did not take of it is idle and "
-        "overhead (starting, waiting, the graph's own steps)."
+        "The whole run, with failed videos and the shadow sample: all cores and GPUs of the "
+        "cluster for the wall time of the run. The rest after the work is idle time and overhead "
+        "(starting, waiting, Ray's own tasks)."
     )
-    return by_run(found, "What was paid for", rows, about)
+    return by_run(found, "Cost of the cluster", rows, about)
 
 
 def _paid_money(found: RunComparison, currency: str) -> list[tuple[str, Cell]]:

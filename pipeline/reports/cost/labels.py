@@ -1,4 +1,4 @@
-"""How far the labels of a run agree with those of another model on the same videos."""
+"""Agreement of the labels of two models on the same videos, and accuracy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SHADOW = [
 
 @dataclass(frozen=True)
 class Differing:
-    """A unit that the two models see differently.
+    """A unit with different labels or scores in the two runs.
 
     Attributes:
         video_id: of which video.

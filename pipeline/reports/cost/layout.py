@@ -1,4 +1,4 @@
-"""Tables of words: one column per run, one row per figure."""
+"""Tables with one column per run and one row per figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each figure of the report comes about: in words, and as statements that recompute it."""
+"""How each figure of a cost report is computed: in words, and as SQL that recomputes it."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def _accuracy(found: RunComparison) -> Explained:
     return Explained(
         "accuracy",
         "Accuracy",
-        "Shared videos with a true label whose label is that; Wilson's interval. The difference "
-        "is paired, video by video, with Agresti and Min's interval.",
+        "Share of the shared videos with ground truth whose label is correct; Wilson's "
+        "interval. The difference is paired, video by video, with Agresti and Min's interval.",
         tuple((run.name, sql.accuracy(run, runs)) for run in runs),
     )
 
@@ -110,8 +110,8 @@ def _shadow() -> Explained:
     return Explained(
         "shadow",
         "Shadow sample",
-        "Units with a unpruned_label_id, of the whole run: its labels and scores against those of "
-        "the unpruned model in the same row, by the same measures. Its FLOPs and its device time "
+        "Units with an unpruned_label_id, of the whole run: their labels and scores against "
+        "those of the unpruned model in the same row, by the same measures. Its FLOPs and its device time "
         "are in no other figure but the bill.",
     )
 

@@ -1,4 +1,4 @@
-"""The report's plots."""
+"""Plots of a cost report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comparison as tables of words, the same for the page and for Markdown."""
+"""Tiles and tables of a cost report, the same for the page and for Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finished runs that are to be compared, as their run.json tells of them."""
+"""Finished runs to compare, as run.json describes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.run.differences import differing_fields, shown
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 
-# Parts of a run's identity that change what its figures mean, and what to call them.
+# Parts of a run's identity that change what its figures mean, and their names.
 _COMPARED = {
     "input": "input",
     "limit": "--limit",

@@ -20,7 +20,7 @@ _SUMS = """\
        coalesce(sum(floor(unpruned_device_ms * 1e6 + 0.5::DOUBLE)::HUGEINT), 0)
          AS unpruned_device_ns"""
 
-# Half of what Kullback and Leibler count from p to the middle m, and half of that from q.
+# Half the Kullback-Leibler divergence from p to the mean of p and q, plus half that from q.
 _DIVERGENCE = """\
 (list_sum([x[1] * log2(2 * x[1] / (x[1] + x[2])) for x in list_zip(p, q) if x[1] > 0])
    + list_sum([x[2] * log2(2 * x[2] / (x[1] + x[2])) for x in list_zip(p, q) if x[2] > 0])) / 2"""
@@ -46,10 +46,10 @@ def work(run: Run, runs: Sequence[Run] | None) -> str:
 
 
 def accuracy(run: Run, runs: Sequence[Run]) -> str:
-    """Videos whose true label is a class of the model, and how many of them have it."""
+    """Videos whose ground truth is a class of the model, and how many are correct."""
     return (
         f"{_with_shared(runs)}"
-        f'SELECT count(*) AS judged, count(*) FILTER (label = ground_truth) AS "right"\n'
+        f"SELECT count(*) AS judged, count(*) FILTER (label = ground_truth) AS correct\n"
         f"FROM {table(run, 'videos')} JOIN shared USING (video_id)\n"
         f"WHERE ground_truth_id IS NOT NULL"
     )

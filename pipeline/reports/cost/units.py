@@ -1,4 +1,4 @@
-"""Scores of two runs side by side, unit by unit, without holding either run's in memory.
+"""Joins the units of two runs without holding either run in memory.
 
 Each run's rows of units/ are read once and dealt out by their unit's id into files in a temporary
 folder (TMPDIR says where), as many as make each small. What lies in the same file of both runs is

@@ -1,4 +1,4 @@
-"""The report as files: a page that stands alone, Markdown, JSON; and a few lines for the screen."""
+"""Writes a cost report: HTML page, Markdown, JSON, and a few lines for the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import formatting
-from pipeline.formatting import text_table
+from pipeline.formatting import counted, text_table
 from pipeline.reports.cost.compare import RunComparison, RunFigures
 from pipeline.reports.cost.cost_tables import device_name
 from pipeline.reports.cost.methodology import explained
@@ -174,7 +174,7 @@ def title(found: RunComparison) -> str:
 
 
 def lead(found: RunComparison) -> list[str]:
-    """What is compared, and what is not; a paragraph each."""
+    """What is compared, and what is left out; a paragraph each."""
     shared, every = len(found.shared.ids), found.shared.all
     length = formatting.hours(found.reference.rows.shared.video_hours)
     lines = [
@@ -184,7 +184,7 @@ def lead(found: RunComparison) -> list[str]:
     ]
     if shared < every:
         reasons = "; ".join(f"{count:,} {why}" for why, count in found.shared.reasons)
-        lines.append(f"Left out are {every - shared:,} videos: {reasons}.")
+        lines.append(f"Left out: {counted(every - shared, 'videos')} ({reasons}).")
     return lines
 
 

@@ -1,1 +1,1 @@
-"""HTML pages that stand alone: one template, one look, plots inside as SVG."""
+"""HTML pages that stand alone: one builder, one look, plots inside as SVG."""

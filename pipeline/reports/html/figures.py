@@ -14,7 +14,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-# Told apart by eyes that see few colors too (Paul Tol's bright scheme).
+# Distinguishable with color blindness (Paul Tol's bright scheme).
 COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 
 _WIDTH, _HEIGHT = 5.2, 3.0
@@ -39,7 +39,7 @@ def new_figure(width: float = _WIDTH, height: float = _HEIGHT) -> tuple[Figure, 
 
 
 def inline_svg(figure: Figure, title: str) -> Markup:
-    """The figure as an <svg> element that fills its place's width; `title` is what it is called."""
+    """The figure as an <svg> element of full width; `title` is its accessible name."""
     out = io.StringIO()
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # what was made after the figure does not have its style

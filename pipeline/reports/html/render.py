@@ -1,4 +1,4 @@
-"""Pages from Jinja templates, escaped, with nothing to fetch from anywhere."""
+"""Renders Jinja templates with escaping; pages fetch nothing."""
 
 from __future__ import annotations
 

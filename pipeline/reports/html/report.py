@@ -76,7 +76,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; on a phone, a table of four columns or more shows each row as a list.
+    """A table; on a phone, each row of a wide table (4 columns, 3 of text) becomes a list.
 
     Attributes:
         columns: headings.

@@ -1,4 +1,4 @@
-"""The figures of a report, as report.json holds them.
+"""Figures of a run report, as report.json holds them.
 
 run: what was labeled with what.
     output, input, architecture, checkpoint, r, pruning, protocol, classes (how many), code, device,
@@ -13,7 +13,7 @@ early_exit: of a run with early exit.
     video), counts (videos by evaluated views, from 1 on), share_of_all (share of the FLOPs of all
     views), share_of_unpruned (the same of the unpruned model's), budget.
 accuracy: where the input gives labels.
-    judged, right, share, low, high.
+    judged, correct, share, low, high.
 shadow: where a sample was labeled unpruned too.
     asked (the share of units), compared (how it was labeled), culprit (what may have cost labels),
     count (of labels_are), agreeing, share, low, high, units, flops,
@@ -186,8 +186,8 @@ def _estimate(estimate: Estimate) -> dict[str, float | None]:
 def _accuracy(videos: VideoFigures) -> dict[str, Any] | None:
     if not videos.judged:
         return None
-    judged = {"judged": videos.judged, "right": videos.right}
-    return judged | _estimate(share(videos.right, videos.judged))
+    judged = {"judged": videos.judged, "correct": videos.correct}
+    return judged | _estimate(share(videos.correct, videos.judged))
 
 
 def _shadow(

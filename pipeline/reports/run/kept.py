@@ -1,4 +1,4 @@
-"""Which tokens were kept, by their place and time, over the views of an archive."""
+"""Kept tokens by position and time, over the views of a run."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class KeptStage:
     """The tokens of one pruning stage.
 
     Attributes:
-        grid: (time slots, rows, columns).
+        grid: (temporal positions, rows, columns).
         share: of all tokens, those kept.
-        by_slot: (time slots,) share kept of each.
+        by_slot: (temporal positions,) share kept of each.
         by_place: (rows, columns) share kept of each, averaged over time.
     """
 
@@ -43,7 +43,7 @@ class KeptStage:
 
 @dataclass(frozen=True)
 class KeptFigures:
-    """What was kept in how many of the run's views.
+    """Kept tokens of the run's views.
 
     Attributes:
         views: views that were counted.
@@ -59,11 +59,11 @@ class KeptFigures:
 def read_kept(
     run: RunDirectory, grids: Sequence[Sequence[int]], *, most_views: int = MOST_VIEWS
 ) -> KeptFigures | None:
-    """Reads kept maps, of all views or of `most_views` (fewer for large grids) spread over clips/.
+    """Reads kept-token maps of all views, or of `most_views` (fewer for large grids) spread evenly.
 
     Args:
         run: a run with its tables.
-        grids: (time slots, tokens per slot) of each pruning stage.
+        grids: (temporal positions, tokens per position) of each pruning stage.
         most_views: how many views to read at the most.
 
     Returns None where nothing was pruned or no view is labeled.

@@ -1,4 +1,4 @@
-"""How labels and their scores are distributed."""
+"""Distribution of labels and their scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 SCORE_BINS = 20
 
-# Below it the model gives the other classes together more than the one that it names.
+# Below it, the other classes together are more probable than the label.
 LOW_SCORE = 0.5
 
 

@@ -127,8 +127,9 @@ def _tiles(figures: Figures) -> list[Tile]:
             f"{totals['ok']:,}", "videos labeled", f"{digits(totals['video_hours'], 4)} h of video"
         ),
         Tile(f"{totals['failed']:,}", "videos failed", failed),
-        *_accuracy_tiles(figures),
+        *_accuracy_tiles(figures["accuracy"]),
         *_cost_tiles(figures["cost"]),
+        *_agreement_tiles(figures),
         Tile(quantity(totals["flops"]), "FLOPs", _flops_note(figures)),
         Tile(duration(totals["device_s"]), *_device_time(totals)),
     ]
@@ -161,21 +162,24 @@ def _device_time(totals: Mapping[str, Any]) -> tuple[str, str]:
     return ("GPU time", "") if totals["on_gpu"] else ("device time", "of labelers on CPUs")
 
 
-def _accuracy_tiles(figures: Figures) -> list[Tile]:
-    accuracy, shadow = figures["accuracy"], figures["shadow"]
-    tiles = []
-    if accuracy:
-        about = f"of {counted(accuracy['judged'], 'videos')} with ground truth"
-        tiles.append(Tile(_percent(accuracy), "accuracy", f"{_interval(accuracy)} {about}"))
-    if figures["unknown_ground_truths"]:
-        unknown = counted(figures["unknown_ground_truths"], "videos")
-        tiles.append(Tile(unknown, "not scored", "the ground truth is no class of the model"))
+def _accuracy_tiles(accuracy: Mapping[str, Any] | None) -> list[Tile]:
+    if not accuracy:
+        return []
+    about = f"of {counted(accuracy['judged'], 'videos')} with ground truth"
+    return [Tile(_percent(accuracy), "accuracy", f"{_interval(accuracy)} {about}")]
+
+
+def _agreement_tiles(figures: Figures) -> list[Tile]:
+    tiles, shadow = [], figures["shadow"]
     if shadow and shadow["share"] is not None:
         about = f"of {counted(shadow['count'], figures['run']['labels_are'])} in the shadow sample"
         compared = shadow["compared"] if figures["early_exit"] else "as unpruned"
         tiles.append(
             Tile(_percent(shadow), f"same label {compared}", f"{_interval(shadow)} {about}")
         )
+    if figures["unknown_ground_truths"]:
+        unknown = counted(figures["unknown_ground_truths"], "videos")
+        tiles.append(Tile(unknown, "not scored", "the ground truth is no class of the model"))
     return tiles
 
 

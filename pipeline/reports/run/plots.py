@@ -1,4 +1,4 @@
-"""Plots of a report, from its figures as report.json holds them."""
+"""Plots of a run report."""
 
 from __future__ import annotations
 

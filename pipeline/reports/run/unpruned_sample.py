@@ -1,4 +1,4 @@
-"""What the shadow sample says of a finished run: do labels without pruning differ?"""
+"""Agreement with the unpruned model on the shadow sample of a run."""
 
 from __future__ import annotations
 

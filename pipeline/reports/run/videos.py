@@ -1,4 +1,4 @@
-"""What videos/ adds up to: sums, damage, the slowest, and whether labels are true."""
+"""Figures from videos/: sums, damage, the slowest videos, accuracy."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class VideoFigures:
         damaged: labeled videos that lost frames.
         lost_frames: frames that those lost.
         incomplete: labeled recordings of which some segments failed.
-        judged: labeled videos whose true label is a class of the model.
-        right: those of them labeled truly.
-        unknown_ground_truths: labeled videos whose true label is none of the model's classes.
+        judged: labeled videos whose ground truth is a class of the model.
+        correct: those of them whose label is the ground truth.
+        unknown_ground_truths: labeled videos whose ground truth is no class of the model.
         labels: labels and scores of the labeled videos.
         worst: the ten rows with most decode_ms, device_ms and lost_frames, by these names.
     """
@@ -68,7 +68,7 @@ class VideoFigures:
     lost_frames: int = 0
     incomplete: int = 0
     judged: int = 0
-    right: int = 0
+    correct: int = 0
     unknown_ground_truths: int = 0
     labels: LabelFigures = field(default_factory=LabelFigures)
     worst: dict[str, list[dict[str, Any]]] = field(
@@ -96,7 +96,7 @@ class VideoFigures:
         self.lost_frames += total(damaged["lost_frames"])
         self.incomplete += total(pc.greater(ok["units_failed"], 0))
         self.judged += judged.num_rows
-        self.right += total(pc.equal(judged["ground_truth"], judged["label"]))
+        self.correct += total(pc.equal(judged["ground_truth"], judged["label"]))
         self.unknown_ground_truths += len(unknown_ground_truths(ok))
         self.labels.add(ok["label"], ok["score"])
         for name, rows in {

@@ -1,4 +1,4 @@
-"""Reads a run once and writes its report beside its tables, or elsewhere."""
+"""Writes the report of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_run_report(
 
     Args:
         run: a run with its tables.
-        gallery: how many videos to show with what the model looked at, 0 for none.
+        gallery: how many videos to show with their kept tokens, 0 for none.
         out: the folder to write to; None for the run's own.
 
     Raises:
@@ -46,12 +46,12 @@ def write_run_report(
 
 
 def _shown(run: RunDirectory, count: int) -> list[Markup]:
-    """The gallery, or in its place why there is none."""
+    """The gallery, or why it could not be made."""
     if not count:
         return []
     try:
         return [item.html for item in tokens.make_gallery(run, count)]
     except Exception as error:
-        # Pictures need the videos, which may be gone or broken in any way; figures do without.
+        # The gallery needs the videos, which may be gone or broken; the figures do not.
         said = Markup("<p>The gallery could not be made: {}</p>")
         return [said.format(" ".join(str(error).split()) or type(error).__name__)]

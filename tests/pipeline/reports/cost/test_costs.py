@@ -49,7 +49,7 @@ def test_one_price_list_holds_for_all_runs_and_that_is_said(tmp_path):
     ]
     found = compare(runs)
     assert found.prices == Prices.from_json(PRICES)
-    assert any("did not record the same prices" in note for note in found.notes)
+    assert any("recorded different prices" in note for note in found.notes)
     file = tmp_path / "prices.yaml"
     file.write_text("gpu_hour: 1\ncore_hour: 1\n")
     chosen = compare(runs, prices_file=file)
@@ -93,7 +93,7 @@ def test_clips_at_other_steps_are_not_compared_by_their_numbers(tmp_path):
     ]
     found = compare(runs)
     assert found.runs[1].agreement is None
-    assert "other steps from clip to clip" in " ".join(found.notes)
+    assert "differ in --clip-every" in " ".join(found.notes)
 
 
 def test_clocks_that_ran_while_processes_took_turns_are_not_called_idle(tmp_path):
@@ -103,7 +103,7 @@ def test_clocks_that_ran_while_processes_took_turns_are_not_called_idle(tmp_path
     ]
     found = compare(runs)
     assert found.runs[0].paid.idle_core_s < 0
-    assert any("took turns" in note for note in found.notes)
+    assert any("processes shared cores" in note for note in found.notes)
 
 
 def test_device_time_that_waiting_for_cores_lengthened_is_said(tmp_path):

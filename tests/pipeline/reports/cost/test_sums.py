@@ -90,7 +90,7 @@ def test_agreement_and_accuracy_are_duckdbs(content):
     for run in content["runs"]:
         judged = row(statements(content, "accuracy")[run["name"]])
         assert judged["judged"] == run["accuracy"]["count"] < content["shared"]["videos"]
-        assert judged["right"] / judged["judged"] == run["accuracy"]["value"]
+        assert judged["correct"] / judged["judged"] == run["accuracy"]["value"]
         if run["name"] == content["reference"]:
             assert run["agreement"] is run["accuracy_less_reference"] is None
             continue

@@ -101,7 +101,7 @@ def test_totals_are_those_that_duckdb_gives(figures, ask):
 
 def test_accuracy_and_shadow_agreement_are_those_that_duckdb_gives(figures, ask):
     accuracy, shadow = figures["accuracy"], figures["shadow"]
-    assert (accuracy["judged"], accuracy["right"]) == ask(
+    assert (accuracy["judged"], accuracy["correct"]) == ask(
         "select count(*), count(*) filter (ground_truth = label) from {videos} where status = 'ok' "
         "and ground_truth_id is not null"
     )[0]

@@ -65,7 +65,7 @@ def test_a_cost_report_compares_with_the_run_of_all_views(tmp_path):
     assert found.reference.run.name == "every"
     assert found.runs[0].run.pruning == "unpruned, early exit"
     assert any("differ in their early exit (quick: 99 % agreement" in note for note in found.notes)
-    work = next(table for table in tables(found) if table.title == "What the work took")
+    work = next(table for table in tables(found) if table.title == "Work of the shared videos")
     rows = {row[0]: row[1:] for row in work.rows}
     assert rows["Views per video"] == ("1 (50.0 %)", "2")
     assert "50.0 %" in rows["FLOPs per video"][0]
@@ -79,5 +79,5 @@ def test_a_cost_report_says_where_every_run_uses_early_exit(tmp_path):
 
 def test_views_per_video_are_left_out_without_early_exit(tmp_path):
     runs = [make_run(tmp_path / name, Made(r=r)) for name, r in (("one", 0), ("two", 22))]
-    (work, *_) = [t for t in tables(compare(runs)) if t.title == "What the work took"]
+    (work, *_) = [t for t in tables(compare(runs)) if t.title == "Work of the shared videos"]
     assert "Views per video" not in [row[0] for row in work.rows]
