@@ -208,8 +208,8 @@ def _remarks(figures: Sequence[RunFigures], reference: Run) -> list[str]:
         if computed is not None and computed < _COMPUTING:
             notes.append(
                 f"{name} shared its cores: its labelers computed for {100 * computed:.0f} % "
-                f"of their device time, so its device time and its cost are too large. Without a GPU, "
-                f"compare runs on idle machines."
+                f"of their device time, so its device time and its cost are too large. "
+                f"Without a GPU, compare runs on idle machines."
             )
     if not any(each.run.r == 0 for each in figures):
         notes.append(f"No run is unpruned; {reference.name} is the reference.")

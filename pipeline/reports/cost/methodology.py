@@ -111,8 +111,8 @@ def _shadow() -> Explained:
         "shadow",
         "Shadow sample",
         "Units with an unpruned_label_id, of the whole run: their labels and scores against "
-        "those of the unpruned model in the same row, by the same measures. Its FLOPs and its device time "
-        "are in no other figure but the bill.",
+        "those of the unpruned model in the same row, by the same measures. Its FLOPs and its "
+        "device time are in no other figure but the bill.",
     )
 
 
