@@ -1,4 +1,4 @@
-"""Timing in turn: every round runs every variant, so that a slow minute slows them all."""
+"""Paired timing: every round runs every variant, so that a slow minute affects all of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Run = Callable[[], float]
 
 
 class OutputsDiffer(RunError):  # noqa: N818
-    """Two ways that must give the same do not, and are not timed."""
+    """Variants that must give the same outputs do not; they are not timed."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles of what the rounds gave."""
+    """Median and quartiles over the rounds."""
 
     median: float
     low: float
@@ -38,13 +38,13 @@ class Spread:
 
 
 def in_turn(variants: Mapping[str, Run], *, rounds: int, warmup: int = 1) -> dict[str, list[float]]:
-    """What each variant cost in each round.
+    """The cost of each variant in each round.
 
     Args:
-        variants: by name, what does the work once and returns what it cost in seconds, of the wall
+        variants: by name, a function that does the work once and returns its seconds, of the wall
             clock or of cores.
-        rounds: how often each is run. The order turns from round to round, so that none always
-            follows the same other one.
+        rounds: how often each is run. The order rotates from round to round, so that no variant
+            always follows the same other one.
         warmup: rounds before, which are not counted.
 
     Raises:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.formatting import text_table
 from pipeline.lab.benchmark.paired import Spread
 
 Row = Mapping[str, Any]
@@ -47,13 +48,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Chart:
-    """What of the table is drawn: a bar for each row, with its quartiles.
+    """The chart of a table: a bar for each row, with its quartiles.
 
     Attributes:
         bar: name of the column that the bars show.
         axis: what the bars show, with its unit.
         labels: columns that name a row.
-        mark: name of a column drawn as a mark beside each bar, such as what was to be reached.
+        mark: name of a column drawn as a mark on each bar, such as a goal.
         limit: a value drawn as a line across all bars.
     """
 
@@ -66,15 +67,15 @@ class Chart:
 
 @dataclass(frozen=True)
 class Report:
-    """What one part of the benchmark found.
+    """Result of one part of the benchmark.
 
     Attributes:
         part: name of the part, which also names its files.
         title: one line above the table.
         columns: of the table.
         rows: values by column name; numbers, text, `Spread` or None.
-        conditions: under which it was measured.
-        chart: what is drawn.
+        conditions: of the measurement, from `conditions`.
+        chart: what to draw.
         notes: lines below the table.
     """
 
@@ -90,22 +91,15 @@ class Report:
         """Title, table, notes."""
         cells = [[column.heading for column in self.columns]]
         cells += [[column.text(row) for column in self.columns] for row in self.rows]
-        widths = [max(len(line[at]) for line in cells) for at in range(len(self.columns))]
-        lines = [self.title]
-        for line in cells:
-            first, *rest = (
-                text.ljust(width) if self._is_text(at) else text.rjust(width)
-                for at, (text, width) in enumerate(zip(line, widths, strict=True))
-            )
-            lines.append("  ".join([first, *rest]).rstrip())
-        return "\n".join([*lines, *self.notes])
+        left = [at for at in range(len(self.columns)) if self._is_text(at)]
+        return "\n".join([self.title, *text_table(cells, left=left), *self.notes])
 
     def _is_text(self, column: int) -> bool:
         name = self.columns[column].name
         return any(isinstance(row.get(name), str) for row in self.rows)
 
     def content(self) -> dict[str, Any]:
-        """What PART.json holds."""
+        """Content of PART.json."""
         return {
             "part": self.part,
             "title": self.title,

@@ -1,4 +1,4 @@
-"""What the paper measured: Table 6 and the text on Figure 5, of ViT-L on Kinetics-400.
+"""Accuracies in the paper: Table 6 and the text on Figure 5, of ViT-L on Kinetics-400.
 
 Ding et al., Prune Spatio-temporal Tokens by Semantic-aware Temporal Accumulation, ICCV 2023,
 section 4.3. Accuracies in percent.
@@ -18,16 +18,16 @@ class PaperAccuracy:
 
 
 @dataclass(frozen=True)
-class PaperTable:
-    """Variants that are compared with one of them.
+class PaperAblation:
+    """One ablation of the paper: variants compared with a base.
 
     Attributes:
         key: such as `6a`.
         title: what is compared.
-        base: the variant that the others are compared with, which is the paper's default.
+        base: the variant to compare with, the paper's default.
         rows: names of all variants, in the paper's order.
-        paper: what the paper measured, by variant; empty where it says nothing.
-        says: what the paper concludes.
+        paper: accuracies in the paper, by variant; empty where it gives none.
+        says: the paper's conclusion.
     """
 
     key: str
@@ -42,8 +42,8 @@ FIGURE_5 = "STA consistently surpasses random pruning"
 
 _DEFAULT = PaperAccuracy(84.96, 96.50)
 
-COMPARISONS = (
-    PaperTable(
+ABLATIONS = (
+    PaperAblation(
         key="cost",
         title="What pruning costs",
         base="sta",
@@ -51,7 +51,7 @@ COMPARISONS = (
         paper={"unpruned": PaperAccuracy(85.05, 96.55), "sta": _DEFAULT},
         says="half the FLOPs of ViT-L cost 0.1 points",
     ),
-    PaperTable(
+    PaperAblation(
         key="6a",
         title="Token removal at the first frame (Table 6a)",
         base="sta",
@@ -63,7 +63,7 @@ COMPARISONS = (
         },
         says="ToMe's step is best, all three are close",
     ),
-    PaperTable(
+    PaperAblation(
         key="6b",
         title="Order of accumulation (Table 6b)",
         base="sta",
@@ -76,7 +76,7 @@ COMPARISONS = (
         },
         says="alternating orders outperform one direction",
     ),
-    PaperTable(
+    PaperAblation(
         key="6c",
         title="What is compared between frames (Table 6c)",
         base="sta",
@@ -89,7 +89,7 @@ COMPARISONS = (
         },
         says="keys are best",
     ),
-    PaperTable(
+    PaperAblation(
         key="6d",
         title="Schedule over the stages (Table 6d)",
         base="schedule-decreasing",
@@ -101,7 +101,7 @@ COMPARISONS = (
         },
         says="dropping much at first and less later is best, by 7 points over the reverse",
     ),
-    PaperTable(
+    PaperAblation(
         key="6e",
         title="Score (Table 6e)",
         base="sta",

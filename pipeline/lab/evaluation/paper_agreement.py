@@ -1,4 +1,4 @@
-"""Our order beside the paper's: the same, another, or not to be told from so many videos."""
+"""Agreement with the paper: whether our differences between variants have the sign of its own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.lab.evaluation.paper import COMPARISONS, FIGURE_5, PaperAccuracy, PaperTable
+from pipeline.lab.evaluation.paper import ABLATIONS, FIGURE_5, PaperAblation, PaperAccuracy
 from pipeline.lab.evaluation.scores import Scores, difference
 from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, PruningVariant
 from pipeline.statistics import Estimate
 
 
 class Verdict(StrEnum):
-    """How our difference stands to the paper's."""
+    """Whether our difference has the sign of the paper's."""
 
     SAME = "as in the paper"
     OTHER = "not as in the paper"
@@ -22,18 +22,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Line:
-    """One variant against the one that its table compares with.
+    """One variant compared with the base of its table.
 
     Attributes:
         variant: its name.
-        base: that of the other, which may be itself.
-        paper: what the paper measured of it.
+        base: name of the base, which may be the variant itself.
+        paper: accuracies in the paper.
         expected: the paper's difference in top-1, in points; None where it gives none.
-        difference: ours, of shares; None of the base itself.
+        difference: ours, of shares; None for the base itself.
         verdict: None where there is nothing to compare.
-        view_difference: ours between the accuracies of single views, which tell smaller differences
-            apart: the mean over fifteen views forgives most of what pruning does to one.
-        view_verdict: what that says of the paper's difference.
+        view_difference: ours between accuracies of single views. It resolves smaller differences:
+            the mean over fifteen views hides most of the effect of pruning on one.
+        view_verdict: `verdict` by `view_difference`.
     """
 
     variant: str
@@ -48,7 +48,7 @@ class Line:
 
 @dataclass(frozen=True)
 class PaperComparison:
-    """One comparison of the paper beside ours."""
+    """One comparison of the paper with our differences."""
 
     key: str
     title: str
@@ -57,8 +57,9 @@ class PaperComparison:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Of the whole order: one line against it is enough for another, and each must be told for
-        the same. None where the paper says nothing.
+        """Verdict on the whole order: OTHER if any line is, SAME only if every line is.
+
+        None where the paper gives no order.
         """
         return _whole(line.verdict for line in self.lines)
 
@@ -76,7 +77,7 @@ def _whole(verdicts: Iterable[Verdict | None]) -> Verdict | None:
 
 
 def verdict_of(expected: float | None, ours: Estimate) -> Verdict | None:
-    """What an interval says of an expected sign; None where none is expected."""
+    """Compares the sign of an interval with the expected one; None where none is expected."""
     if not expected:
         return None
     if ours.low <= 0 <= ours.high or ours.count == 0:
@@ -85,13 +86,13 @@ def verdict_of(expected: float | None, ours: Estimate) -> Verdict | None:
 
 
 def tables(scores: Scores, variants: Sequence[PruningVariant]) -> list[PaperComparison]:
-    """Every comparison of which two variants were tried."""
-    found = [_table(comparison, scores) for comparison in COMPARISONS]
+    """Every comparison of which at least two variants were evaluated."""
+    found = [_table(comparison, scores) for comparison in ABLATIONS]
     found.insert(1, _figure_5(scores, variants))
     return [table for table in found if any(line.difference for line in table.lines)]
 
 
-def _table(comparison: PaperTable, scores: Scores) -> PaperComparison:
+def _table(comparison: PaperAblation, scores: Scores) -> PaperComparison:
     base, paper = comparison.base, comparison.paper
     lines = []
     for name in comparison.rows:
@@ -105,7 +106,7 @@ def _table(comparison: PaperTable, scores: Scores) -> PaperComparison:
 
 
 def _figure_5(scores: Scores, variants: Sequence[PruningVariant]) -> PaperComparison:
-    """Random against STA at every r at which both were tried; the paper's plot has no numbers."""
+    """Random against STA at every r with both; the paper gives a plot, no numbers."""
     by_r = {
         kind: {variant.r: variant.name for variant in of_kind(variants, kind)}
         for kind in (DEFAULT, RANDOM)

@@ -1,4 +1,4 @@
-"""All that an evaluation found, in figures: what the page, the screen and the JSON say."""
+"""Results of an evaluation: the figures of every variant, for the page, the terminal and JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import statistics as agreement
+from pipeline import statistics
 from pipeline.errors import RunError
 from pipeline.execution.attempts import ATTEMPTS
 from pipeline.lab.evaluation.paper_agreement import PaperComparison, tables
@@ -29,15 +29,15 @@ EVALUATION_VERSION = 1
 
 @dataclass(frozen=True)
 class VariantResult:
-    """One variant's figures over all videos.
+    """Figures of one variant over all videos.
 
     Attributes:
-        variant: whose they are.
-        top1: accuracy by the mean over all views, a share.
-        top5: the same among the first five classes.
-        per_view: accuracy of single views.
-        difference: of top1 to the default's, over the same videos; None of the default itself.
-        view_difference: of per_view likewise.
+        variant: the pruning.
+        top1: top-1 accuracy of the mean over all views, a share.
+        top5: top-5 accuracy of the same.
+        per_view: top-1 accuracy of single views.
+        difference: of top1 to the default's, over the same videos; None for the default itself.
+        view_difference: the same of per_view.
         ms: device time per view, milliseconds.
         flops: multiply-accumulates per view.
     """
@@ -54,14 +54,14 @@ class VariantResult:
 
 @dataclass(frozen=True)
 class EvaluationResults:
-    """What an evaluation found.
+    """Results of an evaluation.
 
     Attributes:
         run: its sweep.
-        content: their run.json.
-        figures: of every variant, in their order.
-        tables: the paper's comparisons beside ours.
-        scores: correctness of every variant on every video.
+        content: run.json of the sweep.
+        results: of every variant, in order.
+        tables: the paper's comparisons with our differences.
+        scores: of every variant on every video.
     """
 
     run: RunDirectory
@@ -71,23 +71,23 @@ class EvaluationResults:
     scores: Scores
 
     def of(self, name: str) -> VariantResult | None:
-        """The figures of a variant, None if it was not tried."""
+        """The result of a variant; None if it was not evaluated."""
         return next((each for each in self.results if each.variant.name == name), None)
 
     def about(self, name: str) -> str:
-        """What a variant that was tried is."""
+        """The description of an evaluated variant."""
         return next(v.variant.about for v in self.results if v.variant.name == name)
 
     @property
     def default(self) -> VariantResult:
-        """The figures of STA as it is by default."""
+        """The result of STA with its default settings."""
         found = self.of(DEFAULT)
         assert found is not None
         return found
 
     @property
-    def random_loses(self) -> Estimate | None:
-        """What dropping as many tokens at random costs against STA; None if it was not tried."""
+    def random_difference(self) -> Estimate | None:
+        """Accuracy of random pruning less that of STA at the same r; None if not evaluated."""
         found = self.of(RANDOM)
         return found.difference if found is not None else None
 
@@ -99,51 +99,51 @@ class EvaluationResults:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether device time is that of a GPU; else it is wall time of CPU cores."""
+        """Whether device time was measured on a GPU, and not as wall time on CPU cores."""
         return any(ran_on_gpu(attempt) for attempt in self.content[ATTEMPTS])
 
     @property
     def device(self) -> str:
-        """What the times were measured on."""
-        return device_words(self.content) or "a device that is not known"
+        """Device of the time measurements, in words."""
+        return device_words(self.content) or "an unknown device"
 
 
 def evaluate(run: RunDirectory, variants: Sequence[PruningVariant]) -> EvaluationResults:
-    """Reads finished sweep and works everything out.
+    """Computes the results of a finished sweep.
 
     Raises:
-        UsageError: they are no finished sweep.
-        RunError: no video of them can be judged.
+        UsageError: the run is no finished sweep.
+        RunError: no video has a ground truth that the model knows.
     """
     chunks, content = read_sweep(run), run.load()
     found = score_variants(chunks, variants, content["model"]["labels"])
     if not found.videos:
         raise RunError(
-            f"nothing to judge in {run.root.uri}: {found.failed:,} videos could not be read, "
-            f"{found.unlabeled:,} have no label, {found.unknown.total():,} one that is none of "
-            f"the model's",
-            advice="Mend the input and choose a new OUTPUT.",
+            f"no video of {run.root.uri} has a usable ground truth: {found.failed:,} could not be "
+            f"read, {found.unlabeled:,} have no label, and the label of {found.unknown.total():,} is no "
+            f"class of the model",
+            advice="Correct the labels of the input and choose a new OUTPUT.",
         )
     base = found.by_variant[DEFAULT]
-    figures = tuple(_figures(variant, found.by_variant[variant.name], base) for variant in variants)
-    return EvaluationResults(run, content, figures, tuple(tables(found, variants)), found)
+    results = tuple(_result(variant, found.by_variant[variant.name], base) for variant in variants)
+    return EvaluationResults(run, content, results, tuple(tables(found, variants)), found)
 
 
-def _figures(variant: PruningVariant, outcome: VariantScores, base: VariantScores) -> VariantResult:
+def _result(variant: PruningVariant, scores: VariantScores, base: VariantScores) -> VariantResult:
     return VariantResult(
         variant=variant,
-        top1=accuracy(outcome.top1, seeds=outcome.seeds),
-        top5=accuracy(outcome.top5, seeds=outcome.seeds),
-        per_view=agreement.mean(outcome.per_view),
-        difference=None if outcome is base else difference(outcome.top1, base.top1),
-        view_difference=None if outcome is base else difference(outcome.per_view, base.per_view),
-        ms=agreement.mean(outcome.ms),
-        flops=float(outcome.flops.mean()),
+        top1=accuracy(scores.top1, seeds=scores.seeds),
+        top5=accuracy(scores.top5, seeds=scores.seeds),
+        per_view=statistics.mean(scores.per_view),
+        difference=None if scores is base else difference(scores.top1, base.top1),
+        view_difference=None if scores is base else difference(scores.per_view, base.per_view),
+        ms=statistics.mean(scores.ms),
+        flops=float(scores.flops.mean()),
     )
 
 
 def as_json(found: EvaluationResults) -> dict[str, Any]:
-    """All of it, for evaluation.json; shares are 0 to 1, the paper's figures percent."""
+    """Content of evaluation.json; shares are 0 to 1, the paper's figures are percent."""
     scores = found.scores
     return {
         "version": EVALUATION_VERSION,

@@ -1,4 +1,4 @@
-"""Who was right: sweep and true labels to accuracies, and to differences over the same videos."""
+"""Scores of each variant against the ground truth, and differences over the same videos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import statistics as agreement
+from pipeline import statistics
 from pipeline.errors import UsageError
 from pipeline.inputs.input_check import checked_input
 from pipeline.lab.evaluation.variants import PruningVariant
@@ -24,12 +24,12 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class VariantScores:
-    """What one variant did on each of n videos, the mean over its seeds.
+    """Scores of one variant on each of n videos, the mean over its seeds.
 
     Attributes:
-        top1: (n,) share of seeds whose mean over all views puts the true label first.
-        top5: (n,) among the first five.
-        per_view: (n,) share of single views that put it first.
+        top1: (n,) share of seeds whose mean over all views is correct.
+        top5: (n,) the same among the five best classes.
+        per_view: (n,) share of single views that are correct.
         ms: (n,) device time per view, milliseconds.
         flops: (n,) multiply-accumulates per view.
         seeds: how many there are.
@@ -45,14 +45,14 @@ class VariantScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """What all variants did on the same videos.
+    """Scores of all variants on the same videos.
 
     Attributes:
         by_variant: by name.
-        videos: videos whose true label is one of the model's.
+        videos: videos whose ground truth is a class of the model.
         failed: videos that could not be read.
-        unlabeled: videos without a true label.
-        unknown: true labels that are none of the model's, with the number of their videos.
+        unlabeled: videos without a ground truth.
+        unknown: ground truths that are no class of the model, with their number of videos.
     """
 
     by_variant: dict[str, VariantScores]
@@ -65,14 +65,14 @@ class Scores:
 def score_variants(
     chunks: Iterable[Sweep], variants: Sequence[PruningVariant], labels: Sequence[str]
 ) -> Scores:
-    """Judges sweep by their true labels; what it holds is some 120 bytes per video and trial.
+    """Scores a sweep against its ground truth; holds about 120 bytes per video and pruning.
 
     Args:
-        chunks: the sweep, of which those of `variants` are read.
-        variants: what to judge.
+        chunks: the sweep.
+        variants: which of its prunings to score.
         labels: names of the model's classes.
     """
-    places = {label: place for place, label in enumerate(labels)}
+    class_ids = {label: place for place, label in enumerate(labels)}
     names = [name for variant in variants for name in variant.sweep()]
     parts: dict[str, list[Floats]] = {name: [] for name in names}
     failed = unlabeled = 0
@@ -83,15 +83,15 @@ def score_variants(
         unknown.update(
             ground_truth
             for ground_truth in chunk.ground_truths
-            if ground_truth is not None and ground_truth not in places
+            if ground_truth is not None and ground_truth not in class_ids
         )
         judged = [
             place
             for place, ground_truth in enumerate(chunk.ground_truths)
-            if ground_truth in places
+            if ground_truth in class_ids
         ]
         ground_truths = np.array(
-            [places[str(chunk.ground_truths[place])] for place in judged], np.int64
+            [class_ids[str(chunk.ground_truths[place])] for place in judged], np.int64
         )
         for name in names:
             views = chunk.probabilities[name].shape[1]
@@ -117,17 +117,15 @@ def score_variants(
 def judge(
     probabilities: Floats, ground_truths: npt.NDArray[np.int64]
 ) -> tuple[Floats, Floats, Floats]:
-    """Who was right.
+    """Compares probabilities with the ground truth.
 
     Args:
         probabilities: (n, views, classes).
         ground_truths: (n,) classes.
 
     Returns:
-        (n,) each: whether the mean over the views puts the ground truth first, whether
-        among the first five, and the share of single views that put it first. Of equal
-        probabilities that of the
-        lower class counts as the higher.
+        (n,) each: whether the mean over the views is correct, whether the ground truth is among
+        its five best classes, and the share of correct single views. Ties go to the lower class.
     """
     if not len(ground_truths):
         return np.empty(0), np.empty(0), np.empty(0)
@@ -143,29 +141,31 @@ def _over_seeds(tried: Sequence[Floats]) -> VariantScores:
 
 
 def accuracy(hits: Floats, *, seeds: int = 1) -> Estimate:
-    """Share of hits (n,) with its 95 % interval over videos: Wilson's, or for the mean over several
-    seeds, which is no whole number of hits, a bootstrap.
+    """Mean of hits (n,) with its 95 % interval over videos.
+
+    Wilson's interval; a bootstrap for means over several seeds, which are no counts.
     """
     if seeds == 1 and np.isin(hits, (0.0, 1.0)).all():
-        return agreement.share(int(hits.sum()), len(hits))
-    return agreement.mean(hits)
+        return statistics.share(int(hits.sum()), len(hits))
+    return statistics.mean(hits)
 
 
 def difference(hits: Floats, base: Floats) -> Estimate:
-    """Mean of hits - base (n,) over the same videos, with a bootstrap over these."""
-    return agreement.mean(hits - base)
+    """Mean of hits - base (n,) over the same videos, with a bootstrap interval."""
+    return statistics.mean(hits - base)
 
 
 def check_ground_truths(source: str, labels: Sequence[str], *, limit: int | None = None) -> None:
-    """Refuses an input none of whose labels is one of the model's.
+    """Refuses an input without a label that is a class of the model.
 
     Raises:
-        UsageError: the message says what the labels are, if there are any.
+        UsageError: the message names the labels that were found, if any.
     """
     found = checked_input(source, labels, limit=limit)
     if not found.given:
         raise UsageError(
-            f"no video of {source} has a label to judge by; name a list with columns uri and label"
+            f"no video of {source} has a label, which the evaluation needs as ground "
+            f"truth; name a list with columns uri and label"
         )
     if not found.known:
         ours = ", ".join(map(repr, labels[:_SHOWN]))

@@ -116,7 +116,7 @@ def lead(found: EvaluationResults) -> list[str]:
             f"at an accuracy of {default.top1.percent()}; without pruning it is "
             f"{dense.top1.percent()}."
         )
-    loss = found.random_loses
+    loss = found.random_difference
     if chance is not None and loss is not None:
         said.append(
             f"With as many tokens dropped at random it is {chance.top1.percent()}: STA gains "
@@ -145,8 +145,8 @@ def tiles(found: EvaluationResults) -> list[Tile]:
             made.append(Tile(f"{value} %", what, interval))
     if found.flops_share is not None:
         made.append(Tile(f"{100 * found.flops_share:.0f} %", "of the FLOPs with STA"))
-    if found.random_loses is not None:
-        value, interval = _negated(found.random_loses).points().split(" points ")
+    if found.random_difference is not None:
+        value, interval = _negated(found.random_difference).points().split(" points ")
         made.append(Tile(f"{value} points", "STA against random tokens", interval))
     return made
 

@@ -6,7 +6,7 @@ import pytest
 
 import sta
 from pipeline.errors import UsageError
-from pipeline.lab.evaluation.paper import COMPARISONS
+from pipeline.lab.evaluation.paper import ABLATIONS
 from pipeline.lab.evaluation.variants import all_variants, chosen, largest_r
 
 
@@ -17,7 +17,7 @@ def flops(architecture, pruning):
 @pytest.mark.parametrize("architecture", ["vit_demo", "vit_base", "vit_large"])
 def test_what_a_table_compares_costs_the_same(architecture):
     by_name = {each.name: each for each in all_variants(architecture)}
-    for comparison in COMPARISONS:
+    for comparison in ABLATIONS:
         if comparison.key == "cost":
             continue
         costs = [
@@ -31,7 +31,7 @@ def test_what_a_table_compares_costs_the_same(architecture):
 
 def test_every_comparison_of_the_paper_has_its_variants_and_differs_in_one_switch():
     by_name = {each.name: each.prunings[0] for each in all_variants("vit_large")}
-    for comparison in COMPARISONS:
+    for comparison in ABLATIONS:
         base = dataclasses.asdict(by_name[comparison.base])
         for name in comparison.rows:
             other = dataclasses.asdict(by_name[name])
