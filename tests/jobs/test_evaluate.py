@@ -89,7 +89,7 @@ def refused(*arguments, cwd=None):
 def test_videos_without_labels_are_refused_before_any_work(archive, random_checkpoint, tmp_path):
     asked = (tmp_path / "out", "--checkpoint", random_checkpoint)
     line = refused(archive.parent, *asked)
-    assert line.startswith(f"error: no video of {archive.parent} has a label to judge by")
+    assert line.startswith(f"error: no video of {archive.parent} has a label, which")
     assert "columns uri and label" in line
     foreign = tmp_path / "foreign.csv"
     foreign.write_text(f"uri,label\n{archive.parent / '0.mp4'},gnu\n")

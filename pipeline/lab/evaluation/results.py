@@ -120,8 +120,8 @@ def evaluate(run: RunDirectory, variants: Sequence[PruningVariant]) -> Evaluatio
     if not found.videos:
         raise RunError(
             f"no video of {run.root.uri} has a usable ground truth: {found.failed:,} could not be "
-            f"read, {found.unlabeled:,} have no label, and the label of {found.unknown.total():,} is "
-            f"no class of the model",
+            f"read, {found.unlabeled:,} have no label, and {found.unknown.total():,} have a label "
+            f"that is no class of the model",
             advice="Correct the labels of the input and choose a new OUTPUT.",
         )
     base = found.by_variant[DEFAULT]
