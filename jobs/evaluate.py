@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Measure what each switch of STA costs in accuracy, on videos whose labels are known."""
 
-from pipeline.command_line import leave
-from pipeline.lab.evaluation.command import main
+from pipeline.command_line import leave, main_of
 
 if __name__ == "__main__":
-    leave(main())
+    leave(main_of("pipeline.lab.evaluation.command"))

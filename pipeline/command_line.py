@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import dataclasses
 import difflib
+import importlib
 import json
 import re
 import signal
@@ -92,7 +93,7 @@ def add_flags(
         options: the dataclass.
         only: names of fields; None for all.
     """
-    hints = typing.get_type_hints(options)
+    names = vars(sys.modules[options.__module__])
     groups = {group.title: group for group in parser._action_groups}
     for field in dataclasses.fields(options):
         declared: _Declared | None = field.metadata.get(FLAGS)
@@ -104,7 +105,9 @@ def add_flags(
                 groups[declared.group] = parser.add_argument_group(declared.group)
             place = groups[declared.group]
         default = None if field.default is MISSING else field.default
-        settings = _settings(declared, hints[field.name], default)
+        # Only this annotation: others may name what is imported for type checkers alone.
+        hint = eval(field.type, names) if isinstance(field.type, str) else field.type
+        settings = _settings(declared, hint, default)
         if declared.positional:
             place.add_argument(field.name, **settings)
         else:
@@ -491,6 +494,11 @@ def exit_code(
             if isinstance(error, ValueError | OSError):
                 return _wrong(error, 2)
             raise
+
+
+def main_of(module: str, *arguments: Any) -> int:
+    """Imports a job's module and runs its `main`; Ctrl-C during the import is a stop too."""
+    return exit_code(lambda: importlib.import_module(module).main(*arguments), resumes=False)
 
 
 def leave(code: int) -> NoReturn:

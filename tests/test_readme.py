@@ -21,7 +21,7 @@ from pipeline.inputs.video import Video
 from pipeline.lab.early_exit.flags import parser as calibration_parser
 from pipeline.lab.evaluation import command as evaluation
 from pipeline.lab.evaluation.variants import all_variants
-from pipeline.labeling import command as label_command
+from pipeline.labeling import job as label_job
 from pipeline.labeling.flags import parser
 from pipeline.run import lease, slices
 from pipeline.run.run_directory import RunDirectory
@@ -190,7 +190,7 @@ def test_files_of_a_run_are_all_named():
 
 
 NUMBERS = {
-    f"generates {label_command._DEMO_VIDEOS} videos of 8 to 10 seconds": True,
+    f"generates {label_job._DEMO_VIDEOS} videos of 8 to 10 seconds": True,
     f"after {failure_limit._ENOUGH} videos at the least": True,
     "Retries for two minutes per object (`--fetch-timeout`)": DecodeLimits().fetch_seconds == 120,
     "The limit of a minute grows with bytes and frames, up to an hour": (
@@ -256,7 +256,7 @@ def test_the_screen_of_the_demo_shows_its_flops_and_views():
         for r in (22, 0)
     )
     share = f"{100 * pruned / unpruned:.1f} % of the unpruned model's {unpruned / 1e9:.2f} G"
-    views = label_command._DEMO_VIDEOS * 15
+    views = label_job._DEMO_VIDEOS * 15
     assert (
         f"{pruned / 1e6:.0f} M per view, {share}; {pruned * views / 1e9:.0f} G in {views} views"
         in TEXT

@@ -26,7 +26,7 @@ class FailureLimit:
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
-            raise UsageError(f"--max-failed takes 0% to 100%; got {self.share:.4g}")
+            raise UsageError(f"a share is 0% to 100%; got {self.share:.4g}")
 
     @classmethod
     def parse(cls, text: str) -> FailureLimit:
@@ -37,7 +37,7 @@ class FailureLimit:
         """
         match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(%?)\s*", text)
         if match is None:
-            raise UsageError(f"--max-failed takes a share such as 5% or 0.05; got {text!r}")
+            raise UsageError(f"a share is written 5% or 0.05; got {text!r}")
         return cls(float(match[1]) / (100 if match[2] else 1))
 
     def is_exceeded(self, *, failed: int, done: int, total: int) -> bool:

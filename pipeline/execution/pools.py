@@ -66,9 +66,7 @@ def parse_decoders(text: str) -> tuple[int, int] | Literal["auto"]:
     except ValueError:
         sizes = 0, 0
     if not 1 <= sizes[0] <= sizes[1]:
-        raise UsageError(
-            f"--decoders takes N or MIN:MAX with 1 <= MIN <= MAX, or {AUTO}; got {text!r}"
-        )
+        raise UsageError(f"takes N or MIN:MAX with 1 <= MIN <= MAX, or {AUTO}; got {text!r}")
     return sizes
 
 

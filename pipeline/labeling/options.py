@@ -4,87 +4,212 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import sta
-from pipeline.early_exit.budget import Budget
+from pipeline.command_line import flag, share
 from pipeline.errors import UsageError
 from pipeline.execution.failure_limit import FailureLimit
+from pipeline.execution.pools import parse_decoders
 from pipeline.prices import Prices
-from workers.decoding import DECODERS, DecodeLimits
+from workers.decoding.types import DECODERS, DecodeLimits
+from workers.failures import ErrorType
+from workers.sampling import PROTOCOLS, parse_seconds, parse_views
+
+if TYPE_CHECKING:
+    from pipeline.early_exit.budget import Budget
+
+_MODEL = "model"
+_WORK = "work"
+REPORTS = "shadow sample and reports"
+_FAILURES = "failures"
+
+# Fields whose flags the jobs of the lab take too.
+MODEL = ("checkpoint", "architecture", "labels")
+PROTOCOL = ("protocol", "views")
+FAILURES = ("max_failed", "retry_failed")
+POOLS = (
+    *("decoder", "fetch_s", "decode_s", "decoders", "labelers", "max_cpus", "max_gpus"),
+    *("batch_size", "compile"),
+)
 
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """What the user asked for.
+    """What the user asked for; fields made by `flag` are flags.
 
     Attributes:
         task: "k400" or "ssv2", which names the protocol.
         source: directory, s3:// prefix, video or manifest.
         output: directory or s3:// prefix.
-        checkpoint: source for `sta.load_model`.
-        architecture: what the checkpoint must be, None for whatever it is.
-        labels: file with class names.
-        pruning: pruning, with r None for the architecture's own default.
-        r: tokens dropped per frame at the first stage.
-        protocol: name of a sampling protocol, None for the model's own.
-        views: (clips, crops), None for the protocol's own.
-        every_s: seconds between the clips of a timeline, None for clips over the whole video.
-        all_files: take files of every name whose first bytes show nothing but a video.
-        limit: label at most so many videos.
-        max_failed: stop when more units fail, None to go on whatever fails.
-        retry_failed: do units again that failed for a reason that may be gone.
-        decoder: which decoder.
-        fetch_s: seconds that fetching a video from object storage may take, None for the default.
-        decode_s: seconds that decoding any video may take, None for the default; long ones that
-            must be decoded whole have more, see `DecodeLimits.attempt_seconds`.
+        pruning: pruning, with r = 0 where no r was named.
+        r: tokens dropped per frame at the first stage, None for the architecture's default.
         decoders: (min, max) decode actors, AUTO for what fits the rates that are measured, None for
             what the cores allow.
-        labelers: label actors.
-        max_cpus: cores that an autoscaling cluster can grow to, None for those that are there.
-        max_gpus: GPUs that it can grow to.
-        batch_size: views per forward pass.
-        early_exit: early-exit file of jobs/calibrate.py, local or s3://; None for all
-            views of each.
-        shadow_share: share of the units that are labeled without pruning too.
-        min_agreement: share of those that must keep their label; fewer are warned of.
         prices: what machines cost, for the reports and for a budget of money.
         budget: what the run may spend on labeling; needs early_exit.
-        gallery: videos that the run's report shows with their tokens.
-        compile: False for labelers that start at once and run uncompiled; None as in
-            `LabelerConfig`.
+        flags: what the command line and --config set, for run.json.
     """
 
     task: str
     source: str
     output: str
-    checkpoint: str
-    architecture: str | None = None
-    labels: Path | None = None
+    checkpoint: str = flag(
+        "fine-tuned weights of VideoMAE or VideoSwin: a file, a Hugging Face directory, a hub id "
+        "such as MCG-NJU/videomae-base-finetuned-kinetics, s3://bucket/key, https://..., demo",
+        required=False,
+        metavar="C",
+        group=_MODEL,
+    )
+    architecture: str | None = flag(
+        f"refuse a checkpoint that is not this: {', '.join(sorted(sta.ARCHITECTURES))}",
+        None,
+        name="arch",
+        metavar="A",
+        group=_MODEL,
+    )
+    labels: Path | None = flag(
+        "class names for a checkpoint without them: one per line, CSV, TSV or JSON, with or "
+        "without ids",
+        None,
+        metavar="F",
+        group=_MODEL,
+    )
     pruning: sta.Pruning = field(default_factory=sta.Pruning)
     r: int | None = None
-    protocol: str | None = None
-    views: tuple[int, int] | None = None
-    every_s: float | None = None
-    all_files: bool = False
-    limit: int | None = None
-    max_failed: FailureLimit | None = None
-    retry_failed: bool = False
-    decoder: str = DECODERS[0]
-    fetch_s: float | None = None
-    decode_s: float | None = None
-    decoders: tuple[int, int] | Literal["auto"] | None = None
-    labelers: int | None = None
-    max_cpus: int | None = None
-    max_gpus: int | None = None
-    batch_size: int | None = None
-    early_exit: str | None = None
-    shadow_share: float = 0.0
-    min_agreement: float | None = None
+    protocol: str | None = flag(
+        "how frames and crops are sampled (default: as the model's accuracy was published)",
+        None,
+        choices=tuple(PROTOCOLS),
+        group=_WORK,
+    )
+    views: tuple[int, int] | None = flag(
+        "clips x spatial crops of each video (default: the protocol's; for VideoMAE 5x3 on "
+        "Kinetics-400 and 2x3 on SSv2, for VideoSwin 4x3 and 1x3)",
+        None,
+        type=parse_views,
+        metavar="CxS",
+        group=_WORK,
+    )
+    every_s: float | None = flag(
+        "dense labeling of long recordings: a clip with a label of its own every T, such as 2s, "
+        "500ms or 1m; recordings are cut into segments by time, of which each reads its part only; "
+        "--views is then clips per segment x crops (16x1)",
+        None,
+        name="clip-every",
+        type=parse_seconds,
+        metavar="T",
+        group=_WORK,
+    )
+    early_exit: str | None = flag(
+        "evaluate the views of a video only until its margin reaches the threshold in this file "
+        "of jobs/calibrate.py (local or s3://), fitted for the same model, pruning and protocol",
+        None,
+        metavar="FILE",
+        group=_WORK,
+    )
+    all_files: bool = flag(
+        "of a directory or prefix, take files whatever their names are, unless their first bytes "
+        "show that they are no video (pictures, text, archives, ...)",
+        False,
+        group=_WORK,
+    )
+    limit: int | None = flag("label the first N videos only", None, metavar="N", group=_WORK)
+    shadow_share: float = flag(
+        "label this share of the videos without pruning too, by all views, such as 0.01 or 1% "
+        "(always the same videos): the summary and the reports then say how many labels pruning "
+        "keeps (default: none)",
+        0.0,
+        type=share,
+        metavar="SHARE",
+        group=REPORTS,
+    )
+    min_agreement: float | None = flag(
+        "with --shadow-share: warn when a smaller share of labels is kept, such as 98%",
+        None,
+        type=share,
+        metavar="SHARE",
+        group=REPORTS,
+    )
+    gallery: int = flag(
+        "videos whose kept tokens the run's report shows", 3, metavar="N", group=REPORTS
+    )
+    max_failed: FailureLimit | None = flag(
+        "stop early when more than this share fails, such as 5%: then the input is wrong, not a "
+        "video (default: go on whatever fails)",
+        None,
+        type=FailureLimit.parse,
+        metavar="SHARE",
+        group=_FAILURES,
+    )
+    retry_failed: bool = flag(
+        "label again the failed videos of this run whose error may have gone: "
+        + ", ".join(reason for reason in ErrorType if reason.retryable),
+        False,
+        group=_FAILURES,
+    )
+    decoder: str = flag("library that decodes", DECODERS[0], choices=DECODERS, group=_WORK)
+    fetch_s: float | None = flag(
+        "how long fetching one video from object storage may take, waits included, such as 10m "
+        "for large files (default: 2m)",
+        None,
+        name="fetch-timeout",
+        type=parse_seconds,
+        metavar="T",
+        group=_WORK,
+    )
+    decode_s: float | None = flag(
+        "how long decoding one video may take after it is fetched, and how long a decoder may show "
+        "no progress, such as 10m (default: 1m); videos of which many frames must be decoded have "
+        "more, by their bytes and frames, up to an hour",
+        None,
+        name="decode-timeout",
+        type=parse_seconds,
+        metavar="T",
+        group=_WORK,
+    )
+    decoders: tuple[int, int] | Literal["auto"] | None = flag(
+        "decode actors (default: what the cores allow); auto measures on a sample how many keep "
+        "the labelers busy",
+        None,
+        type=parse_decoders,
+        metavar="N|MIN:MAX|auto",
+        group=_WORK,
+    )
+    labelers: int | None = flag(
+        "label actors (default: one per GPU; without GPUs one per core, fewer for small runs)",
+        None,
+        metavar="N",
+        group=_WORK,
+    )
+    max_cpus: int | None = flag(
+        "cores that an autoscaling cluster can grow to: pools are sized for them and wait until "
+        "they are there (default: the cores that are there)",
+        None,
+        metavar="N",
+        group=_WORK,
+    )
+    max_gpus: int | None = flag(
+        "GPUs that an autoscaling cluster can grow to (default: the GPUs that are there)",
+        None,
+        metavar="N",
+        group=_WORK,
+    )
+    batch_size: int | None = flag(
+        "views per forward pass (default: 32 on a GPU, 8 on a CPU)",
+        None,
+        metavar="N",
+        group=_WORK,
+    )
+    compile: Literal[False] | None = flag(
+        "on GPUs: start at once and label slower; for runs of minutes",
+        None,
+        name="no-compile",
+        group=_WORK,
+    )
     prices: Prices | None = None
     budget: Budget | None = None
-    gallery: int = 3
-    compile: Literal[False] | None = None
+    flags: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("limit", "labelers", "max_cpus", "max_gpus", "batch_size"):

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.command_line import JobParser, exit_code
+from pipeline.command_line import JobParser, exit_code, words_given
 from pipeline.errors import UsageError
 from pipeline.execution.run_failure import after_work
-from pipeline.labeling import command as label_command
 from pipeline.labeling import flags as label_flags
+from pipeline.labeling.job import options_from
 from pipeline.labeling.plan import plan_labeling
 from pipeline.messages import tell
 from pipeline.planner.calibrate import calibrate
@@ -53,8 +53,7 @@ _ALL_VIEWS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Plans, and returns the exit code; `argv` None for the process's arguments."""
-    arguments = parser().parse_args(argv)
-    return exit_code(lambda: _plan_and_tell(arguments), resumes=False)
+    return exit_code(lambda: _plan_and_tell(parser().parse_args(argv)), resumes=False)
 
 
 def _plan_and_tell(arguments: argparse.Namespace) -> None:
@@ -77,7 +76,6 @@ def parser() -> argparse.ArgumentParser:
         conflict_handler="resolve",
         description=_ABOUT,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     plan = made.add_argument_group("plan")
     plan.add_argument("--task", choices=("k400", "ssv2"), default="k400", help="which labeling job")
@@ -93,9 +91,6 @@ def parser() -> argparse.ArgumentParser:
     money = made.add_argument_group("prices")
     money.add_argument("--gpu-price", type=float, metavar="P", help="of one GPU for an hour")
     money.add_argument("--core-price", type=float, metavar="P", help="of one core for an hour")
-    money.add_argument(
-        "--prices", type=Path, metavar="FILE", help="a YAML file of prices, instead of these two"
-    )
     money.add_argument(
         "--cores-per-gpu",
         type=float,
@@ -165,7 +160,7 @@ def _measured(
         arguments.output = arguments.output or _OUTPUT
     if arguments.early_exit is not None:
         raise UsageError(f"--early-exit: {_ALL_VIEWS}")
-    options = label_command.options_from(arguments.task, arguments)
+    options = options_from(arguments.task, arguments)
     plan = plan_labeling(options)
     found = calibrate(plan, options, seconds=arguments.seconds, say=_say)
     pools = pools_of(plan, options, found.rates.machine, found.work.units)
@@ -178,16 +173,20 @@ def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
     views, pruning = done.protocol, done.identity["pruning"]
     arguments.input = done.identity.get("input") or arguments.input
     arguments.output = arguments.output or _OUTPUT
-    arguments.checkpoint = done.checkpoint
-    arguments.protocol = views.name
-    arguments.views = f"{views.clips}x{views.crops}"
-    arguments.clip_every = f"{views.every_s:g}s" if views.every_s is not None else None
     arguments.task = "ssv2" if views.name.endswith("ssv2") else "k400"
-    arguments.decoder = done.identity.get("decoder") or arguments.decoder
-    for name, value in pruning.items():
-        flag = "pruning_seed" if name == "seed" else name
-        if hasattr(arguments, flag):
-            setattr(arguments, flag, value)
+    adopted = {("pruning_seed" if name == "seed" else name): each for name, each in pruning.items()}
+    adopted |= {
+        "checkpoint": done.checkpoint,
+        "protocol": views.name,
+        "views": f"{views.clips}x{views.crops}",
+        "every_s": f"{views.every_s:g}s" if views.every_s is not None else None,
+        "decoder": done.identity.get("decoder"),
+    }
+    defaults = label_flags.parser("k400")
+    for name, value in adopted.items():
+        arguments.given.pop(name, None)
+        if value is not None and value != defaults.get_default(name):
+            arguments.given[name] = [str(value)]
 
 
 def _say(line: str) -> None:
@@ -229,7 +228,7 @@ def _command(arguments: argparse.Namespace, plan: Plan, r: int) -> str:
     if arguments.input is not None:
         words += [arguments.input, arguments.output or _OUTPUT]
     left_out = _NOT_PRINTED if r else (*_NOT_PRINTED, *_OF_PRUNING)
-    words += label_flags.given_flags(arguments, left_out=left_out)
+    words += words_given(label_flags.parser("k400"), arguments, left_out=left_out)
     words += ["--r", str(r)]
     choice = next(each.choice for each in plan.variants if each.labeling.r == r)
     if choice is not None:

@@ -91,9 +91,8 @@ def test_the_command_is_one_that_the_job_understands_and_its_groups_can_hold(man
     cpus = sum(g["maxReplicas"] * int(g["rayStartParams"]["num-cpus"]) for g in workers)
     gpus = sum(g["maxReplicas"] * int(g["rayStartParams"].get("num-gpus", 0)) for g in workers)
     assert (asked.max_cpus, asked.max_gpus or 0) == (cpus, gpus)
-    low, _, high = (asked.decoders or "1").partition(":")
     pools = plan_pools(
-        cpus=cpus, gpus=gpus, decoders=(int(low), int(high or low)), labelers=asked.labelers
+        cpus=cpus, gpus=gpus, decoders=asked.decoders or (1, 1), labelers=asked.labelers
     )
     assert pools.labelers == (asked.labelers or 1)
 

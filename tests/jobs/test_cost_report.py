@@ -9,7 +9,7 @@ import pytest
 
 from jobs import cost_report
 from pipeline.formatting import money
-from pipeline.labeling import command as label_command
+from pipeline.labeling import job as label_job
 from pipeline.labeling.flags import parser
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
 from tests.pipeline.synthetic_runs import PRICES, Made, make_run
@@ -204,7 +204,7 @@ def test_a_demonstration_that_cannot_be_labeled_is_no_report(command, tmp_path, 
 def test_the_demonstrations_runs_lie_where_the_labeling_job_puts_them():
     for flags, place in zip(cost_report.DEMO_FLAGS, cost_report.DEMO_RUNS, strict=True):
         arguments = parser("k400").parse_args(list(flags))
-        assert Path(place) == label_command.DEMO / label_command._demo_output("k400", arguments)
+        assert Path(place) == label_job.DEMO / label_job._demo_output("k400", arguments)
 
 
 def test_runs_in_object_storage_are_read_where_they_lie(command, runs, s3, tmp_path):

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.early_exit import EarlyExitFile, OperatingPoint
-from pipeline.labeling import command as label_command
+from pipeline.labeling import job as label_job
 from pipeline.labeling.flags import parser
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
@@ -131,7 +131,7 @@ def test_a_budget_of_money_needs_prices(folder, random_checkpoint):
 def test_demonstrations_within_budgets_have_places_of_their_own():
     def place(*flags):
         arguments = parser("k400").parse_args(["--early-exit", "p.json", *flags])
-        return label_command._demo_output("k400", arguments)
+        return label_job._demo_output("k400", arguments)
 
     asked = [(), ("--budget-flops", "1e12"), ("--budget-flops", "2e12"), ("--budget-cost", "2e12")]
     assert len({place(*flags) for flags in asked}) == len(asked)

@@ -4,8 +4,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import sta
-from pipeline.labeling import command as label_command
 from pipeline.labeling import flags as label_flags
+from pipeline.labeling import job as label_job
 from pipeline.labeling.command import main
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import plan_labeling
@@ -27,7 +27,11 @@ def refused(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        assert main("k400", [str(argument) for argument in arguments]) == 2
+        try:
+            code = main("k400", [str(argument) for argument in arguments])
+        except SystemExit as ended:  # of the parser
+            code = ended.code
+        assert code == 2
         captured = capsys.readouterr()
         assert captured.out == ""
         lines = captured.err.splitlines()
@@ -37,6 +41,18 @@ def refused(capsys, tmp_path, monkeypatch):
         return lines[0]
 
     return run
+
+
+def test_a_file_of_flags_is_read_as_the_command_line_is(refused, archive, tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(f"input: {archive}\noutput: out\ncheckpoint: nowhere.pth\nviews: 5x\n")
+    assert refused("--config", file).startswith(f"error: --config {file}: views: views must be")
+    file.write_text(f"input: {archive}\noutput: out\ncheckpoint: nowhere.pth\nviews: 5x3\n")
+    assert "no checkpoint at nowhere.pth" in refused("--config", file)
+    assert "no checkpoint at other.pth" in refused("--config", file, "--checkpoint", "other.pth")
+    file.write_text("chekpoint: demo\n")
+    said = refused("--config", file)
+    assert said == f"error: --config {file}: there is no flag 'chekpoint'; did you mean checkpoint?"
 
 
 def test_an_input_that_is_not_there(refused, random_checkpoint):
@@ -105,14 +121,14 @@ def test_a_missing_checkpoint_or_output(refused, archive):
     [
         ("--views", "5", "views must be CLIPSxCROPS"),
         ("--views", "0x3", "views must be CLIPSxCROPS"),
-        ("--decoders", "0", "--decoders takes N or MIN:MAX"),
+        ("--decoders", "0", "--decoders: takes N or MIN:MAX"),
         ("--limit", "0", "--limit must be 1 or more"),
         ("--batch-size", "0", "--batch-size must be 1 or more"),
         ("--labelers", "0", "--labelers must be 1 or more"),
         ("--clip-every", "often", "a time must be a number above 0 with ms, s, m or h"),
         ("--fetch-timeout", "0s", "a time must be a number above 0 with ms, s, m or h"),
         ("--decode-timeout", "0s", "a time must be a number above 0 with ms, s, m or h"),
-        ("--max-failed", "many", "--max-failed takes a share such as 5% or 0.05"),
+        ("--max-failed", "many", "--max-failed: a share is written 5% or 0.05"),
     ],
 )
 def test_numbers_that_make_no_sense(refused, archive, random_checkpoint, flag, value, said):
@@ -226,7 +242,7 @@ def test_demonstrations_of_other_settings_do_not_share_a_folder():
     settings += [["--checkpoint", "a.pth"], ["--checkpoint", "b.pth"], ["--score", "random"]]
     settings += [["--clip-every", "2s"], ["--grouping", "paper"], ["--shadow-share", "1%"]]
     places = {
-        label_command._demo_output(task, label_flags.parser(task).parse_args(flags))
+        label_job._demo_output(task, label_flags.parser(task).parse_args(flags))
         for task in ("k400", "ssv2")
         for flags in settings
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import sta
-from pipeline.command_line import exit_code
+from pipeline.command_line import exit_code, options_of
 from pipeline.early_exit.calibrate import calibrate
 from pipeline.early_exit.file import EarlyExitFile
 from pipeline.early_exit.fitting import AgreementGuarantee
@@ -21,7 +21,7 @@ from pipeline.execution.run_failure import after_work
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.inputs.listing import Listing
 from pipeline.lab.early_exit.flags import DEMO_VIDEOS, binding, parser
-from pipeline.labeling.flags import asked_of_work
+from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.pruning_flags import pruning_from
 from pipeline.labeling.sweep import SweepOptions, run_sweep
 from pipeline.messages import tell
@@ -46,8 +46,7 @@ class _Request:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Calibrates, and returns the exit code; `argv` None for the process's arguments."""
-    arguments = parser().parse_args(argv)
-    return exit_code(lambda: _calibrate(arguments))
+    return exit_code(lambda: _calibrate(parser().parse_args(argv)))
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
@@ -78,14 +77,16 @@ def _request(arguments: argparse.Namespace) -> _Request:
     stem = file.uri.removesuffix(".json")
     source = arguments.input or _demo_archive(arguments.sample)
     _check_enough(source, guarantee, all_files=arguments.all_files)
-    asked = asked_of_work(
+    asked = options_of(
+        LabelOptions,
         arguments,
         task=arguments.task,
         source=source,
         output=arguments.sweep or f"{stem}-sweep",
         checkpoint=checkpoint,
+        r=None,
+        early_exit=None,
     )
-    asked = dataclasses.replace(asked, all_files=arguments.all_files)
     sweep = SweepOptions(asked, {variant: pruning}, arguments.sample)
     return _Request(sweep, file, Location(f"{stem}.html"), variant, guarantee)
 
@@ -122,7 +123,9 @@ def _pruning(arguments: argparse.Namespace, checkpoint: str) -> sta.Pruning:
     pruning = pruning_from(arguments)
     r = arguments.r
     if r is None:
-        model = sta.load_model(checkpoint, architecture=arguments.arch, labels=arguments.labels)
+        model = sta.load_model(
+            checkpoint, architecture=arguments.architecture, labels=arguments.labels
+        )
         r = sta.default_pruning(model.architecture).r
     return dataclasses.replace(pruning, r=r)
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from typing import Literal
 
-from pipeline.command_line import JobParser
-from pipeline.labeling.flags import (
-    add_failure_flags,
-    add_input_flags,
-    add_model_flags,
-    add_pool_flags,
-    add_protocol_flags,
-    parse_share,
-)
-from pipeline.labeling.pruning_flags import add_pruning_flags
+from pipeline.command_line import JobParser, add_flags, argument, flag, share, words_given
+from pipeline.labeling.options import FAILURES, MODEL, POOLS, PROTOCOL, LabelOptions
+from pipeline.labeling.pruning_flags import add_pruning_flags, pruning_names
 
 DEMO_VIDEOS = 1200
 
@@ -29,84 +24,63 @@ for the guarantee; 1, the sweep could not finish (the same command resumes it), 
 labeled."""
 
 
+_GUARANTEE = "agreement guarantee"
+
+
+@dataclass(frozen=True)
+class CalibrationFlags:
+    """What is calibrated, besides what the labeling jobs' flags say."""
+
+    input: str | None = argument(
+        "videos like those to be labeled: directory, s3://bucket/prefix, or a manifest",
+        None,
+        metavar="INPUT",
+    )
+    early_exit: str | None = argument(
+        "early-exit file to write, such as early-exit.json or s3://bucket/early-exit.json; its "
+        "report (.html) and its sweep go beside it",
+        None,
+        metavar="EARLY_EXIT",
+    )
+    agreement: float = flag(
+        "share of videos that keep the label of all views, such as 0.99 or 99%",
+        0.995,
+        type=share,
+        metavar="SHARE",
+        group=_GUARANTEE,
+    )
+    confidence: float = flag(
+        "probability with which that holds", 0.95, type=share, metavar="SHARE", group=_GUARANTEE
+    )
+    sample: int = flag(
+        "videos of INPUT whose views are all evaluated, chosen by a hash",
+        2000,
+        metavar="N",
+        group=_GUARANTEE,
+    )
+    task: Literal["k400", "ssv2"] = flag(
+        "which labeling job the threshold is for", "k400", group="work"
+    )
+    sweep: str | None = flag(
+        "folder for the scores of every view (default: EARLY_EXIT without .json, plus -sweep)",
+        None,
+        metavar="DIR",
+        group="work",
+    )
+
+
 def parser() -> argparse.ArgumentParser:
     """The flags."""
-    made = JobParser(
-        description=_ABOUT, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    made.add_argument(
-        "input",
-        nargs="?",
-        metavar="INPUT",
-        help="videos like those to be labeled: directory, s3://bucket/prefix, or a manifest",
-    )
-    made.add_argument(
-        "early_exit",
-        nargs="?",
-        metavar="EARLY_EXIT",
-        help="early-exit file to write, such as early-exit.json or s3://bucket/early-exit.json; "
-        "its report (.html) and its sweep go beside it",
-    )
-    guarantee = made.add_argument_group("agreement guarantee")
-    guarantee.add_argument(
-        "--agreement",
-        type=parse_share,
-        default=0.995,
-        metavar="SHARE",
-        help="share of videos that keep the label of all views, such as 0.99 or 99%% (default: "
-        "%(default)s)",
-    )
-    guarantee.add_argument(
-        "--confidence",
-        type=parse_share,
-        default=0.95,
-        metavar="SHARE",
-        help="probability with which that holds (default: %(default)s)",
-    )
-    guarantee.add_argument(
-        "--sample",
-        type=int,
-        default=2000,
-        metavar="N",
-        help="videos of INPUT whose views are all evaluated, chosen by a hash (default: "
-        "%(default)s)",
-    )
-    add_model_flags(made)
+    made = JobParser(description=_ABOUT, epilog=_EPILOG)
+    add_flags(made, CalibrationFlags)
+    add_flags(made, LabelOptions, MODEL)
     add_pruning_flags(made)
-    _add_work_flags(made)
-    add_failure_flags(made)
+    add_flags(made, LabelOptions, (*PROTOCOL, "all_files", *POOLS, *FAILURES))
     return made
 
 
-def _add_work_flags(made: argparse.ArgumentParser) -> None:
-    work = made.add_argument_group("work")
-    work.add_argument(
-        "--task",
-        choices=("k400", "ssv2"),
-        default="k400",
-        help="which labeling job the threshold is for (default: %(default)s)",
-    )
-    add_protocol_flags(work)
-    work.add_argument(
-        "--sweep",
-        metavar="DIR",
-        help="folder for the scores of every view (default: EARLY_EXIT without .json, plus -sweep)",
-    )
-    add_input_flags(work)
-    add_pool_flags(work)
-
-
 def binding(arguments: argparse.Namespace) -> list[str]:
-    """The flags that the labeling job needs to do what was calibrated: those not at their
-    default.
-    """
-    pruning = JobParser(add_help=False)
-    add_pruning_flags(pruning)
-    flags = {action.option_strings[0]: (action.dest, action.default) for action in pruning._actions}
-    flags |= {f"--{name}": (name, None) for name in ("labels", "protocol", "views")}
-    words = []
-    for flag, (name, default) in flags.items():
-        value = getattr(arguments, name)
-        if value != default:
-            words += [flag, str(value)]
-    return words
+    """The flags that the labeling job needs to do what was calibrated."""
+    names = {*pruning_names(), "labels", *PROTOCOL}
+    given = {name: words for name, words in arguments.given.items() if name in names}
+    return words_given(parser(), argparse.Namespace(given=given))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import sta
-from pipeline.command_line import JobParser, exit_code
+from pipeline.command_line import JobParser, add_flags, argument, exit_code, flag, options_of
 from pipeline.errors import UsageError
 from pipeline.execution.ray_session import check_outlives_job
 from pipeline.execution.run_failure import after_work
@@ -17,13 +18,7 @@ from pipeline.lab.evaluation.results import evaluate
 from pipeline.lab.evaluation.scores import check_ground_truths
 from pipeline.lab.evaluation.text import screen
 from pipeline.lab.evaluation.variants import PruningVariant, all_variants, chosen
-from pipeline.labeling.flags import (
-    add_failure_flags,
-    add_model_flags,
-    add_pool_flags,
-    add_protocol_flags,
-    asked_of_work,
-)
+from pipeline.labeling.options import FAILURES, MODEL, POOLS, PROTOCOL, LabelOptions
 from pipeline.labeling.sweep import SweepOptions, run_sweep
 from pipeline.messages import tell
 from pipeline.storage.location import Location
@@ -31,6 +26,7 @@ from pipeline.storage.location import Location
 _DEMO_VIDEOS = 200
 _QUICK = ("random", "score")
 _SWEEP = "sweep"
+_COMPARED = "what is compared"
 
 _EPILOG = """\
 Without INPUT test videos of the demonstration archive are made and its model is judged on them.
@@ -42,8 +38,7 @@ same command resumes it, or no video could be labeled."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Tries the variants, judges them, writes the report and prints a short one."""
-    arguments = _parser().parse_args(argv)
-    return exit_code(lambda: _evaluate(arguments))
+    return exit_code(lambda: _evaluate(_parser().parse_args(argv)))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -55,73 +50,57 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     tell(f"{screen(found)}\n\nReport:    {page.uri}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = JobParser(
-        description="Measure what each switch of STA costs in accuracy, at equal FLOPs, on videos "
-        "whose labels are known: Table 6 and Figure 5 of the paper beside ours.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "input",
-        nargs="?",
+@dataclass(frozen=True)
+class EvaluationFlags:
+    """What is compared and on what, besides what the labeling jobs' flags say."""
+
+    input: str | None = argument(
+        "list of videos (Parquet, CSV, TSV, JSON or text) with uri and label, which is a name or "
+        "the id of a class of the model; local or s3://",
+        None,
         metavar="INPUT",
-        help="list of videos (Parquet, CSV, TSV, JSON or text) with uri and label, which is a name "
-        "or the id of a class of the model; local or s3://",
     )
-    parser.add_argument(
-        "output", nargs="?", metavar="OUTPUT", help="directory or s3://bucket/prefix of the report"
+    output: str | None = argument(
+        "directory or s3://bucket/prefix of the report", None, metavar="OUTPUT"
     )
-    add_model_flags(parser)
-    _add_variant_flags(parser)
-    _add_work_flags(parser)
-    return parser
-
-
-def _add_variant_flags(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what is compared")
-    group.add_argument(
-        "--r",
-        type=int,
-        help="tokens dropped per frame at the first stage (default: what about halves the FLOPs)",
-    )
-    group.add_argument(
-        "--seeds",
-        type=int,
-        default=3,
+    r: int | None = flag(
+        "tokens dropped per frame at the first stage (default: what about halves the FLOPs)",
+        None,
         metavar="N",
-        help="of what chance decides, such as random tokens (default: %(default)s)",
+        group=_COMPARED,
     )
-    group.add_argument(
-        "--variants",
-        metavar="NAMES",
-        help="these only, by commas: random, grouping, score, first, order, similarity, schedule, "
+    seeds: int = flag(
+        "random seeds of each variant with random choices", 3, metavar="N", group=_COMPARED
+    )
+    variants: str | None = flag(
+        "these only, by commas: random, grouping, score, first, order, similarity, schedule, "
         "curve, or single ones such as order-FFF; always with the unpruned model and STA "
         "(default: all)",
+        None,
+        metavar="NAMES",
+        group=_COMPARED,
     )
-    group.add_argument(
-        "--quick",
-        action="store_true",
-        help=f"short for --variants {','.join(_QUICK)}",
-    )
-
-
-def _add_work_flags(parser: argparse.ArgumentParser) -> None:
-    work = parser.add_argument_group("work")
-    work.add_argument(
-        "--videos",
-        type=int,
+    quick: bool = flag(f"short for --variants {','.join(_QUICK)}", False, group=_COMPARED)
+    videos: int | None = flag(
+        "evaluate N videos of INPUT, always the same ones (default: all); without INPUT make "
+        f"N videos ({_DEMO_VIDEOS})",
+        None,
         metavar="N",
-        help="judge by N videos of INPUT, always the same ones (default: all); without INPUT make "
-        f"so many ({_DEMO_VIDEOS})",
+        group="work",
     )
-    work.add_argument("--limit", type=int, metavar="N", help="look at the first N videos only")
-    work.add_argument(
-        "--task", choices=("k400", "ssv2"), default="k400", help="default: %(default)s"
+    limit: int | None = flag("use the first N videos only", None, metavar="N", group="work")
+    task: Literal["k400", "ssv2"] = flag("which labeling job's protocol", "k400", group="work")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = JobParser(
+        description="Measure what each switch of STA costs in accuracy, at equal FLOPs, on videos\n"
+        "whose labels are known: Table 6 and Figure 5 of the paper beside ours.",
+        epilog=_EPILOG,
     )
-    add_protocol_flags(work)
-    add_failure_flags(parser)
-    add_pool_flags(work)
+    add_flags(parser, EvaluationFlags)
+    add_flags(parser, LabelOptions, (*MODEL, *PROTOCOL, *FAILURES, *POOLS))
+    return parser
 
 
 def _output(arguments: argparse.Namespace) -> str:
@@ -140,7 +119,7 @@ def _demo_output(arguments: argparse.Namespace) -> str:
     names = ["checkpoint", "quick", "variants", "r", "seeds", "videos", "limit"]
     names += ["task", "protocol", "views", "decoder"]
     said = [
-        name if value is True else f"{name}-{str(value).replace('/', '_')}"
+        name if value is True else f"{name}-{arguments.given[name][0].replace('/', '_')}"
         for name in names
         if (value := getattr(arguments, name)) != parser.get_default(name)
     ]
@@ -157,7 +136,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[PruningVar
     checkpoint = arguments.checkpoint or ("demo" if arguments.input is None else None)
     if checkpoint is None:
         raise UsageError("--checkpoint is missing: name fine-tuned weights, or demo")
-    model = sta.load_model(checkpoint, architecture=arguments.arch, labels=arguments.labels)
+    model = sta.load_model(checkpoint, architecture=arguments.architecture, labels=arguments.labels)
     variants = all_variants(
         model.architecture,
         r=arguments.r,
@@ -174,15 +153,18 @@ def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[PruningVar
         archive = ArchiveSettings(videos=arguments.videos or _DEMO_VIDEOS)
         source = str(demo_archive("test", archive))
     check_ground_truths(source, model.labels, limit=arguments.limit)
-    asked = asked_of_work(
+    asked = options_of(
+        LabelOptions,
         arguments,
         task=arguments.task,
         source=source,
         output=Location.of(output).child(_SWEEP).uri,
         checkpoint=checkpoint,
+        limit=arguments.limit,
+        r=None,
     )
     options = SweepOptions(
-        dataclasses.replace(asked, limit=arguments.limit),
+        asked,
         {name: each for variant in variants for name, each in variant.sweep().items()},
         arguments.videos,
     )

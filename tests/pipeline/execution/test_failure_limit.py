@@ -17,7 +17,7 @@ def test_a_share_is_written_as_percent_or_number(text, share):
 
 @pytest.mark.parametrize("text", ["", "five", "5", "-1%", "101%", "5%%"])
 def test_what_is_no_share_is_refused(text):
-    with pytest.raises(UsageError, match="--max-failed takes"):
+    with pytest.raises(UsageError, match="a share is"):
         FailureLimit.parse(text)
 
 

@@ -53,7 +53,7 @@ def test_decoders_are_a_number_a_range_or_auto(text, sizes):
 
 @pytest.mark.parametrize("text", ["0", "8:2", "many", "1:2:3", "-1", ""])
 def test_other_decoders_are_refused(text):
-    with pytest.raises(UsageError, match="--decoders takes N or MIN:MAX"):
+    with pytest.raises(UsageError, match="takes N or MIN:MAX"):
         parse_decoders(text)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.inputs.demo.runs import PRUNED_RUN, UNPRUNED_RUN
-from pipeline.labeling import command as label_command
+from pipeline.labeling import job as label_job
 from pipeline.labeling.flags import parser
 from pipeline.labeling.next_steps import next_steps, open_command
 from pipeline.run.run_directory import RunDirectory
@@ -27,7 +27,7 @@ def proposed(flags, folder, made, *, task="k400", video_id="a.mp4", early_exit=N
     """The commands after a run of `made` by a command of these flags, by what they are for."""
     arguments = parser(task).parse_args(flags)
     identity = {"pruning": {"r": made.r}} | ({"early_exit": early_exit} if early_exit else {})
-    other = label_command._other_run(task, arguments, identity)
+    other = label_job._other_run(task, arguments, identity)
     run = RunDirectory(Location.of(str(folder)))
     lines = next_steps(task, run, {"identity": identity}, other, video_id)
     assert len(lines) % 2 == 0
@@ -53,7 +53,7 @@ def test_a_pruned_run_proposes_the_unpruned_one_with_the_same_flags(name, tmp_pa
     assert (python, job) == ("python", str(ROOT / "jobs/label_k400.py"))
     asked = parser("k400").parse_args(words)
     assert (asked.input, asked.output) == ("in", f"{name}-r-0")
-    assert (asked.checkpoint, asked.views, asked.limit) == (f"{name}.pth", "2x3", 9)
+    assert (asked.checkpoint, asked.views, asked.limit) == (f"{name}.pth", (2, 3), 9)
     assert (asked.r, asked.score, asked.shadow_share, asked.retry_failed) == (0, "sta", 0.0, False)
     assert [word for word in steps["Compare what"][2:] if word != "--"] == [name, f"{name}-r-0"]
     assert [word for word in steps["See which"][2:] if word != "--"] == [name, f"{name}.mp4"]

@@ -1,8 +1,6 @@
 """The options of a labeling run become what its workers are given."""
 
-import argparse
-
-from pipeline.labeling.flags import add_pool_flags
+from pipeline.labeling.flags import parser
 from pipeline.labeling.options import LabelOptions
 from workers.decoding import DecodeLimits
 
@@ -18,7 +16,5 @@ def test_limits_of_time_are_the_usual_ones_unless_they_are_given() -> None:
 
 
 def test_both_limits_can_be_set_by_flags() -> None:
-    parser = argparse.ArgumentParser()
-    add_pool_flags(parser.add_argument_group())
-    read = parser.parse_args(["--fetch-timeout", "10m", "--decode-timeout", "2h"])
-    assert (read.fetch_timeout, read.decode_timeout) == ("10m", "2h")
+    read = parser("k400").parse_args(["--fetch-timeout", "10m", "--decode-timeout", "2h"])
+    assert (read.fetch_s, read.decode_s) == (600, 7200)
