@@ -1,1 +1,1 @@
-"""What is no part of a labeling run: ablations, benchmarks, the demo and the paper's tables."""
+"""Measurements outside a labeling run: ablations, benchmarks, the demo model, the paper."""

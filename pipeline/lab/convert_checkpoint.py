@@ -1,4 +1,4 @@
-"""Any checkpoint to one safetensors file that holds all that is needed to load it again."""
+"""Converts a checkpoint to one safetensors file with all that loading needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's measures of what pruning removes: Table 1, and the numbers behind Figure 3.
+"""Trajectory sum and GradNorm: the paper's measures of what pruning removes (Table 1, Figure 3).
 
 Both compare STA with the unpruned model and with random pruning, on one view of each video: the
 middle clip under the middle crop.

@@ -1,4 +1,4 @@
-"""The paper's tables of FLOPs beside what this code counts."""
+"""The paper's FLOPs tables beside the FLOPs counted by this code."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a labeling run will need: calibration, a simulation, and the cluster for a deadline."""
+"""Plans a labeling run: measured rates, a simulation, and the cluster for a deadline."""

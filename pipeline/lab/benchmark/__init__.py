@@ -1,1 +1,1 @@
-"""Benchmarks that check outputs before they time and give ratios of paired runs."""
+"""Benchmarks: outputs are checked before timing, and ratios are those of paired rounds."""

@@ -1,4 +1,4 @@
-"""CPU time of this process and of all processes below it, and of idle cores, over time."""
+"""CPU time of a tree of processes, and idle time of the cores, sampled over time."""
 
 from __future__ import annotations
 

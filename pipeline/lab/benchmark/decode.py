@@ -1,4 +1,4 @@
-"""What decoding costs: core time against ffmpeg's own command, and against decoding per view.
+"""Benchmark of decoding: core time against the ffmpeg command and against decoding each view.
 
 Every way of decoding is checked before it is timed: the wanted frames of a plain decode from start
 to end, bit for bit.

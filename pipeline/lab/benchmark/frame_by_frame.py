@@ -1,4 +1,4 @@
-"""STA as the paper's Algorithm 1 reads, one group after the other, to time the fast form with.
+"""STA frame by frame, as Algorithm 1 of the paper reads; reference for the vectorized form.
 
 It makes the same choices. Each transition is computed when its turn comes, from the tokens that the
 group before has kept, and every group's tokens are gathered by themselves.

@@ -1,4 +1,4 @@
-"""Video clips to measure on: made, not fetched, with the load on a decoder of real recordings."""
+"""Generated videos whose load on a decoder is like that of real recordings."""
 
 from __future__ import annotations
 

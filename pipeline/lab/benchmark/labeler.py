@@ -1,4 +1,4 @@
-"""How much of the bare model's throughput a labeler keeps: from frames in memory to labels."""
+"""Benchmark of the labeler: its throughput against that of its forward pass alone."""
 
 from __future__ import annotations
 

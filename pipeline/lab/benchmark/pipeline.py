@@ -1,4 +1,4 @@
-"""What the pipeline adds: the graph through Ray against the same actors in a plain loop."""
+"""Benchmark of the pipeline: the graph through Ray Data against a plain loop of its actors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same weights in Hugging Face's VideoMAE, for a comparison that users can check."""
+"""A model's weights in Hugging Face's VideoMAE, for comparison."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The ways to classify a batch that are compared, all with the same weights.
+"""Model variants of the benchmark, all with the same weights.
 
 - dense: the unpruned model, with fused attention.
 - pruned: the model with STA.
-- frame by frame: STA as Algorithm 1 reads, which tells what its fast form gains.
+- frame by frame: STA as Algorithm 1 reads, to measure the gain of the vectorized form.
 - un-fused: dense or frame by frame, with attention as three operations: what published speed-ups
   are measured with.
 - transformers: Hugging Face's VideoMAE, dense, with fused attention.
@@ -40,7 +40,7 @@ Classify = Callable[[Tensor], sta.ModelOutput]
 
 @dataclass(frozen=True)
 class ModelVariant:
-    """One way to classify a batch.
+    """One way to classify a batch of clips.
 
     Attributes:
         name: one of those above.
@@ -48,8 +48,8 @@ class ModelVariant:
         r: of its pruning, 0 for none.
         flops: multiply-accumulates of one clip, by fvcore's convention.
         run: clips (B, 3, T, H, W) to logits and kept masks.
-        scoring: the choice and the gathering of all stages by themselves, for B clips; None where
-            nothing is chosen or it was not taken apart.
+        scoring: token selection and gathering of all stages alone, for B clips; None without
+            pruning or where they are not separable.
     """
 
     name: str
@@ -67,7 +67,7 @@ class ModelVariant:
 
 @dataclass(frozen=True)
 class TimingSetup:
-    """Where and how the variants run.
+    """Device, dtype and modes of the variants.
 
     Attributes:
         device: "cpu" or "cuda".

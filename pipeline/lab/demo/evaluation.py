@@ -1,4 +1,4 @@
-"""What pruning costs the demo model, measured on unseen videos of the demo archive."""
+"""Accuracy of the demo model, pruned and unpruned, on unseen videos of the demo archive."""
 
 from __future__ import annotations
 

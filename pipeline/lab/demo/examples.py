@@ -1,4 +1,4 @@
-"""What the demo model learns from: clips cut from decoded videos, under label-true symmetries."""
+"""Training examples of the demo model: clips of decoded videos and label-preserving symmetries."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The accuracy laboratory: what each switch of STA is worth, on videos whose labels are known."""
+"""Evaluation: accuracy of every pruning variant on videos with ground truth."""

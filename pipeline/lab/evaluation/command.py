@@ -1,4 +1,4 @@
-"""The command line of the accuracy laboratory."""
+"""The command line of the evaluation."""
 
 from __future__ import annotations
 

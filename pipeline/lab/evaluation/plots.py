@@ -1,4 +1,4 @@
-"""The page's plots: accuracy against FLOPs and against time, and differences beside the paper's."""
+"""Plots of an evaluation: accuracy against FLOPs and time, and differences beside the paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prunings that are compared, at equal FLOPs: Table 6 of the paper, its Figure 5, and more."""
+"""Pruning variants to compare at equal FLOPs: Table 6 and Figure 5 of the paper, and more."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def drawn(agreements, videos, draw):
     return Trace(np.arange(len(agreements), 0.0, -1), views, missed)
 
 
-def test_margins_run_from_all_views_to_one_and_never_follow_the_data():
+def test_thresholds_run_from_all_views_to_one_and_never_depend_on_the_data():
     tried = thresholds(15)
     assert (np.diff(tried) < 0).all()
     known = view_margins(200)
@@ -41,7 +41,7 @@ def test_margins_run_from_all_views_to_one_and_never_follow_the_data():
 
 
 @pytest.mark.parametrize("views", [2, 3, 6, 12, 15])
-def test_every_protocol_has_a_margin_that_looks_at_all_its_views(views):
+def test_every_protocol_has_a_threshold_that_evaluates_all_its_views(views):
     certain = ViewMargins(np.ones((1, views)), np.zeros((1, views), np.int64))
     assert views_used(certain, thresholds(views)[0]).tolist() == [views]
     assert (thresholds(views) <= max(views, 4)).all()
@@ -65,7 +65,7 @@ def test_labels_are_those_of_the_mean_over_the_views_so_far_and_ties_go_to_the_l
         ViewMargins.of_probabilities(probabilities, [0, 1, 1])
 
 
-def test_what_is_chosen_is_the_last_margin_before_the_first_that_fails():
+def test_the_last_threshold_before_the_first_that_fails_is_chosen():
     guarantee = AgreementGuarantee(0.99, 0.95)
     missed = np.zeros((5, 1200), np.bool_)
     missed[2, :6] = True
@@ -85,7 +85,7 @@ def test_the_guarantee_holds_at_its_confidence_although_thresholds_were_searched
     draw, guarantee = np.random.default_rng(3), AgreementGuarantee(0.99, 0.9)
     chosen = [drawn(agreements, 400, draw).chosen(guarantee) for _ in range(600)]
     kept = np.mean(agreements[chosen] >= 0.99)
-    # 0.9 is the guarantee; three standard errors of 600 sweep below it.
+    # 0.9 is the guarantee; three standard errors of 600 trials below it.
     assert kept >= 0.9 - 3 * np.sqrt(0.9 * 0.1 / 600)
     # And it is no idle caution: some choices go past every threshold that keeps the guarantee.
     assert kept < 1

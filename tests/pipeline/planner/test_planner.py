@@ -242,7 +242,7 @@ def test_work_that_is_none_is_refused(videos, hours):
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 100, 12_345])
-def test_a_thinned_sequence_is_evenly_spaced_and_bounded(count):
+def test_a_stride_sample_is_evenly_spaced_and_bounded(count):
     sample = StrideSample(8)
     for item in range(count):
         sample.add(item)

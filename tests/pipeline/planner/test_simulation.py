@@ -128,7 +128,7 @@ def test_waiting_for_storage_takes_no_core():
         ({"commits_per_s": 0.5}, "commits", 4.0),
     ],
 )
-def test_what_machines_do_not_widen_limits_the_run(limits, name, rate):
+def test_what_machines_do_not_raise_limits_the_run(limits, name, rate):
     made = scenario(
         decoders=100, labelers=100, commit_rows=8, limits=Limits(**limits), buffer_units=1000
     )
@@ -247,7 +247,7 @@ def test_the_number_of_pieces_does_not_grow_with_the_run():
 
 
 @pytest.mark.parametrize("change", [{"decoders": 0}, {"cores": 0.0}, {"replacement_s": -1.0}])
-def test_a_setting_that_is_none_is_refused(change):
+def test_an_impossible_scenario_is_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         scenario(**change)
 

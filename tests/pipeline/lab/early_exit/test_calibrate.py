@@ -74,7 +74,7 @@ def test_a_sample_is_in_the_order_of_its_ids_and_halved_by_its_videos_names(run)
     assert 0.4 < sample.fitting_half.mean() < 0.6
 
 
-def test_accuracy_is_told_of_the_videos_that_have_a_truth(run, found):
+def test_accuracy_counts_the_videos_with_a_ground_truth(run, found):
     sample = read_calibration_sample(run, "r-16")
     by_all = (sample.view_margins.labels[:, -1] == sample.ground_truths).mean()
     assert found.accuracy.all_views.value == pytest.approx(by_all)
@@ -83,7 +83,7 @@ def test_accuracy_is_told_of_the_videos_that_have_a_truth(run, found):
     )
 
 
-def test_without_truths_no_accuracy_is_told(tmp_path):
+def test_without_ground_truth_there_is_no_accuracy(tmp_path):
     bare = write_sweep(tmp_path, {"r-16": (sta.Pruning(r=16), said(200)[0])})
     found = calibrate(bare, "r-16", GUARANTEE)
     assert found.accuracy is None

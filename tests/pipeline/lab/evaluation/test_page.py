@@ -80,14 +80,14 @@ def test_the_screen_says_the_result_in_words_and_every_variant_in_a_row(found):
     assert len(rows) == 5
 
 
-def test_sweep_that_are_not_there_are_told(tmp_path):
+def test_a_sweep_without_results_is_refused(tmp_path):
     run = RunDirectory(Location.of(str(tmp_path)))
     run.save({"identity": {}})
     with pytest.raises(UsageError, match="no sweep in"):
         evaluate(run, all_variants("vit_demo"))
 
 
-def test_sweep_without_a_video_to_judge_by_say_why(tmp_path):
+def test_a_sweep_without_ground_truth_says_why(tmp_path):
     variants = [each for each in all_variants("vit_demo") if each.name in ("unpruned", "sta")]
     said = {each.name: probabilities([True, True]) for each in variants}
     prunings = {each.name: each.prunings[0] for each in variants}

@@ -1,4 +1,4 @@
-"""When our order is the paper's, when it is not, and when it cannot be told."""
+"""Verdicts: the order is the paper's, is not, or cannot be told."""
 
 import dataclasses
 import math

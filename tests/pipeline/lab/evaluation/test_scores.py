@@ -1,4 +1,4 @@
-"""The arithmetic of accuracies and of differences, on made-up sweep."""
+"""The arithmetic of accuracies and of differences, on a made-up sweep."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def chunk(ground_truths, said, *, failed=0):
     )
 
 
-def test_a_video_is_right_by_the_mean_of_its_views_and_each_view_by_itself():
+def test_a_video_is_correct_by_the_mean_of_its_views_and_each_view_by_itself():
     said = np.array([[[0.9, 0.1, 0.0], [0.0, 0.6, 0.4]]], np.float32)
     top1, top5, views = judge(said, np.array([0]))
     assert (top1.tolist(), top5.tolist(), views.tolist()) == ([1.0], [1.0], [0.5])
@@ -50,7 +50,7 @@ def test_top_five_counts_the_fifth_and_not_the_sixth():
     assert top5.tolist() == [1, 0]
 
 
-def test_seeds_count_by_the_share_that_was_right():
+def test_seeds_count_by_the_share_that_was_correct():
     said = {
         "unpruned": probabilities([1, 1, 0]),
         "random-0": probabilities([1, 0, 0]),
@@ -88,7 +88,7 @@ def test_a_difference_is_taken_video_by_video():
     assert lost.high < 0
 
 
-def test_a_share_keeps_an_interval_where_all_are_right_and_seeds_have_one_too():
+def test_a_share_keeps_an_interval_where_all_are_correct_and_seeds_have_one_too():
     every = accuracy(np.ones(50))
     assert (every.value, every.high) == (1, 1)
     assert 0.9 < every.low < 1

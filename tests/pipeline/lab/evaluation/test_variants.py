@@ -44,7 +44,7 @@ def test_every_comparison_of_the_paper_has_its_variants_and_differs_in_one_switc
                 assert len(changed) == (name != comparison.base), (name, changed)
 
 
-def test_names_of_sweep_are_unique_and_every_pruning_fits_the_model():
+def test_names_in_a_sweep_are_unique_and_every_pruning_fits_the_model():
     for architecture in ("vit_demo", "vit_small", "videoswin_tiny"):
         sweep = [item for each in all_variants(architecture) for item in each.sweep().items()]
         names = [name for name, _ in sweep]
