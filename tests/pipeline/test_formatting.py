@@ -40,3 +40,13 @@ def test_the_line_of_a_year_of_video_is_plain():
     parts = line.parts(Counts(10**7, seconds=1234.5e4 * 3600), now=1000.0)
     assert "12.3M of about 123M video-hours" in parts
     assert "10k videos/s" in parts
+
+
+def test_a_table_for_a_terminal_has_its_columns_under_each_other():
+    rows = [("", "r", "FLOPs"), ("pruned", "22", "49"), ("unpruned", "0", "100")]
+    assert formatting.text_table(rows) == [
+        "           r  FLOPs",
+        "pruned    22     49",
+        "unpruned   0    100",
+    ]
+    assert formatting.text_table(rows, left=range(3))[0] == "          r   FLOPs"

@@ -22,7 +22,7 @@ from pipeline.reports.cost.labels import (
     unpruned_agreement,
 )
 from pipeline.reports.cost.reserved import Held, Paid, held, paid, per_video
-from pipeline.reports.cost.runs import Run, differences, open_runs, reference_of
+from pipeline.reports.cost.runs import ComparedRun, differences, open_runs, reference_of
 from pipeline.reports.cost.shared import RunRows, Shared, find_shared, read_rows
 from pipeline.reports.cost.units import Dealt, deal, joined, parts_for
 from pipeline.statistics import Estimate
@@ -51,7 +51,7 @@ class RunFigures:
         shadow: agreement with the unpruned model on its shadow sample; None without one.
     """
 
-    run: Run
+    run: ComparedRun
     rows: RunRows
     held: Held
     bill: Bill[float] | None
@@ -128,7 +128,7 @@ def compare(names: Sequence[str], *, prices_file: Path | None = None) -> RunComp
     )
 
 
-def _costs(run: Run, rows: RunRows, prices: Prices | None) -> RunFigures:
+def _costs(run: ComparedRun, rows: RunRows, prices: Prices | None) -> RunFigures:
     """Figures of a run without those of its labels."""
     reserved = held(rows.attempts)
     return RunFigures(
@@ -142,7 +142,7 @@ def _costs(run: Run, rows: RunRows, prices: Prices | None) -> RunFigures:
     )
 
 
-def _prices(runs: Sequence[Run], file: Path | None) -> tuple[Prices | None, str, list[str]]:
+def _prices(runs: Sequence[ComparedRun], file: Path | None) -> tuple[Prices | None, str, list[str]]:
     """One price list for all runs, its source, and notes on it."""
     if file is not None:
         return Prices.read(file), f"--prices {file}", []
@@ -159,7 +159,9 @@ def _prices(runs: Sequence[Run], file: Path | None) -> tuple[Prices | None, str,
     return first.prices, f"run.json of {first.name}", notes
 
 
-def _agreements(runs: Sequence[Run], reference: Run, shared: Shared) -> dict[str, Agreement]:
+def _agreements(
+    runs: Sequence[ComparedRun], reference: ComparedRun, shared: Shared
+) -> dict[str, Agreement]:
     """Agreement of each other run with the reference, where they have units in common."""
     parts = parts_for(count_rows(reference.directory.units), len(reference.labels))
     found = {}
@@ -179,7 +181,7 @@ def _agreements(runs: Sequence[Run], reference: Run, shared: Shared) -> dict[str
     return found
 
 
-def _remarks(figures: Sequence[RunFigures], reference: Run) -> list[str]:
+def _remarks(figures: Sequence[RunFigures], reference: ComparedRun) -> list[str]:
     """Notes that follow from the figures."""
     notes = []
     for each in figures:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.reports.cost.runs import Run
+from pipeline.reports.cost.runs import ComparedRun
 from pipeline.reports.cost.units import labeled_units
 from pipeline.statistics import Estimate, Floats, jensen_shannon, ratio, share, top_overlap
 
@@ -88,7 +88,7 @@ class Agreement:
 
 
 @dataclass
-class _Sums:
+class _UnitSums:
     """Numbers of each unit, as parts of a run come: hits and overlap of how many, divergence."""
 
     hits: list[Floats] = field(default_factory=list)
@@ -127,7 +127,7 @@ def agreement(
         labels: names of the classes.
         clustered: whether labels are compared clip by clip, those of a unit drawn together.
     """
-    sums, differing = _Sums(), list[Differing]()
+    sums, differing = _UnitSums(), list[Differing]()
     for reference, run in pairs:
         if not reference.num_rows:
             continue
@@ -144,13 +144,13 @@ def agreement(
     return sums.agreement(clustered=clustered, differing=differing)
 
 
-def unpruned_agreement(run: Run) -> Agreement | None:
+def unpruned_agreement(run: ComparedRun) -> Agreement | None:
     """Agreement of a run with the unpruned model on its shadow sample; None if it has none."""
     if not run.identity.get("shadow"):
         return None
     views = ["views.list.element.label_id", "views.list.element.unpruned_label_id"]
     columns = _SHADOW + (views if run.is_timeline else [])
-    sums = _Sums()
+    sums = _UnitSums()
     for table in labeled_units(run, columns):
         table = table.filter(pc.is_valid(table["unpruned_label_id"]))
         if not table.num_rows:

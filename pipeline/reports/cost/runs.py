@@ -28,7 +28,7 @@ _COMPARED = {
 
 
 @dataclass(frozen=True)
-class Run:
+class ComparedRun:
     """A finished run.
 
     Attributes:
@@ -106,7 +106,7 @@ class Run:
         return f"{words}, early exit" if self.is_adaptive else words
 
 
-def open_runs(names: Sequence[str]) -> list[Run]:
+def open_runs(names: Sequence[str]) -> list[ComparedRun]:
     """The runs in the order named, checked for being finished and comparable.
 
     Raises:
@@ -133,7 +133,7 @@ def open_runs(names: Sequence[str]) -> list[Run]:
     return runs
 
 
-def _opened(place: Location, name: str) -> Run:
+def _opened(place: Location, name: str) -> ComparedRun:
     directory = RunDirectory(place)
     directory.check_labels()
     if not directory.success.exists():
@@ -144,7 +144,7 @@ def _opened(place: Location, name: str) -> Run:
     content = directory.load()
     try:
         attempts = attempts_of(content)
-        run = Run(name, directory, content, attempts)
+        run = ComparedRun(name, directory, content, attempts)
         _ = run.identity["labels"], run.r, run.is_timeline, run.labels
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
@@ -155,13 +155,13 @@ def _opened(place: Location, name: str) -> Run:
     return run
 
 
-def reference_of(runs: Sequence[Run]) -> Run:
+def reference_of(runs: Sequence[ComparedRun]) -> ComparedRun:
     """The first unpruned run, else the first; runs without early exit go first."""
     full = [run for run in runs if not run.is_adaptive] or runs
     return next((run for run in full if run.r == 0), full[0])
 
 
-def differences(runs: Sequence[Run]) -> list[str]:
+def differences(runs: Sequence[ComparedRun]) -> list[str]:
     """What differs between the runs besides their pruning, one sentence each."""
     notes = []
     for key, what in _COMPARED.items():
@@ -179,7 +179,7 @@ def differences(runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-def _shown(run: Run, key: str) -> str:
+def _shown(run: ComparedRun, key: str) -> str:
     value = run.identity.get(key)
     if key == "protocol" and isinstance(value, dict):
         every = f" every {value['every_s']:g} s" if value.get("every_s") is not None else ""
@@ -189,7 +189,7 @@ def _shown(run: Run, key: str) -> str:
     return "none" if value is None else shown(value)
 
 
-def _device(run: Run) -> str:
+def _device(run: ComparedRun) -> str:
     return device_words(run.content) or "not known"
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.prices import DeviceTime, Used
-from pipeline.reports.cost.runs import Run
+from pipeline.reports.cost.runs import ComparedRun
 from pipeline.run.attempt_rows import AttemptRows
 from pipeline.run.run_tables import tables
 from pipeline.run.sums import Ints, exact_sum, filled, nanoseconds
@@ -148,7 +148,7 @@ class RunRows:
     correct: npt.NDArray[np.int8]
 
 
-def find_shared(runs: Sequence[Run]) -> Shared:
+def find_shared(runs: Sequence[ComparedRun]) -> Shared:
     """Which videos all runs labeled; two small columns of each run are read."""
     known = pa.array([], pa.string())
     states: list[npt.NDArray[np.int8]] = []
@@ -166,7 +166,9 @@ def find_shared(runs: Sequence[Run]) -> Shared:
     return Shared(known.filter(pa.array(labeled)), len(known), _reasons(runs, every))
 
 
-def _reasons(runs: Sequence[Run], every: npt.NDArray[np.int8]) -> tuple[tuple[str, int], ...]:
+def _reasons(
+    runs: Sequence[ComparedRun], every: npt.NDArray[np.int8]
+) -> tuple[tuple[str, int], ...]:
     """Each video that is left out counts once, under the runs that did not label it."""
     left_out = every[:, (every != _OK).any(axis=0)]
     reasons = []
@@ -180,7 +182,7 @@ def _reasons(runs: Sequence[Run], every: npt.NDArray[np.int8]) -> tuple[tuple[st
     return tuple(sorted(reasons, key=lambda reason: -reason[1]))
 
 
-def _states(run: Run) -> tuple[pa.Array, npt.NDArray[np.int8]]:
+def _states(run: ComparedRun) -> tuple[pa.Array, npt.NDArray[np.int8]]:
     ids, states = [pa.array([], pa.string())], [np.zeros(0, np.int8)]
     for table in tables(run.directory.videos, VIDEOS_SCHEMA, ["video_id", "status"]):
         ids.extend(table["video_id"].chunks)
@@ -189,7 +191,7 @@ def _states(run: Run) -> tuple[pa.Array, npt.NDArray[np.int8]]:
     return pa.concat_arrays(ids), np.concatenate(states)
 
 
-def read_rows(run: Run, shared: Shared) -> RunRows:
+def read_rows(run: ComparedRun, shared: Shared) -> RunRows:
     """Reads videos/ of a run, and from units/ the device time by attempt."""
     count = len(shared.ids)
     columns = {name: np.zeros(count, np.int64) for name in _PER_VIDEO}
@@ -242,7 +244,7 @@ class _DeviceTimes:
     per_video: DeviceTime[Floats]
 
 
-def _device_time(run: Run, shared: Shared) -> _DeviceTimes:
+def _device_time(run: ComparedRun, shared: Shared) -> _DeviceTimes:
     attempts, count = AttemptRows(run.attempts), len(shared.ids)
     shared_ns, shared_shadow_ns = (np.zeros(len(run.attempts), np.int64) for _ in range(2))
     gpu_s, core_s = np.zeros(count), np.zeros(count)
@@ -260,7 +262,7 @@ def _device_time(run: Run, shared: Shared) -> _DeviceTimes:
     return _DeviceTimes(attempts, shared_ns, shared_shadow_ns, DeviceTime(gpu_s, core_s))
 
 
-def _in_batches(run: Run) -> Iterator[pa.Table]:
+def _in_batches(run: ComparedRun) -> Iterator[pa.Table]:
     """Rows of units/, many files at a time: matching ids takes as long for one row as for many."""
     held: list[pa.Table] = []
     for table in tables(run.directory.units, UNITS_SCHEMA, ["video_id", *AttemptRows.COLUMNS]):

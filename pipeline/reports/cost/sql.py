@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.reports.cost.runs import Run
+from pipeline.reports.cost.runs import ComparedRun
 
 # Sums of whole nanoseconds and of integers: the same to the digit in whatever order.
 _SUMS = """\
@@ -26,26 +26,26 @@ _DIVERGENCE = """\
    + list_sum([x[2] * log2(2 * x[2] / (x[1] + x[2])) for x in list_zip(p, q) if x[2] > 0])) / 2"""
 
 
-def table(run: Run, folder: str) -> str:
+def table(run: ComparedRun, folder: str) -> str:
     """A folder of a run, as DuckDB reads it."""
     path = f"{run.uri}/{folder}/*.parquet".replace("'", "''")
     return f"read_parquet('{path}', hive_partitioning = false)"
 
 
-def shared_videos(runs: Sequence[Run]) -> str:
+def shared_videos(runs: Sequence[ComparedRun]) -> str:
     """The ids of the videos that all runs labeled."""
     return "\nINTERSECT\n".join(
         f"SELECT video_id FROM {table(run, 'videos')} WHERE status = 'ok'" for run in runs
     )
 
 
-def work(run: Run, runs: Sequence[Run] | None) -> str:
+def work(run: ComparedRun, runs: Sequence[ComparedRun] | None) -> str:
     """Sums over the shared videos of `runs`, or without these over all rows of the run."""
     every = f"SELECT\n{_SUMS}\nFROM {table(run, 'videos')}"
     return every if runs is None else f"{_with_shared(runs)}{every} JOIN shared USING (video_id)"
 
 
-def accuracy(run: Run, runs: Sequence[Run]) -> str:
+def accuracy(run: ComparedRun, runs: Sequence[ComparedRun]) -> str:
     """Videos whose ground truth is a class of the model, and how many are correct."""
     return (
         f"{_with_shared(runs)}"
@@ -55,7 +55,7 @@ def accuracy(run: Run, runs: Sequence[Run]) -> str:
     )
 
 
-def agreement(run: Run, reference: Run, runs: Sequence[Run]) -> str:
+def agreement(run: ComparedRun, reference: ComparedRun, runs: Sequence[ComparedRun]) -> str:
     """Units in both runs, those with one label, mean overlap of top classes, mean divergence."""
     chosen = "unit_id, video_id, label_id, top_ids, scores"
     return (
@@ -74,7 +74,7 @@ def agreement(run: Run, reference: Run, runs: Sequence[Run]) -> str:
     )
 
 
-def clip_agreement(run: Run, reference: Run, runs: Sequence[Run]) -> str:
+def clip_agreement(run: ComparedRun, reference: ComparedRun, runs: Sequence[ComparedRun]) -> str:
     """Clips of timelines in both runs, and those with one label."""
     chosen = "unit_id, video_id, clip, crop, label_id"
     return (
@@ -86,6 +86,6 @@ def clip_agreement(run: Run, reference: Run, runs: Sequence[Run]) -> str:
     )
 
 
-def _with_shared(runs: Sequence[Run], *, more: bool = False) -> str:
+def _with_shared(runs: Sequence[ComparedRun], *, more: bool = False) -> str:
     lines = shared_videos(runs).replace("\n", "\n  ")
     return f"WITH shared AS (\n  {lines}\n)" + (",\n" if more else "\n")

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.reports.cost.runs import Run
+from pipeline.reports.cost.runs import ComparedRun
 from pipeline.reports.cost.shared import Shared
 
 _VIEW_FIELDS = ("clip", "crop", "label_id", "top_ids")
@@ -60,7 +60,7 @@ def parts_for(units: int, classes: int) -> int:
     return min(_MAX_PARTS, max(1, -(-units * classes * 4 // _PART_BYTES)))
 
 
-def deal(run: Run, folder: Path, parts: int) -> Dealt:
+def deal(run: ComparedRun, folder: Path, parts: int) -> Dealt:
     """Deals out the labeled units of a run into `parts` files in a folder that is made."""
     folder.mkdir(parents=True)
     columns = _COLUMNS + (_VIEWS if run.is_timeline else [])
@@ -90,7 +90,7 @@ def joined(one: Dealt, other: Dealt, shared: Shared) -> Iterator[tuple[pa.Table,
         yield left.take(places.filter(found)), right.filter(found)
 
 
-def labeled_units(run: Run, columns: list[str]) -> Iterator[pa.Table]:
+def labeled_units(run: ComparedRun, columns: list[str]) -> Iterator[pa.Table]:
     """Columns of the labeled units, a few thousand rows at a time."""
     for file in run.directory.units.files(".parquet"):
         filesystem, path = file.filesystem()

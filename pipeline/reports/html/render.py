@@ -6,8 +6,6 @@ from typing import Any
 
 import jinja2
 
-from pipeline.formatting import quantity
-
 # Templates lie beside the code that fills them: `render("reports/html/base.html.j2")`.
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("pipeline", "."),
@@ -24,6 +22,3 @@ def render(template: str, **context: Any) -> str:
     Every value is escaped but for `markupsafe.Markup`, such as `figures.inline_svg` gives.
     """
     return _ENVIRONMENT.get_template(template).render(**context)
-
-
-_ENVIRONMENT.filters["quantity"] = quantity

@@ -27,10 +27,10 @@ from pipeline.reports.html.report import (
 )
 from pipeline.reports.run import plots
 
-Figures = Mapping[str, Any]
+Content = Mapping[str, Any]
 
 
-def page(figures: Figures, gallery: Sequence[Markup] = ()) -> str:
+def page(figures: Content, gallery: Sequence[Markup] = ()) -> str:
     """The page, whole.
 
     Args:
@@ -53,7 +53,7 @@ def page(figures: Figures, gallery: Sequence[Markup] = ()) -> str:
     return report_page(f"Run report: {run['architecture']} on {run['input']}", sections)
 
 
-def _warning(figures: Figures) -> Section:
+def _warning(figures: Content) -> Section:
     shadow = figures["shadow"]
     if not shadow or not shadow["is_below"]:
         return Section([])
@@ -88,7 +88,7 @@ def _warning(figures: Figures) -> Section:
     return Section([Text(text)], title, warning=True)
 
 
-def _summary(figures: Figures) -> list[Block]:
+def _summary(figures: Content) -> list[Block]:
     cost, shadow = figures["cost"], figures["shadow"]
     sampled = shadow and shadow["units"]
     blocks: list[Block] = [Tiles(_tiles(figures))]
@@ -115,7 +115,7 @@ def _summary(figures: Figures) -> list[Block]:
     return blocks
 
 
-def _tiles(figures: Figures) -> list[Tile]:
+def _tiles(figures: Content) -> list[Tile]:
     """Labeled, failed, accuracy, cost; then what it took."""
     totals, run = figures["totals"], figures["run"]
     failed = f"of {counted(totals['videos'], 'videos')}"
@@ -145,7 +145,7 @@ def _tiles(figures: Figures) -> list[Tile]:
     ]
 
 
-def _flops_note(figures: Figures) -> str:
+def _flops_note(figures: Content) -> str:
     totals, early_exit = figures["totals"], figures["early_exit"]
     if early_exit is not None:
         return f"{100 * early_exit['share_of_unpruned']:.1f} % of all views unpruned"
@@ -169,7 +169,7 @@ def _accuracy_tiles(accuracy: Mapping[str, Any] | None) -> list[Tile]:
     return [Tile(_percent(accuracy), "accuracy", f"{_interval(accuracy)} {about}")]
 
 
-def _agreement_tiles(figures: Figures) -> list[Tile]:
+def _agreement_tiles(figures: Content) -> list[Tile]:
     tiles, shadow = [], figures["shadow"]
     if shadow and shadow["share"] is not None:
         about = f"of {counted(shadow['count'], figures['run']['labels_are'])} in the shadow sample"
@@ -201,7 +201,7 @@ def _cost_tiles(cost: Mapping[str, Any] | None) -> list[Tile]:
     ]
 
 
-def _throughput(figures: Figures) -> list[Block]:
+def _throughput(figures: Content) -> list[Block]:
     found, things = figures["throughput"], figures["run"]["units_are"]
     blocks: list[Block] = []
     if found["bottleneck"]:
@@ -233,7 +233,7 @@ def _throughput(figures: Figures) -> list[Block]:
     return blocks
 
 
-def _failures(figures: Figures) -> list[Block]:
+def _failures(figures: Content) -> list[Block]:
     run, totals, damaged = figures["run"], figures["totals"], figures["damaged"]
     if figures["failures"]:
         text = f"{counted(totals['units_failed'], run['units_are'])} of {totals['units']:,} failed"
@@ -280,7 +280,7 @@ def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def _labels(figures: Figures) -> list[Block]:
+def _labels(figures: Content) -> list[Block]:
     labels, run = figures["labels"], figures["run"]
     if not labels["count"]:
         return [Text("Nothing was labeled.")]
@@ -315,7 +315,7 @@ def _score(row: Mapping[str, Any]) -> str:
     return f"{row['mean_score']:.2f}"
 
 
-def _early_exit(figures: Figures) -> list[Block]:
+def _early_exit(figures: Content) -> list[Block]:
     early_exit = figures["early_exit"]
     if early_exit is None:
         return []
@@ -394,7 +394,7 @@ def _ranked(
     )
 
 
-def _kept_tokens(figures: Figures) -> list[Block]:
+def _kept_tokens(figures: Content) -> list[Block]:
     kept = figures["kept_tokens"]
     if kept is None:
         unpruned = figures["run"]["r"] == 0
