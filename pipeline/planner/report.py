@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.formatting import clock, digits
+from pipeline.formatting import clock, digits, text_table
 from pipeline.planner.cluster import Choice
 from pipeline.planner.plan import Plan, PlanVariant
 from pipeline.planner.predict import Prediction
 from pipeline.planner.rates import LabelingRate, MeasuredRates
 
-_WIDTH = 34
+_Row = tuple[str, ...]
 
 _ELSEWHERE = (
     "This machine has no GPU, so all rates are those of labelers on its CPU cores, and the GPU's "
@@ -37,7 +37,7 @@ def text(plan: Plan, commands: dict[str, str], *, gpu_price: bool) -> str:
         + (f", {digits(work.bytes / 1e9, 4)} GB" if work.bytes else "")
         + f" ({work.known_from})",
         "",
-        *_table(plan),
+        *text_table(_rows(plan)),
     ]
     if gpu_price and not rates.machine.gpus:
         lines += ["", f"Note: {_ELSEWHERE}"]
@@ -102,15 +102,16 @@ def _prediction_json(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def _table(plan: Plan) -> list[str]:
+def _rows(plan: Plan) -> list[_Row]:
+    """Cells of the table: a name, then one cell per way of labeling."""
     rates, variants = plan.rates, plan.variants
     hours = rates.unit_video_s  # video-hours per hour are seconds of video per second
 
-    def row(name: str, cell: Callable[[PlanVariant], str]) -> str:
-        return _row(plan, name, cell)
+    def row(name: str, cell: Callable[[PlanVariant], str]) -> _Row:
+        return (name, *map(cell, variants))
 
     one = "GPU" if rates.machine.gpus else "labeler (CPU)"
-    lines = [
+    rows = [
         row("", lambda each: f"{each.labeling.name} (r = {each.labeling.r})"),
         row(f"one {one}", lambda each: _rate(_labeler_rate(rates, each.labeling), hours)),
         row("one decoder", lambda each: _rate(1 / rates.decoded.seconds, hours)),
@@ -125,21 +126,22 @@ def _table(plan: Plan) -> list[str]:
     ]
     known = [each.labeling.known_from for each in variants]
     if set(known) != {"measured"}:
-        lines.insert(1, row("rate from", lambda each: each.labeling.known_from))
-    return lines + _cluster_rows(plan) if plan.terms is not None else lines
+        rows.insert(1, row("rate from", lambda each: each.labeling.known_from))
+    return rows + _cluster_rows(plan) if plan.terms is not None else rows
 
 
-def _cluster_rows(plan: Plan) -> list[str]:
+def _cluster_rows(plan: Plan) -> list[_Row]:
     assert plan.terms is not None
 
-    def row(name: str, cell: Callable[[Choice], str]) -> str:
-        return _row(
-            plan, name, lambda each: "impossible" if each.choice is None else cell(each.choice)
-        )
+    choices = [each.choice for each in plan.variants]
 
-    lines = [
-        "",
-        f"Within {clock(plan.terms.deadline_s)}:",
+    def row(name: str, cell: Callable[[Choice], str]) -> _Row:
+        return (name, *("impossible" if each is None else cell(each) for each in choices))
+
+    empty = [""] * len(choices)
+    rows: list[_Row] = [
+        ("", *empty),
+        (f"Within {clock(plan.terms.deadline_s)}:", *empty),
         row("  GPUs", lambda c: f"{c.rented.gpus:,}"),
         row("  labelers", lambda c: f"{c.rented.labelers:,}"),
         row("  decoders", lambda c: f"{c.rented.decoders:,}"),
@@ -151,18 +153,14 @@ def _cluster_rows(plan: Plan) -> list[str]:
     prices, videos = plan.terms.prices, plan.work.videos
     if prices is not None:
         unit = prices.currency
-        lines += [
+        rows += [
             row("  money", lambda c: f"{c.money:,.2f} {unit}"),
             row(
                 "  per 1,000 videos",
                 lambda c: f"{digits(1000 * (c.money or 0) / videos, 4)} {unit}",
             ),
         ]
-    return lines
-
-
-def _row(plan: Plan, name: str, cell: Callable[[PlanVariant], str]) -> str:
-    return f"{name:<{_WIDTH}}" + "".join(f"{cell(each):>26}" for each in plan.variants)
+    return rows
 
 
 def _cores(choice: Choice) -> str:
