@@ -111,7 +111,7 @@ JOB_COMMANDS = sorted({*_INLINE, *_OF_LINES})
 _FOREIGN = {"--check", "--working-dir", "--generate", "--rounds", "--end", "--videos", "--seconds"}
 
 
-_USERS_FILES = {"prices.yaml", "run.yaml"}
+_USERS_FILES = {"prices.yaml", "run.yaml", "demo.safetensors"}
 _CODE = "\n".join(
     path.read_text() for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))
 )
