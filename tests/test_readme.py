@@ -26,7 +26,7 @@ from pipeline.labeling.flags import parser
 from pipeline.run import lease, slices
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
-from sta.checkpoints import downloads
+from sta import retry
 from tests.jobs.parsers import COMMANDS, PARTS, flags, job_parser
 from tests.pipeline.token_runs import VIT, make_run
 from tests.videos import write_video
@@ -210,7 +210,7 @@ NUMBERS = {
     "it uses the demonstration, 200 test videos": evaluation._DEMO_VIDEOS == 200,
     "dropped at random (three seeds)": evaluation._parser().get_default("seeds") == 3,
     f"does not fit {HELD} times": True,
-    "may take `STA_DOWNLOAD_SECONDS` (3600)": downloads.Patience().seconds == 3600,
+    "may take `STA_DOWNLOAD_SECONDS` (3600)": retry.CHECKPOINTS.seconds == 3600,
     "Python 3.11 or newer": PROJECT["requires-python"] == ">=3.11",
     "what the benchmarks compare with (transformers)": EXTRAS == ["transformers"],
 }

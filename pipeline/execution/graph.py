@@ -22,7 +22,7 @@ from pipeline.run.own_files import OwnFiles
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.slices import Slice
 from pipeline.storage.location import Location
-from pipeline.storage.s3_filesystem import PASSING_ERRORS
+from pipeline.storage.s3_filesystem import TRANSIENT_ERRORS
 from workers.actor_stats import timed
 from workers.decode_actor import DecodeActor
 from workers.decoding import DecodeLimits
@@ -118,7 +118,7 @@ def run_graph(
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    for pattern in PASSING_ERRORS:
+    for pattern in TRANSIENT_ERRORS:
         if pattern not in context.retried_io_errors:
             context.retried_io_errors.append(pattern)
     context.checkpoint_config = _checkpointing(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import posixpath
 import time
@@ -30,21 +31,13 @@ from pipeline.inputs.video_names import (
 from pipeline.storage.addresses import S3_SCHEME
 from pipeline.storage.location import Location
 from pipeline.storage.s3_filesystem import s3_client, storage_reason
+from sta.retry import RUN_FILES, RetryPolicy, classify
 from workers.decoding.sniffing import DAMAGED, other_format
 
-# A server that does not answer the first request at all is probably not there, and is not waited
-# for long. One that has answered, or that asks to be spared, is: waits grow to 20 s each.
-_FIRST: dict[str, Any] = {
-    "retries": {"mode": "standard", "total_max_attempts": 3},
-    "connect_timeout": 5,
-    "read_timeout": 20,
-}
-_PATIENT: dict[str, Any] = {
-    "retries": {"mode": "adaptive", "total_max_attempts": 12},
-    "connect_timeout": 10,
-    "read_timeout": 60,
-}
-_BUSY = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestTimeout"}
+# A server that does not answer the first request is probably not there, so the first request gives
+# up early. A server that has answered, or that throttles, gets more attempts.
+_FIRST_REQUEST = RetryPolicy(max_failures=3, connect_timeout_s=5.0, read_timeout_s=20.0)
+_NEXT_REQUESTS = dataclasses.replace(RUN_FILES, read_timeout_s=60.0)
 
 _REPORT_SECONDS = 1.0
 _HEAD_BYTES = 1 << 16
@@ -280,18 +273,18 @@ def _entries(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
     request = {"Bucket": bucket, "Prefix": prefix}
     patient = None
     try:
-        page = s3_client(**_FIRST).list_objects_v2(**request)
+        page = s3_client(_FIRST_REQUEST).list_objects_v2(**request)
     except botocore.exceptions.ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = error.response.get("Error", {}).get("Code", "")
-        if status < 500 and status != 429 and code not in _BUSY:
+        if classify(status, code) != "transient":
             raise
-        patient = s3_client(**_PATIENT)
+        patient = s3_client(_NEXT_REQUESTS, mode="adaptive")
         page = patient.list_objects_v2(**request)
     while True:
         yield from page.get("Contents", ())
         if not page.get("IsTruncated"):
             return
-        patient = patient or s3_client(**_PATIENT)
+        patient = patient or s3_client(_NEXT_REQUESTS, mode="adaptive")
         token = page["NextContinuationToken"]
         page = patient.list_objects_v2(**request, ContinuationToken=token)

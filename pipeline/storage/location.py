@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 import posixpath
@@ -22,6 +23,7 @@ from pipeline.errors import UsageError
 from pipeline.storage.addresses import S3_SCHEME, normalized
 from pipeline.storage.atomic_files import HIDDEN_NAME, AtomicFile, AtomicFiles, sweep
 from pipeline.storage.s3_filesystem import s3_client, s3_filesystem, storage_reason
+from sta.retry import RUN_FILES
 
 # What a signed web address carries, of AWS and of others.
 _SIGNATURE = re.compile(r"[?&]([\w-]*signature|[\w-]*credential|[\w-]*token|sig)=", re.IGNORECASE)
@@ -261,12 +263,7 @@ def _client_and_place(uri: str) -> tuple[Any, dict[str, str]]:
 
 
 def _client(**settings: Any) -> Any:
-    return s3_client(
-        retries={"mode": "standard", "max_attempts": 8},
-        connect_timeout=10,
-        read_timeout=30,
-        **settings,
-    )
+    return s3_client(dataclasses.replace(RUN_FILES, max_failures=9), **settings)
 
 
 def _place(uri: str) -> dict[str, str]:

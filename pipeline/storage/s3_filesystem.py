@@ -20,11 +20,7 @@ import pyarrow.fs as pafs
 from botocore.config import Config
 
 from pipeline.storage.proxy_filesystem import Delegating
-
-# Waits grow to 20 s each, so that a minute of refusals is outlasted and several of throttling.
-_ATTEMPTS = 12
-_CONNECT_SECONDS = 10
-_REQUEST_SECONDS = 30
+from sta.retry import RUN_FILES, TRANSIENT_STATUSES, RetryPolicy
 
 # Credentials that Arrow finds in the same place and renews by itself, under streams that are open.
 _RENEWED_BY_ARROW = {"iam-role", "container-role", "assume-role-with-web-identity"}
@@ -42,10 +38,10 @@ _SAID = {
 _NO_CREDENTIALS = (
     "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"
 )
-# What Arrow says of answers that another attempt may turn into better ones: regular expressions for
-# `DataContext.retried_io_errors`, beside those that Ray Data has by itself.
-PASSING_ERRORS = (
-    r"AWS Error UNKNOWN \(HTTP status (408|429|5\d\d)\)",
+# Arrow's messages for transient errors, as regular expressions for Ray Data's
+# `DataContext.retried_io_errors`, which has a few of its own.
+TRANSIENT_ERRORS = (
+    rf"AWS Error UNKNOWN \(HTTP status ({TRANSIENT_STATUSES})\)",
     "AWS Error REQUEST_TIMEOUT",
     "AWS Error THROTTLING",
 )
@@ -124,9 +120,9 @@ def _client(endpoint: Endpoint, keys: Any) -> pafs.S3FileSystem:
     settings: dict[str, Any] = {
         "region": endpoint.region,
         "scheme": endpoint.scheme,
-        "connect_timeout": _CONNECT_SECONDS,
-        "request_timeout": _REQUEST_SECONDS,
-        "retry_strategy": pafs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+        "connect_timeout": RUN_FILES.connect_timeout_s,
+        "request_timeout": RUN_FILES.read_timeout_s,
+        "retry_strategy": pafs.AwsStandardS3RetryStrategy(max_attempts=RUN_FILES.max_failures),
     }
     if endpoint.host:
         settings["endpoint_override"] = endpoint.host
@@ -183,12 +179,20 @@ def _address(session: Any, config: Config) -> str:
     return str(client.meta.endpoint_url)
 
 
-def s3_client(**settings: Any) -> Any:
+def s3_client(policy: RetryPolicy = RUN_FILES, *, mode: str = "standard", **settings: Any) -> Any:
     """boto3's client for the same storage.
 
     Args:
-        settings: of `botocore.config.Config`.
+        policy: attempts (`max_failures`) and timeouts.
+        mode: retry mode of boto3; "adaptive" also slows down where the storage throttles.
+        settings: more settings of `botocore.config.Config`.
     """
+    connect_s, read_s = policy.timeouts()
+    settings |= {
+        "retries": {"mode": mode, "total_max_attempts": policy.max_failures},
+        "connect_timeout": connect_s,
+        "read_timeout": read_s,
+    }
     session = botocore.session.get_session()
     region = session.get_config_variable("region") or "us-east-1"
     return session.create_client("s3", region_name=region, config=Config(**settings))

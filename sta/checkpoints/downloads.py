@@ -7,6 +7,7 @@ Processes that want the same object wait for the one that fetches it.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import fcntl
 import hashlib
@@ -16,52 +17,29 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from sta.checkpoints.remote import ChangedError, Opened, Remote, TransientError
 from sta.errors import CheckpointError
+from sta.retry import CHECKPOINTS, Retries, RetryPolicy
 
 _CHUNK = 1 << 18
-_LONGEST_PAUSE = 30.0
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long a download may take.
-
-    Attributes:
-        seconds: for the whole of it, waiting for another process included.
-        failures: attempts in a row that bring no new byte before it is given up.
-        pause: seconds before the second attempt; doubled before each further one.
-    """
-
-    seconds: float = 3600.0
-    failures: int = 5
-    pause: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.seconds <= 0 or self.failures < 1 or self.pause < 0:
-            raise ValueError(
-                "seconds must be above 0, failures 1 or more and pause 0 or more; got "
-                f"{self.seconds}, {self.failures} and {self.pause}"
-            )
-
-
-def patience() -> Patience:
-    """The default, with `STA_DOWNLOAD_SECONDS` as its time limit where that is set.
+def download_policy() -> RetryPolicy:
+    """`CHECKPOINTS`, with the time limit of `STA_DOWNLOAD_SECONDS` if it is set.
 
     Raises:
         CheckpointError: the variable holds no positive number.
     """
-    said = os.environ.get("STA_DOWNLOAD_SECONDS")
-    if said is None:
-        return Patience()
+    value = os.environ.get("STA_DOWNLOAD_SECONDS")
+    if value is None:
+        return CHECKPOINTS
     try:
-        return Patience(seconds=float(said))
+        return dataclasses.replace(CHECKPOINTS, seconds=float(value))
     except ValueError:
         raise CheckpointError(
-            f"STA_DOWNLOAD_SECONDS must be a number of seconds above 0; got {said!r}"
+            f"STA_DOWNLOAD_SECONDS must be a number of seconds above 0; got {value!r}"
         ) from None
 
 
@@ -73,7 +51,7 @@ def cache_folder() -> Path:
     return Path(shared).expanduser() / "sta" / "checkpoints"
 
 
-def fetch(source: Remote, limits: Patience | None = None) -> Path:
+def fetch(source: Remote, policy: RetryPolicy | None = None) -> Path:
     """The object's bytes as a local file, from the cache where they are there already.
 
     The server is asked each time which version it holds, so a replaced object is never mistaken for
@@ -82,18 +60,18 @@ def fetch(source: Remote, limits: Patience | None = None) -> Path:
 
     Args:
         source: the object.
-        limits: how long to try; `patience()` if not given.
+        policy: how long to retry; `download_policy()` if not given.
 
     Raises:
         CheckpointError: it cannot be had within the limits, or not be written to the cache.
     """
-    limits = limits or patience()
+    retries = Retries(policy or download_policy())
     folder = cache_folder()
     download = None
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _only_one(folder / f"{source.identity}.lock", source, limits) as deadline:
-            download = _Download(source, folder, limits, deadline)
+        with retries.running(), _lock(folder / f"{source.identity}.lock", source, retries):
+            download = _Download(source, folder, retries)
             return download.run()
     except OSError as error:
         reason = f": {error.strerror}"
@@ -113,53 +91,51 @@ def _free(folder: Path) -> int:
 
 
 @contextmanager
-def _only_one(path: Path, source: Remote, limits: Patience) -> Iterator[float]:
-    """Holds a lock that other processes respect; gives the time at which patience ends."""
-    deadline = time.monotonic() + limits.seconds
+def _lock(path: Path, source: Remote, retries: Retries) -> Iterator[None]:
+    """Holds a file lock, so that only one process downloads an object."""
     with path.open("w") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                if retries.remaining_s < 0:
                     raise CheckpointError(
                         f"another process has been downloading {source.shown} for "
-                        f"{limits.seconds:.0f} s"
+                        f"{retries.policy.seconds:.0f} s"
                     ) from None
                 time.sleep(0.1)
-        yield deadline
+        yield
 
 
 class _Download:
-    """One object on its way into the cache, by the process that holds its lock."""
+    """Download of one object into the cache, by the process that holds its lock."""
 
-    def __init__(self, source: Remote, folder: Path, limits: Patience, deadline: float) -> None:
+    def __init__(self, source: Remote, folder: Path, retries: Retries) -> None:
         self.source = source
         self.folder = folder
-        self.limits = limits
-        self.deadline = deadline
+        self.retries = retries
         self.arrived = self.size = 0
         self.version = ""
 
     def run(self) -> Path:
-        failures = 0
         while True:
             before = self.arrived
             try:
                 return self._attempt()
             except ChangedError:
                 self._forget()
-                reason, failures = "it keeps changing", failures + 1
+                reason = "it keeps changing"
             except TransientError as error:
-                failures = 1 if self.arrived > before else failures + 1
+                if self.arrived > before:
+                    self.retries.progressed()
                 reason = str(error)
-            pause = min(self.limits.pause * 2 ** (failures - 1), _LONGEST_PAUSE)
-            if failures >= self.limits.failures:
-                raise self._given_up(reason)
-            if time.monotonic() + pause > self.deadline:
-                raise self._given_up(f"{self.limits.seconds:.0f} s have passed; {reason}")
-            time.sleep(pause)
+            if not self.retries.wait():
+                over = self.retries.remaining_s <= 0
+                raise self._given_up(f"{self._time_limit()}; {reason}" if over else reason)
+
+    def _time_limit(self) -> str:
+        return f"{self.retries.policy.seconds:.0f} s have passed"
 
     def _given_up(self, reason: str) -> CheckpointError:
         kept = self.arrived if self.version else 0
@@ -216,8 +192,8 @@ class _Download:
                 progress.show(done)
                 if done > opened.size:
                     break
-                if done < opened.size and time.monotonic() > self.deadline:
-                    raise self._given_up(f"{self.limits.seconds:.0f} s have passed")
+                if done < opened.size and self.retries.remaining_s < 0:
+                    raise self._given_up(self._time_limit())
         if done > opened.size:
             partial.unlink()
             raise TransientError(f"more than the {opened.size:,} bytes that were announced came")

@@ -20,11 +20,7 @@ from urllib.parse import urlsplit
 
 from sta.checkpoints.reach import reason
 from sta.errors import CheckpointError
-
-# Of each wait for the network, seconds. The time of a whole download is limited by its caller.
-SOCKET_SECONDS = 30
-
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+from sta.retry import CHECKPOINTS, classify, is_network_error
 
 
 class TransientError(Exception):
@@ -168,7 +164,7 @@ class _HTTPObject:
         request = urllib.request.Request(self.address, headers=headers)
         opener = urllib.request.build_opener(_SafeRedirects)
         try:
-            answer = opener.open(request, timeout=SOCKET_SECONDS)
+            answer = opener.open(request, timeout=CHECKPOINTS.read_timeout_s)
         except urllib.error.HTTPError as error:
             error.close()
             raise _status_error(self.shown, error.code) from None
@@ -217,9 +213,10 @@ def _version(headers: Message) -> str:
 
 
 def _status_error(shown: str, status: int, code: str = "") -> Exception:
-    if status in _PASSING:
+    kind = classify(status, code)
+    if kind == "transient":
         return TransientError(f"the server answered {status}")
-    if status in (412, 416):
+    if kind == "changed":
         return ChangedError()
     meaning = {401: "access refused", 403: "access refused", 404: "no such object", 410: "gone"}
     named = code if re.fullmatch(r"[A-Za-z]{3,40}", code) else str(status)
@@ -253,16 +250,17 @@ class _S3Object:
         request: dict[str, Any] = {"Bucket": self.bucket, "Key": self.key}
         if start:
             request |= {"Range": f"bytes={start}-", "IfMatch": version}
-        config = Config(connect_timeout=10, read_timeout=SOCKET_SECONDS)
+        connect_s, read_s = CHECKPOINTS.timeouts()
+        config = Config(connect_timeout=connect_s, read_timeout=read_s)
         try:
             answer = boto3.session.Session().client("s3", config=config).get_object(**request)
         except exceptions.ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             code = str(error.response.get("Error", {}).get("Code", ""))
             raise _status_error(self.address, int(status), code) from None
-        except (exceptions.ConnectionError, exceptions.HTTPClientError, OSError) as error:
-            raise TransientError(reason(error)) from None
-        except (exceptions.BotoCoreError, ValueError) as error:
+        except (exceptions.BotoCoreError, OSError, ValueError) as error:
+            if is_network_error(error):
+                raise TransientError(reason(error)) from None
             raise CheckpointError(
                 f"cannot download {self.address}: {_s3_reason(type(error).__name__)}"
             ) from None

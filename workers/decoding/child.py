@@ -46,7 +46,7 @@ class _Opened:
         self._before = _bytes_read_here() if self._counted_here else 0
         if source.ranged is not None and again:
             self._before = source.ranged.received
-            source.ranged.patience.renew()
+            source.ranged.retries.reset()
 
     def bytes_read(self) -> int:
         """Bytes that left the storage for this unit so far."""

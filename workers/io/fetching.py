@@ -7,6 +7,7 @@ nothing stays behind whatever dies; or, where a part of them is enough, by range
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import shutil
@@ -19,14 +20,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from sta.retry import VIDEOS, Retries
 from workers.failures import ErrorType, UnitFailure
 from workers.io.objects import (
     CHUNK_BYTES,
-    Patience,
     changed_since_listed,
+    check_progress,
     client_for,
     condition,
     object_address,
+    wait_or_raise,
 )
 from workers.io.ranged import Cursor, RangedObject
 
@@ -82,7 +85,7 @@ def open_source(
     *,
     max_bytes: int = 1 << 62,
     etag: str | None = None,
-    seconds: float = 120.0,
+    seconds: float = VIDEOS.seconds,
     ranged: bool = False,
 ) -> Iterator[Source]:
     """Open ``uri`` (a path, file:// or s3://) for decoding; raise UnitFailure with the reason.
@@ -184,13 +187,13 @@ class _Download:
         self.etag = etag
         self._bucket, self._key = object_address(uri)
         self._max_bytes = max_bytes
-        self._patience = Patience(seconds)
+        self._retries = Retries(dataclasses.replace(VIDEOS, seconds=seconds))
         self._written = 0
         self._descriptor = -1
 
     def run(self) -> int:
         """The descriptor of the filled file; raises UnitFailure."""
-        with self._patience.spending():
+        with self._retries.running():
             while True:
                 try:
                     self._read_on()
@@ -199,7 +202,7 @@ class _Download:
                     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                         raise _no_room(self.size) from None
                     try:
-                        self._patience.failed(error)
+                        wait_or_raise(self._retries, error)
                     except UnitFailure as failure:
                         raise failure if self._written else changed_since_listed(failure) from None
 
@@ -212,7 +215,7 @@ class _Download:
         request: dict[str, Any] = {"Bucket": self._bucket, "Key": self._key}
         if self._written:
             request["Range"] = f"bytes={self._written}-"
-        client = client_for(self._patience.seconds)
+        client = client_for(self._retries.policy)
         response = client.get_object(**request, **condition(self.etag))
         if self._written and response["ResponseMetadata"]["HTTPStatusCode"] != 206:
             raise ConnectionError("the storage sent the whole object instead of its rest")
@@ -222,7 +225,7 @@ class _Download:
             while chunk := body.read(CHUNK_BYTES):
                 self.received += len(chunk)
                 self._written += _write_all(self._descriptor, chunk)
-                self._patience.arrived(self._written, self.size)
+                check_progress(self._retries, self._written, self.size)
         if self._written != self.size:
             raise ConnectionError(f"{self._written} of {self.size} bytes arrived")
 

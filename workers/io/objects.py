@@ -1,4 +1,4 @@
-"""Objects of s3://bucket/key: the client, how long to be patient, and what a refusal means.
+"""Objects of s3://bucket/key: the client, retries, and the failure that an error becomes.
 
 The storage is configured by the usual AWS_* environment variables. No message ever carries a
 credential, a signed address or a temporary path.
@@ -6,105 +6,47 @@ credential, a signed address or a temporary path.
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from sta.retry import ErrorKind, Retries, RetryPolicy, classify, is_network_error
 from workers.failures import ErrorType, UnitFailure
 
 CHUNK_BYTES = 1 << 20
 
-_FIRST_WAIT_S = 0.2
-_LONGEST_WAIT_S = 10.0
-_CONNECT_S = 10.0
-_READ_S = 20.0
-_SHORTEST_S = 0.5
-_TRIES = 6  # a storage that hangs is asked at least so many times within the limit
-
-_MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound", "NoSuchVersion"}
-_REFUSED = {
-    "401",
-    "403",
-    "AccessDenied",
-    "AllAccessDisabled",
-    "AuthFailure",
-    "ExpiredToken",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "SignatureDoesNotMatch",
-    "TokenRefreshRequired",
-}
-_BUSY = {
-    "BandwidthLimitExceeded",
-    "PriorRequestNotComplete",
-    "RequestLimitExceeded",
-    "RequestTimeout",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequests",
+_ERROR_TYPES: dict[ErrorKind, ErrorType] = {
+    "transient": ErrorType.unavailable,
+    "changed": ErrorType.changed,
+    "not_found": ErrorType.not_found,
+    "forbidden": ErrorType.forbidden,
+    "archived": ErrorType.forbidden,
+    "other": ErrorType.internal,
 }
 
 
-class Patience:
-    """Total time that fetching may take, waits between attempts included.
+def wait_or_raise(retries: Retries, problem: Exception) -> None:
+    """Wait before the next attempt; raise UnitFailure if `problem` is final or time is up."""
+    if isinstance(problem, UnitFailure):
+        raise problem
+    failure = storage_failure(problem)
+    if failure.error_type is not ErrorType.unavailable:
+        raise failure from None
+    if not retries.wait():
+        raise UnitFailure(
+            ErrorType.unavailable,
+            f"fetching was given up after {retries.policy.seconds:g} s: {failure.message}",
+        ) from None
 
-    Only time within ``spending`` counts: between the reads of a ranged file there is decoding.
-    """
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._spent = 0.0
-        self._since: float | None = None
-        self._failures = 0
-
-    @contextmanager
-    def spending(self) -> Iterator[None]:
-        """Time in this block counts."""
-        self._since = time.monotonic()
-        try:
-            yield
-        finally:
-            self._spent += time.monotonic() - self._since
-            self._since = None
-
-    def renew(self) -> None:
-        """Begin anew, for another unit."""
-        self._spent, self._failures = 0.0, 0
-
-    def arrived(self, done: int, size: int) -> None:
-        """Bytes came, ``done`` of ``size`` by now; raises UnitFailure when the time is over."""
-        self._failures = 0
-        if done < size and self._left() <= 0:
-            raise UnitFailure(
-                ErrorType.unavailable,
-                f"only {done:,} of {size:,} bytes came from the object storage within "
-                f"{self.seconds:g} s",
-            )
-
-    def failed(self, problem: Exception) -> None:
-        """Wait before the next attempt; raises UnitFailure where there is none to make."""
-        if isinstance(problem, UnitFailure):
-            raise problem
-        failure = storage_failure(problem)
-        if failure.error_type is not ErrorType.unavailable:
-            raise failure from None
-        left = self._left()
-        if left <= 0:
-            raise UnitFailure(
-                ErrorType.unavailable,
-                f"fetching was given up after {self.seconds:g} s: {failure.message}",
-            ) from None
-        wait = min(_FIRST_WAIT_S * 2**self._failures, _LONGEST_WAIT_S) * random.uniform(0.5, 1)
-        self._failures = min(self._failures + 1, 16)
-        time.sleep(min(wait, left))
-
-    def _left(self) -> float:
-        running = 0.0 if self._since is None else time.monotonic() - self._since
-        return self.seconds - self._spent - running
+def check_progress(retries: Retries, done: int, size: int) -> None:
+    """Record that `done` of `size` bytes have arrived; raise UnitFailure if time is up."""
+    retries.progressed()
+    if done < size and retries.remaining_s <= 0:
+        raise UnitFailure(
+            ErrorType.unavailable,
+            f"only {done:,} of {size:,} bytes came from the object storage within "
+            f"{retries.policy.seconds:g} s",
+        )
 
 
 def object_address(uri: str) -> tuple[str, str]:
@@ -122,17 +64,16 @@ def condition(etag: str | None) -> dict[str, str]:
     return {"IfMatch": etag if etag.startswith(('"', "W/")) else f'"{etag}"'}
 
 
-def client_for(seconds: float) -> Any:
-    """A client whose time-outs leave room for several attempts within ``seconds``."""
-    share = max(seconds / _TRIES, _SHORTEST_S)
-    return s3_client(min(_CONNECT_S, share), min(_READ_S, share))
+def client_for(policy: RetryPolicy) -> Any:
+    """A client whose timeouts leave time for several attempts."""
+    return s3_client(*policy.timeouts())
 
 
 @lru_cache(maxsize=2)
 def s3_client(connect_s: float, read_s: float) -> Any:
     """The process's S3 client, imported late: workers with local files never pay for boto3.
 
-    It makes one attempt: `Patience` counts the time of all.
+    It makes one attempt; `Retries` repeats it.
     """
     import boto3
     from botocore.config import Config
@@ -162,14 +103,7 @@ def storage_failure(error: Exception) -> UnitFailure:
         )
     if isinstance(error, boto.CredentialRetrievalError | boto.MetadataRetrievalError):
         return UnitFailure(ErrorType.forbidden, "credentials for the object storage did not come")
-    network = (
-        boto.ConnectionError,
-        boto.HTTPClientError,
-        boto.IncompleteReadError,
-        boto.ResponseStreamingError,
-        OSError,
-    )
-    if isinstance(error, network):
+    if is_network_error(error):
         return UnitFailure(
             ErrorType.unavailable,
             f"the object storage did not answer completely ({type(error).__name__})",
@@ -180,20 +114,13 @@ def storage_failure(error: Exception) -> UnitFailure:
 def _client_failure(error: Any) -> UnitFailure:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    answer = f"the object storage answered {code or status}"
-    if code == "InvalidObjectState":
-        return UnitFailure(
-            ErrorType.forbidden, "the object lies in a cold archive; restore it first"
-        )
-    if code in ("PreconditionFailed", "412", "InvalidRange") or status in (412, 416):
-        return UnitFailure(ErrorType.changed, "the object was replaced while it was being read")
-    if code in _MISSING or status == 404:
-        return UnitFailure(ErrorType.not_found, "no such object")
-    if code in _REFUSED or status in (401, 403):
-        return UnitFailure(ErrorType.forbidden, answer)
-    if code in _BUSY or status >= 500 or status == 429:
-        return UnitFailure(ErrorType.unavailable, answer)
-    return UnitFailure(ErrorType.internal, answer)
+    kind = classify(status, code)
+    message = {
+        "archived": "the object lies in a cold archive; restore it first",
+        "changed": "the object was replaced while it was being read",
+        "not_found": "no such object",
+    }.get(kind, f"the object storage answered {code or status}")
+    return UnitFailure(_ERROR_TYPES[kind], message)
 
 
 def changed_since_listed(failure: UnitFailure) -> UnitFailure:

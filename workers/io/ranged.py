@@ -6,18 +6,21 @@ ever more at once. Many cursors may read one object; the cache is theirs togethe
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import OrderedDict
 from typing import Any
 
+from sta.retry import VIDEOS, Retries
 from workers.failures import ErrorType, UnitFailure
 from workers.io.objects import (
     CHUNK_BYTES,
-    Patience,
     changed_since_listed,
+    check_progress,
     client_for,
     condition,
     object_address,
+    wait_or_raise,
 )
 
 BLOCK_BYTES = 1 << 18
@@ -39,7 +42,7 @@ class RangedObject:
         uri: str,
         *,
         etag: str | None = None,
-        seconds: float = 120.0,
+        seconds: float = VIDEOS.seconds,
         block_bytes: int = BLOCK_BYTES,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
@@ -47,7 +50,7 @@ class RangedObject:
         self.received = 0
         self.size = 0
         self.etag = etag
-        self.patience = Patience(seconds)
+        self.retries = Retries(dataclasses.replace(VIDEOS, seconds=seconds))
         self._bucket, self._key = object_address(uri)
         self._block = block_bytes
         self._most_blocks = max(1, min(MAX_FETCH_BYTES, cache_bytes // 4) // block_bytes)
@@ -102,13 +105,13 @@ class RangedObject:
         start = number * self._block
         end = start + count * self._block
         data = bytearray()
-        with self.patience.spending():
+        with self.retries.running():
             while True:
                 try:
                     self._read_on(data, start, end)
                     break
                 except Exception as error:
-                    self.patience.failed(error)
+                    wait_or_raise(self.retries, error)
         for place in range(count):
             piece = data[place * self._block : (place + 1) * self._block]
             self._blocks[number + place] = bytes(piece)
@@ -132,14 +135,14 @@ class RangedObject:
                     raise ConnectionError(f"{len(data)} of {wanted} bytes arrived")
                 self.received += len(chunk)
                 data += chunk
-                self.patience.arrived(len(data), wanted)
+                check_progress(self.retries, len(data), wanted)
 
     def _request(self, begin: int, end: int) -> Any:
         from botocore.exceptions import ClientError
 
         wanted = {"Bucket": self._bucket, "Key": self._key, "Range": f"bytes={begin}-{end - 1}"}
         try:
-            return client_for(self.patience.seconds).get_object(**wanted, **condition(self.etag))
+            return client_for(self.retries.policy).get_object(**wanted, **condition(self.etag))
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if status == 416 and not begin:  # not even the first byte exists

@@ -23,6 +23,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs.listing import Listing
 from pipeline.storage.location import Location
 from pipeline.storage.s3_filesystem import S3Files
+from sta.retry import RetryPolicy
 from tests.object_storage import KEY_NAMES, free_port
 
 TABLE = pa.table({"a": np.random.default_rng(0).integers(2**62, size=100_000)})
@@ -333,7 +334,7 @@ def test_a_profile_that_is_not_there_is_named(bucket, found_by_profile, monkeypa
 
 
 def test_a_server_that_is_not_there_is_one_line(s3, monkeypatch):
-    monkeypatch.setattr("pipeline.storage.s3_filesystem._ATTEMPTS", 2)
+    monkeypatch.setattr("pipeline.storage.s3_filesystem.RUN_FILES", RetryPolicy(max_failures=2))
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(UsageError, match="^cannot write to s3://any/x: the storage cannot be rea"):
         Location.of("s3://any/x").check_writable()

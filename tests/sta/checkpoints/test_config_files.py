@@ -163,7 +163,7 @@ def test_a_field_that_is_left_out_has_transformers_default(tmp_path, field):
     (tmp_path / "config.json").write_text(json.dumps(content))
     ours = sta.load_model(tmp_path)
     default = transformers.VideoMAEConfig().to_dict()[field]
-    names = {"num_frames": "frames", "image_size": "image_size", "num_attention_heads": "heads"}
+    names = {"num_frames": "frames", "image_size": "image_size", "num_attention_heads": "num_heads"}
     assert getattr(ours.config, names[field]) == default
     if field == "num_frames":
         assert difference(ours, theirs) < 1e-5

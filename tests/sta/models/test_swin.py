@@ -209,10 +209,10 @@ def test_a_model_that_has_inferred_can_still_be_trained():
 @pytest.mark.parametrize(("frames", "size"), [(8, 112), (16, 64), (64, 32), (8, 256), (2, 4)])
 @torch.inference_mode()
 def test_other_lengths_and_sizes_work(frames, size):
-    model = small_swin(frames=frames, image_size=size, window=(8, 7, 7)).float()
+    model = small_swin(frames=frames, image_size=size, window_size=(8, 7, 7)).float()
     assert model(clips(model, batch=1)).logits.shape == (1, 5)
     model = small_swin(
-        sta.Pruning(r=(size // 16) ** 2), frames=frames, image_size=size, window=(8, 7, 7)
+        sta.Pruning(r=(size // 16) ** 2), frames=frames, image_size=size, window_size=(8, 7, 7)
     ).float()
     assert model(clips(model, batch=1)).logits.isfinite().all()
 

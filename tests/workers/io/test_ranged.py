@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 
+from sta import retry
 from tests import recordings, videos
 from tests.scripted_storage import Storage
 from workers.decoding import DecodedUnit, DecodeLimits, Measured, SandboxedDecoder, Unit
 from workers.decoding import container as opening
 from workers.failures import ErrorType, UnitFailure
-from workers.io import objects
 from workers.io.fetching import open_source
 from workers.io.ranged import Cursor, RangedObject
 from workers.sampling import protocol
@@ -130,11 +130,11 @@ class ScriptedTime:
         self.now += seconds + 1e-6  # late, as every sleep is
 
 
-def test_waiting_counts_until_it_is_renewed_and_the_time_between_reads_does_not(
+def test_waiting_counts_until_it_is_reset_and_the_time_between_reads_does_not(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = ScriptedTime()
-    monkeypatch.setattr(objects, "time", clock)
+    monkeypatch.setattr(retry, "time", clock)
     remote = ranged(storage, os.urandom(100 * BLOCK), seconds=2.0)
 
     def read_after_a_refusal(place: int) -> bytes:
@@ -144,7 +144,7 @@ def test_waiting_counts_until_it_is_renewed_and_the_time_between_reads_does_not(
 
     for place in range(1, 40):
         assert read_after_a_refusal(place)
-        remote.patience.renew()
+        remote.retries.reset()
     for place in range(40, 90):
         if not read_after_a_refusal(place):
             break
