@@ -30,7 +30,7 @@ _SIGNATURE = re.compile(r"[?&]([\w-]*signature|[\w-]*credential|[\w-]*token|sig)
 
 BOTO_ERRORS = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError)
 
-# How often an answer may break off; the client's own patience ends where the content begins.
+# How often a response may break off; the client's own retries end where the content begins.
 _READS = 5
 _CUT_OFF = (
     botocore.exceptions.IncompleteReadError,
