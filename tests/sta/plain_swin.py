@@ -1,8 +1,8 @@
 """VideoSwin with STA, one clip, window and frame at a time: what `sta.models.swin` must equal.
 
 Takes a `sta.VideoSwin` for its weights and shape alone. Windows hold copies of the nearest kept
-token in every dropped place, linear layers run on whole grids, and a window attends by the textbook
-formula, so nothing of how `sta` lays out tokens, windows or masks is used here.
+token at every dropped position, linear layers run on whole grids, and a window attends by the
+textbook formula, so nothing of how `sta` lays out tokens, windows or masks is used here.
 """
 
 import itertools
@@ -38,10 +38,11 @@ def plain_logits(model, clip):
                 kept[frame, places[frame]] = True
             masks.append(kept)
             kept = kept.view(t, h, w)
+        sources = nearest_sources(kept)
         for index, block in enumerate(layer.blocks):
-            x = fill(x, kept)
+            x = fill(x, sources)
             x, compared = plain_block(block, x, config, config.num_heads[number], shifted=index % 2)
-        x, compared = fill(x, kept), fill(compared, kept)
+        x, compared = fill(x, sources), fill(compared, sources)
         if number < 3:
             x, compared = merge(layer.downsample, x), pool(compared)
     pooled = norm(model.norm, x)[kept].mean(dim=0)
@@ -52,15 +53,24 @@ def norm(layer, x):
     return F.layer_norm(x, x.shape[-1:], layer.weight, layer.bias, 1e-5)
 
 
-def fill(x, kept):
-    """Dropped places of (t, h, w, C) take the nearest kept token of their frame."""
+def nearest_sources(kept):
+    """For each dropped position of (t, h, w), the nearest kept position of its frame."""
+    sources = {}
+    for frame, mask in enumerate(kept.tolist()):
+        left = [(y, z) for y, row in enumerate(mask) for z, there in enumerate(row) if there]
+        for y, row in enumerate(mask):
+            for z, there in enumerate(row):
+                if not there:
+                    nearest = min(left, key=lambda p: ((p[0] - y) ** 2 + (p[1] - z) ** 2, p))
+                    sources[frame, y, z] = frame, *nearest
+    return sources
+
+
+def fill(x, sources):
+    """Dropped positions of (t, h, w, C) take the token of their source."""
     filled = x.clone()
-    t, h, w = kept.shape
-    for frame in range(t):
-        left = [place for place in itertools.product(range(h), range(w)) if kept[frame][place]]
-        for y, z in itertools.product(range(h), range(w)):
-            source = min(left, key=lambda p: ((p[0] - y) ** 2 + (p[1] - z) ** 2, p))
-            filled[frame, y, z] = x[frame][source]
+    for position, source in sources.items():
+        filled[position] = x[source]
     return filled
 
 
@@ -96,6 +106,7 @@ def plain_block(block, x, config, heads, *, shifted):
     hidden[: grid[0], : grid[1], : grid[2]] = norm(block.norm1, x)
     qkv = F.linear(hidden, attn.qkv.weight, attn.qkv.bias)
     attended = torch.zeros_like(hidden)
+    bias = window_bias(attn.relative_position_bias_table, config.window_size, math.prod(window))
     for corner in itertools.product(
         *[range(0, side, size) for side, size in zip(padded, window, strict=True)]
     ):
@@ -112,8 +123,8 @@ def plain_block(block, x, config, heads, *, shifted):
         index = tuple(torch.tensor(places).T)
         width = x.shape[3] // heads
         tokens = qkv[index].view(len(places), 3, heads, width)
-        bias = window_bias(attn.relative_position_bias_table, config.window_size, len(places))
-        apart = torch.tensor([[-100.0 if a != b else 0.0 for b in sides] for a in sides])
+        sides = torch.tensor(sides)
+        apart = -100.0 * (sides[:, None] != sides[None, :]).any(dim=-1)
         out = torch.zeros(len(places), heads, width, dtype=x.dtype)
         for head in range(heads):
             query, key, value = tokens[:, :, head].unbind(1)
