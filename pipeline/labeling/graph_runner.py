@@ -71,8 +71,8 @@ class GraphRunner:
             units=self.total,
             accept_changed=self.options.retry_failed,
             shadow_share=self.options.shadow_share,
-            early_exit=self.plan.early_exit.early_exit
-            if self.plan.early_exit is not None
+            early_exit=self.plan.early_exit_file.early_exit
+            if self.plan.early_exit_file is not None
             else None,
             variants=self.plan.variants,
         )

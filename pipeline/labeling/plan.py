@@ -31,7 +31,7 @@ class LabelPlan:
         model: what run.json says of the model.
         protocol: how videos become views.
         labeler: what the labelers load.
-        early_exit: the file with the early-exit threshold; None for all views of each.
+        early_exit_file: the file with the early-exit threshold; None for all views of each.
         variants: prunings that are all tried on every unit, in place of labeling it by one.
         sample: so many videos of the input, those with the smallest unit ids; None for all.
         true_labels: those of the input of a run that does not exist yet.
@@ -42,7 +42,7 @@ class LabelPlan:
     model: dict[str, Any]
     protocol: Protocol
     labeler: LabelerConfig
-    early_exit: EarlyExitFile | None = None
+    early_exit_file: EarlyExitFile | None = None
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
     sample: int | None = None
     true_labels: GroundTruth | None = None
@@ -50,7 +50,8 @@ class LabelPlan:
     @property
     def expected_views(self) -> float:
         """Expected views per unit: the mean of the calibration, or all of the protocol."""
-        return self.protocol.views if self.early_exit is None else self.early_exit.point.views
+        file = self.early_exit_file
+        return self.protocol.views if file is None else file.point.views
 
     def models(self, *, shadow: bool) -> int:
         """How many a labeler holds."""
@@ -75,10 +76,10 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
         )
     views = protocol_for(options, model)
     identity = _identity(options, model, pruning, views)
-    early_exit = _early_exit_file(options, identity)
+    file = _early_exit_file(options, identity)
     plan = LabelPlan(
         run=RunDirectory(Location.of(options.output)),
-        identity=identity | _early_exit_identity(early_exit) | _budgeted(options, early_exit),
+        identity=identity | _early_exit_identity(file) | _budgeted(options, file),
         model=_described(options, model, pruning),
         protocol=views,
         labeler=LabelerConfig(
@@ -89,7 +90,7 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
             compile=options.compile,
             fingerprint=model.fingerprint,
         ),
-        early_exit=early_exit,
+        early_exit_file=file,
     )
     return with_checked_places(plan, options)
 
@@ -165,27 +166,24 @@ def _early_exit_file(options: LabelOptions, identity: dict[str, Any]) -> EarlyEx
     if options.early_exit is None:
         return None
     place = Location.of(options.early_exit)
-    early_exit = EarlyExitFile.read(place)
-    early_exit.check_fits(identity, place.uri)
-    return early_exit
+    file = EarlyExitFile.read(place)
+    file.check_fits(identity, place.uri)
+    return file
 
 
-def _early_exit_identity(early_exit: EarlyExitFile | None) -> dict[str, Any]:
+def _early_exit_identity(file: EarlyExitFile | None) -> dict[str, Any]:
     """The early exit in a run's identity; nothing without one."""
-    if early_exit is None:
+    if file is None:
         return {}
-    said = dataclasses.asdict(early_exit.early_exit)
-    return {
-        "early_exit": said
-        | {"agreement": early_exit.agreement, "confidence": early_exit.confidence}
-    }
+    early_exit = dataclasses.asdict(file.early_exit)
+    return {"early_exit": early_exit | {"agreement": file.agreement, "confidence": file.confidence}}
 
 
-def _budgeted(options: LabelOptions, early_exit: EarlyExitFile | None) -> dict[str, Any]:
-    """What a run's identity says of its budget, whose size may change from attempt to attempt."""
-    if options.budget is None or early_exit is None:
+def _budgeted(options: LabelOptions, file: EarlyExitFile | None) -> dict[str, Any]:
+    """The budget in a run's identity, without its size, which may change between attempts."""
+    if options.budget is None or file is None:
         return {}
-    return {"budget": options.budget.kind, "early_exit_curve": early_exit.digest}
+    return {"budget": options.budget.kind, "early_exit_curve": file.digest}
 
 
 def _described(

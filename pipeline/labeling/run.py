@@ -256,7 +256,7 @@ def _label_the_rest(
             content,
             remaining,
             sample=sample_size(
-                plan.protocol, pools, room.batch_size, adaptive=plan.early_exit is not None
+                plan.protocol, pools, room.batch_size, adaptive=plan.early_exit_file is not None
             ),
             room=room,
             measure=lambda sample: passing.run_graph(pools, counts, sample),
@@ -305,7 +305,7 @@ def _parts(
     plan: LabelPlan, options: LabelOptions, pools: Pools, content: dict[str, Any], total: int
 ) -> Iterable[RunPart]:
     """What is labeled in one go: the whole run, or with a budget slice after slice."""
-    file = plan.early_exit
+    file = plan.early_exit_file
     if options.budget is None or file is None:
         return [RunPart(None if file is None else file.early_exit, total)]
     return parts_within(plan.run, content, options.budget, file, _labeling(plan))

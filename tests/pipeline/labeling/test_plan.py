@@ -181,7 +181,7 @@ def test_early_exit_is_part_of_the_identity_and_gives_the_expected_views(options
     plan = plan_labeling(asked)
     said = {"threshold": 0.5, "max_views": None, "agreement": 0.9, "confidence": 0.95}
     assert plan.identity["early_exit"] == said
-    assert plan.early_exit.early_exit == EarlyExit(0.5)
+    assert plan.early_exit_file.early_exit == EarlyExit(0.5)
     assert plan.expected_views == 3.0
     without = plan_labeling(dataclasses.replace(asked, early_exit=None))
     assert without.expected_views == without.protocol.views == 15
