@@ -192,7 +192,7 @@ def test_an_early_exit_file_may_lie_in_object_storage(options, early_exit, s3):
     s3.create_bucket(Bucket="early-exits")
     s3.put_object(Bucket="early-exits", Key="a/p.json", Body=Path(early_exit).read_bytes())
     there = dataclasses.replace(options, r=22, early_exit="s3://early-exits/a/p.json")
-    assert plan_labeling(there).early_exit.threshold == 0.5
+    assert plan_labeling(there).early_exit_file.threshold == 0.5
     with pytest.raises(UsageError, match="there is no early-exit file s3://early-exits/b.json"):
         plan_labeling(dataclasses.replace(there, early_exit="s3://early-exits/b.json"))
 
