@@ -151,6 +151,7 @@ def _label(
         start_ray()
         pools_for(options, plan, units=0)  # refuses a cluster that is too small before any work
         content = (run.resume() if run.exists() else begin(plan, options)) | _asked(options)
+        content["flags"] = options.flags
         begun.append(content["run_id"])
         pools = pools_for(options, plan)
         _say_stand_in(pools)
