@@ -5,7 +5,6 @@ It is a plain class that runs without Ray.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -13,26 +12,23 @@ import numpy as np
 import pyarrow as pa
 
 from workers.actor_stats import LABEL, ActorTotals, StageName
+from workers.decoded_rows import DecodedRows
 from workers.devices import device_name
 from workers.inference.adaptive import AdaptiveLabeler
 from workers.inference.early_exit import EarlyExit
 from workers.inference.labeler import (
     EvaluatedViews,
-    Frames,
-    IdMismatch,
     Labeler,
     LabelerConfig,
     pack_mask,
     top_classes,
 )
 from workers.inference.unpruned_sample import Shadow, in_sample
-from workers.inference.views import frames_of
 from workers.sampling import Protocol
-from workers.schema import IDENTITY, OUTCOME, PREDICTION, UNITS_SCHEMA
+from workers.schema import PREDICTION, UNITS_SCHEMA
 
 Progress = Callable[[pa.Table], None]
 
-_COMMON = [field.name for field in (*IDENTITY, *OUTCOME)]
 _PREDICTED = [field.name for field in PREDICTION]
 
 
@@ -85,42 +81,31 @@ class LabelActor:
         Raises:
             IdMismatch: the result is not of the same units.
         """
-        rows = decoded.select(_COMMON).to_pylist()
-        good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
-        frames = [frames_of(decoded, index) for index in good]
-        for index, evaluated in zip(good, self._labeler.stream(frames), strict=True):
-            times = np.array(decoded["clip_times"][index].as_py()).reshape(-1, 2)
-            rows[index] |= self._labeled(evaluated, times, _first_clip(decoded, index))
+        rows = DecodedRows(decoded)
+        stream = self._labeler.stream(rows.frames.values())
+        for index, evaluated in zip(rows.frames, stream, strict=True):
+            times, first_clip = rows.clip_times(index), rows.first_clip(index)
+            rows.rows[index] |= self._labeled(evaluated, times, first_clip)
             self._num_views += len(evaluated.views)
         if self._unpruned is not None:
-            chosen = dict(zip(good, frames, strict=True))
-            self._label_shadow(self._unpruned, decoded, rows, chosen)
-        now = datetime.datetime.now(datetime.UTC)
-        table = pa.Table.from_pylist(
-            [row | {"labeled_at": now} for row in rows], schema=UNITS_SCHEMA
-        )
-        if table["unit_id"].to_pylist() != decoded["unit_id"].to_pylist():
-            raise IdMismatch("the labeler returned other units than it was given")
+            self._label_shadow(self._unpruned, rows)
+        table = rows.table(UNITS_SCHEMA)
         if self._progress is not None:
             self._progress(table)
         return table
 
-    def _label_shadow(
-        self,
-        unpruned: Labeler,
-        decoded: pa.Table,
-        rows: list[dict[str, Any]],
-        frames: dict[int, Frames],
-    ) -> None:
+    def _label_shadow(self, unpruned: Labeler, rows: DecodedRows) -> None:
         """Adds the unpruned model's results to the rows of the sample."""
         assert self._shadow is not None
         share = self._shadow.share
-        chosen = [index for index in frames if in_sample(rows[index]["unit_id"], share)]
-        stream = unpruned.stream([frames[index] for index in chosen])
-        for index, evaluated in zip(chosen, stream, strict=True):
+        chosen = {
+            i: frames for i, frames in rows.frames.items() if in_sample(frames.unit_id, share)
+        }
+        for index, evaluated in zip(chosen, unpruned.stream(chosen.values()), strict=True):
+            row = rows.rows[index]
             mean = evaluated.mean_probabilities()
             prediction = self._prediction(mean)
-            rows[index] |= {f"unpruned_{name}": prediction[name] for name in _PREDICTED} | {
+            row |= {f"unpruned_{name}": prediction[name] for name in _PREDICTED} | {
                 "unpruned_scores": mean.tolist(),
                 "unpruned_flops": evaluated.flops,
                 "unpruned_device_ms": evaluated.device_ms,
@@ -129,8 +114,8 @@ class LabelActor:
                 (view.clip, view.crop): top_classes(view.probabilities, 1)[0][0]
                 for view in evaluated.views
             }
-            first_clip = _first_clip(decoded, index)
-            for entry in rows[index]["views"]:
+            first_clip = rows.first_clip(index)
+            for entry in row["views"]:
                 entry["unpruned_label_id"] = labels[entry["clip"] - first_clip, entry["crop"]]
 
     def _labeled(
@@ -170,8 +155,3 @@ class LabelActor:
             "top_ids": ids,
             "top_scores": scores,
         }
-
-
-def _first_clip(decoded: pa.Table, index: int) -> int:
-    """Number in the video of a row's first clip."""
-    return decoded["first_clip"][index].as_py() or 0

@@ -6,7 +6,6 @@ It is a plain class that runs without Ray.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -14,20 +13,16 @@ import pyarrow as pa
 
 import sta
 from workers.actor_stats import LABEL, ActorTotals, StageName
+from workers.decoded_rows import DecodedRows
 from workers.devices import device_name
 from workers.inference.labeler import (
     EvaluatedViews,
-    IdMismatch,
     Labeler,
     LabelerConfig,
     top_classes,
 )
-from workers.inference.views import frames_of
 from workers.sampling import Protocol
-from workers.schema import IDENTITY, OUTCOME
 from workers.sweep_schema import SWEEP_SCHEMA
-
-_COMMON = [field.name for field in (*IDENTITY, *OUTCOME)]
 
 
 class SweepActor:
@@ -79,21 +74,15 @@ class SweepActor:
         Raises:
             IdMismatch: the result is not of the same units.
         """
-        rows = decoded.select(_COMMON).to_pylist()
-        good = [index for index, row in enumerate(rows) if row["status"] == "ok"]
-        frames = [frames_of(decoded, index) for index in good]
-        for index in good:
-            rows[index]["sweep"] = []
+        rows = DecodedRows(decoded)
+        for index in rows.frames:
+            rows.rows[index]["sweep"] = []
         for name, labeler in self._labelers.items():
-            for index, evaluated in zip(good, labeler.stream(frames), strict=True):
+            stream = labeler.stream(rows.frames.values())
+            for index, evaluated in zip(rows.frames, stream, strict=True):
                 self._num_views += len(evaluated.views)
-                rows[index]["sweep"].append(_entry(name, evaluated))
-        now = datetime.datetime.now(datetime.UTC)
-        table = pa.Table.from_pylist(
-            [row | {"labeled_at": now} for row in rows], schema=SWEEP_SCHEMA
-        )
-        if table["unit_id"].to_pylist() != decoded["unit_id"].to_pylist():
-            raise IdMismatch("the sweep returned other units than it was given")
+                rows.rows[index]["sweep"].append(_entry(name, evaluated))
+        table = rows.table(SWEEP_SCHEMA)
         if self._progress is not None:
             self._progress(table)
         return table

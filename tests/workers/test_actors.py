@@ -194,7 +194,7 @@ def test_a_shadow_sample_is_as_large_among_the_smallest_ids_as_among_all():
 
 
 def test_a_shadow_is_unpruned_and_of_a_share(checkpoint):
-    with pytest.raises(ValueError, match="without pruning"):
+    with pytest.raises(ValueError, match="must not prune"):
         Shadow(0.1, LabelerConfig(checkpoint, pruning=sta.Pruning(r=22)))
     with pytest.raises(ValueError, match="at most 1"):
         Shadow(0.0, LabelerConfig(checkpoint, pruning=sta.Pruning(r=0)))
@@ -231,7 +231,7 @@ def test_clips_are_numbered_over_the_video(decoded, checkpoint):
     assert [view["clip"] for view in rows[3]["views"]] == [0, 0, 0, 1, 1, 1]
 
 
-def test_the_units_of_a_timeline_are_labeled_clip_by_clip(tmp_path, checkpoint):
+def test_the_units_of_dense_labeling_are_labeled_clip_by_clip(tmp_path, checkpoint):
     timeline = protocol("videomae-k400", size=112, every_s=1.0, views=(3, 1))
     video = str(write_video(tmp_path / "a.mp4", frames=300, options={"g": "30"}))
     rows = [

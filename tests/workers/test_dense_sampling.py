@@ -26,7 +26,7 @@ def test_every_unit_but_the_last_is_full_even_after_days(every_s: float) -> None
 
 
 @pytest.mark.parametrize("every_s", INTERVALS)
-def test_stretches_cut_anywhere_share_no_clip_and_lose_none(every_s: float) -> None:
+def test_segments_cut_anywhere_share_no_clip_and_lose_none(every_s: float) -> None:
     made = timeline(every_s)
     duration_s = 321.5 * every_s
     edges = [0.0, *sorted(RNG.uniform(0, duration_s, 40)), 64 * every_s, duration_s]
@@ -73,7 +73,7 @@ def test_taking_a_part_of_the_frames_gives_the_same_frames() -> None:
     assert np.array_equal(part + first, whole)
 
 
-def test_a_timeline_has_sixteen_clips_and_one_crop_unless_told_otherwise() -> None:
+def test_dense_units_have_sixteen_clips_and_one_crop_by_default() -> None:
     made = timeline(2.0)
     assert (made.clips, made.crops, made.frames) == (16, 1, 16)
     assert timeline(2.0, views=(4, 3)).unit_s == 8.0
@@ -81,7 +81,7 @@ def test_a_timeline_has_sixteen_clips_and_one_crop_unless_told_otherwise() -> No
 
 
 @pytest.mark.parametrize("name", ["videomae-ssv2", "videoswin-ssv2"])
-def test_recipes_that_look_at_the_whole_video_make_no_timeline(name: str) -> None:
+def test_recipes_that_sample_the_whole_video_cannot_be_dense(name: str) -> None:
     with pytest.raises(ValueError, match="use videomae-k400 or videoswin-k400"):
         protocol(name, every_s=2.0, views=(1, 1))
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -81,16 +80,3 @@ class EvaluatedViews:
 
 class IdMismatch(RuntimeError):  # noqa: N818
     """A batch returned other ids than it was given; its labels must not be used."""
-
-
-def frames_of(decoded: pa.Table, index: int) -> Frames:
-    """The pixels of one row of DECODED_SCHEMA, on the table's own memory."""
-    shape = decoded["frames_shape"][index].as_py()
-    pixels = np.frombuffer(decoded["frames"][index].as_buffer(), dtype=np.uint8).reshape(shape)
-    clip_times = decoded["clip_times"][index].as_py()
-    clip_frames = np.array(decoded["clip_frames"][index].as_py(), dtype=np.int32)
-    return Frames(
-        unit_id=decoded["unit_id"][index].as_py(),
-        pixels=pixels,
-        clip_frames=clip_frames.reshape(len(clip_times) // 2, -1),
-    )

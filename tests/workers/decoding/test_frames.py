@@ -118,9 +118,7 @@ def test_times_and_duration_come_from_the_timestamps(
     assert result.duration_s == pytest.approx(5.0)
 
 
-def test_a_stretch_is_sampled_as_if_it_were_the_video(
-    tmp_path: Path, decoder: SandboxedDecoder
-) -> None:
+def test_a_segment_is_sampled_like_a_whole_video(tmp_path: Path, decoder: SandboxedDecoder) -> None:
     path = videos.write_video(tmp_path / "a.mp4", frames=600, options={"g": "30", "bf": "2"})
     result = decoded(decoder.decode(unit(path, start_s=10.0, end_s=15.0)))
     reference = videos.sequential_frames(path)
@@ -132,14 +130,14 @@ def test_a_stretch_is_sampled_as_if_it_were_the_video(
     assert result.clip_times[0, 0] == pytest.approx(10.0)
 
 
-def test_neighboring_stretches_share_no_frame(tmp_path: Path, decoder: SandboxedDecoder) -> None:
+def test_neighboring_segments_share_no_frame(tmp_path: Path, decoder: SandboxedDecoder) -> None:
     path = videos.write_video(tmp_path / "a.mp4", frames=60)
     first = decoded(decoder.decode(unit(path, end_s=1.0)))
     second = decoded(decoder.decode(unit(path, start_s=1.0)))
     assert first.clip_times.max() < 1.0 <= second.clip_times.min()
 
 
-def test_a_stretch_beyond_the_end_is_a_row_with_a_reason(
+def test_a_segment_beyond_the_end_is_a_row_with_a_reason(
     tmp_path: Path, decoder: SandboxedDecoder
 ) -> None:
     path = videos.write_video(tmp_path / "a.mp4", frames=30)

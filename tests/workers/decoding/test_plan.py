@@ -48,7 +48,7 @@ def test_a_picture_shown_before_its_entry_is_reached_from_the_entry_before() -> 
     assert runs(entries(0, 100), [101], pts) == [(0, 101)]
 
 
-def test_a_wanted_stretch_without_frames_says_how_long_the_video_is() -> None:
+def test_a_segment_without_frames_fails_with_the_duration_of_the_video() -> None:
     with pytest.raises(UnitFailure, match=r"1\.98 s long"):
         select(
             np.arange(100) / 50, Unit("u", "v", "x", start_s=4, end_s=5), protocol("videomae-k400")
@@ -149,7 +149,7 @@ def test_a_packet_that_makes_no_sense_is_kept_and_is_no_entry() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_one_stretch_of_a_long_video_is_decoded_without_what_lies_before(
+def test_a_segment_of_a_long_video_is_decoded_without_the_packets_before(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = videos.write_video(tmp_path / name, frames=900, options={"g": "30", "bf": "2"})

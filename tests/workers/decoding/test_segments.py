@@ -261,7 +261,7 @@ def test_a_unit_that_is_mostly_damage_is_a_row_with_a_reason_and_its_neighbors_a
     assert isinstance(results[-1], DecodedUnit)
 
 
-def test_joined_recordings_whose_clock_starts_anew_are_decoded_from_the_start(
+def test_joined_recordings_whose_timestamps_restart_are_decoded_from_the_start(
     tmp_path: Path, decoder: SandboxedDecoder, ways: list[str]
 ) -> None:
     one = videos.write_video(tmp_path / "one.ts", frames=300, options={"g": "30", "bf": "2"})
@@ -302,7 +302,7 @@ def test_frames_before_the_first_keyframe_are_lost_to_the_first_unit_alone(
     assert [result.lost_frames for result in results[1:]] == [0] * (len(results) - 1)
 
 
-def test_a_stretch_beyond_the_end_is_a_row_with_a_reason(
+def test_a_segment_beyond_the_end_is_a_row_with_a_reason(
     tmp_path: Path, decoder: SandboxedDecoder
 ) -> None:
     path = videos.write_video(tmp_path / "a.mp4", frames=60)
@@ -321,7 +321,7 @@ def test_more_clips_than_a_unit_can_hold_are_a_row_with_a_reason(tmp_path: Path)
     assert result.error_type is ErrorType.too_large
 
 
-def test_decord_decodes_no_timelines_and_says_so() -> None:
+def test_decord_refuses_dense_labeling() -> None:
     with pytest.raises(ValueError, match="use 'pyav'"):
         SandboxedDecoder(PROTOCOL, decoder="decord")
 

@@ -164,7 +164,7 @@ def lengthened(sources: dict[str, Path], name: str, folder: Path, *, times: int 
 
 
 @pytest.mark.parametrize("name", names(PLANNED))
-def test_a_part_of_the_packets_gives_the_frames_of_all(
+def test_a_planned_decode_gives_the_frames_of_a_sequential_one(
     name: str,
     tmp_path: Path,
     sources: dict[str, Path],
@@ -180,7 +180,7 @@ def test_a_part_of_the_packets_gives_the_frames_of_all(
 
 
 @pytest.mark.parametrize("name", names(IN_SEQUENCE))
-def test_what_is_in_doubt_is_decoded_in_sequence(
+def test_files_that_may_be_wrong_are_decoded_sequentially(
     name: str, tmp_path: Path, sources: dict[str, Path], kept: str, ways: Ways
 ) -> None:
     path = lengthened(sources, name, tmp_path)
@@ -201,7 +201,7 @@ def test_a_longer_file_costs_no_more_decoding(
 
 
 @pytest.mark.parametrize("name", ["closed.ts", "hevc_open.ts", "mpeg2.mxf", "plain.avi"])
-def test_a_stretch_too_is_decoded_from_a_part(
+def test_a_segment_is_decoded_from_a_part_of_the_packets_too(
     name: str,
     tmp_path: Path,
     sources: dict[str, Path],
@@ -251,7 +251,7 @@ def test_damage_changes_neither_frames_nor_their_numbers(
     assert_as_in_sequence(path, monkeypatch, damaged=True)
 
 
-def test_joined_recordings_whose_clock_starts_anew(
+def test_joined_recordings_whose_timestamps_restart(
     tmp_path: Path,
     sources: dict[str, Path],
     kept: str,
@@ -269,7 +269,7 @@ def test_joined_recordings_whose_clock_starts_anew(
         assert_as_in_sequence(path, monkeypatch)
 
 
-def test_a_clock_that_wraps(
+def test_timestamps_that_wrap(
     tmp_path: Path, sources: dict[str, Path], kept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrap = 2**33 / 90_000

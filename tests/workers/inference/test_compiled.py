@@ -76,7 +76,7 @@ def steps(model, **compiled):
     ],
     ids=lambda model: f"{type(model).__name__}-{model.pruning.r}-{model.pruning.score}",
 )
-def test_the_forward_pass_is_one_graph_without_a_look_at_its_values(model):
+def test_the_forward_pass_is_one_graph_that_reads_no_values(model):
     """What reads a value, or follows one, breaks the graph: `fullgraph` refuses that."""
     whole, batch, _, eager = steps(model)
     graph = torch.compile(whole, fullgraph=True, dynamic=False, backend="aot_eager")

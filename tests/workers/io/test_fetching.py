@@ -281,7 +281,7 @@ def test_what_is_no_file_is_told_apart(tmp_path: Path) -> None:
     assert failure("a\0b").error_type is ErrorType.not_found
 
 
-def test_stretches_of_one_recording_are_fetched_once(storage: Storage, tmp_path: Path) -> None:
+def test_segments_of_one_recording_are_fetched_once(storage: Storage, tmp_path: Path) -> None:
     path = videos.write_video(tmp_path / "a.mp4", frames=90)
     storage.objects["/bucket/a.mp4"] = storage.objects["/bucket/b.mp4"] = path.read_bytes()
     segments = [
