@@ -52,9 +52,8 @@ from typing import Any
 
 from pipeline.prices import Prices, Used
 from pipeline.reports.early_exit.budget import budget_outcome
-from pipeline.reports.run.clips import read_view_labels
 from pipeline.reports.run.kept import KeptFigures, read_kept
-from pipeline.reports.run.labels import LOW_SCORE, SCORE_BINS, LabelFigures
+from pipeline.reports.run.labels import LOW_SCORE, SCORE_BINS, LabelFigures, read_view_labels
 from pipeline.reports.run.spans import rates, span_of
 from pipeline.reports.run.units import UnitFigures, read_units
 from pipeline.reports.run.unpruned_sample import culprit, unpruned_agreement

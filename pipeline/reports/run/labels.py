@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.reports.run.rows import column_batches
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.tables import CLIPS_SCHEMA
 
 SCORE_BINS = 20
 
@@ -50,3 +55,12 @@ class LabelFigures:
     def mean_score(self, label: str) -> float:
         """The mean score of those with this label."""
         return self.score_sums[label] / self.counts[label]
+
+
+def read_view_labels(run: RunDirectory) -> LabelFigures:
+    """Labels of all views of a run with segments, from clips/."""
+    figures = LabelFigures()
+    for batch in column_batches(run.clips, CLIPS_SCHEMA, ("label", "score")):
+        labeled = batch.filter(pc.is_valid(batch["label"]))
+        figures.add(labeled["label"], labeled["score"])
+    return figures

@@ -88,7 +88,7 @@ def test_without_ground_truth_there_is_no_accuracy(tmp_path):
     found = calibrate(bare, "r-16", GUARANTEE)
     assert found.accuracy is None
     assert "Accuracy" not in summary(found)
-    assert "Against the true labels" not in text_of(page(found, "label"))
+    assert "Top-1 accuracy" not in text_of(page(found, "label"))
 
 
 def test_halves_too_small_for_the_guarantee_are_not_shown(tmp_path):
