@@ -18,8 +18,9 @@ def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--r",
         type=int,
-        help="tokens dropped per frame at the first stage; 0 for the unpruned model; by default "
-        "what about halves the FLOPs (64 for a ViT at 224 pixels)",
+        metavar="N",
+        help="tokens dropped per frame at the first stage; 0 for the unpruned model (default: the "
+        "number that about halves the FLOPs, 64 for a ViT at 224 pixels)",
     )
     group.add_argument(
         "--grouping",
@@ -29,11 +30,23 @@ def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     for name, choices, about in (
-        ("direction", switches.Direction, "of accumulation, per stage"),
-        ("first-frame", switches.FirstFrame, "how the frame that starts the chain is pruned"),
-        ("similarity", switches.Similarity, "the projection that is compared between frames"),
-        ("schedule", switches.Schedule, "how the drop number develops over the stages"),
-        ("score", switches.Score, "sta, one of its factors alone, or random"),
+        (
+            "direction",
+            switches.Direction,
+            "F forward or B backward in time, for each of the three stages",
+        ),
+        (
+            "first-frame",
+            switches.FirstFrame,
+            "how the first frame of each stage is pruned, which has none before",
+        ),
+        (
+            "similarity",
+            switches.Similarity,
+            "what is compared between frames: keys, queries, values or FFN",
+        ),
+        ("schedule", switches.Schedule, "how the number of dropped tokens changes over the stages"),
+        ("score", switches.Score, "what ranks tokens: STA, one of its two factors, or chance"),
         (
             "window-attention",
             switches.WindowAttention,
@@ -58,7 +71,7 @@ def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=default.seed,
         metavar="N",
-        help="of random choices (default: %(default)s)",
+        help="random seed of pruning (default: %(default)s)",
     )
 
 
