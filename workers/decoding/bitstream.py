@@ -61,7 +61,7 @@ def reader(codec: str, extradata: bytes | None) -> Reader | None:
     ``codec``: the name of FFmpeg's decoder.
     """
     if codec == "mpeg4":
-        stream = mpeg4.Stream.of(extradata)
+        stream = mpeg4.Mpeg4Header.of(extradata)
         return None if stream is None else _of(lambda packet: Contents(*stream.contents(packet)))
     framing = nal.framing(codec, extradata)
     if codec == "hevc" and may_hide_pictures(codec, extradata or b""):

@@ -23,8 +23,8 @@ _HEADER_BYTES = 64
 
 
 @dataclass(frozen=True)
-class Stream:
-    """A stream whose header was read. ``header``: its bytes.
+class Mpeg4Header:
+    """The header of a stream of MPEG-4 Part 2 video. ``header``: its bytes.
 
     ``increment_bits``: the length of the field before a picture's "coded" flag.
     ``interlaced``: fields' motion is scaled by a time that the decoder keeps from the first
@@ -36,7 +36,7 @@ class Stream:
     interlaced: bool
 
     @classmethod
-    def of(cls, extradata: bytes | None) -> Stream | None:
+    def of(cls, extradata: bytes | None) -> Mpeg4Header | None:
         """Of a codec's extradata; None where it holds no header of rectangular video."""
         header = extradata or b""
         for code, at in _codes(header):
@@ -77,7 +77,7 @@ class Stream:
         return (1, kind == _INTRA and not self.interlaced) if coded else (-1, False)
 
 
-def _read_layer(header: bytes, at: int) -> Stream | None:
+def _read_layer(header: bytes, at: int) -> Mpeg4Header | None:
     bits = Bits(header[at : at + _HEADER_BYTES], escaped=False)
     bits.skip(1 + 8)
     if bits.take(1):  # is_object_layer_identifier
@@ -98,7 +98,7 @@ def _read_layer(header: bytes, at: int) -> Stream | None:
         bits.skip(increment_bits)
     bits.skip(1 + 13 + 1 + 13 + 1)
     interlaced = bool(bits.take(1))
-    return Stream(header, increment_bits, interlaced) if resolution else None
+    return Mpeg4Header(header, increment_bits, interlaced) if resolution else None
 
 
 def _codes(data: bytes) -> list[tuple[int, int]]:

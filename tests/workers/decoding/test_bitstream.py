@@ -107,15 +107,15 @@ def test_an_mpeg4_packet_that_changes_the_header_is_unclear(tmp_path: Path) -> N
     codec_videos.write(tmp_path / "a.mp4", "mp4", "mpeg4", {})
     with av.open(str(tmp_path / "a.mp4")) as container:
         header = container.streams.video[0].codec_context.extradata
-        stream = mpeg4.Stream.of(header)
+        stream = mpeg4.Mpeg4Header.of(header)
         packet = bytes(next(container.demux(video=0)))
     assert stream is not None
     assert header is not None
     assert stream.contents(memoryview(packet)) == (1, True)
     assert stream.contents(memoryview(header + packet)) == (1, True)
     assert stream.contents(memoryview(header + b"x" + packet)) == (-1, False)
-    assert mpeg4.Stream.of(b"") is None
-    assert mpeg4.Stream.of(header[:20]) is None
+    assert mpeg4.Mpeg4Header.of(b"") is None
+    assert mpeg4.Mpeg4Header.of(header[:20]) is None
 
 
 def test_codecs_that_are_not_read_have_no_reader() -> None:
