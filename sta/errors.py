@@ -1,7 +1,7 @@
-"""The error that every step from a source to a model raises."""
+"""`CheckpointError`, raised by every step from a source to a model."""
 
 from __future__ import annotations
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be loaded; the message says why in one line."""
+    """A checkpoint cannot be loaded; the message is one line with the reason."""

@@ -1,9 +1,10 @@
 """Configuration files beside weights: every field is followed or refused by name.
 
-Read are Hugging Face's config.json of VideoMAE, that of VideoMAE V2 on the hub (`model_config`),
-the training arguments in VideoMAE's own files, and preprocessor_config.json. What a field says of
-the model becomes a field of its shape (`ViTConfig`, `SwinConfig`); what the model cannot do is
-refused. Fields that cannot change a label, such as those of training, are passed over.
+Supported are Hugging Face's config.json of VideoMAE, that of VideoMAE V2 on the hub
+(`model_config`), the training arguments in VideoMAE's own files, and preprocessor_config.json. A
+field that describes the model sets a field of its shape (`ViTConfig`, `SwinConfig`); a value that
+the model does not support is refused. Fields that cannot change a label, such as those of training,
+are ignored.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class Field:
 
     Attributes:
         name: as the file names it.
-        meaning: as Hugging Face's VideoMAE names it.
+        meaning: name of the same field in Hugging Face's VideoMAE.
         value: its value.
     """
 
@@ -120,10 +121,10 @@ class Field:
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """What a configuration says of a model.
+    """The configuration of a model.
 
     Attributes:
-        shown: what messages call it.
+        shown: name of the file in messages.
         content: the JSON object, or the training arguments.
         fields: those that concern the model, defaults included.
     """
@@ -133,7 +134,7 @@ class ConfigFile:
     fields: tuple[Field, ...]
 
     def value(self, meaning: str) -> object:
-        """The value of a field by Hugging Face's name, None where nothing is said."""
+        """The value of a field by Hugging Face's name; None if it is missing."""
         return next((each.value for each in self.fields if each.meaning == meaning), None)
 
 
@@ -166,13 +167,13 @@ def read_config(path: Path, shown: str) -> ConfigFile:
         return ConfigFile(shown, content, tuple(_v2_fields(content["model_config"], shown)))
     if content.get("model_type", "videomae") != "videomae":
         raise _refused(shown, "model_type", content["model_type"], "allowed is 'videomae'")
-    # A file without a model type is not transformers' own, and what it leaves out is not said.
+    # A file without a model type was not written by transformers, so its defaults do not apply.
     defaults = _DEFAULTS if "model_type" in content else {}
     return ConfigFile(shown, content, tuple(_fields(defaults | content, shown)))
 
 
 def training_arguments(arguments: Mapping[str, Any], shown: str) -> ConfigFile:
-    """What the arguments in a VideoMAE training file say of the model."""
+    """The fields of the model in the arguments of a VideoMAE training file."""
     fields = [
         Field(name, meaning, arguments[name])
         for name, meaning in {
@@ -216,16 +217,16 @@ def _v2_fields(content: Mapping[str, Any], shown: str) -> Iterator[Field]:
 
 
 def configured(shape: Shape, file: ConfigFile, *, classes: int) -> Shape:
-    """The shape of a model as a configuration says it.
+    """The shape of a model by its configuration.
 
     Args:
-        shape: that of the architecture which the weights belong to.
-        file: what is said.
+        shape: shape of the architecture that the weights belong to.
+        file: the configuration.
         classes: size of the head.
 
     Raises:
-        CheckpointError: a field says what this architecture is not, or what no model here can do;
-            the message names the field, its value and what is allowed.
+        CheckpointError: a field contradicts the architecture or is not supported; the message names
+            the field, its value and what is allowed.
     """
     for field in file.fields:
         try:
@@ -238,7 +239,7 @@ def configured(shape: Shape, file: ConfigFile, *, classes: int) -> Shape:
 
 
 class _NotAllowed(Exception):  # noqa: N818
-    """A value that cannot be followed; the message says what is allowed."""
+    """A value is not supported; the message says what is allowed."""
 
 
 def _refused(shown: str, name: str, value: object, allowed: str) -> CheckpointError:
@@ -255,7 +256,7 @@ _Rule = Callable[[Shape, object, int], Shape]
 
 
 def _whole(value: object) -> int:
-    """A number above 0, also as a pair of equal ones, which is how sides are written."""
+    """A whole number above 0, or a pair of equal ones, as image sizes are written."""
     if isinstance(value, list | tuple) and len(value) == 2 and value[0] == value[1]:
         value = value[0]
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -325,7 +326,7 @@ def _labels(shape: Shape, value: object, classes: int) -> Shape:
 
 
 def _pairs(shape: Shape, value: object, _: int) -> Shape:
-    """Names are read elsewhere, where a label file may replace them."""
+    """Labels are read elsewhere, where a label file may replace them."""
     return shape
 
 
@@ -353,7 +354,7 @@ _RULES: dict[str, _Rule] = {
 
 
 def check_preprocessing(path: Path, shown: str, shape: Shape) -> list[str]:
-    """What a preprocessor_config.json asks for that differs from what is done, in lines.
+    """Fields of a preprocessor_config.json that differ from the pipeline, one line each.
 
     Frames are resized to a short side of `image_size`, bilinear, cropped to squares of it, scaled
     to 1 and normalized by ImageNet's mean and standard deviation. The sampling protocol says which

@@ -1,4 +1,4 @@
-"""The parameters inside what a .pth file unpickles to, under whatever keys they lie."""
+"""The parameters inside an unpickled .pth file, under any of the usual keys."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class FileContents:
 
     Attributes:
         tensors: parameters by name, as the file names them.
-        arguments: those of the training, if the file has them.
-        notes: which of several sets of weights was taken, in lines.
+        arguments: training arguments, if the file has them.
+        notes: which of several sets of weights was taken, one line each.
     """
 
     tensors: dict[str, Tensor]
@@ -37,15 +37,15 @@ class FileContents:
 
 
 def unwrap(loaded: object, shown: str) -> FileContents:
-    """The parameters of a file; of those that hold a moving average too, the average.
+    """The parameters of a file; the moving average where the file has both.
 
     Args:
-        loaded: what the file unpickles to.
-        shown: what messages call it.
+        loaded: the unpickled content.
+        shown: name of the file in messages.
 
     Raises:
-        CheckpointError: it holds no dictionary of tensors, or several and does not say which one
-            is the model.
+        CheckpointError: the file has no dictionary of tensors, or several of which any could be the
+            model.
     """
     notes: list[str] = []
     arguments: Mapping[str, Any] = {}
@@ -62,12 +62,12 @@ def unwrap(loaded: object, shown: str) -> FileContents:
 
 
 def _chosen(loaded: Mapping[str, Any], shown: str) -> tuple[str, str]:
-    """The key under which the weights lie, and what is said of the choice."""
+    """The key of the weights, and a note on the choice (may be empty)."""
     plain, averaged = (
-        [key for key in keys if _leads(loaded.get(key))] for keys in (_PLAIN, _AVERAGED)
+        [key for key in keys if _contains_state(loaded.get(key))] for keys in (_PLAIN, _AVERAGED)
     )
     if averaged and plain and averaged[0] == "ema_state_dict" and _of_mmengine(loaded):
-        # Its hook exchanges the two when it saves, so that the average is in the usual place.
+        # MMEngine's hook exchanges the two when it saves: the average is under the usual key.
         return plain[0], (
             f"{shown}: loads the moving average (EMA) of the weights, which MMEngine keeps under "
             f"{plain[0]}, and not the last weights, which it keeps under ema_state_dict"
@@ -97,19 +97,19 @@ def _of_mmengine(loaded: Mapping[str, Any]) -> bool:
     return isinstance(meta, Mapping) and "mmengine_version" in meta
 
 
-def _leads(value: object, depth: int = 0) -> bool:
-    """Whether parameters lie in it."""
+def _contains_state(value: object, depth: int = 0) -> bool:
+    """Whether a value contains parameters, directly or nested."""
     if _is_state(value):
         return True
     return (
         depth < _DEEPEST
         and isinstance(value, Mapping)
-        and any(_leads(value.get(key), depth + 1) for key in (*_PLAIN, *_AVERAGED))
+        and any(_contains_state(value.get(key), depth + 1) for key in (*_PLAIN, *_AVERAGED))
     )
 
 
 def _is_state(value: object) -> bool:
-    """Whether it maps names to tensors, but for counters beside them."""
+    """Whether a value maps names to tensors; numbers may stand beside them."""
     return (
         isinstance(value, Mapping)
         and any(isinstance(each, Tensor) for each in value.values())

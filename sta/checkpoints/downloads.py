@@ -1,8 +1,8 @@
-"""Downloads: into a cache, once per object and machine, resumed where they broke.
+"""Downloads into a cache, once per object and machine, resumed after interruptions.
 
 The cache is the folder `checkpoints` under `STA_CACHE`, else under `XDG_CACHE_HOME/sta`, else
-under `~/.cache/sta`. A file in it is whole: it gets its name by a rename after its last byte.
-Processes that want the same object wait for the one that fetches it.
+under `~/.cache/sta`. A file in it is always complete: it is renamed after its last byte. Processes
+that need the same object wait for the one that downloads it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sta.checkpoints.remote import ChangedError, Opened, Remote, TransientError
+from sta.checkpoints.remote import ChangedError, ObjectResponse, Remote, TransientError
 from sta.errors import CheckpointError
 from sta.retry import CHECKPOINTS, Retries, RetryPolicy
 
@@ -52,18 +52,17 @@ def cache_folder() -> Path:
 
 
 def fetch(source: Remote, policy: RetryPolicy | None = None) -> Path:
-    """The object's bytes as a local file, from the cache where they are there already.
+    """Path of a local file with the object's bytes, from the cache or downloaded.
 
-    The server is asked each time which version it holds, so a replaced object is never mistaken for
-    the old one. An object without a version (neither ETag nor modification time) is fetched anew
-    each time.
+    The server is asked for the object's version each time: a replaced object is downloaded again.
+    An object without a version (neither ETag nor modification time) is downloaded each time.
 
     Args:
         source: the object.
         policy: how long to retry; `download_policy()` if not given.
 
     Raises:
-        CheckpointError: it cannot be had within the limits, or not be written to the cache.
+        CheckpointError: the download fails by the policy, or the cache cannot be written.
     """
     retries = Retries(policy or download_policy())
     folder = cache_folder()
@@ -143,7 +142,7 @@ class _Download:
         return CheckpointError(f"cannot download {self.source.shown}: {reason}{hint}")
 
     def _forget(self, but: Path | None = None) -> None:
-        """Removes what is left of broken downloads of the object's other versions."""
+        """Removes partial downloads of other versions of the object."""
         for partial in self.folder.glob(f"{self.source.identity}-*.partial"):
             if partial != but:
                 partial.unlink()
@@ -163,22 +162,22 @@ class _Download:
         self._finish(partial, whole, opened.size)
         return whole
 
-    def _paths(self, opened: Opened) -> tuple[Path, Path]:
+    def _paths(self, opened: ObjectResponse) -> tuple[Path, Path]:
         version = hashlib.sha256(f"{opened.version} {opened.size}".encode()).hexdigest()[:16]
         stem = f"{self.source.identity}-{version}"
         return self.folder / stem, self.folder / f"{stem}.partial"
 
-    def _resume(self, have: int, first: Opened, partial: Path) -> None:
+    def _resume(self, have: int, first: ObjectResponse, partial: Path) -> None:
         rest = self.source.open(have, first.version)
         with closing(rest.body):
-            # A changed object, or one of a server without ranges, comes from its first byte.
+            # A changed object, or a server without ranges, sends the object from its first byte.
             if (rest.version, rest.size) != (first.version, first.size):
                 raise ChangedError
             if rest.start not in (0, have):
                 raise TransientError("the server sent another range than was asked for")
             self._write(rest, partial)
 
-    def _write(self, opened: Opened, partial: Path) -> None:
+    def _write(self, opened: ObjectResponse, partial: Path) -> None:
         self._forget(but=partial)
         done = opened.start
         progress = _Progress(self.source.shown, opened.size)
@@ -209,7 +208,7 @@ class _Download:
 
 
 class _Progress:
-    """A line on a terminal's stderr; nothing at all elsewhere."""
+    """A progress line on stderr, if stderr is a terminal."""
 
     def __init__(self, name: str, size: int) -> None:
         self._name = name.rpartition("/")[2] or name

@@ -1,4 +1,4 @@
-"""Class names: label files and what identifies a list of names."""
+"""Class names: reading label files, and the fingerprint of a list of names."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _Pair = tuple[object, object]
 
 
 def labels_fingerprint(labels: tuple[str, ...]) -> str:
-    """Identity of a list of class names: "sha256:" and a digest."""
+    """Fingerprint of a list of class names: "sha256:" and a digest."""
     return f"sha256:{hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()}"
 
 
@@ -103,7 +103,7 @@ def _refused(path: object, first: str) -> CheckpointError:
 
 
 def _number(value: object) -> int | None:
-    """The id that a value is, None where it is none."""
+    """The id that a value stands for; None if it is no id."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -115,7 +115,7 @@ def _number(value: object) -> int | None:
 
 
 def _first_id(ids: Sequence[int | None]) -> int | None:
-    """0 or 1 where the ids are 0 to n - 1 or 1 to n, each once; None otherwise."""
+    """0 or 1 if the ids are 0 to n - 1 or 1 to n, each once; None otherwise."""
     if not ids or None in ids:
         return None
     found = sorted(i for i in ids if i is not None)
@@ -131,7 +131,7 @@ def _in_class_order(
     `from_one`: whether ids may also be 1 to n.
 
     Raises:
-        CheckpointError: what the ids are instead of 0 to n - 1 or 1 to n.
+        CheckpointError: the ids are not 0 to n - 1 or 1 to n; the message says what is wrong.
     """
     ids = [_number(each) for each, _ in pairs]
     start = _first_id(ids)
@@ -260,7 +260,7 @@ def _from_lines(text: str, path: Path) -> tuple[str, ...]:
 
 
 def _delimited(lines: list[str], mark: str, path: Path) -> tuple[str, ...] | None:
-    """Names of lines that are rows of columns; None where the mark does not divide them so."""
+    """Names of lines that are rows of columns; None if the mark does not separate columns."""
     rows = [_cells(line, mark) for line in lines]
     words = [_word(cell) for cell in rows[0]]
     header = len(words) > 1 and _is_header(words)
@@ -300,7 +300,7 @@ def _delimited(lines: list[str], mark: str, path: Path) -> tuple[str, ...] | Non
 
 
 def _without_ids(rows: list[list[str]], path: Path, first: str) -> None:
-    """Refuses columns that no header names. A mark that only some lines have is part of names."""
+    """Refuses columns without a header. A mark that only some lines have is part of the names."""
     if len({len(row) for row in rows}) == 1 and len(rows[0]) > 1:
         raise _refused(path, first)
 
@@ -358,14 +358,14 @@ def _cells(line: str, mark: str) -> list[str]:
 
 
 def _split(line: str, mark: str, *, first: bool) -> _Pair | None:
-    """(id, name) of a line whose id stands first or last; None where there is no id."""
+    """(id, name) of a line whose id is first or last; None if there is no id."""
     before, found, after = line.partition(mark) if first else line.rpartition(mark)
     number, name = (before, after) if first else (after, before)
     return (number, name.strip()) if found and _number(number) is not None else None
 
 
 def _spaced(lines: list[str]) -> list[_Pair] | None:
-    """(id, name) pairs of lines that are such; None where the numbers are parts of names."""
+    """(id, name) pairs of lines; None if the numbers are parts of names."""
     header = [_word(cell) for cell in lines[0].split()]
     starts = (1, 0) if len(header) > 1 and _is_header(header) else (0,)
     for start in starts:

@@ -1,10 +1,10 @@
-"""Layouts of checkpoints, told from their parameter names, and the way from each to ours.
+"""Layouts of checkpoints: recognized by parameter names, and renamed to ours.
 
-Our names are those of the original checkpoints: VideoMAE's as they stand; VideoSwin's without the
-prefix `backbone.` and with the classifier as `head`. Prefixes that wrappers put before all names
-(DDP, FSDP, torch.compile, Lightning, mmaction2, VideoMAE V2 on the hub) are taken off first.
-Tensors are never changed, only renamed; the exceptions are Hugging Face's three projections, which
-are stacked into one, and timm's one bias of them, which is divided.
+Our names are those of the original checkpoints: VideoMAE's unchanged; VideoSwin's without the
+prefix `backbone.` and with the classifier as `head`. Prefixes of wrappers (DDP, FSDP,
+torch.compile, Lightning, mmaction2, VideoMAE V2 on the hub) are removed first. Tensors are only
+renamed, with two exceptions: Hugging Face's three projections are stacked into one, and timm's
+joint bias of the projections is split.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from sta.models.base import MEAN, STD
 
 Family = Literal["vit", "videoswin"]
 
-# Names that wrappers put before those of a model's parameters, in any number and order.
+# Prefixes that wrappers add to parameter names, in any number and order.
 _WRAPPERS = re.compile(r"^(?:(?:module|model|net|backbone|encoder)\.)+")
 
-# Names that wrappers of single modules put before or between those of a model's parameters.
+# Names that wrappers of single modules insert into parameter names.
 _WITHIN = re.compile(
     r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
 
-# Moving averages of all parameters, beside these.
+# Prefixes of moving averages, which stand beside the parameters.
 _AVERAGED = re.compile(r"^(?:model_ema|ema_model|ema)\.")
 
-# What is no part of the classifier: counters, the normalization of pixels (which is checked), the
-# decoder of pre-training, the loss.
-_APART = re.compile(
+# Not part of the classifier: counters, the normalization of pixels (which is checked), the decoder
+# of pre-training, the loss.
+_IGNORED = re.compile(
     r"n_averaged|steps|mask_token|(decoder|encoder_to_decoder|data_preprocessor|criterion)\..*"
     r"|(cls_head\.)?loss_cls\..*|.*\.num_batches_tracked"
 )
-_PIXELS = 0.05  # files round 123.675 to a few digits
+_PIXEL_TOLERANCE = 0.05  # files round 123.675 to a few digits
 _PREPROCESSOR = re.compile(r"(?:.*\.)?data_preprocessor\.(mean|std)")
 
 
@@ -48,10 +48,10 @@ class Layout:
     """How a kind of checkpoint names its parameters.
 
     Attributes:
-        title: what to call it.
+        title: name in messages.
         family: the backbone inside.
-        renames: (pattern, replacement) pairs; each is applied in turn to every name.
-        dropped: pattern of whole names that hold no parameter: buffers that the model rebuilds.
+        renames: (pattern, replacement) pairs, applied in turn to every name.
+        dropped: pattern of names that are no parameters: buffers that the model rebuilds.
     """
 
     title: str
@@ -60,7 +60,7 @@ class Layout:
     dropped: str = r"(?!)"
 
     def name(self, foreign: str) -> str | None:
-        """Our name for a parameter, None for what is dropped."""
+        """Our name of a parameter; None if it is dropped."""
         if re.fullmatch(self.dropped, foreign):
             return None
         for pattern, replacement in self.renames:
@@ -136,9 +136,9 @@ LAYOUTS = (
 
 
 def recognize(names: Collection[str]) -> Layout | None:
-    """The layout that these parameter names belong to, None if it is no known one.
+    """The layout that these parameter names belong to; None if it is unknown.
 
-    The names are those that `unwrapped` gives.
+    The names must be without prefixes, as `unwrapped` returns them.
     """
 
     def starts(*prefixes: str) -> bool:
@@ -159,13 +159,13 @@ def recognize(names: Collection[str]) -> Layout | None:
 
 @dataclass(frozen=True)
 class Unwrapped:
-    """A checkpoint's parameters without what wrappers put before their names.
+    """A checkpoint's parameters without the prefixes of wrappers.
 
     Attributes:
         tensors: by name.
-        origins: the name in the file of each.
-        notes: which of two sets of weights was taken, in lines.
-        pretrained: whether there are parts of a pre-training beside the encoder.
+        origins: the name of each in the file.
+        notes: which of two sets of weights was taken, one line each.
+        pretrained: whether the file has parts of pre-training beside the encoder.
     """
 
     tensors: dict[str, Tensor]
@@ -175,15 +175,15 @@ class Unwrapped:
 
 
 def unwrapped(raw: Mapping[str, Tensor], shown: str) -> Unwrapped:
-    """Takes off wrappers' prefixes, and leaves out what is no part of a classifier.
+    """Removes prefixes of wrappers, and what is not part of a classifier.
 
     Args:
         raw: parameters as the file names them.
-        shown: what messages call the file.
+        shown: name of the file in messages.
 
     Raises:
-        CheckpointError: two parameters have the same name without their prefixes, or the file says
-            that its model takes other pixels.
+        CheckpointError: two parameters have the same name without their prefixes, or the model
+            needs another normalization of pixels.
     """
     _check_preprocessor(raw, shown)
     tensors: dict[str, Tensor] = {}
@@ -200,7 +200,7 @@ def unwrapped(raw: Mapping[str, Tensor], shown: str) -> Unwrapped:
     pretrained = False
     for foreign in sorted(averaged) or raw:
         name = _bare(_AVERAGED.sub("", _bare(foreign)))
-        if _APART.fullmatch(name):
+        if _IGNORED.fullmatch(name):
             pretrained |= name.startswith(("decoder.", "encoder_to_decoder."))
             continue
         if name in tensors:
@@ -216,13 +216,13 @@ def _bare(name: str) -> str:
 
 
 def _check_preprocessor(raw: Mapping[str, Tensor], shown: str) -> None:
-    """Refuses mmaction2's normalization where it is another than is done."""
+    """Raise CheckpointError if mmaction2's normalization differs from ours."""
     for name, tensor in raw.items():
         if found := _PREPROCESSOR.fullmatch(name):
             done = [255 * value for value in (MEAN if found[1] == "mean" else STD)]
             said = tensor.flatten().tolist()
             if len(said) != len(done) or any(
-                abs(a - b) > _PIXELS for a, b in zip(said, done, strict=True)
+                abs(a - b) > _PIXEL_TOLERANCE for a, b in zip(said, done, strict=True)
             ):
                 raise CheckpointError(
                     f"{shown}: {name} is {said}; pixels are normalized by {found[1]} "
@@ -235,7 +235,7 @@ def to_our_names(raw: Mapping[str, Tensor], shown: str) -> tuple[Layout, dict[st
 
     Args:
         raw: parameters as the file names them.
-        shown: what messages call the file.
+        shown: name of the file in messages.
 
     Raises:
         CheckpointError: the layout is not known, the checkpoint has no classifier, or two of its
@@ -278,7 +278,7 @@ def _not_fine_tuned(shown: str) -> str:
 
 
 def _stack_projections(tensors: dict[str, Tensor]) -> None:
-    """Replaces a block's three projections, where it has all, by one of 3 d rows: q, k, v."""
+    """Replaces the three projections of each block by one of 3 d rows: q, k, v."""
     for first in [name for name in tensors if name.endswith(".attn.query.weight")]:
         block = first.removesuffix("query.weight")
         parts = [f"{block}{part}.weight" for part in ("query", "key", "value")]
@@ -288,9 +288,9 @@ def _stack_projections(tensors: dict[str, Tensor]) -> None:
 
 
 def _divide_biases(tensors: dict[str, Tensor], shown: str) -> None:
-    """timm's one bias of the three projections, as one each; those of keys only where one is not 0.
+    """Splits timm's joint bias of the three projections; drops the key biases if all are 0.
 
-    Softmax does not see a bias of the keys. STA compares keys, and does.
+    Softmax cancels a key bias, but STA compares keys.
     """
     for name in [name for name in tensors if name.endswith(".attn.qkv.bias")]:
         block = name.removesuffix("qkv.bias")
@@ -305,7 +305,7 @@ def _divide_biases(tensors: dict[str, Tensor], shown: str) -> None:
 
 
 def _refuse_other_norm(tensors: Mapping[str, Tensor], shown: str) -> None:
-    """A norm before pooling gives other logits than the one after it, which is VideoMAE's."""
+    """Raise CheckpointError for a norm before pooling; VideoMAE has it after pooling."""
     if "norm.weight" in tensors and "fc_norm.weight" not in tensors:
         raise CheckpointError(
             f"{shown} has norm.weight and no fc_norm.weight: it normalizes tokens before they are "

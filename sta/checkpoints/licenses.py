@@ -1,4 +1,4 @@
-"""The license of weights, where their file, their card or their configuration states one."""
+"""The license of weights, as stated in their file, model card or configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 _KEYS = ("license", "licence")
 _FRONT_MATTER = re.compile(r"\A\ufeff?---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
 
-# Hub repositories whose license is known, for where the card cannot be read.
+# Known licenses of hub repositories, in case the model card cannot be read.
 _KNOWN = {"MCG-NJU/videomae": "CC-BY-NC-4.0"}
 
 
@@ -21,7 +21,7 @@ def stated_license(
     config: Mapping[str, Any] | None = None,
     hub_id: str = "",
 ) -> str:
-    """The license and where it is stated; "" where it is not.
+    """The license and where it is stated; "" if it is not stated.
 
     Args:
         metadata: of a safetensors file.
@@ -46,7 +46,7 @@ def _of_mapping(content: Mapping[str, Any]) -> str:
 
 
 def _of_card(card: Path) -> str:
-    """`license` of a model card's front matter, or `license_name` where that says other."""
+    """`license` of a model card's front matter, or `license_name` if `license` is "other"."""
     try:
         found = _FRONT_MATTER.match(card.read_text(encoding="utf-8", errors="replace"))
     except OSError:
@@ -57,7 +57,7 @@ def _of_card(card: Path) -> str:
 
 
 def _entries(text: str) -> dict[str, str]:
-    """The plain entries of a block of YAML; of a list its first item."""
+    """The scalar entries of a block of YAML; the first item of a list."""
     values: dict[str, str] = {}
     key = ""
     for line in text.splitlines():

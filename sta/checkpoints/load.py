@@ -1,4 +1,4 @@
-"""Checkpoints: from a source to a model with its weights and labels, and back to a file."""
+"""Loads a model with weights and labels from a source, and saves a model to a file."""
 
 from __future__ import annotations
 
@@ -50,26 +50,26 @@ def load_model(
 ) -> VideoModel:
     """A model with the weights of a checkpoint, in evaluation mode and float32.
 
-    The layout is told from the parameter names: VideoMAE's own (.pth, also those of VideoMAE V2),
+    The layout is recognized by parameter names: VideoMAE's own (.pth, also those of VideoMAE V2),
     Hugging Face's VideoMAE (safetensors or .bin, whole or sharded), VideoSwin's own, mmaction2's
-    of either, torchvision's swin3d, or a file that `save_checkpoint` wrote; each also in the
-    wrappings that trainers save it in. Every field of a config.json beside the weights is followed
-    or refused. What was chosen or corrected, and the license where one is stated, is logged once.
+    of either, torchvision's swin3d, or a file that `save_checkpoint` wrote; each also with
+    the prefixes and dictionaries of trainers. Every field of a config.json beside the weights is
+    followed or refused. Choices, corrections and a stated license are logged once.
 
     Args:
         source: a file, a directory in Hugging Face's layout, a hub id "owner/name[@revision]",
             s3://bucket/key, an https:// address, or "demo" for the demonstration model that comes
             with this package.
         pruning: None or r = 0 for the unpruned model.
-        architecture: expected architecture; told from the shapes if not given.
+        architecture: expected architecture; found by the shapes if not given.
         labels: file with class names in a form that `read_labels` knows; replaces the checkpoint's
             own.
-        patient: whether to go on trying where a server cannot be reached at all, as a job that has
-            begun should. Without, that is said within ten seconds.
+        patient: whether to keep retrying if a server cannot be reached, as a job that has started
+            should. Otherwise this is an error within ten seconds.
 
     Raises:
-        CheckpointError: no such checkpoint, a layout that is not known, shapes that do not fit, a
-            configuration that cannot be followed, or labels that do not match the head.
+        CheckpointError: no such checkpoint, an unknown layout, shapes that do not fit, a
+            configuration that is not supported, or labels that do not match the head.
         UnsafePickle: a pickle that holds more than tensors.
         ValueError: the pruning does not fit the architecture.
     """
@@ -87,7 +87,7 @@ def build_model(
     architecture: str | None = None,
     labels: Path | None = None,
 ) -> VideoModel:
-    """The model of weights that have been read; see `load_model`."""
+    """The model of weights that `read_weights` returned; see `load_model`."""
     if architecture is not None:
         check_architecture(architecture)
     found = model_of_weights(weights)
@@ -129,11 +129,11 @@ def save_checkpoint(
 
     Args:
         model: the model.
-        path: the file, replaced if it is there.
+        path: the file; replaced if it exists.
         labels: class names in the order of the head.
         origin: where the weights came from.
         dtype: of the parameters in the file.
-        license: of the weights, "" for those made by this package.
+        license: of the weights; "" for weights trained with this package.
         source_fingerprint: of the checkpoint that the weights were read from, if they were.
 
     Raises:
@@ -158,7 +158,7 @@ def save_checkpoint(
 
 
 def _differing(model: VideoModel) -> dict[str, object]:
-    """In what a model's shape differs from that of its architecture."""
+    """Fields of a model's shape that differ from its architecture's."""
     own, usual = architecture_config(model.config), ARCHITECTURES.get(model.architecture)
     if usual is None:
         return {}
@@ -167,7 +167,7 @@ def _differing(model: VideoModel) -> dict[str, object]:
 
 
 def read_weights(source: str | Path, *, patient: bool = False) -> Weights:
-    """What a checkpoint holds, under our names; see `load_model` for sources and errors."""
+    """The content of a checkpoint, under our names; see `load_model` for sources and errors."""
     located = locate(str(source), patient=patient)
     shown = located.files[0].shown if len(located.files) == 1 else located.origin
     metadata: dict[str, str] = {}
@@ -218,7 +218,7 @@ def _shown(path: Path, located: Located) -> str:
 
 
 def _config(located: Located, contents: FileContents, shown: str) -> ConfigFile | None:
-    """What a configuration beside the weights or in their file says."""
+    """The configuration beside the weights or in their file."""
     path = located.beside.config
     if path is not None:
         return read_config(path, _shown(path, located))
@@ -235,7 +235,7 @@ def _license(metadata: Mapping[str, str], located: Located, config: ConfigFile |
 
 
 def _without_biases(tensors: dict[str, Tensor]) -> None:
-    """Adds the zeros that a model without biases of queries and values amounts to."""
+    """Adds zero biases for a model without biases of queries and values."""
     for name in [name for name in tensors if name.endswith(".attn.qkv.weight")]:
         block, weight = name.removesuffix("qkv.weight"), tensors[name]
         for bias in ("q_bias", "v_bias"):
@@ -301,7 +301,7 @@ def _assign(model: VideoModel, tensors: Mapping[str, Tensor], shown: str) -> Non
 def _own_labels(
     metadata: Mapping[str, str], config: ConfigFile | None
 ) -> tuple[tuple[str, ...], str]:
-    """Class names that the checkpoint carries, or why they cannot be used."""
+    """Class names in the checkpoint, or the reason why they cannot be used."""
     if _LABELS in metadata:
         return tuple(json.loads(metadata[_LABELS])), ""
     by_id = config.content.get("id2label") if config is not None else None

@@ -1,8 +1,9 @@
-"""Old .pth files without running what they say.
+"""Loading of old .pth files (pickles) without running code.
 
-A pickle is a program. torch's restricted unpickler (`weights_only=True`) builds tensors and plain
-containers; VideoMAE's and other old training files also hold an `argparse.Namespace` of settings
-and NumPy scalars of the training state, which are inert. Everything else is refused by name.
+A pickle can run code when it is loaded. torch's restricted unpickler (`weights_only=True`) builds
+tensors and plain containers. VideoMAE's and other old training files also hold an
+`argparse.Namespace` of settings and NumPy scalars, which are harmless and allowed here. Any other
+global is refused, and the message names it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch.serialization import safe_globals
 
 _NUMPY_SCALAR: Callable[..., Any] = np.float64(0).__reduce__()[0]  # type: ignore[assignment]
 
-# (object, name in old files): NumPy moved its scalar constructor, old pickles keep the old address.
+# (object, name in old files): NumPy moved its scalar constructor; old pickles have the old name.
 _INERT: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     argparse.Namespace,
     np.dtype,
@@ -29,7 +30,7 @@ _INERT: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
 ]
 
-# Older versions can be led into running code even with weights_only=True.
+# Older versions can be made to run code even with weights_only=True.
 _SAFE_SINCE = (2, 10)
 
 _REFUSED = re.compile(r"(?:GLOBAL|class|Unsupported global:)\s*(?:GLOBAL\s*)?`?([\w.]+)`?")
@@ -37,20 +38,19 @@ _NO_TORCH_FILE = "it is no torch file, or not a whole one"
 
 
 class UnsafePickle(ValueError):  # noqa: N818
-    """A pickle that asks for more than tensors and inert settings."""
+    """A pickle needs more than tensors and plain settings."""
 
 
 def load_pickle(path: Path, *, shown: str | None = None) -> object:
-    """Unpickles tensors and inert settings, on the CPU.
+    """Unpickles tensors and plain settings, on the CPU.
 
     Args:
         path: the file.
-        shown: what messages call it, its path if not given.
+        shown: name of the file in messages; its path if not given.
 
     Raises:
-        UnsafePickle: the file names a global that is not allowed, or is no pickle at all; the
-            message names what was refused, and nothing of it was run. Or this torch is too old to
-            read pickles safely.
+        UnsafePickle: the file uses a global that is not allowed (the message names it, and no code
+            has run), is not a torch file, or this torch is too old to read pickles safely.
     """
     shown = shown or str(path)
     version = re.match(r"(\d+)\.(\d+)", str(torch.__version__))
@@ -67,6 +67,6 @@ def load_pickle(path: Path, *, shown: str | None = None) -> object:
         what = f"it names {match[1]}, which could run code" if match else _NO_TORCH_FILE
         raise UnsafePickle(f"{shown} was not loaded: {what}") from error
     except Exception as error:
-        # Foreign bytes margin an unpickler into errors of any type.
+        # Files of another kind can raise errors of any type in an unpickler.
         raise UnsafePickle(f"{shown} was not loaded: {_NO_TORCH_FILE}") from error
     return loaded

@@ -1,7 +1,7 @@
-"""Whether a server can be reached at all, told within seconds.
+"""Checks within seconds whether a server can be reached.
 
-Name resolution alone can take half a minute where the network drops packets, and clients retry. A
-command line that names an address is checked before any work, and its user waits.
+Name resolution alone can take half a minute where the network drops packets, and clients retry. An
+address on the command line is checked before any work starts, while the user waits.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from threading import Thread
 from time import monotonic, sleep
 from urllib.parse import urlsplit
 
-# Until a server counts as one that cannot be reached, however many attempts fit.
+# Time after which a server counts as unreachable.
 SECONDS = 5.0
 PAUSE = 1.0
 _ATTEMPTS = 2
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong with the network, without the address that an error's text may carry."""
+    """The reason of a network error, without the address that its text may contain."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, TimeoutError):
@@ -34,10 +34,10 @@ def reason(error: BaseException) -> str:
 
 
 def unanswered(ask: Callable[[], object]) -> str:
-    """Why a server cannot be reached; "" if it can.
+    """The reason why a server cannot be reached; "" if it can.
 
     Args:
-        ask: connects to it; any exception means that it could not.
+        ask: connects to the server; any exception means failure.
     """
     deadline = monotonic() + SECONDS
     said = ""
@@ -45,7 +45,7 @@ def unanswered(ask: Callable[[], object]) -> str:
         if attempt:
             sleep(max(0.0, min(PAUSE, deadline - monotonic())))
         answers: list[str] = []
-        # A thread, since nothing else ends a name resolution; it ends by itself later.
+        # A thread, since a name resolution cannot be cancelled; it ends by itself later.
         thread = Thread(target=lambda into=answers: into.append(_tried(ask)), daemon=True)
         thread.start()
         thread.join(max(0.0, deadline - monotonic()))
@@ -66,7 +66,7 @@ def _tried(ask: Callable[[], object]) -> str:
 
 
 def unreachable(address: str) -> str:
-    """Why no connection to the host of an address, or to its proxy, can be made; "" if one can."""
+    """The reason why the host of an address, or its proxy, cannot be reached; "" if it can."""
     return unanswered(lambda: _connect(address))
 
 

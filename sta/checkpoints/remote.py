@@ -1,7 +1,7 @@
-"""Objects behind https:// and s3:// addresses, opened at a byte.
+"""Objects at https:// and s3:// addresses, opened at a byte offset.
 
-No message carries a credential: of an address only the scheme, host and path are ever said, and
-of an answer only its status.
+No message contains a credential: of an address only scheme, host and path are shown, of a response
+only its status.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from sta.retry import CHECKPOINTS, classify, is_network_error
 
 
 class TransientError(Exception):
-    """The network or the server failed in a way that another attempt may not."""
+    """The network or the server failed in a way that may pass; worth another attempt."""
 
 
 class ChangedError(Exception):
-    """The object is not the one whose beginning was read."""
+    """The object was replaced since its first bytes were read."""
 
 
 class Body(Protocol):
-    """Bytes on their way."""
+    """The body of a response."""
 
     def read(self, amount: int) -> bytes:
-        """At most this many bytes, none at the end."""
+        """Up to `amount` bytes; b"" at the end."""
 
     def close(self) -> None:
         """Ends the connection."""
 
 
 @dataclass(frozen=True)
-class Opened:
-    """An answer whose body has not been read.
+class ObjectResponse:
+    """A response whose body has not been read.
 
     Attributes:
-        start: the byte of the object that the body begins with.
+        start: byte offset of the body in the object.
         size: of the whole object, bytes.
-        version: ETag or modification time; "" where the server names neither.
+        version: ETag or modification time; "" if the server sends neither.
         body: the bytes from `start` on.
     """
 
@@ -63,15 +63,16 @@ class Remote:
     """An object at an address.
 
     Attributes:
-        shown: the address without credentials, for messages and origins.
-        identity: digest of what tells the object from others in the cache.
-        open: opens it at a byte of a version; a server may answer with another start or version.
-        server: gives the address of the server that holds it; "" where that is not known.
+        shown: the address without credentials, for messages.
+        identity: digest that identifies the object in the cache.
+        open: opens the object at a byte offset of a version; the server may send another offset or
+            version.
+        server: returns the address of the server; "" if it is not known.
     """
 
     shown: str
     identity: str
-    open: Callable[[int, str], Opened]
+    open: Callable[[int, str], ObjectResponse]
     server: Callable[[], str]
 
 
@@ -79,7 +80,7 @@ def remote(address: str) -> Remote:
     """The object at an https:// or s3:// address (http:// of this machine alone).
 
     Raises:
-        CheckpointError: the address cannot be used; the message names the form that can.
+        CheckpointError: the address is not supported; the message names the forms that are.
     """
     if address.startswith("s3://"):
         bucket, _, key = address.removeprefix("s3://").partition("/")
@@ -97,8 +98,8 @@ def remote(address: str) -> Remote:
         raise CheckpointError(f"{shown} was given with a user or password; use a presigned address")
     if not _allowed(address):
         raise CheckpointError(f"{shown} is not encrypted; use https:// (http:// only of localhost)")
-    # A signature is new each time for the same object, so the query cannot tell objects apart; any
-    # other query can.
+    # A signed query differs each time for the same object and is left out; any other query is part
+    # of the identity.
     signed = any(mark in parts.query.lower() for mark in ("signature=", "sig=", "token="))
     identity = shown if signed else f"{shown}?{parts.query}"
     server = f"{parts.scheme}://{parts.netloc}"
@@ -106,7 +107,7 @@ def remote(address: str) -> Remote:
 
 
 def without_secrets(address: str) -> str:
-    """A source as messages and files may say it: a web address without user, query, fragment."""
+    """A source as it may be shown and stored: without user, query and fragment of a web address."""
     scheme, mark, rest = address.partition("://")
     if not mark or scheme.lower() == "s3":
         return address
@@ -133,7 +134,7 @@ def _allowed(address: str) -> bool:
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never out of encryption."""
+    """Follows redirects, but not from https:// to http://."""
 
     def redirect_request(
         self,
@@ -157,7 +158,7 @@ class _HTTPObject:
     address: str
     shown: str
 
-    def __call__(self, start: int, version: str) -> Opened:
+    def __call__(self, start: int, version: str) -> ObjectResponse:
         headers = {"User-Agent": "sta", "Accept-Encoding": "identity"}
         if start:
             headers |= {"Range": f"bytes={start}-", "If-Range": version}
@@ -177,7 +178,7 @@ class _HTTPObject:
         except ValueError:
             answer.close()
             raise CheckpointError(f"the server of {self.shown} does not say its length") from None
-        return Opened(begin, size, _version(answer.headers), _HTTPBody(answer))
+        return ObjectResponse(begin, size, _version(answer.headers), _HTTPBody(answer))
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class _HTTPBody:
     answer: http.client.HTTPResponse
 
     def read(self, amount: int) -> bytes:
-        # read1 gives what has arrived; read would wait for the whole amount past any time limit.
+        # read1 returns what has arrived; read would wait for the whole amount.
         try:
             return self.answer.read1(amount)
         except (OSError, http.client.HTTPException) as error:
@@ -196,7 +197,7 @@ class _HTTPBody:
 
 
 def _extent(headers: Message, status: int) -> tuple[int, int]:
-    """(first byte, size of the whole object) of an answer; ValueError if it does not say."""
+    """(first byte, size of the whole object) of a response; ValueError if it has no size."""
     if status == 206:
         unit, _, span = headers.get("Content-Range", "").partition(" ")
         extent, _, size = span.partition("/")
@@ -207,7 +208,7 @@ def _extent(headers: Message, status: int) -> tuple[int, int]:
 
 
 def _version(headers: Message) -> str:
-    # A weak ETag promises the same meaning and not the same bytes, so nothing is joined under it.
+    # A weak ETag does not guarantee the same bytes, so a download cannot be resumed with it.
     etag = headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
 
@@ -235,10 +236,10 @@ class _S3Object:
             import boto3
 
             return str(boto3.session.Session().client("s3").meta.endpoint_url)
-        except Exception:  # opening it says what is missing
+        except Exception:  # opening the object reports what is missing
             return ""
 
-    def __call__(self, start: int, version: str) -> Opened:
+    def __call__(self, start: int, version: str) -> ObjectResponse:
         try:
             import boto3
             from botocore import exceptions
@@ -267,7 +268,7 @@ class _S3Object:
         begin, size = start, start + int(answer["ContentLength"])
         if start and answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
             begin, size = 0, int(answer["ContentLength"])
-        return Opened(begin, size, str(answer.get("ETag", "")), _S3Body(answer["Body"]))
+        return ObjectResponse(begin, size, str(answer.get("ETag", "")), _S3Body(answer["Body"]))
 
 
 def _s3_reason(kind: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the files of a checkpoint come from: a path, a hub repository, https:// or s3://."""
+"""Finds the files of a checkpoint: at a path, on the hub, at https:// or s3://."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class WeightFile:
 
     Attributes:
         path: where it lies.
-        shown: what messages call it: where it came from, without credentials.
+        shown: its source in messages, without credentials.
     """
 
     path: Path
@@ -43,8 +43,8 @@ class WeightFile:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What lies beside weights in Hugging Face's layout; None for what does not.
+class CompanionFiles:
+    """Files beside the weights in Hugging Face's layout; None for those that are missing.
 
     Attributes:
         config: config.json.
@@ -62,31 +62,31 @@ class Located:
     """The files of one checkpoint.
 
     Attributes:
-        files: with its weights; more than one where it is sharded.
-        origin: the source as it may be written down, without credentials.
-        beside: what lies beside them.
+        files: the weight files; more than one if the weights are sharded.
+        origin: the source without credentials, as it may be stored.
+        beside: the files beside them.
         hub_id: the hub repository "owner/name"; "" where the files are not from the hub.
-        notes: what was chosen, in lines.
+        notes: what was chosen, one line each.
     """
 
     files: tuple[WeightFile, ...]
     origin: str
-    beside: Beside = Beside()
+    beside: CompanionFiles = CompanionFiles()
     hub_id: str = ""
     notes: tuple[str, ...] = ()
 
 
 def locate(source: str, *, patient: bool = False) -> Located:
-    """Finds, and downloads where need be, the files of a checkpoint.
+    """Finds the files of a checkpoint, and downloads them if they are remote.
 
     Args:
         source: a file; a directory or hub id "owner/name[@revision]" in Hugging Face's layout, the
             weights whole or sharded; an https:// address; s3://bucket/key; or "demo".
-        patient: whether to go on trying where the server cannot be reached at all, as a job that
-            has begun should. Without, that is said within ten seconds.
+        patient: whether to keep retrying if the server cannot be reached, as a job that has started
+            should. Otherwise this is an error within ten seconds.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or it cannot be downloaded.
+        CheckpointError: there is no such checkpoint, or the download failed.
     """
     if _ADDRESS.match(source):
         found = remote(source)
@@ -95,9 +95,11 @@ def locate(source: str, *, patient: bool = False) -> Located:
         return Located((WeightFile(fetch(found), found.shown),), found.shown)
     path = DEMO_CHECKPOINT if source == "demo" else Path(source).expanduser()
     if path.is_file():
-        # A file picked out of Hugging Face's directory keeps what lies beside it.
+        # A weight file named in a Hugging Face directory still uses the files beside it.
         picked = path.name in _WHOLE
-        beside = _beside(lambda name: _present(path.with_name(name))) if picked else Beside()
+        beside = (
+            _beside(lambda name: _present(path.with_name(name))) if picked else CompanionFiles()
+        )
         return Located((WeightFile(path, source),), source, beside)
     if path.is_dir():
         folder = _Folder(source, "a directory", lambda name: _present(path / name))
@@ -117,8 +119,8 @@ def _present(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def _beside(get: Callable[[str], Path | None]) -> Beside:
-    return Beside(get(_CONFIG), get(_PREPROCESSOR), get(_CARD))
+def _beside(get: Callable[[str], Path | None]) -> CompanionFiles:
+    return CompanionFiles(get(_CONFIG), get(_PREPROCESSOR), get(_CARD))
 
 
 def _check_reachable(found: Remote) -> None:
@@ -132,12 +134,12 @@ def _check_reachable(found: Remote) -> None:
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder in Hugging Face's layout, whose files are had by name.
+    """A folder in Hugging Face's layout.
 
     Attributes:
-        source: what the user named.
-        kind: what it is, for messages.
-        get: gives the file of a name, None where there is none.
+        source: the source that the user named.
+        kind: kind of folder, for messages.
+        get: returns the file of a name; None if there is none.
     """
 
     source: str
@@ -148,7 +150,7 @@ class _Folder:
         """Its files.
 
         Raises:
-            CheckpointError: there are no weights among them, or not all.
+            CheckpointError: weight files are missing.
         """
         for whole, index in zip(_WHOLE, _INDEX, strict=True):
             names = [whole]
@@ -169,7 +171,7 @@ class _Folder:
 
 
 def _shards(index: Path, shown: str) -> list[str]:
-    """Names of the files that an index spreads the parameters over."""
+    """Names of the shards that an index lists."""
     try:
         by_parameter = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(set(by_parameter.values()))
@@ -184,7 +186,7 @@ def _shards(index: Path, shown: str) -> list[str]:
 
 
 class _Hub:
-    """A repository on the hub: downloaded, or out of the hub's cache where it cannot be reached."""
+    """A repository on the hub: downloaded, or read from the cache if the hub is unreachable."""
 
     def __init__(self, hub_id: str, *, patient: bool) -> None:
         self.hub_id = hub_id
@@ -198,7 +200,7 @@ class _Hub:
         """Its files.
 
         Raises:
-            CheckpointError: it has no weights, or it cannot be downloaded.
+            CheckpointError: the repository has no weights, or the download failed.
         """
         if self.offline and not self._is_cached():
             raise CheckpointError(self._out_of_reach())
@@ -216,7 +218,7 @@ class _Hub:
         return f"{scheme}://{rest.partition('/')[0]}"
 
     def _offline(self) -> str:
-        """Why the hub is out of reach, "" if it is not."""
+        """The reason why the hub is unreachable; "" if it is reachable."""
         from huggingface_hub import constants, get_session
 
         if constants.HF_HUB_OFFLINE:
@@ -235,10 +237,10 @@ class _Hub:
         )
 
     def _is_cached(self) -> bool:
-        """Whether the cache holds weights, and the configuration if the repository has one."""
+        """Whether the cache has the weights, and the configuration if the repository has one."""
         from huggingface_hub import try_to_load_from_cache
 
-        # Without its configuration it would be another model.
+        # Without its configuration the weights could be loaded as another model.
         config = try_to_load_from_cache(self.repository, _CONFIG, revision=self.revision)
         return config is not None and any(map(self._cached, _WHOLE + _INDEX))
 
@@ -249,7 +251,7 @@ class _Hub:
         return Path(found) if isinstance(found, str) else None
 
     def _downloaded(self, name: str) -> Path | None:
-        """A file of the repository; None where it has none."""
+        """A file of the repository; None if there is none of this name."""
         from huggingface_hub import hf_hub_download
         from huggingface_hub.constants import HF_HUB_CACHE
         from huggingface_hub.errors import (
@@ -285,7 +287,7 @@ class _Hub:
 
 @contextmanager
 def _hub_is_silent() -> Iterator[None]:
-    """Keeps the hub's client from logging each of its attempts; errors are raised and said once."""
+    """Keeps the hub's client from logging each attempt; errors are raised and shown once."""
     logger = logging.getLogger("huggingface_hub")
     before = logger.level
     logger.setLevel(logging.ERROR)

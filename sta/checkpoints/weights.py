@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and the shape of the model that it belongs to."""
+"""`Weights`, the content of a checkpoint, and the model that they belong to."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ _SMALL_CLASSES = {
 }
 _SMALL_HEADS = 6
 
-# Of positions in a file, whose tensors may be of half precision.
-_POSITIONS = 1e-2
+# Tolerance of position tables, which may be stored in half precision.
+_POSITION_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a checkpoint holds, under our names.
+    """The content of a checkpoint, under our parameter names.
 
     Attributes:
         tensors: parameters by name.
         family: the backbone they belong to.
-        layout: what kind of checkpoint it was.
+        layout: title of the layout.
         labels: class names in the order of the head, empty if the checkpoint carries none.
         fingerprint: "sha256:" and the digest of the weight file; of several files, the digest of
             what `sha256sum` prints for their sorted digests, one per line.
         origin: where the weights came from, without credentials.
-        license: where one is stated, and by what; "" elsewhere.
-        shown: what messages call the checkpoint.
-        config: what a configuration beside or in the file says of the model.
-        preprocessor: preprocessor_config.json beside the weights, and what messages call it.
+        license: the license and where it is stated; "" if it is not stated.
+        shown: name of the checkpoint in messages.
+        config: the configuration beside the weights or in their file.
+        preprocessor: preprocessor_config.json beside the weights, and its name in messages.
         positions: tables of positions (..., N, d) by name, which the model rebuilds.
-        shape: of a file that `save_checkpoint` wrote, what differs from its architecture's.
+        shape: fields that differ from the architecture's, in a file of `save_checkpoint`.
         hub_id: the hub repository that the weights come from.
         labels_problem: why the class names that the checkpoint carries cannot be used.
-        notes: what was chosen of several things, in lines.
+        notes: what was chosen, one line each.
     """
 
     tensors: dict[str, Tensor]
@@ -92,8 +92,8 @@ class ModelMatch:
 
     Attributes:
         architecture: its name.
-        shape: its shape, which may differ from the architecture's in what weights do not tell.
-        notes: what was corrected, in lines.
+        shape: its shape; fields that weights do not determine may differ from the architecture's.
+        notes: what was corrected, one line each.
     """
 
     architecture: str
@@ -142,7 +142,7 @@ def _with_key_bias(shape: Shape, weights: Weights) -> Shape:
 
 
 def _published_small(weights: Weights) -> str:
-    """Why weights are MCG-NJU's small ones with the wrong number of heads; "" if they are not."""
+    """The reason to take weights for MCG-NJU's small ones, whose config has wrong heads; or ""."""
     if weights.config is None or weights.config.value("num_attention_heads") != 16:
         return ""
     if weights.hub_id.startswith(_SMALL_HUB_ID):
@@ -162,7 +162,7 @@ def _published_small(weights: Weights) -> str:
 
 
 def _preprocessing(weights: Weights, shape: Shape) -> tuple[str, ...]:
-    """Refuses other pixels than the pipeline's, but for MCG-NJU's models, whose pixels are known.
+    """Refuses a preprocessing that differs from the pipeline's, except for MCG-NJU's models.
 
     Raises:
         CheckpointError: what the file asks for.
@@ -187,13 +187,13 @@ def _saved(shape: Shape, weights: Weights) -> Shape:
 
 
 def _check_positions(weights: Weights, shape: Shape) -> None:
-    """Positions are rebuilt and not read, which is right only where they are the fixed table."""
+    """Raise CheckpointError unless the positions are the fixed table that the model rebuilds."""
     if not isinstance(shape, ViTConfig):
         return
     temporal, spatial = shape.grid
     for name, table in weights.positions.items():
         found = table.float().flatten(0, -2)
-        if not allclose(found, sincos_table(*found.shape), atol=_POSITIONS):
+        if not allclose(found, sincos_table(*found.shape), atol=_POSITION_TOLERANCE):
             raise CheckpointError(
                 f"{weights.shown} has learned positions ({name}) where VideoMAE has a fixed table"
             )
