@@ -1,7 +1,7 @@
-"""Object storage as Arrow reads and writes it, found and trusted as boto3 finds and trusts it.
+"""Arrow's S3 file system with the endpoint, credentials and certificates that boto3 would use.
 
-Arrow on its own gives up after three attempts within a few seconds, forgets how patient it was told
-to be when it is sent to a worker, takes its credentials along, and knows fewer places to find them.
+Arrow's own file system gives up after three attempts within a few seconds, loses its retry settings
+and sends its credentials when it is pickled, and finds credentials in fewer places.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from botocore.config import Config
 from pipeline.storage.proxy_filesystem import Delegating
 from sta.retry import RUN_FILES, TRANSIENT_STATUSES, RetryPolicy
 
-# Credentials that Arrow finds in the same place and renews by itself, under streams that are open.
+# Credentials that Arrow finds in the same place and renews by itself, also for open streams.
 _RENEWED_BY_ARROW = {"iam-role", "container-role", "assume-role-with-web-identity"}
 
 _SAID = {
@@ -68,7 +68,7 @@ class Endpoint:
 class S3Files(Delegating):
     """The objects of one server; paths are bucket/key.
 
-    When it is sent to another process it takes no credentials along: they are found there anew.
+    A pickle contains no credentials; the receiving process finds its own.
     """
 
     protocol = ("s3",)
@@ -100,10 +100,10 @@ class S3Files(Delegating):
         return self._built[1]
 
     def create_dir(self, path: str, recursive: bool) -> None:
-        """Nothing: object storage has no folders, and its user may be allowed a prefix alone."""
+        """Does nothing: object storage has no folders, and a user may be limited to a prefix."""
 
     def _keys(self) -> Any:
-        """(access key, secret key, session token), or None for those that Arrow finds itself."""
+        """(access key, secret key, session token); None if Arrow finds them itself."""
         if self._session is None:
             self._session = botocore.session.get_session()
         try:
@@ -112,7 +112,7 @@ class S3Files(Delegating):
                 raise PermissionError(_NO_CREDENTIALS)
             return None if found.method in _RENEWED_BY_ARROW else found.get_frozen_credentials()
         except (botocore.exceptions.BotoCoreError, RuntimeError) as error:
-            # The latter is what botocore says of a program that gives keys that have expired.
+            # botocore raises RuntimeError for a credential process that returns expired keys.
             raise PermissionError(storage_reason(error)) from error
 
 
@@ -135,10 +135,10 @@ def _client(endpoint: Endpoint, keys: Any) -> pafs.S3FileSystem:
 
 
 def s3_filesystem(bucket: str) -> pafs.PyFileSystem:
-    """The Arrow file system that serves a bucket, by the settings of this process.
+    """The Arrow file system for a bucket, by the settings of this process.
 
     Raises:
-        OSError: the settings contradict themselves, such as by a profile that is not there.
+        OSError: the settings are invalid, such as a profile that does not exist.
     """
     settings = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
     return _filesystem(bucket, settings)
@@ -158,7 +158,7 @@ def _endpoint(bucket: str) -> Endpoint:
     certificates = session.get_config_variable("ca_bundle") or ""
     address = _address(session, Config())
     if address == _address(session, Config(ignore_configured_endpoint_urls=True)):
-        # Where it cannot be asked, or there is no such bucket, the first use will say so.
+        # If the server is unreachable or there is no such bucket, the first use reports it.
         with contextlib.suppress(OSError):
             region = pafs.resolve_s3_region(bucket)
         return Endpoint(region=region or "us-east-1", certificates=certificates)
@@ -173,7 +173,7 @@ def _endpoint(bucket: str) -> Endpoint:
 
 def _address(session: Any, config: Config) -> str:
     region = session.get_config_variable("region") or "us-east-1"
-    # With keys of its own the client, which sends nothing, asks no role or program for any.
+    # This client sends nothing; with dummy keys it does not ask a role or program for credentials.
     keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
     client = session.create_client("s3", region_name=region, config=config, **keys)
     return str(client.meta.endpoint_url)
@@ -199,7 +199,7 @@ def s3_client(policy: RetryPolicy = RUN_FILES, *, mode: str = "standard", **sett
 
 
 def storage_reason(error: BaseException) -> str:
-    """What went wrong with a file or object, in one line without credentials.
+    """The reason of a storage error, in one line without credentials.
 
     Args:
         error: what boto3, Arrow or the operating system raised.

@@ -1,4 +1,4 @@
-"""Algorithm 1 of the paper, one clip and one frame at a time: what the fast form must equal."""
+"""Algorithm 1 of the paper, one clip and one frame at a time: the reference for `sta.score`."""
 
 import torch
 

@@ -1,8 +1,8 @@
-"""From a URI to something that a decoder can open.
+"""Opens a video for decoding: a local path, or an object that is fetched whole or by ranges.
 
-Local paths and file:// URIs are opened where they lie. Objects of s3://bucket/key are read once
-into an anonymous file (memory for small ones, an unlinked temporary file for large ones), so that
-nothing stays behind whatever dies; or, where a part of them is enough, by ranges.
+Local paths and file:// URIs are opened in place. Objects at s3://bucket/key are downloaded into an
+anonymous file (in memory if small, else an unlinked temporary file), so that no file remains if the
+process dies; or they are read by ranges if a part is enough.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ MEMORY_BYTES = 256 << 20
 class Source:
     """An opened file.
 
-    ``path`` is for libraries that open by name, valid while the source is open; "" where there is
-    only ``ranged``. ``size`` is in bytes, ``etag`` the object's, None for a file. ``identity``: the
-    same for what is certainly the same content.
+    ``path`` is for libraries that open by name, valid while the source is open; "" if the source is
+    read by ranges (``ranged``). ``size`` is in bytes; ``etag`` is None for a file. Equal values of
+    ``identity`` mean the same content.
     """
 
     path: str
@@ -53,16 +53,16 @@ class Source:
 
     @property
     def bytes_read(self) -> int:
-        """What left the storage so far; a file counts whole, as every packet of it is read."""
+        """Bytes read so far; a file counts whole, since all its packets are read."""
         return self.size if self.ranged is None else self.ranged.received
 
     @property
     def failure(self) -> UnitFailure | None:
-        """What ended the reading of a source that is fetched while it is decoded."""
+        """The failure that ended reading by ranges, if any."""
         return None if self.ranged is None else self.ranged.failure
 
     def opened(self) -> str | Cursor:
-        """What libavformat opens: the path, or a file object of its own place."""
+        """The argument for libavformat: the path, or a new file object."""
         return self.path if self.ranged is None else Cursor(self.ranged)
 
     def head(self, count: int = 4096) -> bytes:
@@ -112,7 +112,7 @@ def open_source(
 
 
 def is_object(uri: str) -> bool:
-    """Whether ``uri`` lies in an object storage, from which it must be fetched."""
+    """Whether ``uri`` is an object that must be fetched from object storage."""
     return uri[:5].lower() == "s3://"
 
 
@@ -179,7 +179,7 @@ def _fetched(download: _Download) -> Iterator[Source]:
 
 
 class _Download:
-    """One object on its way into an anonymous file, resumed where the connection broke."""
+    """Download of one object into an anonymous file, resumed after broken connections."""
 
     def __init__(self, uri: str, max_bytes: int, etag: str | None, seconds: float) -> None:
         self.size = 0
@@ -237,7 +237,7 @@ class _Download:
 
 
 def anonymous_file(*, in_memory: bool) -> int:
-    """Descriptor of an empty file that no directory names: memory, or the temporary folder."""
+    """Descriptor of an empty file without a name, in memory or in the temporary folder."""
     if in_memory and hasattr(os, "memfd_create"):
         return os.memfd_create("video", os.MFD_CLOEXEC)
     descriptor, path = tempfile.mkstemp()
@@ -253,7 +253,7 @@ def _write_all(descriptor: int, chunk: bytes) -> int:
 
 
 def _no_room(size: int) -> UnitFailure:
-    """What a full temporary folder says of an object that is fetched into it."""
+    """The failure for a full temporary folder."""
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     return UnitFailure(

@@ -58,7 +58,7 @@ def object_address(uri: str) -> tuple[str, str]:
 
 
 def condition(etag: str | None) -> dict[str, str]:
-    """The part of a request that makes it hold for the object with this ETag alone."""
+    """Request parameters that require this ETag."""
     if not etag:
         return {}
     return {"IfMatch": etag if etag.startswith(('"', "W/")) else f'"{etag}"'}
@@ -124,7 +124,7 @@ def _client_failure(error: Any) -> UnitFailure:
 
 
 def changed_since_listed(failure: UnitFailure) -> UnitFailure:
-    """The same failure, in the words for an object of which nothing was read yet."""
+    """The same failure, with the message for an object of which nothing was read yet."""
     if failure.error_type is not ErrorType.changed:
         return failure
     return UnitFailure(

@@ -1,7 +1,7 @@
-"""A file object on an object of the storage that fetches only what is read of it.
+"""A file object that reads an S3 object by ranges.
 
-Blocks are kept in a cache of bounded size, and reads that go on where the last ones ended fetch
-ever more at once. Many cursors may read one object; the cache is theirs together.
+Blocks are kept in a cache of bounded size. Sequential reads fetch more and more blocks at once.
+Several cursors can read one object and share its cache.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from workers.io.objects import (
 BLOCK_BYTES = 1 << 18
 MAX_FETCH_BYTES = 8 << 20
 CACHE_BYTES = 64 << 20
-_RUNS = 4  # places of a file that are read on from at the same time, such as picture and sound
+_RUNS = 4  # positions that are read sequentially at the same time, such as video and audio
 
 
 class RangedObject:
-    """The bytes of s3://bucket/key, by ranges, of one and the same version of the object.
+    """One version of the object s3://bucket/key, read by ranges.
 
-    ``etag``: the ETag it must have, None for whatever it has. ``size`` and ``etag`` are the
-    object's own, ``received`` the bytes that came over the network so far. Raises UnitFailure where
-    the object cannot be read at all; what fails later stands in ``failure``, see ``read_at``.
+    The argument ``etag`` is the required ETag, None for any. ``size`` and ``etag`` are the
+    object's; ``received`` counts the bytes from the network. Raises UnitFailure if the object
+    cannot be read at all; later failures are stored in ``failure``, see ``read_at``.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class RangedObject:
     def read_at(self, offset: int, count: int) -> bytes:
         """Up to ``count`` bytes from ``offset`` on, at least one before the end of the object.
 
-        After a failure it is as if the object ended: libraries of C cannot carry an exception, so
-        whoever reads through one must look at ``failure`` afterwards.
+        After a failure it returns b"", as at the end of the object: exceptions do not pass through
+        C libraries, so callers check ``failure`` afterwards.
         """
         if self.failure is not None or offset >= self.size or count < 1:
             return b""
@@ -88,7 +88,7 @@ class RangedObject:
         return block
 
     def _run_at(self, number: int) -> int:
-        """How many blocks to fetch: twice as many as the fetch that ended here, else one."""
+        """Number of blocks to fetch: twice that of the fetch that ended here, else one."""
         count = min(2 * self._runs.pop(number, 0) or 1, self._most_blocks)
         last = -(-self.size // self._block)
         count = min(count, last - number)
@@ -161,7 +161,7 @@ class RangedObject:
 class Cursor:
     """A seekable binary file over a RangedObject, as much of one as libavformat asks for."""
 
-    name = ""  # nothing is told from it, and nothing can be opened by it
+    name = ""  # libavformat must neither guess a format from it nor open it
 
     def __init__(self, source: RangedObject) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Folders on disk and in object storage: the same words, the usual credentials, patience."""
+"""Folders on disk and in object storage: the same interface, credentials and retries."""
 
 import contextlib
 import http.server
