@@ -18,7 +18,7 @@ def write_early_exit(place, threshold, *, source, checkpoint, agreement=0.9, vie
         checkpoint=str(checkpoint),
         **settings,
     )
-    identity = plan_labeling(options).identity
+    identity = plan_labeling(options).identity.to_json()
     bound = {name: identity[name] for name in ("model", "labels", "pruning", "protocol")}
     EarlyExitFile(
         **bound,

@@ -15,6 +15,7 @@ from pipeline.inputs.video import Video
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
+from tests.run_records import run_record
 from workers.schema import UNITS_SCHEMA
 
 BEGAN = datetime.datetime(2026, 11, 24, 22, 0, tzinfo=datetime.UTC)
@@ -83,6 +84,7 @@ def made_run(
     *files: list[dict[str, Any]],
     every_s: float | None = None,
     shadow: float | None = None,
+    stages: Any = STAGES,
     **more: Any,
 ) -> RunDirectory:
     """A run whose units/ holds these rows, file by file, with its tables and totals.
@@ -112,14 +114,14 @@ def made_run(
         "environment": {"code": "0123456789ab"},
     }
     if shadow is not None:
-        content["identity"]["shadow"] = shadow
-    run.save(content | more)
+        content["identity"]["shadow_share"] = shadow
+    run.save(run_record(content | more))
     Path(run.units.uri).mkdir()
     for number, file in enumerate(files):
         table = pa.Table.from_pylist(file, schema=UNITS_SCHEMA)
         pq.write_table(table, f"{run.units.uri}/x_{number:06d}-0.parquet")
     totals = dataclasses.asdict(build_tables(run))
-    run.save(run.load() | {"totals": totals | {"stages": more.get("stages", STAGES)}})
+    run.save(run_record(run.load().to_json() | {"totals": totals | {"stages": stages}}))
     return run
 
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import sta
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
+from tests.run_records import run_record
 from workers.sampling import protocol
 from workers.sweep_schema import SWEEP_SCHEMA
 
@@ -73,19 +74,27 @@ def write_sweep(folder: Path, variants, *, ground_truths=None, failed=0, views=(
         for number in range(failed)
     ]
     run.save(
-        {
-            "identity": {
-                "input": "/videos",
-                "model": "sha256:model",
-                "labels": "sha256:labels",
-                "variants": {
-                    name: dataclasses.asdict(pruning) if pruning.r else {"r": 0}
-                    for name, (pruning, _) in variants.items()
+        run_record(
+            {
+                "identity": {
+                    "input": "/videos",
+                    "model": "sha256:model",
+                    "labels": "sha256:labels",
+                    "variants": {
+                        name: dataclasses.asdict(pruning) if pruning.r else {"r": 0}
+                        for name, (pruning, _) in variants.items()
+                    },
+                    "protocol": dataclasses.asdict(
+                        protocol("videomae-k400", size=112, views=views)
+                    ),
                 },
-                "protocol": dataclasses.asdict(protocol("videomae-k400", size=112, views=views)),
-            },
-            "model": {"architecture": "vit_demo", "labels": LABELS[:classes], "flops": flops},
-        }
+                "model": {
+                    "architecture": "vit_demo",
+                    "labels": LABELS[:classes],
+                    "flops": flops,
+                },
+            }
+        )
     )
     run.units.check_writable()
     for part, begin in enumerate(range(0, len(rows), 400)):

@@ -9,9 +9,10 @@ the measured times.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Literal
 
 from pipeline.early_exit.controller import BudgetError, Decision, decide, observed_ratio
 from pipeline.early_exit.file import EarlyExitFile, OperatingPoint
@@ -19,12 +20,10 @@ from pipeline.early_exit.spending import Spending, spending
 from pipeline.errors import RunError, UsageError
 from pipeline.inputs.manifest import count_rows
 from pipeline.prices import Prices
-from pipeline.run.attempt_rows import attempts_of
-from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_directory import OpenRun, RunDirectory
+from pipeline.run.run_record import BudgetRecord, Model, RunRecord, SliceRecord
 from pipeline.run.slices import Slice, slices_of, units_per_slice
 from workers.inference.early_exit import EarlyExit
-
-BUDGET = "budget"
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Budget:
             raise UsageError("--budget-cost needs --prices FILE with the prices of machines")
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal["flops", "money"]:
         """ "flops" or "money"."""
         return "flops" if self.money is None else "money"
 
@@ -96,25 +95,20 @@ class LabelingProfile:
     flops: int
 
 
-def max_flops_per_view(model: dict[str, Any]) -> int:
-    """Upper bound of the multiply-accumulates of a view, from the model in run.json."""
-    pruned = int(model["flops_per_view"])
-    # Where FLOPs depend on the clip, `pruned` is that of a typical one.
-    return max(pruned, model["flops_per_view_unpruned"]) if model["flops_vary_by_clip"] else pruned
+def max_flops_per_view(model: Model) -> int:
+    """Upper bound of the multiply-accumulates of a view."""
+    if not model.flops_vary_by_clip:
+        return model.flops_per_view
+    return max(model.flops_per_view, model.flops_per_view_unpruned)
 
 
 def parts_within(
-    run: RunDirectory,
-    content: dict[str, Any],
-    budget: Budget,
-    file: EarlyExitFile,
-    labeling: LabelingProfile,
+    run: OpenRun, budget: Budget, file: EarlyExitFile, labeling: LabelingProfile
 ) -> Iterator[RunPart]:
     """The parts of a run, each decided when those before it are labeled.
 
     Args:
-        run: what is labeled; its manifest is complete.
-        content: its run.json, in which decisions are stored.
+        run: what is labeled; its manifest is complete, and its record stores the decisions.
         budget: what it may spend.
         file: the early-exit file; its threshold is used as far as the budget covers it.
         labeling: what a view costs.
@@ -124,16 +118,16 @@ def parts_within(
             by which slices were decided.
         RunError: what is left of the budget no longer does.
     """
-    kept = content.setdefault(BUDGET, {})
-    decided = kept.setdefault("slices", [])
-    if decided:
-        _check_not_smaller(budget, kept)
-    kept |= {"flops": budget.flops, "money": budget.money, "units": count_rows(run.manifest)}
+    before, directory = run.record.budget, run.directory
+    decided = before.slices if before is not None else ()
+    if before is not None and decided:
+        _check_not_smaller(budget, before)
+    kept = BudgetRecord(budget.flops, budget.money, count_rows(directory.manifest), decided)
     slices = _slices(kept)
-    units = units_per_slice(run.manifest, slices)
+    units = units_per_slice(directory.manifest, slices)
     for each in slices:
         if each.number >= len(decided):
-            spent = spending(run, slices, attempts_of(content)) if each.number else []
+            spent = spending(directory, slices, run.record.attempts) if each.number else []
             taken = _taken(decided, spent)
             left = _views_left(budget, labeling, spent, sum(units[each.number :]))
             try:
@@ -141,82 +135,77 @@ def parts_within(
             except BudgetError as error:
                 rest = units[each.number :]
                 raise _too_small(budget, labeling, rest, error, is_first=not decided) from error
-            decided.append(_recorded(decision, units[each.number]))
-            run.save(content)
-        yield RunPart(early_exit_of(decided[each.number]), units[each.number], each)
+            decided = (*decided, _recorded(decision, units[each.number]))
+            kept = replace(kept, slices=decided)
+            run.update(partial(_with_budget, budget=kept))
+        yield RunPart(decided[each.number].early_exit, units[each.number], each)
 
 
-def early_exit_of(recorded: dict[str, Any]) -> EarlyExit:
-    """The early exit of a slice, from run.json."""
-    return EarlyExit(recorded["threshold"], recorded["max_views"])
+def _with_budget(record: RunRecord, budget: BudgetRecord) -> RunRecord:
+    return replace(record, budget=budget)
 
 
-def recorded_slices(content: dict[str, Any]) -> tuple[list[Slice], list[EarlyExit]]:
+def recorded_slices(record: RunRecord) -> tuple[list[Slice], list[EarlyExit]]:
     """The slices of a run with early exit, and the early exit of each; one slice without a budget.
 
     In an unfinished run the last slices may not be decided yet.
     """
-    kept = content.get(BUDGET)
-    if not kept:
-        early_exit = content["identity"]["early_exit"]
-        return slices_of(0), [EarlyExit(early_exit["threshold"], early_exit["max_views"])]
-    return _slices(kept), [early_exit_of(each) for each in kept["slices"]]
+    kept, terms = record.budget, record.identity.early_exit
+    if kept is None:
+        return slices_of(0), [] if terms is None else [terms.early_exit]
+    return _slices(kept), [each.early_exit for each in kept.slices]
 
 
-def _slices(kept: dict[str, Any]) -> list[Slice]:
-    return slices_of(kept["units"], pilot=kept["money"] is not None)
+def _slices(kept: BudgetRecord) -> list[Slice]:
+    return slices_of(kept.units, pilot=kept.money is not None)
 
 
-def _check_not_smaller(budget: Budget, kept: dict[str, Any]) -> None:
-    before = kept["flops"] if budget.money is None else kept["money"]
+def _check_not_smaller(budget: Budget, kept: BudgetRecord) -> None:
+    before = kept.flops if budget.money is None else kept.money
     asked = budget.flops if budget.money is None else budget.money
-    if asked is not None and asked < before:
+    if asked is not None and before is not None and asked < before:
         raise UsageError(
             f"this run was begun with a budget of {budget.amount(before)}; a resumed run takes the "
             f"same budget or a larger one, not {budget.amount(asked)}"
         )
 
 
-def _recorded(decision: Decision, units: int) -> dict[str, Any]:
-    early_exit = asdict(decision.early_exit)
-    return early_exit | {"units": units, "calibration": asdict(decision.point)}
+def _recorded(decision: Decision, units: int) -> SliceRecord:
+    early_exit = decision.early_exit
+    return SliceRecord(early_exit.threshold, early_exit.max_views, units, asdict(decision.point))
 
 
 def _taken(
-    decided: list[dict[str, Any]], spent: list[Spending]
+    decided: Sequence[SliceRecord], spent: list[Spending]
 ) -> list[tuple[int, int, OperatingPoint]]:
     """Labeled videos, views and curve point of every slice without a view limit."""
     return [
-        (cost.labeled, cost.views, OperatingPoint(**recorded["calibration"]))
+        (cost.labeled, cost.views, OperatingPoint(**recorded.calibration))
         for recorded, cost in zip(decided, spent, strict=False)
-        if recorded["max_views"] is None
+        if recorded.max_views is None
     ]
 
 
-def check_retry(
-    run: RunDirectory, content: dict[str, Any], budget: Budget, labeling: LabelingProfile
-) -> None:
+def check_retry(run: OpenRun, budget: Budget, labeling: LabelingProfile) -> None:
     """Refuses to retry failed videos where that could exceed the budget.
 
     Args:
         run: what is labeled.
-        content: its run.json.
         budget: what it may spend.
         labeling: what a view costs.
 
     Raises:
         UsageError: the rest of the budget does not cover the most views that they may take.
     """
-    kept = content.get(BUDGET)
-    if not kept or not kept["slices"]:
+    kept = run.record.budget
+    if kept is None or not kept.slices:
         return
-    spent = spending(run, _slices(kept), attempts_of(content))
-    begun = list(zip(kept["slices"], spent, strict=False))
-    ahead = kept["units"] - sum(recorded["units"] for recorded, _ in begun)
+    spent = spending(run.directory, _slices(kept), run.record.attempts)
+    begun = list(zip(kept.slices, spent, strict=False))
+    ahead = kept.units - sum(recorded.units for recorded, _ in begun)
     failed = sum(cost.retryable for _, cost in begun)
     retries = [
-        (slice_["units"] - cost.units + cost.retryable, slice_["max_views"])
-        for slice_, cost in begun
+        (slice_.units - cost.units + cost.retryable, slice_.max_views) for slice_, cost in begun
     ]
     needed = ahead + sum(count * (limit or labeling.views) for count, limit in retries)
     left = _views_left(budget, labeling, spent, ahead + sum(count for count, _ in retries))

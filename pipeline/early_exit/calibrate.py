@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,26 +84,26 @@ def calibrate(run: RunDirectory, variant: str, guarantee: AgreementGuarantee) ->
     videos = sample.view_margins.videos
     failed = f" ({sample.failed:,} failed)" if sample.failed else ""
     guarantee.check(videos, f"{videos:,} of the sample were labeled{failed}")
-    content = run.load()
-    identity = content["identity"]
+    record = run.load()
+    identity = record.identity
     trace = Trace.of(sample.view_margins)
     number = trace.chosen(guarantee)
     file = EarlyExitFile(
-        model=identity["model"],
-        labels=identity["labels"],
-        pruning=identity["variants"][variant],
-        protocol=identity["protocol"],
+        model=identity.model,
+        labels=identity.labels,
+        pruning=dict(identity.variants[variant]),
+        protocol=dataclasses.asdict(identity.protocol),
         agreement=guarantee.agreement,
         confidence=guarantee.confidence,
         threshold=float(trace.thresholds[number]),
         videos=videos,
-        source=identity["input"],
+        source=identity.input,
         curve=trace.curve(guarantee.confidence),
     )
     return Calibration(
         file=file,
         guarantee=guarantee,
-        architecture=content["model"]["architecture"],
+        architecture=record.model.architecture,
         views=sample.view_margins.views,
         used=trace.views[number],
         failed=sample.failed,

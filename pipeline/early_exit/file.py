@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.run.differences import differences
+from pipeline.run.run_record import Identity
 from pipeline.storage.location import Location
 from workers.inference.early_exit import EarlyExit
 
@@ -110,18 +111,20 @@ class EarlyExitFile:
             ) from error
         return read
 
-    def check_fits(self, identity: dict[str, Any], where: str) -> None:
+    def check_fits(self, identity: Identity, where: str) -> None:
         """Refuses a run that the threshold was not fitted for.
 
         Args:
-            identity: of the run, as in run.json.
+            identity: of the run.
             where: name of the file in the message.
 
         Raises:
             UsageError: the message lists every field that differs.
         """
         mine = dataclasses.asdict(self)
-        bound, asked = ({name: each.get(name) for name in _BOUND} for each in (mine, identity))
+        bound, asked = (
+            {name: each.get(name) for name in _BOUND} for each in (mine, identity.to_json())
+        )
         differing = differences(bound, asked, places=("in the early-exit file", "now"))
         if differing:
             raise UsageError(

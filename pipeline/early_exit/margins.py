@@ -12,7 +12,6 @@ import numpy.typing as npt
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.sweep_tables import read_sweep
 from workers.inference.early_exit import EarlyExit, margins
-from workers.sampling import Protocol
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -135,10 +134,10 @@ def read_calibration_sample(run: RunDirectory, variant: str) -> CalibrationSampl
     Raises:
         UsageError: the folder holds no finished sweep.
     """
-    content = run.load()
-    protocol, labels = content["identity"]["protocol"], content["model"]["labels"]
-    views = Protocol(**protocol).views_in_order
-    order = tuple(clip * protocol["crops"] + crop for clip, crop in views)
+    record = run.load()
+    protocol, labels = record.identity.protocol, record.model.labels
+    views = protocol.views_in_order
+    order = tuple(clip * protocol.crops + crop for clip, crop in views)
     numbers = {label: number for number, label in enumerate(labels)}
     unit_ids: list[str] = []
     video_ids: list[str] = []

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.prices import Bill, DeviceTime, Prices, Used
-from pipeline.run.attempt_rows import Attempt, AttemptRows
+from pipeline.run.attempt_rows import AttemptRows
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import Attempt
 from pipeline.run.run_tables import table, tables
 from pipeline.run.slices import FILES_AT_ONCE, Slice, slice_numbers
 from pipeline.run.sums import exact_sum, filled, nanoseconds, total

@@ -5,80 +5,100 @@ The rows tell what the work took. What was reserved meanwhile, busy or not, stan
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
 
 from pipeline.execution.pools import Pools
 from pipeline.execution.ray_session import real_cores
-from pipeline.run.devices import DEVICES, devices_of
+from pipeline.run.devices import devices_of
 from pipeline.run.run_directory import now
+from pipeline.run.run_record import Attempt, ClusterRecord, RunRecord
 from workers.device_names import cpu_model
 
-ATTEMPTS = "attempts"
-DEVICE = "device"
 
-
-def begin_attempt(content: dict[str, Any], pools: Pools, began: str) -> None:
-    """Adds an attempt, which has not ended, to run.json's content; Ray is running.
+def begin_attempt(record: RunRecord, pools: Pools, began: datetime.datetime) -> RunRecord:
+    """The record with one more attempt, which has not ended; Ray is running.
 
     An attempt that is killed never gets an end: its last row tells when it was at work.
     """
-    device = describe_cluster()
-    content[DEVICE] = device | {"labelers": devices_of(content)}
-    attempt = {"began": began, "ended": None} | {name: device[name] for name in _COUNTED}
-    content.setdefault(ATTEMPTS, []).append(attempt | {DEVICES: []} | _pools(pools))
+    cluster = describe_cluster()
+    attempt = Attempt(
+        began=began,
+        ended=None,
+        cpus=cluster.cpus,
+        gpus=cluster.gpus,
+        nodes=cluster.nodes,
+        **_pools(pools),
+    )
+    return replace(
+        record,
+        device=replace(cluster, labelers=devices_of(record)),
+        attempts=(*record.attempts, attempt),
+    )
 
 
-def note_devices(content: dict[str, Any], names: Sequence[str]) -> bool:
-    """Says of the present attempt what its labelers compute on; whether that was not known yet."""
-    attempt = content[ATTEMPTS][-1]
-    known = sorted({*attempt[DEVICES], *names})
-    if known == attempt[DEVICES]:
-        return False
-    attempt[DEVICES] = known
-    content[DEVICE]["labelers"] = devices_of(content)
-    return True
+def note_devices(record: RunRecord, names: Sequence[str]) -> RunRecord:
+    """The record with what the last attempt's labelers compute on; itself if it says so already."""
+    known = record.attempts[-1].devices
+    devices = tuple(sorted({*known, *names}))
+    if devices == known:
+        return record
+    record = _changed(record, devices=devices)
+    assert record.device is not None
+    return replace(record, device=replace(record.device, labelers=devices_of(record)))
 
 
-def note_progress(content: dict[str, Any], *, units: int) -> None:
-    """Says of the present attempt how many units had a row when it began."""
-    content[ATTEMPTS][-1]["units_before"] = units
+def note_progress(record: RunRecord, *, units: int) -> RunRecord:
+    """The record with how many units had a row when the last attempt began."""
+    return _changed(record, units_before=units)
 
 
-def change_pools(content: dict[str, Any], pools: Pools) -> None:
-    """Says of the present attempt that its pools have other sizes."""
-    content[ATTEMPTS][-1] |= _pools(pools)
+def change_pools(record: RunRecord, pools: Pools) -> RunRecord:
+    """The record with other sizes of the last attempt's pools."""
+    return _changed(record, **_pools(pools))
 
 
-def note_growth(content: dict[str, Any]) -> None:
-    """Says of the present attempt how large its cluster is, if it grew meanwhile."""
-    device, attempt = describe_cluster(), content[ATTEMPTS][-1]
-    for known in (content[DEVICE], attempt):
-        known |= {name: max(known[name], device[name]) for name in _COUNTED}
+def note_growth(record: RunRecord) -> RunRecord:
+    """The record with the size of the last attempt's cluster, if it grew meanwhile."""
+    cluster = describe_cluster()
+
+    def largest(known: ClusterRecord | Attempt) -> dict[str, Any]:
+        return {name: max(getattr(known, name), getattr(cluster, name)) for name in _COUNTED}
+
+    assert record.device is not None
+    device = replace(record.device, **largest(record.device))
+    return replace(_changed(record, **largest(record.attempts[-1])), device=device)
 
 
-def end_attempt(content: dict[str, Any]) -> None:
-    """Says of the present attempt that it ends now, if there is one."""
-    if content.get(ATTEMPTS):
-        content[ATTEMPTS][-1]["ended"] = now()
+def end_attempt(record: RunRecord) -> RunRecord:
+    """The record with the end of the last attempt, if there is one."""
+    return _changed(record, ended=now()) if record.attempts else record
 
 
-def describe_cluster() -> dict[str, Any]:
-    """The cluster as it is: the number of cpus, gpus and nodes, and `cpu` of the machine that the
-    driver runs on. What labelers compute on is theirs to say.
+def describe_cluster() -> ClusterRecord:
+    """The cluster as it is, and the CPU of the machine that the driver runs on. What labelers
+    compute on is theirs to say.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return {
-        "cpu": cpu_model(),
-        "cpus": real_cores(sum(node.get("CPU", 0.0) for node in nodes)),
-        "gpus": sum(node.get("GPU", 0.0) for node in nodes),
-        "nodes": len(nodes),
-    }
+    return ClusterRecord(
+        cpu=cpu_model(),
+        cpus=real_cores(sum(node.get("CPU", 0.0) for node in nodes)),
+        gpus=sum(node.get("GPU", 0.0) for node in nodes),
+        nodes=len(nodes),
+    )
 
 
 _COUNTED = ("cpus", "gpus", "nodes")
+
+
+def _changed(record: RunRecord, **changes: Any) -> RunRecord:
+    """The record with changes of its last attempt."""
+    *before, last = record.attempts
+    return replace(record, attempts=(*before, replace(last, **changes)))
 
 
 def _pools(pools: Pools) -> dict[str, Any]:

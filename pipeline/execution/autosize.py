@@ -7,8 +7,7 @@ done twice. It is spread over the manifest, since neighbors are often alike.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,12 +17,11 @@ from pipeline.execution.bottleneck import Capacity, fit_decoders
 from pipeline.execution.pools import Pools
 from pipeline.execution.stage_stats import Stages
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
-from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_directory import OpenRun, RunDirectory
+from pipeline.run.run_record import Measured, RunRecord
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_parts import PartWriter
 from workers.sampling import Protocol
-
-MEASURED = "measured"
 
 # What the rates of a pool follow from, with room for videos of different lengths.
 _UNITS_PER_DECODER = 16
@@ -54,8 +52,7 @@ class Remaining:
 
 
 def fitted_decoders(
-    run: RunDirectory,
-    content: dict[str, Any],
+    run: OpenRun,
     remaining: Remaining,
     *,
     sample: int,
@@ -66,15 +63,14 @@ def fitted_decoders(
     """Decoders that keep the labelers busy; None where there is nothing to go by.
 
     Args:
-        run: what is labeled.
-        content: its run.json, in which what an earlier attempt measured is kept.
+        run: what is labeled; its record keeps what an earlier attempt measured.
         remaining: what is to be done.
         sample: units to measure by.
         room: what the cluster has.
         measure: labels the units of a manifest, and tells what that cost.
         say: tells the user something.
     """
-    stages = recorded(content, room)
+    stages = recorded(run.record, room)
     if stages is None:
         if remaining.left < _WORTH_SAMPLES * sample:
             say(
@@ -83,10 +79,9 @@ def fitted_decoders(
             )
             return None
         say(f"--decoders auto: measuring {sample:,} of {remaining.left:,} {remaining.what}.")
-        stages = measure(write_sample(run, sample))
-        discard_sample(run)
-        record(content, stages, room)
-        run.save(content)
+        measured = stages = measure(write_sample(run.directory, sample))
+        discard_sample(run.directory)
+        run.update(lambda record: with_rates(record, measured, room))
     fit = fit_decoders(stages, room, what=remaining.what)
     if fit is None:
         say("--decoders auto: nothing of the sample could be labeled; taking the default.")
@@ -138,25 +133,27 @@ def discard_sample(run: RunDirectory) -> None:
     _place(run).delete_empty()
 
 
-def record(content: dict[str, Any], stages: Stages, room: Capacity) -> None:
-    """Keeps what was measured in run.json's content, for a later attempt on the same machines.
+def with_rates(record: RunRecord, stages: Stages, room: Capacity) -> RunRecord:
+    """The record with what was measured, for a later attempt on the same machines.
 
     Of two measures the one of more units is kept.
     """
-    known = recorded(content, room)
+    known = recorded(record, room)
     more = known is None or stages.label.units >= known.label.units
-    if stages.are_measured and more:
-        content[MEASURED] = {"threads": room.labeler_threads, "stages": stages.as_json()}
+    if not (stages.are_measured and more):
+        return record
+    return replace(record, measured=Measured(room.labeler_threads, stages.as_json()))
 
 
-def recorded(content: dict[str, Any], room: Capacity) -> Stages | None:
+def recorded(record: RunRecord, room: Capacity) -> Stages | None:
     """What an earlier attempt measured with labelers of the same kind; None if none did."""
+    measured = record.measured
+    if measured is None or measured.threads != room.labeler_threads:
+        return None
     try:
-        measured = content[MEASURED]
-        stages = Stages.from_json(measured["stages"])
+        return Stages.from_json(measured.stages)
     except (KeyError, TypeError):
         return None
-    return stages if measured["threads"] == room.labeler_threads else None
 
 
 def _place(run: RunDirectory) -> Location:

@@ -199,7 +199,7 @@ def _checkpointing(run: RunDirectory) -> CheckpointConfig:
 
 def _own(run: RunDirectory) -> pafs.FileSystem:
     """Where the workers write, for as long as OUTPUT is the run's."""
-    run_id = run.load().get("run_id")
+    run_id = run.load().run_id
     return OwnFiles(run, run_id).filesystem() if run_id else run.root.filesystem()[0]
 
 

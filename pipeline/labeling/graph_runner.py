@@ -38,11 +38,12 @@ LATER = "Labels and tables are not affected; the next run measures anew."
 
 @dataclass(frozen=True)
 class GraphRunner:
-    """Passes over what has no row yet, all with the same settings but for the pools.
+    """Runs the graph over units that have no row yet, each time with the same settings.
 
     Attributes:
         plan: of the run.
         options: of the run.
+        pools: actors of the run.
         total: units of the run.
         stop: ends the job.
         note: told now and then, from another thread, what the stages have done.
@@ -51,13 +52,16 @@ class GraphRunner:
 
     plan: LabelPlan
     options: LabelOptions
+    pools: Pools
     total: int
     stop: Stop
     note: Callable[[Stages], None]
     run_id: str | None = None
 
-    def graph(self, pools: Pools) -> GraphConfig:
-        """The settings of a pass."""
+    @property
+    def graph(self) -> GraphConfig:
+        """The settings of the graph."""
+        pools, file = self.pools, self.plan.early_exit_file
         return GraphConfig(
             protocol=self.plan.protocol,
             decoder=self.options.decoder,
@@ -71,18 +75,15 @@ class GraphRunner:
             units=self.total,
             accept_changed=self.options.retry_failed,
             shadow_share=self.options.shadow_share,
-            early_exit=self.plan.early_exit_file.early_exit
-            if self.plan.early_exit_file is not None
-            else None,
+            early_exit=None if file is None else file.early_exit,
             variants=self.plan.variants,
         )
 
-    def room(self, pools: Pools) -> Capacity:
-        """What there is for the pools."""
-        cluster, config = (
-            cluster_for(max_cpus=self.options.max_cpus, max_gpus=self.options.max_gpus),
-            self.graph(pools),
-        )
+    @property
+    def capacity(self) -> Capacity:
+        """What the cluster has for the pools."""
+        cluster = cluster_for(max_cpus=self.options.max_cpus, max_gpus=self.options.max_gpus)
+        pools, config = self.pools, self.graph
         views = config.grain.label_rows * self.plan.protocol.views
         return Capacity(
             cores=real_cores(cluster.cpus),
@@ -94,27 +95,26 @@ class GraphRunner:
         )
 
     def run_graph(
-        self,
-        pools: Pools,
-        done: Counts,
-        manifest: Location | None = None,
-        *,
-        part: RunPart | None = None,
+        self, done: Counts, manifest: Location | None = None, *, part: RunPart | None = None
     ) -> Stages:
-        """Labels what has no row, of the run, of another manifest, or of a part of the run; tells
-        what that cost.
+        """Labels units without a row, and tells what that cost.
+
+        Args:
+            done: units that have a row.
+            manifest: whose units; None for the run's.
+            part: of the run, for its units alone.
         """
         run, options = self.plan.run, self.options
-        config, within = self.graph(pools), None
+        config, within = self.graph, None
         if part is not None:
             config, within = dataclasses.replace(config, early_exit=part.early_exit), part.within
-        whole = self.plan.protocol.every_s is None
+        identity = self.plan.identity
         line = ProgressLine(
             self.total,
             done,
-            total_bytes=size_bytes(run.manifest) if whole else None,
-            what=units_of(self.plan),
-            shadow=all_views({"identity": self.plan.identity}),
+            total_bytes=None if identity.has_segments else size_bytes(run.manifest),
+            what=identity.units_are,
+            shadow=all_views(identity),
         )
 
         def watch(counts: Counts, stages: Stages) -> None:
@@ -135,7 +135,7 @@ class GraphRunner:
         reconcile(run)
         known = stages or Stages()
         self.note(known)
-        return known.within(decoders=pools.decoders[1], labelers=pools.labelers)
+        return known.within(decoders=self.pools.decoders[1], labelers=self.pools.labelers)
 
 
 def pools_for(
@@ -166,7 +166,7 @@ def pools_for(
         views = int(units * plan.expected_views)
         worth = labelers_worth_starting(views * (len(plan.variants) or 1))
         memory = labeler_bytes(
-            plan.model["architecture"],
+            plan.model.architecture,
             plan.protocol,
             on_gpu=on_gpu,
             batch_size=options.batch_size or default_batch(on_gpu=on_gpu),
@@ -187,11 +187,6 @@ def pools_for(
 def retryable() -> set[str]:
     """Reasons for failing that may be gone by the next attempt."""
     return {str(reason) for reason in ErrorType if reason.retryable}
-
-
-def units_of(plan: LabelPlan) -> str:
-    """What the run's units are called."""
-    return "videos" if plan.protocol.every_s is None else "segments"
 
 
 def check_failures(limit: FailureLimit | None, counts: Counts, total: int) -> None:

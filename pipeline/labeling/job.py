@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Any
 
 import pyarrow as pa
 
@@ -24,7 +23,7 @@ from pipeline.labeling.summary import summary
 from pipeline.messages import best_effort, say, tell
 from pipeline.prices import Prices
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.view_savings import is_pruned
+from pipeline.run.run_record import Identity, RunRecord
 from sta.checkpoints.remote import without_secrets
 
 _DEMO_VIDEOS = 48
@@ -50,39 +49,37 @@ def run(task: str, arguments: argparse.Namespace) -> None:
     plan = plan_labeling(options)
     if is_finished(plan.run, retry_failed=options.retry_failed):
         say(f"{plan.run.root.uri} is complete; nothing to do.")
-        content = finished(plan.run, options)
-        said: str | None = _summary_of_finished(task, arguments, plan.run, content)
+        record = finished(plan.run, options)
+        said: str | None = _summary_of_finished(task, arguments, plan.run, record)
     else:
-        content = label(plan, options)
+        record = label(plan, options)
         said = best_effort(
             "The summary",
-            lambda: _summary(
-                task, arguments, plan.run, content, content["attempts"][-1]["units_before"]
-            ),
+            lambda: _summary(task, arguments, plan.run, record, record.attempts[-1].units_before),
             again="The run is finished; the same command prints the summary again.",
         )
     if said is not None:
         tell(said)
-    check_anything_labeled(plan.run, content)
+    check_anything_labeled(plan.run, record)
 
 
 def _summary(
     task: str,
     arguments: argparse.Namespace,
     run: RunDirectory,
-    content: dict[str, Any],
+    record: RunRecord,
     before: int | None,
 ) -> str:
-    other = _other_run(task, arguments, content["identity"])
-    return summary(task, run, content, other=other, before=before)
+    other = _other_run(task, arguments, record.identity)
+    return summary(task, run, record, other=other, before=before)
 
 
 def _summary_of_finished(
-    task: str, arguments: argparse.Namespace, run: RunDirectory, content: dict[str, Any]
+    task: str, arguments: argparse.Namespace, run: RunDirectory, record: RunRecord
 ) -> str:
     """The summary; for tables that were damaged since the run finished, what mends them."""
     try:
-        return _summary(task, arguments, run, content, None)
+        return _summary(task, arguments, run, record, None)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise RunError(
             f"{run.root.uri} is finished, and its tables cannot be read: "
@@ -92,11 +89,11 @@ def _summary_of_finished(
         ) from error
 
 
-def _other_run(task: str, arguments: argparse.Namespace, identity: dict[str, Any]) -> OtherRun:
+def _other_run(task: str, arguments: argparse.Namespace, identity: Identity) -> OtherRun:
     """The run over the same videos that is best compared with this one: of a pruned one and of one
     that stops early, all views unpruned; else the pruned one.
     """
-    pruned, adaptive = is_pruned(identity), "early_exit" in identity
+    pruned, adaptive = identity.is_pruned, identity.early_exit is not None
     given = dict(arguments.given)
     left_out = (*pruning_names(), *_NOT_ALL_UNPRUNED) if pruned or adaptive else ("r",)
     for name in ("retry_failed", *left_out):

@@ -8,14 +8,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from pipeline.errors import UsageError
 from pipeline.execution.ray_session import is_submitted
 from pipeline.inputs.demo.runs import PRUNED_RUN, UNPRUNED_RUN
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.view_savings import is_pruned
+from pipeline.run.run_record import RunRecord
 from pipeline.storage.addresses import S3_SCHEME
 from pipeline.storage.location import Location
 
@@ -45,21 +44,21 @@ class OtherRun:
 
 
 def next_steps(
-    task: str, run: RunDirectory, content: dict[str, Any], other: OtherRun, video_id: str | None
+    task: str, run: RunDirectory, record: RunRecord, other: OtherRun, video_id: str | None
 ) -> list[str]:
     """Lines of what to do next, each command on a line of its own; none where nothing was labeled.
 
     Args:
         task: "k400" or "ssv2".
         run: the finished run.
-        content: its run.json.
+        record: its record.
         other: what the run is best compared with.
         video_id: a labeled video; None where there is none.
     """
     if video_id is None:
         return []
-    pruned = is_pruned(content["identity"])
-    adaptive = "early_exit" in content["identity"]
+    pruned = record.identity.is_pruned
+    adaptive = record.identity.early_exit is not None
     here, there = (short_path(Location.of(each).uri) for each in (run.root.uri, other.output))
     way = "without pruning" if pruned or adaptive else "with pruning"
     steps: dict[str, list[str]] = {}

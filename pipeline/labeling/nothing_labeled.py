@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import RunError
 from pipeline.labeling.graph_runner import retryable
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import RunRecord
 
 # Reasons that are named, the most frequent ones.
 _REASONS = 3
 
 
-def check_anything_labeled(run: RunDirectory, content: dict[str, Any]) -> None:
+def check_anything_labeled(run: RunDirectory, record: RunRecord) -> None:
     """Returns if at least one video of a finished run has labels.
 
     Args:
         run: a finished labeling run or sweep.
-        content: its run.json.
+        record: its record.
 
     Raises:
         RunError: nothing was labeled; the message has the most frequent reasons with an example
             of each.
     """
-    totals = content["totals"]
-    if totals["ok"]:
+    totals = record.finished_totals
+    if totals.ok:
         return
-    counts: dict[str, int] = totals["unit_failures"]
+    counts = totals.unit_failures
     frequent = sorted(counts, key=lambda reason: (-counts[reason], reason))
     examples = _examples(run, frequent[:_REASONS])
     reasons = [
@@ -39,7 +38,7 @@ def check_anything_labeled(run: RunDirectory, content: dict[str, Any]) -> None:
     if len(frequent) > _REASONS:
         reasons.append(f"{sum(counts[reason] for reason in frequent[_REASONS:]):,} others")
     raise RunError(
-        f"no video could be labeled ({totals['units']:,} failed): {'; '.join(reasons)}",
+        f"no video could be labeled ({totals.units:,} failed): {'; '.join(reasons)}",
         advice=_advice(run, counts),
     )
 

@@ -14,6 +14,7 @@ from pipeline.inputs.ground_truth import GroundTruth
 from pipeline.inputs.input_check import checked_input
 from pipeline.labeling.options import LabelOptions
 from pipeline.run.run_directory import RunDirectory, check_same
+from pipeline.run.run_record import EarlyExitTerms, Identity, Model
 from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
 from workers.inference.labeler import LabelerConfig
@@ -27,19 +28,19 @@ class LabelPlan:
 
     Attributes:
         run: the run directory, which may not exist yet.
-        identity: all that decides what a row says; a run holds rows of one identity.
-        model: what run.json says of the model.
+        identity: all that decides what a row says.
+        model: the model, for run.json.
         protocol: how videos become views.
         labeler: what the labelers load.
         early_exit_file: the file with the early-exit threshold; None for all views of each.
-        variants: prunings that are all tried on every unit, in place of labeling it by one.
+        variants: of a sweep, the prunings that are all applied to every unit.
         sample: so many videos of the input, those with the smallest unit ids; None for all.
         true_labels: those of the input of a run that does not exist yet.
     """
 
     run: RunDirectory
-    identity: dict[str, Any]
-    model: dict[str, Any]
+    identity: Identity
+    model: Model
     protocol: Protocol
     labeler: LabelerConfig
     early_exit_file: EarlyExitFile | None = None
@@ -49,7 +50,7 @@ class LabelPlan:
 
     @property
     def expected_views(self) -> float:
-        """Expected views per unit: the mean of the calibration, or all of the protocol."""
+        """Views of a unit that are evaluated, on average, as far as is known before the run."""
         file = self.early_exit_file
         return self.protocol.views if file is None else file.point.views
 
@@ -77,9 +78,11 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
     views = protocol_for(options, model)
     identity = _identity(options, model, pruning, views)
     file = _early_exit_file(options, identity)
+    if file is not None:
+        identity = _with_early_exit(identity, file, options)
     plan = LabelPlan(
         run=RunDirectory(Location.of(options.output)),
-        identity=identity | _early_exit_identity(file) | _budgeted(options, file),
+        identity=identity,
         model=_described(options, model, pruning),
         protocol=views,
         labeler=LabelerConfig(
@@ -103,7 +106,7 @@ def with_checked_places(plan: LabelPlan, options: LabelOptions) -> LabelPlan:
         UsageError: the message says what is there.
     """
     if plan.run.exists():
-        check_same(plan.run.load()["identity"], plan.identity, plan.run.root.uri)
+        check_same(plan.run.load().identity, plan.identity, plan.run.root.uri)
         return plan
     plan.run.check_unused()
     return dataclasses.replace(plan, true_labels=true_labels(plan, options))
@@ -117,7 +120,7 @@ def true_labels(plan: LabelPlan, options: LabelOptions) -> GroundTruth:
     """
     return checked_input(
         options.source,
-        plan.model["labels"],
+        plan.model.labels,
         all_files=options.all_files,
         limit=options.limit,
     )
@@ -142,27 +145,28 @@ def _pruning(options: LabelOptions, model: sta.VideoModel) -> sta.Pruning:
 
 def _identity(
     options: LabelOptions, model: sta.VideoModel, pruning: sta.Pruning, views: Protocol
-) -> dict[str, Any]:
-    shadow = {"shadow": options.shadow_share} if options.shadow_share else {}
-    all_files = {"all_files": True} if options.all_files else {}
-    return (
-        shadow
-        | all_files
-        | {
-            "input": Location.of(options.source).resolved().uri,
-            "limit": options.limit,
-            "model": model.fingerprint,
-            "labels": sta.labels_fingerprint(model.labels),
-            "pruning": dataclasses.asdict(pruning) if pruning.r else {"r": 0},
-            "protocol": dataclasses.asdict(views),
-            "decoder": options.decoder,
-            "unit_schema": UNIT_SCHEMA_VERSION,
-        }
+) -> Identity:
+    return Identity(
+        input=Location.of(options.source).resolved().uri,
+        limit=options.limit,
+        all_files=options.all_files,
+        model=model.fingerprint,
+        labels=sta.labels_fingerprint(model.labels),
+        pruning=pruning_identity(pruning),
+        protocol=views,
+        decoder=options.decoder,
+        shadow_share=options.shadow_share,
+        unit_schema=UNIT_SCHEMA_VERSION,
     )
 
 
-def _early_exit_file(options: LabelOptions, identity: dict[str, Any]) -> EarlyExitFile | None:
-    """The early-exit file, if one is given; it must have been fitted for such a run."""
+def pruning_identity(pruning: sta.Pruning) -> dict[str, Any]:
+    """A pruning as an identity has it: of one that prunes nothing, r alone."""
+    return dataclasses.asdict(pruning) if pruning.r else {"r": 0}
+
+
+def _early_exit_file(options: LabelOptions, identity: Identity) -> EarlyExitFile | None:
+    """The early-exit file that is asked for, which must have been fitted for such a run."""
     if options.early_exit is None:
         return None
     place = Location.of(options.early_exit)
@@ -171,35 +175,29 @@ def _early_exit_file(options: LabelOptions, identity: dict[str, Any]) -> EarlyEx
     return file
 
 
-def _early_exit_identity(file: EarlyExitFile | None) -> dict[str, Any]:
-    """The early exit in a run's identity; nothing without one."""
-    if file is None:
-        return {}
-    early_exit = dataclasses.asdict(file.early_exit)
-    return {"early_exit": early_exit | {"agreement": file.agreement, "confidence": file.confidence}}
+def _with_early_exit(identity: Identity, file: EarlyExitFile, options: LabelOptions) -> Identity:
+    """The identity with the terms of the early exit, and with what its budget is in."""
+    settings = file.early_exit
+    terms = EarlyExitTerms(settings.threshold, settings.max_views, file.agreement, file.confidence)
+    if options.budget is None:
+        return dataclasses.replace(identity, early_exit=terms)
+    return dataclasses.replace(
+        identity, early_exit=terms, budget=options.budget.kind, early_exit_curve=file.digest
+    )
 
 
-def _budgeted(options: LabelOptions, file: EarlyExitFile | None) -> dict[str, Any]:
-    """The budget in a run's identity, without its size, which may change between attempts."""
-    if options.budget is None or file is None:
-        return {}
-    return {"budget": options.budget.kind, "early_exit_curve": file.digest}
-
-
-def _described(
-    options: LabelOptions, model: sta.VideoModel, pruning: sta.Pruning
-) -> dict[str, Any]:
-    dense, pruned = (
+def _described(options: LabelOptions, model: sta.VideoModel, pruning: sta.Pruning) -> Model:
+    unpruned, pruned = (
         sta.estimate_flops(model.config, pruning=p, num_classes=len(model.labels))
         for p in (None, pruning)
     )
-    return {
-        "architecture": model.architecture,
-        "checkpoint": without_secrets(options.checkpoint),
-        "notes": list(model.notes),
-        "kept_grids": [list(grid) for grid in model.config.kept_grids(pruning)],
-        "flops_per_view": pruned,
-        "flops_per_view_unpruned": dense,
-        "flops_vary_by_clip": sta.flops_vary_by_clip(model.architecture, pruning),
-        "labels": list(model.labels),
-    }
+    return Model(
+        architecture=model.architecture,
+        checkpoint=without_secrets(options.checkpoint),
+        labels=tuple(model.labels),
+        notes=tuple(model.notes),
+        kept_grids=tuple(model.config.kept_grids(pruning)),
+        flops_per_view=pruned,
+        flops_per_view_unpruned=unpruned,
+        flops_vary_by_clip=sta.flops_vary_by_clip(model.architecture, pruning),
+    )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -34,12 +33,12 @@ from pipeline.execution.autosize import (
     Remaining,
     discard_sample,
     fitted_decoders,
-    record,
     sample_size,
+    with_rates,
 )
-from pipeline.execution.bottleneck import Capacity, bottleneck
+from pipeline.execution.bottleneck import bottleneck
 from pipeline.execution.durations import with_durations
-from pipeline.execution.pools import AUTO, Pools
+from pipeline.execution.pools import AUTO
 from pipeline.execution.ray_session import check_ray_address, ray_messages_aside, start_ray
 from pipeline.execution.run_failure import run_failure
 from pipeline.execution.stage_stats import Stages
@@ -47,137 +46,86 @@ from pipeline.execution.stopping import Stop, end_on_sigterm
 from pipeline.inputs.listing import Listing
 from pipeline.inputs.manifest import count_rows, sampled, write_manifest
 from pipeline.inputs.video import Video
-from pipeline.labeling.graph_runner import (
-    LATER,
-    GraphRunner,
-    check_failures,
-    pools_for,
-    retryable,
-    units_of,
-)
+from pipeline.labeling.graph_runner import LATER, GraphRunner, check_failures, pools_for, retryable
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan, true_labels
 from pipeline.messages import best_effort, say
 from pipeline.run.commits import committed, reconcile, withdraw_failed
+from pipeline.run.counts import Counts
 from pipeline.run.devices import STAND_IN, labeler_device
 from pipeline.run.lease import held
-from pipeline.run.run_directory import RUN_VERSION, RunDirectory, environment, now
+from pipeline.run.run_directory import OpenRun, RunDirectory, environment, now
+from pipeline.run.run_record import Listed, RunRecord
 from pipeline.run.tables import build_tables
+from pipeline.run.totals import Totals
 from pipeline.verify.verify import verify
 
-# The second time does what the first left out because a task of an earlier attempt was still
+# The second pass does what the first left out because a task of an earlier attempt was still
 # writing; if units are missing after it, something else is wrong.
 _PASSES = 2
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What a run comes to when every unit has its row.
+    """What is made of a run when every unit has its row.
 
     Attributes:
-        totals: builds what follows from the rows, and adds them up for run.json.
-        problems: proves what was built; what contradicts it, in lines.
-        report: draws the run's report, and never fails.
+        totals: builds the tables that follow from the rows, and adds them up.
+        problems: verifies them; one line per problem.
+        report: writes the run's report; never raises.
     """
 
-    totals: Callable[[RunDirectory], dict[str, Any]]
+    totals: Callable[[RunDirectory], Totals]
     problems: Callable[[RunDirectory], list[str]]
     report: Callable[[RunDirectory], None]
 
 
 def label(
     plan: LabelPlan, options: LabelOptions, conclusion: Conclusion | None = None
-) -> dict[str, Any]:
-    """Labels every unit that has no row yet and returns the finished run.json.
+) -> RunRecord:
+    """Labels every unit that has no row yet and returns the record of the finished run.
 
     `conclusion`: None for that of a labeling run, its tables and its report.
 
     Raises:
-        UsageError: the input or the cluster is not as it must be, or another command is at work.
+        UsageError: the input or the cluster cannot be used, or another command holds the run.
         RunError: the run could not finish; the same command resumes it.
     """
-    stop = Stop()
     end_on_sigterm()
-
-    begun: list[str] = []
-
-    def lost() -> None:
-        gone = plan.run.lost(begun[0]) if begun else None
-        stop(gone or RunError(f"another command has taken over {plan.run.root.uri}", advice=""))
-
     check_ray_address()
     plan.run.root.check_writable()
+    run = LabelRun(plan, options, conclusion or _tables_and_report(options.gallery))
     try:
         # Ray prints on stdout whenever it likes, which is for the result alone.
-        with ray_messages_aside(), held(plan.run.root, lost=lost, say=say):
-            conclusion = conclusion or _tables_and_report(options.gallery)
-            return _label(plan, options, stop, conclusion, begun)
+        with ray_messages_aside(), held(plan.run.root, lost=run.lost, say=say):
+            return run.to_success()
     except KeyboardInterrupt:
-        if stop.error is None:
+        if run.stop.error is None:
             raise
-        raise stop.error from None
+        raise run.stop.error from None
 
 
 def is_finished(run: RunDirectory, *, retry_failed: bool) -> bool:
-    """Whether there is nothing to do: all is labeled, and no failure is to be done again."""
+    """Whether all is labeled, and no failed unit is to be labeled again."""
     if not run.success.exists():
         return False
-    failures = run.load()["totals"]["unit_failures"]
-    return not (retry_failed and retryable() & failures.keys())
+    return not (retry_failed and retryable() & run.load().finished_totals.unit_failures.keys())
 
 
-def finished(run: RunDirectory, options: LabelOptions) -> dict[str, Any]:
-    """The run.json of a finished run, with what is asked of it anew, by which its report is drawn
-    again.
+def finished(run: RunDirectory, options: LabelOptions) -> RunRecord:
+    """The record of a finished run; where prices or the wanted agreement are new, they are saved
+    and the report is written again.
     """
-    content, asked = run.resume(), _asked(options)
-    if any(content.get(name) != value for name, value in asked.items()):
-        content |= asked
-        run.save(content)
+    record = run.resume()
+    asked = replace(record, **_asked(options))
+    if asked != record:
+        run.save(asked)
         _report(run, options.gallery)
-    return content
+    return asked
 
 
-def _label(
-    plan: LabelPlan,
-    options: LabelOptions,
-    stop: Stop,
-    conclusion: Conclusion,
-    begun: list[str],
-) -> dict[str, Any]:
-    """All that happens while the lease is held; the run's identity goes to `begun`."""
-    run, began = plan.run, now()
-    try:
-        start_ray()
-        pools_for(options, plan, units=0)  # refuses a cluster that is too small before any work
-        content = (run.resume() if run.exists() else begin(plan, options)) | _asked(options)
-        content["flags"] = options.flags
-        begun.append(content["run_id"])
-        pools = pools_for(options, plan)
-        _say_stand_in(pools)
-        begin_attempt(content, pools, began)
-        run.save(content)
-        with _ending(run, content, stop):
-            say(reconcile(run).line())
-            if options.retry_failed:
-                if options.budget is not None:
-                    check_retry(run, content, options.budget, _labeling(plan))
-                _withdraw(run)
-            stages = _label_the_rest(plan, options, pools, content, stop)
-            return _finish(run, content, stages, conclusion)
-    except UsageError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, ray.exceptions.RayError) as error:
-        raise run_failure(error, run, run_id=begun[0] if begun else None) from error
-
-
-def _say_stand_in(pools: Pools) -> None:
-    if pools.labeler_gpus and labeler_device(on_gpu=True) == "cpu":
-        say(f"{STAND_IN} is cpu: labelers hold GPUs and compute on CPUs, which is for tests alone.")
-
-
-def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
-    """Lists the input, writes the manifest and then run.json, with which the run begins."""
+def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
+    """Lists the input, writes the manifest and then run.json, with which the run exists."""
     run, every_s = plan.run, plan.protocol.every_s
     run.manifest.delete_parts()
     labels = plan.true_labels or true_labels(plan, options)
@@ -188,7 +136,7 @@ def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
         report=lambda count: say(f"listed {count:,} so far"),
     )
     videos: Iterator[Video] = islice(listing.videos(), options.limit)
-    videos = (dataclasses.replace(each, label=labels.named(each.label)) for each in videos)
+    videos = (replace(each, label=labels.named(each.label)) for each in videos)
     if plan.sample is not None:
         videos = sampled(videos, plan.sample)
     if every_s is not None:
@@ -198,162 +146,204 @@ def begin(plan: LabelPlan, options: LabelOptions) -> dict[str, Any]:
     counts = write_manifest(videos, run.manifest, unit_s=unit_s)
     if listing.unread:
         say(f"columns of {options.source} that are not read: {', '.join(listing.unread)}")
-    content = {
-        "version": RUN_VERSION,
-        "created": now(),
-        "identity": plan.identity,
-        "model": plan.model,
-        "listing": counts._asdict() | {"skipped": dict(listing.skipped)},
-        "environment": environment(),
-    }
-    return run.create(content)
+    return run.create(
+        RunRecord(
+            identity=plan.identity,
+            model=plan.model,
+            created=now(),
+            listing=Listed(counts.videos, counts.units, dict(listing.skipped)),
+            environment=environment(),
+        )
+    )
+
+
+class LabelRun:
+    """One attempt at a run: prepare it, label what is left, finish it.
+
+    Attributes:
+        stop: ends the attempt from another thread.
+    """
+
+    def __init__(self, plan: LabelPlan, options: LabelOptions, conclusion: Conclusion) -> None:
+        self.stop = Stop()
+        self._plan = plan
+        self._options = options
+        self._conclusion = conclusion
+        self._directory = plan.run
+        self._run_id: str | None = None
+
+    def lost(self) -> None:
+        """Ends the attempt since another command holds the run's lease."""
+        gone = None if self._run_id is None else self._directory.lost(self._run_id)
+        taken = f"another command has taken over {self._directory.root.uri}"
+        self.stop(gone or RunError(taken, advice=""))
+
+    def to_success(self) -> RunRecord:
+        """Does all that is done while the lease is held; returns the record of the finished run."""
+        try:
+            run, graph = self._prepare()
+            with self._ending(run):
+                say(reconcile(self._directory).line())
+                if self._options.retry_failed:
+                    self._withdraw_failed(run)
+                stages = self._label_rest(run, graph)
+                return self._finish(run, stages)
+        except UsageError:
+            raise
+        except (pa.ArrowException, OSError, ValueError, ray.exceptions.RayError) as error:
+            raise run_failure(error, self._directory, run_id=self._run_id) from error
+
+    def _prepare(self) -> tuple[OpenRun, GraphRunner]:
+        """Begins or resumes the run, chooses its pools, and records the attempt."""
+        plan, options, began = self._plan, self._options, now()
+        start_ray()
+        pools_for(options, plan, units=0)  # refuses a cluster that is too small before any work
+        exists = self._directory.exists()
+        record = self._directory.resume() if exists else begin(plan, options)
+        self._run_id = record.run_id
+        pools = pools_for(options, plan)
+        if pools.labeler_gpus and labeler_device(on_gpu=True) == "cpu":
+            say(f"{STAND_IN} is cpu: labelers hold GPUs and compute on CPUs, which is for tests.")
+        run = OpenRun(self._directory, record)
+        asked = _asked(options) | {"flags": options.flags}
+        run.update(lambda record: begin_attempt(replace(record, **asked), pools, began))
+        note = partial(self._note, run)
+        total = count_rows(self._directory.manifest)
+        return run, GraphRunner(plan, options, pools, total, self.stop, note, self._run_id)
+
+    @contextmanager
+    def _ending(self, run: OpenRun) -> Iterator[None]:
+        """Records when an attempt that fails ended, unless another command holds the run now."""
+        try:
+            yield
+        except BaseException:
+            if self.stop.error is None:
+                with contextlib.suppress(OSError, RunError):
+                    run.update(end_attempt)
+            raise
+
+    def _withdraw_failed(self, run: OpenRun) -> None:
+        """Deletes the rows of failures that may be gone; the run is unfinished from then on."""
+        if self._options.budget is not None:
+            check_retry(run, self._options.budget, self._profile())
+        self._directory.success.delete()
+        count = withdraw_failed(self._directory, retryable())
+        say(f"Labeling {count:,} failed units again.")
+
+    def _label_rest(self, run: OpenRun, graph: GraphRunner) -> Mapping[str, Any] | None:
+        """Runs the graph until every unit has its row; tells what its stages did, if anything."""
+        directory, total = self._directory, graph.total
+        counts = committed(directory)
+        run.update(partial(note_progress, units=counts.units))
+        if self._options.decoders == AUTO and counts.units < total:
+            graph = self._with_fitted_decoders(run, graph, counts)
+            counts = committed(directory)
+        accounts: list[Mapping[str, Any] | None] = []
+        for part in self._parts(run, graph):
+            for _ in range(_PASSES):
+                check_failures(self._options.max_failed, counts, total)
+                if not part.missing(directory, counts.units):
+                    break
+                stages = graph.run_graph(counts, part=part)
+                counts = committed(directory)
+                account = partial(_account, run, stages, graph)
+                accounts.append(best_effort("The account of the stages", account, again=LATER))
+            if part.missing(directory, counts.units):
+                break
+        check_failures(self._options.max_failed, counts, total)
+        return _fullest(accounts)
+
+    def _with_fitted_decoders(
+        self, run: OpenRun, graph: GraphRunner, counts: Counts
+    ) -> GraphRunner:
+        """The graph with as many decoders as keep the labelers busy, by a sample of the units."""
+        capacity = graph.capacity
+        decoders = fitted_decoders(
+            run,
+            Remaining(graph.total, counts.units, self._plan.identity.units_are),
+            sample=sample_size(
+                self._plan.protocol,
+                graph.pools,
+                capacity.batch_size,
+                adaptive=self._plan.early_exit_file is not None,
+            ),
+            room=capacity,
+            measure=partial(graph.run_graph, counts),
+            say=say,
+        )
+        if decoders is None:
+            return graph
+        pools = pools_for(self._options, self._plan, decoders=decoders)
+        run.update(partial(change_pools, pools=pools))
+        return replace(graph, pools=pools)
+
+    def _parts(self, run: OpenRun, graph: GraphRunner) -> Iterable[RunPart]:
+        """What is labeled in one go: the whole run, or with a budget slice after slice."""
+        file, budget = self._plan.early_exit_file, self._options.budget
+        if budget is None or file is None:
+            return [RunPart(None if file is None else file.early_exit, graph.total)]
+        return parts_within(run, budget, file, self._profile())
+
+    def _profile(self) -> LabelingProfile:
+        plan = self._plan
+        return LabelingProfile(plan.protocol.views, max_flops_per_view(plan.model))
+
+    def _note(self, run: OpenRun, stages: Stages) -> None:
+        """Records what labelers compute on as soon as that is known: an attempt may be killed."""
+
+        def note() -> None:
+            if self.stop.error is None:
+                run.update(partial(note_devices, names=stages.label.devices))
+
+        best_effort("The note of the labelers' device", note, again=LATER)
+
+    def _finish(self, run: OpenRun, stages: Mapping[str, Any] | None) -> RunRecord:
+        """Builds the tables, verifies them, writes the report and _SUCCESS.
+
+        The account of the stages is that of the attempt that labeled most.
+        """
+        directory, before = self._directory, run.record.totals
+        best_effort(
+            "Tidying up",
+            partial(discard_sample, directory),
+            again="Delete the folder _sample in OUTPUT if it is there.",
+        )
+        if self._run_id is not None and (gone := directory.lost(self._run_id)) is not None:
+            raise gone
+        totals = self._conclusion.totals(directory)
+        totals.stages = _fullest([None if before is None else before.stages, stages])
+        run.update(lambda record: replace(end_attempt(record), totals=totals, finished=now()))
+        problems = self._conclusion.problems(directory)
+        if problems:
+            raise RunError(f"the tables do not agree with each other: {'; '.join(problems)}")
+        self._conclusion.report(directory)
+        directory.success.write_bytes(b"", make_folder=False)
+        return run.record
 
 
 def _asked(options: LabelOptions) -> dict[str, Any]:
-    """What an attempt may say anew of a run: it changes no row."""
-    prices = None if options.prices is None else options.prices.as_json()
-    said = {"prices": prices, "min_agreement": options.min_agreement}
+    """Fields of the record that an attempt may change: they change no row."""
+    said = {"prices": options.prices, "min_agreement": options.min_agreement}
     return {name: value for name, value in said.items() if value is not None}
 
 
-@contextmanager
-def _ending(run: RunDirectory, content: dict[str, Any], stop: Stop) -> Iterator[None]:
-    """Notes when an attempt that does not finish the run ended, unless the run is another's now."""
-    try:
-        yield
-    except BaseException:
-        if stop.error is None:
-            end_attempt(content)
-            with contextlib.suppress(OSError, RunError):
-                run.save(content)
-        raise
-
-
-def _withdraw(run: RunDirectory) -> None:
-    """Takes back the failures that may be gone; the run is unfinished from then on."""
-    run.success.delete()
-    count = withdraw_failed(run, retryable())
-    say(f"Doing {count:,} failed units again.")
-
-
-def _label_the_rest(
-    plan: LabelPlan, options: LabelOptions, pools: Pools, content: dict[str, Any], stop: Stop
-) -> dict[str, Any] | None:
-    """Runs the graph until every unit has its row; what its stages did, if there was any to do."""
-    run, total = plan.run, count_rows(plan.run.manifest)
-
-    def note(stages: Stages) -> None:
-        note_stages = partial(_note, run, content, stages, stop)
-        best_effort("The note of the labelers' device", note_stages, again=LATER)
-
-    passing = GraphRunner(plan, options, total, stop, note, content["run_id"])
-    counts = committed(run)
-    note_progress(content, units=counts.units)
-    if options.decoders == AUTO and counts.units < total:
-        remaining = Remaining(total, counts.units, units_of(plan))
-        room = passing.room(pools)
-        decoders = fitted_decoders(
-            run,
-            content,
-            remaining,
-            sample=sample_size(
-                plan.protocol, pools, room.batch_size, adaptive=plan.early_exit_file is not None
-            ),
-            room=room,
-            measure=lambda sample: passing.run_graph(pools, counts, sample),
-            say=say,
-        )
-        counts = committed(run)
-        if decoders is not None:
-            pools = pools_for(options, plan, decoders=decoders)
-            change_pools(content, pools)
-    accounts: list[dict[str, Any] | None] = []
-    for part in _parts(plan, options, pools, content, total):
-        for _ in range(_PASSES):
-            check_failures(options.max_failed, counts, total)
-            if not part.missing(run, counts.units):
-                break
-            stages = passing.run_graph(pools, counts, part=part)
-            counts = committed(run)
-            account = partial(_account, content, stages, partial(passing.room, pools))
-            accounts.append(best_effort("The account of the stages", account, again=LATER))
-            run.save(content)
-        if part.missing(run, counts.units):
-            break
-    check_failures(options.max_failed, counts, total)
-    return _fullest(accounts)
-
-
-def _note(run: RunDirectory, content: dict[str, Any], stages: Stages, stop: Stop) -> None:
-    """Writes down what labelers compute on as soon as that is known: an attempt may be killed."""
-    if stop.error is None and note_devices(content, stages.label.devices):
-        run.save(content)
-
-
-def _account(
-    content: dict[str, Any], stages: Stages, room_of: Callable[[], Capacity]
-) -> dict[str, Any]:
-    """What the stages did and which holds the run up, for people; what a later attempt goes by is
-    kept in run.json's content.
+def _account(run: OpenRun, stages: Stages, graph: GraphRunner) -> Mapping[str, Any]:
+    """What the stages did and which holds the run up, for people; the rates that a later attempt
+    goes by are recorded.
     """
-    note_growth(content)
-    room = room_of()
-    record(content, stages, room)
-    return stages.as_json() | {"bottleneck": bottleneck(stages, room)}
+    capacity = graph.capacity
+    run.update(lambda record: with_rates(note_growth(record), stages, capacity))
+    return stages.as_json() | {"bottleneck": bottleneck(stages, capacity)}
 
 
-def _parts(
-    plan: LabelPlan, options: LabelOptions, pools: Pools, content: dict[str, Any], total: int
-) -> Iterable[RunPart]:
-    """What is labeled in one go: the whole run, or with a budget slice after slice."""
-    file = plan.early_exit_file
-    if options.budget is None or file is None:
-        return [RunPart(None if file is None else file.early_exit, total)]
-    return parts_within(plan.run, content, options.budget, file, _labeling(plan))
-
-
-def _labeling(plan: LabelPlan) -> LabelingProfile:
-    return LabelingProfile(views=plan.protocol.views, flops=max_flops_per_view(plan.model))
-
-
-def _finish(
-    run: RunDirectory,
-    content: dict[str, Any],
-    stages: dict[str, Any] | None,
-    conclusion: Conclusion,
-) -> dict[str, Any]:
-    """Builds what the run comes to, proves it, and writes _SUCCESS.
-
-    The account of the stages is that of the attempt that labeled most.
-    """
-    best_effort(
-        "Tidying up",
-        partial(discard_sample, run),
-        again="Delete the folder _sample in OUTPUT if it is there.",
-    )
-    if (lost := run.lost(content["run_id"])) is not None:
-        raise lost
-    stages = _fullest([content.get("totals", {}).get("stages"), stages])
-    totals = conclusion.totals(run) | {"stages": stages}
-    end_attempt(content)
-    content |= {"totals": totals, "finished": now()}
-    run.save(content)
-    problems = conclusion.problems(run)
-    if problems:
-        raise RunError(f"the tables do not hold what they promise: {'; '.join(problems)}")
-    conclusion.report(run)
-    run.success.write_bytes(b"", make_folder=False)
-    return content
-
-
-def _fullest(accounts: Iterable[dict[str, Any] | None]) -> dict[str, Any] | None:
+def _fullest(accounts: Iterable[Mapping[str, Any] | None]) -> Mapping[str, Any] | None:
     """Of several accounts of stages that of most units."""
     return max(filter(None, accounts), key=lambda each: each["label"]["units"], default=None)
 
 
 def _tables_and_report(gallery: int) -> Conclusion:
     return Conclusion(
-        totals=lambda run: dataclasses.asdict(build_tables(run)),
+        totals=build_tables,
         problems=lambda run: [
             f"{each.what}: {each.problem}" for each in verify(run) if each.problem
         ],
@@ -371,5 +361,5 @@ def _report(run: RunDirectory, gallery: int) -> None:
     best_effort(
         "The report",
         draw,
-        again=f"The labels are whole; python jobs/report.py {run.root.uri} tries again.",
+        again=f"The labels are complete; python jobs/report.py {run.root.uri} tries again.",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import textwrap
 from collections.abc import Sequence
@@ -18,7 +17,9 @@ from pipeline.labeling.next_steps import OtherRun, next_steps, open_command, sho
 from pipeline.reports.early_exit.budget import budget_lines
 from pipeline.reports.run.unpruned_sample import shadow_lines, unpruned_agreement
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.view_savings import ViewSavings, is_pruned
+from pipeline.run.run_record import RunRecord
+from pipeline.run.totals import Totals
+from pipeline.run.view_savings import ViewSavings
 
 _SHOWN = 5
 _ID_WIDTH = 32
@@ -29,7 +30,7 @@ _INDENT = " " * len("Accuracy:  ")
 def summary(
     task: str,
     run: RunDirectory,
-    content: dict[str, Any],
+    record: RunRecord,
     *,
     other: OtherRun,
     before: int | None = None,
@@ -39,38 +40,38 @@ def summary(
     Args:
         task: "k400" or "ssv2".
         run: the finished run.
-        content: its run.json.
+        record: of the run.
         other: the run that it is best compared with.
         before: units that had a row when this command began; None where it had nothing to do.
     """
-    totals = content["totals"]
-    lines = [*_demo(content), _counts(totals), *_resumed(content, before)]
-    for reason, count in sorted(totals["failures"].items(), key=lambda item: -item[1]):
-        video, error = totals["examples"][reason][0]
+    totals = record.finished_totals
+    lines = [*_demo(record), _counts(totals), *_resumed(record, before)]
+    for reason, count in sorted(totals.failures.items(), key=lambda item: -item[1]):
+        video, error = totals.examples[reason][0]
         lines.append(f"  {reason:<18}{count:>7,}  such as {printable(video)}: {error}")
-    if totals["damaged"]:
+    if totals.damaged:
         lines.append(
-            f"  {totals['damaged']:,} of the labeled videos are damaged: column lost_frames counts "
+            f"  {totals.damaged:,} of the labeled videos are damaged: column lost_frames counts "
             f"the frames that are missing"
         )
-    lines.append(_model(content))
+    lines.append(_model(record))
     lines += _accuracy(totals)
-    lines += _wrapped(_flops(content))
-    lines += _view_savings(content)
-    lines += budget_lines(run, content)
-    lines += shadow_lines(content, unpruned_agreement(run, content))
-    lines += [*_time(content), *_cost(run)]
-    stages = totals.get("stages")
+    lines += _wrapped(_flops(record))
+    lines += _view_savings(record)
+    lines += budget_lines(run, record)
+    lines += shadow_lines(record, unpruned_agreement(run, record))
+    lines += [*_time(record), *_cost(run)]
+    stages = totals.stages
     if stages and stages["bottleneck"]:
         lines += _wrapped(f"Bottleneck: {stages['bottleneck']}")
-    skipped = content["listing"]["skipped"]
+    skipped = record.listing.skipped
     if skipped:
         kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(skipped.items()))
         lines += _wrapped(f"Left out:  {kinds}")
     rows = first_labeled(run, _SHOWN)
-    lines += [*_examples(rows, totals["ok"]), f"Output:    {short_path(run.root.uri)}"]
+    lines += [*_examples(rows, totals.ok), f"Output:    {short_path(run.root.uri)}"]
     lines += [*_page(run), f"Open it:   {open_command(run, _columns(totals))}"]
-    steps = next_steps(task, run, content, other, rows[0]["video_id"] if rows else None)
+    steps = next_steps(task, run, record, other, rows[0]["video_id"] if rows else None)
     return "\n".join([*lines, *(["", "Next:", *steps] if steps else [])])
 
 
@@ -89,77 +90,72 @@ def first_labeled(run: RunDirectory, count: int) -> list[dict[str, Any]]:
     return first.to_pylist() if first is not None else []
 
 
-def _demo(content: dict[str, Any]) -> list[str]:
+def _demo(record: RunRecord) -> list[str]:
     """What the demonstration is, lest its figures be taken for those of a real model."""
-    if content["model"]["checkpoint"] != "demo":
+    if record.model.checkpoint != "demo":
         return []
     return ["Demo:      a small model of generated videos, which knows nothing of real ones"]
 
 
-def _counts(totals: dict[str, Any]) -> str:
-    failed = totals["videos"] - totals["ok"]
-    length = clock(totals["video_seconds"])
-    text = f"Videos:    {totals['ok']:,} labeled ({length} of video), {failed:,} failed"
-    if totals["units"] > totals["videos"]:
-        text += (
-            f"; {sum(totals['unit_failures'].values()):,} of {totals['units']:,} segments failed"
-        )
+def _counts(totals: Totals) -> str:
+    failed = totals.videos - totals.ok
+    length = clock(totals.video_seconds)
+    text = f"Videos:    {totals.ok:,} labeled ({length} of video), {failed:,} failed"
+    if totals.units > totals.videos:
+        text += f"; {sum(totals.unit_failures.values()):,} of {totals.units:,} segments failed"
     return text
 
 
-def _resumed(content: dict[str, Any], before: int | None) -> list[str]:
+def _resumed(record: RunRecord, before: int | None) -> list[str]:
     """What this command did of a run that an earlier one had begun."""
     if not before:
         return []
-    units = content["totals"]["units"]
-    what = "videos" if content["identity"]["protocol"].get("every_s") is None else "segments"
+    units = record.finished_totals.units
+    what = record.identity.units_are
     now = f"the other {units - before:,} were done now" if before < units else "none was left to do"
     return [f"Resumed:   {before:,} of {units:,} {what} were done already; {now}"]
 
 
-def _model(content: dict[str, Any]) -> str:
+def _model(record: RunRecord) -> str:
     """Which model, how it was pruned, and what it saw of each video."""
-    identity, protocol = content["identity"], content["identity"]["protocol"]
-    r = identity["pruning"]["r"]
-    pruned = f"pruned by STA (r = {r})" if is_pruned(identity) else "not pruned (r = 0)"
-    crops = f"{protocol['crops']} crop{'s' * (protocol['crops'] > 1)}"
-    every_s = protocol.get("every_s")
+    identity, protocol = record.identity, record.identity.protocol
+    pruned = f"pruned by STA (r = {identity.r})" if identity.is_pruned else "not pruned (r = 0)"
+    crops = f"{protocol.crops} crop{'s' * (protocol.crops > 1)}"
+    every_s = protocol.every_s
     if every_s is not None:
         seen = f"a clip of {crops} every {every_s:g} s"
     else:
-        clips = f"{protocol['clips']} clip{'s' * (protocol['clips'] > 1)}"
+        clips = f"{protocol.clips} clip{'s' * (protocol.clips > 1)}"
         seen = f"{clips} x {crops} of each video"
-    return f"Model:     {content['model']['architecture']}, {pruned}; {seen}"
+    return f"Model:     {record.model.architecture}, {pruned}; {seen}"
 
 
-def _accuracy(totals: dict[str, Any]) -> list[str]:
-    judged, unknown = totals["judged"], totals["unknown_ground_truths"]
+def _accuracy(totals: Totals) -> list[str]:
+    judged, unknown = totals.judged, totals.unknown_ground_truths
     said = []
     if judged:
-        share = 100 * totals["right"] / judged
+        share = 100 * totals.right / judged
         said.append(f"{share:.1f} % of {judged:,} videos with a true label")
     if unknown:
-        said.append(not_among(unknown, judged + unknown, totals["unknown_examples"]))
+        said.append(not_among(unknown, judged + unknown, totals.unknown_examples))
     return _wrapped(f"Accuracy:  {'; '.join(said)}") if said else []
 
 
-def _flops(content: dict[str, Any]) -> str:
-    model, totals = content["model"], content["totals"]
-    dense = model["flops_per_view_unpruned"]
-    pruned = totals["flops"] / totals["clips"] if totals["clips"] else model["flops_per_view"]
+def _flops(record: RunRecord) -> str:
+    model, totals = record.model, record.finished_totals
+    dense = model.flops_per_view_unpruned
+    pruned = totals.flops / totals.clips if totals.clips else model.flops_per_view
     text = f"FLOPs:     {quantity(pruned)} per view"
     if pruned != dense:
         text += f", {100 * pruned / dense:.1f} % of the unpruned model's {quantity(dense)}"
-    of_all = f"{quantity(totals['flops'])} in {totals['clips']:,} views"
+    of_all = f"{quantity(totals.flops)} in {totals.clips:,} views"
     return f"{text}; {of_all} (multiply-accumulates)"
 
 
-def _view_savings(content: dict[str, Any]) -> list[str]:
+def _view_savings(record: RunRecord) -> list[str]:
     """What early exit saved."""
-    totals, early_exit = content["totals"], content["identity"].get("early_exit")
-    savings = ViewSavings.of_run(
-        content, videos=totals["ok"], views=totals["clips"], flops=totals["flops"]
-    )
+    totals, early_exit = record.finished_totals, record.identity.early_exit
+    savings = ViewSavings.of_run(record, videos=totals.ok, views=totals.clips, flops=totals.flops)
     if savings is None or early_exit is None:
         return []
     text = (
@@ -167,29 +163,28 @@ def _view_savings(content: dict[str, Any]) -> list[str]:
         f"{quantity(savings.flops / savings.videos)} FLOPs per video, "
         f"{100 * savings.share_of_all:.1f} % of what all views take"
     )
-    if is_pruned(content["identity"]):
+    if record.identity.is_pruned:
         text += f" and {100 * savings.share_of_unpruned:.1f} % of all views unpruned"
-    if "budget" not in content["identity"]:
-        text += f"; guaranteed: {100 * early_exit['agreement']:g} % of the labels of all views"
+    if record.identity.budget is None:
+        text += f"; guaranteed: {100 * early_exit.agreement:g} % of the labels of all views"
     return _wrapped(text)
 
 
-def _time(content: dict[str, Any]) -> list[str]:
+def _time(record: RunRecord) -> list[str]:
     """How long the last attempt took on what, and the work of all attempts."""
-    attempts, totals = content.get("attempts"), content["totals"]
-    if not attempts or not attempts[-1]["ended"]:
+    attempts, totals = record.attempts, record.finished_totals
+    last = attempts[-1] if attempts else None
+    if last is None or last.ended is None:
         return []
-    last = attempts[-1]
-    began, ended = (datetime.datetime.fromisoformat(last[name]) for name in ("began", "ended"))
-    text = f"Time:      {clock((ended - began).total_seconds())}"
+    text = f"Time:      {clock((last.ended - last.began).total_seconds())}"
     if len(attempts) > 1:
         text += f" for the last of {len(attempts)} attempts"
-    text += f" on {last['cpus']:g} cores"
-    if last["labeler_gpus"]:
-        text += f" and {last['gpus']:g} GPU{'s' * (last['gpus'] != 1)}"
-    busy = totals["device_ms"] + totals["unpruned_device_ms"]
+    text += f" on {last.cpus:g} cores"
+    if last.labeler_gpus:
+        text += f" and {last.gpus:g} GPU{'s' * (last.gpus != 1)}"
+    busy = totals.device_ms + totals.unpruned_device_ms
     return _wrapped(
-        f"{text} (model {clock(busy / 1e3)}, decoding {clock(totals['decode_ms'] / 1e3)}, summed "
+        f"{text} (model {clock(busy / 1e3)}, decoding {clock(totals.decode_ms / 1e3)}, summed "
         f"over all workers)"
     )
 
@@ -221,10 +216,10 @@ def _examples(rows: Sequence[dict[str, Any]], ok: int) -> list[str]:
     return lines
 
 
-def _columns(totals: dict[str, Any]) -> list[str]:
+def _columns(totals: Totals) -> list[str]:
     """Columns of videos/ that say something in this run."""
-    failed = totals["ok"] < totals["videos"]
-    more = ["ground_truth"] * bool(totals["judged"]) + ["error_type"] * failed
+    failed = totals.ok < totals.videos
+    more = ["ground_truth"] * bool(totals.judged) + ["error_type"] * failed
     return ["video_id", "label", "score", "status", *more]
 
 

@@ -153,7 +153,7 @@ def _measured(
         run = RunDirectory(Location.of(arguments.input))
         if run.exists():
             done = finished_run(run)
-            if "early_exit" in done.identity or arguments.early_exit is not None:
+            if done.identity.early_exit is not None or arguments.early_exit is not None:
                 raise UsageError(f"{run.root.uri}: {_ALL_VIEWS}")
             _adopt(arguments, done)
             return done.rates, done.work, done.protocol, done.pools, 0.0
@@ -170,8 +170,8 @@ def _measured(
 
 def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
     """Takes a run's settings over, since its rates hold for these: the command printed has them."""
-    views, pruning = done.protocol, done.identity["pruning"]
-    arguments.input = done.identity.get("input") or arguments.input
+    views, pruning = done.protocol, done.identity.pruning
+    arguments.input = done.identity.input
     arguments.output = arguments.output or _OUTPUT
     arguments.task = "ssv2" if views.name.endswith("ssv2") else "k400"
     adopted = {("pruning_seed" if name == "seed" else name): each for name, each in pruning.items()}
@@ -180,7 +180,7 @@ def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
         "protocol": views.name,
         "views": f"{views.clips}x{views.crops}",
         "every_s": f"{views.every_s:g}s" if views.every_s is not None else None,
-        "decoder": done.identity.get("decoder"),
+        "decoder": done.identity.decoder,
     }
     defaults = label_flags.parser("k400")
     for name, value in adopted.items():

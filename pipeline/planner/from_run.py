@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,7 @@ from pipeline.planner.stride_sample import StrideSample
 from pipeline.planner.unit_costs import Floats
 from pipeline.run.devices import device_words, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import Identity, RunRecord
 from workers.sampling import Protocol
 
 _COLUMNS = [
@@ -56,7 +56,7 @@ class FinishedRun:
         protocol: how videos became views.
         pools: of its last attempt.
         checkpoint: the weights, without secrets.
-        identity: as in run.json.
+        identity: of the run.
     """
 
     rates: MeasuredRates
@@ -64,7 +64,7 @@ class FinishedRun:
     protocol: Protocol
     pools: LocalPools
     checkpoint: str
-    identity: dict[str, Any]
+    identity: Identity
 
 
 def finished_run(run: RunDirectory) -> FinishedRun:
@@ -74,67 +74,62 @@ def finished_run(run: RunDirectory) -> FinishedRun:
         UsageError: it is not finished, or nothing of it was labeled.
     """
     run.check_labels()
-    content = run.load()
-    if not run.success.exists() or not content.get("totals"):
+    record = run.load()
+    totals = record.totals
+    if not run.success.exists() or totals is None:
         raise UsageError(
             f"{run.root.uri} is not finished; run its command again, or give videos as INPUT"
         )
     try:
-        stages = Stages.from_json(content["totals"]["stages"])
+        stages = Stages.from_json(totals.stages or {})
     except (KeyError, TypeError):
         stages = Stages()
     if not stages.are_measured:
         raise UsageError(f"{run.root.uri} has no stage statistics to take rates from")
-    on_gpu = ran_on_gpu((content.get("attempts") or [{"labeler_gpus": 0.0}])[-1])
+    on_gpu = bool(record.attempts) and ran_on_gpu(record.attempts[-1])
     rows, failed = _rows(run)
     rates = MeasuredRates(
         decoded=_decoded(rows, stages, failed, on_gpu=on_gpu),
-        labelings=_labelings(content, stages, on_gpu=on_gpu),
-        threads=None if on_gpu else max(1, int(_reserved(content, "labeler_cpus"))),
+        labelings=_labelings(record, stages, on_gpu=on_gpu),
+        threads=None if on_gpu else max(1, int(record.attempts[-1].labeler_cpus)),
         label_shares=_shares(rows["device_ms"]),
-        machine=_machine(content, stages, on_gpu=on_gpu),
+        machine=_machine(record, stages, on_gpu=on_gpu),
         started_s=_LIBRARIES_S,
         known_from=f"the run {run.root.uri}: {stages.label.units:,} units labeled in one attempt",
     )
-    totals = content["totals"]
     work = Workload(
-        videos=totals["videos"],
-        units=totals["units"],
-        video_s=totals["video_seconds"],
-        bytes=float(totals["bytes_read"]),
+        videos=totals.videos,
+        units=totals.units,
+        video_s=totals.video_seconds,
+        bytes=float(totals.bytes_read),
         known_from="the run's own",
     )
     return FinishedRun(
         rates,
         work,
-        protocol=Protocol(**content["identity"]["protocol"]),
+        protocol=record.identity.protocol,
         pools=LocalPools(stages.decode.actors, stages.label.actors),
-        checkpoint=str(content["model"]["checkpoint"]),
-        identity=content["identity"],
+        checkpoint=record.model.checkpoint,
+        identity=record.identity,
     )
 
 
-def _machine(content: dict[str, Any], stages: Stages, *, on_gpu: bool) -> Machine:
+def _machine(record: RunRecord, stages: Stages, *, on_gpu: bool) -> Machine:
     """One of the run's machines, which are assumed to be alike.
 
     Their memory is not recorded and assumed to be this machine's; it only limits how far decoders
     run ahead.
     """
-    device = content.get("device") or {}
-    nodes = max(1, int(device.get("nodes") or 1))
-    cpus = max(1, int((device.get("cpus") or stages.label.actors) / nodes))
+    device = record.device
+    nodes = max(1, device.nodes if device is not None else 1)
+    cpus = max(1, int((device.cpus if device is not None else stages.label.actors) / nodes))
     return Machine(
-        name=device_words(content) or "the run's machine",
+        name=device_words(record) or "the run's machine",
         cpus=cpus,
         cores_left=float(cpus),
         memory=ray_memory(),
-        gpus=max(1, int((device.get("gpus") or 1) / nodes)) if on_gpu else 0,
+        gpus=max(1, int((device.gpus if device is not None else 1) / nodes)) if on_gpu else 0,
     )
-
-
-def _reserved(content: dict[str, Any], name: str) -> float:
-    attempts = content.get("attempts") or [{}]
-    return float(attempts[-1].get(name) or 0.0)
 
 
 def _rows(run: RunDirectory) -> tuple[dict[str, Floats], dict[str, int]]:
@@ -182,25 +177,20 @@ def _decoded(
     )
 
 
-def _labelings(
-    content: dict[str, Any], stages: Stages, *, on_gpu: bool
-) -> tuple[LabelingRate, ...]:
+def _labelings(record: RunRecord, stages: Stages, *, on_gpu: bool) -> tuple[LabelingRate, ...]:
     """Rate of the run, and of the unpruned model: from the shadow sample, else from FLOPs."""
-    totals, model, label = content["totals"], content["model"], stages.label
-    shadow_ms, unpruned_units = (
-        totals.get("unpruned_device_ms") or 0.0,
-        totals.get("unpruned_units") or 0,
-    )
-    share = totals["device_ms"] / max(1e-9, totals["device_ms"] + shadow_ms)
+    totals, model, label = record.finished_totals, record.model, stages.label
+    shadow_ms, unpruned_units = totals.unpruned_device_ms, totals.unpruned_units
+    share = totals.device_ms / max(1e-9, totals.device_ms + shadow_ms)
     used = (label.busy_s if on_gpu else label.cpu_s) * share / label.units
-    r = int(content["identity"]["pruning"]["r"])
+    r = record.identity.r
     if not r:
         return (LabelingRate(UNPRUNED, 0, used, _LABELER_S, "the run"),)
-    known, more = "FLOPs", model["flops_per_view_unpruned"] / model["flops_per_view"]
+    known, more = "FLOPs", model.flops_per_view_unpruned / model.flops_per_view
     if unpruned_units:
-        labeled = max(1, totals["units"] - sum(totals["unit_failures"].values()))
+        labeled = max(1, totals.units - sum(totals.unit_failures.values()))
         known = f"a shadow sample of {unpruned_units:,} units"
-        more = (shadow_ms / unpruned_units) / max(1e-9, totals["device_ms"] / labeled)
+        more = (shadow_ms / unpruned_units) / max(1e-9, totals.device_ms / labeled)
     return (
         LabelingRate(PRUNED, r, used, _LABELER_S, "the run"),
         LabelingRate(UNPRUNED, 0, used * more, _LABELER_S, known),

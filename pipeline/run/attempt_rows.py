@@ -8,58 +8,19 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.prices import DeviceTime
+from pipeline.run.run_record import Attempt
 from pipeline.run.sums import Ints, nanoseconds
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MILLISECOND = datetime.timedelta(milliseconds=1)
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One run of the labeling command.
-
-    Attributes:
-        began: when, UTC.
-        ended: when it ended by itself, UTC; None if it was killed.
-        cpus: cores of the cluster.
-        gpus: GPUs of the cluster.
-        labeler_cpus: cores that each labeler computes on, 0 on a GPU.
-        labeler_gpus: GPUs of each labeler, 0 without.
-    """
-
-    began: datetime.datetime
-    ended: datetime.datetime | None
-    cpus: float
-    gpus: float
-    labeler_cpus: float
-    labeler_gpus: float
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Attempt:
-        """One entry of run.json's `attempts`."""
-        ended = content["ended"]
-        return cls(
-            began=_time(content["began"]),
-            ended=None if ended is None else _time(ended),
-            cpus=float(content["cpus"]),
-            gpus=float(content["gpus"]),
-            labeler_cpus=float(content["labeler_cpus"]),
-            labeler_gpus=float(content["labeler_gpus"]),
-        )
-
-
-def attempts_of(content: Mapping[str, Any]) -> tuple[Attempt, ...]:
-    """The attempts that run.json records, in order."""
-    return tuple(Attempt.of(each) for each in content.get("attempts") or ())
 
 
 @dataclass(frozen=True)
@@ -140,8 +101,3 @@ class AttemptRows:
 
 def _ms(moment: datetime.datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND
-
-
-def _time(text: str) -> datetime.datetime:
-    moment = datetime.datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from pipeline.errors import UsageError
+from pipeline.run.run_record import Attempt, RunRecord
 from workers.device_names import DeviceKind, is_cpu_name
-
-# Key of an attempt in run.json: names of the devices that its labelers computed on.
-DEVICES = "devices"
 
 # Set to "cpu" by tests of clusters whose GPUs exist for Ray's scheduler alone. Labelers then hold
 # GPUs and compute on CPUs, and say so.
@@ -36,25 +32,23 @@ def labeler_device(*, on_gpu: bool) -> DeviceKind:
     return "cpu"
 
 
-def devices_of(content: Mapping[str, Any]) -> list[str]:
-    """Names of all devices that the labelers of a run computed on, by its run.json; none where no
-    labeler came to its first batch.
+def devices_of(record: RunRecord) -> tuple[str, ...]:
+    """Names of all devices that the labelers of a run computed on; none where no labeler came to
+    its first batch.
     """
-    attempts = content.get("attempts") or ()
-    return sorted({name for attempt in attempts for name in attempt.get(DEVICES) or ()})
+    return tuple(sorted({name for attempt in record.attempts for name in attempt.devices}))
 
 
-def device_words(content: Mapping[str, Any]) -> str | None:
+def device_words(record: RunRecord) -> str | None:
     """The names in one line; None where there are none."""
-    return " and ".join(devices_of(content)) or None
+    return " and ".join(devices_of(record)) or None
 
 
-def ran_on_gpu(attempt: Mapping[str, Any]) -> bool:
+def ran_on_gpu(attempt: Attempt) -> bool:
     """Whether device time of an attempt is that of GPUs.
 
     Where no labeler came to its first batch, whether they were given GPUs.
     """
-    names = attempt.get(DEVICES)
-    if not names:
-        return bool(attempt["labeler_gpus"] > 0)
-    return any(not is_cpu_name(name) for name in names)
+    if not attempt.devices:
+        return attempt.labeler_gpus > 0
+    return any(not is_cpu_name(name) for name in attempt.devices)

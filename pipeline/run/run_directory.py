@@ -8,22 +8,17 @@ import platform
 import subprocess
 import threading
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import OutputLostError, UsageError
 from pipeline.run.differences import differences
+from pipeline.run.run_record import Environment, Identity, RunRecord
 from pipeline.storage.location import Location
 
-RUN_VERSION = 1
-
-# The key of an identity by which sweep of several prunings are told from labels of one.
-VARIANTS = "variants"
-
-_SAVING = threading.Lock()
-
+_VARIANTS = "variants"
 _PLACES = ("in the run", "now")
 
 _PACKAGES = ("ray", "torch", "av", "decord", "pyarrow", "numpy", "opencv-python-headless", "boto3")
@@ -98,8 +93,8 @@ class RunDirectory:
         """
         if not self.exists():
             raise UsageError(f"there is no run in {self.root.uri}: it has no run.json")
-        if VARIANTS in self.load()["identity"]:
-            raise UsageError(f"{self.root.uri} holds sweep of several prunings, and no labels")
+        if self.load().is_sweep:
+            raise UsageError(f"{self.root.uri} holds a sweep of several prunings, and no labels")
 
     def check_unused(self) -> None:
         """Refuses a folder that holds another's files under the names that a run writes to.
@@ -119,57 +114,56 @@ class RunDirectory:
                 f"run's; choose an OUTPUT of its own"
             )
 
-    def load(self) -> dict[str, Any]:
-        """The content of run.json.
+    def load(self) -> RunRecord:
+        """The record in run.json.
 
         Raises:
-            UsageError: it is not one of ours.
+            UsageError: run.json was not written by this program.
         """
         try:
-            loaded = json.loads(self.run_json.read_bytes())
-            if not isinstance(loaded["identity"], dict):
-                raise TypeError
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{self.run_json.uri} is not a run.json of this program") from error
-        return dict(loaded)
+            return RunRecord.from_json(json.loads(self.run_json.read_bytes()))
+        except (ValueError, UsageError) as error:
+            raise UsageError(
+                f"{self.run_json.uri} is not a run.json of this program: {error}"
+            ) from error
 
-    def create(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Writes run.json for the first time, with an identity of the run; returns its content.
+    def create(self, record: RunRecord) -> RunRecord:
+        """Writes run.json for the first time, and gives the record its run_id.
 
         The folder is made where it is not there yet.
         """
-        content = {"run_id": uuid.uuid4().hex} | content
-        self.mark.write_bytes(content["run_id"].encode())
-        self._write(content)
-        return content
+        run_id = uuid.uuid4().hex
+        record = replace(record, run_id=run_id)
+        self.mark.write_bytes(run_id.encode())
+        self._write(record)
+        return record
 
-    def resume(self) -> dict[str, Any]:
-        """The content of run.json, for a command that goes on with the run and says so here.
-
-        Raises:
-            UsageError: it is not one of ours.
-        """
-        content = self.load()
-        if "run_id" not in content:
-            return self.create(content)
-        if self.lost(content["run_id"]) is not None:  # the mark alone was deleted
-            self.mark.write_bytes(content["run_id"].encode())
-        return content
-
-    def save(self, content: dict[str, Any]) -> None:
-        """Writes run.json whole; of several threads one after the other.
+    def resume(self) -> RunRecord:
+        """The record, for a command that continues the run; writes `_run_id` where it is missing.
 
         Raises:
-            OutputLostError: the run of this identity is here no more.
+            UsageError: run.json was not written by this program.
         """
-        run_id = content.get("run_id")
-        if run_id is not None and (lost := self.lost(run_id)) is not None:
+        record = self.load()
+        if record.run_id is None:
+            return self.create(record)
+        if self.lost(record.run_id) is not None:  # the mark alone was deleted
+            self.mark.write_bytes(record.run_id.encode())
+        return record
+
+    def save(self, record: RunRecord) -> None:
+        """Writes run.json whole.
+
+        Raises:
+            OutputLostError: the folder no longer holds the run of this run_id.
+        """
+        if record.run_id is not None and (lost := self.lost(record.run_id)) is not None:
             raise lost
-        self._write(content, make_folder=run_id is None)
+        self._write(record, make_folder=record.run_id is None)
 
     def lost(self, run_id: str) -> OutputLostError | None:
-        """What is wrong if the run of this identity is here no more; None if it is here, and where
-        the storage does not say.
+        """An error if the folder no longer holds the run of this run_id; None if it does, and where
+        the storage does not tell.
         """
         filesystem, path = self.mark.filesystem()
         try:
@@ -185,30 +179,58 @@ class RunDirectory:
             return None
         return OutputLostError(f"{self.root.uri} was replaced by another run meanwhile")
 
-    def _write(self, content: dict[str, Any], *, make_folder: bool = True) -> None:
-        with _SAVING:
-            text = json.dumps(content, indent=2, ensure_ascii=False)
-            self.run_json.write_bytes(text.encode() + b"\n", make_folder=make_folder)
+    def _write(self, record: RunRecord, *, make_folder: bool = True) -> None:
+        text = json.dumps(record.to_json(), indent=2, ensure_ascii=False)
+        self.run_json.write_bytes(text.encode() + b"\n", make_folder=make_folder)
 
     def schema_metadata(self) -> dict[str, str]:
         """What the tables say of the run in their schemas."""
-        run = self.load()
-        said = {"identity": run["identity"]}
-        if "kept_grids" in run["model"]:
-            said["kept_grids"] = run["model"]["kept_grids"]
-        return {name: json.dumps(value, ensure_ascii=False) for name, value in said.items()}
+        record = self.load()
+        said = {"identity": record.identity.to_json(), "kept_grids": record.model.kept_grids}
+        return {
+            name: json.dumps(value, ensure_ascii=False) for name, value in said.items() if value
+        }
 
 
-def check_same(recorded: dict[str, Any], asked: dict[str, Any], where: str) -> None:
+class OpenRun:
+    """A run that this command works on, with its record, which is saved at every change.
+
+    Threads may change it at the same time.
+    """
+
+    def __init__(self, directory: RunDirectory, record: RunRecord) -> None:
+        self.directory = directory
+        self._record = record
+        self._lock = threading.Lock()
+
+    @property
+    def record(self) -> RunRecord:
+        """The record as it is now."""
+        return self._record
+
+    def update(self, change: Callable[[RunRecord], RunRecord]) -> None:
+        """Changes the record, and saves it if that made a difference.
+
+        Raises:
+            OutputLostError: the folder no longer holds this run.
+        """
+        with self._lock:
+            changed = change(self._record)
+            if changed is not self._record:
+                self._record = changed
+                self.directory.save(changed)
+
+
+def check_same(recorded: Identity, asked: Identity, where: str) -> None:
     """Refuses to add to a run of another identity.
 
     Raises:
         UsageError: the message lists every field that differs; of several variants the first.
     """
-    there, here = dict(recorded), dict(asked)
+    there, here = recorded.to_json(), asked.to_json()
     variants: list[str] = []
-    if there.get(VARIANTS) and here.get(VARIANTS):
-        variants = _differing_variants(there.pop(VARIANTS), here.pop(VARIANTS))
+    if recorded.variants and asked.variants:
+        variants = _differing_variants(there.pop(_VARIANTS), here.pop(_VARIANTS))
     differing = differences(there, here, places=_PLACES) + variants
     if differing:
         raise UsageError(
@@ -217,23 +239,23 @@ def check_same(recorded: dict[str, Any], asked: dict[str, Any], where: str) -> N
         )
 
 
-def _differing_variants(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+def _differing_variants(there: dict[str, object], here: dict[str, object]) -> list[str]:
     names = sorted(n for n in there.keys() | here.keys() if there.get(n) != here.get(n))
     if not names:
         return []
-    (first, *more), title = names, f"{VARIANTS}.{names[0]}"
+    (first, *more), title = names, f"{_VARIANTS}.{names[0]}"
     found = differences({title: there.get(first)}, {title: here.get(first)}, places=_PLACES)
-    return [*found, f"{len(more)} more of {VARIANTS}"] if more else found
+    return [*found, f"{len(more)} more of {_VARIANTS}"] if more else found
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Code and package versions and the machine, for run.json."""
-    return {
-        "code": code_version(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-    }
+    return Environment(
+        code=code_version(),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        packages={name: _version(name) for name in _PACKAGES},
+    )
 
 
 def _version(package: str) -> str | None:
@@ -259,6 +281,6 @@ def code_version() -> str:
         return _version("sta-video-labeling") or "unknown"
 
 
-def now() -> str:
+def now() -> datetime.datetime:
     """The time, in UTC, for run.json."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
-from pipeline.run.run_directory import VARIANTS, RunDirectory
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import RunRecord
 
 Floats = npt.NDArray[np.float32]
 
@@ -54,19 +55,18 @@ def read_sweep(run: RunDirectory) -> Iterator[Sweep]:
     Raises:
         UsageError: the folder holds no finished sweep run; said before the first chunk.
     """
-    if not run.exists() or VARIANTS not in run.load()["identity"]:
-        raise UsageError(f"there are no sweep in {run.root.uri}")
+    record = run.load() if run.exists() else None
+    if record is None or not record.is_sweep:
+        raise UsageError(f"there is no sweep in {run.root.uri}")
     if not run.success.exists():
-        raise UsageError(f"the sweep in {run.root.uri} are not finished; resume them")
-    content = run.load()
-    return _chunks(run, content)
+        raise UsageError(f"the sweep in {run.root.uri} is not finished; resume it")
+    return _chunks(run, record)
 
 
-def _chunks(run: RunDirectory, content: dict[str, Any]) -> Iterator[Sweep]:
-    names = sorted(content["identity"][VARIANTS])
-    classes = len(content["model"]["labels"])
-    protocol = content["identity"]["protocol"]
-    views = protocol["clips"] * protocol["crops"]
+def _chunks(run: RunDirectory, record: RunRecord) -> Iterator[Sweep]:
+    names = sorted(record.identity.variants)
+    classes = len(record.model.labels)
+    views = record.identity.protocol.views
     rows = max(1, min(_MOST_ROWS, _CHUNK_BYTES // (4 * len(names) * views * classes)))
     for file in run.units.files(".parquet"):
         filesystem, path = file.filesystem()

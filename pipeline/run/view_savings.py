@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from pipeline.run.run_record import Identity, RunRecord
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class ViewSavings:
 
     @classmethod
     def of_run(
-        cls, content: Mapping[str, Any], *, videos: int, views: int, flops: int
+        cls, record: RunRecord, *, videos: int, views: int, flops: int
     ) -> ViewSavings | None:
         """From run.json and sums over the run's tables; None without early exit or labels."""
-        identity = content["identity"]
-        if "early_exit" not in identity or not views:
+        identity = record.identity
+        if identity.early_exit is None or not views:
             return None
-        per_video = identity["protocol"]["clips"] * identity["protocol"]["crops"]
-        return cls(videos, views, per_video, flops, content["model"]["flops_per_view_unpruned"])
+        per_video = identity.protocol.views
+        return cls(videos, views, per_video, flops, record.model.flops_per_view_unpruned)
 
     @property
     def mean(self) -> float:
@@ -52,14 +52,8 @@ class ViewSavings:
         return self.flops / (self.videos * self.views_per_video * self.unpruned_flops)
 
 
-def all_views(content: Mapping[str, Any]) -> str:
+def all_views(identity: Identity) -> str:
     """How the shadow sample was labeled differently from the run, in words."""
-    identity = content["identity"]
-    pruned = "without pruning" if is_pruned(identity) else ""
-    views = "by all views" if "early_exit" in identity else ""
+    pruned = "without pruning" if identity.is_pruned else ""
+    views = "by all views" if identity.early_exit is not None else ""
     return " ".join(filter(None, (views, pruned)))
-
-
-def is_pruned(identity: Mapping[str, Any]) -> bool:
-    """Whether a run's model prunes tokens."""
-    return bool(identity.get("pruning", {}).get("r", True))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -11,6 +9,7 @@ import pyarrow.compute as pc
 
 from pipeline.early_exit.budget import recorded_slices
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import RunRecord
 from pipeline.run.run_tables import Evidence, tables
 from pipeline.run.slices import slice_numbers
 from workers.inference.early_exit import EarlyExit
@@ -33,7 +32,7 @@ _NAMED = 3
 _ROUNDING = 1e-6
 
 
-def check_early_exit(run: RunDirectory, evidence: Evidence, content: dict[str, Any]) -> str | None:
+def check_early_exit(run: RunDirectory, evidence: Evidence, record: RunRecord) -> str | None:
     """What contradicts the early exit of a run; None if nothing does.
 
     The margins in units/ must reach the threshold at the last view of each unit and at none before.
@@ -41,13 +40,13 @@ def check_early_exit(run: RunDirectory, evidence: Evidence, content: dict[str, A
     Args:
         run: a run with tables.
         evidence: the columns of its tables.
-        content: its run.json.
+        record: of the run.
     """
-    protocol = content["identity"]["protocol"]
-    slices, early_exits = recorded_slices(content)
-    order = Protocol(**protocol).views_in_order
+    protocol = record.identity.protocol
+    slices, early_exits = recorded_slices(record)
+    order = protocol.views_in_order
     rank = np.empty(len(order), np.int64)
-    rank[[clip * protocol["crops"] + crop for clip, crop in order]] = np.arange(len(order))
+    rank[[clip * protocol.crops + crop for clip, crop in order]] = np.arange(len(order))
     for units in tables(run.units, UNITS_SCHEMA, _COLUMNS):
         labeled = units.filter(pc.is_valid(units["views"])).combine_chunks()
         numbers = slice_numbers(labeled["unit_id"].to_pylist(), slices)
@@ -63,7 +62,7 @@ def check_early_exit(run: RunDirectory, evidence: Evidence, content: dict[str, A
     return _clips(evidence, protocol, rank)
 
 
-def _clips(evidence: Evidence, protocol: dict[str, Any], rank: Ints) -> str | None:
+def _clips(evidence: Evidence, protocol: Protocol, rank: Ints) -> str | None:
     """What contradicts that clips/ holds the first views of each unit, in evaluation order."""
     unit, clip, crop, *_ = evidence.clips
     number, known = _numbers(clip, crop, protocol)
@@ -74,10 +73,10 @@ def _clips(evidence: Evidence, protocol: dict[str, Any], rank: Ints) -> str | No
     return _named(evidence.manifest["unit_id"].take(wrong_units)) if len(wrong_units) else None
 
 
-def _numbers(clip: Ints, crop: Ints, protocol: dict[str, Any]) -> tuple[Ints, Flags]:
+def _numbers(clip: Ints, crop: Ints, protocol: Protocol) -> tuple[Ints, Flags]:
     """(n,) number of each view, clip by clip and crop by crop, and whether the protocol has it."""
-    known = (clip >= 0) & (clip < protocol["clips"]) & (crop >= 0) & (crop < protocol["crops"])
-    return np.where(known, clip * protocol["crops"] + crop, 0), known
+    known = (clip >= 0) & (clip < protocol.clips) & (crop >= 0) & (crop < protocol.crops)
+    return np.where(known, clip * protocol.crops + crop, 0), known
 
 
 def _wrong_stop(units: pa.Table, early_exit: EarlyExit, views: int) -> Flags:
@@ -101,7 +100,7 @@ def _wrong_stop(units: pa.Table, early_exit: EarlyExit, views: int) -> Flags:
     return np.asarray((wrong_units > 0) | (np.abs(margins[ends - 1] - last) > _ROUNDING))
 
 
-def _wrong_views(units: pa.Table, protocol: dict[str, Any], rank: Ints) -> Flags:
+def _wrong_views(units: pa.Table, protocol: Protocol, rank: Ints) -> Flags:
     """(n,) whether the views of a unit are not the first in evaluation order, sorted by clip and
     crop.
     """

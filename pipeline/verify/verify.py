@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import Identity, RunRecord
 from pipeline.run.run_tables import Evidence, sum_by
 from pipeline.run.segments import has_failed
 from pipeline.run.sums import exact_sum
 from pipeline.verify.early_exit import check_early_exit
 from workers.failures import ErrorType
 from workers.inference.unpruned_sample import in_sample
+from workers.sampling import Protocol
 
 _NAMED = 3
 
@@ -45,7 +46,7 @@ def verify(run: RunDirectory) -> list[Check]:
         UsageError: there is no run here.
     """
     run.check_labels()
-    content = run.load()
+    record = run.load()
     evidence = Evidence(run)
     checks: list[Check] = []
 
@@ -65,19 +66,19 @@ def verify(run: RunDirectory) -> list[Check]:
         "videos: as declared, one row per video, in the state of its units",
         lambda: _videos(evidence),
     )
-    check("clips: as declared, the views of every labeled unit", lambda: _clips(evidence, content))
-    if "early_exit" in content["identity"]:
+    check("clips: as declared, the views of every labeled unit", lambda: _clips(evidence, record))
+    if record.identity.early_exit is not None:
         check(
             "views: evaluated in order, up to the first that met the early-exit threshold",
-            lambda: check_early_exit(run, evidence, content),
+            lambda: check_early_exit(run, evidence, record),
         )
-    check("clips: bits in the kept maps are the tokens kept", lambda: _maps(evidence, content))
+    check("clips: bits in the kept maps are the tokens kept", lambda: _maps(evidence, record))
     check(
         "shadow: labeled without pruning is who belongs to the sample, at its cost",
-        lambda: _shadow(evidence, content),
+        lambda: _shadow(evidence, record),
     )
     check("FLOPs: units, clips and videos add up to the same", lambda: _flops(evidence))
-    check("run.json: totals are those of the tables", lambda: _totals(evidence, content))
+    check("run.json: totals are those of the tables", lambda: _totals(evidence, record))
     return checks
 
 
@@ -166,12 +167,12 @@ def _units_by_video(evidence: Evidence) -> tuple[npt.NDArray[np.int64], npt.NDAr
     return sum_by(videos, np.ones(len(videos), np.int64), count), sum_by(videos, failed, count)
 
 
-def _clips(evidence: Evidence, content: dict[str, Any]) -> str | None:
-    protocol = content["identity"]["protocol"]
+def _clips(evidence: Evidence, record: RunRecord) -> str | None:
+    protocol = record.identity.protocol
     unit, clip, crop, *_ = evidence.clips
     if (unit < 0).any():
         return f"{int((unit < 0).sum())} views are of units that are not of this manifest"
-    if (crop < 0).any() or (crop >= protocol["crops"]).any() or (clip < 0).any():
+    if (crop < 0).any() or (crop >= protocol.crops).any() or (clip < 0).any():
         return "a view has a number that the protocol does not give"
     order = np.lexsort((crop, clip, unit))
     same = np.ones(max(len(unit) - 1, 0), dtype=np.bool_)
@@ -183,7 +184,7 @@ def _clips(evidence: Evidence, content: dict[str, Any]) -> str | None:
     expected = sum_by(
         evidence.unit_rows, np.asarray(evidence.units["views"]), len(evidence.manifest)
     )
-    wrong = (found != expected) | ~_allowed(evidence, content["identity"], expected)
+    wrong = (found != expected) | ~_allowed(evidence, record.identity, expected)
     names = evidence.manifest["unit_id"].filter(pa.array(wrong))
     if len(names):
         return f"{len(names)} units have not the views of their protocol{_such(names)}"
@@ -191,48 +192,48 @@ def _clips(evidence: Evidence, content: dict[str, Any]) -> str | None:
 
 
 def _allowed(
-    evidence: Evidence, identity: dict[str, Any], views: npt.NDArray[np.int64]
+    evidence: Evidence, identity: Identity, views: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """(units,) whether a unit of this state may have so many views."""
-    protocol = identity["protocol"]
+    protocol = identity.protocol
     ok = np.zeros(len(evidence.manifest), dtype=np.bool_)
     rows = evidence.unit_rows
     ok[rows[rows >= 0]] = np.asarray(pc.equal(evidence.units["status"], "ok"))[rows >= 0]
-    most = protocol["clips"] * protocol["crops"]
-    if "early_exit" in identity:
+    most = protocol.views
+    if identity.early_exit is not None:
         return np.asarray(np.where(ok, (views > 0) & (views <= most), views == 0))
-    if protocol.get("every_s") is None:
+    if protocol.every_s is None:
         return np.asarray(views == np.where(ok, most, 0))
     # A recording may have grown since it was measured: its last unit goes to its end.
     endless = np.asarray(pc.is_null(evidence.manifest["end_s"]))
-    some = (views > 0) & (views % protocol["crops"] == 0) & (endless | (views <= most))
+    some = (views > 0) & (views % protocol.crops == 0) & (endless | (views <= most))
     return np.asarray(np.where(ok, some, views == 0))
 
 
 def _outside(
     evidence: Evidence,
-    protocol: dict[str, Any],
+    protocol: Protocol,
     unit: npt.NDArray[np.int64],
     clip: npt.NDArray[np.int64],
 ) -> str | None:
     """Whether a clip of a timeline starts outside of its unit."""
-    if protocol.get("every_s") is None:
+    if protocol.every_s is None:
         return None
-    starts = clip * protocol["every_s"]
+    starts = clip * protocol.every_s
     first = np.asarray(pc.fill_null(evidence.manifest["start_s"], 0.0))[unit]
     last = np.asarray(pc.fill_null(evidence.manifest["end_s"], np.inf))[unit]
-    slack = 1e-3 * protocol["every_s"]
-    outside = (starts < first - slack) | (starts > last - protocol["every_s"] + slack)
+    slack = 1e-3 * protocol.every_s
+    outside = (starts < first - slack) | (starts > last - protocol.every_s + slack)
     names = evidence.manifest["unit_id"].take(np.unique(unit[outside]))
     return f"clips of {len(names)} units lie outside of them{_such(names)}" if len(names) else None
 
 
-def _maps(evidence: Evidence, content: dict[str, Any]) -> str | None:
-    model = content["model"]
+def _maps(evidence: Evidence, record: RunRecord) -> str | None:
+    model = record.model
     for table in evidence.kept_token_maps():
-        other = pc.any(pc.not_equal(table["flops"], model["flops_per_view"])).as_py()
-        if other and not model["flops_vary_by_clip"]:
-            return f"a view did not cost the {model['flops_per_view']} FLOPs of this run"
+        other = pc.any(pc.not_equal(table["flops"], model.flops_per_view)).as_py()
+        if other and not model.flops_vary_by_clip:
+            return f"a view did not cost the {model.flops_per_view} FLOPs of this run"
         maps = table["kept_token_maps"].combine_chunks()
         kept = table["tokens_kept"].combine_chunks()
         if not pc.list_value_length(maps).equals(pc.list_value_length(kept)):
@@ -257,9 +258,9 @@ def _bits(packed: pa.BinaryArray) -> npt.NDArray[np.int64]:
     return np.asarray(np.diff(sums[ends - ends[0]]))
 
 
-def _shadow(evidence: Evidence, content: dict[str, Any]) -> str | None:
+def _shadow(evidence: Evidence, record: RunRecord) -> str | None:
     """Whether units outside the sample were labeled, or some within were not."""
-    share, units = content["identity"].get("shadow", 0.0), evidence.units
+    share, units = record.identity.shadow_share, evidence.units
     labeled = np.asarray(pc.is_valid(units["unpruned_label_id"]))
     chosen = np.asarray(pc.equal(units["status"], "ok"))
     within = [in_sample(unit_id, share) for unit_id in units["unit_id"].to_pylist()]
@@ -267,13 +268,13 @@ def _shadow(evidence: Evidence, content: dict[str, Any]) -> str | None:
     names = units["unit_id"].filter(pa.array(labeled != chosen))
     if len(names):
         return f"{len(names)} units were, and do not, or the other way round{_such(names)}"
-    dense = content["model"].get("flops_per_view_unpruned", 0)
+    dense = record.model.flops_per_view_unpruned
     cost = pc.fill_null(units["unpruned_flops"], 0).to_numpy()
     looked_at = np.where(labeled, np.asarray(units["views"], np.int64), 0)
     # Early exit saves views of the pruned model, not of the unpruned one.
-    protocol = content["identity"]["protocol"]
-    every = np.where(labeled, protocol["clips"] * protocol["crops"], 0)
-    views = every if "early_exit" in content["identity"] else looked_at
+    protocol = record.identity.protocol
+    every = np.where(labeled, protocol.views, 0)
+    views = every if record.identity.early_exit is not None else looked_at
     names = units["unit_id"].filter(pa.array(cost != views * dense))
     if len(names):
         return f"{len(names)} units did not cost the unpruned model's FLOPs{_such(names)}"
@@ -318,8 +319,8 @@ def _flops(evidence: Evidence) -> str | None:
     return None if (unit >= 0).all() else "clips of unknown videos"
 
 
-def _totals(evidence: Evidence, content: dict[str, Any]) -> str | None:
-    totals = content.get("totals")
+def _totals(evidence: Evidence, record: RunRecord) -> str | None:
+    totals = record.totals
     if totals is None:
         return "there are none: the run is not finished"
     states = Counter(evidence.videos["status"].to_pylist())
@@ -333,7 +334,7 @@ def _totals(evidence: Evidence, content: dict[str, Any]) -> str | None:
         "unpruned_agreeing": pc.sum(same, min_count=0).as_py(),
         "unpruned_flops": exact_sum(np.asarray(pc.fill_null(units["unpruned_flops"], 0))),
     }
-    said = {name: totals[name] for name in found}
+    said = {name: getattr(totals, name) for name in found}
     return None if found == said else f"it says {json.dumps(said)}, the tables {json.dumps(found)}"
 
 

@@ -17,6 +17,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from pipeline.verify.verify import verify
 from tests.early_exit_files import write_early_exit
+from tests.run_records import run_record
 from tests.videos import write_video
 
 pytestmark = pytest.mark.slow
@@ -88,12 +89,12 @@ def test_the_budget_is_kept_and_the_summary_says_what_was_spent(run, folder):
 def test_each_slice_was_evaluated_as_was_decided_for_it(run, folder):
     place = RunDirectory(Location.of(str(folder / "out")))
     assert [check.problem for check in verify(place) if check.problem] == []
-    content = place.load()
+    content = place.load().to_json()
     for each in content["budget"]["slices"]:
         each["threshold"], each["max_views"] = 2.0, None
-    place.save(content)
+    place.save(run_record(content))
     problems = [check.problem for check in verify(place) if check.problem]
-    place.save(run[1])
+    place.save(run_record(run[1]))
     assert any("do not stop" in problem for problem in problems)
 
 

@@ -202,7 +202,7 @@ def test_a_manifest_cut_off_by_a_kill_is_written_anew(archive, random_checkpoint
     options = LabelOptions(
         task="k400", source=str(archive), output=str(tmp_path / "out"), checkpoint=checkpoint
     )
-    assert begin(plan_labeling(options), options)["listing"]["videos"] == 1
+    assert begin(plan_labeling(options), options).listing.videos == 1
 
 
 def test_ids_and_names_of_classes_become_names_in_the_manifest(archive, tmp_path, capsys):

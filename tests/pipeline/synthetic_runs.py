@@ -17,6 +17,7 @@ from pipeline.inputs.video import Video
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
+from tests.run_records import run_record
 from workers.schema import UNITS_SCHEMA
 
 BEGAN = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
@@ -213,7 +214,7 @@ def write_run(
         },
     }
     if made.shadow:
-        identity["shadow"] = made.shadow
+        identity["shadow_share"] = made.shadow
     content = {
         "identity": identity,
         "model": {
@@ -227,13 +228,13 @@ def write_run(
         "device": {"cpu": "a CPU", "cpus": 8, "gpus": 0, "nodes": 1},
         "attempts": [attempt(0, 60)] if attempts is None else attempts,
     }
-    run.save(content | changes)
+    run.save(run_record(content | changes))
     (folder / "units").mkdir()
     for number in range(3):
         table = pa.Table.from_pylist(rows[number::3], schema=UNITS_SCHEMA)
         pq.write_table(table, folder / "units" / f"x_{number:06d}-0.parquet")
     totals = build_tables(run)
-    run.save(run.load() | {"totals": dataclasses.asdict(totals)})
+    run.save(run_record(run.load().to_json() | {"totals": dataclasses.asdict(totals)}))
     run.success.write_bytes(b"")
     return str(folder)
 

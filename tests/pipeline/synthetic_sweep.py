@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import sta
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
+from tests.run_records import run_record
 from workers.sampling import protocol
 from workers.sweep_schema import SWEEP_SCHEMA
 
@@ -78,17 +79,19 @@ def write_sweep(
         pq.write_table(part, folder / "units" / f"{number}.parquet")
     attempt = {"labeler_gpus": 0.0, "labeler_cpus": 1.0, "devices": ["cpu: 1 thread of a CPU"]}
     run.save(
-        {
-            "identity": {
-                "input": "videos.csv",
-                "variants": {name: dataclasses.asdict(variants[name]) for name in names},
-                "protocol": plan,
-            },
-            "model": {"architecture": architecture, "labels": list(LABELS), "flops": flops},
-            "device": {"cpu": "a CPU"},
-            "attempts": [attempt],
-            "totals": {"unit_failures": {}},
-        }
+        run_record(
+            {
+                "identity": {
+                    "input": "videos.csv",
+                    "variants": {name: dataclasses.asdict(variants[name]) for name in names},
+                    "protocol": plan,
+                },
+                "model": {"architecture": architecture, "labels": list(LABELS), "flops": flops},
+                "device": {"cpu": "a CPU"},
+                "attempts": [attempt],
+                "totals": {"unit_failures": {}},
+            }
+        )
     )
     run.success.write_bytes(b"")
     return run

@@ -18,6 +18,7 @@ from pipeline.inputs.video import Video
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
+from tests.run_records import run_record
 from workers.decode_actor import DecodeActor
 from workers.inference.labeler import LabelerConfig
 from workers.inference.masks import pack_mask
@@ -64,7 +65,7 @@ def make_run(folder: Path, videos: list[Video], recipe: Recipe) -> RunDirectory:
     run = RunDirectory(Location.of(str(folder)))
     unit_s = recipe.protocol.unit_s if recipe.protocol.every_s else None
     write_manifest(iter(videos), run.manifest, unit_s=unit_s)
-    run.save(_run_json(recipe))
+    run.save(run_record(_run_json(recipe)))
     manifest = pq.read_table(run.manifest.uri)
     actor = DecodeActor(recipe.protocol)
     try:

@@ -26,6 +26,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import VIDEOS_SCHEMA
 from pipeline.storage.location import Location
 from tests.pipeline.synthetic_runs import PRICES, attempt
+from tests.run_records import run_record
 from workers.schema import UNITS_SCHEMA
 
 _CLASSES = 400
@@ -46,16 +47,26 @@ def make_run(folder: Path, units: int, r: int) -> str:
         rows = _columns(order[first : first + _VIDEOS_PER_FILE], r)
         _write(f"{run.videos.uri}/part-{number:05d}.parquet", rows, VIDEOS_SCHEMA)
     run.save(
-        {
-            "identity": {
-                "labels": "x",
-                "pruning": {"r": r},
-                "protocol": {"name": "videomae-k400", "clips": 5, "crops": 3, "every_s": None},
-            },
-            "model": {"architecture": "vit_base", "labels": [str(n) for n in range(_CLASSES)]},
-            "prices": PRICES,
-            "attempts": [attempt(0, 3600)],
-        }
+        run_record(
+            {
+                "identity": {
+                    "labels": "x",
+                    "pruning": {"r": r},
+                    "protocol": {
+                        "name": "videomae-k400",
+                        "clips": 5,
+                        "crops": 3,
+                        "every_s": None,
+                    },
+                },
+                "model": {
+                    "architecture": "vit_base",
+                    "labels": [str(n) for n in range(_CLASSES)],
+                },
+                "prices": PRICES,
+                "attempts": [attempt(0, 3600)],
+            }
+        )
     )
     run.success.write_bytes(b"")
     return str(folder)

@@ -37,7 +37,8 @@ from pipeline.lab.benchmark.core_seconds import CpuRecord
 from pipeline.run.counts import Counts
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
-from workers.actor_stats import DECODE, LABEL, ActorTotals
+from tests.run_records import run_record
+from workers.actor_stats import DECODE, LABEL, Clock, Listener
 from workers.decoding import DecodeLimits
 from workers.inference.labeler import LabelerConfig
 from workers.label_actor import Progress
@@ -52,32 +53,36 @@ _SAME = [field.name for field in IDENTITY if field.name != "ground_truth"]
 class SleepingDecoder:
     """Takes so long for a unit and hands over so many bytes; `how` is "SECONDS BYTES"."""
 
-    stage = DECODE
-    device = ""
-    totals = ActorTotals()
-
-    def __init__(self, protocol: Protocol, how: str, *_: Any, **__: Any) -> None:
+    def __init__(
+        self, listener: Listener, protocol: Protocol, how: str, *_: Any, **__: Any
+    ) -> None:
         seconds, size = how.split()
         self._seconds, self._frames = float(seconds), bytes(int(size))
+        self._clock = Clock(DECODE, listener)
 
     def __call__(self, manifest: pa.Table) -> Iterator[pa.Table]:
         for entry in manifest.select(_SAME).to_pylist():
+            began = time.time()
             time.sleep(self._seconds)
             row = entry | {"status": "ok", "frames": self._frames}
+            self._clock.add(began, 1)
             yield pa.Table.from_pylist([row], schema=DECODED_SCHEMA)
+        self._clock.report()
 
 
 class SleepingLabeler:
     """Takes `how.checkpoint` seconds for a unit and gives a row as large as a real one."""
 
-    stage = LABEL
-    device = ""
-    totals = ActorTotals()
-
     def __init__(
-        self, how: LabelerConfig, protocol: Protocol, progress: Progress, **_: Any
+        self,
+        listener: Listener,
+        how: LabelerConfig,
+        protocol: Protocol,
+        progress: Progress,
+        **_: Any,
     ) -> None:
         self._seconds, self._progress = float(how.checkpoint), progress
+        self._clock = Clock(LABEL, listener)
         maps = [os.urandom(rows * columns // 8) for rows, columns in _GRIDS]
         view = {"clip": 0, "crop": 0, "flops": 1, "tokens_kept": [1] * 3, "kept_token_maps": maps}
         row = {"status": "ok", "label": "a", "label_id": 0, "scores": [0.0] * 400}
@@ -85,11 +90,14 @@ class SleepingLabeler:
         self._row = pa.Table.from_pylist([row | {"views": [view] * protocol.views}], UNITS_SCHEMA)
 
     def __call__(self, decoded: pa.Table) -> pa.Table:
+        began = time.time()
         time.sleep(self._seconds * len(decoded))
         table = pa.concat_tables([self._row] * len(decoded))
         for name in _SAME:
             place = UNITS_SCHEMA.get_field_index(name)
             table = table.set_column(place, UNITS_SCHEMA.field(place), decoded[name])
+        self._clock.add(began, len(table))
+        self._clock.report()
         self._progress(table)
         return table
 
@@ -159,10 +167,10 @@ def _measured(arguments: argparse.Namespace, run: RunDirectory) -> str:
     units = arguments.units
     videos = (Video(f"v{number:09d}", f"/nowhere/{number}.mp4", 1) for number in range(units))
     write_manifest(videos, run.manifest)
-    run.save({"identity": {}, "model": {"kept_grids": _GRIDS}})
+    run.save(run_record({"identity": {}, "model": {"kept_grids": _GRIDS}}))
     asleep: dict[str, Any] = {
-        "DecodeActor": SleepingDecoder,
-        "LabelActor": SleepingLabeler,
+        "TimedDecodeActor": SleepingDecoder,
+        "TimedLabelActor": SleepingLabeler,
     }
     config, samples = _config(arguments), Samples(units)
     # A core for each actor, since these only sleep.

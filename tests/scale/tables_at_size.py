@@ -30,6 +30,7 @@ from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
 from pipeline.verify.verify import report, verify
 from tests.pipeline.run.test_tables import ok
+from tests.run_records import run_record
 from workers.inference.labeler import pack_mask
 from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
@@ -62,22 +63,24 @@ def make_run(folder: Path, units: int, views: int) -> None:
         ids = table.select(["unit_id"]).replace_schema_metadata(None)
         pq.write_table(ids, f"{run.checkpoint.uri}/x_{number:06d}.parquet")
     run.save(
-        {
-            "identity": {
-                "model": "sha256:0",
-                "pruning": {"r": 64},
-                "protocol": dataclasses.asdict(Protocol("videomae-k400", views, 1)),
-                "decoder": "pyav",
-            },
-            "model": {
-                "architecture": "vit_base",
-                "checkpoint": "none",
-                "kept_grids": _GRIDS,
-                "labels": ["a"],
-                "flops_per_view": 96 * 10**9,
-                "flops_vary_by_clip": False,
-            },
-        }
+        run_record(
+            {
+                "identity": {
+                    "model": "sha256:0",
+                    "pruning": {"r": 64},
+                    "protocol": dataclasses.asdict(Protocol("videomae-k400", views, 1)),
+                    "decoder": "pyav",
+                },
+                "model": {
+                    "architecture": "vit_base",
+                    "checkpoint": "none",
+                    "kept_grids": _GRIDS,
+                    "labels": ["a"],
+                    "flops_per_view": 96 * 10**9,
+                    "flops_vary_by_clip": False,
+                },
+            }
+        )
     )
 
 
@@ -105,7 +108,7 @@ def _committed(run: RunDirectory) -> str:
 
 def _tables(run: RunDirectory) -> str:
     totals = build_tables(run)
-    run.save(run.load() | {"totals": vars(totals)})
+    run.save(run_record(run.load().to_json() | {"totals": vars(totals)}))
     return f"{totals.clips:,} views, {totals.flops:.4g} FLOPs"
 
 

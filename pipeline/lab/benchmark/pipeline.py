@@ -146,8 +146,9 @@ class _Work:
         start_ray()
         begin(plan, asked)
         total = pq.read_table(folder / "run" / "manifest", partitioning=None).num_rows
-        passing = GraphRunner(plan, asked, total, Stop(), note=lambda stages: None)
-        config = passing.graph(pools_for(asked, plan))
+        pools = pools_for(asked, plan)
+        runner = GraphRunner(plan, asked, pools, total, Stop(), note=lambda stages: None)
+        config = runner.graph
         ray.shutdown()
         return cls(plan, config, folder)
 
@@ -155,8 +156,8 @@ class _Work:
         """The settings, for the conditions."""
         pools, model = self._config.pools, self._plan.model
         return {
-            "model": model["architecture"],
-            "gflops_per_view": model["flops_per_view"] / 1e9,
+            "model": model.architecture,
+            "gflops_per_view": model.flops_per_view / 1e9,
             "views_per_unit": self._plan.protocol.views,
             "units": self.units,
             "different_videos": options.videos,

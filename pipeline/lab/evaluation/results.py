@@ -9,7 +9,6 @@ from typing import Any
 
 from pipeline import statistics
 from pipeline.errors import RunError
-from pipeline.execution.attempts import ATTEMPTS
 from pipeline.lab.evaluation.paper_agreement import PaperComparison, tables
 from pipeline.lab.evaluation.scores import (
     Scores,
@@ -22,6 +21,7 @@ from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, UNPRUNED, PruningV
 from pipeline.labeling.sweep import read_sweep
 from pipeline.run.devices import device_words, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import RunRecord
 from pipeline.statistics import Estimate
 
 EVALUATION_VERSION = 1
@@ -58,14 +58,14 @@ class EvaluationResults:
 
     Attributes:
         run: its sweep.
-        content: run.json of the sweep.
+        record: of the sweep.
         results: of every variant, in order.
         tables: the paper's comparisons with our differences.
         scores: of every variant on every video.
     """
 
     run: RunDirectory
-    content: dict[str, Any]
+    record: RunRecord
     results: tuple[VariantResult, ...]
     tables: tuple[PaperComparison, ...]
     scores: Scores
@@ -100,12 +100,12 @@ class EvaluationResults:
     @property
     def on_gpu(self) -> bool:
         """Whether device time was measured on a GPU, and not as wall time on CPU cores."""
-        return any(ran_on_gpu(attempt) for attempt in self.content[ATTEMPTS])
+        return any(ran_on_gpu(attempt) for attempt in self.record.attempts)
 
     @property
     def device(self) -> str:
         """Device of the time measurements, in words."""
-        return device_words(self.content) or "an unknown device"
+        return device_words(self.record) or "an unknown device"
 
 
 def evaluate(run: RunDirectory, variants: Sequence[PruningVariant]) -> EvaluationResults:
@@ -115,8 +115,8 @@ def evaluate(run: RunDirectory, variants: Sequence[PruningVariant]) -> Evaluatio
         UsageError: the run is no finished sweep.
         RunError: no video has a ground truth that the model knows.
     """
-    chunks, content = read_sweep(run), run.load()
-    found = score_variants(chunks, variants, content["model"]["labels"])
+    chunks, record = read_sweep(run), run.load()
+    found = score_variants(chunks, variants, record.model.labels)
     if not found.videos:
         raise RunError(
             f"no video of {run.root.uri} has a usable ground truth: {found.failed:,} could not be "
@@ -126,7 +126,7 @@ def evaluate(run: RunDirectory, variants: Sequence[PruningVariant]) -> Evaluatio
         )
     base = found.by_variant[DEFAULT]
     results = tuple(_result(variant, found.by_variant[variant.name], base) for variant in variants)
-    return EvaluationResults(run, content, results, tuple(tables(found, variants)), found)
+    return EvaluationResults(run, record, results, tuple(tables(found, variants)), found)
 
 
 def _result(variant: PruningVariant, scores: VariantScores, base: VariantScores) -> VariantResult:
@@ -148,8 +148,8 @@ def as_json(found: EvaluationResults) -> dict[str, Any]:
     return {
         "version": EVALUATION_VERSION,
         "sweep": found.run.root.uri,
-        "identity": {k: v for k, v in found.content["identity"].items() if k != "variants"},
-        "model": {k: v for k, v in found.content["model"].items() if k != "flops"},
+        "identity": {k: v for k, v in found.record.identity.to_json().items() if k != "variants"},
+        "model": {k: v for k, v in found.record.to_json()["model"].items() if k != "flops"},
         "device": found.device,
         "videos": scores.videos,
         "failed": scores.failed,

@@ -107,7 +107,7 @@ def lead(found: EvaluationResults) -> list[str]:
     """The result in a few sentences."""
     default, dense, chance = found.default, found.of(UNPRUNED), found.of(RANDOM)
     said = [
-        f"{found.content['model']['architecture']} on {found.scores.videos:,} labeled videos, "
+        f"{found.record.model.architecture} on {found.scores.videos:,} labeled videos, "
         f"each in {_views(found)} views, all variants on the same decoded frames."
     ]
     if dense is not None and found.flops_share is not None:
@@ -126,8 +126,8 @@ def lead(found: EvaluationResults) -> list[str]:
 
 
 def _views(found: EvaluationResults) -> str:
-    protocol = found.content["identity"]["protocol"]
-    return f"{protocol['clips']} x {protocol['crops']}"
+    protocol = found.record.identity.protocol
+    return f"{protocol.clips} x {protocol.crops}"
 
 
 def _negated(estimate: Estimate) -> Estimate:

@@ -1,7 +1,7 @@
-"""Sweep: several prunings of one model on the same decoded videos, for every view what each says.
+"""Sweeps: predictions of several prunings of one model on the same decoded videos.
 
-A sweep run goes through the machinery of a labeling run, with its listing, manifest, lease and
-checkpoints, and its folder has the same places. What differs is the row: SWEEP_SCHEMA.
+A sweep is a labeling run with other rows (SWEEP_SCHEMA): listing, manifest, lease, checkpoints and
+folders are the same.
 """
 
 from pipeline.labeling.sweep.options import SweepOptions

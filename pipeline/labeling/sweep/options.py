@@ -12,11 +12,11 @@ from pipeline.labeling.options import LabelOptions
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """What to try, on which videos, and how.
+    """Which prunings to compare, on which videos, and how.
 
     Attributes:
-        labeling: input, output, checkpoint and how is worked, as for a labeling run by all
-            views; its pruning is not looked at.
+        labeling: input, output, checkpoint and resources, as for a labeling run by all views; its
+            pruning is ignored.
         variants: the prunings by name.
         sample: so many videos of the input, those with the smallest unit ids; None for all. Ids are
             hashes, so it is the same sample whoever asks, and a part of every larger one.
@@ -28,6 +28,6 @@ class SweepOptions:
 
     def __post_init__(self) -> None:
         if not self.variants:
-            raise UsageError("there is nothing to try: name at least one pruning")
+            raise UsageError("a sweep has no pruning; name at least one")
         if self.sample is not None and self.sample < 1:
             raise UsageError(f"a sample must be of 1 video or more; got {self.sample}")

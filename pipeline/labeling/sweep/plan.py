@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import sta
 from pipeline.errors import UsageError
-from pipeline.labeling.plan import LabelPlan, protocol_for, with_checked_places
+from pipeline.labeling.plan import LabelPlan, protocol_for, pruning_identity, with_checked_places
 from pipeline.labeling.sweep.options import SweepOptions
-from pipeline.run.run_directory import VARIANTS, RunDirectory
+from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import Identity, Model
 from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
 from workers.inference.labeler import LabelerConfig
@@ -51,42 +49,37 @@ def plan_sweep(options: SweepOptions) -> LabelPlan:
     return with_checked_places(plan, asked)
 
 
-def pruning_identity(pruning: sta.Pruning) -> dict[str, Any]:
-    """A pruning as an identity says it: nothing but r matters where nothing is pruned."""
-    return dataclasses.asdict(pruning) if pruning.r else {"r": 0}
-
-
 def _identity(
     options: SweepOptions,
     model: sta.VideoModel,
     variants: dict[str, sta.Pruning],
     views: Protocol,
-) -> dict[str, Any]:
-    all_files = {"all_files": True} if options.labeling.all_files else {}
-    return all_files | {
-        "input": Location.of(options.labeling.source).resolved().uri,
-        "limit": options.labeling.limit,
-        "sample": options.sample,
-        "model": model.fingerprint,
-        "labels": sta.labels_fingerprint(model.labels),
-        VARIANTS: {name: pruning_identity(pruning) for name, pruning in variants.items()},
-        "protocol": dataclasses.asdict(views),
-        "decoder": options.labeling.decoder,
-        "sweep_schema": SWEEP_SCHEMA_VERSION,
-    }
+) -> Identity:
+    return Identity(
+        input=Location.of(options.labeling.source).resolved().uri,
+        limit=options.labeling.limit,
+        sample=options.sample,
+        all_files=options.labeling.all_files,
+        model=model.fingerprint,
+        labels=sta.labels_fingerprint(model.labels),
+        variants={name: pruning_identity(pruning) for name, pruning in variants.items()},
+        protocol=views,
+        decoder=options.labeling.decoder,
+        sweep_schema=SWEEP_SCHEMA_VERSION,
+    )
 
 
 def _described(
     options: SweepOptions, model: sta.VideoModel, variants: dict[str, sta.Pruning]
-) -> dict[str, Any]:
+) -> Model:
     flops = {
         name: sta.estimate_flops(model.config, pruning=pruning, num_classes=len(model.labels))
         for name, pruning in variants.items()
     }
-    return {
-        "architecture": model.architecture,
-        "checkpoint": without_secrets(options.labeling.checkpoint),
-        "notes": list(model.notes),
-        "flops": flops,
-        "labels": list(model.labels),
-    }
+    return Model(
+        architecture=model.architecture,
+        checkpoint=without_secrets(options.labeling.checkpoint),
+        labels=tuple(model.labels),
+        notes=tuple(model.notes),
+        flops=flops,
+    )

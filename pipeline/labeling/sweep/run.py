@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
@@ -14,11 +12,12 @@ from pipeline.labeling.sweep.options import SweepOptions
 from pipeline.labeling.sweep.plan import plan_sweep
 from pipeline.run.commits import committed
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.totals import Totals
 from pipeline.storage.location import Location
 
 
 def run_sweep(options: SweepOptions) -> RunDirectory:
-    """Tries every variant on every unit that has no row yet; a finished run is returned at once.
+    """Applies every variant to every unit that has no row yet; a finished run is returned at once.
 
     Raises:
         UsageError, ValueError, OSError: the options are wrong, or the output is another run's.
@@ -33,14 +32,14 @@ def run_sweep(options: SweepOptions) -> RunDirectory:
     return plan.run
 
 
-def _totals(run: RunDirectory) -> dict[str, Any]:
+def _totals(run: RunDirectory) -> Totals:
     counts = committed(run)
-    return {
-        "units": counts.units,
-        "ok": counts.units - counts.failed,
-        "unit_failures": dict(counts.failures),
-        "video_seconds": counts.seconds,
-    }
+    return Totals(
+        units=counts.units,
+        ok=counts.units - counts.failed,
+        unit_failures=dict(counts.failures),
+        video_seconds=counts.seconds,
+    )
 
 
 def _problems(run: RunDirectory) -> list[str]:

@@ -146,7 +146,7 @@ def agreement(
 
 def unpruned_agreement(run: ComparedRun) -> Agreement | None:
     """Agreement of a run with the unpruned model on its shadow sample; None if it has none."""
-    if not run.identity.get("shadow"):
+    if not run.identity.shadow_share:
         return None
     views = ["views.list.element.label_id", "views.list.element.unpruned_label_id"]
     columns = _SHADOW + (views if run.is_timeline else [])

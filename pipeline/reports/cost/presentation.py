@@ -64,7 +64,7 @@ def configuration(found: RunComparison) -> Table:
         found,
         "Configuration",
         [
-            ("Model", lambda each: str(each.run.content["model"]["architecture"])),
+            ("Model", lambda each: each.run.record.model.architecture),
             ("Pruning", lambda each: each.run.pruning),
             ("Protocol", _protocol),
             ("Device", _device),
@@ -75,13 +75,13 @@ def configuration(found: RunComparison) -> Table:
 
 
 def _protocol(each: RunFigures) -> str:
-    protocol = each.run.identity["protocol"]
-    every = f", every {protocol['every_s']:g} s" if each.run.is_timeline else ""
-    return f"{protocol['name']}, {protocol['clips']}x{protocol['crops']}{every}"
+    protocol = each.run.identity.protocol
+    every = f", every {protocol.every_s:g} s" if each.run.is_timeline else ""
+    return f"{protocol.name}, {protocol.clips}x{protocol.crops}{every}"
 
 
 def _device(each: RunFigures) -> str | None:
-    return device_words(each.run.content)
+    return device_words(each.run.record)
 
 
 def _labels(found: RunComparison) -> Table:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.prices import Prices
-from pipeline.run.attempt_rows import Attempt, attempts_of
 from pipeline.run.devices import device_words, ran_on_gpu
 from pipeline.run.differences import differing_fields, shown
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import Attempt, EarlyExitTerms, Identity, RunRecord
 from pipeline.storage.location import Location
+from workers.sampling import Protocol
 
 # Parts of a run's identity that change what its figures mean, and their names.
 _COMPARED = {
@@ -22,7 +22,7 @@ _COMPARED = {
     "model": "model weights",
     "protocol": "protocol",
     "decoder": "decoder",
-    "shadow": "shadow share",
+    "shadow_share": "shadow share",
     "early_exit": "early exit",
 }
 
@@ -34,14 +34,12 @@ class ComparedRun:
     Attributes:
         name: what the report calls it, unique among the runs.
         directory: where it lies.
-        content: its run.json.
-        attempts: every attempt of its command, in order.
+        record: of the run.
     """
 
     name: str
     directory: RunDirectory
-    content: dict[str, Any]
-    attempts: tuple[Attempt, ...]
+    record: RunRecord
 
     @property
     def uri(self) -> str:
@@ -49,25 +47,29 @@ class ComparedRun:
         return self.directory.root.uri
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Identity:
         """All that decides what a row says."""
-        return dict(self.content["identity"])
+        return self.record.identity
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Every attempt of its command, in order."""
+        return self.record.attempts
 
     @property
     def r(self) -> int:
         """Tokens dropped per frame at the first pruning stage; 0 is the unpruned model."""
-        return int(self.identity["pruning"]["r"])
+        return self.identity.r
 
     @property
     def is_adaptive(self) -> bool:
         """Whether the run used early exit."""
-        return "early_exit" in self.identity
+        return self.identity.early_exit is not None
 
     @property
     def every_s(self) -> float | None:
         """Seconds from clip to clip of a timeline (--clip-every); None of whole videos."""
-        every_s = self.identity["protocol"].get("every_s")
-        return None if every_s is None else float(every_s)
+        return self.identity.protocol.every_s
 
     @property
     def is_timeline(self) -> bool:
@@ -77,17 +79,17 @@ class ComparedRun:
     @property
     def labels(self) -> list[str]:
         """Names of the classes."""
-        return list(self.content["model"]["labels"])
+        return list(self.record.model.labels)
 
     @property
     def on_gpu(self) -> bool:
         """Whether device time is a GPU's."""
-        return any(ran_on_gpu(each) for each in self.content["attempts"])
+        return any(ran_on_gpu(each) for each in self.attempts)
 
     @property
     def computing(self) -> float | None:
         """Share of the labelers' clock time in which they had their cores; None on GPUs."""
-        label = ((self.content.get("totals") or {}).get("stages") or {}).get("label")
+        label = (self.record.finished_totals.stages or {}).get("label")
         cores = self.attempts[-1].labeler_cpus
         if self.on_gpu or not label or not label["busy_s"] or not cores:
             return None
@@ -96,8 +98,7 @@ class ComparedRun:
     @property
     def prices(self) -> Prices | None:
         """The prices that the labeling command was given."""
-        recorded = self.content.get("prices")
-        return None if recorded is None else Prices.from_json(recorded)
+        return self.record.prices
 
     @property
     def pruning(self) -> str:
@@ -125,7 +126,7 @@ def open_runs(names: Sequence[str]) -> list[ComparedRun]:
     titles = _short_names([place.uri for place in places])
     runs = [_opened(place, title) for place, title in zip(places, titles, strict=True)]
     for run in runs[1:]:
-        if run.identity["labels"] != runs[0].identity["labels"]:
+        if run.identity.labels != runs[0].identity.labels:
             raise UsageError(
                 f"{run.uri} has other classes than {runs[0].uri} (identity.labels in run.json), so "
                 f"their labels cannot be compared"
@@ -141,16 +142,8 @@ def _opened(place: Location, name: str) -> ComparedRun:
             f"the run in {place.uri} is not finished (it has no _SUCCESS); finish it by its "
             f"labeling command"
         )
-    content = directory.load()
-    try:
-        attempts = attempts_of(content)
-        run = ComparedRun(name, directory, content, attempts)
-        _ = run.identity["labels"], run.r, run.is_timeline, run.labels
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"{directory.run_json.uri} lacks what a cost report needs: {error}"
-        ) from error
-    if not attempts:
+    run = ComparedRun(name, directory, directory.load())
+    if not run.attempts:
         raise UsageError(f"{directory.run_json.uri} names no attempt of the labeling command")
     return run
 
@@ -165,11 +158,11 @@ def differences(runs: Sequence[ComparedRun]) -> list[str]:
     """What differs between the runs besides their pruning, one sentence each."""
     notes = []
     for key, what in _COMPARED.items():
-        values = [run.identity.get(key) for run in runs]
+        values = [getattr(run.identity, key) for run in runs]
         if any(value != values[0] for value in values[1:]):
             words = [_shown(run, key) for run in runs]
             if len(set(words)) == 1:
-                words = differing_fields(values)
+                words = differing_fields([run.identity.to_json().get(key) for run in runs])
             said = "; ".join(f"{run.name}: {each}" for run, each in zip(runs, words, strict=True))
             notes.append(f"The runs differ in their {what} ({said}).")
     devices = [_device(run) for run in runs]
@@ -180,17 +173,17 @@ def differences(runs: Sequence[ComparedRun]) -> list[str]:
 
 
 def _shown(run: ComparedRun, key: str) -> str:
-    value = run.identity.get(key)
-    if key == "protocol" and isinstance(value, dict):
-        every = f" every {value['every_s']:g} s" if value.get("every_s") is not None else ""
-        return f"{value.get('name')} {value.get('clips')}x{value.get('crops')}{every}"
-    if key == "early_exit" and isinstance(value, dict):
-        return f"{100 * value['agreement']:g} % agreement guaranteed"
-    return "none" if value is None else shown(value)
+    value = getattr(run.identity, key)
+    if isinstance(value, Protocol):
+        every = f" every {value.every_s:g} s" if value.every_s is not None else ""
+        return f"{value.name} {value.clips}x{value.crops}{every}"
+    if isinstance(value, EarlyExitTerms):
+        return f"{100 * value.agreement:g} % agreement guaranteed"
+    return "none" if value in (None, 0.0) else shown(value)
 
 
 def _device(run: ComparedRun) -> str:
-    return device_words(run.content) or "not known"
+    return device_words(run.record) or "not known"
 
 
 def _short_names(uris: Sequence[str]) -> list[str]:

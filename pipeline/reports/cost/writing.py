@@ -88,8 +88,8 @@ def _run(each: RunFigures) -> dict[str, Any]:
     return {
         "name": each.run.name,
         "uri": each.run.uri,
-        "identity": each.run.identity,
-        "device": each.run.content.get("device"),
+        "identity": each.run.identity.to_json(),
+        "device": each.run.record.to_json().get("device"),
         "labeled": rows.ok,
         "labeled_video_ns": rows.ok_ns,
         "work": plain(rows.shared),

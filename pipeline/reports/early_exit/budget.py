@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from pipeline.early_exit.budget import BUDGET, recorded_slices
+from pipeline.early_exit.budget import recorded_slices
 from pipeline.early_exit.spending import Spending, count_stopped_by_budget, spending
 from pipeline.formatting import digits
 from pipeline.prices import Prices
-from pipeline.run.attempt_rows import attempts_of
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -47,45 +46,42 @@ class BudgetOutcome:
         return f"{digits(self.spent)} of {digits(self.budget)} {self.currency}, by the work's time,"
 
 
-def budget_outcome(run: RunDirectory, content: dict[str, Any]) -> BudgetOutcome | None:
+def budget_outcome(run: RunDirectory, record: RunRecord) -> BudgetOutcome | None:
     """From a finished run and its run.json; None without a budget."""
-    kept = content.get(BUDGET)
-    if not kept:
+    kept, terms, totals = record.budget, record.identity.early_exit, record.finished_totals
+    if kept is None or terms is None:
         return None
-    slices = [each for each in kept["slices"] if each["units"]]
-    videos = sum(each["units"] for each in slices)
+    slices = [each for each in kept.slices if each.units]
+    videos = sum(each.units for each in slices)
 
     def over_all(name: str) -> float:
-        return float(sum(each["units"] * each["calibration"][name] for each in slices) / videos)
+        return float(sum(each.units * each.calibration[name] for each in slices) / videos)
 
-    stopped = count_stopped_by_budget(run, *recorded_slices(content), views=_views(content))
-    currency = None if kept["money"] is None else content["prices"]["currency"]
+    stopped = count_stopped_by_budget(
+        run, *recorded_slices(record), views=record.identity.protocol.views
+    )
+    prices = None if kept.money is None else record.prices
     return BudgetOutcome(
-        budget=kept["flops"] if currency is None else kept["money"],
-        spent=content["totals"]["flops"] if currency is None else _money(run, content),
-        currency=currency,
+        budget=(kept.flops if prices is None else kept.money) or 0.0,
+        spent=totals.flops if prices is None else _money(run, record, prices),
+        currency=None if prices is None else prices.currency,
         agreement=over_all("agreement"),
         low=max(0.0, over_all("low") - stopped / videos),
-        guaranteed=content["identity"]["early_exit"]["agreement"],
+        guaranteed=terms.agreement,
         stopped_by_budget=stopped,
         videos=videos,
     )
 
 
-def _money(run: RunDirectory, content: dict[str, Any]) -> float:
-    slices, _ = recorded_slices(content)
-    spent = sum(spending(run, slices, attempts_of(content)), Spending())
-    return spent.bill(Prices.from_json(content["prices"])).total
+def _money(run: RunDirectory, record: RunRecord, prices: Prices) -> float:
+    slices, _ = recorded_slices(record)
+    spent = sum(spending(run, slices, record.attempts), Spending())
+    return spent.bill(prices).total
 
 
-def _views(content: dict[str, Any]) -> int:
-    protocol = content["identity"]["protocol"]
-    return int(protocol["clips"] * protocol["crops"])
-
-
-def budget_lines(run: RunDirectory, content: dict[str, Any]) -> list[str]:
+def budget_lines(run: RunDirectory, record: RunRecord) -> list[str]:
     """For the summary; none without a budget."""
-    found = budget_outcome(run, content)
+    found = budget_outcome(run, record)
     if found is None:
         return []
     lines = [

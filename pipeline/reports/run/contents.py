@@ -47,10 +47,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from pipeline.prices import Prices, Used
+from pipeline.prices import Used
 from pipeline.reports.early_exit.budget import budget_outcome
 from pipeline.reports.run.kept import KeptFigures, read_kept
 from pipeline.reports.run.labels import LOW_SCORE, SCORE_BINS, LabelFigures, read_view_labels
@@ -58,9 +58,10 @@ from pipeline.reports.run.spans import rates, span_of
 from pipeline.reports.run.units import UnitFigures, read_units
 from pipeline.reports.run.unpruned_sample import culprit, unpruned_agreement
 from pipeline.reports.run.videos import VideoFigures, read_videos
-from pipeline.run.attempt_rows import AttemptRows, Span, attempts_of
+from pipeline.run.attempt_rows import AttemptRows, Span
 from pipeline.run.devices import devices_of, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import Identity, RunRecord
 from pipeline.run.view_savings import ViewSavings, all_views
 from pipeline.statistics import Estimate, share
 
@@ -74,23 +75,23 @@ def contents(run: RunDirectory) -> dict[str, Any]:
         UsageError: run.json is not one of this program.
         OSError, pa.ArrowException: a table cannot be read.
     """
-    recorded = run.load()
-    described = _described(run, recorded)
+    record = run.load()
+    described = _described(run, record)
     timeline = described["units_are"] == "segments"
-    videos, units = read_videos(run), read_units(run, attempts_of(recorded))
+    videos, units = read_videos(run), read_units(run, record.attempts)
     labels = read_view_labels(run) if timeline else videos.labels
     among = [] if units.by_attempt is None else units.by_attempt.spans()
-    totals = _totals(recorded, videos, units, among)
-    shadow = _shadow(run, recorded, timeline=timeline)
+    totals = _totals(record, videos, units, among)
+    shadow = _shadow(run, record, timeline=timeline)
     return {
         "run": described,
         "totals": totals,
-        "early_exit": _early_exit(run, recorded, videos),
+        "early_exit": _early_exit(run, record, videos),
         "accuracy": _accuracy(videos),
         "unknown_ground_truths": videos.unknown_ground_truths,
         "shadow": shadow,
-        "cost": _cost(recorded, videos, units.by_attempt),
-        "throughput": _throughput(recorded, units, among),
+        "cost": _cost(record, videos, units.by_attempt),
+        "throughput": _throughput(record, units, among),
         "failures": _failures(units),
         "damaged": {
             "videos": videos.damaged,
@@ -99,44 +100,43 @@ def contents(run: RunDirectory) -> dict[str, Any]:
         },
         "slowest": {"decode": videos.worst["decode_ms"], "device": videos.worst["device_ms"]},
         "labels": _labels(labels),
-        "kept_tokens": _kept(read_kept(run, recorded["model"].get("kept_grids") or [])),
+        "kept_tokens": _kept(read_kept(run, record.model.kept_grids)),
     }
 
 
-def _described(run: RunDirectory, recorded: dict[str, Any]) -> dict[str, Any]:
-    identity, model = recorded["identity"], recorded["model"]
-    pruning = identity.get("pruning") or {}
-    protocol = identity.get("protocol") or {}
-    timeline = protocol.get("every_s") is not None
+def _described(run: RunDirectory, record: RunRecord) -> dict[str, Any]:
+    identity, model = record.identity, record.model
     return {
         "output": run.root.uri,
-        "input": identity.get("input"),
-        "architecture": model.get("architecture"),
-        "checkpoint": model.get("checkpoint"),
-        "r": pruning.get("r"),
-        "pruning": pruning,
-        "protocol": protocol,
-        "classes": len(model.get("labels", ())),
-        "units_are": "segments" if timeline else "videos",
-        "labels_are": _labeled_things(protocol) if timeline else "videos",
-        "code": (recorded.get("environment") or {}).get("code"),
-        "device": recorded.get("device"),
-        "labeler_devices": devices_of(recorded),
-        "created": recorded.get("created"),
-        "finished": recorded.get("finished"),
+        "input": identity.input,
+        "architecture": model.architecture,
+        "checkpoint": model.checkpoint,
+        "r": identity.r,
+        "pruning": dict(identity.pruning),
+        "protocol": dataclasses.asdict(identity.protocol),
+        "classes": len(model.labels),
+        "units_are": identity.units_are,
+        "labels_are": _labeled_things(identity),
+        "code": record.environment.code,
+        "device": None if record.device is None else dataclasses.asdict(record.device),
+        "labeler_devices": devices_of(record),
+        "created": record.created and record.created.isoformat(),
+        "finished": record.finished and record.finished.isoformat(),
     }
 
 
-def _labeled_things(protocol: Mapping[str, Any]) -> str:
-    return "clips" if protocol.get("crops") == 1 else "views"
+def _labeled_things(identity: Identity) -> str:
+    if not identity.has_segments:
+        return "videos"
+    return "clips" if identity.protocol.crops == 1 else "views"
 
 
 def _totals(
-    recorded: dict[str, Any], videos: VideoFigures, units: UnitFigures, among: Sequence[Span]
+    record: RunRecord, videos: VideoFigures, units: UnitFigures, among: Sequence[Span]
 ) -> dict[str, Any]:
-    dense = recorded["model"].get("flops_per_view_unpruned")
+    dense = record.model.flops_per_view_unpruned
     unpruned = dense * videos.views if dense else None
-    attempts = recorded.get("attempts") or []
+    attempts = record.attempts
     return {
         "videos": videos.videos,
         "ok": videos.ok,
@@ -159,15 +159,16 @@ def _totals(
 
 
 def _early_exit(
-    run: RunDirectory, recorded: dict[str, Any], videos: VideoFigures
+    run: RunDirectory, record: RunRecord, videos: VideoFigures
 ) -> dict[str, Any] | None:
-    savings = ViewSavings.of_run(recorded, videos=videos.ok, views=videos.views, flops=videos.flops)
-    if savings is None:
+    early_exit = record.identity.early_exit
+    savings = ViewSavings.of_run(record, videos=videos.ok, views=videos.views, flops=videos.flops)
+    if savings is None or early_exit is None:
         return None
-    early_exit, found = recorded["identity"]["early_exit"], budget_outcome(run, recorded)
+    found = budget_outcome(run, record)
     return {
-        "agreement": early_exit["agreement"],
-        "confidence": early_exit["confidence"],
+        "agreement": early_exit.agreement,
+        "confidence": early_exit.confidence,
         "views_per_video": savings.views_per_video,
         "mean": savings.mean,
         "counts": [videos.by_views[count] for count in range(1, savings.views_per_video + 1)],
@@ -189,24 +190,21 @@ def _accuracy(videos: VideoFigures) -> dict[str, Any] | None:
     return judged | _estimate(share(videos.correct, videos.judged))
 
 
-def _shadow(
-    run: RunDirectory, recorded: dict[str, Any], *, timeline: bool
-) -> dict[str, Any] | None:
-    estimate = unpruned_agreement(run, recorded)
+def _shadow(run: RunDirectory, record: RunRecord, *, timeline: bool) -> dict[str, Any] | None:
+    estimate = unpruned_agreement(run, record)
     if estimate is None:
         return None
-    totals, least = recorded["totals"], recorded.get("min_agreement")
-    same = "unpruned_views_agreeing" if timeline else "unpruned_agreeing"
+    totals, least = record.finished_totals, record.min_agreement
     return {
-        "asked": recorded["identity"]["shadow"],
-        "compared": all_views(recorded),
-        "culprit": culprit(recorded),
-        "count": totals["unpruned_views" if timeline else "unpruned_units"],
-        "agreeing": totals[same],
+        "asked": record.identity.shadow_share,
+        "compared": all_views(record.identity),
+        "culprit": culprit(record),
+        "count": totals.unpruned_views if timeline else totals.unpruned_units,
+        "agreeing": totals.unpruned_views_agreeing if timeline else totals.unpruned_agreeing,
         **_estimate(estimate),
-        "units": totals["unpruned_units"],
-        "flops": totals["unpruned_flops"],
-        "device_s": totals["unpruned_device_ms"] / 1000,
+        "units": totals.unpruned_units,
+        "flops": totals.unpruned_flops,
+        "device_s": totals.unpruned_device_ms / 1000,
         "min_agreement": least,
         # Where nothing fell into the sample, the agreement that was asked for is not shown.
         "is_below": least is not None and not estimate.value >= least,
@@ -214,11 +212,11 @@ def _shadow(
 
 
 def _cost(
-    recorded: dict[str, Any], videos: VideoFigures, rows: AttemptRows | None
+    record: RunRecord, videos: VideoFigures, rows: AttemptRows | None
 ) -> dict[str, Any] | None:
-    if not recorded.get("prices") or rows is None:
+    if record.prices is None or rows is None:
         return None
-    prices = Prices.from_json(recorded["prices"])
+    prices = record.prices
     used = Used(
         labeling=rows.device_time(rows.device_ns + rows.shadow_ns),
         decode_s=videos.decode_ns / 1e9,
@@ -236,10 +234,8 @@ def _cost(
     }
 
 
-def _throughput(
-    recorded: dict[str, Any], units: UnitFigures, among: Sequence[Span]
-) -> dict[str, Any]:
-    stages = (recorded.get("totals") or {}).get("stages") or {}
+def _throughput(record: RunRecord, units: UnitFigures, among: Sequence[Span]) -> dict[str, Any]:
+    stages = (None if record.totals is None else record.totals.stages) or {}
     found = rates(among or span_of(units.at), units.at, units.video_s)
     return {
         "spans": [

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.reports.run.rows import column_batches
-from pipeline.run.attempt_rows import Attempt, AttemptRows
+from pipeline.run.attempt_rows import AttemptRows
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import Attempt
 from workers.schema import UNITS_SCHEMA
 
 Floats = npt.NDArray[np.float64]

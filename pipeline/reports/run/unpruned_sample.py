@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,21 +9,22 @@ import pyarrow.parquet as pq
 
 from pipeline.formatting import digits
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.view_savings import all_views, is_pruned
+from pipeline.run.run_record import RunRecord
+from pipeline.run.view_savings import all_views
 from pipeline.statistics import Estimate, ratio, share
 
 _RULE = "!" * 78
 
 
-def unpruned_agreement(run: RunDirectory, content: dict[str, Any]) -> Estimate | None:
+def unpruned_agreement(run: RunDirectory, record: RunRecord) -> Estimate | None:
     """Share of the shadow sample that has the same label without pruning, with its 95 % interval.
 
     Of videos; of a timeline its clips, whose interval regards that those of one segment are alike.
     None where the run has no such sample, an estimate of count 0 where nothing fell into it.
     """
-    if not content["identity"].get("shadow"):
+    if not record.identity.shadow_share:
         return None
-    is_timeline = content["identity"]["protocol"].get("every_s") is not None
+    is_timeline = record.identity.has_segments
     agreeing, counts = [np.zeros(0)], [np.zeros(0)]
     for file in run.units.files(".parquet"):
         filesystem, path = file.filesystem()
@@ -61,34 +60,35 @@ def _views(part: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return np.bincount(units, weights, len(part)), np.bincount(units, minlength=len(part)) * 1.0
 
 
-def shadow_lines(content: dict[str, Any], agreement: Estimate | None) -> list[str]:
+def shadow_lines(record: RunRecord, agreement: Estimate | None) -> list[str]:
     """What the summary says of the sample; a loud warning where too few labels are kept."""
     if agreement is None:
         return []
-    wanted, asked = content.get("min_agreement"), content["identity"]["shadow"]
-    timeline = content["identity"]["protocol"].get("every_s") is not None
+    wanted, asked = record.min_agreement, record.identity.shadow_share
+    timeline = record.identity.has_segments
     what = "clips" if timeline else "videos"
-    totals = content["totals"]
-    count = totals["unpruned_views" if timeline else "unpruned_units"]
+    totals = record.finished_totals
+    count = totals.unpruned_views if timeline else totals.unpruned_units
     if not count:
         lines = [f"Shadow:    nothing fell into the sample of {100 * asked:g} %; try a larger one"]
-        return lines if wanted is None else [*lines, *_loud(content, "the agreement is not known")]
-    extra = totals["unpruned_flops"] / totals["flops"] if totals["flops"] else 0.0
-    said = f"{agreement.percent()} of {count:,} {what} have the same label {all_views(content)}"
+        return lines if wanted is None else [*lines, *_loud(record, "the agreement is not known")]
+    extra = totals.unpruned_flops / totals.flops if totals.flops else 0.0
+    same = f"{agreement.percent()} of {count:,} {what} have the same label"
+    said = f"{same} {all_views(record.identity)}"
     lines = [f"Shadow:    {said}; {digits(100 * extra)} % more FLOPs"]
     if wanted is not None and agreement.value < wanted:
         lines += _loud(
-            content,
+            record,
             f"{said}, below --min-agreement {100 * wanted:g} %, "
             + ("for certain" if agreement.high < wanted else "though the interval reaches it"),
-            *advice(content),
+            *advice(record),
         )
     return lines
 
 
-def advice(content: dict[str, Any]) -> list[str]:
+def advice(record: RunRecord) -> list[str]:
     """What to do where too few labels are kept, in lines."""
-    if "early_exit" in content["identity"]:
+    if record.identity.early_exit is not None:
         return [
             "An early-exit file with a larger --agreement (jobs/calibrate.py), or all views, in a",
             "new OUTPUT evaluates more views, and a smaller --r prunes less; jobs/cost_report.py",
@@ -100,13 +100,13 @@ def advice(content: dict[str, Any]) -> list[str]:
     ]
 
 
-def culprit(content: dict[str, Any]) -> str:
+def culprit(record: RunRecord) -> str:
     """What may have cost labels."""
-    identity = content["identity"]
-    pruned = ["pruning"] if is_pruned(identity) else []
-    return " or ".join(pruned + (["early exit"] if "early_exit" in identity else []))
+    identity = record.identity
+    pruned = ["pruning"] if identity.is_pruned else []
+    return " or ".join(pruned + (["early exit"] if identity.early_exit is not None else []))
 
 
-def _loud(content: dict[str, Any], problem: str, *advice: str) -> list[str]:
-    warning = f"WARNING:   {culprit(content)} may hurt on this data: {problem}"
+def _loud(record: RunRecord, problem: str, *advice: str) -> list[str]:
+    warning = f"WARNING:   {culprit(record)} may hurt on this data: {problem}"
     return [_RULE, warning, *advice, _RULE]

@@ -13,7 +13,8 @@ from pipeline.reports.run.labels import LabelFigures
 from pipeline.reports.run.rows import column_batches
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.sums import exact_sum, filled, nanoseconds, total
-from pipeline.run.tables import VIDEOS_SCHEMA, unknown_ground_truths
+from pipeline.run.tables import VIDEOS_SCHEMA
+from pipeline.run.totals import unknown_ground_truths
 from pipeline.storage.addresses import S3_SCHEME
 
 SHOWN = 10

@@ -77,19 +77,19 @@ class RunFacts:
             UsageError: there is no finished run here.
         """
         grids = grid_sides(kept_grids(run))
-        content = run.load()
-        identity, model = content["identity"], content["model"]
+        record = run.load()
+        identity, model = record.identity, record.model
         return cls(
             run=run,
-            protocol=Protocol(**identity["protocol"]),
-            pruning=sta.Pruning(**identity["pruning"]),
-            architecture=model["architecture"],
-            labels=tuple(model["labels"]),
-            checkpoint=model["checkpoint"],
-            fingerprint=identity["model"],
-            decoder=identity["decoder"],
+            protocol=identity.protocol,
+            pruning=sta.Pruning(**identity.pruning),
+            architecture=model.architecture,
+            labels=model.labels,
+            checkpoint=model.checkpoint,
+            fingerprint=identity.model,
+            decoder=identity.decoder,
             grids=tuple(grids),
-            is_adaptive="early_exit" in identity,
+            is_adaptive=identity.early_exit is not None,
         )
 
     @property

@@ -9,13 +9,15 @@ import pytest
 from pipeline.early_exit import EarlyExitFile, OperatingPoint
 from pipeline.errors import UsageError
 from pipeline.storage.location import Location
+from tests.run_records import run_record
 from workers.inference.early_exit import EarlyExit
+from workers.sampling import Protocol
 
 EARLY_EXIT = EarlyExitFile(
     model="sha256:a",
     labels="sha256:b",
     pruning={"r": 22, "grouping": "released"},
-    protocol={"name": "videomae-k400", "clips": 5, "crops": 3, "every_s": None},
+    protocol=dataclasses.asdict(Protocol("videomae-k400", clips=5, crops=3)),
     agreement=0.99,
     confidence=0.95,
     threshold=0.1 + 0.2,
@@ -27,9 +29,14 @@ EARLY_EXIT = EarlyExitFile(
         OperatingPoint(0.0, 0.95, 0.941, 1.0, 0.0),
     ),
 )
-IDENTITY = {
-    name: getattr(EARLY_EXIT, name) for name in ("model", "labels", "pruning", "protocol")
-} | {"input": "/elsewhere"}
+BOUND = {name: getattr(EARLY_EXIT, name) for name in ("model", "labels", "pruning", "protocol")}
+IDENTITY = run_record({"identity": BOUND | {"input": "/elsewhere"}}).identity
+OTHERS = {
+    "model": "another",
+    "labels": "another",
+    "pruning": {"r": 1},
+    "protocol": dataclasses.replace(IDENTITY.protocol, clips=2),
+}
 
 
 def test_what_was_written_is_read_to_the_last_digit(tmp_path):
@@ -81,10 +88,12 @@ def test_a_run_of_the_same_model_pruning_and_protocol_may_use_it():
     EARLY_EXIT.check_fits(IDENTITY, "early-exit.json")
 
 
-@pytest.mark.parametrize("name", ["model", "labels", "pruning", "protocol"])
+@pytest.mark.parametrize("name", OTHERS)
 def test_a_run_that_differs_in_what_decides_a_view_may_not(name):
-    with pytest.raises(UsageError, match=f"early-exit.json was fitted .*: {name}: "):
-        EARLY_EXIT.check_fits(IDENTITY | {name: "another"}, "early-exit.json")
+    with pytest.raises(UsageError, match=f"early-exit.json was fitted .*: {name}[.:]"):
+        EARLY_EXIT.check_fits(
+            dataclasses.replace(IDENTITY, **{name: OTHERS[name]}), "early-exit.json"
+        )
 
 
 def test_a_file_without_the_point_of_its_threshold_has_none():

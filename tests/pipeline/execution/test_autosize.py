@@ -1,7 +1,6 @@
 """--decoders auto: a sample that is spread and done once, and a pool that follows from it."""
 
 import dataclasses
-import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,17 +10,18 @@ from pipeline.execution.autosize import (
     Remaining,
     discard_sample,
     fitted_decoders,
-    record,
     recorded,
     sample_size,
+    with_rates,
     write_sample,
 )
 from pipeline.execution.pools import plan_pools
 from pipeline.execution.stage_stats import Stage, Stages
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
-from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_directory import OpenRun, RunDirectory
 from pipeline.storage.location import Location
 from tests.rooms import GPU
+from tests.run_records import run_record
 from workers.sampling import protocol
 
 WINDOW = {"units": 100, "began": 0.0, "ended": 40.0}
@@ -44,15 +44,13 @@ def run(tmp_path):
         ]
         table = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
         pq.write_table(table, folder / f"part-{part:05d}.parquet")
-    made.save({"identity": {}})
+    made.save(run_record())
     return made
 
 
-def fitted(run, *, left=1000, measure=None, content=None, said=None):
-    content = run.load() if content is None else content
+def fitted(run, *, left=1000, measure=None, said=None):
     return fitted_decoders(
-        run,
-        content,
+        OpenRun(run, run.load()),
         Remaining(total=1000, done=1000 - left, what="videos"),
         sample=100,
         room=GPU,
@@ -99,20 +97,19 @@ def test_the_pool_follows_from_the_rates_and_the_arithmetic_is_said(run):
 
 def test_a_later_attempt_takes_what_was_measured_before(run):
     fitted(run)
-    kept = json.loads(json.dumps(run.load()))
 
     def measure(sample):
         raise AssertionError("it was measured")
 
-    assert fitted(run, content=kept, left=10, measure=measure) == 3
+    assert fitted(run, left=10, measure=measure) == 3
 
 
 def test_what_a_small_rest_took_does_not_replace_what_more_units_told(run):
-    content = {}
+    record = run_record()
     for units in (100, 2, 300):
         stages = dataclasses.replace(RATES, label=dataclasses.replace(RATES.label, units=units))
-        record(content, stages, GPU)
-        assert recorded(content, GPU).label.units == max(units, 100)
+        record = with_rates(record, stages, GPU)
+        assert recorded(record, GPU).label.units == max(units, 100)
 
 
 def test_a_sample_that_a_killed_attempt_left_is_discarded(run):
@@ -126,7 +123,8 @@ def test_what_labelers_of_another_kind_did_is_no_measure(run):
     fitted(run)
     assert recorded(run.load(), GPU) == RATES
     assert recorded(run.load(), dataclasses.replace(GPU, labeler_threads=1)) is None
-    assert recorded({"measured": {"stages": {}}}, GPU) is None
+    other = run_record({"measured": {"threads": None, "stages": {}}})
+    assert recorded(other, GPU) is None
 
 
 def test_a_run_too_short_to_be_measured_takes_the_default(run):
@@ -141,7 +139,7 @@ def test_a_sample_of_failures_takes_the_default_and_is_not_kept(run):
     said = []
     assert fitted(run, measure=lambda sample: Stages(), said=said) is None
     assert said[-1].endswith("nothing of the sample could be labeled; taking the default.")
-    assert "measured" not in run.load()
+    assert "measured" not in run.load().to_json()
 
 
 def test_a_sample_gives_every_actor_several_full_calls():

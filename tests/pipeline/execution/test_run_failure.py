@@ -17,6 +17,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.atomic_files import AtomicFile
 from pipeline.storage.location import Location
 from tests.disks import small_disk
+from tests.run_records import run_record
 from workers.schema import UNITS_SCHEMA
 
 ACTOR = """The actor died because of an error raised in its creation task, ray::MapWorker()
@@ -38,12 +39,12 @@ class Wrapped(ray.exceptions.RayError):
 def run(tmp_path):
     """A run of ten units, four of which are committed."""
     run = RunDirectory(Location.of(str(tmp_path / "out")))
-    content = run.create({"identity": {}})
+    content = run.create(run_record())
     ids = [f"unit {number}" for number in range(4)]
     rows = pa.Table.from_pylist([{"unit_id": each} for each in ids], schema=UNITS_SCHEMA)
     (tmp_path / "out" / "units").mkdir()
     pq.write_table(rows, tmp_path / "out" / "units" / "a-0.parquet")
-    return run, content["run_id"]
+    return run, content.run_id
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_before_anything_is_committed_nothing_is_said_of_it(tmp_path):
     run = RunDirectory(Location.of(str(tmp_path / "out")))
     failure = run_failure(OSError(errno.EIO, "x", "/a"), run, run_id=None)
     assert str(failure) == "/a: Input/output error"
-    run_id = run.create({"identity": {}})["run_id"]
+    run_id = run.create(run_record()).run_id
     assert str(run_failure(OSError(errno.EIO, "x", "/a"), run, run_id=run_id)) == str(failure)
 
 

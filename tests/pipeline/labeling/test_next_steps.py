@@ -15,6 +15,7 @@ from pipeline.labeling.next_steps import next_steps, open_command
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.pipeline.synthetic_runs import Made, make_run, unit, write_run
+from tests.run_records import run_record
 
 ROOT = Path(__file__).parents[3]
 CHECKPOINT = "MCG-NJU/videomae-base-finetuned-kinetics"
@@ -26,10 +27,10 @@ NAMES = ["plain", HARD, "Süd 上午", "-dash", ".hidden"]
 def proposed(flags, folder, made, *, task="k400", video_id="a.mp4", early_exit=None):
     """The commands after a run of `made` by a command of these flags, by what they are for."""
     arguments = parser(task).parse_args(flags)
-    identity = {"pruning": {"r": made.r}} | ({"early_exit": early_exit} if early_exit else {})
-    other = label_job._other_run(task, arguments, identity)
+    record = run_record({"identity": {"pruning": {"r": made.r}, "early_exit": early_exit}})
+    other = label_job._other_run(task, arguments, record.identity)
     run = RunDirectory(Location.of(str(folder)))
-    lines = next_steps(task, run, {"identity": identity}, other, video_id)
+    lines = next_steps(task, run, record, other, video_id)
     assert len(lines) % 2 == 0
     return {
         " ".join(about.split()[:2]): shlex.split(command)
@@ -86,7 +87,7 @@ def test_a_run_that_stops_early_is_compared_with_all_views_unpruned(tmp_path):
         "--budget-flops",
         "1e15",
     ]
-    early_exit = {"agreement": 0.99}
+    early_exit = {"threshold": 1.0, "max_views": None, "agreement": 0.99, "confidence": 0.95}
     steps = proposed(flags, tmp_path / "out", Made(r=8), early_exit=early_exit)
     assert steps["Label the"][2:] == ["in", "out-r-0", "--checkpoint", "c.pth", "--r", "0"]
     steps = proposed([*flags, "--r", "0"], tmp_path / "out", Made(r=0), early_exit=early_exit)

@@ -14,6 +14,7 @@ from pipeline.execution.failure_limit import FailureLimit
 from pipeline.inputs.listing import Listing
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import plan_labeling
+from pipeline.run.run_record import EarlyExitTerms, RunRecord
 from pipeline.storage.location import Location
 from tests.early_exit_files import write_early_exit
 from tests.videos import write_video
@@ -54,7 +55,7 @@ def test_a_videoswin_has_its_own_protocols(options, tmp_path, task, views):
     assert (plan.protocol.clips, plan.protocol.crops) == views
     assert (plan.protocol.frames, plan.protocol.size) == (32, 224)
     assert plan.labeler.pruning.r == 256
-    assert plan.model["kept_grids"] == [[16, 784], [16, 196], [16, 49]]
+    assert plan.model.kept_grids == ((16, 784), (16, 196), (16, 49))
 
 
 def test_a_named_protocol_overrides_the_models(options):
@@ -75,7 +76,7 @@ def test_a_named_protocol_overrides_the_models(options):
 )
 def test_what_decides_a_row_is_part_of_the_identity(options, change, named):
     plan = plan_labeling(options)
-    plan.run.save({"identity": plan.identity})
+    plan.run.save(RunRecord(plan.identity, plan.model))
     with pytest.raises(UsageError, match=f"another configuration: {named}[.:]"):
         plan_labeling(dataclasses.replace(options, **change))
 
@@ -93,7 +94,7 @@ def test_what_decides_a_row_is_part_of_the_identity(options, change, named):
 )
 def test_what_only_decides_how_a_run_goes_is_not(options, change):
     first = plan_labeling(options)
-    first.run.save({"identity": first.identity})
+    first.run.save(RunRecord(first.identity, first.model))
     assert plan_labeling(dataclasses.replace(options, **change)).identity == first.identity
 
 
@@ -107,7 +108,7 @@ def test_an_input_is_the_same_by_whatever_name_it_is_called(options, tmp_path, m
     (tmp_path / "link").symlink_to(tmp_path / "in")
     monkeypatch.setenv("HOME", str(tmp_path))
     first = plan_labeling(options)
-    first.run.save({"identity": first.identity})
+    first.run.save(RunRecord(first.identity, first.model))
     monkeypatch.chdir(tmp_path)
     name = name.format(here=tmp_path.name, all=tmp_path)
     assert plan_labeling(dataclasses.replace(options, source=name)).identity == first.identity
@@ -121,7 +122,7 @@ def test_an_input_in_object_storage_is_the_same_with_a_slash_at_its_end(options,
         for source in ("s3://videos/a", "s3://videos/a/")
     ]
     assert plans[0].identity == plans[1].identity
-    assert plans[0].identity["input"] == "s3://videos/a"
+    assert plans[0].identity.input == "s3://videos/a"
 
 
 def test_another_input_behind_the_same_link_is_another(options, tmp_path):
@@ -131,7 +132,7 @@ def test_another_input_behind_the_same_link_is_another(options, tmp_path):
     link.symlink_to(tmp_path / "in")
     asked = dataclasses.replace(options, source=str(link))
     first = plan_labeling(asked)
-    first.run.save({"identity": first.identity})
+    first.run.save(RunRecord(first.identity, first.model))
     link.unlink()
     link.symlink_to(tmp_path / "later")
     said = f"configuration: input: {tmp_path}/in in the run, {tmp_path}/later now[.]"
@@ -162,7 +163,7 @@ def test_the_secrets_of_an_address_stay_out_of_run_json(options, monkeypatch, ra
     monkeypatch.setattr(sta, "load_model", lambda *a, **k: model)
     address = "https://host/w.safetensors?X-Amz-Credential=AKIDX&X-Amz-Signature=5ec2e7"
     plan = plan_labeling(dataclasses.replace(options, checkpoint=address))
-    assert plan.model["checkpoint"].startswith("https://host/w.safetensors")
+    assert plan.model.checkpoint.startswith("https://host/w.safetensors")
     assert "5ec2e7" not in repr((plan.model, plan.identity))
     assert "AKIDX" not in repr((plan.model, plan.identity))
 
@@ -179,13 +180,12 @@ def early_exit(options, tmp_path):
 def test_early_exit_is_part_of_the_identity_and_gives_the_expected_views(options, early_exit):
     asked = dataclasses.replace(options, r=22, early_exit=early_exit)
     plan = plan_labeling(asked)
-    said = {"threshold": 0.5, "max_views": None, "agreement": 0.9, "confidence": 0.95}
-    assert plan.identity["early_exit"] == said
+    assert plan.identity.early_exit == EarlyExitTerms(0.5, None, 0.9, 0.95)
     assert plan.early_exit_file.early_exit == EarlyExit(0.5)
     assert plan.expected_views == 3.0
     without = plan_labeling(dataclasses.replace(asked, early_exit=None))
     assert without.expected_views == without.protocol.views == 15
-    assert without.identity == {k: v for k, v in plan.identity.items() if k != "early_exit"}
+    assert without.identity == dataclasses.replace(plan.identity, early_exit=None)
 
 
 def test_an_early_exit_file_may_lie_in_object_storage(options, early_exit, s3):
@@ -204,7 +204,8 @@ def test_early_exit_may_have_a_shadow_sample_even_without_pruning(options, tmp_p
     asked = dataclasses.replace(options, r=0, shadow_share=0.5)
     with pytest.raises(UsageError, match="nothing is pruned"):
         plan_labeling(asked)
-    assert plan_labeling(dataclasses.replace(asked, early_exit=str(file))).identity["shadow"] == 0.5
+    plan = plan_labeling(dataclasses.replace(asked, early_exit=str(file)))
+    assert plan.identity.shadow_share == 0.5
 
 
 def test_a_budget_is_bound_to_the_curve_by_which_it_is_decided(options, early_exit):
@@ -216,5 +217,5 @@ def test_a_budget_is_bound_to_the_curve_by_which_it_is_decided(options, early_ex
     fitted = EarlyExitFile.read(place)
     curve = tuple(dataclasses.replace(point, views=point.views + 1) for point in fitted.curve)
     dataclasses.replace(fitted, curve=curve).write(place)
-    assert plan_labeling(within).identity["early_exit_curve"] != identity["early_exit_curve"]
-    assert plan_labeling(within).identity["early_exit"] == identity["early_exit"]
+    assert plan_labeling(within).identity.early_exit_curve != identity.early_exit_curve
+    assert plan_labeling(within).identity.early_exit == identity.early_exit

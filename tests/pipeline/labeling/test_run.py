@@ -1,4 +1,4 @@
-"""The end of a run: whatever its report fails on, the labels are whole."""
+"""The end of a run: whatever its report fails on, the labels are complete."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_a_report_that_cannot_be_drawn_costs_no_labels(tmp_path, monkeypatch, ca
     monkeypatch.setattr(pipeline.reports.run, "write_run_report", fail)
     _report(RunDirectory(Location.of(str(tmp_path))), 3)
     said = capsys.readouterr().err
-    assert "The report could not be made: RuntimeError: no ink. The labels are whole" in said
+    assert "The report could not be made: RuntimeError: no ink. The labels are complete" in said
     assert f"jobs/report.py {tmp_path}" in said
 
 

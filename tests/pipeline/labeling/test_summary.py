@@ -8,6 +8,7 @@ import pytest
 from pipeline.labeling.next_steps import OtherRun, short_path
 from pipeline.labeling.summary import _accuracy, first_labeled, summary
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.totals import Totals
 from pipeline.storage.location import Location
 from tests.pipeline.synthetic_runs import (
     ON_GPU,
@@ -219,6 +220,7 @@ def test_a_finished_run_is_told_of_when_the_folder_that_the_job_ran_in_is_gone(
 def test_accuracy_is_told_of_labels_that_the_model_has_and_of_no_others(
     judged, right, unknown, told
 ):
-    totals = {"judged": judged, "right": right, "unknown_ground_truths": unknown}
-    lines = _accuracy(totals | {"unknown_examples": ["yak"]})
+    totals = Totals(judged=judged, right=right, unknown_ground_truths=unknown)
+    totals.unknown_examples.append("yak")
+    lines = _accuracy(totals)
     assert " ".join(" ".join(lines).split()) == " ".join(told.split())

@@ -79,7 +79,7 @@ def rows(run):
 
 
 def test_a_run_leaves_every_video_once_with_all_variants_and_says_what_it_is(run):
-    content = run.load()
+    content = run.load().to_json()
     assert run.success.exists()
     assert pq.read_schema(run.units.files(".parquet")[0].uri).equals(SWEEP_SCHEMA)
     assert len(rows(run)) == VIDEOS + 1

@@ -30,6 +30,7 @@ from pipeline.prices import Prices
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.pipeline.run.test_tables import failed, ok
+from tests.run_records import run_record
 from workers.sampling import protocol
 from workers.schema import UNITS_SCHEMA
 
@@ -270,36 +271,43 @@ def write_run(folder, *, pruned=True, gpu=False, shadow=0, finished=True):
         "label": STAGE | {"units": 42, "busy_s": 42.0, "cpu_s": 21.0, "views": 80, "slots": 80},
     }
     run.save(
-        {
-            "identity": {
-                "protocol": dataclasses.asdict(PROTOCOL),
-                "pruning": {"r": 64 if pruned else 0},
-            },
-            "model": {
-                "checkpoint": "model.safetensors",
-                "flops_per_view": 100 if pruned else 200,
-                "flops_per_view_unpruned": 200,
-            },
-            "device": {"cpu": "CPU Y", "cpus": 8.0, "nodes": 2, "gpus": 4.0 if gpu else 0.0},
-            "attempts": [
-                {
-                    "labeler_gpus": float(gpu),
-                    "labeler_cpus": 1.0,
-                    "devices": ["NVIDIA X" if gpu else "cpu: 1 thread of CPU Y"],
-                }
-            ],
-            "totals": {
-                "videos": 42,
-                "units": 42,
-                "unit_failures": {"corrupt": 2},
-                "video_seconds": 400.0,
-                "bytes_read": 40_020,
-                "device_ms": 120.0,
-                "unpruned_units": shadow,
-                "unpruned_device_ms": 9.0 * shadow,
-                "stages": stages,
-            },
-        }
+        run_record(
+            {
+                "identity": {
+                    "protocol": dataclasses.asdict(PROTOCOL),
+                    "pruning": {"r": 64 if pruned else 0},
+                },
+                "model": {
+                    "checkpoint": "model.safetensors",
+                    "flops_per_view": 100 if pruned else 200,
+                    "flops_per_view_unpruned": 200,
+                },
+                "device": {
+                    "cpu": "CPU Y",
+                    "cpus": 8.0,
+                    "nodes": 2,
+                    "gpus": 4.0 if gpu else 0.0,
+                },
+                "attempts": [
+                    {
+                        "labeler_gpus": float(gpu),
+                        "labeler_cpus": 1.0,
+                        "devices": ["NVIDIA X" if gpu else "cpu: 1 thread of CPU Y"],
+                    }
+                ],
+                "totals": {
+                    "videos": 42,
+                    "units": 42,
+                    "unit_failures": {"corrupt": 2},
+                    "video_seconds": 400.0,
+                    "bytes_read": 40_020,
+                    "device_ms": 120.0,
+                    "unpruned_units": shadow,
+                    "unpruned_device_ms": 9.0 * shadow,
+                    "stages": stages,
+                },
+            }
+        )
     )
     if finished:
         run.success.write_bytes(b"")
@@ -356,8 +364,8 @@ def test_a_run_that_is_not_finished_is_refused(tmp_path):
 
 def test_a_run_that_labeled_nothing_is_refused(tmp_path):
     run = write_run(tmp_path)
-    content = run.load()
+    content = run.load().to_json()
     content["totals"]["stages"] = None
-    run.save(content)
+    run.save(run_record(content))
     with pytest.raises(UsageError, match="no stage statistics"):
         finished_run(run)

@@ -1,5 +1,6 @@
 """Every report gives the same amount for the same labeling, whatever devices its attempts had."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from pipeline.reports.cost.compare import compare
 from pipeline.reports.early_exit.budget import budget_outcome
 from pipeline.reports.run.contents import contents
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import EarlyExitTerms
 from pipeline.storage.location import Location
 from tests.pipeline.synthetic_runs import ON_GPU, PRICES, Made, attempt, make_run
 
@@ -41,15 +43,14 @@ def reports(tmp_path_factory):
     )
     other = make_run(folder / "other", Made(), prices=PRICES)
     run = RunDirectory(Location.of(path))
-    content = run.load()
-    content["identity"]["early_exit"] = {
-        "threshold": 1.0, "max_views": None, "agreement": 1.0, "confidence": 0.95,
-    }  # fmt: skip
+    record = run.load()
+    terms = EarlyExitTerms(1.0, max_views=None, agreement=1.0, confidence=0.95)
+    record = replace(record, identity=replace(record.identity, early_exit=terms))
     return SimpleNamespace(
         run=contents(run)["cost"],
         cost=compare([path, other]).runs[0],
-        budget=budget_outcome(run, content),
-        content=content,
+        budget=budget_outcome(run, record),
+        record=record,
     )
 
 

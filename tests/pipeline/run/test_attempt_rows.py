@@ -5,8 +5,9 @@ import datetime
 import pyarrow as pa
 import pytest
 
-from pipeline.run.attempt_rows import Attempt, AttemptRows
+from pipeline.run.attempt_rows import AttemptRows
 from tests.report_runs import at, attempt
+from tests.run_records import run_record
 
 BEGAN_S = at(0).timestamp()
 
@@ -26,7 +27,7 @@ def rows(*seconds, device_ms=1.0, shadow_ms=None):
 
 
 def added(attempts, *seconds, **more):
-    found = AttemptRows([Attempt.of(each) for each in attempts])
+    found = AttemptRows(run_record({"attempts": attempts}).attempts)
     found.add(rows(*seconds, **more))
     return found
 
@@ -52,7 +53,7 @@ def test_a_killed_attempt_without_rows_took_no_time():
 
 def test_times_without_a_zone_are_utc():
     naive = at(0).replace(tzinfo=None).isoformat()
-    made = Attempt.of(attempt(0, 9) | {"began": naive})
+    (made,) = run_record({"attempts": [attempt(0, 9) | {"began": naive}]}).attempts
     assert made.began == at(0).astimezone(datetime.UTC)
 
 

@@ -1,36 +1,39 @@
 """What labelers are asked to compute on, and what run.json says that they did."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 from pipeline.errors import RunError, UsageError
 from pipeline.execution import attempts
+from pipeline.execution.attempts import begin_attempt, note_devices
 from pipeline.execution.pools import plan_pools
 from pipeline.execution.stage_stats import Stage, Stages, StageSums
-from pipeline.execution.stopping import Stop
-from pipeline.labeling.run import _note
+from pipeline.labeling.options import LabelOptions
+from pipeline.labeling.plan import LabelPlan
+from pipeline.labeling.run import LabelRun
 from pipeline.planner.calibrate import this_machine
 from pipeline.reports import settings
 from pipeline.run.devices import STAND_IN, device_words, devices_of, labeler_device, ran_on_gpu
-from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_directory import OpenRun, RunDirectory, now
+from pipeline.run.run_record import ClusterRecord
 from pipeline.storage.location import Location
+from tests.run_records import run_record
 from workers import devices
 from workers.actor_stats import LABEL, WorkReport
 
-CLUSTER = {"cpu": "a CPU", "cpus": 8.0, "gpus": 1.0, "nodes": 1}
+CLUSTER = ClusterRecord("a CPU", cpus=8.0, gpus=1.0, nodes=1)
 H100, CPU = "NVIDIA H100 80GB HBM3", "cpu: 2 threads of a CPU"
 
 
 @pytest.fixture
 def begun(monkeypatch):
-    """The content of run.json with an attempt whose labelers have not said anything yet."""
-    monkeypatch.setattr(attempts, "describe_cluster", lambda: dict(CLUSTER))
+    """The record of a run with an attempt whose labelers have not said anything yet."""
+    monkeypatch.setattr(attempts, "describe_cluster", lambda: CLUSTER)
 
-    def attempt(content=None):
-        content = {} if content is None else content
-        attempts.begin_attempt(content, plan_pools(cpus=8, gpus=1), "2026-11-29T00:00:00+00:00")
-        return content
+    def attempt(record=None):
+        return begin_attempt(record or run_record(), plan_pools(cpus=8, gpus=1), now())
 
     return attempt
 
@@ -63,46 +66,53 @@ def test_the_stages_have_the_names_of_all_devices_that_labeled():
 
 
 def test_nothing_is_said_before_a_labeler_said_it(begun):
-    content = begun()
-    assert devices_of(content) == []
-    assert device_words(content) is None
-    assert content["device"]["labelers"] == []
-    assert "gpu" not in content["device"]
+    record = begun()
+    assert devices_of(record) == ()
+    assert device_words(record) is None
+    assert record.device.labelers == ()
 
 
 def test_every_attempt_has_devices_of_its_own_and_the_run_all_of_them(begun):
-    content = begun()
-    assert attempts.note_devices(content, (H100,))
-    assert not attempts.note_devices(content, (H100,))
-    begun(content)
-    assert attempts.note_devices(content, (CPU,))
-    assert [attempt["devices"] for attempt in content["attempts"]] == [[H100], [CPU]]
-    assert content["device"]["labelers"] == [H100, CPU]
-    assert device_words(content) == f"{H100} and {CPU}"
-    assert [ran_on_gpu(attempt) for attempt in content["attempts"]] == [True, False]
+    record = begun()
+    record = note_devices(record, (H100,))
+    assert note_devices(record, (H100,)) is record
+    record = note_devices(begun(record), (CPU,))
+    assert [attempt.devices for attempt in record.attempts] == [(H100,), (CPU,)]
+    assert record.device.labelers == (H100, CPU)
+    assert device_words(record) == f"{H100} and {CPU}"
+    assert [ran_on_gpu(attempt) for attempt in record.attempts] == [True, False]
 
 
 def test_a_killed_attempt_has_told_its_device(begun, tmp_path):
     run = RunDirectory(Location.of(str(tmp_path / "out")))
-    content = begun(run.create({"identity": {}}))
+    record = begun(run.create(run_record()))
+    options = LabelOptions("k400", "in", str(tmp_path / "out"), "demo")
+    plan = LabelPlan(run, record.identity, record.model, record.identity.protocol, None)
+    attempt, opened = LabelRun(plan, options, None), OpenRun(run, record)
     stages = Stages(label=Stage(devices=(H100,)))
-    _note(run, content, stages, Stop(RunError("taken over")))
-    assert "attempts" not in run.load()
-    _note(run, content, stages, Stop())
-    assert run.load()["attempts"][0]["devices"] == [H100]
+    attempt.stop.error = RunError("taken over")
+    attempt._note(opened, stages)
+    assert run.load().attempts == ()
+    attempt.stop.error = None
+    attempt._note(opened, stages)
+    assert run.load().attempts[0].devices == (H100,)
+
+
+def given(gpus, devices):
+    return run_record({"attempts": [{"labeler_gpus": gpus, "devices": devices}]}).attempts[0]
 
 
 def test_labelers_that_hold_gpus_and_computed_on_cpus_did_not_run_on_gpus():
-    assert ran_on_gpu({"labeler_gpus": 1.0, "devices": [H100]})
-    assert not ran_on_gpu({"labeler_gpus": 1.0, "devices": [CPU]})
-    assert ran_on_gpu({"labeler_gpus": 1.0, "devices": []})
-    assert not ran_on_gpu({"labeler_gpus": 0.0, "devices": []})
+    assert ran_on_gpu(given(1.0, [H100]))
+    assert not ran_on_gpu(given(1.0, [CPU]))
+    assert ran_on_gpu(given(1.0, []))
+    assert not ran_on_gpu(given(0.0, []))
 
 
 def test_the_report_names_the_devices_and_what_the_cluster_had():
-    run = {"device": CLUSTER, "labeler_devices": [H100]}
+    run = {"device": asdict(CLUSTER), "labeler_devices": [H100]}
     assert settings.device(run) == f"{H100}; 1 GPU and 8 cores on 1 machine"
-    run = {"device": CLUSTER | {"gpus": 0.0, "nodes": 3}, "labeler_devices": [CPU]}
+    run = {"device": asdict(CLUSTER) | {"gpus": 0.0, "nodes": 3}, "labeler_devices": [CPU]}
     assert settings.device(run) == f"{CPU}; 8 cores on 3 machines"
 
 

@@ -12,6 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import CLIPS_SCHEMA, VIDEOS_SCHEMA
 from pipeline.storage.location import Location
+from tests.run_records import run_record
 from workers.inference.masks import pack_mask
 
 GRIDS = [[2, 9], [2, 4]]
@@ -37,7 +38,7 @@ def view(video, clip, crop, unit):
 
 def write_run(folder, files, grids=GRIDS, videos=()):
     run = RunDirectory(Location.of(str(folder)))
-    run.save({"identity": {}, "model": {"kept_grids": grids}})
+    run.save(run_record({"identity": {}, "model": {"kept_grids": grids}}))
     metadata = {"kept_grids": json.dumps(grids)}
     for table, schema, parts in (
         (run.clips, CLIPS_SCHEMA, files),
@@ -114,7 +115,7 @@ def test_what_has_no_maps_is_said_in_one_line(run, video, said):
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):
     with pytest.raises(UsageError, match="holds no run"):
         pipeline.read_kept_token_maps(tmp_path)
-    RunDirectory(Location.of(str(tmp_path))).save({"identity": {}})
+    RunDirectory(Location.of(str(tmp_path))).save(run_record())
     with pytest.raises(UsageError, match="is not finished"):
         pipeline.read_kept_token_maps(tmp_path)
 

@@ -13,6 +13,7 @@ from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
 from pipeline.verify.verify import verify
 from tests.pipeline.run.test_tables import failed, ok, view
+from tests.run_records import run_record
 from workers.schema import UNITS_SCHEMA
 
 EVERY, CLIPS = 2.0, 3
@@ -37,15 +38,17 @@ def run(tmp_path):
     videos = [Video("long", "/x/long", duration_s=20.0), Video("short", "/x/short", duration_s=1.0)]
     write_manifest(iter(videos), directory.manifest, unit_s=UNIT_S)
     directory.save(
-        {
-            "identity": {"protocol": {"clips": CLIPS, "crops": 1, "every_s": EVERY}},
-            "model": {
-                "kept_grids": [[1, 2]],
-                "labels": ["a", "b"],
-                "flops_per_view": 10,
-                "flops_vary_by_clip": False,
-            },
-        }
+        run_record(
+            {
+                "identity": {"protocol": {"clips": CLIPS, "crops": 1, "every_s": EVERY}},
+                "model": {
+                    "kept_grids": [[1, 2]],
+                    "labels": ["a", "b"],
+                    "flops_per_view": 10,
+                    "flops_vary_by_clip": False,
+                },
+            }
+        )
     )
     (tmp_path / "units").mkdir()
     (tmp_path / "_checkpoint").mkdir()
@@ -61,7 +64,7 @@ def commit(run, *parts):
 
 def videos(run):
     totals = build_tables(run)
-    run.save(run.load() | {"totals": vars(totals)})
+    run.save(run_record(run.load().to_json() | {"totals": vars(totals)}))
     rows = pq.read_table(run.videos.uri, partitioning=None).to_pylist()
     return {row["video_id"]: row for row in rows}, totals
 
@@ -144,7 +147,7 @@ def test_a_labeled_recording_with_failed_stretches_can_be_retried(run):
     )
     _, totals = videos(run)
     assert totals.ok == 2
-    run.save(run.load() | {"totals": vars(totals)})
+    run.save(run_record(run.load().to_json() | {"totals": vars(totals)}))
     run.success.write_bytes(b"")
     assert is_finished(run, retry_failed=False)
     assert not is_finished(run, retry_failed=True)

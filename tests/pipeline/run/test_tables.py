@@ -12,6 +12,7 @@ from pipeline.inputs.manifest import unit_id, write_manifest
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
+from tests.run_records import run_record
 from workers.schema import UNITS_SCHEMA
 
 
@@ -75,7 +76,11 @@ def run(tmp_path):
     directory = RunDirectory(Location.of(str(tmp_path)))
     names = ["a", "b", "c", "d"]
     write_manifest((Video(name, f"/x/{name}") for name in names), directory.manifest)
-    directory.save({"identity": {"x": 1}, "model": {"kept_grids": [[1, 2]], "labels": ["a", "z"]}})
+    directory.save(
+        run_record(
+            {"identity": {"limit": 1}, "model": {"kept_grids": [[1, 2]], "labels": ["a", "z"]}}
+        )
+    )
     (tmp_path / "units").mkdir()
     return directory
 

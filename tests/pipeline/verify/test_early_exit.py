@@ -14,6 +14,7 @@ from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
 from pipeline.verify.verify import verify
 from tests.early_exit_files import views_needed
+from tests.run_records import run_record
 from workers.inference.early_exit import EarlyExit, margins
 from workers.sampling import view_order
 from workers.schema import UNITS_SCHEMA
@@ -83,12 +84,12 @@ def made(tmp_path, change=lambda rows: None, *, shadow=False):
             "agreement": 0.9,
             "confidence": 0.95,
         },
-        "shadow": 1.0 if shadow else 0.0,
+        "shadow_share": 1.0 if shadow else 0.0,
     }
     model = {"kept_grids": [[1, 2]], "flops_per_view": FLOPS, "flops_per_view_unpruned": DENSE}
     content = {"identity": identity, "model": model | {"flops_vary_by_clip": False}}
-    run.save(content)
-    run.save(content | {"totals": dataclasses.asdict(build_tables(run))})
+    run.save(run_record(content))
+    run.save(run_record(content | {"totals": dataclasses.asdict(build_tables(run))}))
     return run
 
 
@@ -201,7 +202,7 @@ def test_units_of_a_slice_that_is_not_decided_yet_are_found(tmp_path):
     run = made(tmp_path)
     decided = [{"threshold": THRESHOLD, "max_views": None, "units": 6}]
     budget = {"flops": 1e9, "money": None, "units": 128, "slices": decided}
-    run.save(run.load() | {"budget": budget})
+    run.save(run_record(run.load().to_json() | {"budget": budget}))
     assert problems(run) == [CHECK]
 
 
@@ -217,8 +218,8 @@ def test_failed_units_alone_in_a_file_are_no_problem(tmp_path):
 
 def test_a_run_without_early_exit_needs_no_margins(tmp_path):
     run = made(tmp_path)
-    content = run.load()
+    content = run.load().to_json()
     del content["identity"]["early_exit"]
-    run.save(content)
+    run.save(run_record(content))
     assert [what for what in problems(run) if what.startswith(CHECK)] == []
     assert [what for what in problems(run) if what.startswith(CLIPS_CHECK)]

@@ -19,6 +19,7 @@ from pipeline.storage.location import Location
 from pipeline.verify.verify import report, verify
 from tests.pipeline.run.test_tables import failed, ok
 from tests.report_runs import shadowed
+from tests.run_records import run_record
 from workers.schema import UNITS_SCHEMA
 
 NAMES = ["a", "b", "c", "d"]
@@ -35,7 +36,7 @@ def whole_run(tmp_path, rows, share=0.0):
         pq.write_table(table, f"{directory.units.uri}/{number}.parquet")
         pq.write_table(table.select(["unit_id"]), f"{directory.checkpoint.uri}/{number}.parquet")
     content = {
-        "identity": {"protocol": {"clips": 1, "crops": 2}, "shadow": share},
+        "identity": {"protocol": {"clips": 1, "crops": 2}, "shadow_share": share},
         "model": {
             "kept_grids": [[1, 2]],
             "flops_per_view": 10,
@@ -43,8 +44,8 @@ def whole_run(tmp_path, rows, share=0.0):
             "flops_vary_by_clip": False,
         },
     }
-    directory.save(content)
-    directory.save(content | {"totals": dataclasses.asdict(build_tables(directory))})
+    directory.save(run_record(content))
+    directory.save(run_record(content | {"totals": dataclasses.asdict(build_tables(directory))}))
     return directory
 
 
@@ -135,17 +136,17 @@ def test_a_wrong_shadow_sample_is_found(shadow_run, folder, change, name):
 
 
 def test_a_share_that_the_units_do_not_have_is_found(shadow_run):
-    content = shadow_run.load()
-    content["identity"]["shadow"] = 0.0
-    shadow_run.save(content)
+    content = shadow_run.load().to_json()
+    content["identity"]["shadow_share"] = 0.0
+    shadow_run.save(run_record(content))
     assert [what[:7] for what in problems(shadow_run)] == ["shadow:"]
 
 
 @pytest.mark.parametrize("figure", ["unpruned_units", "unpruned_agreeing", "unpruned_flops"])
 def test_totals_of_another_shadow_sample_are_found(shadow_run, figure):
-    content = shadow_run.load()
+    content = shadow_run.load().to_json()
     content["totals"][figure] += 1
-    shadow_run.save(content)
+    shadow_run.save(run_record(content))
     assert problems(shadow_run) == ["run.json: totals are those of the tables"]
 
 
@@ -164,9 +165,9 @@ def test_a_table_with_other_columns_is_found(run):
 
 
 def test_totals_that_do_not_add_up_are_found(run):
-    content = run.load()
+    content = run.load().to_json()
     content["totals"]["flops"] += 1
-    run.save(content)
+    run.save(run_record(content))
     assert problems(run) == ["run.json: totals are those of the tables"]
 
 

@@ -2,6 +2,7 @@
 
 import html
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,15 +44,15 @@ def text_of(markup):
 
 
 def test_the_file_fits_runs_of_the_same_model_pruning_and_protocol_alone(run, found, tmp_path):
-    identity = run.load()["identity"]
+    identity = run.load().identity
     place = Location.of(str(tmp_path / "early-exit.json"))
     found.file.write(place)
     read = EarlyExitFile.read(place)
     assert read == found.file
-    labeling = {name: identity[name] for name in ("model", "labels", "protocol")}
-    read.check_fits(labeling | {"pruning": identity["variants"]["r-16"]}, "early-exit.json")
+    labeling = replace(identity, variants={}, pruning=identity.variants["r-16"])
+    read.check_fits(labeling, "early-exit.json")
     with pytest.raises(UsageError, match="pruning.r: 16 in the early-exit file, 22 now"):
-        read.check_fits(labeling | {"pruning": identity["variants"]["r-22"]}, "early-exit.json")
+        read.check_fits(replace(labeling, pruning=identity.variants["r-22"]), "early-exit.json")
 
 
 def test_the_guarantee_is_met_on_all_videos_of_the_sample(found):

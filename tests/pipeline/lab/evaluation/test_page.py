@@ -14,6 +14,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
 from tests.pipeline.synthetic_sweep import LABELS, probabilities, write_sweep
+from tests.run_records import run_record
 
 VIDEOS = 120
 # Shares of videos that are right; the same videos for equal shares.
@@ -82,7 +83,7 @@ def test_the_screen_says_the_result_in_words_and_every_variant_in_a_row(found):
 
 def test_a_sweep_without_results_is_refused(tmp_path):
     run = RunDirectory(Location.of(str(tmp_path)))
-    run.save({"identity": {}})
+    run.save(run_record())
     with pytest.raises(UsageError, match="no sweep in"):
         evaluate(run, all_variants("vit_demo"))
 

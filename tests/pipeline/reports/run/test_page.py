@@ -37,7 +37,7 @@ def test_nothing_that_users_wrote_is_taken_as_html(tmp_path):
     model = {"architecture": SCRIPT, "checkpoint": SCRIPT, "kept_grids": [[1, 2]], "labels": ["a"]}
     run = made_run(
         tmp_path, [bad, worse], model=model, stages={"bottleneck": SCRIPT},
-        environment={"code": SCRIPT}, created=SCRIPT,
+        environment={"code": SCRIPT},
         attempts=[attempt(0, 10) | {"devices": [SCRIPT]}],
         device={"gpus": 1, "nodes": 1, "cpu": "x", "cpus": 1},
     )  # fmt: skip

@@ -8,6 +8,7 @@ from pipeline.reports.run.unpruned_sample import shadow_lines, unpruned_agreemen
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.pipeline.run.test_tables import ok, view
+from tests.run_records import run_record
 from workers.schema import UNITS_SCHEMA
 
 
@@ -36,13 +37,20 @@ def write(tmp_path):
     return write_units
 
 
-def content(agreeing, count, *, shadow=0.5, every_s=None, wanted=None):
+def content(agreeing, count, *, shadow_share=0.5, every_s=None, wanted=None):
     kind = "unpruned_views" if every_s else "unpruned_units"
-    return {
-        "identity": {"shadow": shadow, "protocol": {"every_s": every_s}},
-        "min_agreement": wanted,
-        "totals": {kind: count, f"{kind}_agreeing": agreeing, "flops": 1000, "unpruned_flops": 20},
-    }
+    return run_record(
+        {
+            "identity": {"shadow_share": shadow_share, "protocol": {"every_s": every_s}},
+            "min_agreement": wanted,
+            "totals": {
+                kind: count,
+                kind.replace("_units", "") + "_agreeing": agreeing,
+                "flops": 1000,
+                "unpruned_flops": 20,
+            },
+        }
+    )
 
 
 def test_the_agreement_is_that_of_the_units_in_the_sample(write):
@@ -62,13 +70,13 @@ def test_of_a_timeline_the_clips_agree_and_those_of_a_stretch_hang_together(writ
 
 
 def test_without_a_sample_nothing_is_said(write):
-    assert unpruned_agreement(write([ok("a")]), content(0, 0, shadow=None)) is None
+    assert unpruned_agreement(write([ok("a")]), content(0, 0, shadow_share=0.0)) is None
     assert shadow_lines(content(0, 0), None) == []
 
 
 def test_an_empty_sample_is_said_and_is_a_warning_where_an_agreement_is_asked_for(write):
     run = write([ok("a")])
-    asked = content(0, 0, shadow=0.01, wanted=0.98)
+    asked = content(0, 0, shadow_share=0.01, wanted=0.98)
     lines = shadow_lines(asked, unpruned_agreement(run, asked))
     assert lines[0] == "Shadow:    nothing fell into the sample of 1 %; try a larger one"
     assert "not known" in lines[2]

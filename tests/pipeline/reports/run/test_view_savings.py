@@ -10,15 +10,14 @@ from pipeline.reports.cost.presentation import tables
 from pipeline.reports.run.unpruned_sample import advice, culprit
 from pipeline.run.view_savings import ViewSavings, all_views
 from tests.pipeline.synthetic_runs import Made, make_run
+from tests.run_records import run_record
 
 EARLY_EXIT = {"threshold": 0.5, "max_views": None, "agreement": 0.99, "confidence": 0.95}
 
 
 def content(*, r=22, **identity):
-    return {
-        "identity": {"pruning": {"r": r}, "protocol": {"clips": 5, "crops": 3}} | identity,
-        "model": {"flops_per_view_unpruned": 20},
-    }
+    views = {"pruning": {"r": r}, "protocol": {"clips": 5, "crops": 3}}
+    return run_record({"identity": views | identity, "model": {"flops_per_view_unpruned": 20}})
 
 
 def test_shares_are_of_all_views_pruned_and_unpruned():
@@ -42,9 +41,9 @@ def test_nothing_is_saved_without_early_exit_or_labels():
     ],
 )
 def test_what_a_sample_is_compared_by_and_what_may_have_cost_labels(made, compared, blamed):
-    assert all_views(made) == compared
+    assert all_views(made.identity) == compared
     assert culprit(made) == blamed
-    assert ("early-exit file" in " ".join(advice(made))) == ("early_exit" in made["identity"])
+    assert ("early-exit file" in " ".join(advice(made))) == (made.identity.early_exit is not None)
 
 
 def adaptive(folder, made):

@@ -1,0 +1,133 @@
+"""What the rows of a finished run add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_EXAMPLES = 3
+
+
+@dataclass
+class Totals:
+    """What a finished run adds up to.
+
+    Attributes:
+        videos: rows of videos/.
+        ok: those with labels.
+        units: units of work.
+        unit_failures: number of failed units by reason, those of labeled recordings included.
+        failures: number of failed videos by reason.
+        examples: (video_id, error) of a few failures by reason.
+        clips: rows of clips/.
+        flops: multiply-accumulates of all views.
+        device_ms: device time of all views, milliseconds.
+        decode_ms: CPU time of fetching and decoding, milliseconds.
+        bytes_read: bytes read from storage.
+        video_seconds: length of the labeled videos.
+        damaged: labeled videos that lost frames to damage.
+        judged: labeled videos whose true label is a class of the model.
+        right: those labeled truly.
+        unknown_ground_truths: labeled videos whose true label is none of the model's classes.
+        unknown_examples: a few of those labels.
+        unpruned_units: units that were labeled without pruning too.
+        unpruned_agreeing: those of them with the same label both times.
+        unpruned_views: evaluated views of those units; the unpruned model sees all.
+        unpruned_views_agreeing: those of them with the same label both times.
+        unpruned_flops: multiply-accumulates of the labeling without pruning, beside flops.
+        unpruned_device_ms: its device time, milliseconds, beside device_ms.
+        stages: what the stages of the attempt that labeled most did, as `Stages.as_json`, with its
+            bottleneck; None where nothing was measured.
+    """
+
+    videos: int = 0
+    ok: int = 0
+    units: int = 0
+    unit_failures: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    clips: int = 0
+    flops: int = 0
+    device_ms: float = 0.0
+    decode_ms: float = 0.0
+    bytes_read: int = 0
+    video_seconds: float = 0.0
+    damaged: int = 0
+    judged: int = 0
+    right: int = 0
+    unknown_ground_truths: int = 0
+    unknown_examples: list[str] = field(default_factory=list)
+    unpruned_units: int = 0
+    unpruned_agreeing: int = 0
+    unpruned_views: int = 0
+    unpruned_views_agreeing: int = 0
+    unpruned_flops: int = 0
+    unpruned_device_ms: float = 0.0
+    stages: Mapping[str, Any] | None = None
+
+    @property
+    def failed(self) -> int:
+        """Videos without a label."""
+        return self.videos - self.ok
+
+    def add_units(self, units: pa.Table) -> None:
+        """Adds a part of units/."""
+        self.units += units.num_rows
+        for each in units["error_type"].drop_null().value_counts().to_pylist():
+            reason = each["values"]
+            self.unit_failures[reason] = self.unit_failures.get(reason, 0) + each["counts"]
+        shadow = units.filter(pc.is_valid(units["unpruned_label_id"]))
+        self.unpruned_units += shadow.num_rows
+        self.unpruned_agreeing += _agreeing(shadow["label_id"], shadow["unpruned_label_id"])
+        views = pc.list_flatten(shadow["views"])
+        self.unpruned_views += len(views)
+        self.unpruned_views_agreeing += _agreeing(
+            pc.struct_field(views, "label_id"), pc.struct_field(views, "unpruned_label_id")
+        )
+
+    def add(self, videos: pa.Table) -> None:
+        """Adds a part of videos/."""
+        ok = videos.filter(pc.equal(videos["status"], "ok"))
+        self.videos += videos.num_rows
+        self.ok += ok.num_rows
+        for row in videos.filter(pc.equal(videos["status"], "failed")).to_pylist():
+            reason = row["error_type"]
+            self.failures[reason] = self.failures.get(reason, 0) + 1
+            examples = self.examples.setdefault(reason, [])
+            if len(examples) < _EXAMPLES:
+                examples.append((row["video_id"], row["error"]))
+        self.clips += _sum(videos["num_views"])
+        self.flops += _sum(videos["flops"])
+        self.device_ms += _sum(videos["device_ms"])
+        self.decode_ms += _sum(videos["decode_ms"])
+        self.bytes_read += _sum(videos["bytes_read"])
+        self.unpruned_flops += _sum(videos["unpruned_flops"])
+        self.unpruned_device_ms += _sum(videos["unpruned_device_ms"])
+        self.video_seconds += _sum(ok["duration_s"])
+        self.damaged += _sum(pc.greater(ok["lost_frames"], 0))
+        judged = ok.filter(pc.is_valid(ok["ground_truth_id"]))
+        self.judged += judged.num_rows
+        self.right += _sum(pc.equal(judged["ground_truth"], judged["label"]))
+        unknown = unknown_ground_truths(ok)
+        self.unknown_ground_truths += len(unknown)
+        known = self.unknown_examples
+        known += [name for name in unknown.unique().to_pylist() if name not in known]
+        del known[_EXAMPLES:]
+
+
+def _sum(values: pa.ChunkedArray) -> Any:
+    return pc.sum(values, min_count=0).as_py()
+
+
+def _agreeing(one: pa.ChunkedArray, other: pa.ChunkedArray) -> int:
+    return int(_sum(pc.equal(one, other)))
+
+
+def unknown_ground_truths(videos: pa.Table | pa.RecordBatch) -> Any:
+    """The true labels of rows of videos/ that are none of the model's classes."""
+    strange = pc.and_(pc.is_valid(videos["ground_truth"]), pc.is_null(videos["ground_truth_id"]))
+    return videos["ground_truth"].filter(strange)
