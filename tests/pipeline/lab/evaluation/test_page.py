@@ -48,7 +48,7 @@ def test_the_figures_are_those_of_the_sweep(found):
     assert found.scores.videos == VIDEOS - 2
     assert found.default.top1.value == 96 / 118
     assert found.of("unpruned").top1.value == 108 / 118
-    assert found.random_loses.value == pytest.approx(-24 / 118)
+    assert found.random_difference.value == pytest.approx(-24 / 118)
     assert found.flops_share == pytest.approx(0.491, abs=0.001)
     assert found.of("random").ms.value == pytest.approx(found.of("random").flops / 1e8)
 
@@ -93,7 +93,7 @@ def test_a_sweep_without_ground_truth_says_why(tmp_path):
     said = {each.name: probabilities([True, True]) for each in variants}
     prunings = {each.name: each.prunings[0] for each in variants}
     run = write_sweep(tmp_path / "sweep", said, prunings, [None, "yak"], failed=4)
-    with pytest.raises(RunError, match="4 videos could not be read, 1 have no label, 1 one that"):
+    with pytest.raises(RunError, match="4 could not be read, 1 have no label, and 1 have a label"):
         evaluate(run, variants)
 
 
