@@ -415,7 +415,8 @@ def words_given(
         if values is None:
             continue
         name = action.option_strings[0]
-        if action.nargs == 0 and getattr(arguments, action.dest) is False and action.const is None:
+        value = getattr(arguments, action.dest, None)
+        if action.nargs == 0 and value is False and action.const is None:
             name = action.option_strings[-1]
         if action.nargs != 0 and len(values) == 1 and values[0].startswith("-"):
             words.append(f"{name}={values[0]}")

@@ -21,8 +21,8 @@ from workers.inference.labeler import (
     Labeler,
     LabelerConfig,
     pack_mask,
-    top_classes,
 )
+from workers.inference.top_classes import top_classes
 from workers.inference.unpruned_sample import Shadow, in_sample
 from workers.sampling import Protocol
 from workers.schema import PREDICTION, UNITS_SCHEMA

@@ -19,8 +19,8 @@ from workers.inference.labeler import (
     EvaluatedViews,
     Labeler,
     LabelerConfig,
-    top_classes,
 )
+from workers.inference.top_classes import top_classes
 from workers.sampling import Protocol
 from workers.sweep_schema import SWEEP_SCHEMA
 

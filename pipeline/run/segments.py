@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.run.run_directory import RunDirectory
-from workers.inference.labeler import top_classes
+from workers.inference.top_classes import top_classes
 
 _SUMMED = (
     "flops",

@@ -1,1 +1,1 @@
-"""Proof that a run is whole: each unit once, and every table what the units say."""
+"""Checks of a finished run: every unit has one row, and all tables agree."""

@@ -1,4 +1,4 @@
-"""Proof that a run is whole: every unit once, every table in agreement with the others."""
+"""Checks of a finished run: every unit has one row, and all tables agree."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def verify(run: RunDirectory) -> list[Check]:
         )
     check("clips: bits in the kept maps are the tokens kept", lambda: _maps(evidence, record))
     check(
-        "shadow: labeled without pruning is who belongs to the sample, at its cost",
+        "shadow: the units of the sample, and no others, have an unpruned label, at its cost",
         lambda: _shadow(evidence, record),
     )
     check("FLOPs: units, clips and videos add up to the same", lambda: _flops(evidence))
@@ -267,7 +267,10 @@ def _shadow(evidence: Evidence, record: RunRecord) -> str | None:
     chosen = chosen & np.array(within, dtype=np.bool_)
     names = units["unit_id"].filter(pa.array(labeled != chosen))
     if len(names):
-        return f"{len(names)} units were, and do not, or the other way round{_such(names)}"
+        return (
+            f"{len(names)} units are in the shadow sample but have no unpruned label, or the "
+            f"reverse{_such(names)}"
+        )
     dense = record.model.flops_per_view_unpruned
     cost = pc.fill_null(units["unpruned_flops"], 0).to_numpy()
     looked_at = np.where(labeled, np.asarray(units["views"], np.int64), 0)
@@ -346,7 +349,8 @@ def report(checks: list[Check]) -> str:
         for check in checks
     ]
     wrong = sum(check.problem is not None for check in checks)
-    lines.append(f"{wrong} of {len(checks)} checks failed" if wrong else "The run is whole.")
+    passed = "Verified: all checks passed."
+    lines.append(f"{wrong} of {len(checks)} checks failed" if wrong else passed)
     if wrong:
         lines.append(
             "To mend it: delete OUTPUT/_SUCCESS if it is there and run the labeling command again."

@@ -227,7 +227,7 @@ def test_stopped_and_then_killed_the_same_command_finishes_with_every_video_once
     assert content(output) == content(finished[0])
     checked = subprocess.run(command("verify", output), capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.endswith("The run is whole.\n")
+    assert checked.stdout.endswith("Verified: all checks passed.\n")
 
 
 def test_ssv2_shares_everything_but_the_protocol(archive, random_checkpoint, tmp_path):

@@ -107,7 +107,7 @@ def test_a_killed_run_is_finished_by_the_same_command_and_says_no_secret(
     assert Location.of(f"{output}/_SUCCESS").exists()
     checked = run([sys.executable, str(JOBS / "verify.py"), output])
     assert checked.returncode == 0, checked.stdout
-    assert checked.stdout.endswith("The run is whole.\n")
+    assert checked.stdout.endswith("Verified: all checks passed.\n")
 
     secret = object_storage.keys[1].encode()
     assert secret not in said + done.stdout.encode() + done.stderr.encode()

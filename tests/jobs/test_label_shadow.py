@@ -98,7 +98,7 @@ def test_a_finished_run_takes_other_prices_and_another_limit_for_its_report(run,
 def test_another_sample_is_another_run(run, arguments):
     refused = label(*arguments[:4])
     assert refused.returncode == 2
-    assert "shadow: 1.0 in the run, not set now" in refused.stderr
+    assert "shadow_share: 1.0 in the run, not set now" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from workers.inference.engine import DEFAULT_BATCH, MAX_IN_FLIGHT, Engine, LabelerConfig
 from workers.inference.masks import pack_mask, unpack_mask
 from workers.inference.streams import Stream
@@ -17,7 +14,6 @@ from workers.sampling import Protocol
 
 __all__ = [
     "DEFAULT_BATCH",
-    "TOP",
     "EvaluatedViews",
     "Frames",
     "IdMismatch",
@@ -25,11 +21,8 @@ __all__ = [
     "LabelerConfig",
     "View",
     "pack_mask",
-    "top_classes",
     "unpack_mask",
 ]
-
-TOP = 5
 
 
 @dataclass(frozen=True)
@@ -146,11 +139,3 @@ class Labeler:
     def _finished(self) -> Iterator[EvaluatedViews]:
         while self._waiting and len(self._waiting[0].views) == self._waiting[0].count:
             yield EvaluatedViews(self._waiting.popleft().views)
-
-
-def top_classes(
-    probabilities: npt.NDArray[np.floating], count: int = TOP
-) -> tuple[list[int], list[float]]:
-    """Indices and probabilities of the most probable classes; ties go to the lower index."""
-    order = np.argsort(-probabilities, kind="stable")[:count]
-    return order.tolist(), probabilities[order].tolist()

@@ -9,8 +9,10 @@ the videos that early exit was fitted on, or lie within one slice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from workers.inference.labeler import LabelerConfig
+if TYPE_CHECKING:  # It imports torch, which choosing a sample does not need.
+    from workers.inference.labeler import LabelerConfig
 
 _DIGITS = 8
 _NUMBERS: int = 16**_DIGITS

@@ -15,7 +15,8 @@ from pipeline.run.differences import differences
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from workers.decoding import DecodedUnit
-from workers.inference.labeler import Labeler, LabelerConfig, top_classes
+from workers.inference.labeler import Labeler, LabelerConfig
+from workers.inference.top_classes import top_classes
 from workers.inference.views import Frames
 
 Top = tuple[tuple[str, float | None], ...]

@@ -73,7 +73,7 @@ def rewrite(folder, change, name):
 
 def test_a_whole_run_is_whole(run):
     assert problems(run) == []
-    assert report(verify(run)).endswith("The run is whole.")
+    assert report(verify(run)).endswith("Verified: all checks passed.")
 
 
 def drop_last(table):

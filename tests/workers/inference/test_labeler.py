@@ -11,10 +11,10 @@ from workers.inference.labeler import (
     Labeler,
     LabelerConfig,
     pack_mask,
-    top_classes,
     unpack_mask,
 )
 from workers.inference.pixels import MEAN, STD
+from workers.inference.top_classes import top_classes
 from workers.sampling import protocol
 
 SIZE = 112
