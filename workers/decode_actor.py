@@ -69,7 +69,7 @@ class DecodeActor:
         """
         for entry in manifest.to_pylist():
             row = {name: entry.get(name) for name in _IDENTITY if name != "ground_truth"}
-            row["ground_truth"] = entry["label"]
+            row["ground_truth"] = entry["ground_truth"]
             etag = None if self._accept_changed else entry.get("etag")
             unit = Unit(**{name: row[name] for name in _UNIT}, etag=etag)
             outcome = self._decoder.decode(unit)

@@ -86,8 +86,8 @@ def bottleneck(stages: Stages, room: Capacity) -> str | None:
         return None
     if stages.wall_s < _SHORT_S:
         return (
-            f"too short to tell: the workers ran for {stages.wall_s:.0f} s, and starting and "
-            f"ending took most of the time ({stages.brief()})."
+            f"too short to tell: the workers ran for {stages.wall_s:.0f} s, mostly startup "
+            f"({stages.brief()})."
         )
     return " ".join([_stage(stages, room), *_batches(stages, room)])
 

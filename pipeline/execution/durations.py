@@ -22,7 +22,7 @@ _SCHEMA = pa.schema(
         ("uri", pa.string()),
         ("size_bytes", pa.int64()),
         ("etag", pa.string()),
-        ("label", pa.string()),
+        ("ground_truth", pa.string()),
     ]
 )
 _ROWS_PER_FILE = 100_000

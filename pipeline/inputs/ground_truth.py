@@ -1,4 +1,4 @@
-"""Which class of a model each true label of an input names, by the class's name or by its id."""
+"""The class that each ground-truth label of an input names, by its name or by its id."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _folded(name: str) -> str:
 
 
 class GroundTruth:
-    """The true labels of an input, counted in one pass, and matched with the classes afterwards.
+    """The ground truth of an input, counted in one pass, and matched with the classes afterwards.
 
     Ids that go beyond the model's show that the input counts classes in another way (from 1, or
     those of another data set). Then the smaller ids cannot be trusted either, and no number is

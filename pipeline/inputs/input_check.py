@@ -21,7 +21,7 @@ _WORTH_SAYING = 1_000_000
 def checked_input(
     source: str, classes: Sequence[str], *, all_files: bool = False, limit: int | None = None
 ) -> GroundTruth:
-    """The true labels of an input, which holds a video; a list is read whole.
+    """The ground truth of an input, which holds a video; a list is read whole.
 
     Args:
         source: what the user named.
@@ -37,7 +37,7 @@ def checked_input(
     for video in islice(listing.videos(), limit):
         if not listing.is_list:
             return labels
-        labels.add(video.label)
+        labels.add(video.ground_truth)
         ids.add(video.video_id)
     if not listing.found:
         raise UsageError(f"no video in {source}: {_held(listing)}")

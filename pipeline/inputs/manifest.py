@@ -28,7 +28,7 @@ MANIFEST_SCHEMA = pa.schema(
         column("etag", pa.string(), "ETag of the object when it was listed; null for files"),
         column("start_s", pa.float64(), "start of the unit, seconds; null: from the start"),
         column("end_s", pa.float64(), "end of the unit, seconds; null: to the end"),
-        column("label", pa.string(), "true label, where the input gives one"),
+        column("ground_truth", pa.string(), "label that the input gives, if any"),
     ]
 )
 
@@ -147,7 +147,7 @@ def _rows(videos: Iterable[Video], unit_s: float | None, seen: Twins) -> Iterato
                 video.etag,
                 start_s,
                 end_s,
-                video.label,
+                video.ground_truth,
             )
 
 

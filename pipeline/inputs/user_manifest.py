@@ -347,7 +347,7 @@ def _video(row: dict[str, Any], base: str) -> Video:
         video_id=_identity(row.get("video_id")) or uri,
         uri=absolute(uri, base),
         size_bytes=_size(row.get("size_bytes")),
-        label=_text(row.get("label")),
+        ground_truth=_text(row.get("label")),
         etag=_etag(row.get("etag")),
     )
 

@@ -13,7 +13,7 @@ class Video:
         video_id: its identity: the path below the listed folder, or what the manifest says.
         uri: absolute path, file:// or s3:// address.
         size_bytes: size as listed, None where a manifest does not tell.
-        label: the true label, where a manifest gives one.
+        ground_truth: label that the input gives; None where it gives none.
         etag: ETag of the object as listed, in its quotes; None for files.
         duration_s: length in seconds, None if not known.
     """
@@ -21,6 +21,6 @@ class Video:
     video_id: str
     uri: str
     size_bytes: int | None = None
-    label: str | None = None
+    ground_truth: str | None = None
     etag: str | None = None
     duration_s: float | None = None

@@ -142,7 +142,7 @@ def read_sample(options: MeasureOptions, model: sta.VisionTransformer) -> ClipSa
                 continue
             origin = plan.crop_origins(*decoded.frames.shape[1:3])[crop]
             clips.append(_view(decoded, clip, origin, plan.size))
-            ground_truths.append(video.label)
+            ground_truths.append(video.ground_truth)
     if not clips:
         found = f"none can be decoded; {failures[0]}" if failures else "it holds none"
         raise UsageError(f"no video to measure in {options.source}: {found}")

@@ -99,7 +99,7 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
 
 
 def with_checked_places(plan: LabelPlan, options: LabelOptions) -> LabelPlan:
-    """The plan with the input's true labels; refuses an output that holds something else, and an
+    """The plan with the input's ground truth; refuses an output that holds something else, and an
     input that holds nothing or is malformed.
 
     Raises:
@@ -113,7 +113,7 @@ def with_checked_places(plan: LabelPlan, options: LabelOptions) -> LabelPlan:
 
 
 def true_labels(plan: LabelPlan, options: LabelOptions) -> GroundTruth:
-    """The true labels of the input, which is checked.
+    """The ground truth of the input, which is checked.
 
     Raises:
         UsageError: it holds no video, or is a list that is malformed.

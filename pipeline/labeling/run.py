@@ -136,7 +136,7 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
         report=lambda count: say(f"listed {count:,} so far"),
     )
     videos: Iterator[Video] = islice(listing.videos(), options.limit)
-    videos = (replace(each, label=labels.named(each.label)) for each in videos)
+    videos = (replace(each, ground_truth=labels.named(each.ground_truth)) for each in videos)
     if plan.sample is not None:
         videos = sampled(videos, plan.sample)
     if every_s is not None:

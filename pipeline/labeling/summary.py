@@ -134,8 +134,8 @@ def _accuracy(totals: Totals) -> list[str]:
     judged, unknown = totals.judged, totals.unknown_ground_truths
     said = []
     if judged:
-        share = 100 * totals.right / judged
-        said.append(f"{share:.1f} % of {judged:,} videos with a true label")
+        share = 100 * totals.correct / judged
+        said.append(f"{share:.1f} % of {judged:,} videos with ground truth")
     if unknown:
         said.append(not_among(unknown, judged + unknown, totals.unknown_examples))
     return _wrapped(f"Accuracy:  {'; '.join(said)}") if said else []
@@ -212,7 +212,7 @@ def _examples(rows: Sequence[dict[str, Any]], ok: int) -> list[str]:
     for name, row in zip(names, rows, strict=True):
         line = f"  {name:<{width}} {row['score']:6.1%}  {row['label']}"
         is_wrong = row["ground_truth_id"] is not None and row["ground_truth"] != row["label"]
-        lines.append(f"{line}  (true label: {row['ground_truth']})" if is_wrong else line)
+        lines.append(f"{line}  (ground truth: {row['ground_truth']})" if is_wrong else line)
     return lines
 
 

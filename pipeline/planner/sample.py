@@ -245,6 +245,6 @@ def _entry(video: Video, start_s: float | None, end_s: float | None) -> pa.Table
         "etag": video.etag,
         "start_s": start_s,
         "end_s": end_s,
-        "label": video.label,
+        "ground_truth": video.ground_truth,
     }
     return pa.Table.from_pylist([row], schema=MANIFEST_SCHEMA)

@@ -30,9 +30,9 @@ class Totals:
         bytes_read: bytes read from storage.
         video_seconds: length of the labeled videos.
         damaged: labeled videos that lost frames to damage.
-        judged: labeled videos whose true label is a class of the model.
-        right: those labeled truly.
-        unknown_ground_truths: labeled videos whose true label is none of the model's classes.
+        judged: labeled videos whose ground truth is a class of the model.
+        correct: those of them whose label is the ground truth.
+        unknown_ground_truths: labeled videos whose ground truth is none of the model's classes.
         unknown_examples: a few of those labels.
         unpruned_units: units that were labeled without pruning too.
         unpruned_agreeing: those of them with the same label both times.
@@ -58,7 +58,7 @@ class Totals:
     video_seconds: float = 0.0
     damaged: int = 0
     judged: int = 0
-    right: int = 0
+    correct: int = 0
     unknown_ground_truths: int = 0
     unknown_examples: list[str] = field(default_factory=list)
     unpruned_units: int = 0
@@ -111,7 +111,7 @@ class Totals:
         self.damaged += _sum(pc.greater(ok["lost_frames"], 0))
         judged = ok.filter(pc.is_valid(ok["ground_truth_id"]))
         self.judged += judged.num_rows
-        self.right += _sum(pc.equal(judged["ground_truth"], judged["label"]))
+        self.correct += _sum(pc.equal(judged["ground_truth"], judged["label"]))
         unknown = unknown_ground_truths(ok)
         self.unknown_ground_truths += len(unknown)
         known = self.unknown_examples
@@ -128,6 +128,6 @@ def _agreeing(one: pa.ChunkedArray, other: pa.ChunkedArray) -> int:
 
 
 def unknown_ground_truths(videos: pa.Table | pa.RecordBatch) -> Any:
-    """The true labels of rows of videos/ that are none of the model's classes."""
+    """The ground truth of rows of videos/ that are none of the model's classes."""
     strange = pc.and_(pc.is_valid(videos["ground_truth"]), pc.is_null(videos["ground_truth_id"]))
     return videos["ground_truth"].filter(strange)

@@ -219,7 +219,7 @@ def test_ids_and_names_of_classes_become_names_in_the_manifest(archive, tmp_path
     )
     plan = plan_labeling(options)
     begin(plan, options)
-    rows = pq.read_table(plan.run.manifest.uri).sort_by("video_id")["label"].to_pylist()
+    rows = pq.read_table(plan.run.manifest.uri).sort_by("video_id")["ground_truth"].to_pylist()
     assert rows == [classes[2], classes[3], "yak", None]
     said = "1 of 3 labels are not among the model's classes, such as 'yak'"
     printed = capsys.readouterr().err

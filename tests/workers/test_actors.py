@@ -43,7 +43,7 @@ def manifest(tmp_path_factory):
     (folder / "text.mp4").write_text("no video")
     names = ["good.mp4", "text.mp4", "absent.mp4", "short.mkv"]
     rows = [
-        {"unit_id": f"id-{name}", "video_id": name, "uri": str(folder / name), "label": "a"}
+        {"unit_id": f"id-{name}", "video_id": name, "uri": str(folder / name), "ground_truth": "a"}
         for name in names
     ]
     return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
@@ -213,7 +213,7 @@ def test_a_decode_actor_does_not_load_torch():
 def test_an_object_that_changed_since_it_was_listed_fails_unless_told_otherwise(storage, tmp_path):
     video = write_video(tmp_path / "a.mp4", frames=20)
     storage.objects["/bucket/a.mp4"] = video.read_bytes()
-    row = {"unit_id": "u", "video_id": "v", "uri": "s3://bucket/a.mp4", "label": None}
+    row = {"unit_id": "u", "video_id": "v", "uri": "s3://bucket/a.mp4", "ground_truth": None}
     listed = pa.Table.from_pylist([row | {"start_s": None, "end_s": None, "etag": '"zero"'}])
     strict, lenient = DecodeActor(PROTOCOL), DecodeActor(PROTOCOL, accept_changed=True)
     (refused,), (taken,) = (pa.concat_tables(a(listed)).to_pylist() for a in (strict, lenient))

@@ -32,7 +32,7 @@ def decoded(tmp_path_factory):
     (folder / "text.mp4").write_text("no video")
     write_video(folder / "short.mkv", frames=5)
     rows = [
-        {"unit_id": f"id-{name}", "video_id": name, "uri": str(folder / name), "label": "a"}
+        {"unit_id": f"id-{name}", "video_id": name, "uri": str(folder / name), "ground_truth": "a"}
         for name in ("good.mp4", "text.mp4", "short.mkv")
     ]
     manifest = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)

@@ -70,7 +70,7 @@ class ArchiveSettings:
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the manifest: where the video is, its id, and its true label."""
+    """One line of the manifest: where the video is, its id, and its ground truth."""
 
     uri: str
     video_id: str

@@ -268,7 +268,7 @@ def test_a_text_object_without_an_extension_is_a_list(s3):
     s3.put_object(Bucket="texts", Key="x/l.txt.gz", Body=gzip.compress(b"one.mp4 3\n"))
     for name in ("k400_val", "l.txt.gz"):
         ((video,), _) = found(f"s3a://texts/x/{name}")
-        assert (video.uri, video.label) == ("s3://texts/x/one.mp4", "3")
+        assert (video.uri, video.ground_truth) == ("s3://texts/x/one.mp4", "3")
     with pytest.raises(UsageError, match="there is no s3://texts/absent.csv"):
         found("s3://texts/absent.csv")
 

@@ -27,7 +27,7 @@ def test_every_video_is_one_row_with_its_own_id(tmp_path):
     table = pq.read_table(folder.uri)
     assert table.schema.equals(MANIFEST_SCHEMA)
     assert table["video_id"].to_pylist() == [f"v{i}" for i in range(5)]
-    assert table["label"].to_pylist() == [None, "a", None, "a", None]
+    assert table["ground_truth"].to_pylist() == [None, "a", None, "a", None]
     assert table["etag"].to_pylist() == [None, None, None, '"c0ffee"', None]
     assert len(set(table["unit_id"].to_pylist())) == 5
     assert table["start_s"].null_count == table["end_s"].null_count == 5

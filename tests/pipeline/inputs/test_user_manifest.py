@@ -44,7 +44,7 @@ def test_lists_give_addresses_ids_and_labels(tmp_path, kind):
         "s3://bucket/c.mp4",
     ]
     assert [v.video_id for v in videos] == ["first", "/elsewhere/b.mp4", "third"]
-    assert [v.label for v in videos] == ["jump", None, "run"]
+    assert [v.ground_truth for v in videos] == ["jump", None, "run"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_numbers_are_their_text_and_what_pandas_leaves_empty_is_empty(tmp_path, 
     videos = found(path)
     assert [v.video_id for v in videos] == ["0", "1", "2"]
     # CSV has no numbers: what it says is the label.
-    assert [v.label for v in videos] == (
+    assert [v.ground_truth for v in videos] == (
         ["0.0", None, "7.0"] if kind == "csv" else ["0", None, "7"]
     )
     assert [v.size_bytes for v in videos] == [10, None, 30]
@@ -180,7 +180,7 @@ def test_however_a_list_is_written_it_names_the_same_videos(tmp_path, delimiter,
         videos = found(path)
         wanted = [uri if "://" in uri else str(tmp_path / uri) for uri, _ in MEANT]
         assert [video.uri for video in videos] == wanted, text
-        assert [video.label for video in videos] == [label for _, label in MEANT], text
+        assert [video.ground_truth for video in videos] == [label for _, label in MEANT], text
 
 
 @pytest.mark.parametrize("name", ["list.json", "list.jsonl", "list.ndjson", "list", "list.json.gz"])
@@ -195,18 +195,18 @@ def test_json_is_read_as_a_list_of_objects_or_as_lines_of_them(tmp_path, name, i
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     videos = found(tmp_path / name)
     assert [video.uri for video in videos] == [str(tmp_path / row["file_name"]) for row in rows]
-    assert [video.label for video in videos] == [str(row["label"]) for row in rows]
+    assert [video.ground_truth for video in videos] == [str(row["label"]) for row in rows]
 
 
 def test_objects_may_name_their_columns_in_any_order_and_leave_some_out(tmp_path):
     rows = [{"uri": "a.mp4"}, {"label": "x", "uri": "b.mp4"}, {"uri": "c.mp4", "more": [1]}]
     (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    assert [video.label for video in found(tmp_path / "list.jsonl")] == [None, "x", None]
+    assert [video.ground_truth for video in found(tmp_path / "list.jsonl")] == [None, "x", None]
 
 
 def test_a_text_without_an_extension_is_a_list_where_it_looks_like_one(tmp_path):
     (tmp_path / "k400_val").write_text("v0.mp4 0\nv1.mp4 1\n")
-    assert [video.label for video in found(tmp_path / "k400_val")] == ["0", "1"]
+    assert [video.ground_truth for video in found(tmp_path / "k400_val")] == ["0", "1"]
     (tmp_path / "only paths").write_text("my v0.mp4\na, b.mp4\n")
     assert [v.video_id for v in found(tmp_path / "only paths")] == ["my v0.mp4", "a, b.mp4"]
     (tmp_path / "notes").write_text("Dear diary,\nnothing happened.\n")
@@ -328,7 +328,7 @@ def test_texts_of_a_parquet_file_may_be_of_any_kind(tmp_path, kind):
     uris = pa.array(["a.mp4", "b.mp4"])
     uris = uris.dictionary_encode() if kind == "dictionary" else uris.cast(pa.large_string())
     pq.write_table(pa.table({"path": uris, "class_id": [3, 4]}), tmp_path / "list")
-    assert [video.label for video in found(tmp_path / "list")] == ["3", "4"]
+    assert [video.ground_truth for video in found(tmp_path / "list")] == ["3", "4"]
 
 
 def test_a_parquet_column_of_another_type_is_refused(tmp_path):
@@ -437,4 +437,6 @@ def test_every_list_that_was_found_is_read_or_refused():
             with pytest.raises(UsageError, match=outcome):
                 found(FOUND / name)
         else:
-            assert [(video.video_id, video.label) for video in found(FOUND / name)] == outcome, name
+            assert [
+                (video.video_id, video.ground_truth) for video in found(FOUND / name)
+            ] == outcome, name

@@ -59,7 +59,7 @@ def test_a_run_says_what_was_labeled_by_what_how_well_and_at_what_cost(said):
     assert re.fullmatch(r"40 labeled \(\d:\d\d of video\), 0 failed", lines["Videos"])
     assert lines["Model"] == "vit_demo, pruned by STA (r = 8); 1 clip x 2 crops of each video"
     assert re.fullmatch(
-        r"\d+\.\d % of 36 videos with a true label; 4 of 40 labels are not among the model's "
+        r"\d+\.\d % of 36 videos with ground truth; 4 of 40 labels are not among the model's "
         r"classes, such as 'no class'",
         lines["Accuracy"],
     )
@@ -203,24 +203,24 @@ def test_a_finished_run_is_told_of_when_the_folder_that_the_job_ran_in_is_gone(
 
 
 @pytest.mark.parametrize(
-    ("judged", "right", "unknown", "told"),
+    ("judged", "correct", "unknown", "told"),
     [
         (0, 0, 0, ""),
-        (8, 6, 0, "Accuracy:  75.0 % of 8 videos with a true label"),
+        (8, 6, 0, "Accuracy:  75.0 % of 8 videos with ground truth"),
         (
             6,
             6,
             2,
-            "Accuracy:  100.0 % of 6 videos with a true label; 2 of 8 labels are not among the "
+            "Accuracy:  100.0 % of 6 videos with ground truth; 2 of 8 labels are not among the "
             "model's classes, such as 'yak'",
         ),
         (0, 0, 8, "Accuracy:  none of the 8 labels is one of the model's classes, such as 'yak'"),
     ],
 )
 def test_accuracy_is_told_of_labels_that_the_model_has_and_of_no_others(
-    judged, right, unknown, told
+    judged, correct, unknown, told
 ):
-    totals = Totals(judged=judged, right=right, unknown_ground_truths=unknown)
+    totals = Totals(judged=judged, correct=correct, unknown_ground_truths=unknown)
     totals.unknown_examples.append("yak")
     lines = _accuracy(totals)
     assert " ".join(" ".join(lines).split()) == " ".join(told.split())

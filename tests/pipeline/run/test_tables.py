@@ -99,7 +99,7 @@ def test_totals_are_the_sums_of_the_rows(run):
     assert totals.flops == 3 * big + 20
     assert totals.failures == {"corrupt": 1, "not_found": 1}
     assert totals.examples["not_found"] == [("d", "d is not_found")]
-    assert (totals.judged, totals.right, totals.damaged) == (2, 1, 1)
+    assert (totals.judged, totals.correct, totals.damaged) == (2, 1, 1)
     assert totals.bytes_read == 2020
     assert totals.video_seconds == 20.0
 
@@ -113,7 +113,7 @@ def test_a_true_label_that_is_no_class_is_counted_and_never_scored(run):
     ]
     write_units(run, "1", rows)
     totals = build_tables(run)
-    assert (totals.judged, totals.right) == (1, 1)
+    assert (totals.judged, totals.correct) == (1, 1)
     assert (totals.unknown_ground_truths, totals.unknown_examples) == (2, ["yak", "17"])
     videos = pq.read_table(run.videos.uri).to_pylist()
     assert [(row["ground_truth"], row["ground_truth_id"]) for row in videos] == [

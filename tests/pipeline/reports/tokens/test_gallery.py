@@ -75,7 +75,10 @@ def test_where_nothing_else_is_there_wrong_ones_fill_the_gallery(run_of):
 def noisy(tmp_path_factory):
     """A run over noise, which no JPEG makes small, and a video that was deleted since."""
     folder = tmp_path_factory.mktemp("gallery")
-    videos = [Video("a & b", str(folder / "a.mp4"), label="a"), Video("gone", f"{folder}/b.mp4")]
+    videos = [
+        Video("a & b", str(folder / "a.mp4"), ground_truth="a"),
+        Video("gone", f"{folder}/b.mp4"),
+    ]
     for video in videos:
         write_video(folder / video.uri, frames=90, options={"crf": "5"})
     run = make_run(folder / "run", videos, dataclasses.replace(VIT, change=_tell_apart))

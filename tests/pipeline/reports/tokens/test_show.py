@@ -43,7 +43,7 @@ def broken(source):
 @pytest.fixture(scope="module")
 def vit(source, broken, random_checkpoint, tmp_path_factory):
     """A pruned run by a real model over a video and a broken one."""
-    videos = [Video("a", str(source), label="b"), Video("broken", str(broken))]
+    videos = [Video("a", str(source), ground_truth="b"), Video("broken", str(broken))]
     recipe = dataclasses.replace(VIT, checkpoint=random_checkpoint)
     return make_run(tmp_path_factory.mktemp("vit"), videos, recipe)
 
