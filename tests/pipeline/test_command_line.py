@@ -278,11 +278,11 @@ leave(exit_code(work, resumes=False))
 
 def signaled(when, word, sent, *, ignored=False):
     """Exit code and stderr of a process that is sent a signal when it has printed a word."""
-    command = [sys.executable, "-c", SIGNALED, when]
-    if ignored:
-        command = ["bash", "-c", 'trap "" INT; exec "$0" "$@"', *command]
+    handler = signal.SIG_IGN if ignored else signal.SIG_DFL
     with subprocess.Popen(
-        command,
+        [sys.executable, "-c", SIGNALED, when],
+        # Whatever the shell that started the tests ignores.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
