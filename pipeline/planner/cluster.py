@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.errors import UsageError
-from pipeline.execution.block_size import Grain
 from pipeline.execution.bottleneck import MARGIN
 from pipeline.execution.pools import OVERHEAD_CPUS
 from pipeline.formatting import clock
 from pipeline.planner.predict import (
     Prediction,
+    Terms,
     actor_start_s,
     before_graph_s,
     limited,
@@ -20,9 +19,9 @@ from pipeline.planner.predict import (
     predict,
     scenario_of,
 )
-from pipeline.planner.rates import LabelingRate, MeasuredRates, Workload
-from pipeline.planner.scenario import Limits, Scenario
-from pipeline.prices import DeviceTime, Prices
+from pipeline.planner.rates import LabelingRate, MeasuredRates
+from pipeline.planner.scenario import Scenario
+from pipeline.prices import DeviceTime
 
 # Simulations until one meets the deadline; each adds labelers in proportion to the last delay.
 _TRIES = 8
@@ -30,8 +29,6 @@ _TRIES = 8
 # Decoders relative to what mean rates need: the largest videos come first, and the time to decode
 # a video grows with its size while the time to label it does not.
 _MORE_DECODERS = (1.0, 1.5, 2.0)
-
-GrainRule = Callable[[int, int], tuple[Grain, int]]
 
 
 @dataclass(frozen=True)
@@ -68,33 +65,6 @@ class Choice:
     rented: Rented
     prediction: Prediction
     money: float | None
-
-
-@dataclass(frozen=True)
-class Terms:
-    """Requirements of a cluster.
-
-    Attributes:
-        work: what to label.
-        deadline_s: seconds from the command's start.
-        prices: of machines and storage; None if unknown.
-        grain_of: block sizes and units per commit of a run, by its decoders and labelers.
-        views: of a unit.
-        buffer_units: decoded units that the object store of one machine holds.
-        preemptions: machines lost per machine and hour.
-        limits: of storage, driver and commits.
-        listing_s: seconds of listing the work.
-    """
-
-    work: Workload
-    deadline_s: float
-    prices: Prices | None
-    grain_of: GrainRule
-    views: int
-    buffer_units: int
-    preemptions: float
-    limits: Limits
-    listing_s: float
 
 
 def choose(rates: MeasuredRates, labeling: LabelingRate, terms: Terms) -> Choice:
@@ -148,22 +118,17 @@ def scenario_for(
     rates: MeasuredRates, labeling: LabelingRate, terms: Terms, rented: Rented
 ) -> Scenario:
     """Scenario of a run on these machines."""
-    grain, commit_rows = terms.grain_of(rented.decoders, rented.labelers)
     cores = rented.cores - OVERHEAD_CPUS
     if not rented.gpus:
         cores = rented.nodes * pool_cores(rates.machine.cpus)
     return scenario_of(
         rates,
         labeling,
+        terms,
         decoders=rented.decoders,
         labelers=rented.labelers,
         nodes=rented.nodes,
         cores=cores,
-        grain=grain,
-        commit_rows=commit_rows,
-        buffer_units=terms.buffer_units * rented.nodes,
-        limits=terms.limits,
-        preemptions=terms.preemptions,
     )
 
 
@@ -218,16 +183,10 @@ def _enough(
     if not rates.machine.gpus:
         unit_s += float(rates.decoded.cpu_s.mean()) / threads
     labelers = max(1, min(most, math.ceil(terms.work.units * unit_s / left)))
-    before_s = before_graph_s(rates, terms.listing_s)
     for _ in range(_TRIES):
         rented = rent(rates, labeling, terms, labelers, more)
-        prediction = predict(
-            rates.costs(labeling),
-            terms.work,
-            scenario_for(rates, labeling, terms, rented),
-            before_s=before_s,
-            views=terms.views,
-        )
+        scenario = scenario_for(rates, labeling, terms, rented)
+        prediction = predict(rates, labeling, terms, scenario)
         if prediction.seconds <= terms.deadline_s:
             return Choice(rented, prediction, cost(rates, terms, rented, prediction.seconds))
         if labelers == most:

@@ -17,10 +17,10 @@ from pipeline.labeling.job import options_from
 from pipeline.labeling.plan import plan_labeling
 from pipeline.messages import tell
 from pipeline.planner.calibrate import calibrate
-from pipeline.planner.cluster import Terms
 from pipeline.planner.from_run import FinishedRun, finished_run
 from pipeline.planner.local_pools import LocalPools, buffered_units, grain_rule, pools_of
 from pipeline.planner.plan import Plan, plan_for, scaled
+from pipeline.planner.predict import Terms
 from pipeline.planner.rates import MeasuredRates, Workload
 from pipeline.planner.report import as_json, text
 from pipeline.planner.scenario import Limits

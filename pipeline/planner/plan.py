@@ -6,15 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 
 from pipeline.errors import UsageError
-from pipeline.planner.cluster import Choice, Terms, choose
+from pipeline.planner.cluster import Choice, choose
 from pipeline.planner.local_pools import LocalPools
-from pipeline.planner.predict import (
-    Prediction,
-    before_graph_s,
-    pool_cores,
-    predict,
-    scenario_of,
-)
+from pipeline.planner.predict import Prediction, Terms, pool_cores, predict, scenario_of
 from pipeline.planner.rates import LabelingRate, MeasuredRates, Workload
 
 
@@ -68,35 +62,21 @@ def plan_for(rates: MeasuredRates, terms: Terms, pools: LocalPools, *, with_clus
                 choice = choose(rates, labeling, terms)
             except UsageError as error:
                 refusal = str(error)
-        local = local_run(rates, labeling, terms, pools)
+        scenario = scenario_of(
+            rates,
+            labeling,
+            terms,
+            decoders=pools.decoders,
+            labelers=pools.labelers,
+            nodes=1,
+            cores=pool_cores(rates.machine.cores_left),
+        )
+        local = predict(rates, labeling, terms, scenario)
         variants.append(PlanVariant(labeling, local, choice, refusal))
     refusals = [each.refusal for each in variants if each.refusal]
     if len(refusals) == len(variants):
         raise UsageError(refusals[0])
     return Plan(rates, terms.work, pools, terms if with_cluster else None, tuple(variants))
-
-
-def local_run(
-    rates: MeasuredRates, labeling: LabelingRate, terms: Terms, pools: LocalPools
-) -> Prediction:
-    """Prediction of a run of all the work on the measured machine."""
-    grain, commit_rows = terms.grain_of(pools.decoders, pools.labelers)
-    scenario = scenario_of(
-        rates,
-        labeling,
-        decoders=pools.decoders,
-        labelers=pools.labelers,
-        nodes=1,
-        cores=pool_cores(rates.machine.cores_left),
-        grain=grain,
-        commit_rows=commit_rows,
-        buffer_units=terms.buffer_units,
-        limits=terms.limits,
-        preemptions=terms.preemptions,
-    )
-    before_s = before_graph_s(rates, terms.listing_s)
-    costs = rates.costs(labeling)
-    return predict(costs, terms.work, scenario, before_s=before_s, views=terms.views)
 
 
 def scaled(work: Workload, *, videos: int | None, archive_hours: float | None) -> Workload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.execution.block_size import Grain
@@ -9,6 +10,7 @@ from pipeline.planner.rates import LabelingRate, MeasuredRates, Workload
 from pipeline.planner.scenario import Limits, Scenario
 from pipeline.planner.simulation import SimulationResult, simulate
 from pipeline.planner.unit_costs import UnitCosts
+from pipeline.prices import Prices
 
 # Seconds of a start, beside those of processes that load the program's libraries, measured on two
 # cores: starting Ray 4.5; planning the graph and the first tasks 3. Joining a cluster is quicker.
@@ -26,6 +28,33 @@ GRAPH_END_S = 0.9
 
 # Tables and their proof, per view: `python -m tests.scale.tables_at_size`, 62 s for 5 million.
 TABLES_S_PER_VIEW = 62 / 5e6
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What to label, and what is required and allowed.
+
+    Attributes:
+        work: what to label.
+        deadline_s: seconds from the command's start.
+        prices: of machines and storage; None if unknown.
+        grain_of: block sizes and units per commit of a run, by its decoders and labelers.
+        views: of a unit.
+        buffer_units: decoded units that the object store of one machine holds.
+        preemptions: machines lost per machine and hour.
+        limits: of storage, driver and commits.
+        listing_s: seconds of listing the work.
+    """
+
+    work: Workload
+    deadline_s: float
+    prices: Prices | None
+    grain_of: Callable[[int, int], tuple[Grain, int]]
+    views: int
+    buffer_units: int
+    preemptions: float
+    limits: Limits
+    listing_s: float
 
 
 @dataclass(frozen=True)
@@ -56,21 +85,16 @@ class Prediction:
 
 
 def predict(
-    costs: UnitCosts,
-    work: Workload,
-    scenario: Scenario,
-    *,
-    before_s: float,
-    views: int,
-    seed: int = 0,
+    rates: MeasuredRates, labeling: LabelingRate, terms: Terms, scenario: Scenario
 ) -> Prediction:
-    """Simulates a run; `views` are those of a unit."""
-    outcome = simulate(costs, work.units, scenario, seed=seed)
+    """Simulates a run of all the work."""
+    costs, units = rates.costs(labeling), terms.work.units
+    outcome = simulate(costs, units, scenario)
     parts = capacities(costs, scenario)
     return Prediction(
-        before_s=before_s + scenario.decoder_start_s,
+        before_s=before_graph_s(rates, terms.listing_s) + scenario.decoder_start_s,
         graph_s=outcome.seconds - scenario.decoder_start_s,
-        after_s=GRAPH_END_S + TABLES_S_PER_VIEW * views * work.units,
+        after_s=GRAPH_END_S + TABLES_S_PER_VIEW * terms.views * units,
         outcome=outcome,
         capacities=parts,
         bottleneck=min(parts, key=lambda name: parts[name]),
@@ -99,18 +123,15 @@ def actor_start_s(rates: MeasuredRates, labeling: LabelingRate) -> tuple[float, 
 def scenario_of(
     rates: MeasuredRates,
     labeling: LabelingRate,
+    terms: Terms,
     *,
     decoders: int,
     labelers: int,
     nodes: int,
     cores: float,
-    grain: Grain,
-    commit_rows: int,
-    buffer_units: int,
-    limits: Limits,
-    preemptions: float = 0.0,
 ) -> Scenario:
-    """Scenario of these pools; `cores` are those left to them."""
+    """Scenario of a run on these pools; `cores` are those left to them."""
+    grain, commit_rows = terms.grain_of(decoders, labelers)
     decoder_s, labeler_s = actor_start_s(rates, labeling)
     return Scenario(
         decoders=decoders,
@@ -121,11 +142,11 @@ def scenario_of(
         decode_rows=grain.decode_rows,
         label_rows=grain.label_rows,
         commit_rows=commit_rows,
-        buffer_units=buffer_units,
+        buffer_units=terms.buffer_units * nodes,
         decoder_start_s=decoder_s,
         labeler_start_s=labeler_s,
-        preemptions_per_node_hour=preemptions,
-        limits=limits,
+        preemptions_per_node_hour=terms.preemptions,
+        limits=terms.limits,
     )
 
 

@@ -19,9 +19,9 @@ import numpy as np
 
 import sta
 from pipeline.formatting import clock
-from pipeline.planner.cluster import Rented, Terms, rent, scenario_for
+from pipeline.planner.cluster import Rented, rent, scenario_for
 from pipeline.planner.local_pools import buffered_units, grain_rule
-from pipeline.planner.predict import Prediction, before_graph_s, capacities, predict
+from pipeline.planner.predict import Prediction, Terms, predict
 from pipeline.planner.rates import (
     PRUNED,
     DecodeCosts,
@@ -105,7 +105,6 @@ class Night:
     runs: int
     videos: int
     rented: Rented
-    capacities: dict[str, float]
     prediction: Prediction
 
     @property
@@ -127,15 +126,8 @@ def night(inputs: Inputs, gpus: int, runs: int) -> Night:
     labeling = rates.labelings[0]
     rented = rent(rates, labeling, terms, each, 1.0)
     scenario = scenario_for(rates, labeling, terms, rented)
-    costs = rates.costs(labeling)
-    prediction = predict(
-        costs,
-        terms.work,
-        scenario,
-        before_s=before_graph_s(rates, terms.listing_s),
-        views=_PROTOCOL.views,
-    )
-    return Night(gpus, runs, videos, rented, capacities(costs, scenario), prediction)
+    prediction = predict(rates, labeling, terms, scenario)
+    return Night(gpus, runs, videos, rented, prediction)
 
 
 def fewest_runs(inputs: Inputs, gpus: int) -> int:
@@ -152,7 +144,7 @@ def table(inputs: Inputs, counts: Sequence[int] = GPUS) -> str:
         return f"| {title} | {' | '.join(cell(each) for each in nights)} |"
 
     def could(part: str) -> Callable[[Night], str]:
-        return lambda each: f"{each.capacities[part]:,.0f}"
+        return lambda each: f"{each.prediction.capacities[part]:,.0f}"
 
     limited = inputs.storage_mb_per_s is not None
     return "\n".join(

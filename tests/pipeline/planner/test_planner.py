@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.planner.cluster import Terms, choose, cost, rent
+from pipeline.planner.cluster import choose, cost, rent
 from pipeline.planner.from_run import finished_run
 from pipeline.planner.local_pools import grain_rule
 from pipeline.planner.plan import LocalPools, plan_for, scaled
-from pipeline.planner.predict import GRAPH_END_S, RAY_CORES, TABLES_S_PER_VIEW
+from pipeline.planner.predict import GRAPH_END_S, RAY_CORES, TABLES_S_PER_VIEW, Terms
 from pipeline.planner.rates import (
     PRUNED,
     UNPRUNED,
