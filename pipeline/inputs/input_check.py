@@ -9,8 +9,8 @@ from itertools import islice
 from pipeline.errors import UsageError
 from pipeline.inputs.duplicate_ids import Twins
 from pipeline.inputs.ground_truth import GroundTruth
+from pipeline.inputs.list_rows import LIST_EXTENSIONS
 from pipeline.inputs.listing import Listing
-from pipeline.inputs.user_manifest import LIST_EXTENSIONS
 from pipeline.inputs.video_names import NO_EXTENSION
 
 _KINDS = 5

@@ -16,7 +16,8 @@ import botocore.exceptions
 
 from pipeline.errors import UsageError
 from pipeline.inputs.first_bytes import with_heads
-from pipeline.inputs.user_manifest import LIST_EXTENSIONS, is_list, list_videos, parquet_videos
+from pipeline.inputs.list_rows import LIST_EXTENSIONS, is_list
+from pipeline.inputs.user_manifest import list_videos, parquet_videos
 from pipeline.inputs.video import Video as Video
 from pipeline.inputs.video_names import (
     AMBIGUOUS_EXTENSIONS,
