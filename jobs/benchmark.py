@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.command_line import JobParser, add_flags, exit_code, flag, leave, options_of
+from pipeline.command_line import JobParser, add_flags, flag, options_of
+from pipeline.exit_codes import exit_code, leave
 from pipeline.messages import say, tell
 
 if TYPE_CHECKING:

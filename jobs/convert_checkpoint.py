@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.command_line import argument, flag, leave, run_job
+from pipeline.command_line import argument, flag, run_job
+from pipeline.exit_codes import leave
 from pipeline.messages import tell
 
 _ABOUT = f"{__doc__}\nThe model is recognized by its parameters, not by the file's name."

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.command_line import argument, flag, leave, run_job
+from pipeline.command_line import argument, flag, run_job
+from pipeline.exit_codes import leave
 from pipeline.messages import say, tell
 
 _ABOUT = f"{__doc__}\nThe same options give the same videos; those already there are kept."

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plan a labeling run: machines, hours and money for a deadline, pruned and unpruned."""
 
-from pipeline.command_line import leave, main_of
+from pipeline.exit_codes import leave, main_of
 
 if __name__ == "__main__":
     leave(main_of("pipeline.planner.command"))

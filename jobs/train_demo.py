@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.command_line import argument, flag, leave, run_job
+from pipeline.command_line import argument, flag, run_job
 from pipeline.errors import UsageError
+from pipeline.exit_codes import leave
 
 if TYPE_CHECKING:
     import sta

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.command_line import argument, leave, run_job
+from pipeline.command_line import argument, run_job
+from pipeline.exit_codes import leave
 from pipeline.messages import tell
 
 _EPILOG = "Exit code: 0, all checks passed; 1, one did not; 2, there is no finished run."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.command_line import exit_code
+from pipeline.exit_codes import exit_code
 from pipeline.labeling.flags import parser
 
 

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.command_line import JobParser, exit_code, words_given
+from pipeline.command_line import JobParser, words_given
 from pipeline.errors import UsageError
 from pipeline.execution.run_failure import after_work
+from pipeline.exit_codes import exit_code
 from pipeline.labeling import flags as label_flags
 from pipeline.labeling.job import options_from
 from pipeline.labeling.plan import plan_labeling
