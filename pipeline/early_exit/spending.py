@@ -15,7 +15,7 @@ from pipeline.prices import Bill, DeviceTime, Prices, Used
 from pipeline.run.attempt_rows import AttemptRows
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import Attempt
-from pipeline.run.run_tables import table, tables
+from pipeline.run.run_tables import read_table, read_tables
 from pipeline.run.slices import FILES_AT_ONCE, Slice, slice_numbers
 from pipeline.run.sums import exact_sum, filled, nanoseconds, total
 from pipeline.storage.location import Location
@@ -68,7 +68,7 @@ def spending(
     """What the rows of every slice have cost; several files are read at once."""
 
     def of_file(file: Location) -> list[Spending]:
-        rows = table(file, UNITS_SCHEMA, _COLUMNS)
+        rows = read_table(file, UNITS_SCHEMA, _COLUMNS)
         numbers = slice_numbers(rows["unit_id"].to_pylist(), slices)
         return [_spent(rows.filter(pa.array(numbers == each.number)), attempts) for each in slices]
 
@@ -105,7 +105,7 @@ def count_stopped_by_budget(
         views: of the protocol.
     """
     found = 0
-    for rows in tables(run.units, UNITS_SCHEMA, ["unit_id", "margins"]):
+    for rows in read_tables(run.units, UNITS_SCHEMA, ["unit_id", "margins"]):
         seen_rows = rows.filter(pc.is_valid(rows["margins"])).combine_chunks()
         numbers = slice_numbers(seen_rows["unit_id"].to_pylist(), slices)
         seen = np.asarray(pc.list_value_length(seen_rows["margins"]))

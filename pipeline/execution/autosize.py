@@ -23,7 +23,7 @@ from pipeline.storage.location import Location
 from pipeline.storage.parquet_parts import PartWriter
 from workers.sampling import Protocol
 
-# What the rates of a pool follow from, with room for videos of different lengths.
+# What the rates of a pool follow from, large enough for videos of different lengths.
 _UNITS_PER_DECODER = 16
 _CALLS_PER_LABELER = 6
 
@@ -56,7 +56,7 @@ def fitted_decoders(
     remaining: Remaining,
     *,
     sample: int,
-    room: Capacity,
+    capacity: Capacity,
     measure: Callable[[Location], Stages],
     say: Callable[[str], None],
 ) -> int | None:
@@ -66,11 +66,11 @@ def fitted_decoders(
         run: what is labeled; its record keeps what an earlier attempt measured.
         remaining: what is to be done.
         sample: units to measure by.
-        room: what the cluster has.
+        capacity: what the cluster has.
         measure: labels the units of a manifest, and tells what that cost.
         say: tells the user something.
     """
-    stages = recorded(run.record, room)
+    stages = recorded(run.record, capacity)
     if stages is None:
         if remaining.left < _WORTH_SAMPLES * sample:
             say(
@@ -81,8 +81,8 @@ def fitted_decoders(
         say(f"--decoders auto: measuring {sample:,} of {remaining.left:,} {remaining.what}.")
         measured = stages = measure(write_sample(run.directory, sample))
         discard_sample(run.directory)
-        run.update(lambda record: with_rates(record, measured, room))
-    fit = fit_decoders(stages, room, what=remaining.what)
+        run.update(lambda record: with_rates(record, measured, capacity))
+    fit = fit_decoders(stages, capacity, what=remaining.what)
     if fit is None:
         say("--decoders auto: nothing of the sample could be labeled; taking the default.")
         return None
@@ -133,22 +133,22 @@ def discard_sample(run: RunDirectory) -> None:
     _place(run).delete_empty()
 
 
-def with_rates(record: RunRecord, stages: Stages, room: Capacity) -> RunRecord:
+def with_rates(record: RunRecord, stages: Stages, capacity: Capacity) -> RunRecord:
     """The record with what was measured, for a later attempt on the same machines.
 
     Of two measures the one of more units is kept.
     """
-    known = recorded(record, room)
+    known = recorded(record, capacity)
     more = known is None or stages.label.units >= known.label.units
     if not (stages.are_measured and more):
         return record
-    return replace(record, measured=Measured(room.labeler_threads, stages.as_json()))
+    return replace(record, measured=Measured(capacity.labeler_threads, stages.as_json()))
 
 
-def recorded(record: RunRecord, room: Capacity) -> Stages | None:
+def recorded(record: RunRecord, capacity: Capacity) -> Stages | None:
     """What an earlier attempt measured with labelers of the same kind; None if none did."""
     measured = record.measured
-    if measured is None or measured.threads != room.labeler_threads:
+    if measured is None or measured.threads != capacity.labeler_threads:
         return None
     try:
         return Stages.from_json(measured.stages)

@@ -1,4 +1,4 @@
-"""Which stage holds a run up, and what to change: from what was measured to a sentence."""
+"""The bottleneck of a run, and the flags that reduce it, in a sentence."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pipeline.execution.block_size import padding
 from pipeline.execution.stage_stats import Stages
 
-# Cores of which less than the rest is idle are what limits a run.
+# From this share of busy cores on, the cores limit a run.
 _CORES_FULL = 0.85
 
-# One stage is ahead of the other where its actors could do so much more.
+# One stage is ahead of the other if its actors could do this many times as much.
 _AHEAD = 1.1
 
-# What a pool is given beyond what the rates ask for: they vary from video to video.
+# A pool is larger than the mean rates ask for by this factor: rates vary from video to video.
 MARGIN = 1.15
 
-# Below this a stage waits for something else.
+# A stage whose actors are busy for a smaller share of the time waits for something else.
 _BUSY = 0.7
 
-# A graph that ran shorter was mostly starting and ending.
+# Startup and shutdown dominate a shorter run.
 _SHORT_S = 20.0
 
 _PADDING_WORTH_SAYING = 0.1
@@ -32,13 +32,13 @@ class Capacity:
     """What the cluster has for the pools, and how labelers batch.
 
     Attributes:
-        cores: of the cluster, on which decoders, and labelers on CPUs, compute.
-        most_decoders: as memory and the number of cores allow, beside the labelers.
+        cores: cores of the cluster, for decoders and for labelers on CPUs.
+        most_decoders: largest number of decoders that memory and cores allow beside the labelers.
         labeler_threads: CPU threads of each labeler; None on GPUs.
         batch_size: views per forward pass.
-        full_batch: views from which on larger batches bring nothing.
-        views_per_call: views of one call of a labeler, when no unit fails; None with early
-            exit, where their number varies.
+        full_batch: views per forward pass above which larger batches bring nothing.
+        views_per_call: views of one call of a labeler if no unit fails; None with early exit,
+            where the number varies.
     """
 
     cores: float
@@ -54,7 +54,7 @@ class Fit:
     """A pool of decoders that suits the labelers.
 
     Attributes:
-        decoders: how many.
+        decoders: number of decoders.
         why: the arithmetic, in one line.
     """
 
@@ -62,26 +62,33 @@ class Fit:
     why: str
 
 
-def fit_decoders(stages: Stages, room: Capacity, *, what: str = "videos") -> Fit | None:
-    """The decoders that keep the labelers busy, as far as there is room; None if nothing was
-    measured. `what` is what units are called.
+def fit_decoders(stages: Stages, capacity: Capacity, *, what: str = "videos") -> Fit | None:
+    """The number of decoders that keeps the labelers busy, limited to what the cluster can hold.
+
+    Args:
+        stages: measured rates.
+        capacity: what the cluster has.
+        what: what units are called.
+
+    Returns:
+        None if nothing was measured.
     """
     wanted = _wanted(stages)
     if wanted is None:
         return None
     label, decode = stages.label.rate, stages.decode.rate
-    most = _most(stages, room)
+    most = _most(stages, capacity)
     why = (
         f"{stages.label.actors} labelers x {label:.3g} {what}/s / {decode:.3g} of a decoder "
         f"x {MARGIN:g} = {wanted} decoders"
     )
     if wanted > most:
-        why += f"; there is room for {most}"
+        why += f"; the cluster can hold {most}"
     return Fit(min(wanted, most), why)
 
 
-def bottleneck(stages: Stages, room: Capacity) -> str | None:
-    """Which stage holds the run up and what to change; None where nothing was measured."""
+def bottleneck(stages: Stages, capacity: Capacity) -> str | None:
+    """The stage that limits the run and what to change; None if nothing was measured."""
     if not stages.are_measured:
         return None
     if stages.wall_s < _SHORT_S:
@@ -89,42 +96,42 @@ def bottleneck(stages: Stages, room: Capacity) -> str | None:
             f"too short to tell: the workers ran for {stages.wall_s:.0f} s, mostly startup "
             f"({stages.brief()})."
         )
-    return " ".join([_stage(stages, room), *_batches(stages, room)])
+    return " ".join([_stage(stages, capacity), *_batches(stages, capacity)])
 
 
-def _stage(stages: Stages, room: Capacity) -> str:
-    if room.labeler_threads is not None and _are_cores_full(stages, room):
-        return _cores(stages, room)
+def _stage(stages: Stages, capacity: Capacity) -> str:
+    if capacity.labeler_threads is not None and _are_cores_full(stages, capacity):
+        return _cores(stages, capacity)
     if max(stages.decoders_busy, stages.labelers_busy) < _BUSY:
         return (
-            f"neither stage ({stages.brief()}): both wait, for storage that takes results, for "
-            f"cores that other programs use, or for each other where a run is short."
+            f"neither stage ({stages.brief()}): both wait, for storage to accept results, for "
+            f"cores that other programs use, or for each other in a short run."
         )
     behind = _capacity_of_labelers(stages) / _capacity_of_decoders(stages)
     if behind > _AHEAD:
-        return _decoding(stages, room, behind)
+        return _decoding(stages, capacity, behind)
     if behind < 1 / _AHEAD:
-        return _labeling(stages, room)
+        return _labeling(stages, capacity)
     return f"none: decoding and labeling are in balance ({stages.brief()})."
 
 
-def _cores(stages: Stages, room: Capacity) -> str:
+def _cores(stages: Stages, capacity: Capacity) -> str:
     used = (stages.label.cpu_s + stages.decode.cpu_s) / stages.wall_s
-    # Ray may be told of fewer cores than its actors compute on, as by --num-cpus.
-    cores = max(room.cores, used, 1.0)
+    # Ray may know of fewer cores than its actors compute on, for example with --num-cpus.
+    cores = max(capacity.cores, used, 1.0)
     of_cores = 100 / (cores * stages.wall_s)
     label, decode = stages.label.cpu_s * of_cores, stages.decode.cpu_s * of_cores
     text = f"the cores: labeling takes {label:.0f} % of {cores:.3g} and decoding {decode:.0f} %"
     if label + decode < 100 * _CORES_FULL:
-        text += ", and other programs much of the rest"
+        text += ", and other programs take much of the rest"
     return (
         f"{text}. More actors would only take turns; more cores, a GPU for the labelers or a "
-        f"larger --r make it faster."
+        f"larger --r make the run faster."
     )
 
 
-def _decoding(stages: Stages, room: Capacity, behind: float) -> str:
-    wanted, most = _wanted(stages), _most(stages, room)
+def _decoding(stages: Stages, capacity: Capacity, behind: float) -> str:
+    wanted, most = _wanted(stages), _most(stages, capacity)
     assert wanted is not None
     text = f"decoding ({stages.brief()}); "
     if wanted <= most:
@@ -133,8 +140,8 @@ def _decoding(stages: Stages, room: Capacity, behind: float) -> str:
         )
     needed = math.ceil(wanted * _cores_of_a_decoder(stages))
     text += f"{behind:.1f} times as many would keep the labelers busy: {wanted} decoders, "
-    if needed > room.cores:
-        text += f"which need {needed} cores; {room.cores:g} are there"
+    if needed > capacity.cores:
+        text += f"which need {needed} cores; {capacity.cores:g} are there"
     else:
         text += f"for {most} of which there is memory"
     text += ". Add machines without GPUs"
@@ -143,11 +150,11 @@ def _decoding(stages: Stages, room: Capacity, behind: float) -> str:
     )
 
 
-def _labeling(stages: Stages, room: Capacity) -> str:
+def _labeling(stages: Stages, capacity: Capacity) -> str:
     text = f"labeling ({stages.brief()}); "
     wanted, have = _wanted(stages), stages.decode.actors
     assert wanted is not None
-    if room.labeler_threads is not None:
+    if capacity.labeler_threads is not None:
         return f"{text}cores are idle: --labelers {stages.label.actors + 1}."
     text += "more GPUs or a larger --r make it faster"
     if wanted < have:
@@ -160,44 +167,44 @@ def _labeling(stages: Stages, room: Capacity) -> str:
     return f"{text}."
 
 
-def _batches(stages: Stages, room: Capacity) -> list[str]:
-    size = room.batch_size
+def _batches(stages: Stages, capacity: Capacity) -> list[str]:
+    size = capacity.batch_size
     if stages.label.padding > _PADDING_WORTH_SAYING:
-        if room.views_per_call is None:
+        if capacity.views_per_call is None:
             return [
                 f"{100 * stages.label.padding:.0f} % of the labelers' batches of {size} views is "
                 f"padding or was not needed in the end; smaller batches waste less (--batch-size)."
             ]
-        better = _filled_batch(room.views_per_call, size)
+        better = _filled_batch(capacity.views_per_call, size)
         if better is not None:
             return [
                 f"{100 * stages.label.padding:.0f} % of the labelers' batches of {size} views is "
                 f"padding: --batch-size {better}."
             ]
-    elif size < room.full_batch:
-        return [f"Batches of {size} views are small: --batch-size {room.full_batch}."]
+    elif size < capacity.full_batch:
+        return [f"Batches of {size} views are small: --batch-size {capacity.full_batch}."]
     return []
 
 
 def _filled_batch(views: int, batch_size: int) -> int | None:
-    """The largest batch that a call's views fill; None where the present one is no worse."""
+    """The largest batch that a call's views fill; None if the present one is as well filled."""
     if padding(views, batch_size) <= _LITTLE_PADDING:
-        return None  # units that failed left the gaps
+        return None  # failed units caused the padding
     sizes = range(batch_size, 0, -1)
     return next(s for s in sizes if padding(views, s) <= _LITTLE_PADDING)
 
 
 def _wanted(stages: Stages) -> int | None:
-    """Decoders that keep the labelers busy, a margin included."""
+    """The number of decoders that keeps the labelers busy, with a margin."""
     if not stages.are_measured:
         return None
     assert stages.decode.rate is not None
     return max(1, math.ceil(MARGIN * _capacity_of_labelers(stages) / stages.decode.rate))
 
 
-def _most(stages: Stages, room: Capacity) -> int:
-    """Decoders that there is room for; those that wait for storage take less than a core each."""
-    return max(1, min(room.most_decoders, int(room.cores / _cores_of_a_decoder(stages))))
+def _most(stages: Stages, capacity: Capacity) -> int:
+    """Decoders that the cluster can hold; one that waits for storage takes less than a core."""
+    return max(1, min(capacity.most_decoders, int(capacity.cores / _cores_of_a_decoder(stages))))
 
 
 def _cores_of_a_decoder(stages: Stages) -> float:
@@ -205,17 +212,17 @@ def _cores_of_a_decoder(stages: Stages) -> float:
     return min(1.0, max(0.1, stages.decode.cpu_s / stages.decode.busy_s))
 
 
-def _are_cores_full(stages: Stages, room: Capacity) -> bool:
-    """Whether labelers on CPUs leave no core idle, or none that other programs leave them."""
+def _are_cores_full(stages: Stages, capacity: Capacity) -> bool:
+    """Whether labelers on CPUs leave no core idle, apart from cores that other programs use."""
     used = stages.decode.cpu_s + stages.label.cpu_s
-    threads = stages.label.actors * (room.labeler_threads or 0)
-    return used >= _CORES_FULL * room.cores * stages.wall_s or (
-        threads >= _CORES_FULL * room.cores and stages.labelers_busy >= _CORES_FULL
+    threads = stages.label.actors * (capacity.labeler_threads or 0)
+    return used >= _CORES_FULL * capacity.cores * stages.wall_s or (
+        threads >= _CORES_FULL * capacity.cores and stages.labelers_busy >= _CORES_FULL
     )
 
 
 def _capacity_of_decoders(stages: Stages) -> float:
-    """Units per second of all decoders, were they never to wait."""
+    """Units per second of all decoders if they never waited."""
     return stages.decode.actors * (stages.decode.rate or 0.0)
 
 

@@ -130,7 +130,7 @@ def run_graph(
     units = units.repartition(target_num_rows_per_block=rows.decode_rows)
     units = units.map_batches(
         timed(DecodeActor),
-        fn_constructor_args=(report.work, config.protocol, config.decoder, config.limits),
+        fn_constructor_args=(report.add_work, config.protocol, config.decoder, config.limits),
         fn_constructor_kwargs={"accept_changed": config.accept_changed},
         batch_size=None,
         batch_format="pyarrow",
@@ -141,7 +141,7 @@ def run_graph(
     task = _task(config, report)
     units = units.map_batches(
         task.actor,
-        fn_constructor_args=(report.work, config.labeler, config.protocol, task.progress),
+        fn_constructor_args=(report.add_work, config.labeler, config.protocol, task.progress),
         fn_constructor_kwargs=task.settings,
         batch_size=rows.label_rows,
         batch_format="pyarrow",
@@ -175,9 +175,9 @@ class _Task:
 def _task(config: GraphConfig, report: Reporter) -> _Task:
     if config.variants:
         variants = {"variants": dict(config.variants)}
-        return _Task(timed(SweepActor), variants, report.tried, SWEEP_SCHEMA)
+        return _Task(timed(SweepActor), variants, report.add_sweep, SWEEP_SCHEMA)
     settings = {"shadow": config.shadow, "early_exit": config.early_exit}
-    return _Task(timed(LabelActor), settings, report.labeled, UNITS_SCHEMA)
+    return _Task(timed(LabelActor), settings, report.add_labels, UNITS_SCHEMA)
 
 
 def _belongs(within: Slice) -> Expr:

@@ -57,33 +57,33 @@ class Tally:
 
 @dataclass(frozen=True)
 class Reporter:
-    """What actors tell about their work. It never waits for an answer.
+    """Sends what the actors did to the driver's node; the actors do not wait for an answer.
 
     Attributes:
         tally: the actor that adds it up.
-        run: what the run is called in the metrics.
+        run: name of the run in the metrics.
     """
 
     tally: Any
     run: str
 
-    def labeled(self, units: pa.Table) -> None:
-        """What `LabelActor` calls after each batch, in its own process."""
+    def add_labels(self, units: pa.Table) -> None:
+        """Reports a batch of labeled units; `LabelActor` calls it in its own process."""
         self.tally.add.remote(Counts.of(units))
         count_units(self.run, units)
 
-    def tried(self, units: pa.Table) -> None:
-        """What `SweepActor` calls after each batch; the metrics are of labels, which it makes none
-        of.
+    def add_sweep(self, units: pa.Table) -> None:
+        """Reports a batch of a sweep; `SweepActor` calls it. The metrics count labels, and a sweep
+        has none.
         """
         self.tally.add.remote(Counts.of(units))
 
-    def work(self, worked: WorkReport) -> None:
-        """The listener of the timed actors."""
+    def add_work(self, worked: WorkReport) -> None:
+        """Reports the time that an actor worked; the wrapper `timed` calls it."""
         self.tally.add_work.remote(worked)
 
     def stages(self) -> Stages:
-        """What was told so far; for the driver, which waits for the answer."""
+        """The sums so far; the driver calls it and waits for the answer."""
         _, stages = ray.get(self.tally.state.remote())
         assert isinstance(stages, Stages)
         return stages

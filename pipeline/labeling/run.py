@@ -267,7 +267,7 @@ class LabelRun:
                 capacity.batch_size,
                 adaptive=self._plan.early_exit_file is not None,
             ),
-            room=capacity,
+            capacity=capacity,
             measure=partial(graph.run_graph, counts),
             say=say,
         )

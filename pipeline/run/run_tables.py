@@ -29,7 +29,7 @@ Flags = npt.NDArray[np.bool_]
 _BATCH_ROWS = 16_384
 
 
-class Evidence:
+class RunTables:
     """Tables of a run; every property reads on first use.
 
     A file that cannot be read raises OSError or pa.ArrowException, one of another schema
@@ -97,7 +97,7 @@ class Evidence:
         names = ["unit_id", "clip", "crop", "flops", "unpruned_label_id"]
         ids = self.manifest["unit_id"].combine_chunks()
         parts: list[list[npt.NDArray[Any]]] = []
-        for table in tables(self._run.clips, CLIPS_SCHEMA, names):
+        for table in read_tables(self._run.clips, CLIPS_SCHEMA, names):
             numbers = map(_numbers, table.columns[1:4])
             shadowed = np.asarray(pc.is_valid(table["unpruned_label_id"]))
             parts.append([_places(table["unit_id"], ids), *numbers, shadowed])
@@ -116,13 +116,13 @@ class Evidence:
                     yield pa.Table.from_batches([batch])
 
 
-def tables(folder: Location, schema: pa.Schema, columns: list[str]) -> Iterator[pa.Table]:
+def read_tables(folder: Location, schema: pa.Schema, columns: list[str]) -> Iterator[pa.Table]:
     """The tables of a folder, file by file; a file of another schema raises pa.ArrowInvalid."""
     for file in folder.files(".parquet"):
-        yield table(file, schema, columns)
+        yield read_table(file, schema, columns)
 
 
-def table(file: Location, schema: pa.Schema, columns: list[str]) -> pa.Table:
+def read_table(file: Location, schema: pa.Schema, columns: list[str]) -> pa.Table:
     """The table of a file; one of another schema raises pa.ArrowInvalid."""
     with _opened(file, schema) as opened:
         return opened.read(columns=columns)
@@ -138,7 +138,7 @@ def _opened(file: Location, schema: pa.Schema) -> pq.ParquetFile:
 
 
 def _columns(folder: Location, schema: pa.Schema, columns: list[str]) -> pa.Table:
-    parts = [part.replace_schema_metadata(None) for part in tables(folder, schema, columns)]
+    parts = [part.replace_schema_metadata(None) for part in read_tables(folder, schema, columns)]
     if parts:
         return pa.concat_tables(parts)
     tops = list(dict.fromkeys(name.partition(".")[0] for name in columns))

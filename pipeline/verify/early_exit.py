@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipeline.early_exit.budget import recorded_slices
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
-from pipeline.run.run_tables import Evidence, tables
+from pipeline.run.run_tables import RunTables, read_tables
 from pipeline.run.slices import slice_numbers
 from workers.inference.early_exit import EarlyExit
 from workers.sampling import Protocol
@@ -32,14 +32,14 @@ _NAMED = 3
 _ROUNDING = 1e-6
 
 
-def check_early_exit(run: RunDirectory, evidence: Evidence, record: RunRecord) -> str | None:
+def check_early_exit(run: RunDirectory, tables: RunTables, record: RunRecord) -> str | None:
     """What contradicts the early exit of a run; None if nothing does.
 
     The margins in units/ must reach the threshold at the last view of each unit and at none before.
 
     Args:
         run: a run with tables.
-        evidence: the columns of its tables.
+        tables: the columns of its tables.
         record: of the run.
     """
     protocol = record.identity.protocol
@@ -47,7 +47,7 @@ def check_early_exit(run: RunDirectory, evidence: Evidence, record: RunRecord) -
     order = protocol.views_in_order
     rank = np.empty(len(order), np.int64)
     rank[[clip * protocol.crops + crop for clip, crop in order]] = np.arange(len(order))
-    for units in tables(run.units, UNITS_SCHEMA, _COLUMNS):
+    for units in read_tables(run.units, UNITS_SCHEMA, _COLUMNS):
         labeled = units.filter(pc.is_valid(units["views"])).combine_chunks()
         numbers = slice_numbers(labeled["unit_id"].to_pylist(), slices)
         wrong = _wrong_views(labeled, protocol, rank)
@@ -59,18 +59,18 @@ def check_early_exit(run: RunDirectory, evidence: Evidence, record: RunRecord) -
                 wrong[mine] = True
         if wrong.any():
             return _named(labeled["unit_id"].filter(pa.array(wrong)))
-    return _clips(evidence, protocol, rank)
+    return _clips(tables, protocol, rank)
 
 
-def _clips(evidence: Evidence, protocol: Protocol, rank: Ints) -> str | None:
+def _clips(tables: RunTables, protocol: Protocol, rank: Ints) -> str | None:
     """What contradicts that clips/ holds the first views of each unit, in evaluation order."""
-    unit, clip, crop, *_ = evidence.clips
+    unit, clip, crop, *_ = tables.clips
     number, known = _numbers(clip, crop, protocol)
     if not (known & (unit >= 0)).all():
         return "clips/ holds views of other units, or that the protocol does not have"
-    counts = np.bincount(unit, minlength=len(evidence.manifest))
+    counts = np.bincount(unit, minlength=len(tables.manifest))
     wrong_units = np.unique(unit[rank[number] >= counts[unit]])
-    return _named(evidence.manifest["unit_id"].take(wrong_units)) if len(wrong_units) else None
+    return _named(tables.manifest["unit_id"].take(wrong_units)) if len(wrong_units) else None
 
 
 def _numbers(clip: Ints, crop: Ints, protocol: Protocol) -> tuple[Ints, Flags]:

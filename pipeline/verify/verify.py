@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import Identity, RunRecord
-from pipeline.run.run_tables import Evidence, sum_by
+from pipeline.run.run_tables import RunTables, sum_by
 from pipeline.run.segments import has_failed
 from pipeline.run.sums import exact_sum
 from pipeline.verify.early_exit import check_early_exit
@@ -47,38 +47,36 @@ def verify(run: RunDirectory) -> list[Check]:
     """
     run.check_labels()
     record = run.load()
-    evidence = Evidence(run)
+    tables = RunTables(run)
     checks: list[Check] = []
 
-    def check(what: str, look: Callable[[], str | None]) -> None:
+    def check(what: str, find: Callable[[], str | None]) -> None:
         try:
-            checks.append(Check(what, look()))
+            checks.append(Check(what, find()))
         except (OSError, pa.ArrowException) as error:
             checks.append(Check(what, str(error).splitlines()[0]))
 
-    check("manifest: readable, as declared, ids unique", lambda: _manifest(evidence))
-    check("units: as declared, every unit of the manifest exactly once", lambda: _units(evidence))
-    check("units: ok with labels, or failed with a reason of the list", lambda: _outcomes(evidence))
-    check(
-        "checkpoint: names exactly the units that are written", lambda: _checkpoint(run, evidence)
-    )
+    check("manifest: readable, as declared, ids unique", lambda: _manifest(tables))
+    check("units: as declared, every unit of the manifest exactly once", lambda: _units(tables))
+    check("units: ok with labels, or failed with a reason of the list", lambda: _outcomes(tables))
+    check("checkpoint: names exactly the units that are written", lambda: _checkpoint(run, tables))
     check(
         "videos: as declared, one row per video, in the state of its units",
-        lambda: _videos(evidence),
+        lambda: _videos(tables),
     )
-    check("clips: as declared, the views of every labeled unit", lambda: _clips(evidence, record))
+    check("clips: as declared, the views of every labeled unit", lambda: _clips(tables, record))
     if record.identity.early_exit is not None:
         check(
             "views: evaluated in order, up to the first that met the early-exit threshold",
-            lambda: check_early_exit(run, evidence, record),
+            lambda: check_early_exit(run, tables, record),
         )
-    check("clips: bits in the kept maps are the tokens kept", lambda: _maps(evidence, record))
+    check("clips: bits in the kept maps are the tokens kept", lambda: _maps(tables, record))
     check(
         "shadow: the units of the sample, and no others, have an unpruned label, at its cost",
-        lambda: _shadow(evidence, record),
+        lambda: _shadow(tables, record),
     )
-    check("FLOPs: units, clips and videos add up to the same", lambda: _flops(evidence))
-    check("run.json: totals are those of the tables", lambda: _totals(evidence, record))
+    check("FLOPs: units, clips and videos add up to the same", lambda: _flops(tables))
+    check("run.json: totals are those of the tables", lambda: _totals(tables, record))
     return checks
 
 
@@ -92,24 +90,24 @@ def _repeated(ids: pa.ChunkedArray, what: str) -> str | None:
     return f"{len(repeated)} {what} stand more than once{_such(repeated)}" if repeated else None
 
 
-def _manifest(evidence: Evidence) -> str | None:
-    ids = evidence.manifest["unit_id"]
+def _manifest(tables: RunTables) -> str | None:
+    ids = tables.manifest["unit_id"]
     return _repeated(ids, "units") if len(ids) else "it has no rows"
 
 
-def _units(evidence: Evidence) -> str | None:
-    written, expected = evidence.units["unit_id"], evidence.manifest["unit_id"]
+def _units(tables: RunTables) -> str | None:
+    written, expected = tables.units["unit_id"], tables.manifest["unit_id"]
     missing = expected.filter(pc.invert(pc.is_in(expected, value_set=written)))
     if len(missing):
         return f"{len(missing)} units have no row{_such(missing)}"
-    foreign = written.filter(pa.array(evidence.unit_rows < 0))
+    foreign = written.filter(pa.array(tables.unit_rows < 0))
     if len(foreign):
         return f"{len(foreign)} units are not of this manifest{_such(foreign)}"
     return _repeated(written, "units")
 
 
-def _outcomes(evidence: Evidence) -> str | None:
-    units = evidence.units
+def _outcomes(tables: RunTables) -> str | None:
+    units = tables.units
     reasons = pa.array([str(reason) for reason in ErrorType])
     labeled = pc.and_(pc.equal(units["status"], "ok"), pc.is_valid(units["label"]))
     known = pc.is_in(units["error_type"], value_set=reasons)
@@ -120,7 +118,7 @@ def _outcomes(evidence: Evidence) -> str | None:
     return f"{len(wrong)} units are neither{_such(wrong)}" if len(wrong) else None
 
 
-def _checkpoint(run: RunDirectory, evidence: Evidence) -> str | None:
+def _checkpoint(run: RunDirectory, tables: RunTables) -> str | None:
     parts = [pa.chunked_array([], pa.string())]
     for file in run.checkpoint.files(".parquet"):
         filesystem, path = file.filesystem()
@@ -128,26 +126,26 @@ def _checkpoint(run: RunDirectory, evidence: Evidence) -> str | None:
             with pq.ParquetFile(path, filesystem=filesystem) as opened:
                 parts.append(opened.read(columns=["unit_id"])["unit_id"])
     confirmed = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
-    written = evidence.units["unit_id"]
+    written = tables.units["unit_id"]
     one, other = pc.unique(confirmed), pc.unique(written)
     if len(one) != len(other) or not pc.all(pc.is_in(one, value_set=other), min_count=0).as_py():
         return f"it names {len(one)} units and {len(other)} are written"
     return None
 
 
-def _videos(evidence: Evidence) -> str | None:
-    videos, rows = evidence.videos, evidence.video_rows
-    count = len(evidence.video_ids)
+def _videos(tables: RunTables) -> str | None:
+    videos, rows = tables.videos, tables.video_rows
+    count = len(tables.video_ids)
     missing = np.setdiff1d(np.arange(count), rows)
     if len(missing):
-        return f"{len(missing)} videos have no row{_such(evidence.video_ids.take(missing))}"
+        return f"{len(missing)} videos have no row{_such(tables.video_ids.take(missing))}"
     foreign = videos["video_id"].filter(pa.array(rows < 0))
     if len(foreign):
         return f"{len(foreign)} videos are not of this manifest{_such(foreign)}"
     repeated = _repeated(videos["video_id"], "videos")
     if repeated:
         return repeated
-    units, failed = _units_by_video(evidence)
+    units, failed = _units_by_video(tables)
     states = np.where(has_failed(units, failed), "failed", "ok")[rows]
     said = np.asarray(videos["status"]).astype(str)
     counted = np.asarray(pc.fill_null(videos["units"], -1)), np.asarray(videos["units_failed"])
@@ -158,18 +156,18 @@ def _videos(evidence: Evidence) -> str | None:
     return None
 
 
-def _units_by_video(evidence: Evidence) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _units_by_video(tables: RunTables) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(videos,) numbers of units and of failed units, by units/."""
-    rows = evidence.unit_rows
-    videos = np.where(rows >= 0, evidence.video_of_unit[rows], -1)
-    failed = np.asarray(pc.equal(evidence.units["status"], "failed")).astype(np.int64)
-    count = len(evidence.video_ids)
+    rows = tables.unit_rows
+    videos = np.where(rows >= 0, tables.video_of_unit[rows], -1)
+    failed = np.asarray(pc.equal(tables.units["status"], "failed")).astype(np.int64)
+    count = len(tables.video_ids)
     return sum_by(videos, np.ones(len(videos), np.int64), count), sum_by(videos, failed, count)
 
 
-def _clips(evidence: Evidence, record: RunRecord) -> str | None:
+def _clips(tables: RunTables, record: RunRecord) -> str | None:
     protocol = record.identity.protocol
-    unit, clip, crop, *_ = evidence.clips
+    unit, clip, crop, *_ = tables.clips
     if (unit < 0).any():
         return f"{int((unit < 0).sum())} views are of units that are not of this manifest"
     if (crop < 0).any() or (crop >= protocol.crops).any() or (clip < 0).any():
@@ -180,38 +178,36 @@ def _clips(evidence: Evidence, record: RunRecord) -> str | None:
         same &= np.diff(numbers[order]) == 0
     if same.any():
         return f"{int(same.sum())} views stand twice"
-    found = np.bincount(unit, minlength=len(evidence.manifest))
-    expected = sum_by(
-        evidence.unit_rows, np.asarray(evidence.units["views"]), len(evidence.manifest)
-    )
-    wrong = (found != expected) | ~_allowed(evidence, record.identity, expected)
-    names = evidence.manifest["unit_id"].filter(pa.array(wrong))
+    found = np.bincount(unit, minlength=len(tables.manifest))
+    expected = sum_by(tables.unit_rows, np.asarray(tables.units["views"]), len(tables.manifest))
+    wrong = (found != expected) | ~_allowed(tables, record.identity, expected)
+    names = tables.manifest["unit_id"].filter(pa.array(wrong))
     if len(names):
         return f"{len(names)} units have not the views of their protocol{_such(names)}"
-    return _outside(evidence, protocol, unit, clip)
+    return _outside(tables, protocol, unit, clip)
 
 
 def _allowed(
-    evidence: Evidence, identity: Identity, views: npt.NDArray[np.int64]
+    tables: RunTables, identity: Identity, views: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """(units,) whether a unit of this state may have so many views."""
     protocol = identity.protocol
-    ok = np.zeros(len(evidence.manifest), dtype=np.bool_)
-    rows = evidence.unit_rows
-    ok[rows[rows >= 0]] = np.asarray(pc.equal(evidence.units["status"], "ok"))[rows >= 0]
+    ok = np.zeros(len(tables.manifest), dtype=np.bool_)
+    rows = tables.unit_rows
+    ok[rows[rows >= 0]] = np.asarray(pc.equal(tables.units["status"], "ok"))[rows >= 0]
     most = protocol.views
     if identity.early_exit is not None:
         return np.asarray(np.where(ok, (views > 0) & (views <= most), views == 0))
     if protocol.every_s is None:
         return np.asarray(views == np.where(ok, most, 0))
     # A recording may have grown since it was measured: its last unit goes to its end.
-    endless = np.asarray(pc.is_null(evidence.manifest["end_s"]))
+    endless = np.asarray(pc.is_null(tables.manifest["end_s"]))
     some = (views > 0) & (views % protocol.crops == 0) & (endless | (views <= most))
     return np.asarray(np.where(ok, some, views == 0))
 
 
 def _outside(
-    evidence: Evidence,
+    tables: RunTables,
     protocol: Protocol,
     unit: npt.NDArray[np.int64],
     clip: npt.NDArray[np.int64],
@@ -220,17 +216,17 @@ def _outside(
     if protocol.every_s is None:
         return None
     starts = clip * protocol.every_s
-    first = np.asarray(pc.fill_null(evidence.manifest["start_s"], 0.0))[unit]
-    last = np.asarray(pc.fill_null(evidence.manifest["end_s"], np.inf))[unit]
+    first = np.asarray(pc.fill_null(tables.manifest["start_s"], 0.0))[unit]
+    last = np.asarray(pc.fill_null(tables.manifest["end_s"], np.inf))[unit]
     slack = 1e-3 * protocol.every_s
     outside = (starts < first - slack) | (starts > last - protocol.every_s + slack)
-    names = evidence.manifest["unit_id"].take(np.unique(unit[outside]))
+    names = tables.manifest["unit_id"].take(np.unique(unit[outside]))
     return f"clips of {len(names)} units lie outside of them{_such(names)}" if len(names) else None
 
 
-def _maps(evidence: Evidence, record: RunRecord) -> str | None:
+def _maps(tables: RunTables, record: RunRecord) -> str | None:
     model = record.model
-    for table in evidence.kept_token_maps():
+    for table in tables.kept_token_maps():
         other = pc.any(pc.not_equal(table["flops"], model.flops_per_view)).as_py()
         if other and not model.flops_vary_by_clip:
             return f"a view did not cost the {model.flops_per_view} FLOPs of this run"
@@ -258,9 +254,9 @@ def _bits(packed: pa.BinaryArray) -> npt.NDArray[np.int64]:
     return np.asarray(np.diff(sums[ends - ends[0]]))
 
 
-def _shadow(evidence: Evidence, record: RunRecord) -> str | None:
+def _shadow(tables: RunTables, record: RunRecord) -> str | None:
     """Whether units outside the sample were labeled, or some within were not."""
-    share, units = record.identity.shadow_share, evidence.units
+    share, units = record.identity.shadow_share, tables.units
     labeled = np.asarray(pc.is_valid(units["unpruned_label_id"]))
     chosen = np.asarray(pc.equal(units["status"], "ok"))
     within = [in_sample(unit_id, share) for unit_id in units["unit_id"].to_pylist()]
@@ -273,66 +269,64 @@ def _shadow(evidence: Evidence, record: RunRecord) -> str | None:
         )
     dense = record.model.flops_per_view_unpruned
     cost = pc.fill_null(units["unpruned_flops"], 0).to_numpy()
-    looked_at = np.where(labeled, np.asarray(units["views"], np.int64), 0)
+    evaluated = np.where(labeled, np.asarray(units["views"], np.int64), 0)
     # Early exit saves views of the pruned model, not of the unpruned one.
     protocol = record.identity.protocol
     every = np.where(labeled, protocol.views, 0)
-    views = every if record.identity.early_exit is not None else looked_at
+    views = every if record.identity.early_exit is not None else evaluated
     names = units["unit_id"].filter(pa.array(cost != views * dense))
     if len(names):
         return f"{len(names)} units did not cost the unpruned model's FLOPs{_such(names)}"
-    return _shadow_elsewhere(evidence, looked_at, cost)
+    return _shadow_elsewhere(tables, evaluated, cost)
 
 
 def _shadow_elsewhere(
-    evidence: Evidence, views: npt.NDArray[np.int64], cost: npt.NDArray[np.int64]
+    tables: RunTables, views: npt.NDArray[np.int64], cost: npt.NDArray[np.int64]
 ) -> str | None:
     """Whether clips/ and videos/ tell another sample than units/: (units,) its views and FLOPs."""
-    manifest, rows = evidence.manifest, evidence.unit_rows
-    unit, *_, shadowed = evidence.clips
+    manifest, rows = tables.manifest, tables.unit_rows
+    unit, *_, shadowed = tables.clips
     told = np.bincount(unit[shadowed & (unit >= 0)], minlength=len(manifest))
     names = manifest["unit_id"].filter(pa.array(told != sum_by(rows, views, len(manifest))))
     if len(names):
         return f"in clips/ {len(names)} units have other views in the sample{_such(names)}"
-    count = len(evidence.video_ids)
-    in_units = sum_by(np.where(rows >= 0, evidence.video_of_unit[rows], -1), cost, count)
-    said = np.asarray(pc.fill_null(evidence.videos["unpruned_flops"], 0))
-    names = evidence.video_ids.filter(
-        pa.array(in_units != sum_by(evidence.video_rows, said, count))
-    )
+    count = len(tables.video_ids)
+    in_units = sum_by(np.where(rows >= 0, tables.video_of_unit[rows], -1), cost, count)
+    said = np.asarray(pc.fill_null(tables.videos["unpruned_flops"], 0))
+    names = tables.video_ids.filter(pa.array(in_units != sum_by(tables.video_rows, said, count)))
     return f"in videos/ {len(names)} cost other FLOPs{_such(names)}" if len(names) else None
 
 
-def _flops(evidence: Evidence) -> str | None:
-    count = len(evidence.video_ids)
-    unit, _, _, flops, _ = evidence.clips
-    rows = evidence.unit_rows
-    videos = np.where(rows >= 0, evidence.video_of_unit[rows], -1)
-    in_units = sum_by(videos, np.asarray(pc.fill_null(evidence.units["flops"], 0)), count)
-    in_clips = sum_by(np.where(unit >= 0, evidence.video_of_unit[unit], -1), flops, count)
-    said = np.asarray(pc.fill_null(evidence.videos["flops"], 0))
-    in_videos = sum_by(evidence.video_rows, said, count)
+def _flops(tables: RunTables) -> str | None:
+    count = len(tables.video_ids)
+    unit, _, _, flops, _ = tables.clips
+    rows = tables.unit_rows
+    videos = np.where(rows >= 0, tables.video_of_unit[rows], -1)
+    in_units = sum_by(videos, np.asarray(pc.fill_null(tables.units["flops"], 0)), count)
+    in_clips = sum_by(np.where(unit >= 0, tables.video_of_unit[unit], -1), flops, count)
+    said = np.asarray(pc.fill_null(tables.videos["flops"], 0))
+    in_videos = sum_by(tables.video_rows, said, count)
     wrong = np.flatnonzero((in_units != in_clips) | (in_units != in_videos))
     if len(wrong):
         first = int(wrong[0])
         return (
-            f"{evidence.video_ids[first]}: {in_units[first]} in units, {in_clips[first]} in "
+            f"{tables.video_ids[first]}: {in_units[first]} in units, {in_clips[first]} in "
             f"clips, {in_videos[first]} in videos"
         )
     return None if (unit >= 0).all() else "clips of unknown videos"
 
 
-def _totals(evidence: Evidence, record: RunRecord) -> str | None:
+def _totals(tables: RunTables, record: RunRecord) -> str | None:
     totals = record.totals
     if totals is None:
         return "there are none: the run is not finished"
-    states = Counter(evidence.videos["status"].to_pylist())
-    units = evidence.units
+    states = Counter(tables.videos["status"].to_pylist())
+    units = tables.units
     same = pc.equal(units["label_id"], units["unpruned_label_id"])
     found = {
-        "videos": len(pc.unique(evidence.videos["video_id"])),
+        "videos": len(pc.unique(tables.videos["video_id"])),
         "ok": states["ok"],
-        "flops": exact_sum(np.asarray(pc.fill_null(evidence.videos["flops"], 0))),
+        "flops": exact_sum(np.asarray(pc.fill_null(tables.videos["flops"], 0))),
         "unpruned_units": pc.count(units["unpruned_label_id"]).as_py(),
         "unpruned_agreeing": pc.sum(same, min_count=0).as_py(),
         "unpruned_flops": exact_sum(np.asarray(pc.fill_null(units["unpruned_flops"], 0))),

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipeline.prices import DeviceTime, Used
 from pipeline.reports.cost.runs import ComparedRun
 from pipeline.run.attempt_rows import AttemptRows
-from pipeline.run.run_tables import tables
+from pipeline.run.run_tables import read_tables
 from pipeline.run.sums import Ints, exact_sum, filled, nanoseconds
 from pipeline.run.tables import VIDEOS_SCHEMA
 from pipeline.storage.addresses import S3_SCHEME
@@ -184,7 +184,7 @@ def _reasons(
 
 def _states(run: ComparedRun) -> tuple[pa.Array, npt.NDArray[np.int8]]:
     ids, states = [pa.array([], pa.string())], [np.zeros(0, np.int8)]
-    for table in tables(run.directory.videos, VIDEOS_SCHEMA, ["video_id", "status"]):
+    for table in read_tables(run.directory.videos, VIDEOS_SCHEMA, ["video_id", "status"]):
         ids.extend(table["video_id"].chunks)
         ok = np.asarray(pc.equal(table["status"], "ok"))
         states.append(np.where(ok, _OK, _FAILED).astype(np.int8))
@@ -198,7 +198,7 @@ def read_rows(run: ComparedRun, shared: Shared) -> RunRows:
     correct = np.full(count, -1, np.int8)
     of_shared = whole = RowSums()
     ok = ok_ns = incomplete = 0
-    for table in tables(run.directory.videos, VIDEOS_SCHEMA, _COLUMNS):
+    for table in read_tables(run.directory.videos, VIDEOS_SCHEMA, _COLUMNS):
         numbers = _numbers(table)
         labeled = np.asarray(pc.equal(table["status"], "ok"))
         places = shared.places(table["video_id"])
@@ -265,7 +265,7 @@ def _device_time(run: ComparedRun, shared: Shared) -> _DeviceTimes:
 def _in_batches(run: ComparedRun) -> Iterator[pa.Table]:
     """Rows of units/, many files at a time: matching ids takes as long for one row as for many."""
     held: list[pa.Table] = []
-    for table in tables(run.directory.units, UNITS_SCHEMA, ["video_id", *AttemptRows.COLUMNS]):
+    for table in read_tables(run.directory.units, UNITS_SCHEMA, ["video_id", *AttemptRows.COLUMNS]):
         held.append(table.replace_schema_metadata(None))
         if sum(each.num_rows for each in held) >= _ROWS:
             yield pa.concat_tables(held)

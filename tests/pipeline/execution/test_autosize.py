@@ -53,7 +53,7 @@ def fitted(run, *, left=1000, measure=None, said=None):
         OpenRun(run, run.load()),
         Remaining(total=1000, done=1000 - left, what="videos"),
         sample=100,
-        room=GPU,
+        capacity=GPU,
         measure=measure or (lambda sample: RATES),
         say=(said if said is not None else []).append,
     )

@@ -150,7 +150,7 @@ def test_the_fit_says_its_arithmetic():
 def test_the_fit_stays_within_the_cores():
     fit = fit_decoders(stages(decoders=4, decode_s=0.5, labelers=2, label_s=0.05), GPU)
     assert fit.decoders == 8
-    assert fit.why.endswith("= 23 decoders; there is room for 8")
+    assert fit.why.endswith("= 23 decoders; the cluster can hold 8")
 
 
 def test_a_fit_is_never_none_at_all():

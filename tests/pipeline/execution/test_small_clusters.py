@@ -21,7 +21,7 @@ def pools_of(cpus, gpus, **chosen):
     return plan_pools(cpus=cpus, gpus=gpus, memory=64 * 1024**3, **chosen)
 
 
-def rooms(cores):
+def capacities(cores):
     """Capacity for pools on so many cores, with labelers on CPUs and on GPUs."""
     for threads, most, views in itertools.product((None, 1, 4), (0, 1, 9), (None, 15)):
         yield Capacity(
@@ -53,17 +53,17 @@ def measured():
 
 @pytest.mark.parametrize("cores", [0, 0.5, 1, 2, 3, 4])
 def test_every_measurement_has_its_sentence_or_none_on_so_few_cores(cores):
-    for room, stages in itertools.product(rooms(cores), measured()):
-        said = bottleneck(stages, room)
+    for capacity, stages in itertools.product(capacities(cores), measured()):
+        said = bottleneck(stages, capacity)
         assert (said is None) == (not stages.are_measured)
-        fit = fit_decoders(stages, room)
+        fit = fit_decoders(stages, capacity)
         assert fit is None or fit.decoders >= 1
 
 
 def test_cores_are_never_said_to_be_used_more_than_whole():
     full = Stage(actors=2, units=100, busy_s=200, cpu_s=180, began=0, ended=100, views=9, slots=9)
-    room = Capacity(0, 1, 1, batch_size=8, full_batch=8, views_per_call=15)
-    said = bottleneck(Stages(full, full), room)
+    capacity = Capacity(0, 1, 1, batch_size=8, full_batch=8, views_per_call=15)
+    said = bottleneck(Stages(full, full), capacity)
     assert said.startswith("the cores: labeling takes 50 % of 3.6 and decoding 50 %")
 
 
@@ -104,7 +104,7 @@ def test_the_decoders_that_are_recommended_can_be_chosen(cpus):
     """A line such as `--decoders 3` must not lead to a refusal."""
     for gpus, stages in itertools.product((0, 1), measured()):
         pools = pools_of(cpus, gpus)
-        room = Capacity(
+        capacity = Capacity(
             cores=cpus,
             most_decoders=most_decoders(pools, cpus=cpus),
             labeler_threads=pools.labeler_threads,
@@ -112,7 +112,7 @@ def test_the_decoders_that_are_recommended_can_be_chosen(cpus):
             full_batch=8,
             views_per_call=15,
         )
-        fit = fit_decoders(stages, room)
+        fit = fit_decoders(stages, capacity)
         if fit is not None:
             chosen = pools_of(cpus, gpus, decoders=(fit.decoders, fit.decoders))
             assert chosen.decoders[1] == fit.decoders
