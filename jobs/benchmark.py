@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure models, decoding and the pipeline; outputs are checked for equality before any timing."""
+"""Benchmark models, decoding and the pipeline; outputs are compared before anything is timed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Part = tuple[type[Any], "Callable[..., Report]"]
 
-_EPILOG = "Exit code: 0, measured; 1, outputs that must agree differ; 2, the command was wrong."
+_EPILOG = "Exit codes: 0, measured; 1, outputs that must be equal differ; 2, the command was wrong."
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ def _pipeline() -> Part:
 
 
 _PARTS = {
-    "model": ("pruned against unpruned models, on a CPU or a GPU", _model),
-    "decode": ("decoding against ffmpeg's and PyAV's plain decoding", _decode),
-    "labeler": ("the labeler's throughput against its model's", _labeler),
-    "pipeline": ("labeling through Ray against a plain loop of the same work", _pipeline),
+    "model": ("pruned and unpruned models, on a CPU or a GPU", _model),
+    "decode": ("this decoder, the ffmpeg command and plain PyAV", _decode),
+    "labeler": ("the throughput of a labeler and of its model alone", _labeler),
+    "pipeline": ("labeling through Ray and in a plain loop", _pipeline),
 }
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Convert a checkpoint to a safetensors file with its labels and origin."""
+"""Convert a checkpoint to a safetensors file with its class names and origin."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pipeline.command_line import argument, flag, run_job
 from pipeline.exit_codes import leave
 from pipeline.messages import tell
 
-_ABOUT = f"{__doc__}\nThe model is recognized by its parameters, not by the file's name."
-_EPILOG = "Exit code: 0, the file is written; 2, the file is not written, and one line says why."
+_ABOUT = f"{__doc__}\n\nThe model is recognized by its parameters, not by the file's name."
+_EPILOG = "Exit codes: 0, the file is written; 2, the file is not written (the message says why)."
 
 
 @dataclass(frozen=True)

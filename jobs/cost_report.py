@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare finished runs over the same videos: their cost, and how far their labels agree."""
+"""Compare the cost and the labels of finished runs over the same videos."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ DEMO_FLAGS = (UNPRUNED_FLAGS, ())
 DEMO_RUNS = (UNPRUNED_RUN, PRUNED_RUN)
 
 _EPILOG = """\
-Without RUN the demonstration archive is labeled unpruned and pruned, and both are compared.
-The reference is the first unpruned run, else the first named.
-`python jobs/plan.py RUN` plans machines, hours and price of a larger archive from a finished run.
-Exit code: 0, the report is written; 2, the command was wrong; 1, tables cannot be read, or the
-report cannot be written."""
+Without RUN, the job labels the demo archive unpruned and pruned, and compares both runs.
+
+The reference is the first unpruned run, or the first RUN if all are pruned.
+
+`python jobs/plan.py RUN` estimates machines, hours and cost of a larger archive from a finished
+run.
+
+Exit codes: 0, the report is written; 1, a table cannot be read, or the report cannot be written;
+2, the command was wrong."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +38,20 @@ class Options:
     """What the flags set."""
 
     runs: tuple[str, ...] = argument(
-        "OUTPUT of a labeling run, directory or s3://bucket/prefix; two or more",
+        "directory or s3://bucket/prefix of a finished labeling run; two or more",
         (),
         metavar="RUN",
     )
     prices: Path | None = flag(
-        "YAML of gpu_hour, core_hour and so on, such as infra/prices.yaml (default: the prices "
-        "that the runs were given; without any the report shows no money)",
+        "YAML file with the prices of machines, such as infra/prices.yaml (default: the prices "
+        "recorded in the runs, if any)",
         None,
         metavar="FILE",
     )
     out: Path = flag(
-        "folder of report.html, report.md and report.json", Path("cost_report"), metavar="DIR"
+        "folder to which report.html, report.md and report.json are written",
+        Path("cost_report"),
+        metavar="DIR",
     )
 
 
@@ -64,12 +70,12 @@ def _compare(options: Options) -> None:
 
 
 def _demo() -> list[str]:
-    """Labels the demonstration archive unpruned and pruned, each in a process of its own."""
+    """Labels the demo archive unpruned and pruned, each in a process of its own."""
     for flags in DEMO_FLAGS:
         try:
             subprocess.run([sys.executable, str(_LABEL), *flags], check=True, stdout=_STDERR)
         except subprocess.CalledProcessError as error:
-            raise RunError(f"labeling the demonstration failed: {error}") from error
+            raise RunError(f"labeling the demo archive failed: {error}") from error
     return list(DEMO_RUNS)
 
 

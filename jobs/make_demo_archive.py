@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the demo archive: short videos of moving objects, each with its ground-truth label."""
+"""Generate the demo archive: short videos of moving objects with ground-truth labels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pipeline.command_line import argument, flag, run_job
 from pipeline.exit_codes import leave
 from pipeline.messages import say, tell
 
-_ABOUT = f"{__doc__}\nThe same options give the same videos; those already there are kept."
-_EPILOG = "Exit code: 0, the archive is complete; 2, the command was wrong; 1, otherwise."
+_ABOUT = f"{__doc__}\n\nThe same options give the same videos; existing videos are kept."
+_EPILOG = "Exit codes: 0, the archive is complete; 1, an error occurred; 2, the command was wrong."
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Options:
     videos: int = flag("number of videos", 60, metavar="N")
     seed: int = flag("random seed of the scenes", 0, metavar="N")
     split: Literal["train", "test"] = flag(
-        "the demo model was trained on scenes of train only", "test"
+        "split of the scenes; the demo model was trained on train only", "test"
     )
     crf: int = flag("x264 quality, 0 to 51", 23, metavar="N")
-    processes: int = flag("processes that render", 1, metavar="N")
+    processes: int = flag("number of rendering processes", 1, metavar="N")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def _make(options: Options) -> None:
 
     def progress(made: int, missing: int) -> None:
         if made and (made % 20 == 0 or made == missing):
-            say(f"made {made:,} of {missing:,} videos")
+            say(f"{made:,} of {missing:,} videos generated")
 
     make_archive(options.dest, settings, processes=options.processes, report=progress)
     tell(

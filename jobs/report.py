@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write report.html and report.json of a finished run again, from its tables."""
+"""Write report.html and report.json of a finished run again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pipeline.exit_codes import leave
 from pipeline.messages import tell
 
 _EPILOG = """\
-Exit code: 0, the report is written; 2, the command was wrong or the run is not finished; 1, its
-tables cannot be read or the report cannot be written."""
+Exit codes: 0, the report is written; 1, the run's tables cannot be read, or the report cannot be
+written; 2, the command was wrong, or the run is not finished."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Options:
 
     run: str = argument("directory or s3://bucket/prefix of a run", metavar="RUN")
     gallery: int = flag(
-        "show the kept tokens of N videos; 0 for none",
+        "number of videos whose kept tokens the report shows; 0 for none",
         3,
         metavar="N",
     )
@@ -46,7 +46,8 @@ def _write(options: Options) -> None:
     if run.exists() and not run.success.exists():
         # Its tables may be of an earlier attempt, and units/ of this one.
         raise UsageError(
-            f"the run in {run.root.uri} is not finished; finish it by its labeling command"
+            f"the run in {run.root.uri} is not finished; run its labeling command again to "
+            "finish it"
         )
     write_run_report(run, gallery=options.gallery, out=out)
     tell("\n".join(out.child(name).uri for name in ("report.html", "report.json")))

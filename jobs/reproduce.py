@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print the paper's numbers beside what this code gives."""
+"""Compare the paper's figures with those of this code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.exit_codes import exit_code, leave
 from pipeline.messages import tell
 
 _DEMO_VIDEOS = 48
-_EXIT_CODES = "Exit code: 0, all is printed; 2, the command was wrong."
+_EXIT_CODES = "Exit codes: 0, the table is printed; 2, the command was wrong."
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,27 @@ class Options:
     """What the flags of a measure set."""
 
     input: str | None = argument(
-        "directory, s3://bucket/prefix, one video, or a manifest (default: the demonstration "
-        "archive, which is generated)",
+        "directory, s3://bucket/prefix, one video, or a manifest (default: a generated "
+        "demo archive)",
         None,
         metavar="INPUT",
     )
     checkpoint: str | None = flag("fine-tuned weights of a ViT, or demo", None, metavar="C")
     architecture: str | None = flag(
-        "refuse a checkpoint that is not of this architecture", None, name="arch", metavar="A"
+        "required architecture; a checkpoint of another one is refused",
+        None,
+        name="arch",
+        metavar="A",
     )
-    labels: Path | None = flag("class names for a checkpoint without them", None, metavar="F")
-    r: int | None = flag("as in the labeling jobs, and the same default", None, metavar="N")
-    videos: int = flag("videos of INPUT, chosen by a hash", _DEMO_VIDEOS, metavar="N")
+    labels: Path | None = flag(
+        "file of class names, for checkpoints that contain none", None, metavar="F"
+    )
+    r: int | None = flag(
+        "tokens pruned per frame at the first of three stages (default: as in the labeling jobs)",
+        None,
+        metavar="N",
+    )
+    videos: int = flag("number of videos of INPUT, chosen by a hash", _DEMO_VIDEOS, metavar="N")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,11 +66,11 @@ def _parser() -> argparse.ArgumentParser:
         "tables",
         help="FLOPs of Tables 2 and 3",
         description="Count the FLOPs of Tables 2 and 3.",
-        epilog="Exit code: 0, every cell is within its table's tolerance; 1, one is not.",
+        epilog="Exit codes: 0, every cell is within the tolerance of its table; 1, a cell is not.",
     )
     for name, about in (
         ("trajectory", "Measure the trajectory sums of Table 1 (equation 6)"),
-        ("gradnorm", "Measure the GradNorm of Figure 3 (equation 7) on the tokens that are kept"),
+        ("gradnorm", "Measure the GradNorm of Figure 3 (equation 7) on the kept tokens"),
     ):
         part = parts.add_parser(
             name,
@@ -86,7 +95,7 @@ def _tables() -> int:
 
 
 def _measure(what: str, options: Options) -> None:
-    """Prints the table of a measure; without INPUT of the demonstration archive."""
+    """Prints the table of a measure; without INPUT, of the demo archive."""
     from pipeline.lab.paper_measures import MeasureOptions, grad_norm_table, trajectory_table
 
     if options.input is not None and options.checkpoint is None:

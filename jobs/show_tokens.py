@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Show what the model kept of one video: frames with the pruned tokens masked, by stage."""
+"""Show the tokens that the model kept of one video: frames with pruned tokens masked, by stage."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from pipeline.exit_codes import leave
 from pipeline.messages import tell
 
 _EPILOG = """\
-Three files are written: a page with sliders over frames and stages (.html, self-contained), a
-sheet of stages by time (.png), and an animation of the frames with each stage beside them (.webp).
-The label without pruning is taken from the run's shadow sample where the video is in it, else from
---unpruned-run, else the model is run on this one video.
-Exit code: 0, they are written; 2, the command was wrong or the video is gone; 1, the run's tables
-cannot be read."""
+The job writes three files: a self-contained page with sliders for frames and stages (.html), a
+sheet of stages by time (.png), and an animation of the frames beside each stage (.webp).
+
+The unpruned label comes from the run's shadow sample if the video is in it, else from
+--unpruned-run, else from running the unpruned model on this video.
+
+Exit codes: 0, the files are written; 1, the run's tables cannot be read; 2, the command was wrong,
+or the video no longer exists."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,16 @@ class Options:
     """What the flags set."""
 
     run: str = argument("directory or s3://bucket/prefix of a run", metavar="RUN")
-    video_id: str = argument("a video of the run", metavar="VIDEO_ID")
+    video_id: str = argument("id of a video of the run", metavar="VIDEO_ID")
     clip: int | None = flag("number of the clip (default: the video's first)", None, metavar="N")
     crop: int | None = flag("number of the crop (default: the middle one)", None, metavar="N")
     unpruned_run: str | None = flag(
-        "a run of the same model and protocol by --r 0, for the label without pruning",
+        "a run of the same model and protocol with --r 0, for the unpruned label",
         None,
         metavar="RUN_B",
     )
     use_model: bool = flag(
-        "do not run the model without pruning where no run holds its label",
+        "do not run the unpruned model if no run has the unpruned label",
         True,
         name="no-model",
     )

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Train the demo model on a demo archive, and print what pruning costs it.
+"""Train the demo model on a demo archive, and print its accuracy with and without pruning.
 
-Both archives come from make_demo_archive.py, one with --split train, one with --split test.
+make_demo_archive.py generates both archives: TRAIN with --split train, --test with --split test.
 """
 
 from __future__ import annotations
@@ -21,29 +21,35 @@ if TYPE_CHECKING:
     from pipeline.lab.demo.examples import Example
 
 ORIGIN = "trained from scratch on the generated demo archive by jobs/train_demo.py"
-_EPILOG = "Exit code: 0, trained and measured; 2, the command was wrong; 1, otherwise."
+_EPILOG = "Exit codes: 0, trained and evaluated; 1, an error occurred; 2, the command was wrong."
 
 
 @dataclass(frozen=True)
 class Options:
     """What the flags set."""
 
-    train: Path = argument("archive to learn from", metavar="TRAIN")
-    test: Path = flag("archive of unseen videos", metavar="DIR")
+    train: Path = argument("archive of training videos", metavar="TRAIN")
+    test: Path = flag("archive of test videos", metavar="DIR")
     out: Path = flag("weight file to write", metavar="FILE")
-    minutes: float = flag("time to train for", 55.0, metavar="T")
-    rate: float = flag("largest learning rate", 1e-3, metavar="X")
+    minutes: float = flag("training time in minutes", 55.0, metavar="T")
+    rate: float = flag("peak learning rate", 1e-3, metavar="X")
     start: Path | None = flag(
-        "weight file to go on from, with all tokens from the first step; without it the model "
-        "starts from scratch, with some of them",
+        "weight file to continue from, with all tokens from the first step (default: train from "
+        "scratch, with a part of the tokens at first)",
         None,
         metavar="FILE",
     )
-    batch: int = flag("clips per step", 32, metavar="N")
-    seed: int = flag("random seed of the weights and of all draws", 0, metavar="N")
-    threads: int = flag("threads, and reading processes", 2, metavar="N")
-    r: tuple[int, ...] = flag("prunings to measure, of 49 tokens", (8, 12, 16, 20), metavar="N")
-    evaluate_only: bool = flag("measure the file at --out as it is", False)
+    batch: int = flag("clips per training step", 32, metavar="N")
+    seed: int = flag(
+        "random seed of the initial weights and of the training batches", 0, metavar="N"
+    )
+    threads: int = flag(
+        "number of torch threads, and of processes that read videos", 2, metavar="N"
+    )
+    r: tuple[int, ...] = flag(
+        "values of r to evaluate, of 49 tokens per frame", (8, 12, 16, 20), metavar="N"
+    )
+    evaluate_only: bool = flag("do not train; evaluate the weight file at --out", False)
 
 
 def _read(folder: Path, processes: int) -> list[Example]:

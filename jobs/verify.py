@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check that a finished run is whole: every unit has one row, and all tables agree."""
+"""Check a finished run: every unit has one row, and all tables agree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.command_line import argument, run_job
 from pipeline.exit_codes import leave
 from pipeline.messages import tell
 
-_EPILOG = "Exit code: 0, all checks passed; 1, one did not; 2, there is no finished run."
+_EPILOG = "Exit codes: 0, all checks passed; 1, a check failed; 2, there is no finished run."
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import difflib
 import json
 import re
 import sys
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -172,6 +173,20 @@ def share(text: str) -> float:
         raise ValueError(f"a share is written 1% or 0.01; got {text!r}") from None
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Wraps each paragraph of a description to the terminal, and breaks no hyphenated name."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip().split("\n\n")
+        return "\n\n".join(
+            textwrap.fill(each, width, initial_indent=indent, subsequent_indent=indent)
+            for each in paragraphs
+        )
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 class JobParser(argparse.ArgumentParser):
     """An `ArgumentParser` that takes --config and names the nearest flag or choice when one does
     not exist.
@@ -187,7 +202,7 @@ class JobParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, config: bool = True, **settings: Any) -> None:
         """`config` False for a job with parts, which have a --config each."""
         settings.setdefault("allow_abbrev", False)
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("formatter_class", _HelpFormatter)
         super().__init__(*args, **settings)
         self.register("type", int, _whole_number)
         self.register("type", float, _number)
@@ -196,8 +211,8 @@ class JobParser(argparse.ArgumentParser):
             self.add_argument(
                 _CONFIG,
                 metavar="FILE",
-                help="YAML file of flags and their values, such as `r: 64`; a flag of the command "
-                "line replaces its value",
+                help="YAML file with values of flags, such as `r: 64`; flags on the command line "
+                "take precedence",
             )
 
     def parse_args(  # type: ignore[override]

@@ -11,11 +11,14 @@ from pipeline.labeling.options import FAILURES, MODEL, POOLS, REPORTS, LabelOpti
 from pipeline.labeling.pruning_flags import add_pruning_flags
 
 _EPILOG = """\
-Without INPUT a small archive is generated and labeled with the demonstration model.
-Running the same command again resumes: finished videos are not labeled again.
-OUTPUT/run.json holds the flags of a run; `--config OUTPUT/run.json` repeats them.
-Exit code: 0, every video has its row (failed ones are named); 2, the command was wrong; 1, the run
-could not finish and the same command resumes it, or no video could be labeled."""
+Without INPUT, the job generates a small archive and labels it with the demo model.
+
+To resume a run, run the same command again: finished videos are not labeled again.
+
+OUTPUT/run.json records the flags of a run; `--config OUTPUT/run.json` reuses them.
+
+Exit codes: 0, every video has a row (failed videos have a reason); 1, the run could not finish
+(run the same command again to resume), or no video could be labeled; 2, the command was wrong."""
 
 _TASKS = {"k400": "Kinetics-400", "ssv2": "Something-Something V2"}
 _BUDGET = "budget, with --early-exit"
@@ -26,7 +29,7 @@ class Places:
     """What is labeled, and where the run goes."""
 
     input: str | None = argument(
-        "directory (searched through), s3://bucket/prefix, one video, or a list of videos: "
+        "directory (searched recursively), s3://bucket/prefix, one video, or a list of videos: "
         "Parquet, CSV, TSV or JSON with uri and optionally video_id and label, or text with "
         "`path label` in each line",
         None,
@@ -42,23 +45,23 @@ class MoneyFlags:
     """What machines cost, and what a run may spend."""
 
     prices: Path | None = flag(
-        "what machines cost, for the reports: a YAML file such as infra/prices.yaml",
+        "YAML file with the prices of machines, such as infra/prices.yaml, for the reports",
         None,
         metavar="FILE",
         group=REPORTS,
     )
 
     budget_flops: float | None = flag(
-        "multiply-accumulates that labeling may take, such as 2e18; never exceeded: where the "
-        "fitted threshold takes more, fewer views are evaluated, and the report says what that "
-        "costs in labels (the shadow sample comes on top)",
+        "limit on the multiply-accumulates of labeling, such as 2e18, which is never exceeded: if "
+        "the fitted threshold needs more, fewer views are evaluated, and the report estimates "
+        "how many labels that changes (the shadow sample is not counted)",
         None,
         metavar="FLOPS",
         group=_BUDGET,
     )
     budget_cost: float | None = flag(
-        "the same in money, for device time and decoding by --prices, in their currency; kept as "
-        "far as time can be measured",
+        "limit on the cost of device time and decoding, in the currency of --prices; kept as "
+        "closely as time can be measured",
         None,
         metavar="MONEY",
         group=_BUDGET,
@@ -74,7 +77,7 @@ _WORK = (
 def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
     """The flags of a labeling job; without --help a parent of another job's parser."""
     made = JobParser(
-        description=f"Label videos with a token-pruned video transformer, by the {_TASKS[task]}\n"
+        description=f"Label videos with a token-pruned video transformer and the {_TASKS[task]} "
         "protocol.",
         epilog=_EPILOG,
         add_help=add_help,

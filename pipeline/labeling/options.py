@@ -62,15 +62,16 @@ class LabelOptions:
         group=_MODEL,
     )
     architecture: str | None = flag(
-        f"refuse a checkpoint that is not this: {', '.join(sorted(sta.ARCHITECTURES))}",
+        "required architecture; a checkpoint of another one is refused: "
+        f"{', '.join(sorted(sta.ARCHITECTURES))}",
         None,
         name="arch",
         metavar="A",
         group=_MODEL,
     )
     labels: Path | None = flag(
-        "class names for a checkpoint without them: one per line, CSV, TSV or JSON, with or "
-        "without ids",
+        "file of class names, for checkpoints that contain none: one name per line, CSV, TSV or "
+        "JSON, with or without ids",
         None,
         metavar="F",
         group=_MODEL,
@@ -78,23 +79,25 @@ class LabelOptions:
     pruning: sta.Pruning = field(default_factory=sta.Pruning)
     r: int | None = None
     protocol: str | None = flag(
-        "how frames and crops are sampled (default: as the model's accuracy was published)",
+        f"how frames and crops are sampled: {', '.join(PROTOCOLS)} (default: the protocol of the "
+        "model's published accuracy)",
         None,
+        metavar="NAME",
         choices=tuple(PROTOCOLS),
         group=_WORK,
     )
     views: tuple[int, int] | None = flag(
-        "clips x spatial crops of each video (default: the protocol's; for VideoMAE 5x3 on "
-        "Kinetics-400 and 2x3 on SSv2, for VideoSwin 4x3 and 1x3)",
+        "clips x spatial crops of each video (default: those of the protocol; VideoMAE: 5x3 on "
+        "Kinetics-400, 2x3 on SSv2; VideoSwin: 4x3 and 1x3)",
         None,
         type=parse_views,
         metavar="CxS",
         group=_WORK,
     )
     every_s: float | None = flag(
-        "dense labeling of long recordings: a clip with a label of its own every T, such as 2s, "
-        "500ms or 1m; recordings are cut into segments by time, of which each reads its part only; "
-        "--views is then clips per segment x crops (16x1)",
+        "dense labeling of long recordings: label one clip every T, such as 2s, 500ms or 1m; "
+        "recordings are divided into segments, and each segment reads only its part of the file; "
+        "--views is then clips per segment x crops (default: 16x1)",
         None,
         name="clip-every",
         type=parse_seconds,
@@ -102,56 +105,57 @@ class LabelOptions:
         group=_WORK,
     )
     early_exit: str | None = flag(
-        "evaluate the views of a video only until its margin reaches the threshold in this file "
-        "of jobs/calibrate.py (local or s3://), fitted for the same model, pruning and protocol",
+        "file of jobs/calibrate.py (local or s3://), fitted for the same model, pruning and "
+        "protocol: the views of a video are evaluated until the top-1/top-2 margin of the averaged "
+        "probabilities reaches the threshold in this file",
         None,
         metavar="FILE",
         group=_WORK,
     )
     all_files: bool = flag(
-        "of a directory or prefix, take files whatever their names are, unless their first bytes "
-        "show that they are no video (pictures, text, archives, ...)",
+        "take every file of a directory or prefix, whatever its extension, unless its first bytes "
+        "show that it is not a video (images, text, archives, ...)",
         False,
         group=_WORK,
     )
     limit: int | None = flag("label the first N videos only", None, metavar="N", group=_WORK)
     shadow_share: float = flag(
-        "label this share of the videos without pruning too, by all views, such as 0.01 or 1% "
-        "(always the same videos): the summary and the reports then say how many labels pruning "
-        "keeps (default: none)",
+        "also label this share of the videos with the unpruned model and all views, such as 0.01 "
+        "or 1% (always the same videos); the summary and the reports then show how many labels "
+        "agree (default: none)",
         0.0,
         type=share,
         metavar="SHARE",
         group=REPORTS,
     )
     min_agreement: float | None = flag(
-        "with --shadow-share: warn when a smaller share of labels is kept, such as 98%",
+        "with --shadow-share: warn if fewer labels agree than this share, such as 98%",
         None,
         type=share,
         metavar="SHARE",
         group=REPORTS,
     )
     gallery: int = flag(
-        "videos whose kept tokens the run's report shows", 3, metavar="N", group=REPORTS
+        "number of videos whose kept tokens the run's report shows", 3, metavar="N", group=REPORTS
     )
     max_failed: FailureLimit | None = flag(
-        "stop early when more than this share fails, such as 5%: then the input is wrong, not a "
-        "video (default: go on whatever fails)",
+        "stop the run when more than this share of the videos fails, such as 5%, which is a sign "
+        "of a wrong input (default: never stop)",
         None,
         type=FailureLimit.parse,
         metavar="SHARE",
         group=_FAILURES,
     )
     retry_failed: bool = flag(
-        "label again the failed videos of this run whose error may have gone: "
+        "label again the failed videos of this run whose error may be temporary: "
         + ", ".join(reason for reason in ErrorType if reason.retryable),
         False,
         group=_FAILURES,
     )
-    decoder: str = flag("library that decodes", DECODERS[0], choices=DECODERS, group=_WORK)
+    decoder: str = flag("library that decodes videos", DECODERS[0], choices=DECODERS, group=_WORK)
     fetch_s: float | None = flag(
-        "how long fetching one video from object storage may take, waits included, such as 10m "
-        "for large files (default: 2m)",
+        "time limit for fetching one video from object storage, retries included, such as 10m for "
+        "large files (default: 2m)",
         None,
         name="fetch-timeout",
         type=parse_seconds,
@@ -159,9 +163,9 @@ class LabelOptions:
         group=_WORK,
     )
     decode_s: float | None = flag(
-        "how long decoding one video may take after it is fetched, and how long a decoder may show "
-        "no progress, such as 10m (default: 1m); videos of which many frames must be decoded have "
-        "more, by their bytes and frames, up to an hour",
+        "time limit for decoding one fetched video, and for a decoder that makes no progress, such "
+        "as 10m (default: 1m); if many frames must be decoded, the limit grows with the bytes and "
+        "frames of the video, up to an hour",
         None,
         name="decode-timeout",
         type=parse_seconds,
@@ -169,28 +173,30 @@ class LabelOptions:
         group=_WORK,
     )
     decoders: tuple[int, int] | Literal["auto"] | None = flag(
-        "decode actors (default: what the cores allow); auto measures on a sample how many keep "
-        "the labelers busy",
+        "number of decode actors (default: as many as the cores allow); auto measures on a sample "
+        "how many keep the labelers busy",
         None,
         type=parse_decoders,
         metavar="N|MIN:MAX|auto",
         group=_WORK,
     )
     labelers: int | None = flag(
-        "label actors (default: one per GPU; without GPUs one per core, fewer for small runs)",
+        "number of label actors (default: one per GPU; without GPUs one per core, fewer for small "
+        "runs)",
         None,
         metavar="N",
         group=_WORK,
     )
     max_cpus: int | None = flag(
-        "cores that an autoscaling cluster can grow to: pools are sized for them and wait until "
-        "they are there (default: the cores that are there)",
+        "number of cores that an autoscaling cluster can grow to: actor pools are sized for it, "
+        "and wait for the cores (default: the cores of the cluster now)",
         None,
         metavar="N",
         group=_WORK,
     )
     max_gpus: int | None = flag(
-        "GPUs that an autoscaling cluster can grow to (default: the GPUs that are there)",
+        "number of GPUs that an autoscaling cluster can grow to (default: the GPUs of the cluster "
+        "now)",
         None,
         metavar="N",
         group=_WORK,
@@ -202,7 +208,8 @@ class LabelOptions:
         group=_WORK,
     )
     compile: Literal[False] | None = flag(
-        "on GPUs: start at once and label slower; for runs of minutes",
+        "on GPUs, do not compile the model: starts sooner but labels slower; for runs of a few "
+        "minutes",
         None,
         name="no-compile",
         group=_WORK,

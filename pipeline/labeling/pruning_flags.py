@@ -19,34 +19,43 @@ def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
         "--r",
         type=int,
         metavar="N",
-        help="tokens dropped per frame at the first stage; 0 for the unpruned model (default: the "
-        "number that about halves the FLOPs, 64 for a ViT at 224 pixels)",
+        help="tokens pruned per frame at the first of three stages; 0 for the unpruned model "
+        "(default: depends on the model; 64 for a ViT at 224 pixels, which about halves the "
+        "FLOPs)",
     )
     group.add_argument(
         "--grouping",
         choices=get_args(switches.Grouping),
         default=default.grouping,
-        help="grouping of frames: as in the authors' released code, or as in the paper's text "
+        help="how frames are grouped: as in the authors' released code, or as in the paper's text "
         "(default: %(default)s)",
     )
     for name, choices, about in (
         (
             "direction",
             switches.Direction,
-            "F forward or B backward in time, for each of the three stages",
+            "direction in time of each of the three stages: F forward, B backward",
         ),
         (
             "first-frame",
             switches.FirstFrame,
-            "how the first frame of each stage is pruned, which has none before",
+            "how the first frame of each stage is pruned, which has no frame to be compared with",
         ),
         (
             "similarity",
             switches.Similarity,
-            "what is compared between frames: keys, queries, values or FFN",
+            "features that are compared between frames: keys, queries, values or MLP inputs (ffn)",
         ),
-        ("schedule", switches.Schedule, "how the number of dropped tokens changes over the stages"),
-        ("score", switches.Score, "what ranks tokens: STA, one of its two factors, or chance"),
+        (
+            "schedule",
+            switches.Schedule,
+            "how the number of pruned tokens changes from stage to stage",
+        ),
+        (
+            "score",
+            switches.Score,
+            "score that ranks tokens: STA, one of its two factors, or random numbers",
+        ),
         (
             "window-attention",
             switches.WindowAttention,
@@ -64,14 +73,14 @@ def add_pruning_flags(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=default.temperature,
         metavar="T",
-        help="divides similarities before the softmax (default: %(default)s)",
+        help="temperature of the softmax over similarities (default: %(default)s)",
     )
     group.add_argument(
         "--pruning-seed",
         type=int,
         default=default.seed,
         metavar="N",
-        help="random seed of pruning (default: %(default)s)",
+        help="seed of the random choices of pruning (default: %(default)s)",
     )
 
 

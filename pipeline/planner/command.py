@@ -32,14 +32,14 @@ from workers.sampling import Protocol, parse_duration
 
 _OUTPUT = "OUTPUT"
 _ABOUT = """\
-Say what labeling INPUT will take: machines, hours and money for a deadline, pruned and unpruned.
+Estimate the machines, hours and cost of labeling INPUT by a deadline, pruned and unpruned.
 
-The command is the labeling job's, with prices and a deadline: a minute of its decoding and
-labeling is run on a sample. INPUT may also be the directory of a finished run, whose rates are
-then taken."""
+Takes the flags of the labeling job, prices and a deadline. The job decodes and labels a sample of
+INPUT for a minute to measure the rates. If INPUT is the directory of a finished run, the rates of
+that run are used."""
 _EPILOG = """\
-Exit code: 0, there is a plan; 2, the command was wrong or its deadline is impossible; 1, nothing
-could be measured."""
+Exit codes: 0, the plan is printed; 1, nothing could be measured; 2, the command was wrong, or the
+deadline is impossible."""
 
 # Flags of the labeling job that the plan itself is to say, or that are about another attempt.
 _NOT_PRINTED = ("r", "decoders", "labelers", "prices", "retry_failed")
@@ -47,8 +47,8 @@ _NOT_PRINTED = ("r", "decoders", "labelers", "prices", "retry_failed")
 _OF_PRUNING = ("shadow_share", "min_agreement")
 
 _ALL_VIEWS = (
-    "plans are for all views of each video; leave --early-exit out (it does not change decoding, "
-    "and labeling takes the share of the views that the early-exit file names)"
+    "plans are for all views of each video; plan without --early-exit (early exit does not change "
+    "decoding, and reduces labeling to the share of views that the early-exit file states)"
 )
 
 
@@ -79,36 +79,54 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     plan = made.add_argument_group("plan")
-    plan.add_argument("--task", choices=("k400", "ssv2"), default="k400", help="which labeling job")
-    plan.add_argument("--deadline", metavar="T", help="within how long, such as 8h or 90m")
-    plan.add_argument("--videos", type=int, metavar="N", help="plan for so many such videos")
     plan.add_argument(
-        "--archive-hours", type=float, metavar="H", help="plan for so many hours of such videos"
+        "--task", choices=("k400", "ssv2"), default="k400", help="labeling job to plan"
     )
     plan.add_argument(
-        "--seconds", type=float, default=60.0, metavar="S", help="calibrate for (default: 60)"
+        "--deadline", metavar="T", help="time by which labeling must end, such as 8h or 90m"
     )
-    plan.add_argument("--json", type=Path, metavar="FILE", help="write the plan there as JSON too")
+    plan.add_argument(
+        "--videos", type=int, metavar="N", help="plan for N videos like those of INPUT"
+    )
+    plan.add_argument(
+        "--archive-hours",
+        type=float,
+        metavar="H",
+        help="plan for H hours of videos like those of INPUT",
+    )
+    plan.add_argument(
+        "--seconds",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="measure for S seconds (default: 60)",
+    )
+    plan.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the plan to FILE, as JSON"
+    )
     money = made.add_argument_group("prices")
-    money.add_argument("--gpu-price", type=float, metavar="P", help="of one GPU for an hour")
-    money.add_argument("--core-price", type=float, metavar="P", help="of one core for an hour")
+    money.add_argument("--gpu-price", type=float, metavar="P", help="price of one GPU per hour")
+    money.add_argument("--core-price", type=float, metavar="P", help="price of one core per hour")
     money.add_argument(
         "--cores-per-gpu",
         type=float,
         metavar="N",
-        help="cores that come with a GPU within its price (default: 0)",
+        help="cores that are included in the price of a GPU (default: 0)",
     )
     _add_limits(made)
     return made
 
 
 def _add_limits(made: argparse.ArgumentParser) -> None:
-    limits = made.add_argument_group("limits that more machines do not widen (default: none)")
+    limits = made.add_argument_group("limits that more machines do not raise (default: none)")
     for flag, about in (
-        ("--storage-mb-per-s", "megabytes per second of the storage, for all decoders together"),
-        ("--storage-requests-per-s", "requests per second that the storage answers"),
-        ("--rows-per-s", "units per second that the driver takes through the graph"),
-        ("--commits-per-s", "files of results per second that are written and confirmed"),
+        (
+            "--storage-mb-per-s",
+            "storage throughput for all decoders together, in megabytes per second",
+        ),
+        ("--storage-requests-per-s", "requests per second that the storage serves"),
+        ("--rows-per-s", "units per second that the driver process handles"),
+        ("--commits-per-s", "result files per second that can be written and committed"),
     ):
         limits.add_argument(flag, type=float, metavar="X", help=about)
     limits.add_argument(
@@ -116,7 +134,8 @@ def _add_limits(made: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="RATE",
-        help="machines lost per machine and hour, such as 0.05 for spot (default: %(default)g)",
+        help="preemptions per machine and hour, such as 0.05 for spot machines "
+        "(default: %(default)g)",
     )
 
 
@@ -198,9 +217,11 @@ def _prices(arguments: argparse.Namespace) -> Prices | None:
     given = arguments.gpu_price is not None or arguments.core_price is not None
     if arguments.prices is not None:
         if given:
-            raise UsageError("name --prices or --gpu-price and --core-price, not both")
+            raise UsageError("give either --prices or --gpu-price and --core-price, not both")
         if arguments.cores_per_gpu is not None:
-            raise UsageError("with --prices, gpu_cores in the file says what --cores-per-gpu does")
+            raise UsageError(
+                "--cores-per-gpu cannot be used with --prices; set gpu_cores in the price file"
+            )
         return Prices.read(arguments.prices)
     if not given:
         return None

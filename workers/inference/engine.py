@@ -46,7 +46,7 @@ class LabelerConfig:
         threads: CPU threads of torch, None for its default.
         fingerprint: the fingerprint that the loaded weights must have, None for any.
         compile: whether the forward pass is compiled and, on a GPU, captured in a CUDA graph. None
-            compiles on a GPU where shapes are static: always, except for VideoSwin's exact window
+            compiles on a GPU where shapes are static: always, except for VideoSwin's sparse window
             attention.
         device: the kind of device to compute on, see `devices.device_for`.
     """

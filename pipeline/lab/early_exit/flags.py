@@ -13,15 +13,18 @@ from pipeline.labeling.pruning_flags import add_pruning_flags, pruning_names
 DEMO_VIDEOS = 1200
 
 _ABOUT = """\
-Fit an early-exit threshold: all views of a sample are evaluated, and the threshold with the fewest
-views is chosen that keeps the label of all views for the guaranteed share of videos."""
+Fit an early-exit threshold. The job evaluates all views of a sample of videos. Of the thresholds
+for which the guaranteed share of videos keeps the label of all views, it chooses the one with the
+fewest views."""
 _EPILOG = f"""\
-Without INPUT an archive of {DEMO_VIDEOS:,} videos (or --sample, where that is less) is generated
-and the demonstration model calibrated on it: about ten minutes on two cores.
-Running the same command again resumes; another guarantee on the same sweep takes seconds.
-Exit code: 0, the early-exit file is written; 2, the command was wrong or the videos are too few
-for the guarantee; 1, the sweep could not finish (the same command resumes it), or no video could be
-labeled."""
+Without INPUT, the job generates an archive of {DEMO_VIDEOS:,} videos (or --sample, if that is
+less) and calibrates the demo model on it, which takes about ten minutes on two cores.
+
+To resume, run the same command again. Another guarantee on the same sweep takes seconds.
+
+Exit codes: 0, the early-exit file is written; 1, the sweep could not finish (run the same command
+again to resume), or no video could be labeled; 2, the command was wrong, or the sample has too few
+videos for the guarantee."""
 
 
 _GUARANTEE = "agreement guarantee"
@@ -38,22 +41,22 @@ class CalibrationFlags:
     )
     early_exit: str | None = argument(
         "early-exit file to write, such as early-exit.json or s3://bucket/early-exit.json; its "
-        "report (.html) and its sweep go beside it",
+        "report (.html) and its sweep are written to the same folder",
         None,
         metavar="EARLY_EXIT",
     )
     agreement: float = flag(
-        "share of videos that keep the label of all views, such as 0.99 or 99%",
+        "guaranteed share of videos that keep the label of all views, such as 0.99 or 99%",
         0.995,
         type=share,
         metavar="SHARE",
         group=_GUARANTEE,
     )
     confidence: float = flag(
-        "probability with which that holds", 0.95, type=share, metavar="SHARE", group=_GUARANTEE
+        "confidence level of the guarantee", 0.95, type=share, metavar="SHARE", group=_GUARANTEE
     )
     sample: int = flag(
-        "videos of INPUT whose views are all evaluated, chosen by a hash",
+        "number of videos of INPUT whose views are all evaluated, chosen by a hash",
         2000,
         metavar="N",
         group=_GUARANTEE,
@@ -62,7 +65,7 @@ class CalibrationFlags:
         "which labeling job the threshold is for", "k400", group="work"
     )
     sweep: str | None = flag(
-        "folder for the scores of every view (default: EARLY_EXIT without .json, plus -sweep)",
+        "folder for the scores of all views (default: EARLY_EXIT without .json, plus -sweep)",
         None,
         metavar="DIR",
         group="work",

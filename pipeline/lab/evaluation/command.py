@@ -30,11 +30,13 @@ _SWEEP = "sweep"
 _COMPARED = "what is compared"
 
 _EPILOG = """\
-Without INPUT test videos of the demonstration archive are made and its model is judged on them.
-All variants see the same decoded frames, and differences are taken video by video. Running the same
-command again resumes, or draws the report anew.
-Exit code: 0, the report is written; 2, the command was wrong; 1, the run could not finish and the
-same command resumes it, or no video could be labeled."""
+Without INPUT, the job generates test videos of the demo archive and evaluates the demo model.
+
+All variants get the same decoded frames, and differences are paired by video. To resume, or to
+write the report again, run the same command again.
+
+Exit codes: 0, the report is written; 1, the run could not finish (run the same command again to
+resume), or no video could be labeled; 2, the command was wrong."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,8 +58,8 @@ class EvaluationFlags:
     """What is compared and on what, besides what the labeling jobs' flags say."""
 
     input: str | None = argument(
-        "list of videos (Parquet, CSV, TSV, JSON or text) with uri and label, which is a name or "
-        "the id of a class of the model; local or s3://",
+        "list of videos (Parquet, CSV, TSV, JSON or text) with uri and label: the "
+        "name or the id of a class of the model; local or s3://",
         None,
         metavar="INPUT",
     )
@@ -65,38 +67,43 @@ class EvaluationFlags:
         "directory or s3://bucket/prefix of the report", None, metavar="OUTPUT"
     )
     r: int | None = flag(
-        "tokens dropped per frame at the first stage (default: what about halves the FLOPs)",
+        "tokens pruned per frame at the first of three stages (default: depends on the model)",
         None,
         metavar="N",
         group=_COMPARED,
     )
     seeds: int = flag(
-        "random seeds of each variant with random choices", 3, metavar="N", group=_COMPARED
+        "number of random seeds for each variant that makes random choices",
+        3,
+        metavar="N",
+        group=_COMPARED,
     )
     variants: str | None = flag(
-        "these only, by commas: random, grouping, score, first, order, similarity, schedule, "
-        "curve, or single ones such as order-FFF; always with the unpruned model and STA "
-        "(default: all)",
+        "comma-separated groups of variants (random, grouping, score, first, order, similarity, "
+        "schedule, curve) or single variants such as order-FFF; the unpruned model and STA are "
+        "always included (default: all)",
         None,
         metavar="NAMES",
         group=_COMPARED,
     )
     quick: bool = flag(f"short for --variants {','.join(_QUICK)}", False, group=_COMPARED)
     videos: int | None = flag(
-        "evaluate N videos of INPUT, always the same ones (default: all); without INPUT make "
-        f"N videos ({_DEMO_VIDEOS})",
+        "evaluate N videos of INPUT, always the same ones (default: all); without INPUT, "
+        f"generate N videos (default: {_DEMO_VIDEOS})",
         None,
         metavar="N",
         group="work",
     )
-    limit: int | None = flag("use the first N videos only", None, metavar="N", group="work")
-    task: Literal["k400", "ssv2"] = flag("which labeling job's protocol", "k400", group="work")
+    limit: int | None = flag("use only the first N videos", None, metavar="N", group="work")
+    task: Literal["k400", "ssv2"] = flag(
+        "labeling job whose protocol is used", "k400", group="work"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = JobParser(
-        description="Measure what each switch of STA costs in accuracy, at equal FLOPs, on videos\n"
-        "whose labels are known: Table 6 and Figure 5 of the paper beside ours.",
+        description="Measure the accuracy of each variant of STA at equal FLOPs, on videos with "
+        "ground truth, and compare it with Table 6 and Figure 5 of the paper.",
         epilog=_EPILOG,
     )
     add_flags(parser, EvaluationFlags)
