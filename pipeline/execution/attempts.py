@@ -1,6 +1,7 @@
-"""What each attempt of a run was given, and for how long: what a cluster is paid for.
+"""Records the attempts of a run: when each began and ended, its cluster and its pools.
 
-The rows tell what the work took. What was reserved meanwhile, busy or not, stands in run.json.
+The rows of units/ hold what the work took. run.json holds what was reserved, busy or not, which is
+what a cluster bills.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from workers.device_names import cpu_model
 
 
 def begin_attempt(record: RunRecord, pools: Pools, began: datetime.datetime) -> RunRecord:
-    """The record with one more attempt, which has not ended; Ray is running.
+    """The record with one more attempt, which has not ended. Ray must run.
 
-    An attempt that is killed never gets an end: its last row tells when it was at work.
+    A killed attempt has no end; its last row shows when it last worked.
     """
     cluster = describe_cluster()
     attempt = Attempt(
@@ -42,7 +43,7 @@ def begin_attempt(record: RunRecord, pools: Pools, began: datetime.datetime) -> 
 
 
 def note_devices(record: RunRecord, names: Sequence[str]) -> RunRecord:
-    """The record with what the last attempt's labelers compute on; itself if it says so already."""
+    """The record with devices of the last attempt's labelers; unchanged if it has them already."""
     known = record.attempts[-1].devices
     devices = tuple(sorted({*known, *names}))
     if devices == known:
@@ -53,17 +54,17 @@ def note_devices(record: RunRecord, names: Sequence[str]) -> RunRecord:
 
 
 def note_progress(record: RunRecord, *, units: int) -> RunRecord:
-    """The record with how many units had a row when the last attempt began."""
+    """The record with the number of units that had a row when the last attempt began."""
     return _changed(record, units_before=units)
 
 
 def change_pools(record: RunRecord, pools: Pools) -> RunRecord:
-    """The record with other sizes of the last attempt's pools."""
+    """The record with new pool sizes of the last attempt."""
     return _changed(record, **_pools(pools))
 
 
 def note_growth(record: RunRecord) -> RunRecord:
-    """The record with the size of the last attempt's cluster, if it grew meanwhile."""
+    """The record with the largest size of the last attempt's cluster so far."""
     cluster = describe_cluster()
 
     def largest(known: ClusterRecord | Attempt) -> dict[str, Any]:
@@ -80,8 +81,8 @@ def end_attempt(record: RunRecord) -> RunRecord:
 
 
 def describe_cluster() -> ClusterRecord:
-    """The cluster as it is, and the CPU of the machine that the driver runs on. What labelers
-    compute on is theirs to say.
+    """The cluster as it is now, and the CPU of the driver's machine. Labelers report their devices
+    themselves.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return ClusterRecord(
@@ -106,7 +107,7 @@ def _pools(pools: Pools) -> dict[str, Any]:
         "decoders": pools.decoders[1],
         "decoder_cpus": pools.decoder_cpus,
         "labelers": pools.labelers,
-        # What a labeler without a GPU computes on, which is more than it reserves.
+        # A labeler without a GPU computes on more cores than it reserves.
         "labeler_cpus": pools.labeler_threads or pools.labeler_cpus,
         "labeler_gpus": pools.labeler_gpus,
     }

@@ -1,7 +1,7 @@
-"""`--decoders auto`: the rates of decoders and labelers from a sample of the run's own units.
+"""`--decoders auto`: sizes the decoder pool by rates measured on a sample of the run's units.
 
-The sample goes through the same graph and is committed like all other units, so that nothing is
-done twice. It is spread over the manifest, since neighbors are often alike.
+The sample goes through the same graph and is committed like all other units, so that no unit is
+labeled twice. It is spread over the manifest, since neighbors are often alike.
 """
 
 from __future__ import annotations
@@ -23,23 +23,29 @@ from pipeline.storage.location import Location
 from pipeline.storage.parquet_parts import PartWriter
 from workers.sampling import Protocol
 
-# What the rates of a pool follow from, large enough for videos of different lengths.
+# Size of the sample, large enough for videos of different lengths.
 _UNITS_PER_DECODER = 16
 _CALLS_PER_LABELER = 6
 
-# The graph starts once more after a sample; a run shorter than so many of them gains nothing.
+# Length of a run, in samples, from which on a sample pays: the graph starts again after it.
 _WORTH_SAMPLES = 8
 
-# A manifest of many files is looked at in some of them.
+# Number of files of the manifest that a sample is taken from.
 _FILES = 16
 
-# So many units that there is no other limit on what a labeler takes at once.
+# Units of a run so large that it does not limit what a labeler takes at once.
 _MANY = 10**9
 
 
 @dataclass(frozen=True)
 class Remaining:
-    """What a run has to do: `total` units, of which `done` have their row; `what` they are."""
+    """Units of a run.
+
+    Attributes:
+        total: all of them.
+        done: those that have a row.
+        what: what they are called, "videos" or "segments".
+    """
 
     total: int
     done: int
@@ -60,22 +66,22 @@ def fitted_decoders(
     measure: Callable[[Location], Stages],
     say: Callable[[str], None],
 ) -> int | None:
-    """Decoders that keep the labelers busy; None where there is nothing to go by.
+    """The number of decoders that keeps the labelers busy; None if it could not be measured.
 
     Args:
-        run: what is labeled; its record keeps what an earlier attempt measured.
-        remaining: what is to be done.
-        sample: units to measure by.
+        run: the run; its record holds rates of earlier attempts and receives new ones.
+        remaining: units of the run.
+        sample: units to measure on.
         capacity: what the cluster has.
-        measure: labels the units of a manifest, and tells what that cost.
-        say: tells the user something.
+        measure: labels the units of a manifest and returns the statistics of the stages.
+        say: shows a line to the user.
     """
     stages = recorded(run.record, capacity)
     if stages is None:
         if remaining.left < _WORTH_SAMPLES * sample:
             say(
                 f"--decoders auto: {remaining.left:,} {remaining.what} are too few to measure "
-                f"{sample:,} of them first; taking the default."
+                f"{sample:,} of them first; using the default."
             )
             return None
         say(f"--decoders auto: measuring {sample:,} of {remaining.left:,} {remaining.what}.")
@@ -84,7 +90,7 @@ def fitted_decoders(
         run.update(lambda record: with_rates(record, measured, capacity))
     fit = fit_decoders(stages, capacity, what=remaining.what)
     if fit is None:
-        say("--decoders auto: nothing of the sample could be labeled; taking the default.")
+        say("--decoders auto: no unit of the sample could be labeled; using the default.")
         return None
     say(f"--decoders auto: {fit.why}.")
     return fit.decoders
@@ -93,13 +99,13 @@ def fitted_decoders(
 def sample_size(
     protocol: Protocol, pools: Pools, batch_size: int, *, adaptive: bool = False
 ) -> int:
-    """Units that the rates can be told from: several tasks and full calls for every actor.
+    """Units that rates are measured on: several tasks and full calls for every actor.
 
     Args:
         protocol: how videos become views.
         pools: of the run.
         batch_size: views per forward pass.
-        adaptive: as `sizing.grain` takes it.
+        adaptive: as in `grain`.
     """
     rows = grain(
         protocol,
@@ -113,7 +119,7 @@ def sample_size(
 
 
 def write_sample(run: RunDirectory, count: int) -> Location:
-    """A manifest of `count` of the run's units, or all that there are, spread evenly."""
+    """Writes a manifest of `count` evenly spread units of the run, or of all if they are fewer."""
     place = _place(run)
     files = run.manifest.files(".parquet")
     files = [files[at] for at in _spread(len(files), _FILES)]
@@ -128,15 +134,15 @@ def write_sample(run: RunDirectory, count: int) -> Location:
 
 
 def discard_sample(run: RunDirectory) -> None:
-    """Deletes a sample, if there is one, that this attempt or a killed one wrote."""
+    """Deletes the sample that this attempt or a killed one wrote, if there is one."""
     _place(run).delete_parts()
     _place(run).delete_empty()
 
 
 def with_rates(record: RunRecord, stages: Stages, capacity: Capacity) -> RunRecord:
-    """The record with what was measured, for a later attempt on the same machines.
+    """The record with measured rates, for a later attempt on the same machines.
 
-    Of two measures the one of more units is kept.
+    Of two measurements the one on more units is kept.
     """
     known = recorded(record, capacity)
     more = known is None or stages.label.units >= known.label.units
@@ -146,7 +152,7 @@ def with_rates(record: RunRecord, stages: Stages, capacity: Capacity) -> RunReco
 
 
 def recorded(record: RunRecord, capacity: Capacity) -> Stages | None:
-    """What an earlier attempt measured with labelers of the same kind; None if none did."""
+    """Statistics of an earlier attempt with labelers of the same kind; None if there are none."""
     measured = record.measured
     if measured is None or measured.threads != capacity.labeler_threads:
         return None
@@ -161,6 +167,6 @@ def _place(run: RunDirectory) -> Location:
 
 
 def _spread(total: int, count: int) -> list[int]:
-    """`count` places of `total`, as far apart as can be; all of them where there are no more."""
+    """`count` indices below `total`, evenly spread; all of them if `total` is not larger."""
     count = min(total, count)
     return [(2 * place + 1) * total // (2 * count) for place in range(count)]

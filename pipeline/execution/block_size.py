@@ -1,8 +1,8 @@
-"""How much goes through the graph at once, and the memory that a labeler takes.
+"""Sizes of blocks and batches in the graph, and the memory of a labeler.
 
-Decoded frames are the bulk of what the graph moves. A decoder hands over blocks of few units, small
-enough that Ray never cuts one in two; a labeler takes a whole number of such blocks, so that
-nothing is copied to regroup them, and as many views as fill its forward passes.
+Most bytes in the graph are decoded frames. A decoder returns blocks of few units, small enough that
+Ray never splits one. A labeler takes a whole number of blocks, so that Ray copies nothing to
+regroup them, and as many views as fill its forward passes.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from workers.sampling import Protocol
 
 _MIB = 1024**2
 
-# Clips that a labeler holds at once: some 700 MB of frames.
+# Clips that a labeler holds at once: about 700 MB of frames.
 _MAX_CLIPS = 160
 
-# Ray cuts a block where it passes 128 MiB; wide pictures need some room below that.
+# Ray splits blocks above 128 MiB; the difference allows for wider frames than 16:9.
 _BLOCK_BYTES = 88 * _MIB
 _WIDTH_TO_HEIGHT = 16 / 9
 
-# In small runs every decoder gets several tasks, every labeler several calls, and a kill costs
-# little.
+# In small runs each decoder still gets several tasks and each labeler several calls, and a killed
+# attempt loses little.
 _TASKS_PER_DECODER = 8
 _CALLS = 6
 _CALLS_PER_LABELER = 3
 
-# More padding than the least there can be is taken for smaller calls.
+# Smaller calls are preferred if they add at most this share of padding.
 _PADDING_SLACK = 0.002
 
-# Units of the shadow sample come one at a time.
+# Largest share of padding for the shadow sample, whose units come one at a time.
 _SHADOW_PADDING = 0.1
 
-# Below so many views a further labeler takes longer to start than it saves.
+# For fewer views, starting one more labeler takes longer than it saves.
 _VIEWS_PER_LABELER = 256
 
-# Resident memory of a process that labels: Python, torch, Arrow and Ray; with CUDA its context.
+# Resident memory of a labeler process: Python, torch, Arrow and Ray; with CUDA also its context.
 _BASE_BYTES = {"cpu": 450 * _MIB, "cuda": 3072 * _MIB}
 
-# Peak of a forward pass on a CPU, in copies of the first block's tokens. Measured: 17 for ViT-B
-# and ViT-L, 22 for VideoSwin-B.
+# Peak memory of a forward pass on a CPU, in copies of the first block's tokens. Measured: 17 for
+# ViT-B and ViT-L, 22 for VideoSwin-B.
 _TOKEN_COPIES = 24
 _RESERVE = 1.25
 
 
 @dataclass(frozen=True)
 class Grain:
-    """How many units go through the graph together.
+    """Units that go through the graph together.
 
     Attributes:
-        decode_rows: units of one task of a decoder, which become one block of frames.
-        label_rows: units of one call of a labeler, a multiple of decode_rows.
+        decode_rows: units per task of a decoder, whose frames are one block.
+        label_rows: units per call of a labeler, a multiple of decode_rows.
     """
 
     decode_rows: int
@@ -69,16 +69,16 @@ def grain(
     labelers: int,
     adaptive: bool = False,
 ) -> Grain:
-    """What suits a run.
+    """The grain that suits a run.
 
     Args:
-        protocol: which says how many views and frames a unit has.
+        protocol: gives the views and frames of a unit.
         batch_size: views per forward pass.
-        units: of the run.
-        decoders: how many there are at the most.
-        labelers: how many there are.
-        adaptive: whether the run uses early exit. Which of them fill a batch is
-            then not known before, and the more there are to choose from, the fuller it is.
+        units: units of the run.
+        decoders: largest number of decoders.
+        labelers: number of labelers.
+        adaptive: whether the run uses early exit. The views of a unit are then not known in
+            advance, and batches are fuller the more units a call has.
     """
     calls = max(1 if adaptive else _CALLS, _CALLS_PER_LABELER * labelers)
     most = max(1, min(_MAX_CLIPS // protocol.clips, units // calls))
@@ -92,63 +92,63 @@ def grain(
 
 
 def padding(views: int, batch_size: int) -> float:
-    """Share of the places in forward passes of `batch_size` that `views` views leave empty."""
+    """Share of batch slots that stay empty when `views` views are labeled in batches."""
     slots = -(-views // batch_size) * batch_size
     return 1 - views / slots
 
 
 def _fewest_filling(views: int, batch_size: int, most: int) -> int:
-    """The fewest units, `most` at the most, whose views fill batches as well as any do."""
+    """The fewest units, at most `most`, whose views fill batches as well as any number does."""
     empty = {rows: padding(rows * views, batch_size) for rows in range(1, most + 1)}
     least = min(empty.values())
     return min(rows for rows, share in empty.items() if share <= least + _PADDING_SLACK)
 
 
 def unit_bytes(protocol: Protocol) -> int:
-    """Bytes of a unit's decoded frames, of a video in 16:9 that no two clips share frames of."""
+    """Bytes of a unit's decoded frames, for a 16:9 video whose clips share no frames."""
     frames = protocol.clips * protocol.frames
     return frames * protocol.size * round(protocol.size * _WIDTH_TO_HEIGHT) * 3
 
 
 def labelers_worth_starting(views: int) -> int:
-    """How many labelers on CPUs the labeling of so many views keeps busy."""
+    """The number of labelers on CPUs that so many views keep busy."""
     return max(1, views // _VIEWS_PER_LABELER)
 
 
 def default_batch(*, on_gpu: bool) -> int:
-    """Views per forward pass where the user did not say."""
+    """Views per forward pass without --batch-size."""
     return DEFAULT_BATCH["cuda" if on_gpu else "cpu"]
 
 
 def shadow_batch(views: int, most: int) -> int:
-    """The largest batch, `most` at the most, that the views of a single unit fill well."""
+    """The largest batch, at most `most`, that the views of a single unit fill well."""
     return max(size for size in range(1, most + 1) if padding(views, size) <= _SHADOW_PADDING)
 
 
 def labeler_bytes(
     architecture: str, protocol: Protocol, *, on_gpu: bool, batch_size: int, models: int = 1
 ) -> int:
-    """Memory to reserve for a labeler: its peak and a quarter more. The frames that it reads lie
-    in the object store, which Ray accounts for by itself.
+    """Bytes to reserve for a labeler: its peak and a quarter more. The frames that it reads are in
+    the object store, which Ray accounts for itself.
 
     Args:
         architecture: name of the model's architecture.
-        protocol: which says how large a labeler's input is.
-        on_gpu: whether the forward passes take the GPU's memory instead.
+        protocol: gives the size of a labeler's input.
+        on_gpu: whether forward passes use the GPU's memory instead.
         batch_size: views per forward pass.
-        models: how many it holds; they run one after the other.
+        models: number of models in a labeler; they run one after the other.
     """
     weights = models * 4 * _block_weights(architecture)
     passes = 0 if on_gpu else batch_size * _TOKEN_COPIES * _token_bytes(architecture, protocol)
-    # The peak is that of one model at work; the others keep their inputs meanwhile.
+    # One model runs at a time; the others keep their inputs.
     kept = 0 if on_gpu else (models - 1) * batch_size * _input_bytes(protocol)
     base = _BASE_BYTES["cuda" if on_gpu else "cpu"]
     return int(_RESERVE * (base + weights + passes + kept))
 
 
 def _block_weights(architecture: str) -> int:
-    """Numbers in a model's blocks, which are nearly all that it has: 12 of the width squared in
-    each, four of them attention's and eight the MLP's.
+    """Parameters in a model's blocks, which are nearly all of its parameters: 12 times the squared
+    width in each block, four of attention and eight of the MLP.
     """
     config = sta.ARCHITECTURES[architecture]
     if isinstance(config, SwinConfig):
@@ -160,12 +160,12 @@ def _block_weights(architecture: str) -> int:
 
 
 def _input_bytes(protocol: Protocol) -> int:
-    """Bytes of one view as a CPU's labeler holds it: in uint8, and normalized in float32."""
+    """Bytes of one view in a labeler on a CPU: uint8, and normalized float32."""
     return (1 + 4) * 3 * protocol.frames * protocol.size**2
 
 
 def _token_bytes(architecture: str, protocol: Protocol) -> int:
-    """Bytes of the tokens of one view at the first block, in float32."""
+    """Bytes of the float32 tokens of one view at the first block."""
     config = sta.ARCHITECTURES[architecture]
     temporal = protocol.frames // config.tubelet_size
     return 4 * temporal * (protocol.size // config.patch_size) ** 2 * config.embed_dim

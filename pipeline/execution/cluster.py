@@ -1,4 +1,4 @@
-"""What the cluster has to give: as it is, or as large as it can grow."""
+"""Resources of the cluster: present ones, or those that an autoscaler can add."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import ray
 
 @dataclass(frozen=True)
 class Cluster:
-    """What Ray may hand out.
+    """Resources that Ray can assign.
 
     Attributes:
         cpus: cores.
         gpus: GPUs.
-        memory: bytes; unlimited where the machines are not there yet.
+        memory: bytes; infinite if the machines are not started yet.
         nodes: machines.
     """
 
@@ -26,10 +26,14 @@ class Cluster:
 
 
 def cluster_for(*, max_cpus: int | None, max_gpus: int | None) -> Cluster:
-    """The cluster as it is; of one that grows on demand, what the user says it can grow to.
+    """The present cluster, or its largest size if it grows on demand.
 
-    Ray's autoscaler brings machines for actors that wait for them. So pools that are sized by what
-    there can be are what makes the cluster grow, from no machine at all if need be.
+    Ray's autoscaler starts machines for actors that wait for resources. Pools sized for the largest
+    cluster therefore make it grow, even from no machine at all.
+
+    Args:
+        max_cpus: cores that the cluster can grow to; None if it does not grow.
+        max_gpus: GPUs that the cluster can grow to; None if it does not grow.
     """
     resources = ray.cluster_resources()
     present = Cluster(
@@ -42,7 +46,7 @@ def cluster_for(*, max_cpus: int | None, max_gpus: int | None) -> Cluster:
 
 
 def grown(present: Cluster, *, max_cpus: int | None, max_gpus: int | None) -> Cluster:
-    """`present` with as many cores and GPUs as it can have at the most, None for no more."""
+    """`present` grown to these numbers of cores and GPUs; None leaves a number as it is."""
     if max_cpus is None and max_gpus is None:
         return present
     return Cluster(

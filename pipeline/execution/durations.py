@@ -1,4 +1,4 @@
-"""How long the videos of a timeline are, so that long recordings can be cut into units."""
+"""Measures the durations of long videos, so that they can be divided into segments."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _SCHEMA = pa.schema(
 )
 _ROWS_PER_FILE = 100_000
 
-# Small, so that every decoder has some to do and a listing of few videos is not one task.
+# Small, so that a listing of few videos is still divided among the decoders.
 _ROWS_PER_TASK = 16
 
 
 def with_durations(
     videos: Iterable[Video], run: RunDirectory, protocol: Protocol, pools: Pools
 ) -> Iterator[Video]:
-    """The videos in their order, each with its duration; None where it could not be measured.
+    """The videos in their order, each with its duration; None if it could not be measured.
 
-    What was listed is kept in the run directory while it is measured by actors, in the sandbox that
-    decoding uses, and deleted after that. Ray must have been started.
+    Actors measure them in the sandbox that decoding uses. The listing is kept in the run directory
+    meanwhile and then deleted. Ray must run.
     """
     with PartWriter(run.listed, _SCHEMA, _ROWS_PER_FILE) as writer:
         writer.write_rows({name: getattr(v, name) for name in _SCHEMA.names} for v in videos)

@@ -1,4 +1,4 @@
-"""When so much fails that the input, not a video, is wrong."""
+"""The largest share of units that may fail before a run stops (--max-failed)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from pipeline.errors import UsageError
 
-# Below this nothing is concluded from the share alone: a few broken videos may come first.
+# The share is not judged on fewer units: a few broken videos may come first.
 _ENOUGH = 50
-# Standard deviations of the one-sided bound: a run within its limit is stopped once in 700 or less.
+# Standard deviations of the one-sided bound: it stops less than 1 in 700 runs within their limit.
 _Z = 3.0
 
 
@@ -30,10 +30,10 @@ class FailureLimit:
 
     @classmethod
     def parse(cls, text: str) -> FailureLimit:
-        """The limit of "5%" or "0.05".
+        """The limit that a text such as "5%" or "0.05" names.
 
         Raises:
-            UsageError: it is neither.
+            UsageError: the text is not a share.
         """
         match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(%?)\s*", text)
         if match is None:
@@ -41,11 +41,11 @@ class FailureLimit:
         return cls(float(match[1]) / (100 if match[2] else 1))
 
     def is_exceeded(self, *, failed: int, done: int, total: int) -> bool:
-        """Whether the run will end above the limit: for certain, or by all that can be expected.
+        """Whether the run is certain, or very likely, to end above the limit.
 
         Args:
             failed: units that failed so far.
-            done: units that have a row so far, the failed ones included.
+            done: units that have a row so far, failed ones included.
             total: units of the run.
         """
         if failed > self.share * total:

@@ -35,27 +35,27 @@ from workers.schema import UNITS_SCHEMA
 from workers.sweep_actor import SweepActor
 from workers.sweep_schema import SWEEP_SCHEMA
 
-# A file of units/ is what a kill can cost: at most a two-thousandth of the run, and for the largest
-# runs so many rows that the files of a night can still be listed in seconds.
+# A killed attempt loses at most the rows of the files being written: a two-thousandth of a run. In
+# the largest runs files are so large that all of them can be listed in seconds.
 _COMMITS = 2000
 _MAX_COMMIT_ROWS = 1024
 
 
 @dataclass(frozen=True)
 class GraphConfig:
-    """What the graph runs.
+    """Configuration of the graph.
 
     Attributes:
         protocol: how videos become views.
-        decoder: which decoder.
-        limits: what a unit may cost to decode.
+        decoder: name of the decoder.
+        limits: time and memory limits of decoding a unit.
         labeler: model and batch size.
-        pools: actors and what they reserve.
-        units: units of the run, done or not.
-        accept_changed: whether objects that changed since they were listed are taken as they are.
-        shadow_share: share of the units that are labeled without pruning too.
+        pools: sizes and reservations of the actor pools.
+        units: units of the run, including those that have a row.
+        accept_changed: whether objects that changed since they were listed are labeled anyway.
+        shadow_share: share of the units that are also labeled without pruning.
         early_exit: when the evaluation of a unit stops; None for all views of each.
-        variants: prunings that are all tried on every unit, in place of labeling it by one.
+        variants: prunings of a sweep by name; a sweep runs all of them on every unit.
     """
 
     protocol: Protocol
@@ -85,7 +85,7 @@ class GraphConfig:
 
     @property
     def grain(self) -> Grain:
-        """How many units go through the graph together."""
+        """Units that go through the graph together."""
         return grain(
             self.protocol,
             batch_size=self.batch_size,
@@ -97,7 +97,7 @@ class GraphConfig:
 
     @property
     def commit_rows(self) -> int:
-        """Units per file of units/, at the least."""
+        """Smallest number of units per file of units/."""
         return max(self.grain.label_rows, min(_MAX_COMMIT_ROWS, self.units // _COMMITS))
 
 
@@ -109,11 +109,17 @@ def run_graph(
     manifest: Location | None = None,
     within: Slice | None = None,
 ) -> None:
-    """Labels every unit of the manifest, or of another one, that has no committed row yet; with
-    `within` those of a slice.
+    """Labels every unit of a manifest that has no committed row yet.
 
-    Ray Data's checkpointing writes the ids of a commit before its file and confirms them after it;
-    a restart removes files without a confirmation and leaves out rows that have one.
+    Ray Data's checkpointing writes the ids of a commit before its file and confirms them after it.
+    A restart removes files without a confirmation and skips units that have one.
+
+    Args:
+        run: the run.
+        config: configuration of the graph.
+        report: receives what the actors did.
+        manifest: manifest to read; None for the run's own.
+        within: slice of the units to label; None for all.
     """
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -162,8 +168,13 @@ def run_graph(
 
 @dataclass(frozen=True)
 class _Task:
-    """What the labelers do: their class, what it is given besides, whom it tells of its rows, and
-    the schema of these.
+    """What the labelers do.
+
+    Attributes:
+        actor: their class.
+        settings: its further arguments.
+        progress: called with each batch of rows.
+        schema: schema of the rows.
     """
 
     actor: type
@@ -192,13 +203,13 @@ def _checkpointing(run: RunDirectory) -> CheckpointConfig:
         override_filesystem=_own(run),
         delete_checkpoint_on_success=False,
     )
-    # The pools are sized for one filter; by default there may be ten, of one core each.
+    # The pools are sized for one filter; Ray's default is up to ten, of one core each.
     config.checkpoint_actor_pool_max_size = 1
     return config
 
 
 def _own(run: RunDirectory) -> pafs.FileSystem:
-    """Where the workers write, for as long as OUTPUT is the run's."""
+    """The file system that workers write to; it refuses once OUTPUT is no longer this run's."""
     run_id = run.load().run_id
     return OwnFiles(run, run_id).filesystem() if run_id else run.root.filesystem()[0]
 

@@ -1,9 +1,8 @@
-"""Metrics for Prometheus, through `ray.util.metrics`: what a run does while it runs.
+"""Prometheus metrics of a run, through `ray.util.metrics`.
 
-Counters and histograms are added up where units are labeled, gauges are set by the driver. Ray
-shows each as ray_NAME, counters as ray_NAME_total. A run that ends before it is scraped leaves
-nothing here; its totals stand in run.json. What cannot be told is left out: no metric is worth a
-row.
+Label actors increment counters and histograms; the driver sets gauges. Ray exports each metric as
+ray_NAME, counters as ray_NAME_total. A run that ends before the first scrape leaves no metrics; its
+totals are in run.json. An error in a metric never stops labeling: the metric is left out.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ from pipeline.statistics import share
 
 PREFIX = "sta_"
 
-# From a short clip on a fast machine to an hour's recording: seconds.
+# Seconds: from a short clip on a fast machine to a recording of an hour.
 _BOUNDARIES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 300.0]
 
 COUNTERS = {
-    "units": "Units that have their row: videos, or segments of recordings. status: ok or failed",
+    "units": "Units that have a row: videos, or segments of recordings. status: ok or failed",
     "failures": "Units that failed, by error_type",
     "views": "Views labeled",
-    "flops": "Multiply-accumulates of the labeling, those of the shadow sample apart",
-    "unpruned_flops": "Multiply-accumulates of the labeling without pruning, beside flops",
+    "flops": "Multiply-accumulates of labeling, without the shadow sample",
+    "unpruned_flops": "Multiply-accumulates of labeling the shadow sample without pruning",
     "video_seconds": "Length of the labeled units",
     "bytes_read": "Bytes read from storage",
-    "unpruned_units": "Units that were labeled without pruning too",
-    "unpruned_agreeing": "Those of them with the same label both times",
+    "unpruned_units": "Units of the shadow sample, also labeled without pruning",
+    "unpruned_agreeing": "Units of the shadow sample with the same label both times",
 }
 HISTOGRAMS = {
     "decode_seconds": "CPU time of fetching and decoding a unit",
@@ -46,16 +45,16 @@ HISTOGRAMS = {
 }
 GAUGES = {
     "units_expected": "Units of the run",
-    "units_done": "Units that have their row, those of earlier attempts included",
-    "units_failed": "Those of them that failed",
+    "units_done": "Units that have a row, earlier attempts included",
+    "units_failed": "Units that failed, earlier attempts included",
     "video_hours_done": "Length of the labeled units, hours",
-    "eta_seconds": "Seconds until the last unit is labeled, by the present rate",
-    "decoders_busy": "Share of the decoders' time that went into decoding",
-    "labelers_busy": "Share of the labelers' time that went into labeling",
-    "agreement": "Share of the shadow sample that kept its label, over the whole run",
-    "agreement_high": "Upper end of its 95 % interval; below min_agreement it is certain",
-    "min_agreement": "What --min-agreement asks for",
-    "labeler_device": "1 for each device that labelers compute on, by its name",
+    "eta_seconds": "Seconds until the last unit is labeled, at the present rate",
+    "decoders_busy": "Share of the decoders' time that they spend decoding",
+    "labelers_busy": "Share of the labelers' time that they spend labeling",
+    "agreement": "Share of the shadow sample with the same label both times, over the whole run",
+    "agreement_high": "Upper end of the 95 % interval of agreement",
+    "min_agreement": "Value of --min-agreement",
+    "labeler_device": "1 for each device that labelers compute on, by name",
 }
 _TAGS = {
     "units": ("run", "status"),
@@ -66,7 +65,7 @@ _TAGS = {
 
 @functools.cache
 def _counters() -> dict[str, Any]:
-    """Made once in each process: Ray takes a name once."""
+    """Created once in each process: Ray accepts a name once."""
     return {
         name: Counter(PREFIX + name, about, _TAGS.get(name, ("run",)))
         for name, about in COUNTERS.items()
@@ -90,8 +89,8 @@ def _gauges() -> dict[str, Any]:
 
 
 def count_units(run: str, units: pa.Table) -> None:
-    """Adds labeled rows (UNITS_SCHEMA) to the counters and histograms of this process; raises
-    nothing, since what calls it has labels to give.
+    """Adds labeled rows (UNITS_SCHEMA) to the counters and histograms of this process. Raises
+    nothing, so that an error in a metric costs no labels.
     """
     with _out_of_the_way():
         _count(_tags(run), units)
@@ -99,7 +98,7 @@ def count_units(run: str, units: pa.Table) -> None:
 
 def _count(tags: dict[str, str], units: pa.Table) -> None:
     for name, value in _sums(units).items():
-        if value > 0:  # a counter takes nothing else, and damaged timestamps may run backwards
+        if value > 0:  # counters reject other values, which damaged timestamps can give
             _counters()[name].inc(value, tags)
     for status, count in Counted(units["status"].to_pylist()).items():
         _counters()["units"].inc(count, tags | {"status": status})
@@ -111,7 +110,7 @@ def _count(tags: dict[str, str], units: pa.Table) -> None:
 
 
 def _tags(run: str) -> dict[str, str]:
-    """Ray takes ASCII alone: other letters of a run's name are written as in an address."""
+    """Tags of a run. Ray accepts ASCII only: a name with other letters is percent-encoded."""
     return {"run": run if run.isascii() else quote(run)}
 
 
@@ -125,12 +124,12 @@ def _out_of_the_way() -> Iterator[None]:
 
 @functools.cache
 def _complain(problem: str) -> None:
-    """Once of each problem in each process."""
+    """Logs each problem once in each process."""
     logging.getLogger(__name__).warning("metrics are left out: %s", problem)
 
 
 def _sums(units: pa.Table) -> dict[str, float]:
-    """What each plain counter grows by."""
+    """The increment of each counter that has the run as its only tag."""
     counts = Counts.of(units)
     columns = {"flops": "flops", "unpruned_flops": "unpruned_flops", "bytes_read": "bytes_read"}
     return {
@@ -148,7 +147,7 @@ class RunGauges:
     Args:
         run: the run's name.
         total: units of the run.
-        min_agreement: what --min-agreement asks for, None for nothing.
+        min_agreement: value of --min-agreement; None if it is not set.
     """
 
     def __init__(self, run: str, *, total: int, min_agreement: float | None) -> None:
@@ -156,9 +155,7 @@ class RunGauges:
         self._fixed = {"units_expected": total, "min_agreement": min_agreement}
 
     def set(self, done: Counts, stages: Stages, *, remaining_s: float | None) -> None:
-        """Tells what the whole run has done so far; what is not known yet is left out. Raises
-        nothing.
-        """
+        """Sets the gauges; those whose value is not known yet are left out. Raises nothing."""
         known = {
             **self._fixed,
             "units_done": done.units,

@@ -1,9 +1,9 @@
-"""How many actors of each pool, and what each reserves, so that the graph can always move.
+"""Sizes of the actor pools, and what each actor reserves.
 
-Besides the pools the graph needs cores for its own steps. Resuming runs the checkpoint filter in an
-actor that reserves one core for as long as it lives, and splitting the manifest into commits runs
-in tasks of one core. Actors that held every other core would starve these steps, and the job would
-hang without a word; so the pools share what is left over.
+The graph needs cores for its own steps: resuming runs the checkpoint filter in an actor that
+reserves one core, and splitting the manifest into commits runs in tasks of one core. If the pools
+reserved all cores, these steps would never run and the job would hang. So the pools share the
+cores that remain.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ FILTER_CPUS = 1.0
 TASK_CPUS = 1.0
 OVERHEAD_CPUS = FILTER_CPUS + TASK_CPUS
 
-# Reading the manifest and writing results are light; one core each would idle a decoder, and much
+# Cores of a task that reads the manifest or writes results. One core would idle a decoder; much
 # less would start a process for every file at once.
 IO_CPUS = 0.5
 
-# Memory that Ray sets aside: per decoder the child's usual peak and its parent, and what the
-# checkpoint filter of Ray Data asks for at the least.
+# Bytes that Ray reserves: per decoder, its usual peak together with its child process; for the
+# checkpoint filter of Ray Data, the least that it requests.
 DECODER_MEMORY = 600 * 1024**2
 FILTER_MEMORY = 1024**3
 
-# More actors than this only take turns on a core and fill memory.
+# More actors per core would only take turns and use memory.
 _ACTORS_PER_CPU = 2
 
 
@@ -38,13 +38,13 @@ class Pools:
     """Sizes and reservations of the two pools.
 
     Attributes:
-        decoders: (min, max) decode actors.
-        decoder_cpus: cores that each reserves.
-        labelers: label actors.
-        labeler_cpus: cores that each reserves.
-        labeler_gpus: GPUs that each reserves.
+        decoders: (min, max) number of decode actors.
+        decoder_cpus: cores that each decoder reserves.
+        labelers: number of label actors.
+        labeler_cpus: cores that each labeler reserves.
+        labeler_gpus: GPUs that each labeler reserves.
         labeler_threads: CPU threads of each labeler; None on a GPU.
-        labeler_memory: bytes that each reserves.
+        labeler_memory: bytes that each labeler reserves.
     """
 
     decoders: tuple[int, int]
@@ -57,7 +57,7 @@ class Pools:
 
 
 def parse_decoders(text: str) -> tuple[int, int] | Literal["auto"]:
-    """(min, max) of "N" or "MIN:MAX"; AUTO for what fits the rates that are measured."""
+    """(min, max) of "N" or "MIN:MAX"; AUTO if rates are to be measured."""
     if text == AUTO:
         return AUTO
     low, _, high = text.partition(":")
@@ -83,34 +83,34 @@ def plan_pools(
 ) -> Pools:
     """Pools that fit a cluster.
 
-    On a GPU a labeler takes the whole of it. On CPUs labelers of one thread each get the most out
-    of the cores: threads of one labeler wait for each other whenever a decoder holds one of them
-    up. So there are as many as cores, if the work is worth starting them and memory holds them.
+    A labeler on a GPU takes the whole GPU. On CPUs, labelers of one thread each use the cores best,
+    since threads of one labeler wait for each other whenever a decoder delays one of them. So there
+    is one labeler per core, as far as the work justifies them and memory holds them.
 
     Args:
-        cpus: cores that Ray may hand out.
-        gpus: GPUs that Ray may hand out; labelers run on CPUs where there are none.
-        memory: bytes that Ray may hand out.
+        cpus: cores that Ray can assign.
+        gpus: GPUs that Ray can assign; without one, labelers run on CPUs.
+        memory: bytes that Ray can assign.
         nodes: machines in the cluster.
-        decoders: (min, max) if the user chose.
-        labelers: number if the user chose.
-        labelers_worth: labelers on CPUs that the work is worth starting.
-        labeler_memory: bytes that a labeler takes.
+        decoders: (min, max) that the user chose; None to choose here.
+        labelers: number that the user chose; None to choose here.
+        labelers_worth: labelers on CPUs that the work justifies.
+        labeler_memory: bytes that each labeler reserves.
 
     Raises:
-        UsageError: no such pools fit; the message holds the arithmetic.
+        UsageError: the pools do not fit the cluster; the message has the arithmetic.
     """
     spare = cpus - OVERHEAD_CPUS
     if spare < 0:
         raise UsageError(
             f"the graph's own steps need {OVERHEAD_CPUS:g} cores ({FILTER_CPUS:g} for the "
-            f"checkpoint filter, {TASK_CPUS:g} for tasks) and the cluster has {cpus:g}; of one "
-            f"that grows on demand, name the most with --max-cpus"
+            f"checkpoint filter, {TASK_CPUS:g} for tasks) and the cluster has {cpus:g}; if it "
+            f"grows on demand, give its largest size with --max-cpus"
         )
     if gpus >= 1 and labelers is not None and labelers > gpus:
         raise UsageError(
-            f"{labelers} labelers need {labelers} GPUs; the cluster has {gpus:g}; of one that "
-            f"grows on demand, name the most with --max-gpus"
+            f"{labelers} labelers need {labelers} GPUs; the cluster has {gpus:g}; if it grows on "
+            f"demand, give its largest size with --max-gpus"
         )
     rest = memory - FILTER_MEMORY
     if labelers is None and gpus >= 1:
@@ -121,7 +121,7 @@ def plan_pools(
     on_cpu = 0 if gpus >= 1 else labelers
     rest -= labelers * labeler_memory
     if decoders is None:
-        # Labeling on a CPU takes most of the work; on GPUs the decoders do.
+        # On CPUs labeling is most of the work; with GPUs decoding is most of the CPU work.
         most = spare / 2 if on_cpu else spare
         decoders = (max(1, int(min(most, rest // DECODER_MEMORY))),) * 2
     _check_memory(memory, decoders[1], labelers, labeler_memory)
@@ -144,7 +144,7 @@ def plan_pools(
 
 
 def most_decoders(pools: Pools, *, cpus: float, memory: float = math.inf) -> int:
-    """Decoders that a cluster holds beside these labelers, at the most."""
+    """The largest number of decoders that a cluster holds beside these labelers."""
     on_cpu = 0 if pools.labeler_gpus else pools.labelers
     rest = memory - FILTER_MEMORY - pools.labelers * pools.labeler_memory
     return max(1, int(min(_ACTORS_PER_CPU * cpus - on_cpu, rest // DECODER_MEMORY)))

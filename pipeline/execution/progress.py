@@ -1,4 +1,4 @@
-"""One live line on a terminal, a plain line now and then in a log."""
+"""Progress of a run: one live line on a terminal, a line every 30 seconds in a log."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ _LOG_SECONDS = 30.0
 # Two estimates of a run's length that differ by less than this factor are as good as one.
 _ALIKE = 1.5
 
-# Of a terminal that does not tell its width.
+# Width of a terminal whose width is unknown.
 _COLUMNS = 80
 
-_UNSEEN = "Labeling goes on unseen; run.json and the summary have the figures."
+_UNSEEN = "Labeling continues without it; run.json and the summary have the figures."
 
 
 class Tally:
-    """Adds up what the actors report; runs as an actor without a core of its own."""
+    """Adds up the reports of the actors; is itself an actor that reserves no core."""
 
     def __init__(self) -> None:
         self._counts = Counts()
         self._sums = StageSums()
 
     def add(self, counts: Counts) -> None:
-        """One batch of units."""
+        """Adds one batch of units."""
         self._counts += counts
 
     def add_work(self, worked: WorkReport) -> None:
-        """What one actor did."""
+        """Adds one report of an actor's work."""
         self._sums.add(worked)
 
     def state(self) -> tuple[Counts, Stages]:
@@ -95,11 +95,12 @@ class ProgressLine:
 
     Attributes:
         total: units of the run.
-        before: what earlier attempts of the run had finished.
-        total_bytes: size of all their files; None where it is not known, or where units are alike.
-        what: what a unit is called: "videos", or "segments" of recordings.
-        shadow: how the shadow sample is labeled.
-        out: where the lines go.
+        before: counts of earlier attempts of the run.
+        total_bytes: bytes of the files of all units; None if unknown, or if units are alike.
+        what: what units are called, "videos" or "segments".
+        shadow: how the shadow sample is labeled, such as "without pruning".
+        out: stream that the lines are written to.
+        started: start of the attempt, in seconds of `time.monotonic`.
     """
 
     total: int
@@ -113,14 +114,14 @@ class ProgressLine:
     def parts(
         self, counts: Counts, stages: Stages | None = None, *, now: float, ended: bool = False
     ) -> list[str]:
-        """What the line says, the most important first: `12/48 videos`, `25 %`, `ETA 1:45`,
+        """Parts of the line, the most important first: `12/48 videos`, `25 %`, `ETA 1:45`,
         `0.8 videos/s`, `1 failed` and so on.
 
         Args:
             counts: units of the present attempt.
-            stages: how busy the pools are, where that is known.
-            now: time, in seconds of the clock that `started` was read from.
-            ended: whether the graph has ended, so that nothing is expected any more.
+            stages: statistics of the stages, if known.
+            now: time, in seconds of `time.monotonic`.
+            ended: whether the graph has ended, so that no ETA is given.
         """
         whole = self.before + counts
         done = min(whole.units, self.total)
@@ -146,8 +147,8 @@ class ProgressLine:
         return parts
 
     def _percent(self, done: int) -> str:
-        """Rounded down, so that only a whole run is 100 %; one decimal where whole ones stand still
-        for long.
+        """The percentage, rounded down so that only a complete run is 100 %; long runs get one
+        decimal.
         """
         if self.total < 1000:
             return str(100 * done // max(self.total, 1))
@@ -155,7 +156,7 @@ class ProgressLine:
         return f"{tenths // 10}.{tenths % 10}"
 
     def _expected(self, counts: Counts, done: int, *, now: float) -> str:
-        """When the end is expected."""
+        """The expected end, in words."""
         if done == self.total:
             return "finishing"
         remaining = self.remaining_s(counts, now=now)
@@ -167,12 +168,12 @@ class ProgressLine:
         return f"ETA {clock(remaining)}" if days < 2 else f"ETA {short(days)} days"
 
     def remaining_s(self, counts: Counts, *, now: float) -> float | None:
-        """Seconds to go; None before there is anything to go by.
+        """Seconds until the end; None before the first unit is done.
 
-        The mean of two estimates, where the sizes of files are known. Large files come first, so
-        that counting units promises too late an end where decoding takes the time. Counting bytes
-        promises too early an end where the model does, which sees as much of a short video as of
-        a long one.
+        If the sizes of files are known, the mean of two estimates. Large files come first, so an
+        estimate by units is too late if decoding limits the run. An estimate by bytes is too early
+        if the model limits it, since the model sees as many views of a short video as of a long
+        one.
         """
         elapsed, whole = now - self.started, self.before + counts
         pairs = [(counts.units, whole.units, self.total)]
@@ -182,8 +183,8 @@ class ProgressLine:
         return sum(found) / len(found) if found else None
 
     def _length(self, whole: Counts) -> str:
-        """Such as `1.2 of about 40 video-hours`. The whole length is told where counting units and
-        counting bytes lead to about the same, since neither alone is to be trusted.
+        """The length labeled so far, such as `1.2 of about 40 video-hours`. The total is left out
+        if estimates by units and by bytes differ too much.
         """
         pairs = [(whole.units, self.total), (whole.size_bytes, self.total_bytes)]
         found = [whole.seconds * total / done for done, total in pairs if done and total]
@@ -195,8 +196,8 @@ class ProgressLine:
         return f"{said} of about {about} {unit}"
 
     def write(self, parts: Sequence[str]) -> None:
-        """Writes a line: on a terminal over the last one, and as many parts as its width takes;
-        elsewhere whole, below the last one.
+        """Writes a line. A terminal's line replaces the last one and holds as many parts as fit its
+        width; elsewhere a whole line is added.
         """
         if self.out.isatty():
             self.out.write(f"\r\x1b[K{fitted(parts, _columns(self.out) - 1)}")
@@ -205,15 +206,15 @@ class ProgressLine:
         self.out.flush()
 
     def finish(self) -> None:
-        """Leaves the live line standing."""
+        """Ends the live line, so that later output does not overwrite it."""
         if self.out.isatty():
             self.out.write("\n")
             self.out.flush()
 
 
 def fitted(parts: Sequence[str], width: int) -> str:
-    """As many parts from the first on as `width` columns hold. No part is cut, but for the first
-    where it alone is too long.
+    """The first parts, as many as fit `width` columns. Only the first part is ever cut, if it alone
+    is too long.
     """
     line = parts[0]
     for part in parts[1:]:
@@ -225,7 +226,7 @@ def fitted(parts: Sequence[str], width: int) -> str:
 
 
 def _columns(out: TextIO) -> int:
-    """Width of the terminal that `out` writes to, which need not be the one of stdout."""
+    """Columns of the terminal that `out` writes to, which may differ from that of stdout."""
     try:
         return os.get_terminal_size(out.fileno()).columns or _COLUMNS
     except OSError:
@@ -233,7 +234,7 @@ def _columns(out: TextIO) -> int:
 
 
 def _rate(per_s: float, what: str) -> str:
-    """A rate in the unit in which it is not much below 1."""
+    """A rate per second, minute or hour: the first unit in which it is at least 0.5."""
     for unit, seconds in (("s", 1), ("min", 60)):
         if per_s * seconds >= 0.5:
             return f"{short(per_s * seconds)} {what}/{unit}"
@@ -248,14 +249,14 @@ def reporting(
     *,
     min_agreement: float | None = None,
 ) -> Iterator[Reporter]:
-    """Shows progress for as long as the block runs; yields what the actors report to.
+    """Shows progress while the block runs; yields the Reporter for the actors.
 
     Args:
-        line: how it is shown.
-        run: what the run is called in the metrics.
-        watch: called every second, from another thread, with what the whole run has done so far,
-            and with what its stages have done in this attempt.
-        min_agreement: what the agreement is measured against, for the metrics.
+        line: writes the progress.
+        run: name of the run in the metrics.
+        watch: called every second, from another thread, with the counts of the whole run and the
+            statistics of this attempt's stages.
+        min_agreement: value of --min-agreement, for the metrics.
     """
     gauges = RunGauges(run, total=line.total, min_agreement=min_agreement)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -275,7 +276,7 @@ def reporting(
             try:
                 counts, stages = ray.get(tally.state.remote())
             except ray.exceptions.RayError:
-                continue  # what ends the block says so
+                continue  # the error that ends the block reports it
             if watch is not None:
                 watch(line.before + counts, stages)
             now = time.monotonic()
@@ -294,7 +295,7 @@ def reporting(
         thread.join(timeout=5)
 
         def conclude() -> None:
-            # If the cluster is gone, what ended the block says so.
+            # If the cluster is gone, the error that ended the block reports it.
             with contextlib.suppress(ray.exceptions.RayError):
                 counts, stages = ray.get(tally.state.remote(), timeout=5)
                 line.write(line.parts(counts, stages, now=time.monotonic(), ended=True))

@@ -1,4 +1,4 @@
-"""Joining or starting Ray, and keeping the screen for what the user needs to see."""
+"""Joins or starts Ray, and keeps its messages off the screen."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ from pipeline.formatting import byte_size
 _ADDRESS = "RAY_ADDRESS"
 _CONNECT_SECONDS = 10.0
 
-# What Ray's job supervisor sets for the command of a submitted job.
+# Environment variable that Ray's job supervisor sets for a submitted job.
 _OF_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
-# What is not shown of Ray's messages: what it says of every graph with actors on a machine of two
-# cores, where it cannot be helped, and tracebacks of workers, which its log files hold.
-_UNSHOWN = ("PYTHON worker processes have been started", "Traceback (most recent call last)")
+# Messages of Ray that are not shown: a warning that every graph with actors causes on a machine of
+# two cores, and tracebacks of workers, which are in Ray's log files.
+_HIDDEN = ("PYTHON worker processes have been started", "Traceback (most recent call last)")
 
-# Bytes of Ray's log files and sockets; with less it cannot be said to start.
-_LEAST_ROOM = 50 * 1024**2
+# Bytes of Ray's log files and sockets; with less, Ray may not start.
+_MIN_FREE_BYTES = 50 * 1024**2
 
 _NEVER = logging.CRITICAL + 1
 
 
 def start_ray(*, cores: int | None = None) -> None:
-    """Joins the cluster that the job was submitted to, or starts a Ray of its own.
+    """Joins the cluster that RAY_ADDRESS names, or starts a local Ray.
 
-    RAY_ADDRESS alone tells: `ray job submit` sets it, and a cluster that an earlier program left
-    behind on this machine does not. A second call changes nothing.
+    `ray job submit` sets RAY_ADDRESS. A cluster that an earlier program left on this machine is not
+    joined. A second call changes nothing.
 
     Args:
-        cores: that a Ray of its own is told of; None for this machine's and those of the graph's
-            own steps.
+        cores: cores that a local Ray is told of; None for this machine's cores and those of the
+            graph's own steps.
 
     Raises:
-        UsageError: RAY_ADDRESS leads to no cluster, or leaves open to which.
-        RunError: it cannot be started or joined.
+        UsageError: RAY_ADDRESS names no cluster, or several fit it.
+        RunError: Ray cannot be started or joined.
     """
     if ray.is_initialized():
         return
@@ -61,8 +61,8 @@ def start_ray(*, cores: int | None = None) -> None:
     _quieten()
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if is_own_ray():
-        # The graph's own steps are light. On a machine of few cores they must not take a whole
-        # one from the pools.
+        # The graph's own steps are light. On a machine of few cores they must not take a whole core
+        # from the pools.
         cores = cores or len(os.sched_getaffinity(0)) + int(OVERHEAD_CPUS)
         settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     with _native_stderr_held():
@@ -71,54 +71,53 @@ def start_ray(*, cores: int | None = None) -> None:
         except (RuntimeError, OSError, ValueError) as error:
             raise RunError(
                 f"Ray could not be {'started' if is_own_ray() else 'joined'}: "
-                f"{' '.join(str(error).split())}{_room()}",
+                f"{' '.join(str(error).split())}{_full_disk()}",
                 advice="Remove the cause and run the same command again.",
             ) from error
     _quieten()  # again, since ray.init adds handlers of its own
     end_on_sigterm()  # again, since ray.init installs a handler that prints a native stack trace
 
 
-def _room() -> str:
-    """What is to be said of the disk of Ray's temporary folder, on which it needs some room."""
+def _full_disk() -> str:
+    """A note for a message if the disk of Ray's temporary folder is nearly full; else ""."""
     folder = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     free = shutil.disk_usage(folder).free if os.path.isdir(folder) else 0
-    if free >= _LEAST_ROOM:
+    if free >= _MIN_FREE_BYTES:
         return ""
-    return f" (its temporary folder {folder} has {byte_size(free)} free; RAY_TMPDIR names another)"
+    return f" (its temporary folder {folder} has {byte_size(free)} free; set RAY_TMPDIR to another)"
 
 
 def is_own_ray() -> bool:
-    """Whether the job has a Ray of its own, of this machine, and joins no cluster."""
+    """Whether the job starts a local Ray and joins no cluster."""
     return os.environ.get(_ADDRESS, "") in ("", "local")
 
 
 def check_ray_address() -> None:
-    """Refuses a RAY_ADDRESS that leads to no cluster or leaves open to which.
+    """Refuses a RAY_ADDRESS that names no cluster, or that several clusters fit.
 
-    Ray itself would join any cluster that it finds, or wait for minutes for one that is not there.
+    Ray itself would join any cluster that it finds, or wait minutes for one that does not exist.
 
     Raises:
-        UsageError: the message says what is there and how to choose.
+        UsageError: the message names the clusters found and how to choose one.
     """
     address = os.environ.get(_ADDRESS, "")
     if is_own_ray() or address.startswith("ray://") or ray.is_initialized():
         return
-    leave = f"or unset {_ADDRESS} for a Ray of the job's own"
+    leave = f"or unset {_ADDRESS} to start a local Ray"
     if address == "auto":
         found = sorted(find_gcs_addresses())
         if len(found) != 1:
             choices = " or ".join(f"{_ADDRESS}={each}" for each in found)
             raise UsageError(
-                f"{_ADDRESS}=auto finds {len(found)} Rays on this machine; choose by {choices}, "
-                f"{leave}"
+                f"{_ADDRESS}=auto finds {len(found)} Rays on this machine; set {choices}, {leave}"
                 if found
                 else f"{_ADDRESS}=auto finds no Ray on this machine; start one, {leave}"
             )
         return
     if address.startswith(("http://", "https://")):
         raise UsageError(
-            f"{_ADDRESS}={address} is where jobs are submitted to, which `ray job submit` takes as "
-            f"RAY_API_SERVER_ADDRESS; {_ADDRESS} is HOST:PORT of the cluster itself, such as "
+            f"{_ADDRESS}={address} is the address for submitting jobs, which `ray job submit` "
+            f"reads from RAY_API_SERVER_ADDRESS; {_ADDRESS} is HOST:PORT of the cluster itself, such as "
             f"127.0.0.1:6379, {leave}"
         )
     host, _, port = address.rpartition(":")
@@ -128,25 +127,25 @@ def check_ray_address() -> None:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise UsageError(
-            f"there is no Ray at {_ADDRESS}={address} ({error}); name one that runs, {leave}"
+            f"there is no Ray at {_ADDRESS}={address} ({error}); name a running one, {leave}"
         ) from error
 
 
 def is_submitted() -> bool:
-    """Whether this process is a job that was handed to Ray by `ray job submit`."""
+    """Whether this process is a job that `ray job submit` started."""
     return _OF_SUBMITTED in os.environ
 
 
-def real_cores(told: float) -> float:
-    """Cores of which Ray counts `told`: a Ray of the job's own is told of more than there are."""
-    return told - OVERHEAD_CPUS * is_own_ray()
+def real_cores(counted: float) -> float:
+    """Cores that exist, where Ray counts `counted`: a local Ray is told of more than exist."""
+    return counted - OVERHEAD_CPUS * is_own_ray()
 
 
 @contextmanager
 def _native_stderr_held() -> Iterator[None]:
-    """Keeps what native code writes to stderr, and shows it if the block fails.
+    """Holds back what native code writes to stderr, and shows it if the block fails.
 
-    Ray's core announces the log level that it was told, past Python's logging.
+    Ray's core prints its log level without Python's logging.
     """
     sys.stderr.flush()
     original = os.dup(2)
@@ -155,7 +154,7 @@ def _native_stderr_held() -> Iterator[None]:
         try:
             yield
         except RunError:
-            raise  # says the cause by itself
+            raise  # its message has the cause
         except BaseException:
             held.seek(0)
             os.write(original, held.read())
@@ -166,15 +165,17 @@ def _native_stderr_held() -> Iterator[None]:
 
 
 def check_outlives_job(place: str, what: str = "OUTPUT") -> None:
-    """Refuses a relative path in a submitted job: it would lie in the folder that Ray unpacked for
-    the job and deletes after it, or, where none was shipped, in a folder of the cluster's choice.
+    """Refuses a relative path in a submitted job.
+
+    It would be in the folder that Ray unpacked for the job and deletes after it, or, if none was
+    uploaded, in a folder that the cluster chooses.
 
     Args:
-        place: what the user named.
-        what: what it is called in the command.
+        place: the path or address that the user gave.
+        what: its name in the command.
 
     Raises:
-        UsageError: it is a relative path, and this process is a submitted job's.
+        UsageError: the path is relative, and this process is a submitted job.
     """
     if "://" in place or Path(place).expanduser().is_absolute():
         return
@@ -191,20 +192,18 @@ def check_outlives_job(place: str, what: str = "OUTPUT") -> None:
 
 
 def ray_logs() -> str | None:
-    """The folder of Ray's log files on this machine, which hold what the screen does not; None
-    where Ray does not run.
-    """
+    """The folder of Ray's log files on this machine; None if Ray does not run."""
     folder = get_log_directory()
     return None if folder is None else os.path.dirname(folder)
 
 
 def _quieten() -> None:
-    """Leaves the screen to progress and to one line per error; Ray's log files keep the rest.
+    """Keeps Ray's log messages off the screen; its log files have them.
 
-    An error of a worker reaches the driver as an exception, whose cause the command says. Ray logs
-    the same error once more at each of its layers, with a traceback each.
+    An error of a worker reaches the driver as an exception, whose cause the command prints. Each
+    layer of Ray would log the same error again with a traceback.
     """
-    # Ray's core calls every actor with arguments in the object store an error.
+    # Ray's core logs an error for every actor with arguments in the object store.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     core, data = logging.getLogger("ray"), logging.getLogger("ray.data")
     core.setLevel(logging.ERROR)
@@ -217,14 +216,14 @@ def _quieten() -> None:
 
 
 class _RayMessages(io.TextIOBase):
-    """Where Ray's messages go instead of stdout, which is for the result alone."""
+    """Writes Ray's messages to stderr, since stdout is for results."""
 
     def write(self, text: str) -> int:
-        if text.strip() and not any(each in text for each in _UNSHOWN):
+        if text.strip() and not any(each in text for each in _HIDDEN):
             sys.stderr.write(text if text.endswith("\n") else f"{text}\n")
         return len(text)
 
 
 def ray_messages_aside() -> contextlib.AbstractContextManager[io.TextIOBase]:
-    """Sends what Ray prints on stdout to stderr, but for what is not to be shown."""
+    """Redirects what Ray prints on stdout to stderr, without the messages in _HIDDEN."""
     return contextlib.redirect_stdout(_RayMessages())

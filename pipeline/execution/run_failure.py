@@ -1,4 +1,4 @@
-"""Why a run could not go on: what failed, where, and what to do, in one line each."""
+"""Error messages of runs that stopped: what failed, where, and what to do, in one line each."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from pipeline.storage.s3_filesystem import storage_reason
 
 # A line of a traceback that names an exception, such as `workers.devices.DeviceError: no GPU`.
 _RAISED = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*): (.+)")
-# Classes whose name adds nothing to what they say.
+# Exceptions whose class name adds nothing to their message.
 _PLAIN = {"RuntimeError", "ValueError", "OSError", "DeviceError", "RunError", "UsageError"}
 
 _IN_BUCKET = re.compile(r"key '([^']*)' in bucket '([^']*)'")
 _BUCKET = re.compile(r"bucket '([^']*)'")
 _PATH = re.compile(r"'(/[^']*)'")
 
-# Tables take about as many bytes as the rows that they are built from.
+# Bytes of the tables, as a share of the bytes of the rows that they are built from.
 _TABLES_SHARE = 1.0
 
 _RESUME = "Run the same command again to resume."
@@ -39,17 +39,17 @@ _RESUME = "Run the same command again to resume."
 def run_failure(
     error: BaseException, run: RunDirectory, *, run_id: str | None, total: int | None = None
 ) -> RunError:
-    """What a run ends with after an error that is not one video's.
+    """The error that a run ends with, after an exception that is not about a single video.
 
     Args:
-        error: what was raised, as Ray wraps it.
+        error: the exception, as Ray wraps it.
         run: the run.
-        run_id: identity of the run that began; None before it began.
+        run_id: identity of the run; None before it began.
         total: units of the run, if known.
     """
     causes = list(_causes(error))
     for cause in causes:
-        # What Ray raises is an instance of the class of its cause too, with a traceback for a text.
+        # An exception of Ray is also an instance of its cause's class; its text is a traceback.
         if isinstance(cause, RunError) and not isinstance(cause, ray.exceptions.RayError):
             cause.args = (_first_line(cause),)
             return cause
@@ -72,7 +72,9 @@ def run_failure(
 
 @contextmanager
 def after_work() -> Iterator[None]:
-    """Makes errors of what follows a run's work ones of the run: exit code 2 is for before it.
+    """Raises errors of reading or writing files as RunError, for steps after labeling.
+
+    Exit code 2 is for errors before labeling.
 
     Raises:
         RunError: a file could not be read or written.
@@ -84,13 +86,13 @@ def after_work() -> Iterator[None]:
         if is_out_of_space(error):
             text += _free(error)
         raise RunError(
-            text, advice="What was labeled is safe; the same command goes on from there."
+            text, advice="Labeled units are safe; run the same command again to resume."
         ) from error
 
 
 def root_cause(error: BaseException) -> str:
-    """What a worker raised, in its own words and in one line: Ray wraps it, and adds a traceback
-    above it.
+    """The message of the exception that a worker raised, in one line, without Ray's wrapping and
+    traceback.
     """
     last = list(_causes(error))[-1]
     if isinstance(last, OSError):
@@ -106,8 +108,8 @@ def root_cause(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what Ray wrapped in it. `cause` is Ray's; `__cause__` is no help, since Ray
-    Data sets it to an empty marker.
+    """The error and the errors that Ray wrapped in it, as `cause`. Ray Data sets `__cause__` to an
+    empty marker.
     """
     yield error
     cause = getattr(error, "cause", None)
@@ -116,7 +118,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _first_line(error: BaseException) -> str:
-    """What an error says by itself: Ray Data appends lines on how to configure its retries."""
+    """First line of an error's message: Ray Data appends lines on how to configure its retries."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "") or (
         type(error).__name__
     )
@@ -132,10 +134,10 @@ def _of_storage(error: OSError) -> str:
 
 
 def _path(error: OSError) -> str | None:
-    """The local file that an error is about, if it says so."""
+    """The local file that an error names, if any."""
     if (place := failed_path(error)) is not None:
         return place
-    # Ray Data appends its advice to the arguments, where it takes the place of a file's name.
+    # Ray Data appends its advice to the arguments, where it replaces the file name.
     if error.filename is not None and "\n" not in str(error.filename):
         return os.fsdecode(error.filename)
     found = _PATH.search(error.strerror or "")
@@ -143,7 +145,7 @@ def _path(error: OSError) -> str | None:
 
 
 def _object(said: str) -> str | None:
-    """The address in a message of Arrow's."""
+    """The object or bucket that a message of Arrow names."""
     if found := _IN_BUCKET.search(said):
         return f"s3://{found[2]}/{found[1]}"
     found = _BUCKET.search(said)
@@ -151,7 +153,7 @@ def _object(said: str) -> str | None:
 
 
 def _free(error: BaseException) -> str:
-    """What is left where an error says that nothing is."""
+    """The free space on the disk that an error calls full."""
     place = (_path(error) if isinstance(error, OSError) else None) or ""
     while place and not os.path.exists(place):
         place = os.path.dirname(place)
@@ -162,25 +164,25 @@ def _free(error: BaseException) -> str:
 
 def _spilling() -> str:
     logs = ray_logs()
-    where = f" such as {os.path.dirname(logs)}" if logs else ""
+    where = f", such as {os.path.dirname(logs)}" if logs else ""
     return (
-        f"a disk is full to which Ray spills decoded frames: its temporary folder on one of the "
-        f"machines,{where}"
+        f"the disk to which Ray spills decoded frames is full: its temporary folder on one of the "
+        f"machines{where}"
     )
 
 
 def _safe(run: RunDirectory, total: int | None, *, missing_space: bool) -> str | None:
-    """What stays of the work, if there is any, and about how much space the rest needs."""
+    """How many units are committed, and about how much space the rest needs; None if none are."""
     try:
         done = committed(run).units
         total = count_rows(run.manifest) if total is None else total
         written = sum(place.size() for place in (run.units, run.checkpoint))
-    except Exception:  # the storage that failed is asked
-        return "What is committed is safe"
+    except Exception:  # the storage that failed is read
+        return "Committed units are safe"
     if not done:
         return None
     text = f"{done:,} of {total:,} units are committed and safe"
     if not missing_space:
         return text
     needed = written / done * ((total - done) + _TABLES_SHARE * total)
-    return f"{text}; the rest and the tables need about {byte_size(needed)} more there"
+    return f"{text}; the rest and the tables need about {byte_size(needed)} more on that disk"

@@ -1,4 +1,4 @@
-"""What the stages of the graph did: sums over their actors, and the rates that follow."""
+"""Statistics of the decode and label stages: sums over their actors, rates and busy shares."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from workers.actor_stats import DECODE, LABEL, WorkReport
 
 @dataclass(frozen=True)
 class Stage:
-    """What the actors of one stage did.
+    """Sums over the actors of one stage.
 
     Attributes:
-        actors: how many there were.
-        units: rows that they did.
-        busy_s: wall clock within their work, summed over the actors.
-        cpu_s: CPU time, summed over them and their child processes.
-        began: when the first work began, seconds since the epoch; None before that.
-        ended: when the last of it ended.
+        actors: number of actors.
+        units: rows processed.
+        busy_s: wall-clock time of their work, seconds.
+        cpu_s: CPU time of the actors and their child processes, seconds.
+        began: start of the first work, seconds since the epoch; None before it.
+        ended: end of the last work, seconds since the epoch; None before the first work.
         views: views labeled.
-        slots: places of the forward passes that they took, padding included.
-        devices: what they compute on, by name; none of decoders.
+        slots: batch slots of their forward passes, padding included.
+        devices: names of the devices of labelers; empty for decoders.
     """
 
     actors: int = 0
@@ -38,16 +38,16 @@ class Stage:
 
     @property
     def rate(self) -> float | None:
-        """Units per second of one actor that always has something to do; None if unknown."""
+        """Units per second of one actor that never waits; None if unknown."""
         return self.units / self.busy_s if self.units and self.busy_s > 0 else None
 
     @property
     def padding(self) -> float:
-        """Share of the forward passes that was padding."""
+        """Share of the batch slots that was padding, 0 to 1."""
         return 1 - self.views / self.slots if self.slots else 0.0
 
     def with_work(self, worked: WorkReport, *, actors: int) -> Stage:
-        """These sums and one more report."""
+        """The sums with one more report added."""
         return Stage(
             actors=actors,
             units=self.units + worked.units,
@@ -63,11 +63,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Stages:
-    """What both stages did while the graph ran.
+    """Statistics of both stages.
 
     Attributes:
-        decode: the decoders.
-        label: the labelers.
+        decode: sums over the decoders.
+        label: sums over the labelers.
     """
 
     decode: Stage = field(default_factory=Stage)
@@ -75,34 +75,34 @@ class Stages:
 
     @property
     def are_measured(self) -> bool:
-        """Whether both stages did some work, and not on failures alone."""
+        """Whether both stages have a rate and at least one view was labeled."""
         return bool(self.decode.rate and self.label.rate and self.label.views)
 
     @property
     def wall_s(self) -> float:
-        """From the first work, that of a decoder, to the last, that of a labeler."""
+        """Seconds from the start of the first decoding to the end of the last labeling."""
         return _between(self.decode, self.label)
 
     @property
     def decoders_busy(self) -> float:
-        """Share of the decoders' time that went into decoding, 0 to 1."""
+        """Share of the decoders' time that they spent decoding, 0 to 1."""
         return _share(self.decode.busy_s, self.decode.actors * self.wall_s)
 
     @property
     def labelers_busy(self) -> float:
-        """Share of the labelers' time, from their first batch on, that went into labeling."""
+        """Share of the labelers' time, from their first batch on, that they spent labeling."""
         window = _between(self.label, self.label)
         return _share(self.label.busy_s, self.label.actors * window)
 
     def within(self, *, decoders: int, labelers: int) -> Stages:
-        """With so many actors at a time at the most; others took the place of those that died."""
+        """The statistics with at most this many actors; replacements of dead ones do not count."""
         return Stages(
             dataclasses.replace(self.decode, actors=min(self.decode.actors, decoders)),
             dataclasses.replace(self.label, actors=min(self.label.actors, labelers)),
         )
 
     def brief(self) -> str | None:
-        """Such as `decoders 97 % busy, labelers 41 %`; None before there is any."""
+        """Such as `decoders 97 % busy, labelers 41 %`; None if nothing was measured."""
         if not self.are_measured:
             return None
         return (
@@ -111,7 +111,7 @@ class Stages:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """For run.json."""
+        """The statistics as run.json holds them."""
         return dataclasses.asdict(self) | {
             "wall_s": self.wall_s,
             "decoders_busy": self.decoders_busy,
@@ -121,10 +121,10 @@ class Stages:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Stages:
-        """What `as_json` gave.
+        """Statistics that `as_json` wrote.
 
         Raises:
-            KeyError, TypeError: it is something else.
+            KeyError, TypeError: `content` was not written by `as_json`.
         """
         decode, label = (
             Stage(**(content[name] | {"devices": tuple(content[name].get("devices", ()))}))
@@ -141,7 +141,7 @@ class StageSums:
         self._actors: dict[str, set[str]] = {DECODE: set(), LABEL: set()}
 
     def add(self, worked: WorkReport) -> None:
-        """One report."""
+        """Adds one report."""
         actors = self._actors[worked.stage]
         actors.add(worked.actor)
         self._stages[worked.stage] = self._stages[worked.stage].with_work(

@@ -1,4 +1,4 @@
-"""Ending the job from one of its threads, with a reason."""
+"""Stops the job from one of its threads, with a reason."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pipeline.errors import RunError
 
 @dataclass
 class Stop:
-    """Called with an error, ends the main thread as Ctrl-C would; the first error counts.
+    """Called with an error, interrupts the main thread as Ctrl-C does; the first error is kept.
 
     Attributes:
-        error: why, None if nobody asked for an end.
+        error: the reason; None if the job was not stopped.
     """
 
     error: RunError | None = None
@@ -22,7 +22,7 @@ class Stop:
     def __call__(self, error: RunError) -> None:  # noqa: D102
         if self.error is None:
             self.error = error
-            # A real signal, since the main thread waits in native code that only a signal ends.
+            # A real signal: the main thread waits in native code that only a signal interrupts.
             os.kill(os.getpid(), signal.SIGTERM)
 
 

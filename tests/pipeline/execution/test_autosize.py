@@ -131,14 +131,14 @@ def test_a_run_too_short_to_be_measured_takes_the_default(run):
     said = []
     assert fitted(run, left=799, said=said) is None
     assert said == [
-        "--decoders auto: 799 videos are too few to measure 100 of them first; taking the default."
+        "--decoders auto: 799 videos are too few to measure 100 of them first; using the default."
     ]
 
 
 def test_a_sample_of_failures_takes_the_default_and_is_not_kept(run):
     said = []
     assert fitted(run, measure=lambda sample: Stages(), said=said) is None
-    assert said[-1].endswith("nothing of the sample could be labeled; taking the default.")
+    assert said[-1].endswith("no unit of the sample could be labeled; using the default.")
     assert "measured" not in run.load().to_json()
 
 

@@ -43,7 +43,7 @@ def test_without_an_address_a_job_starts_a_ray_of_its_own(address, monkeypatch):
 def test_several_rays_on_a_machine_are_named_and_how_to_choose(refused):
     said = refused("auto", ["10.0.0.2:6380", "10.0.0.2:6379"])
     assert said.startswith(
-        "RAY_ADDRESS=auto finds 2 Rays on this machine; choose by RAY_ADDRESS=10.0.0.2:6379 or "
+        "RAY_ADDRESS=auto finds 2 Rays on this machine; set RAY_ADDRESS=10.0.0.2:6379 or "
         "RAY_ADDRESS=10.0.0.2:6380"
     )
 

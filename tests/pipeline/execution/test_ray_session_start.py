@@ -47,7 +47,7 @@ def test_a_full_temporary_folder_is_named(failing, monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(9, 9, 4000))
     said = failing()
     assert said.endswith(
-        f" (its temporary folder {tmp_path} has 4 kB free; RAY_TMPDIR names another)"
+        f" (its temporary folder {tmp_path} has 4 kB free; set RAY_TMPDIR to another)"
     )
 
 

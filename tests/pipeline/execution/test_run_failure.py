@@ -160,7 +160,7 @@ def test_before_anything_is_committed_nothing_is_said_of_it(tmp_path):
 def test_frames_that_cannot_be_spilled_name_rays_folder(run, monkeypatch):
     monkeypatch.setattr(module, "ray_logs", lambda: "/tmp/ray/session_1/logs")
     failure = run_failure(Wrapped(ray.exceptions.OutOfDiskError("x")), run[0], run_id=run[1])
-    assert "a disk is full to which Ray spills decoded frames" in str(failure)
+    assert "the disk to which Ray spills decoded frames is full" in str(failure)
     assert "such as /tmp/ray/session_1" in str(failure)
     assert "--temp-dir" in failure.advice
     assert failure.advice.endswith("\nTracebacks are in Ray's logs: /tmp/ray/session_1/logs")
