@@ -117,7 +117,7 @@ def check_ray_address() -> None:
     if address.startswith(("http://", "https://")):
         raise UsageError(
             f"{_ADDRESS}={address} is the address for submitting jobs, which `ray job submit` "
-            f"reads from RAY_API_SERVER_ADDRESS; {_ADDRESS} is HOST:PORT of the cluster itself, such as "
+            f"reads from RAY_API_SERVER_ADDRESS; {_ADDRESS} is HOST:PORT of the cluster, such as "
             f"127.0.0.1:6379, {leave}"
         )
     host, _, port = address.rpartition(":")
