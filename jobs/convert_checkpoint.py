@@ -16,7 +16,7 @@ _EPILOG = "Exit codes: 0, the file is written; 2, the file is not written (the m
 
 
 @dataclass(frozen=True)
-class Options:
+class ConvertOptions:
     """What the flags set."""
 
     source: str = argument(
@@ -34,10 +34,10 @@ class Options:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return run_job(Options, _convert, argv, about=_ABOUT, epilog=_EPILOG)
+    return run_job(ConvertOptions, _convert, argv, about=_ABOUT, epilog=_EPILOG)
 
 
-def _convert(options: Options) -> None:
+def _convert(options: ConvertOptions) -> None:
     from pipeline.lab.convert_checkpoint import convert_checkpoint
 
     converted = convert_checkpoint(options.source, options.dest, labels=options.labels)

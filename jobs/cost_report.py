@@ -34,7 +34,7 @@ Exit codes: 0, the report is written; 1, a table cannot be read, or the report c
 
 
 @dataclass(frozen=True)
-class Options:
+class CostReportOptions:
     """What the flags set."""
 
     runs: tuple[str, ...] = argument(
@@ -57,10 +57,12 @@ class Options:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return run_job(Options, _compare, argv, about=__doc__, epilog=_EPILOG, reads_runs=True)
+    return run_job(
+        CostReportOptions, _compare, argv, about=__doc__, epilog=_EPILOG, reads_runs=True
+    )
 
 
-def _compare(options: Options) -> None:
+def _compare(options: CostReportOptions) -> None:
     from pipeline.reports.cost.compare import compare
     from pipeline.reports.cost.writing import screen, write
 

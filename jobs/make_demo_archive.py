@@ -18,7 +18,7 @@ _EPILOG = "Exit codes: 0, the archive is complete; 1, an error occurred; 2, the 
 
 
 @dataclass(frozen=True)
-class Options:
+class DemoArchiveOptions:
     """What the flags set."""
 
     dest: Path = argument("folder to write to", metavar="DEST")
@@ -33,10 +33,10 @@ class Options:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return run_job(Options, _make, argv, about=_ABOUT, epilog=_EPILOG)
+    return run_job(DemoArchiveOptions, _make, argv, about=_ABOUT, epilog=_EPILOG)
 
 
-def _make(options: Options) -> None:
+def _make(options: DemoArchiveOptions) -> None:
     from pipeline.inputs.demo.archive import LABEL_FILE, MANIFEST, ArchiveSettings, make_archive
     from pipeline.inputs.demo.scenes import LABELS
 

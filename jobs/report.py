@@ -17,7 +17,7 @@ written; 2, the command was wrong, or the run is not finished."""
 
 
 @dataclass(frozen=True)
-class Options:
+class ReportOptions:
     """What the flags set."""
 
     run: str = argument("directory or s3://bucket/prefix of a run", metavar="RUN")
@@ -33,10 +33,10 @@ class Options:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return run_job(Options, _write, argv, about=__doc__, epilog=_EPILOG, reads_runs=True)
+    return run_job(ReportOptions, _write, argv, about=__doc__, epilog=_EPILOG, reads_runs=True)
 
 
-def _write(options: Options) -> None:
+def _write(options: ReportOptions) -> None:
     from pipeline.reports.run import write_run_report
     from pipeline.run.run_directory import RunDirectory
     from pipeline.storage.location import Location

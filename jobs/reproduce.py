@@ -19,7 +19,7 @@ _EXIT_CODES = "Exit codes: 0, the table is printed; 2, the command was wrong."
 
 
 @dataclass(frozen=True)
-class Options:
+class ReproduceOptions:
     """What the flags of a measure set."""
 
     input: str | None = argument(
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         if arguments.what == "tables":
             return _tables()
-        _measure(arguments.what, options_of(Options, arguments))
+        _measure(arguments.what, options_of(ReproduceOptions, arguments))
         return 0
 
     return exit_code(work, resumes=False)
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
             description=f"{about}: unpruned, with random pruning and with STA.",
             epilog=_EXIT_CODES,
         )
-        add_flags(part, Options)
+        add_flags(part, ReproduceOptions)
     return parser
 
 
@@ -94,7 +94,7 @@ def _tables() -> int:
     return 0 if held else 1
 
 
-def _measure(what: str, options: Options) -> None:
+def _measure(what: str, options: ReproduceOptions) -> None:
     """Prints the table of a measure; without INPUT, of the demo archive."""
     from pipeline.lab.paper_measures import MeasureOptions, grad_norm_table, trajectory_table
 

@@ -24,7 +24,7 @@ or the video no longer exists."""
 
 
 @dataclass(frozen=True)
-class Options:
+class ShowTokensOptions:
     """What the flags set."""
 
     run: str = argument("directory or s3://bucket/prefix of a run", metavar="RUN")
@@ -46,10 +46,10 @@ class Options:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return run_job(Options, _show, argv, about=__doc__, epilog=_EPILOG, reads_runs=True)
+    return run_job(ShowTokensOptions, _show, argv, about=__doc__, epilog=_EPILOG, reads_runs=True)
 
 
-def _show(options: Options) -> None:
+def _show(options: ShowTokensOptions) -> None:
     from pipeline.reports.tokens.show import ShowOptions, show, summary
 
     asked = ShowOptions(

@@ -25,7 +25,7 @@ _EPILOG = "Exit codes: 0, trained and evaluated; 1, an error occurred; 2, the co
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainDemoOptions:
     """What the flags set."""
 
     train: Path = argument("archive of training videos", metavar="TRAIN")
@@ -85,10 +85,10 @@ def _progress(step: int, seconds: float, loss: float, correct: float) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return run_job(Options, _train, argv, about=__doc__, epilog=_EPILOG)
+    return run_job(TrainDemoOptions, _train, argv, about=__doc__, epilog=_EPILOG)
 
 
-def _train(options: Options) -> None:
+def _train(options: TrainDemoOptions) -> None:
     import torch
 
     import sta

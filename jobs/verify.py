@@ -14,7 +14,7 @@ _EPILOG = "Exit codes: 0, all checks passed; 1, a check failed; 2, there is no f
 
 
 @dataclass(frozen=True)
-class Options:
+class VerifyOptions:
     """What the flags set."""
 
     output: str = argument("directory or s3://bucket/prefix of a run", metavar="OUTPUT")
@@ -22,10 +22,10 @@ class Options:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return run_job(Options, _verify, argv, about=__doc__, epilog=_EPILOG, reads_runs=True)
+    return run_job(VerifyOptions, _verify, argv, about=__doc__, epilog=_EPILOG, reads_runs=True)
 
 
-def _verify(options: Options) -> int:
+def _verify(options: VerifyOptions) -> int:
     from pipeline.run.run_directory import RunDirectory
     from pipeline.storage.location import Location
     from pipeline.verify.verify import report, verify

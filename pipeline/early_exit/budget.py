@@ -137,12 +137,8 @@ def parts_within(
                 raise _too_small(budget, labeling, rest, error, is_first=not decided) from error
             decided = (*decided, _recorded(decision, units[each.number]))
             kept = replace(kept, slices=decided)
-            run.update(partial(_with_budget, budget=kept))
+            run.update(partial(replace, budget=kept))
         yield RunPart(decided[each.number].early_exit, units[each.number], each)
-
-
-def _with_budget(record: RunRecord, budget: BudgetRecord) -> RunRecord:
-    return replace(record, budget=budget)
 
 
 def recorded_slices(record: RunRecord) -> tuple[list[Slice], list[EarlyExit]]:

@@ -18,7 +18,7 @@ from pipeline.execution.pools import Pools
 from pipeline.execution.stage_stats import Stages
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from pipeline.run.run_directory import OpenRun, RunDirectory
-from pipeline.run.run_record import Measured, RunRecord
+from pipeline.run.run_record import RunRecord, StagesRecord
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_parts import PartWriter
 from workers.sampling import Protocol
@@ -148,7 +148,7 @@ def with_rates(record: RunRecord, stages: Stages, capacity: Capacity) -> RunReco
     more = known is None or stages.label.units >= known.label.units
     if not (stages.are_measured and more):
         return record
-    return replace(record, measured=Measured(capacity.labeler_threads, stages.as_json()))
+    return replace(record, measured=StagesRecord(capacity.labeler_threads, stages.as_json()))
 
 
 def recorded(record: RunRecord, capacity: Capacity) -> Stages | None:

@@ -21,7 +21,7 @@ from pipeline.labeling.plan import LabelPlan
 from pipeline.planner.labeler_timing import LabelerTiming, time_labelers
 from pipeline.planner.local_pools import grain_rule, pools_of, ray_memory
 from pipeline.planner.rates import PRUNED, UNPRUNED, LabelingRate, Machine, MeasuredRates, Workload
-from pipeline.planner.sample import Listed, decode_sample, listed, work_of
+from pipeline.planner.sample import ListedInput, decode_sample, listed, work_of
 from workers.device_names import cpu_model
 from workers.devices import has_unusable_gpu, why_no_cuda
 
@@ -150,7 +150,7 @@ def _cores_left(machine: Machine, pools: Pools, measured: list[LabelerTiming]) -
 
 
 def _known_from(
-    found: Listed, failed: dict[str, int], decoded: int, measured: list[LabelerTiming]
+    found: ListedInput, failed: dict[str, int], decoded: int, measured: list[LabelerTiming]
 ) -> str:
     text = f"{decoded} of {found.count:,} videos decoded"
     if failed:

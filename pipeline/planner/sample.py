@@ -32,7 +32,7 @@ _PATIENCE = 10
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedInput:
     """What listing the input found.
 
     Attributes:
@@ -69,7 +69,7 @@ class Sampled:
     video_bytes: float
 
 
-def listed(options: LabelOptions) -> Listed:
+def listed(options: LabelOptions) -> ListedInput:
     """Lists the input, in memory for a sample.
 
     Raises:
@@ -89,11 +89,11 @@ def listed(options: LabelOptions) -> Listed:
     videos = list(sample.kept)
     # Time may run out before the sample does; shuffled, what was decoded by then is an even sample.
     random.Random(_SEED).shuffle(videos)
-    return Listed(videos, sample.seen, float(size), sized, time.monotonic() - began)
+    return ListedInput(videos, sample.seen, float(size), sized, time.monotonic() - began)
 
 
 def decode_sample(
-    found: Listed, options: LabelOptions, protocol: Protocol, *, seconds: float, keep: int
+    found: ListedInput, options: LabelOptions, protocol: Protocol, *, seconds: float, keep: int
 ) -> Sampled:
     """Decodes units of the sample one after another for `seconds`, or up to ten times as long until
     one is decoded.
@@ -122,7 +122,7 @@ def decode_sample(
     return taken.sampled(options.source)
 
 
-def work_of(found: Listed, sampled: Sampled) -> Workload:
+def work_of(found: ListedInput, sampled: Sampled) -> Workload:
     """Estimate of the whole input from the sample, by bytes where sizes are known."""
     video_s, how = sampled.video_s * found.count, "by number"
     if found.sized and sampled.video_bytes:

@@ -221,7 +221,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Measured:
+class StagesRecord:
     """Rates that `--decoders auto` goes by.
 
     Attributes:
@@ -308,7 +308,7 @@ class RunRecord:
     min_agreement: float | None = None
     device: ClusterRecord | None = None
     attempts: tuple[Attempt, ...] = ()
-    measured: Measured | None = None
+    measured: StagesRecord | None = None
     budget: BudgetRecord | None = None
     totals: Totals | None = None
 

@@ -70,7 +70,7 @@ def fetch(source: Remote, policy: RetryPolicy | None = None) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with retries.running(), _lock(folder / f"{source.identity}.lock", source, retries):
-            download = _Download(source, folder, retries)
+            download = _CachedDownload(source, folder, retries)
             return download.run()
     except OSError as error:
         reason = f": {error.strerror}"
@@ -107,7 +107,7 @@ def _lock(path: Path, source: Remote, retries: Retries) -> Iterator[None]:
         yield
 
 
-class _Download:
+class _CachedDownload:
     """Download of one object into the cache, by the process that holds its lock."""
 
     def __init__(self, source: Remote, folder: Path, retries: Retries) -> None:

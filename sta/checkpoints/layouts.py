@@ -230,22 +230,17 @@ def _check_preprocessor(raw: Mapping[str, Tensor], shown: str) -> None:
                 )
 
 
-def to_our_names(raw: Mapping[str, Tensor], shown: str) -> tuple[Layout, dict[str, Tensor]]:
+def renamed(found: Unwrapped, shown: str) -> tuple[Layout, dict[str, Tensor]]:
     """A checkpoint's parameters under our names, and the layout they were in.
 
     Args:
-        raw: parameters as the file names them.
+        found: parameters as the file names them, without their prefixes.
         shown: name of the file in messages.
 
     Raises:
         CheckpointError: the layout is not known, the checkpoint has no classifier, or two of its
             parameters have the same place in the model.
     """
-    return renamed(unwrapped(raw, shown), shown)
-
-
-def renamed(found: Unwrapped, shown: str) -> tuple[Layout, dict[str, Tensor]]:
-    """`to_our_names` of parameters whose prefixes are off."""
     layout = recognize(found.tensors)
     if layout is None:
         if found.pretrained:

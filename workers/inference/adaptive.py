@@ -27,7 +27,7 @@ _WHOLE = np.zeros((1, 2), dtype=np.int64)
 
 
 @dataclass(eq=False)
-class _Unit:
+class _AdaptiveUnit:
     """A unit that is being evaluated.
 
     Attributes:
@@ -102,9 +102,9 @@ class AdaptiveLabeler(Labeler):
         self.early_exit = early_exit
         # A device that computes synchronously has the results at once, and they may save views.
         self._max_in_flight = MAX_IN_FLIGHT if self.engine.is_asynchronous else 1
-        self._active: list[_Unit] = []
-        self._unfinished: deque[_Unit] = deque()
-        self._batches: deque[list[_Unit]] = deque()
+        self._active: list[_AdaptiveUnit] = []
+        self._unfinished: deque[_AdaptiveUnit] = deque()
+        self._batches: deque[list[_AdaptiveUnit]] = deque()
 
     def _evaluate(self, units: Iterator[Frames]) -> Iterator[EvaluatedViews]:
         while True:
@@ -123,7 +123,7 @@ class AdaptiveLabeler(Labeler):
         needed = sum(not unit.in_flight for unit in self._active)
         while needed < self.batch_size and (frames := next(units, None)) is not None:
             order = self.protocol.views_in_order
-            unit = _Unit(
+            unit = _AdaptiveUnit(
                 frames=frames,
                 origins=self.protocol.crop_origins(*frames.pixels.shape[1:3]),
                 order=order[: self.early_exit.max_views],
@@ -146,7 +146,7 @@ class AdaptiveLabeler(Labeler):
         while self.engine.in_flight >= self._max_in_flight:
             self._collect()
 
-    def _fill(self, needed: list[_Unit]) -> None:
+    def _fill(self, needed: list[_AdaptiveUnit]) -> None:
         """Fills the batch with the next view of these units, then with views that may be needed:
         first those that have the fewest views of their unit in flight before them.
         """
@@ -162,7 +162,7 @@ class AdaptiveLabeler(Labeler):
             if unit.has_more:
                 heapq.heappush(more, (unit.in_flight, index))
 
-    def _fill_next_view(self, unit: _Unit) -> None:
+    def _fill_next_view(self, unit: _AdaptiveUnit) -> None:
         """Puts a unit's next view into the batch; only its own pixels are transferred."""
         clip, crop = unit.order[unit.submitted]
         top, left = unit.origins[crop].tolist()

@@ -56,11 +56,8 @@ class Step:
 
     def _warm_up(self, stream: Stream) -> None:
         for _ in range(_WARMUP if isinstance(stream, CudaStream) else 1):
-            stream.run(self._discard)
+            stream.run(self)
         stream.record_event().synchronize()
-
-    def _discard(self) -> None:
-        self()
 
     def _compile(self, forward: Forward, stream: Stream) -> bool:
         self._forward = torch.compile(forward, fullgraph=True, dynamic=False, options=_OPTIONS)

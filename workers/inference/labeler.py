@@ -26,7 +26,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class _Unit:
+class _WaitingUnit:
     """A unit with views that were not collected yet, and the number of its first view."""
 
     first: int
@@ -63,7 +63,7 @@ class Labeler:
         self.model, self.batch_size = self.engine.model, self.engine.batch_size
         self.protocol = protocol
         self._is_busy = False
-        self._waiting: deque[_Unit] = deque()
+        self._waiting: deque[_WaitingUnit] = deque()
 
     def label(self, units: Iterable[Frames]) -> list[EvaluatedViews]:
         """The result of `stream` as a list."""
@@ -111,7 +111,7 @@ class Labeler:
         """Loads a unit's frames and submits the batches that its views complete."""
         count = len(unit.clip_frames) * self.protocol.crops
         loaded, first = self.engine.load(unit, count)
-        self._waiting.append(_Unit(first, count, []))
+        self._waiting.append(_WaitingUnit(first, count, []))
         origins = self.protocol.crop_origins(*unit.pixels.shape[1:3])
         done = 0
         while done < count:

@@ -93,7 +93,7 @@ class StagedLoader:
         pinned = self._write_pinned(header, unit.pixels, size)
         buffer = self._free_buffer(size)
         source, target = pinned.data[:size], buffer.data[:size]
-        self._stream.run(lambda: _transfer(source, target))
+        self._stream.run(lambda: target.copy_(source, non_blocking=True))
         buffer.written = pinned.read = self._stream.record_event()
         buffer.read = None
         self._loads += 1
@@ -130,10 +130,6 @@ class StagedLoader:
         elif buffer.read is not None:
             self._stream.wait_event(buffer.read)
         return buffer
-
-
-def _transfer(source: Tensor, target: Tensor) -> None:
-    target.copy_(source, non_blocking=True)
 
 
 @contextlib.contextmanager

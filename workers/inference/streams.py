@@ -40,7 +40,7 @@ class Stream(ABC):
     pinned: bool
 
     @abstractmethod
-    def run(self, work: Callable[[], None]) -> None:
+    def run(self, work: Callable[[], object]) -> None:
         """Queues work; it may not have begun when this returns."""
 
     @abstractmethod
@@ -84,7 +84,7 @@ class HostStream(Stream):
         self.device = torch.device("cpu")
         self.pinned = False
 
-    def run(self, work: Callable[[], None]) -> None:  # noqa: D102
+    def run(self, work: Callable[[], object]) -> None:  # noqa: D102
         work()
 
     def record_event(self) -> Event:  # noqa: D102
@@ -121,7 +121,7 @@ class CudaStream(Stream):
         self.pinned = True
         self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
-    def run(self, work: Callable[[], None]) -> None:  # noqa: D102
+    def run(self, work: Callable[[], object]) -> None:  # noqa: D102
         with torch.cuda.stream(self.stream):
             work()
 

@@ -99,7 +99,7 @@ def open_source(
         _check_size(remote.size, max_bytes)
         yield Source("", remote.size, remote.etag, remote, f"{uri} {remote.etag} {remote.size}")
     elif scheme == "s3":
-        download = _Download(uri, max_bytes, etag, seconds)
+        download = _VideoDownload(uri, max_bytes, etag, seconds)
         with _fetched(download) as source:
             yield source
     elif scheme in ("", "file"):
@@ -165,7 +165,7 @@ def _check_size(size: int, max_bytes: int) -> None:
 
 
 @contextmanager
-def _fetched(download: _Download) -> Iterator[Source]:
+def _fetched(download: _VideoDownload) -> Iterator[Source]:
     try:
         descriptor = download.run()
         directory = Path("/proc/self/fd") if os.path.isdir("/proc/self/fd") else Path("/dev/fd")
@@ -178,7 +178,7 @@ def _fetched(download: _Download) -> Iterator[Source]:
         download.close()
 
 
-class _Download:
+class _VideoDownload:
     """Download of one object into an anonymous file, resumed after broken connections."""
 
     def __init__(self, uri: str, max_bytes: int, etag: str | None, seconds: float) -> None:

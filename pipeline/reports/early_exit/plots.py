@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from markupsafe import Markup
 
@@ -61,7 +59,8 @@ def resamplings(found: Resampled, guarantee: float) -> Markup:
     figure, axes = new_figure()
     low, high = min(values.min(), 100 * guarantee), max(values.max(), 100 * guarantee)
     room = 0.08 * max(high - low, 0.1)
-    _histogram(axes, values, low - room, min(high + room, 100.0))
+    bins = np.linspace(low - room, min(high + room, 100.0), 25)
+    axes.hist(values, bins=bins, color=_BLUE, edgecolor="white")
     axes.axvline(100 * guarantee, color=_RED, linestyle="--", linewidth=1, label="guaranteed")
     axes.set_xlabel("label of all views on the other half, %")
     axes.set_ylabel("resamplings")
@@ -70,7 +69,3 @@ def resamplings(found: Resampled, guarantee: float) -> Markup:
     axes.ticklabel_format(axis="x", useOffset=False)
     figure.legend(loc="outside upper center", frameon=False, fontsize=9)
     return inline_svg(figure, "Agreement on held-out halves")
-
-
-def _histogram(axes: Any, values: np.ndarray, low: float, high: float) -> None:
-    axes.hist(values, bins=np.linspace(low, high, 25), color=_BLUE, edgecolor="white")

@@ -297,7 +297,11 @@ def _labels(figures: Content) -> list[Block]:
         Table(
             ("label", things, "mean score"),
             [
-                (_bar(row["label"], row["count"] / most), f"{row['count']:,}", _score(row))
+                (
+                    _bar(row["label"], row["count"] / most),
+                    f"{row['count']:,}",
+                    f"{row['mean_score']:.2f}",
+                )
                 for row in labels["top"]
             ],
             title="Most frequent labels",
@@ -309,10 +313,6 @@ def _labels(figures: Content) -> list[Block]:
 def _bar(text: str, share: float) -> Markup:
     bar = Markup('{}<span class="bar" style="width: {}%"></span>')
     return bar.format(text, f"{100 * share:.1f}")
-
-
-def _score(row: Mapping[str, Any]) -> str:
-    return f"{row['mean_score']:.2f}"
 
 
 def _early_exit(figures: Content) -> list[Block]:

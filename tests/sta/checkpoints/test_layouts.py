@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 import sta
-from sta.checkpoints.layouts import recognize, to_our_names
+from sta.checkpoints.layouts import recognize, renamed, unwrapped
 from sta.checkpoints.weights import Weights, architecture_of
 from sta.models.architectures import SwinConfig
 from tests.sta import formats
@@ -171,8 +171,8 @@ def shapes(width, depths, biases):
     ],
 )
 def test_every_architecture_is_told_from_its_shapes(name, width, depths, biases):
-    layout, renamed = to_our_names(shapes(width, depths, biases), "a file")
-    weights = Weights(renamed, layout.family, layout.title, (), "", "", "", "a file")
+    layout, tensors = renamed(unwrapped(shapes(width, depths, biases), "a file"), "a file")
+    weights = Weights(tensors, layout.family, layout.title, (), "", "", "", "a file")
     assert architecture_of(weights) == name
 
 
@@ -197,13 +197,13 @@ def test_a_parameter_that_comes_twice_is_refused(vit):
     tensors = formats.hugging_face_names(vit.state_dict(), stacked_biases=True)
     name = "videomae.encoder.layer.0.attention.attention.query.bias"
     with pytest.raises(sta.CheckpointError, match=r"holds blocks.0.attn.q_bias twice"):
-        to_our_names({**tensors, name: torch.zeros(192)}, "a file")
+        renamed(unwrapped({**tensors, name: torch.zeros(192)}, "a file"), "a file")
 
 
 def test_a_pretrained_file_without_classifier_is_refused():
     names = {"encoder.patch_embed.proj.weight": torch.zeros(1), "decoder.head.bias": torch.zeros(1)}
     with pytest.raises(sta.CheckpointError, match="pre-trained but not fine-tuned"):
-        to_our_names(names, "a file")
+        renamed(unwrapped(names, "a file"), "a file")
 
 
 def test_names_of_no_layout_are_not_recognized():
