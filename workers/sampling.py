@@ -17,6 +17,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from sta import SwinConfig, ViTConfig, architecture_config
+
 IntArray = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -332,6 +334,25 @@ PROTOCOLS: Mapping[str, Recipe] = MappingProxyType(
         ),
     }
 )
+
+
+# The protocols that the checkpoints of each kind of model were evaluated by: FAMILY-TASK.
+_FAMILIES: Mapping[type, str] = MappingProxyType({ViTConfig: "videomae", SwinConfig: "videoswin"})
+
+
+def default_protocol(architecture: str, task: str) -> str:
+    """Name of the protocol for an architecture of `sta.ARCHITECTURES` and a task (k400, ssv2).
+
+    Raises:
+        ValueError: the architecture is unknown, or its kind has no protocol.
+    """
+    shape = type(architecture_config(architecture))
+    if shape not in _FAMILIES:
+        raise ValueError(
+            f"{architecture} has no default protocol: add {shape.__name__} to _FAMILIES in "
+            f"workers/sampling.py"
+        )
+    return f"{_FAMILIES[shape]}-{task}"
 
 
 def view_order(clips: int, across: Sequence[int]) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from pipeline.run.run_record import EarlyExitTerms, Identity, Model
 from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
 from workers.inference.labeler import LabelerConfig
-from workers.sampling import Protocol, protocol
+from workers.sampling import Protocol, default_protocol, protocol
 from workers.schema import UNIT_SCHEMA_VERSION
 
 
@@ -127,10 +127,9 @@ def true_labels(plan: LabelPlan, options: LabelOptions) -> GroundTruth:
 
 
 def protocol_for(options: LabelOptions, model: sta.VideoModel) -> Protocol:
-    """The protocol that the task's published accuracies of this kind of model were measured by."""
-    family = "videoswin" if model.architecture.startswith("videoswin") else "videomae"
+    """The protocol that is asked for, or the default of the model and the task."""
     return protocol(
-        options.protocol or f"{family}-{options.task}",
+        options.protocol or default_protocol(model.architecture, options.task),
         size=model.config.image_size,
         frames=model.config.frames,
         views=options.views,

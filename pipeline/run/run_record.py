@@ -281,7 +281,7 @@ class RunRecord:
         model: the model that labeled.
         run_id: identity of the run itself; None before it is first written.
         version: of this format.
-        created: when the run began, UTC.
+        created: when run.json was first written, UTC, after the first attempt began and listed.
         finished: when its last attempt finished it, UTC; None before that.
         flags: of the last command, as `--config` takes them.
         listing: what the listing of the input gave.

@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from workers.sampling import PROTOCOLS, Protocol, parse_views, protocol
+import sta
+from workers import sampling
+from workers.sampling import PROTOCOLS, Protocol, default_protocol, parse_views, protocol
 
 
 def test_k400_takes_five_clips_of_every_fourth_frame() -> None:
@@ -131,6 +133,19 @@ def test_invalid_views_are_refused(text: str) -> None:
 def test_an_unknown_protocol_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="videomae-k400, videomae-ssv2"):
         protocol("k400")
+
+
+@pytest.mark.parametrize("task", ["k400", "ssv2"])
+@pytest.mark.parametrize("architecture", sta.ARCHITECTURES)
+def test_every_architecture_has_a_default_protocol_for_its_clip_length(architecture, task) -> None:
+    name = default_protocol(architecture, task)
+    assert PROTOCOLS[name].frames == sta.ARCHITECTURES[architecture].frames
+
+
+def test_an_architecture_of_a_kind_without_protocol_is_refused(monkeypatch) -> None:
+    monkeypatch.setattr(sampling, "_FAMILIES", {})
+    with pytest.raises(ValueError, match="vit_base has no default protocol: add ViTConfig"):
+        default_protocol("vit_base", "k400")
 
 
 def test_a_protocol_of_no_views_is_refused() -> None:

@@ -18,7 +18,7 @@ from pipeline.lab.benchmark.report import Chart, Column, Report, Row, conditions
 from pipeline.lab.benchmark.timing import seconds_of
 from workers.inference.labeler import Frames, Labeler, LabelerConfig
 from workers.inference.pixels import MEAN, STD, normalized
-from workers.sampling import Protocol, protocol
+from workers.sampling import Protocol, default_protocol, protocol
 
 # Largest relative difference of scores: float32 in another batch, or bfloat16.
 _DIFFERENCE = {"cpu": 1e-2, "cuda": 0.2}
@@ -112,9 +112,11 @@ def run_labeler(options: LabelerBenchmark, say: Callable[[str], None] = print) -
 def _measure(options: LabelerBenchmark, architecture: str, device: str) -> Row:
     r = sta.default_pruning(architecture).r if options.r is None else options.r
     shape = sta.architecture_config(architecture)
-    family = "videoswin" if isinstance(shape, sta.SwinConfig) else "videomae"
     views = protocol(
-        f"{family}-k400", size=shape.image_size, frames=shape.frames, views=options.views
+        default_protocol(architecture, "k400"),
+        size=shape.image_size,
+        frames=shape.frames,
+        views=options.views,
     )
     made = _labeler(options, architecture, sta.Pruning(r=r), views)
     units = _units(views, options)

@@ -2,8 +2,9 @@
 
 run: what was labeled with what.
     output, input, architecture, checkpoint, r, pruning, protocol, classes (how many), code, device,
-    created, finished; units_are: "videos", or "segments" of recordings (a timeline); labels_are,
-    what has a label of its own: "videos", or "clips" ("views" where a clip has several crops).
+    began (the first attempt), finished; units_are: "videos", or "segments" of recordings (a
+    timeline); labels_are, what has a label of its own: "videos", or "clips" ("views" where a clip
+    has several crops).
 totals
     videos, ok, failed, units, units_failed, incomplete (labeled recordings with failed segments),
     views, video_hours (of labeled videos), flops, flops_unpruned (of the same views), flops_share,
@@ -120,7 +121,7 @@ def _described(run: RunDirectory, record: RunRecord) -> dict[str, Any]:
         "code": record.environment.code,
         "device": None if record.device is None else dataclasses.asdict(record.device),
         "labeler_devices": devices_of(record),
-        "created": record.created and record.created.isoformat(),
+        "began": record.attempts[0].began.isoformat() if record.attempts else None,
         "finished": record.finished and record.finished.isoformat(),
     }
 

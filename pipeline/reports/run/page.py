@@ -436,7 +436,7 @@ def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Protocol": settings.protocol(run),
         "Code": run["code"],
         "Device": settings.device(run),
-        "Begun": moment(run["created"]),
+        "Begun": moment(run["began"]),
         "Finished": moment(run["finished"]),
     }
     return [(name, str(value)) for name, value in facts.items() if value is not None]
