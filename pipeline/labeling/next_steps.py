@@ -1,4 +1,4 @@
-"""Commands that a user may want after a labeling run, ready to be copied."""
+"""Commands for the next steps after a labeling run."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _ROWS = 20
 
 @dataclass(frozen=True)
 class OtherRun:
-    """A labeling command over the same videos whose run this one is best compared with.
+    """The labeling command whose run is proposed for a comparison with the present run.
 
     Attributes:
-        flags: of the command, those of the present one but for the pruning.
-        source: INPUT; None for the demonstration.
-        output: OUTPUT of the command, or where the demonstration puts it.
+        flags: of the command: those of the present run, without those of pruning.
+        source: INPUT; None for the demo.
+        output: OUTPUT of the command, or of the demo.
     """
 
     flags: Sequence[str]
@@ -63,15 +63,15 @@ def next_steps(
     way = "without pruning" if pruned or adaptive else "with pruning"
     steps: dict[str, list[str]] = {}
     if not _is_finished(other.output):
-        views = "by all views " if adaptive else ""
+        views = "with all views and " if adaptive else ""
         steps[f"Label the same videos {views}{way}:"] = _labeling(task, other)
     demo = other.source is None and {here, there} == {PRUNED_RUN, UNPRUNED_RUN}
-    steps["Compare what both runs cost and how far their labels agree:"] = [
+    steps["Compare the cost and the labels of both runs:"] = [
         *("python", job_path("cost_report")),
         *([] if demo else _positionals(here, there)),
     ]
     if pruned:
-        steps["See which tokens the model kept of a video:"] = [
+        steps["Show the tokens that the model kept of a video:"] = [
             *("python", job_path("show_tokens")),
             *_positionals(here, video_id),
         ]

@@ -1,4 +1,4 @@
-"""Ends a command with an error if its finished run could not label anything."""
+"""The error of a finished run that labeled no video."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pipeline.labeling.graph_runner import retryable
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
 
-# Reasons that are named, the most frequent ones.
+# The most frequent reasons are named.
 _REASONS = 3
 
 
 def check_anything_labeled(run: RunDirectory, record: RunRecord) -> None:
-    """Returns if at least one video of a finished run has labels.
+    """Raises an error if no video of a finished run has a label.
 
     Args:
         run: a finished labeling run or sweep.
@@ -32,7 +32,7 @@ def check_anything_labeled(run: RunDirectory, record: RunRecord) -> None:
     frequent = sorted(counts, key=lambda reason: (-counts[reason], reason))
     examples = _examples(run, frequent[:_REASONS])
     reasons = [
-        f"{counts[reason]:,} {reason}, such as {examples.get(reason, 'none that can be read')}"
+        f"{counts[reason]:,} {reason}, for example {examples.get(reason, 'none that can be read')}"
         for reason in frequent[:_REASONS]
     ]
     if len(frequent) > _REASONS:
@@ -45,14 +45,14 @@ def check_anything_labeled(run: RunDirectory, record: RunRecord) -> None:
 
 def _advice(run: RunDirectory, counts: dict[str, int]) -> str:
     passing = sorted(retryable() & counts.keys())
-    text = f"Each reason is in {run.units.uri}. "
+    text = f"The error of every video is in {run.units.uri}. "
     if passing:
         text += (
-            f"Remove the cause and add --retry-failed to the same command, which labels what "
-            f"failed as {', '.join(passing)} again"
+            f"Fix the cause and run the same command with --retry-failed, which labels again what "
+            f"failed as {', '.join(passing)}."
         )
-        return f"{text}." if len(passing) == len(counts) else f"{text}; else choose a new OUTPUT."
-    return f"{text}Mend the input and choose a new OUTPUT."
+        return text if len(passing) == len(counts) else f"{text} Other failures need a new OUTPUT."
+    return f"{text}Fix the input and choose a new OUTPUT."
 
 
 def _examples(run: RunDirectory, reasons: list[str]) -> dict[str, str]:

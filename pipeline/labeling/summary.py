@@ -1,4 +1,4 @@
-"""What the job says at its end."""
+"""The summary that a labeling job prints at its end."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ def summary(
     other: OtherRun,
     before: int | None = None,
 ) -> str:
-    """A short account of a finished run, from its run.json and its tables, and what to do next.
+    """A summary of a finished run, from its run.json and its tables, with next steps.
 
     Args:
         task: "k400" or "ssv2".
         run: the finished run.
         record: of the run.
         other: the run that it is best compared with.
-        before: units that had a row when this command began; None where it had nothing to do.
+        before: units that had a row when this command began; None if all had.
     """
     totals = record.finished_totals
     lines = [*_demo(record), _counts(totals), *_resumed(record, before)]
     for reason, count in sorted(totals.failures.items(), key=lambda item: -item[1]):
         video, error = totals.examples[reason][0]
-        lines.append(f"  {reason:<18}{count:>7,}  such as {printable(video)}: {error}")
+        lines.append(f"  {reason:<18}{count:>7,}  for example {printable(video)}: {error}")
     if totals.damaged:
         lines.append(
-            f"  {totals.damaged:,} of the labeled videos are damaged: column lost_frames counts "
-            f"the frames that are missing"
+            f"  {totals.damaged:,} labeled videos are damaged; column lost_frames counts the "
+            f"missing frames"
         )
     lines.append(_model(record))
     lines += _accuracy(totals)
@@ -67,16 +67,16 @@ def summary(
     skipped = record.listing.skipped
     if skipped:
         kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(skipped.items()))
-        lines += _wrapped(f"Left out:  {kinds}")
+        lines += _wrapped(f"Skipped:   {kinds}")
     rows = first_labeled(run, _SHOWN)
     lines += [*_examples(rows, totals.ok), f"Output:    {short_path(run.root.uri)}"]
-    lines += [*_page(run), f"Open it:   {open_command(run, _columns(totals))}"]
+    lines += [*_page(run), f"Read with: {open_command(run, _columns(totals))}"]
     steps = next_steps(task, run, record, other, rows[0]["video_id"] if rows else None)
     return "\n".join([*lines, *(["", "Next:", *steps] if steps else [])])
 
 
 def first_labeled(run: RunDirectory, count: int) -> list[dict[str, Any]]:
-    """So many labeled videos, the first by id, which are the same however the run went."""
+    """The first `count` labeled videos, sorted by id, so that every attempt shows the same ones."""
     names = ["video_id", "status", "label", "score", "ground_truth", "ground_truth_id"]
     first = None
     for file in run.videos.files(".parquet"):
@@ -91,10 +91,10 @@ def first_labeled(run: RunDirectory, count: int) -> list[dict[str, Any]]:
 
 
 def _demo(record: RunRecord) -> list[str]:
-    """What the demonstration is, lest its figures be taken for those of a real model."""
+    """A note that the demo model is not a real one."""
     if record.model.checkpoint != "demo":
         return []
-    return ["Demo:      a small model of generated videos, which knows nothing of real ones"]
+    return ["Demo:      a small model that was trained on generated videos, not on real ones"]
 
 
 def _counts(totals: Totals) -> str:
@@ -107,17 +107,17 @@ def _counts(totals: Totals) -> str:
 
 
 def _resumed(record: RunRecord, before: int | None) -> list[str]:
-    """What this command did of a run that an earlier one had begun."""
+    """How much of a resumed run this command did."""
     if not before:
         return []
     units = record.finished_totals.units
     what = record.identity.units_are
-    now = f"the other {units - before:,} were done now" if before < units else "none was left to do"
-    return [f"Resumed:   {before:,} of {units:,} {what} were done already; {now}"]
+    now = f"this command did the other {units - before:,}" if before < units else "none was left"
+    return [f"Resumed:   {before:,} of {units:,} {what} were already done; {now}"]
 
 
 def _model(record: RunRecord) -> str:
-    """Which model, how it was pruned, and what it saw of each video."""
+    """The model, its pruning, and the clips and crops of each video."""
     identity, protocol = record.identity, record.identity.protocol
     pruned = f"pruned by STA (r = {identity.r})" if identity.is_pruned else "not pruned (r = 0)"
     crops = f"{protocol.crops} crop{'s' * (protocol.crops > 1)}"
@@ -161,24 +161,28 @@ def _view_savings(record: RunRecord) -> list[str]:
     text = (
         f"Views:     {digits(savings.mean)} of {savings.views_per_video} per video on average, "
         f"{quantity(savings.flops / savings.videos)} FLOPs per video, "
-        f"{100 * savings.share_of_all:.1f} % of what all views take"
+        f"{100 * savings.share_of_all:.1f} % of those of all views"
     )
     if record.identity.is_pruned:
-        text += f" and {100 * savings.share_of_unpruned:.1f} % of all views unpruned"
+        text += (
+            f" and {100 * savings.share_of_unpruned:.1f} % of those of all views without pruning"
+        )
     if record.identity.budget is None:
-        text += f"; guaranteed: {100 * early_exit.agreement:g} % of the labels of all views"
+        text += (
+            f"; guaranteed: the label of all views for {100 * early_exit.agreement:g} % of videos"
+        )
     return _wrapped(text)
 
 
 def _time(record: RunRecord) -> list[str]:
-    """How long the last attempt took on what, and the work of all attempts."""
+    """Time and machine of the last attempt, and worker time of all attempts."""
     attempts, totals = record.attempts, record.finished_totals
     last = attempts[-1] if attempts else None
     if last is None or last.ended is None:
         return []
     text = f"Time:      {clock((last.ended - last.began).total_seconds())}"
     if len(attempts) > 1:
-        text += f" for the last of {len(attempts)} attempts"
+        text += f" for the last of {len(attempts)} attempts,"
     text += f" on {last.cpus:g} cores"
     if last.labeler_gpus:
         text += f" and {last.gpus:g} GPU{'s' * (last.gpus != 1)}"
@@ -190,25 +194,25 @@ def _time(record: RunRecord) -> list[str]:
 
 
 def _cost(run: RunDirectory) -> list[str]:
-    """Money, as the report has it; nothing without prices, or without a report."""
+    """The cost in report.json; nothing without prices, or without a report."""
     try:
         cost = json.loads(run.root.child("report.json").read_bytes())["cost"]
-        text = f"Cost:      {digits(cost['rows'])} {cost['currency']} for the work"
+        text = f"Cost:      {digits(cost['rows'])} {cost['currency']} for the time used"
         if cost["reserved"] is not None:
-            text += f", {digits(cost['reserved'])} for all machines as long as they were held"
+            text += f", {digits(cost['reserved'])} for all machines while they were reserved"
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return _wrapped(text)
 
 
 def _examples(rows: Sequence[dict[str, Any]], ok: int) -> list[str]:
-    """A few labeled videos, so that the first look needs no tool."""
+    """The labels of a few videos."""
     if not rows:
         return []
     names = short_names([row["video_id"] for row in rows], _ID_WIDTH)
     width = max(map(len, names))
-    some = f"{len(rows)} of {ok:,} labeled videos, the first by id"
-    lines = [f"Labels:    {some if len(rows) < ok else 'of all videos, by id'}"]
+    shown = f"the first {len(rows)} of {ok:,} labeled videos, by id"
+    lines = [f"Labels:    {shown if len(rows) < ok else 'all labeled videos, by id'}"]
     for name, row in zip(names, rows, strict=True):
         line = f"  {name:<{width}} {row['score']:6.1%}  {row['label']}"
         is_wrong = row["ground_truth_id"] is not None and row["ground_truth"] != row["label"]
@@ -217,14 +221,14 @@ def _examples(rows: Sequence[dict[str, Any]], ok: int) -> list[str]:
 
 
 def _columns(totals: Totals) -> list[str]:
-    """Columns of videos/ that say something in this run."""
+    """Columns of videos/ that are not empty in this run."""
     failed = totals.ok < totals.videos
     more = ["ground_truth"] * bool(totals.judged) + ["error_type"] * failed
     return ["video_id", "label", "score", "status", *more]
 
 
 def _wrapped(line: str) -> list[str]:
-    """A line as terminals of the least usual width take it, below its beginning."""
+    """A line wrapped to 80 columns, indented below its heading."""
     return textwrap.wrap(
         line, _WIDTH, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False
     )

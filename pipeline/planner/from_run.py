@@ -102,7 +102,7 @@ def finished_run(run: RunDirectory) -> FinishedRun:
         units=totals.units,
         video_s=totals.video_seconds,
         bytes=float(totals.bytes_read),
-        known_from="the run's own",
+        known_from="the videos of the run",
     )
     return FinishedRun(
         rates,

@@ -1,8 +1,9 @@
-"""A plan as a table on a terminal and as JSON."""
+"""A plan as text for the terminal, and as JSON."""
 
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -14,20 +15,23 @@ from pipeline.planner.rates import LabelingRate, MeasuredRates
 
 _Row = tuple[str, ...]
 
+# Columns of a terminal.
+_WIDTH = 80
+
 _ELSEWHERE = (
-    "This machine has no GPU, so all rates are those of labelers on its CPU cores, and the GPU's "
-    "price is not used: run this on a machine like those to be rented, or name a finished run's "
-    "directory from there as INPUT."
+    "This machine has no GPU: all rates are of labelers on CPU cores, and the price of a GPU is "
+    "not used. Run this command on a machine of the kind that you will rent, or give the directory "
+    "of a run from such a machine as INPUT."
 )
 
 
 def text(plan: Plan, commands: dict[str, str], *, gpu_price: bool) -> str:
-    """The plan for people.
+    """The plan as text.
 
     Args:
         plan: what was found.
-        commands: the labeling command of each way of labeling, by its name.
-        gpu_price: whether a GPU's price was given, which is of no use without a GPU.
+        commands: the labeling command of each variant, by name.
+        gpu_price: whether the price of a GPU was given, which needs rates of a GPU.
     """
     rates, work = plan.rates, plan.work
     lines = [
@@ -40,7 +44,7 @@ def text(plan: Plan, commands: dict[str, str], *, gpu_price: bool) -> str:
         *text_table(_rows(plan)),
     ]
     if gpu_price and not rates.machine.gpus:
-        lines += ["", f"Note: {_ELSEWHERE}"]
+        lines += ["", textwrap.fill(f"Note: {_ELSEWHERE}", _WIDTH)]
     for variant in plan.variants:
         if variant.refusal:
             lines += ["", f"{variant.labeling.name}: {variant.refusal}."]
@@ -103,7 +107,7 @@ def _prediction_json(prediction: Prediction) -> dict[str, Any]:
 
 
 def _rows(plan: Plan) -> list[_Row]:
-    """Cells of the table: a name, then one cell per way of labeling."""
+    """Cells of the table: a name, then one cell per variant."""
     rates, variants = plan.rates, plan.variants
     hours = rates.unit_video_s  # video-hours per hour are seconds of video per second
 
@@ -120,13 +124,13 @@ def _rows(plan: Plan) -> list[_Row]:
             lambda e: f"{_labeler_rate(rates, e.labeling) * rates.decoded.seconds:.2f}",
         ),
         row(
-            f"local ({plan.pools.decoders} decoders, {plan.pools.labelers} labelers)",
+            f"this machine ({plan.pools.decoders} decoders, {plan.pools.labelers} labelers)",
             lambda each: f"{clock(each.local.seconds)}, {each.local.bottleneck}",
         ),
     ]
     known = [each.labeling.known_from for each in variants]
     if set(known) != {"measured"}:
-        rows.insert(1, row("rate from", lambda each: each.labeling.known_from))
+        rows.insert(1, row("source of the rate", lambda each: each.labeling.known_from))
     return rows + _cluster_rows(plan) if plan.terms is not None else rows
 
 
@@ -145,16 +149,16 @@ def _cluster_rows(plan: Plan) -> list[_Row]:
         row("  GPUs", lambda c: f"{c.rented.gpus:,}"),
         row("  labelers", lambda c: f"{c.rented.labelers:,}"),
         row("  decoders", lambda c: f"{c.rented.decoders:,}"),
-        row("  cores (paid by themselves)", _cores),
+        row("  cores (billed separately)", _cores),
         row("  machines", lambda c: f"{c.rented.nodes:,}"),
-        row("  from command to _SUCCESS", lambda c: clock(c.prediction.seconds)),
+        row("  time of the whole run", lambda c: clock(c.prediction.seconds)),
         row("  bottleneck", lambda c: c.prediction.bottleneck),
     ]
     prices, videos = plan.terms.prices, plan.work.videos
     if prices is not None:
         unit = prices.currency
         rows += [
-            row("  money", lambda c: f"{c.money:,.2f} {unit}"),
+            row("  cost", lambda c: f"{c.money:,.2f} {unit}"),
             row(
                 "  per 1,000 videos",
                 lambda c: f"{digits(1000 * (c.money or 0) / videos, 4)} {unit}",
@@ -181,13 +185,13 @@ def _machine(rates: MeasuredRates) -> str:
     if machine.gpus:
         text += f", {machine.gpus} GPUs"
     if machine.cores_left < 0.9 * machine.cpus:
-        text += f" ({machine.cores_left:.2g} of them left by other programs)"
+        text += f" ({machine.cores_left:.2g} of them not used by other programs)"
     return text
 
 
 def _saved(plan: Plan) -> str:
-    """What pruning saves, where both ways have a price."""
+    """What pruning saves, if both variants have a price."""
     money = [each.choice.money for each in plan.variants if each.choice is not None]
     if len(money) < 2 or money[0] is None or not money[1]:
         return ""
-    return f"Pruning saves {100 * (1 - money[0] / money[1]):.0f} % of the money."
+    return f"Pruning saves {100 * (1 - money[0] / money[1]):.0f} % of the cost."

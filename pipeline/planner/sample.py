@@ -181,7 +181,7 @@ class _Taken:
         """The sums; RunError where nothing could be decoded."""
         if not self._costs:
             reasons = "; ".join(
-                f"{count} {reason}, such as {self._said[reason]}"
+                f"{count} {reason}, for example {self._said[reason]}"
                 for reason, count in self._failed.most_common(_REASONS)
             )
             raise RunError(f"none of the sampled videos of {source} could be decoded: {reasons}")

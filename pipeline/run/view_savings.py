@@ -55,5 +55,5 @@ class ViewSavings:
 def all_views(identity: Identity) -> str:
     """How the shadow sample was labeled differently from the run, in words."""
     pruned = "without pruning" if identity.is_pruned else ""
-    views = "by all views" if identity.early_exit is not None else ""
-    return " ".join(filter(None, (views, pruned)))
+    views = "with all views" if identity.early_exit is not None else ""
+    return " and ".join(filter(None, (views, pruned)))

@@ -198,7 +198,7 @@ def test_a_demonstration_that_cannot_be_labeled_is_no_report(command, tmp_path, 
     monkeypatch.chdir(tmp_path)
     code, _, err = command()
     assert code == 1
-    assert "labeling the demonstration failed" in err
+    assert "labeling the demo archive failed" in err
 
 
 def test_the_demonstrations_runs_lie_where_the_labeling_job_puts_them():

@@ -129,8 +129,8 @@ def test_the_summary_tells_failures_flops_and_where_to_look(finished):
     assert "49.1 % of the unpruned model's" in done.stdout
     assert "1 .txt" in done.stdout
     assert "Resumed:" not in done.stdout
-    opener = next(x for x in done.stdout.splitlines() if x.startswith("Open it:"))
-    shown = in_bash(opener.removeprefix("Open it:"), output.parent)
+    opener = next(x for x in done.stdout.splitlines() if x.startswith("Read with:"))
+    shown = in_bash(opener.removeprefix("Read with:"), output.parent)
     assert "good-0.mp4" in shown
     assert "not_video" in shown
 
@@ -216,7 +216,8 @@ def test_stopped_and_then_killed_the_same_command_finishes_with_every_video_once
     done = label(*arguments)
     assert done.returncode == 0, done.stderr
     assert re.search(
-        r"^Resumed:   \d+ of 14 videos were done already; (the other \d+ were done now|none was)",
+        r"^Resumed:   \d+ of 14 videos were already done; "
+        r"(this command did the other \d+|none was)",
         done.stdout,
         re.MULTILINE,
     )

@@ -88,6 +88,6 @@ def test_auto_leaves_a_short_run_alone_and_damaged_tables_are_mended_by_the_same
     (output / "_SUCCESS").unlink()
     mended = label(archive, output, random_checkpoint, "--limit", "4")
     assert mended.returncode == 0, mended.stderr
-    assert "Resumed:   4 of 4 videos were done already; none was left to do" in mended.stdout
+    assert "Resumed:   4 of 4 videos were already done; none was left" in mended.stdout
     assert labels_said(mended.stdout) == labels_said(first.stdout)
     assert len(pq.read_table(output / "videos")) == 4

@@ -105,9 +105,9 @@ def test_the_summary_says_what_was_saved(labeled, output):
     said = " ".join(labeled.stdout.split())
     mean = f"{totals['clips'] / 14:.3g}"
     assert f" Views: {mean} of 15 per video on average, " in said
-    assert f"{100 * totals['clips'] / (14 * 15):.1f} % of what all views take" in said
-    assert "; guaranteed: 80 % of the labels of all views " in said
-    assert "have the same label by all views without pruning" in said
+    assert f"{100 * totals['clips'] / (14 * 15):.1f} % of those of all views" in said
+    assert "; guaranteed: the label of all views for 80 % of videos " in said
+    assert "have the same label with all views and without pruning" in said
 
 
 def test_the_shadow_sample_is_labeled_by_all_views(labeled, output):

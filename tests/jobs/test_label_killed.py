@@ -62,7 +62,7 @@ def test_a_video_that_kills_its_decoder_each_time_is_one_row_and_the_job_goes_on
     row = by_name[KILLER]
     assert (row["status"], row["error_type"], row["attempts"]) == ("failed", "crashed", 2)
     assert "SIGKILL" in row["error"]
-    assert f"such as {KILLER}" in done.stdout
+    assert f"for example {KILLER}" in done.stdout
     checked = subprocess.run(
         [sys.executable, str(JOBS / "verify.py"), str(output)], capture_output=True, check=False
     )

@@ -45,9 +45,9 @@ def reasons(done):
     assert done.returncode == 1, done.stderr
     assert "Traceback (most recent call last)" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "3 not_found, such as gone-" in line
-    assert "1 empty, such as empty.mp4: " in line
-    assert "1 not_video, such as text.mp4: " in line
+    assert "3 not_found, for example gone-" in line
+    assert "1 empty, for example empty.mp4: " in line
+    assert "1 not_video, for example text.mp4: " in line
     assert line.index("not_found") < line.index("empty") < line.index("not_video")
     return line
 

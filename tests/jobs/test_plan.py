@@ -172,7 +172,7 @@ def test_a_sample_that_cannot_be_decoded_ends_the_plan_with_its_reasons(
     assert main([str(tmp_path), "--checkpoint", str(random_checkpoint), "--seconds", "1"]) == 1
     said = capsys.readouterr().err
     assert "error: none of the sampled videos" in said
-    assert "2 not_video, such as a.mp4" in said
+    assert "2 not_video, for example a.mp4" in said
 
 
 @pytest.mark.parametrize(

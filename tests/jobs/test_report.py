@@ -48,8 +48,8 @@ def test_a_wrong_command_is_told_in_one_line(run, tmp_path):
     shutil.rmtree(without_tables / "videos")
     for arguments, said in [
         ([tmp_path], "there is no run in"),
-        ([unfinished], "is not finished; finish it by its labeling command"),
-        ([without_tables], "has no tables yet; finish it by its labeling command"),
+        ([unfinished], "is not finished; run its labeling command again to finish it"),
+        ([without_tables], "has no tables yet; run its labeling command again to finish it"),
         ([run, "--gallery", -1], "0 videos or more; got -1"),
         (["ftp://x/y"], "ftp:// addresses cannot be read"),
     ]:

@@ -139,8 +139,8 @@ def _opened(place: Location, name: str) -> ComparedRun:
     directory.check_labels()
     if not directory.success.exists():
         raise UsageError(
-            f"the run in {place.uri} is not finished (it has no _SUCCESS); finish it by its "
-            f"labeling command"
+            f"the run in {place.uri} is not finished (it has no _SUCCESS); run its labeling "
+            f"command again to finish it"
         )
     run = ComparedRun(name, directory, directory.load())
     if not run.attempts:

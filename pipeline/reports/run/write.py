@@ -35,7 +35,8 @@ def write_run_report(
     run.check_labels()
     if not run.videos.files(".parquet"):
         raise UsageError(
-            f"the run in {run.root.uri} has no tables yet; finish it by its labeling command"
+            f"the run in {run.root.uri} has no tables yet; run its labeling command again to "
+            "finish it"
         )
     figures = contents(run)
     folder = out or run.root

@@ -48,7 +48,7 @@ MOMENTS = {
     "nothing left": ({"total": 48}, Counts(48, Counter(), 480.0), 100.0),
     "agreement": ({"total": 48}, Counts(20, seconds=200.0, shadow=8, agreeing=7), 10.0),
     "adaptive": (
-        {"total": 48, "shadow": "by all views without pruning"},
+        {"total": 48, "shadow": "with all views and without pruning"},
         Counts(20, seconds=200.0, shadow=8, agreeing=7),
         10.0,
     ),

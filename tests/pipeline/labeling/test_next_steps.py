@@ -49,21 +49,21 @@ def test_a_pruned_run_proposes_the_unpruned_one_with_the_same_flags(name, tmp_pa
     flags = [f"--checkpoint={name}.pth", "--views", "2x3", "--r", "8", "--shadow-share", "1%"]
     flags += ["--score", "random", "--limit", "9", "--retry-failed", "--", "in", name]
     steps = proposed(flags, tmp_path / name, Made(r=8), video_id=f"{name}.mp4")
-    assert list(steps) == ["Label the", "Compare what", "See which"]
+    assert list(steps) == ["Label the", "Compare the", "Show the"]
     python, job, *words = steps["Label the"]
     assert (python, job) == ("python", str(ROOT / "jobs/label_k400.py"))
     asked = parser("k400").parse_args(words)
     assert (asked.input, asked.output) == ("in", f"{name}-r-0")
     assert (asked.checkpoint, asked.views, asked.limit) == (f"{name}.pth", (2, 3), 9)
     assert (asked.r, asked.score, asked.shadow_share, asked.retry_failed) == (0, "sta", 0.0, False)
-    assert [word for word in steps["Compare what"][2:] if word != "--"] == [name, f"{name}-r-0"]
-    assert [word for word in steps["See which"][2:] if word != "--"] == [name, f"{name}.mp4"]
+    assert [word for word in steps["Compare the"][2:] if word != "--"] == [name, f"{name}-r-0"]
+    assert [word for word in steps["Show the"][2:] if word != "--"] == [name, f"{name}.mp4"]
 
 
 def test_an_unpruned_run_proposes_the_pruned_one_and_no_token_page(tmp_path):
     flags = ["s3://a/in", "/labels/out", "--checkpoint", "c.pth", "--r", "0"]
     steps = proposed(flags, tmp_path, Made(r=0))
-    assert list(steps) == ["Label the", "Compare what"]
+    assert list(steps) == ["Label the", "Compare the"]
     expected = ["s3://a/in", "/labels/out-pruned", "--checkpoint", "c.pth"]
     assert steps["Label the"][2:] == expected
 
@@ -72,8 +72,8 @@ def test_the_run_that_was_proposed_proposes_the_first_one_which_is_there(tmp_pat
     make_run(tmp_path / "out", Made(r=8), videos=2)
     flags = ["in", "out-r-0", "--checkpoint", "c.pth", "--r", "0"]
     steps = proposed(flags, tmp_path / "out-r-0", Made(r=0))
-    assert list(steps) == ["Compare what"]
-    assert steps["Compare what"][2:] == ["out-r-0", "out"]
+    assert list(steps) == ["Compare the"]
+    assert steps["Compare the"][2:] == ["out-r-0", "out"]
 
 
 def test_a_run_that_stops_early_is_compared_with_all_views_unpruned(tmp_path):
@@ -103,15 +103,15 @@ def test_the_demonstration_proposes_commands_without_arguments():
         [str(ROOT / "jobs/label_k400.py"), "VIDEOS", "OUTPUT", "--checkpoint", CHECKPOINT],
     ]
     steps = proposed(["--r", "0"], UNPRUNED_RUN, Made(r=0))
-    assert list(steps) == ["Label the", "Compare what", "Label your"]
-    assert steps["Label the"][2:] == steps["Compare what"][2:] == []
+    assert list(steps) == ["Label the", "Compare the", "Label your"]
+    assert steps["Label the"][2:] == steps["Compare the"][2:] == []
 
 
 def test_a_demonstration_of_other_settings_is_compared_with_its_like():
     place = "demo/k400-released-r-default-views-1x1"
     steps = proposed(["--views", "1x1"], place, Made(r=22))
     assert steps["Label the"][2:] == ["--r", "0", "--views", "1x1"]
-    assert steps["Compare what"][2:] == [place, "demo/k400-released-r-0-views-1x1"]
+    assert steps["Compare the"][2:] == [place, "demo/k400-released-r-0-views-1x1"]
 
 
 def test_where_nothing_was_labeled_nothing_is_proposed(tmp_path):
@@ -132,7 +132,7 @@ def test_a_submitted_job_proposes_to_submit(tmp_path, monkeypatch):
     submit = ["ray", "job", "submit", "--working-dir", ".", "--", "python", "jobs/label_k400.py"]
     assert steps["Label the"][:8] == submit
     places = [str(tmp_path / "out"), "/labels/out-r-0"]
-    assert steps["Compare what"] == ["python", "jobs/cost_report.py", *places]
+    assert steps["Compare the"] == ["python", "jobs/cost_report.py", *places]
 
 
 def shown(command, cwd):

@@ -85,14 +85,14 @@ def test_a_timeline_says_how_far_apart_its_clips_are(said):
     lines = said(make=make_timeline, before=12)
     assert lines["Model"].endswith("; a clip of 1 crop every 2 s")
     assert lines["Videos"].endswith("0 failed; 0 of 20 segments failed")
-    assert lines["Resumed"] == "12 of 20 segments were done already; the other 8 were done now"
+    assert lines["Resumed"] == "12 of 20 segments were already done; this command did the other 8"
 
 
 @pytest.mark.parametrize(
     ("before", "line"),
     [
-        (12, "12 of 40 videos were done already; the other 28 were done now"),
-        (40, "40 of 40 videos were done already; none was left to do"),
+        (12, "12 of 40 videos were already done; this command did the other 28"),
+        (40, "40 of 40 videos were already done; none was left"),
     ],
 )
 def test_a_resumed_run_says_how_many_were_done_already(said, before, line):
@@ -107,7 +107,7 @@ def test_a_run_that_was_not_resumed_says_nothing_of_it(said, before):
 def test_time_is_that_of_the_last_attempt_on_what_it_had(said):
     attempts = [attempt(0, None), attempt(100, 190, **ON_GPU)]
     assert said(attempts=attempts)["Time"].startswith(
-        "1:30 for the last of 2 attempts on 16 cores and 2 GPUs (model "
+        "1:30 for the last of 2 attempts, on 16 cores and 2 GPUs (model "
     )
 
 
@@ -120,13 +120,13 @@ def test_money_is_that_of_the_report(said, tmp_path):
     write_run_report(run, gallery=0)
     text = summary("k400", run, run.load(), other=OTHER)
     assert re.search(
-        r" Cost: [\d.]+ EUR for the work, [\d.]+ for all machines as long as they were held ",
+        r" Cost: [\d.]+ EUR for the time used, [\d.]+ for all machines while they were reserved ",
         " ".join(text.split()),
     )
 
 
 def test_the_demonstration_is_not_taken_for_more_than_it_is(said):
-    assert "knows nothing of real ones" in said(checkpoint="demo")["Demo"]
+    assert "trained on generated videos, not on real ones" in said(checkpoint="demo")["Demo"]
 
 
 def labels(text):
@@ -144,7 +144,7 @@ def test_the_same_videos_are_shown_however_the_run_went(said, tmp_path):
         run = RunDirectory(Location.of(place))
         assert [row["video_id"] for row in first_labeled(run, 5)] == names[:5]
         text = summary("k400", run, run.load(), other=OTHER)
-        assert "Labels:    5 of 20 labeled videos, the first by id" in text
+        assert "Labels:    the first 5 of 20 labeled videos, by id" in text
         shown.append(labels(text))
     assert shown[0] == shown[1] == shown[2]
     assert len(shown[0]) == 5
@@ -158,7 +158,7 @@ def test_failed_videos_are_no_example_and_name_their_reason(tmp_path):
     run = RunDirectory(Location.of(place))
     text = summary("k400", run, run.load(), other=OTHER)
     assert [line.split()[0] for line in labels(text)] == ["2.mp4"]
-    assert re.search(r"^  corrupt +2  such as (0|1\\n)\.mp4: ", text, re.MULTILINE)
+    assert re.search(r"^  corrupt +2  for example (0|1\\n)\.mp4: ", text, re.MULTILINE)
     assert "error_type" in text
 
 
@@ -181,7 +181,7 @@ def test_every_command_that_is_shown_is_one_line_that_a_shell_takes_apart(said):
     commands = [line for line in text.splitlines() if " python " in line]
     assert len(commands) == 4
     for line in commands:
-        words = shlex.split(line.removeprefix("Open it:"))
+        words = shlex.split(line.removeprefix("Read with:"))
         assert words[0] == "python"
 
 

@@ -214,7 +214,7 @@ def test_the_table_and_the_json_say_the_same():
     assert f"{pruned['cluster']['money']:,.2f} USD" in said
     assert f"{unpruned['cluster']['money']:,.2f} USD" in said
     saved = 100 * (1 - pruned["cluster"]["money"] / unpruned["cluster"]["money"])
-    assert f"Pruning saves {saved:.0f} % of the money." in said
+    assert f"Pruning saves {saved:.0f} % of the cost." in said
     assert "pruned: python jobs/x.py" in said
     assert "This machine has no GPU" not in said
 

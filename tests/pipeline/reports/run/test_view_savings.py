@@ -36,8 +36,12 @@ def test_nothing_is_saved_without_early_exit_or_labels():
     ("made", "compared", "blamed"),
     [
         (content(), "without pruning", "pruning"),
-        (content(early_exit=EARLY_EXIT), "by all views without pruning", "pruning or early exit"),
-        (content(early_exit=EARLY_EXIT, r=0), "by all views", "early exit"),
+        (
+            content(early_exit=EARLY_EXIT),
+            "with all views and without pruning",
+            "pruning or early exit",
+        ),
+        (content(early_exit=EARLY_EXIT, r=0), "with all views", "early exit"),
     ],
 )
 def test_what_a_sample_is_compared_by_and_what_may_have_cost_labels(made, compared, blamed):
