@@ -1,4 +1,4 @@
-"""Ids that occur twice, found in one pass and 8 bytes of memory per id."""
+"""Finds ids that occur twice, in one pass and with 8 bytes of memory per id."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 
 class Twin(NamedTuple):
-    """An id that occurs twice, and where: numbers of the two ids in their order, from 0."""
+    """An id that occurs twice, and the positions of both, counted from 0."""
 
     video_id: str
     first: int
@@ -20,7 +20,7 @@ class Twin(NamedTuple):
 
 
 class Twins:
-    """Takes ids, and finds the first that was taken before."""
+    """Collects ids and finds the first one that was added before."""
 
     def __init__(self) -> None:
         self._seen = array("Q")
@@ -29,16 +29,16 @@ class Twins:
         return len(self._seen)
 
     def add(self, video_id: str) -> None:
-        """Takes an id."""
+        """Adds an id."""
         self._seen.append(_digest(video_id))
 
     def first(self, again: Iterable[str]) -> Twin | None:
         """The first id that occurs twice; None if all differ.
 
-        Equal digests may be chance, so the ids are compared, which must be given once more.
+        Different ids may have equal digests, so the ids themselves are compared.
 
         Args:
-            again: the same ids; they are read only where digests are equal.
+            again: the same ids in the same order; read only if two digests are equal.
         """
         digests: npt.NDArray[np.uint64] = np.array(self._seen, dtype=np.uint64)
         digests.sort()

@@ -1,4 +1,4 @@
-"""The first bytes of many files or objects, read ahead by several threads and given in order."""
+"""Reads the first bytes of many files or objects in several threads, in order."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _Pending = tuple[Video, "Future[bytes | None] | None"]
 def with_heads(
     videos: Iterable[Video], wanted: Callable[[Video], bool]
 ) -> Iterator[tuple[Video, bytes | None]]:
-    """Each video with its file's first bytes; None where they are not wanted or cannot be read.
+    """Yields each video with its file's first bytes; None if not wanted or not readable.
 
     Args:
-        videos: in any number; some hundred are read ahead.
+        videos: the videos; a few hundred are read ahead.
         wanted: whether the bytes of a video are wanted.
     """
     read_object = first_bytes_of_objects(connections=_READERS)
@@ -34,7 +34,7 @@ def with_heads(
                 return read_object(video.uri, HEAD_BYTES)
             return location.read_head(HEAD_BYTES)
         except (OSError, *BOTO_ERRORS):
-            return None  # it gets its row, which says why
+            return None  # decoding fails as well and gives the reason in the row
 
     waiting: deque[_Pending] = deque()
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="first-bytes")

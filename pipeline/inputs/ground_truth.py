@@ -1,4 +1,4 @@
-"""The class that each ground-truth label of an input names, by its name or by its id."""
+"""Matches ground-truth labels of an input with the model's classes, by name or id."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _EXAMPLES = 3
 
 
 class ClassNames:
-    """The names of a model's classes, and what labels written by others mean by them.
+    """Finds the class that a label means.
 
-    A label is a name as it stands, or else a name but for its case, blanks, underscores and square
-    brackets, if that fits one class alone. A whole number (3, "3", 3.0) is the id of a class,
-    counted from 0. Where names of classes are themselves numbers, a number is a name and never an
-    id, unless the names are the ids.
+    A label matches a class name exactly, or else without regard to case, blanks, underscores and
+    square brackets if that fits a single class. An integer (3, "3", 3.0) is a class id, counted
+    from 0. If class names are numbers themselves, a number is a name and not an id, unless names
+    and ids are the same.
 
     Args:
         names: the classes in the order of the model's scores.
@@ -36,13 +36,11 @@ class ClassNames:
         return len(self._names)
 
     def number(self, label: str) -> int | None:
-        """The class id that a label is meant as, which may be none of the model's; None if it is
-        no id.
-        """
+        """The class id that a label is, perhaps beyond the model's; None if it is not an id."""
         return _whole(label) if self.has_ids else None
 
     def find(self, label: str) -> str | None:
-        """The name of the class that a label names; None if it names none."""
+        """The name of the class that a label means; None if there is none."""
         number = self.number(label)
         if number is not None:
             return self._names[number] if 0 <= number < len(self._names) else None
@@ -64,11 +62,10 @@ def _folded(name: str) -> str:
 
 
 class GroundTruth:
-    """The ground truth of an input, counted in one pass, and matched with the classes afterwards.
+    """Ground truth of an input: counted in one pass, then matched with the classes.
 
-    Ids that go beyond the model's show that the input counts classes in another way (from 1, or
-    those of another data set). Then the smaller ids cannot be trusted either, and no number is
-    matched.
+    An id beyond the model's shows that the input numbers classes differently (from 1, or as another
+    data set does). Then smaller ids are not reliable either, and no number is matched.
 
     Args:
         classes: names of the model's classes, in the order of its scores.
@@ -103,23 +100,23 @@ class GroundTruth:
 
     @property
     def has_other_ids(self) -> bool:
-        """Whether the numbers among the labels are ids of other classes than the model's."""
+        """Whether an id among the labels is beyond the model's."""
         return self._largest >= len(self._classes)
 
     @property
     def known(self) -> int:
-        """Labels that name a class of the model."""
+        """Number of labels that match a class of the model."""
         return self._named + (0 if self.has_other_ids else self._numbered)
 
     def named(self, label: str | None) -> str | None:
-        """The name of the class that a label names; the label itself where it names none."""
+        """The name of the class that a label means; the label itself if there is none."""
         if label is None or (self.has_other_ids and self._classes.number(label) is not None):
             return label
         found = self._classes.find(label)
         return label if found is None else found
 
     def problem(self) -> str | None:
-        """What is said of the labels that name no class; None if each names one."""
+        """A message about labels that match no class; None if all match."""
         unknown = self.given - self.known
         if not unknown:
             return None
@@ -128,13 +125,13 @@ class GroundTruth:
         if self.has_other_ids:
             said += (
                 f"; the ids go up to {self._largest} and the model's from 0 to "
-                f"{len(self._classes) - 1}, so numbers are not taken for its classes"
+                f"{len(self._classes) - 1}, so numbers are not used as class ids"
             )
         return said
 
 
 def not_among(unknown: int, given: int, examples: Iterable[str]) -> str:
-    """What is said of labels that name no class of the model."""
+    """A message about labels that match no class of the model."""
     such_as = ", ".join(map(repr, examples))
     if unknown == given:
         return f"none of the {given:,} labels is one of the model's classes, such as {such_as}"

@@ -1,4 +1,4 @@
-"""Whether an input can be labeled, before any work: lists are read to their last row."""
+"""Checks an input before any work: it has videos, and each row of a list is valid."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pipeline.inputs.listing import Listing
 from pipeline.inputs.video_names import NO_EXTENSION
 
 _KINDS = 5
-# Reading so many rows takes some ten seconds.
+# Reading so many rows takes about ten seconds.
 _WORTH_SAYING = 1_000_000
 
 
 def checked_input(
     source: str, classes: Sequence[str], *, all_files: bool = False, limit: int | None = None
 ) -> GroundTruth:
-    """The ground truth of an input, which holds a video; a list is read whole.
+    """Checks an input and returns its ground truth. A list is read to the end.
 
     Args:
-        source: what the user named.
+        source: path or address that the user gave.
         classes: names of the model's classes.
-        all_files: as of `Listing`.
-        limit: read so many videos of a list; None for all.
+        all_files: as in `Listing`.
+        limit: number of videos of a list to read; None for all.
 
     Raises:
-        UsageError: it holds no video, or a list has a row that is wrong or two of one video_id.
+        UsageError: the input has no video, or a list has a wrong row or a video_id twice.
     """
     listing = Listing(source, all_files=all_files, report=_say_if_long)
     labels, ids = GroundTruth(classes), Twins()
@@ -51,13 +51,12 @@ def _refuse_twins(source: str, ids: Twins, again: Iterator[str]) -> None:
     if twin is not None:
         raise UsageError(
             f"{source} lists {twin.video_id!r} twice, as its videos {twin.first + 1:,} and "
-            f"{twin.second + 1:,}; a video is labeled once: take one of them out, or give each a "
-            f"video_id of its own"
+            f"{twin.second + 1:,}; remove one of them, or give each its own video_id"
         )
 
 
 def _held(listing: Listing) -> str:
-    """What an input without a video holds, and what can be done."""
+    """The content of an input without a video, and what to do."""
     if listing.is_list:
         return "the list has no row"
     if not listing.skipped:
@@ -66,9 +65,9 @@ def _held(listing: Listing) -> str:
     said = f"it holds {kinds}"
     lists = [name for name in listing.skipped if name in LIST_EXTENSIONS]
     if lists:
-        said += f"; to label what a {lists[0]} lists, name that file"
+        said += f"; to label the videos of a {lists[0]} list, name that file"
     if not listing.all_files and any(map(_is_name, listing.skipped)):
-        said += "; --all-files takes files by their first bytes and not by their names"
+        said += "; --all-files recognizes videos by their first bytes instead of their names"
     return said
 
 

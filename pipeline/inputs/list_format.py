@@ -1,8 +1,8 @@
-"""What a list of videos is written like, from its first lines: its delimiter, header and columns.
+"""Detects the format of a text list from its first lines: delimiter, header and columns.
 
 Lists come from spreadsheets, pandas, Spark, Hugging Face's datasets and from the annotation files
-of VideoMAE, mmaction2 and PySlowFast. What is read is read whole, and what is another format is
-refused by its name: half a list looks like a small one.
+of VideoMAE, mmaction2 and PySlowFast. Every line must fit the format, and other known formats are
+refused by name: a list that is read in part would look like a small one.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from pipeline.inputs.video_names import VIDEO_EXTENSIONS, extension_of
 
-# What else a column is called. A column of the name itself goes before all others; names are
-# compared without case, blanks, underscores and hyphens.
+# Other names of each column. A column of the exact name has priority; names are compared without
+# case, blanks, underscores and hyphens.
 COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "uri": (
         "path", "file", "filename", "filepath", "url", "video", "videopath", "videofile",
@@ -43,53 +43,53 @@ _NUMBER = re.compile(r"-?\d+")
 _HMDB_SPLIT = re.compile(r"_test_split\d\.txt$", re.IGNORECASE)
 
 _KINETICS = (
-    "Kinetics' official CSV, which names videos of YouTube and no files; write a list with the "
-    "columns uri and label for the files that were fetched"
+    "Kinetics' official CSV, which names YouTube videos instead of files; write a list with the "
+    "columns uri and label for the downloaded files"
 )
 _FRAMES = (
     "an annotation list of frame folders (path, number of frames, label) or of several labels per "
-    "video; write one `path label` in a line, with the path of a video file"
+    "video; write one `path label` per line, with the path of a video file"
 )
 _KEYS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"youtube_id"}), _KINETICS),
-    (frozenset({"template", "id"}), "Something-Something's JSON, which names ids and no files"),
-    (frozenset({"annotations", "images"}), "COCO's JSON, which lists pictures"),
-    (frozenset({"annotations", "videos"}), "COCO's JSON; write its videos as a list of their own"),
-    (frozenset({"database"}), "ActivityNet's JSON, which names videos of the web and no files"),
+    (frozenset({"template", "id"}), "Something-Something's JSON, which names ids instead of files"),
+    (frozenset({"annotations", "images"}), "COCO's JSON, which lists images"),
+    (frozenset({"annotations", "videos"}), "COCO's JSON; write its videos as a separate list"),
+    (frozenset({"database"}), "ActivityNet's JSON, which names web videos instead of files"),
     (frozenset({"labels", "annotations"}), "an annotation file of mmaction2's skeleton data"),
 )
 
 
 class NotAListError(ValueError):
-    """A text that is no list of videos that can be read; the message says what it looks like."""
+    """A file cannot be read as a list of videos; the message describes its content."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the columns of a list stand.
+    """The columns of a list.
 
     Attributes:
-        names: our names to theirs, as far as they are there.
-        unread: their other columns.
+        names: for each name of COLUMN_NAMES that the list has, its name in the list.
+        unread: the list's other columns.
     """
 
     names: dict[str, str]
     unread: tuple[str, ...] = ()
 
     def of(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A row under our names."""
+        """A row with the names of COLUMN_NAMES."""
         return {ours: row.get(theirs) for ours, theirs in self.names.items()}
 
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How the lines of a text list are read.
+    """The format of a text list.
 
     Attributes:
-        delimiter: between cells; "" where each line is a path alone.
-        header: names of the columns as the first line gives them; None without a header: then a
-            line is a path and, with a delimiter, a label.
-        columns: where our columns stand, with a header.
+        delimiter: character between cells; "" if each line is only a path.
+        header: names of the columns in the first line; None without a header. A line is then a path
+            and, with a delimiter, a label.
+        columns: the columns; None without a header.
     """
 
     delimiter: str
@@ -97,15 +97,14 @@ class TextFormat:
     columns: Columns | None = None
 
     def rows(self, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """(line number, row under our names) of each line that is not empty; blanks around cells
-        are no part of them.
+        """Yields (line number, row) of each line that is not empty; cells are stripped of blanks.
 
         Args:
             lines: all lines of the list.
 
         Raises:
-            csv.Error: a quoted cell does not end.
-            NotAListError: a line is not written like the first ones; the message names the line.
+            csv.Error: a quoted cell has no closing quote.
+            NotAListError: a line differs in format from the first ones; the message names it.
         """
         if self.header is None:
             yield from self._without_header(lines)
@@ -115,8 +114,8 @@ class TextFormat:
             if len(cells) > len(self.header):
                 raise NotAListError(
                     f"line {number} has {len(cells)} cells and the header names "
-                    f"{len(self.header)}, by {_DELIMITERS[self.delimiter]}; a cell that holds the "
-                    f"delimiter is put in quotes; the line is {_shown_cells(cells, self.delimiter)}"
+                    f"{len(self.header)}, by {_DELIMITERS[self.delimiter]}; quote cells that "
+                    f"contain the delimiter; the line is {_shown_cells(cells, self.delimiter)}"
                 )
             yield number, self.columns.of(dict(zip(self.header, cells, strict=False)))
 
@@ -130,14 +129,14 @@ class TextFormat:
         for number, cells in found:
             if not self.fits(cells):
                 raise NotAListError(
-                    f"line {number} is no {self.line} as the first one is; it is "
+                    f"line {number} is not a {self.line} like the first line; it is "
                     f"{_shown_cells(cells, self.delimiter)}"
                 )
             yield number, dict(zip(("uri", "label"), cells, strict=False))
 
     @property
     def line(self) -> str:
-        """What a line without a header is."""
+        """What each line of a list without a header is, in words."""
         return "path and label" if self.delimiter else "path of a video"
 
     def split(self, line: str) -> list[str]:
@@ -147,25 +146,25 @@ class TextFormat:
         return _by_blanks(line) if self.delimiter == " " else _split(line, self.delimiter)
 
     def fits(self, cells: Sequence[str]) -> bool:
-        """Whether these are the cells of a line without a header."""
+        """Whether cells are a line of a list without a header."""
         if len(cells) == 1:
             return _is_path(cells[0])
         return self.delimiter != "" and _is_path_and_label(cells)
 
 
-# What a list without a header may be, in the order in which it is tried.
+# Formats of a list without a header, in the order in which they are tried.
 _WITHOUT_HEADER = tuple(TextFormat(delimiter) for delimiter in ("\t", ",", ";", "", " "))
 
 
 def text_format(name: str, lines: Sequence[str]) -> TextFormat:
-    """How a text list is written.
+    """Detects the format of a text list.
 
     Args:
         name: the file's name.
-        lines: its first lines, whole ones, of which one at least is not empty.
+        lines: its first lines, whole ones; at least one is not empty.
 
     Raises:
-        NotAListError: it is another format, which the message names with the first line.
+        NotAListError: the format is another one; the message names it and shows the first line.
     """
     filled = [line.strip() for line in lines if line.strip()]
     try:
@@ -176,7 +175,7 @@ def text_format(name: str, lines: Sequence[str]) -> TextFormat:
     except NotAListError as error:
         raise NotAListError(f"{error}; its first line is {shown(filled[0])}") from None
     fitting = [each for each in _WITHOUT_HEADER if each.fits(each.split(filled[0]))]
-    # The first line alone may be read in several ways.
+    # The first line alone may fit several formats.
     for each in fitting:
         cells = [each.split(line) for line in filled]
         if all(map(each.fits, cells)) and (not each.delimiter or any(len(c) > 1 for c in cells)):
@@ -184,16 +183,16 @@ def text_format(name: str, lines: Sequence[str]) -> TextFormat:
     if fitting:
         return fitting[0]
     raise NotAListError(
-        f"its first line names no column uri (or path, file_name, url, ...) and is no `path label` "
-        f"of a video; it is {shown(filled[0])}"
+        f"its first line names no column uri (or path, file_name, url, ...) and is not a "
+        f"`path label` of a video; it is {shown(filled[0])}"
     )
 
 
 def columns_of(names: Sequence[str]) -> Columns:
-    """Which of a list's columns are ours.
+    """Finds the columns of COLUMN_NAMES among a list's columns.
 
     Raises:
-        NotAListError: none of them, or two of them, can be the address or the label.
+        NotAListError: there is no uri, or two columns have the meaning of one name.
     """
     found: dict[str, str] = {}
     for ours in COLUMN_NAMES:
@@ -203,7 +202,7 @@ def columns_of(names: Sequence[str]) -> Columns:
         if len(candidates) > 1:
             raise NotAListError(
                 f"it has {len(candidates)} columns that may be the {ours}: "
-                f"{', '.join(candidates)}; call one of them {ours}"
+                f"{', '.join(candidates)}; rename one of them to {ours}"
             )
         if candidates:
             found[ours] = candidates[0]
@@ -219,13 +218,13 @@ def columns_of(names: Sequence[str]) -> Columns:
 
 
 def shown(line: str) -> str:
-    """A line for a message: without the credentials of an address, and cut where it is long."""
+    """A line for a message: shortened, and without credentials of an address."""
     text = _SECRET.sub("…", " ".join(line.split()))
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
 
 
 def json_kind(loaded: Any) -> str:
-    """What a JSON object is that is no list of videos, in words."""
+    """Describes a JSON object that is not a list of videos."""
     keys = list(map(_key, loaded)) if isinstance(loaded, dict) else []
     known = next((words for wanted, words in _KEYS if wanted <= set(keys)), None)
     named = f" with {', '.join(keys[:8])}" if keys else ""
@@ -245,12 +244,12 @@ def _folded(name: str) -> str:
 
 
 def _with_header(first: str) -> TextFormat | None:
-    """The format of a list whose first line names a column of addresses."""
+    """The format of a list whose first line is a header; None if it is not."""
     for delimiter in _DELIMITERS:
         names = _split(first, delimiter)
         if not any(_folded(name) in _FOLDED["uri"] for name in names):
             continue
-        # Words of a sentence and parts of a path are names too where blanks part them.
+        # Separated by blanks, words of a sentence and parts of a path look like names too.
         if delimiter == " " and not all(_folded(name) in _ALL_FOLDED for name in names):
             continue
         twice = [name for name in names if name and names.count(name) > 1]
@@ -263,8 +262,8 @@ def _with_header(first: str) -> TextFormat | None:
 def _refuse_known(name: str, lines: Sequence[str]) -> None:
     if _HMDB_SPLIT.search(name):
         raise NotAListError(
-            "one of HMDB51's split files, whose numbers say train or test and no class; write a "
-            "list of `path label`"
+            "one of HMDB51's split files, whose numbers mean train or test instead of a class; "
+            "write a list of `path label`"
         )
     for delimiter in _DELIMITERS:
         names = set(map(_key, _split(lines[0], delimiter)))
@@ -276,7 +275,7 @@ def _refuse_known(name: str, lines: Sequence[str]) -> None:
 
 
 def _is_frames(line: str) -> bool:
-    """`path number number`, and not the name of a video with blanks in it."""
+    """Whether a line is `path number number` and not the name of a video with blanks."""
     for delimiter in _DELIMITERS:
         cells = _split(line, delimiter)
         if len(cells) == 3 and all(_NUMBER.fullmatch(cell) for cell in cells[1:]):
@@ -285,8 +284,8 @@ def _is_frames(line: str) -> bool:
 
 
 def _csv_cells(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    # What is quoted to no end would take all lines after it for one cell, unless that is an error;
-    # but then blanks between a closing quote and the delimiter are one too.
+    # `strict` makes a missing closing quote an error; otherwise all remaining lines would be one
+    # cell. It also refuses blanks between a closing quote and the delimiter, so these are removed.
     tidy = (_BLANKS_AFTER_QUOTE.sub('"', line) if '"' in line else line for line in lines)
     rows = csv.reader(tidy, delimiter=delimiter, skipinitialspace=True, strict=True)
     for row in rows:
@@ -304,7 +303,7 @@ def _split(line: str, delimiter: str) -> list[str]:
 
 
 def _by_blanks(line: str) -> list[str]:
-    """Path and label of a line; blanks in a path are its own where it ends as a video's name."""
+    """Path and label of a line; a path that ends with a video's extension may contain blanks."""
     if line.startswith('"'):
         return _split(line, " ")
     found = _VIDEO_NAME.fullmatch(line) or _PATH_AND_ID.fullmatch(line)
@@ -334,7 +333,7 @@ def _unquoted(text: str) -> str:
 
 
 def _without_empty_end(cells: list[str]) -> list[str]:
-    """Spreadsheets end lines with the delimiters of columns that are empty throughout."""
+    """Without empty cells at the end, which spreadsheets write for empty columns."""
     while cells and not cells[-1]:
         cells.pop()
     return cells

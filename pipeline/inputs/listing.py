@@ -1,4 +1,4 @@
-"""From what a user names to the videos in it: a directory, object storage, one file, a manifest."""
+"""Lists the videos of an input: a directory, an s3:// prefix, one video or a list of videos."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from pipeline.storage.s3_filesystem import s3_client, storage_reason
 from sta.retry import RUN_FILES, RetryPolicy, classify
 from workers.decoding.sniffing import DAMAGED, other_format
 
-# A server that does not answer the first request is probably not there, so the first request gives
-# up early. A server that has answered, or that throttles, gets more attempts.
+# A server that does not answer the first request probably does not exist, so the first request has
+# few attempts. A server that has answered or throttles gets more.
 _FIRST_REQUEST = RetryPolicy(max_failures=3, connect_timeout_s=5.0, read_timeout_s=20.0)
 _NEXT_REQUESTS = dataclasses.replace(RUN_FILES, read_timeout_s=60.0)
 
@@ -46,17 +46,17 @@ _HEAD_BYTES = 1 << 16
 
 @dataclass
 class Listing:
-    """Videos as they are found, and what was passed over on the way.
+    """The videos of an input, and counts of the files that were left out.
 
     Attributes:
-        source: what is listed.
-        all_files: take files whose names are none of a video's too, unless their first bytes show
-            that they are something else.
+        source: path or address to list.
+        all_files: include files without a video's extension, unless their first bytes show another
+            format.
         report: called about once a second with the number of videos found so far.
-        skipped: what was left out, counted by extension or by another reason.
-        found: videos found so far.
-        is_list: whether the source is a list of videos; known when the first video has come.
-        unread: names of the list's columns that are not read, in their order.
+        skipped: files and folders left out, counted by extension or by another reason.
+        found: number of videos found so far.
+        is_list: whether the source is a list of videos; known after the first video.
+        unread: names of the list's columns that are not read, in order.
     """
 
     source: str
@@ -70,7 +70,7 @@ class Listing:
     _reported: float = field(default_factory=time.monotonic, repr=False)
 
     def videos(self) -> Iterator[Video]:
-        """All videos of the source, in a fixed order, without holding them in memory.
+        """Yields all videos of the source, in a fixed order.
 
         Raises:
             UsageError: the source does not exist or cannot be read, or a list is malformed.
@@ -84,7 +84,7 @@ class Listing:
             video = _file(location.uri, location.name)
             return self._counted(self._one_file(location, video))
         if os.path.exists(location.uri):
-            raise UsageError(f"{self.source} is a pipe, socket or device, and no file")
+            raise UsageError(f"{self.source} is a pipe, socket or device; name a file or directory")
         raise UsageError(f"there is no {self.source}")
 
     def _counted(self, videos: Iterator[Video]) -> Iterator[Video]:
@@ -104,7 +104,7 @@ class Listing:
         self._tick()
 
     def _one_file(self, location: Location, video: Video) -> Iterator[Video]:
-        """The videos of a list, or the one file that was named."""
+        """The videos of a list, or the one video that was named."""
         name = location.name.lower()
         if extension_of(name) in VIDEO_EXTENSIONS or not is_list(location, _head(location)):
             yield video
@@ -113,7 +113,7 @@ class Listing:
         yield from list_videos(location, self.unread)
 
     def _searched(self, location: Location, files: Iterator[Video]) -> Iterator[Video]:
-        """The videos among files, or where there is none, those that their Parquet files list."""
+        """The videos among files, or, if there are none, those that their Parquet files list."""
         for video, head in with_heads(files, self._needs_head):
             if self._is_video(video, head):
                 yield video
@@ -121,12 +121,12 @@ class Listing:
             _check_plain(location)
             self.is_list = True
             self.skipped[".parquet"] -= len(self._tables)
-            self.skipped += Counter()  # drops what is left out no more
+            self.skipped += Counter()  # drops counts of 0
             tables = map(Location, sorted(self._tables))
             yield from parquet_videos(location, tables, self.unread)
 
     def _may_be_video(self, name: str, uri: str) -> bool:
-        """Whether a file may be a video by its name below the source; what is not is counted."""
+        """Whether a file may be a video by its name below the source; others are counted."""
         reason, extension = left_out_file(posixpath.basename(name)), extension_of(name)
         is_table = extension == ".parquet"
         is_asked = extension in VIDEO_EXTENSIONS or (self.all_files and not is_table)
@@ -139,7 +139,7 @@ class Listing:
         return reason is None
 
     def _needs_head(self, video: Video) -> bool:
-        """Whether a file is told by its first bytes: reading those of objects takes a request."""
+        """Whether to read the first bytes of a file; for an object that takes a request."""
         if video.size_bytes == 0:
             return False
         extension = extension_of(video.video_id)
@@ -148,7 +148,7 @@ class Listing:
         return extension not in VIDEO_EXTENSIONS or extension in AMBIGUOUS_EXTENSIONS
 
     def _is_video(self, video: Video, head: bytes | None) -> bool:
-        """Whether a file may be a video by its size and first bytes; what is not is counted."""
+        """Whether a file may be a video by its size and first bytes; others are counted."""
         if video.size_bytes == 0:
             self._skip(EMPTY)
             return False
@@ -169,7 +169,7 @@ class Listing:
         for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
             status = os.stat(folder)
             if (status.st_dev, status.st_ino) in walked:
-                subfolders.clear()  # a link back to where we were
+                subfolders.clear()  # a link back to a folder already searched
                 continue
             walked.add((status.st_dev, status.st_ino))
             reasons = {name: left_out_folder(name) for name in sorted(subfolders)}
@@ -183,7 +183,7 @@ class Listing:
                     yield _file(path, below)
 
     def _in_storage(self, location: Location) -> Iterator[Video]:
-        """The videos of a list, below a prefix, or of one object."""
+        """The videos of a list, of a prefix, or of one object."""
         is_named_list = location.name.lower().endswith(LIST_EXTENSIONS)
         if is_named_list:
             try:
@@ -205,7 +205,7 @@ class Listing:
             raise UsageError(f"cannot list {self.source}: {storage_reason(error)}") from error
 
     def _one_object(self, location: Location) -> Iterator[Video]:
-        """The object of just this key, where the address is no prefix of others."""
+        """The object with exactly this key, if the address is not a prefix of others."""
         bucket, _, key = location.uri[len(S3_SCHEME) :].partition("/")
         first = next(_entries(bucket, key), None) if key else None
         if first is not None and first["Key"] == key:
@@ -238,16 +238,16 @@ def _head(location: Location) -> bytes:
 
 
 def _check_plain(folder: Location) -> None:
-    """Refuses Parquet files that are not, all together, one list."""
+    """Refuses folders whose Parquet files are not one list."""
     if folder.child("run.json").exists():
         raise UsageError(
             f"{folder.uri} is the OUTPUT of a run; to label its videos again, name the input of "
-            f"that run or {folder.child('manifest').uri}"
+            f"the run or {folder.child('manifest').uri}"
         )
     if folder.child("_delta_log").exists():
         raise UsageError(
-            f"{folder.uri} is a Delta table, whose files are not all of its present version; write "
-            f"it as plain Parquet"
+            f"{folder.uri} is a Delta table, whose files belong to several versions; write it as "
+            f"plain Parquet"
         )
 
 
@@ -260,7 +260,7 @@ def _file(path: str, video_id: str) -> Video:
         path.encode()
         return Video(video_id, path, size)
     except UnicodeEncodeError:
-        # Tables hold Unicode. A name that is none is written in the two ways that lose nothing.
+        # Tables hold Unicode. Other names are escaped, in two ways that keep all bytes.
         readable = os.fsencode(video_id).decode("utf-8", "backslashreplace")
         return Video(readable, f"file://{quote(os.fsencode(path))}", size)
 
@@ -270,7 +270,7 @@ def _object(address: str, key: str, video_id: str, entry: dict[str, Any]) -> Vid
 
 
 def _entries(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
-    """All objects whose keys begin with a prefix, page by page."""
+    """Yields all objects whose keys begin with a prefix, page by page."""
     request = {"Bucket": bucket, "Prefix": prefix}
     patient = None
     try:

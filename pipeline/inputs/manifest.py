@@ -1,4 +1,4 @@
-"""The manifest: one row per unit of work, in Parquet, written once and read by every resume."""
+"""The manifest in Parquet: one row per unit of work, written once, read by every attempt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MANIFEST_SCHEMA = pa.schema(
     [
         column("unit_id", pa.string(), "identity of the unit of work", nullable=False),
         column("video_id", pa.string(), "identity of the video", nullable=False),
-        column("uri", pa.string(), "where the video lies", nullable=False),
+        column("uri", pa.string(), "path or address of the video", nullable=False),
         column("size_bytes", pa.int64(), "size when it was listed; null if not known"),
         column("etag", pa.string(), "ETag of the object when it was listed; null for files"),
         column("start_s", pa.float64(), "start of the unit, seconds; null: from the start"),
@@ -35,45 +35,45 @@ MANIFEST_SCHEMA = pa.schema(
 _ROWS_PER_FILE = 100_000
 # 80 bits: among 100 million units the chance that any two share an id is below 1 in 100 million.
 _ID_BYTES = 10
-# A segment that is shorter than this share of a unit is measuring error, and no unit.
+# A last segment shorter than this share of a unit is rounding error and gets no unit.
 _SLACK = 1e-6
-# What claims to be longer has a damaged header; it is one unit, and the decoder says what it is.
+# A video with more units has a damaged header; it becomes one unit, and decoding reports this.
 _MAX_UNITS_PER_VIDEO = 100_000
 
 _Span = tuple[float | None, float | None]
 
 
 class Written(NamedTuple):
-    """What a manifest holds: the number of videos, and of the units that they are cut into."""
+    """Number of videos in a manifest, and of the units that they are divided into."""
 
     videos: int
     units: int
 
 
 def unit_id(video_id: str, start_s: float | None = None, end_s: float | None = None) -> str:
-    """Identity of a unit: short, of fixed length, the same in every run over the same video.
+    """Identity of a unit: the same in every run over the same video.
 
-    Resuming holds every finished id in memory, so its length is the size of that table.
+    It is short, since resuming keeps every finished id in memory.
     """
     text = f"{video_id}\0{start_s}\0{end_s}".encode()
     return hashlib.blake2b(text, digest_size=_ID_BYTES).hexdigest()
 
 
 def sampled(videos: Iterable[Video], count: int) -> Iterator[Video]:
-    """The `count` videos with the smallest unit ids, or all that there are.
+    """The `count` videos with the smallest unit ids, or all videos if there are fewer.
 
-    Ids are hashes, so the sample is the same whoever asks, in whatever order the videos come, and a
-    smaller one is a part of every larger one.
+    Ids are hashes, so the sample is random, does not depend on the order of the videos, and
+    contains every smaller sample.
     """
     return iter(heapq.nsmallest(count, videos, key=lambda video: unit_id(video.video_id)))
 
 
 def unit_spans(duration_s: float | None, unit_s: float | None) -> list[_Span]:
-    """(start, end) in seconds of the units of one video, in order; the last is open at its end.
+    """(start, end) in seconds of the units of one video, in order; the last has no end.
 
     Args:
-        duration_s: length of the video, None if it is not known: it is then one unit.
-        unit_s: length of a unit, None for whole videos.
+        duration_s: length of the video; None if not known, which gives one unit.
+        unit_s: length of a unit; None for whole videos.
     """
     if unit_s is None or duration_s is None or not math.isfinite(duration_s):
         return [(None, None)]
@@ -87,18 +87,18 @@ def unit_spans(duration_s: float | None, unit_s: float | None) -> list[_Span]:
 def write_manifest(
     videos: Iterable[Video], folder: Location, *, unit_s: float | None = None
 ) -> Written:
-    """Writes the manifest of the videos, each whole or cut into units of some length.
+    """Writes the manifest of the videos, each whole or divided into units.
 
-    Within a file the largest come first: a long video that comes last would be waited for by
-    everything else. Memory is that of one file's rows and of 8 bytes per video.
+    Within a file the largest videos come first, so that the run does not end with a long one.
+    Memory is that of one file's rows and of 8 bytes per video.
 
     Args:
-        videos: the videos, each id once; cut are those of known duration.
-        folder: where its files go.
-        unit_s: length of a unit in seconds, None for whole videos.
+        videos: the videos, each id once; those of known duration are divided.
+        folder: folder of the files.
+        unit_s: length of a unit in seconds; None for whole videos.
 
     Raises:
-        UsageError: two videos share an id, which is named.
+        UsageError: two videos have the same id, which the message names.
         ValueError: unit_s is not positive.
     """
     if unit_s is not None and not (math.isfinite(unit_s) and unit_s > 0):
@@ -129,7 +129,7 @@ def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
 
 
 def _largest_first(table: pa.Table) -> pa.Table:
-    """Those of unknown size last; those of one size, as segments of a recording, in order."""
+    """Sorted by size, unknown sizes last; rows of equal size (segments of a video) keep order."""
     order = pc.sort_indices(table, sort_keys=[("size_bytes", "descending")])
     return table.take(order)
 
@@ -163,7 +163,7 @@ def _first_units(folder: Location) -> Iterator[str]:
 
 
 def size_bytes(folder: Location) -> int | None:
-    """Bytes of all videos of a manifest of whole videos; None where some are not known."""
+    """Bytes of all videos of a manifest of whole videos; None if some size is not known."""
     total = 0
     for file in folder.files(".parquet"):
         filesystem, path = file.filesystem()
@@ -177,7 +177,7 @@ def size_bytes(folder: Location) -> int | None:
 
 
 def count_rows(folder: Location) -> int:
-    """Rows of all Parquet files in a folder, from their footers."""
+    """Number of rows of all Parquet files in a folder, from their footers."""
     total = 0
     for file in folder.files(".parquet"):
         filesystem, path = file.filesystem()

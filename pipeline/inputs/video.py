@@ -1,4 +1,4 @@
-"""What is known of a video before it is opened."""
+"""A video of the input, before it is opened."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class Video:
     """One video of the input.
 
     Attributes:
-        video_id: its identity: the path below the listed folder, or what the manifest says.
+        video_id: identity: the path below the listed folder, or the video_id of a list.
         uri: absolute path, file:// or s3:// address.
-        size_bytes: size as listed, None where a manifest does not tell.
-        ground_truth: label that the input gives; None where it gives none.
-        etag: ETag of the object as listed, in its quotes; None for files.
-        duration_s: length in seconds, None if not known.
+        size_bytes: size when it was listed; None if a list does not give it.
+        ground_truth: label that the input gives; None without one.
+        etag: ETag of the object when it was listed, in quotes; None for files.
+        duration_s: length in seconds; None if not known.
     """
 
     video_id: str

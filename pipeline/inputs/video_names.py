@@ -1,4 +1,4 @@
-"""Which names in an archive are videos, and which files and folders never are."""
+"""Names of video files, and of files and folders that are left out."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ _VIDEO_EXTENSIONS = """
     .vc2 .avs .avs2 .avs3 .cavs .dnxhd .dnxhr .y4m .mjpeg .mjpg
 """
 VIDEO_EXTENSIONS = frozenset(_VIDEO_EXTENSIONS.split())
-"""Names of what `workers.decoding.container.FORMATS` opens: MP4 and QuickTime, of action cameras
-too; Matroska, AVI, Windows Media, Flash, Ogg, RealMedia; MPEG program and transport streams of
-DVDs, camcorders and television; broadcast, tape and surveillance; streams without a container.
+"""Extensions of the formats in `workers.decoding.container.FORMATS`: MP4 and QuickTime, also of
+action cameras; Matroska, AVI, Windows Media, Flash, Ogg, RealMedia; MPEG program and transport
+streams of DVDs, camcorders and television; broadcast, tape and surveillance formats; streams
+without a container.
 """
 
-# Names that other files than videos have too: source code (.ts, .mts), music modules and Go modules
+# Extensions that other files use too: source code (.ts, .mts), music modules and Go modules
 # (.mod), scripts (.avs, .evc, .rm), tables (.dif, .tp).
 AMBIGUOUS_EXTENSIONS = frozenset({".ts", ".mts", ".mod", ".avs", ".evc", ".rm", ".dif", ".tp"})
 
-# Folders of operating systems and of storage devices, which hold copies, previews and deleted
-# files. Their names are compared without case.
+# Folders of operating systems and storage devices, with copies, previews and deleted files. Names
+# are compared without case.
 _SYSTEM_FOLDERS = {
     name.casefold(): name
     for name in (
@@ -36,7 +37,7 @@ _SYSTEM_FOLDERS = {
 HIDDEN_FOLDERS = "hidden folders"
 HIDDEN = "hidden"
 APPLE_DOUBLE = "macOS companions (._*)"
-EMPTY = "without a byte"
+EMPTY = "empty"
 NO_EXTENSION = "without extension"
 
 
@@ -46,7 +47,7 @@ def extension_of(name: str) -> str:
 
 
 def left_out_folder(name: str) -> str | None:
-    """Why a folder is not searched, as a key of what was left out; None if it is."""
+    """Why a folder is left out, as a key of `Listing.skipped`; None if it is searched."""
     known = _SYSTEM_FOLDERS.get(name.casefold())
     if known is not None:
         return f"{known} folders"
@@ -54,16 +55,14 @@ def left_out_folder(name: str) -> str | None:
 
 
 def left_out_file(name: str) -> str | None:
-    """Why a file is no video whatever is in it, as a key of what was left out; None if it may be
-    one.
-    """
+    """Why a file is left out by name, as a key of `Listing.skipped`; None if it may be a video."""
     if name.startswith("._"):
         return APPLE_DOUBLE
     return HIDDEN if name.startswith(".") else None
 
 
 def left_out_path(parts: Sequence[str]) -> tuple[int, str] | None:
-    """The first folder of a path that is not searched: its place among the parts, and why.
+    """The first folder of a path that is left out: its index in `parts`, and why; else None.
 
     Args:
         parts: names of the folders above a file, from the top.

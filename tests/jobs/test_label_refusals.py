@@ -66,7 +66,9 @@ def test_an_input_without_videos(refused, random_checkpoint, tmp_path):
     assert "no video in in: it is empty" in said
     (tmp_path / "in" / "a.txt").touch()
     said = refused("in", "out", "--checkpoint", random_checkpoint)
-    assert "it holds 1 .txt; to label what a .txt lists, name that file; --all-files takes" in said
+    assert (
+        "it holds 1 .txt; to label the videos of a .txt list, name that file; --all-files" in said
+    )
 
 
 @pytest.mark.parametrize(

@@ -25,15 +25,15 @@ Work = TypeVar("Work")
 Result = TypeVar("Result")
 
 DEMO = Path("demo")
-"""Where jobs keep what they make of the demonstration, when nothing else is named."""
+"""Folder of the demonstration if the user names no other."""
 
 MANIFEST = "manifest.csv"
 LABEL_FILE = "labels.txt"
 
-# Some tens of seconds of one process.
+# About half a minute of one process.
 _SAY_EVERY = 100
 
-# x264's AVX-512 code reads memory that nobody wrote: its files differ from one call to the next.
+# x264's AVX-512 code reads uninitialized memory, so that its files differ from call to call.
 _REPEATABLE = {"x264-params": "asm=sse4"}
 
 SAMPLE_EVERY = 4
@@ -45,9 +45,9 @@ class ArchiveSettings:
     """What to generate.
 
     Attributes:
-        videos: number of videos; their labels go round in order, so a multiple of the number of
-            labels is balanced.
-        seed: of every scene, together with the split and the video's number.
+        videos: number of videos. Labels repeat in order, so a multiple of the number of labels is
+            balanced.
+        seed: seed of every scene, together with the split and the video's number.
         split: "train" or "test"; the same seed gives different scenes in the two.
         crf: x264's constant rate factor; larger is smaller and coarser.
     """
@@ -86,17 +86,16 @@ def make_archive(
 ) -> list[Entry]:
     """Write the videos, then ``labels.txt`` and ``manifest.csv``; returns the manifest.
 
-    A video that is already there is kept, since its name tells its pixels; files appear whole
-    or not at all, so that an interrupted call is continued by the next one. URIs in the manifest
-    are file names, relative to the manifest.
+    Existing videos are kept, since a file's name determines its pixels. Files appear whole or not
+    at all, so that the next call continues an interrupted one. URIs in the manifest are file names,
+    relative to the manifest.
 
     Args:
-        folder: made if absent.
+        folder: folder of the archive; created if missing.
         settings: what to generate.
-        processes: how many to render and encode in; 1 stays in this process.
-        report: called with how many videos were made so far and how many are to be made: before
-            the first and after each. Those that are already there are not counted, and where none
-            is missing it is not called.
+        processes: number of processes that render and encode; 1 stays in this process.
+        report: called with the numbers of videos made and to make, before the first and after each.
+            Existing videos do not count; if none is missing, it is not called.
     """
     folder.mkdir(parents=True, exist_ok=True)
     work = [(folder, settings, index) for index in range(settings.videos)]
@@ -118,14 +117,14 @@ def make_archive(
 
 
 def demo_archive(name: str, settings: ArchiveSettings, *, processes: int = 1) -> Path:
-    """The manifest of an archive in `DEMO`, after the videos that it lacks were made.
+    """Makes the missing videos of an archive in `DEMO` and returns the path of its manifest.
 
-    stderr tells that videos are made, and how many were, now and then; nothing where none is.
+    Progress goes to stderr if videos are missing.
 
     Args:
-        name: of its folder.
+        name: name of the archive's folder.
         settings: what to generate.
-        processes: how many to render and encode in.
+        processes: number of processes that render and encode.
     """
     folder = DEMO / name
 
@@ -192,7 +191,7 @@ def read_manifest(folder: Path) -> list[Entry]:
 def read_sampled(path: Path, *, size: int) -> NDArray[np.uint8]:
     """Every fourth frame of a video, short side ``size``: (m, H, W, 3) uint8 RGB.
 
-    Resized as the ``videomae-k400`` protocol says: bilinear, without antialiasing.
+    Resized as in the ``videomae-k400`` protocol: bilinear, without antialiasing.
     """
     pictures = []
     with av.open(str(path)) as container:

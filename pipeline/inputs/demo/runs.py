@@ -1,4 +1,4 @@
-"""Where the labeling jobs put their demonstration, and the two runs of it that are compared."""
+"""Folders of the two runs of the demonstration that are compared."""
 
 from __future__ import annotations
 

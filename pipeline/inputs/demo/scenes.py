@@ -1,12 +1,12 @@
 """The scenes of the demo archive: what they show, and their pixels.
 
 A scene is a textured, slightly shaking background with resting objects, and one small object of
-another kind that shows itself again and again for about two thirds of a second and moves while
-it does. The label is what moves and how: four kinds times five motions. No frame alone tells it,
-and little of the video does: what tells is a handful of the model's tokens.
+another kind that appears repeatedly for about two thirds of a second and moves meanwhile. The
+label is the kind and the motion of this object: four kinds times five motions. A single frame does
+not determine it, and only a few of the model's tokens show the object.
 
-Everything random is drawn from a generator of (seed, split, index), so the same three numbers
-give the same pixels.
+All random numbers come from a generator of (seed, split, index), so the same three values give the
+same pixels.
 """
 
 from __future__ import annotations

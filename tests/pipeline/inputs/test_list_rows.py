@@ -41,7 +41,11 @@ def found(source):
         ("p.csv", "uri,class,action\na,b,c", "2 columns that may be the label: class, action"),
         ("q.csv", "uri,label,label\na,b,c", "its header names 'label' twice"),
         ("r.csv", "name,when\nx,y", "its first line names no column uri .* it is 'name,when'"),
-        ("s.txt", "a.mp4 1\nand so on and on\n", "line 2 is no path and label as the first one is"),
+        (
+            "s.txt",
+            "a.mp4 1\nand so on and on\n",
+            "line 2 is not a path and label like the first line",
+        ),
         ("t.csv", "uri\n", "no video"),
         ("u.csv", "", "it is empty"),
         ("d.parquet", "nonsense", "cannot read the list"),

@@ -50,7 +50,7 @@ def test_other_files_are_counted_by_extension(tmp_path):
 LEFT_OUT = {
     "._a.mp4": "macOS companions (._*)",
     ".hidden.mp4": "hidden",
-    "empty.mp4": "without a byte",
+    "empty.mp4": "empty",
     "__MACOSX/a.mp4": "__MACOSX folders",
     "sub/@eaDir/a.mp4/x.mp4": "@eaDir folders",
     "$recycle.bin/a.mp4": "$RECYCLE.BIN folders",
@@ -186,7 +186,7 @@ def test_a_folder_that_cannot_be_read_is_refused(tmp_path):
         ("s3://AKIA:hidden@bucket/x", "an address with credentials"),
         ("gs://bucket/x", "gs:// addresses cannot be read; name a path, file:///path or s3://"),
         ("C:\\videos", "is a path of Windows"),
-        ("/dev/null", "is a pipe, socket or device, and no file"),
+        ("/dev/null", "is a pipe, socket or device; name a file or directory"),
     ],
 )
 def test_a_source_that_cannot_be_is_refused_in_one_line(source, said, tmp_path, monkeypatch):
