@@ -131,7 +131,7 @@ def test_labels_are_not_added_to_sweep(run, archive, random_checkpoint):
 
 @pytest.mark.parametrize("reader", [verify, finished_run, write_run_report])
 def test_what_reads_labels_says_that_these_are_sweep(run, reader):
-    with pytest.raises(UsageError, match="holds sweep of several prunings, and no labels"):
+    with pytest.raises(UsageError, match="holds a sweep of several prunings, and no labels"):
         reader(run)
 
 
@@ -170,7 +170,7 @@ def test_a_variant_that_the_model_cannot_do_is_named(asked, tmp_path):
 
 
 def test_nothing_to_try_and_an_empty_sample_are_refused(asked, tmp_path):
-    with pytest.raises(UsageError, match="at least one pruning"):
+    with pytest.raises(UsageError, match="a sweep has no pruning; name at least one"):
         asked(tmp_path, variants={})
     with pytest.raises(UsageError, match="sample must be of 1 video or more; got 0"):
         asked(tmp_path, sample=0)
