@@ -121,12 +121,12 @@ def _cores(stages: Stages, capacity: Capacity) -> str:
     cores = max(capacity.cores, used, 1.0)
     of_cores = 100 / (cores * stages.wall_s)
     label, decode = stages.label.cpu_s * of_cores, stages.decode.cpu_s * of_cores
-    text = f"the cores: labeling takes {label:.0f} % of {cores:.3g} and decoding {decode:.0f} %"
+    text = f"the cores: labeling uses {label:.0f} % of {cores:.3g} cores, decoding {decode:.0f} %"
     if label + decode < 100 * _CORES_FULL:
-        text += ", and other programs take much of the rest"
+        text += ", other programs much of the rest"
     return (
-        f"{text}. More actors would only take turns; more cores, a GPU for the labelers or a "
-        f"larger --r make the run faster."
+        f"{text}. More actors would not help; more cores, a GPU for the labelers or a larger --r "
+        f"would."
     )
 
 
@@ -136,17 +136,18 @@ def _decoding(stages: Stages, capacity: Capacity, behind: float) -> str:
     text = f"decoding ({stages.brief()}); "
     if wanted <= most:
         return (
-            f"{text}{behind:.1f} times as many would keep the labelers busy: --decoders {wanted}."
+            f"{text}{behind:.1f} times as many decoders would keep the labelers busy: "
+            f"--decoders {wanted}."
         )
     needed = math.ceil(wanted * _cores_of_a_decoder(stages))
-    text += f"{behind:.1f} times as many would keep the labelers busy: {wanted} decoders, "
+    text += f"{behind:.1f} times as many decoders would keep the labelers busy: {wanted}, "
     if needed > capacity.cores:
-        text += f"which need {needed} cores; {capacity.cores:g} are there"
+        text += f"which need {needed} cores; the cluster has {capacity.cores:g}"
     else:
-        text += f"for {most} of which there is memory"
+        text += f"but the memory is enough for {most} only"
     text += ". Add machines without GPUs"
     return (
-        f"{text}, and --decoders {most} meanwhile." if most > stages.decode.actors else f"{text}."
+        f"{text}; until then use --decoders {most}." if most > stages.decode.actors else f"{text}."
     )
 
 
@@ -161,8 +162,8 @@ def _labeling(stages: Stages, capacity: Capacity) -> str:
         freed = math.floor((have - wanted) * _cores_of_a_decoder(stages)) or 1
         plural = "s" if freed > 1 else ""
         return (
-            f"{text}, and {wanted} decoders instead of {have} would do: --decoders {wanted} frees "
-            f"{freed} core{plural}."
+            f"{text}, and {wanted} decoders instead of {have} are enough: --decoders {wanted} "
+            f"frees {freed} core{plural}."
         )
     return f"{text}."
 
@@ -173,7 +174,8 @@ def _batches(stages: Stages, capacity: Capacity) -> list[str]:
         if capacity.views_per_call is None:
             return [
                 f"{100 * stages.label.padding:.0f} % of the labelers' batches of {size} views is "
-                f"padding or was not needed in the end; smaller batches waste less (--batch-size)."
+                f"padding, or views that early exit did not need; a smaller --batch-size wastes "
+                f"less."
             ]
         better = _filled_batch(capacity.views_per_call, size)
         if better is not None:

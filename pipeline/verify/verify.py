@@ -56,27 +56,36 @@ def verify(run: RunDirectory) -> list[Check]:
         except (OSError, pa.ArrowException) as error:
             checks.append(Check(what, str(error).splitlines()[0]))
 
-    check("manifest: readable, as declared, ids unique", lambda: _manifest(tables))
-    check("units: as declared, every unit of the manifest exactly once", lambda: _units(tables))
-    check("units: ok with labels, or failed with a reason of the list", lambda: _outcomes(tables))
-    check("checkpoint: names exactly the units that are written", lambda: _checkpoint(run, tables))
+    check("manifest: declared schema, unique ids", lambda: _manifest(tables))
+    check("units: declared schema, one row per unit of the manifest", lambda: _units(tables))
     check(
-        "videos: as declared, one row per video, in the state of its units",
+        "units: ok with a label, or failed with an error type and a message",
+        lambda: _outcomes(tables),
+    )
+    check("checkpoint: lists the units of units/, and no others", lambda: _checkpoint(run, tables))
+    check(
+        "videos: declared schema, one row per video, status agrees with its units",
         lambda: _videos(tables),
     )
-    check("clips: as declared, the views of every labeled unit", lambda: _clips(tables, record))
+    check(
+        "clips: declared schema, one row per view of each labeled unit",
+        lambda: _clips(tables, record),
+    )
     if record.identity.early_exit is not None:
         check(
             "views: evaluated in order, up to the first that met the early-exit threshold",
             lambda: check_early_exit(run, tables, record),
         )
-    check("clips: bits in the kept maps are the tokens kept", lambda: _maps(tables, record))
     check(
-        "shadow: the units of the sample, and no others, have an unpruned label, at its cost",
+        "clips: kept_token_maps show as many tokens as tokens_kept says",
+        lambda: _maps(tables, record),
+    )
+    check(
+        "shadow sample: its units, and no others, have an unpruned label and its FLOPs",
         lambda: _shadow(tables, record),
     )
-    check("FLOPs: units, clips and videos add up to the same", lambda: _flops(tables))
-    check("run.json: totals are those of the tables", lambda: _totals(tables, record))
+    check("FLOPs: units/, clips/ and videos/ have the same sums", lambda: _flops(tables))
+    check("run.json: totals agree with the tables", lambda: _totals(tables, record))
     return checks
 
 
@@ -87,7 +96,7 @@ def _such(names: pa.Array | pa.ChunkedArray) -> str:
 def _repeated(ids: pa.ChunkedArray, what: str) -> str | None:
     counts = ids.value_counts()
     repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-    return f"{len(repeated)} {what} stand more than once{_such(repeated)}" if repeated else None
+    return f"{len(repeated)} {what} occur more than once{_such(repeated)}" if repeated else None
 
 
 def _manifest(tables: RunTables) -> str | None:
@@ -102,7 +111,7 @@ def _units(tables: RunTables) -> str | None:
         return f"{len(missing)} units have no row{_such(missing)}"
     foreign = written.filter(pa.array(tables.unit_rows < 0))
     if len(foreign):
-        return f"{len(foreign)} units are not of this manifest{_such(foreign)}"
+        return f"{len(foreign)} units are not in the manifest{_such(foreign)}"
     return _repeated(written, "units")
 
 
@@ -115,7 +124,11 @@ def _outcomes(tables: RunTables) -> str | None:
     failed = pc.and_(pc.equal(units["status"], "failed"), pc.and_(known, said))
     neither = pc.invert(pc.fill_null(pc.or_(labeled, failed), False))
     wrong = units["unit_id"].filter(neither)
-    return f"{len(wrong)} units are neither{_such(wrong)}" if len(wrong) else None
+    return (
+        f"{len(wrong)} units are neither ok nor failed in this way{_such(wrong)}"
+        if len(wrong)
+        else None
+    )
 
 
 def _checkpoint(run: RunDirectory, tables: RunTables) -> str | None:
@@ -129,7 +142,7 @@ def _checkpoint(run: RunDirectory, tables: RunTables) -> str | None:
     written = tables.units["unit_id"]
     one, other = pc.unique(confirmed), pc.unique(written)
     if len(one) != len(other) or not pc.all(pc.is_in(one, value_set=other), min_count=0).as_py():
-        return f"it names {len(one)} units and {len(other)} are written"
+        return f"it lists {len(one)} units, but units/ has {len(other)}"
     return None
 
 
@@ -141,7 +154,7 @@ def _videos(tables: RunTables) -> str | None:
         return f"{len(missing)} videos have no row{_such(tables.video_ids.take(missing))}"
     foreign = videos["video_id"].filter(pa.array(rows < 0))
     if len(foreign):
-        return f"{len(foreign)} videos are not of this manifest{_such(foreign)}"
+        return f"{len(foreign)} videos are not in the manifest{_such(foreign)}"
     repeated = _repeated(videos["video_id"], "videos")
     if repeated:
         return repeated
@@ -152,7 +165,7 @@ def _videos(tables: RunTables) -> str | None:
     wrong = (states != said) | (counted[0] != units[rows]) | (counted[1] != failed[rows])
     names = videos["video_id"].filter(pa.array(wrong))
     if len(names):
-        return f"{len(names)} videos are in another state than their units{_such(names)}"
+        return f"{len(names)} videos have a status that disagrees with their units{_such(names)}"
     return None
 
 
@@ -169,21 +182,21 @@ def _clips(tables: RunTables, record: RunRecord) -> str | None:
     protocol = record.identity.protocol
     unit, clip, crop, *_ = tables.clips
     if (unit < 0).any():
-        return f"{int((unit < 0).sum())} views are of units that are not of this manifest"
+        return f"{int((unit < 0).sum())} views are of units that are not in the manifest"
     if (crop < 0).any() or (crop >= protocol.crops).any() or (clip < 0).any():
-        return "a view has a number that the protocol does not give"
+        return "a view has a clip or crop number outside the protocol"
     order = np.lexsort((crop, clip, unit))
     same = np.ones(max(len(unit) - 1, 0), dtype=np.bool_)
     for numbers in (unit, clip, crop):
         same &= np.diff(numbers[order]) == 0
     if same.any():
-        return f"{int(same.sum())} views stand twice"
+        return f"{int(same.sum())} views occur twice"
     found = np.bincount(unit, minlength=len(tables.manifest))
     expected = sum_by(tables.unit_rows, np.asarray(tables.units["views"]), len(tables.manifest))
     wrong = (found != expected) | ~_allowed(tables, record.identity, expected)
     names = tables.manifest["unit_id"].filter(pa.array(wrong))
     if len(names):
-        return f"{len(names)} units have not the views of their protocol{_such(names)}"
+        return f"{len(names)} units have other views than the protocol requires{_such(names)}"
     return _outside(tables, protocol, unit, clip)
 
 
@@ -221,7 +234,9 @@ def _outside(
     slack = 1e-3 * protocol.every_s
     outside = (starts < first - slack) | (starts > last - protocol.every_s + slack)
     names = tables.manifest["unit_id"].take(np.unique(unit[outside]))
-    return f"clips of {len(names)} units lie outside of them{_such(names)}" if len(names) else None
+    return (
+        f"clips of {len(names)} units lie outside their units{_such(names)}" if len(names) else None
+    )
 
 
 def _maps(tables: RunTables, record: RunRecord) -> str | None:
@@ -229,11 +244,11 @@ def _maps(tables: RunTables, record: RunRecord) -> str | None:
     for table in tables.kept_token_maps():
         other = pc.any(pc.not_equal(table["flops"], model.flops_per_view)).as_py()
         if other and not model.flops_vary_by_clip:
-            return f"a view did not cost the {model.flops_per_view} FLOPs of this run"
+            return f"a view has other FLOPs than the {model.flops_per_view} of this run"
         maps = table["kept_token_maps"].combine_chunks()
         kept = table["tokens_kept"].combine_chunks()
         if not pc.list_value_length(maps).equals(pc.list_value_length(kept)):
-            return "a view has another number of maps than of stages"
+            return "a view has other numbers of maps and of pruning stages"
         shown = _bits(pc.list_flatten(maps))
         wrong = np.flatnonzero(shown != np.asarray(pc.list_flatten(kept)))
         if len(wrong):
@@ -276,7 +291,7 @@ def _shadow(tables: RunTables, record: RunRecord) -> str | None:
     views = every if record.identity.early_exit is not None else evaluated
     names = units["unit_id"].filter(pa.array(cost != views * dense))
     if len(names):
-        return f"{len(names)} units did not cost the unpruned model's FLOPs{_such(names)}"
+        return f"{len(names)} units have other unpruned_flops than the unpruned model{_such(names)}"
     return _shadow_elsewhere(tables, evaluated, cost)
 
 
@@ -289,12 +304,18 @@ def _shadow_elsewhere(
     told = np.bincount(unit[shadowed & (unit >= 0)], minlength=len(manifest))
     names = manifest["unit_id"].filter(pa.array(told != sum_by(rows, views, len(manifest))))
     if len(names):
-        return f"in clips/ {len(names)} units have other views in the sample{_such(names)}"
+        return (
+            f"{len(names)} units have other unpruned views in clips/ than in units/{_such(names)}"
+        )
     count = len(tables.video_ids)
     in_units = sum_by(np.where(rows >= 0, tables.video_of_unit[rows], -1), cost, count)
     said = np.asarray(pc.fill_null(tables.videos["unpruned_flops"], 0))
     names = tables.video_ids.filter(pa.array(in_units != sum_by(tables.video_rows, said, count)))
-    return f"in videos/ {len(names)} cost other FLOPs{_such(names)}" if len(names) else None
+    return (
+        f"{len(names)} videos have other unpruned_flops than their units{_such(names)}"
+        if len(names)
+        else None
+    )
 
 
 def _flops(tables: RunTables) -> str | None:
@@ -336,7 +357,7 @@ def _totals(tables: RunTables, record: RunRecord) -> str | None:
 
 
 def report(checks: list[Check]) -> str:
-    """One line per check, and a verdict."""
+    """One line per check, and the result."""
     lines = [
         f"{'ok  ' if check.problem is None else 'FAIL'}  {check.what}"
         + (f": {check.problem}" if check.problem else "")
@@ -347,6 +368,7 @@ def report(checks: list[Check]) -> str:
     lines.append(f"{wrong} of {len(checks)} checks failed" if wrong else passed)
     if wrong:
         lines.append(
-            "To mend it: delete OUTPUT/_SUCCESS if it is there and run the labeling command again."
+            "To repair the run, delete OUTPUT/_SUCCESS if it exists, and run the labeling command "
+            "again."
         )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""From measured figures to a sentence: which stage holds a run up, and what to change."""
+"""From measured figures to a sentence: which stage limits a run, and what to change."""
 
 import dataclasses
 
@@ -25,22 +25,22 @@ def stages(*, decoders, decode_s, labelers, label_s, units=1000, wall_s=100.0, c
 def test_decoding_that_lags_behind_names_the_decoders_that_would_do():
     said = bottleneck(stages(decoders=4, decode_s=0.39, labelers=1, label_s=0.07), GPU)
     assert said == (
-        "decoding (decoders 98 % busy, labelers 70 %); 1.4 times as many would keep the "
-        "labelers busy: --decoders 7."
+        "decoding (decoders 98 % busy, labelers 70 %); 1.4 times as many decoders "
+        "would keep the labelers busy: --decoders 7."
     )
 
 
 def test_more_decoders_than_there_are_cores_say_what_is_missing():
     said = bottleneck(stages(decoders=6, decode_s=0.58, labelers=1, label_s=0.041), GPU)
     assert (
-        "2.4 times as many would keep the labelers busy: 17 decoders, which need 17 cores" in said
+        "2.4 times as many decoders would keep the labelers busy: 17, which need 17 cores" in said
     )
-    assert said.endswith("8 are there. Add machines without GPUs, and --decoders 8 meanwhile.")
+    assert said.endswith("has 8. Add machines without GPUs; until then use --decoders 8.")
 
 
 def test_a_pool_that_already_has_all_cores_is_not_told_to_take_as_many():
     said = bottleneck(stages(decoders=8, decode_s=0.78, labelers=1, label_s=0.041), GPU)
-    assert said.endswith("8 are there. Add machines without GPUs.")
+    assert said.endswith("the cluster has 8. Add machines without GPUs.")
 
 
 def test_decoders_that_wait_for_storage_need_fewer_cores():
@@ -51,14 +51,14 @@ def test_decoders_that_wait_for_storage_need_fewer_cores():
 def test_memory_that_is_short_of_decoders_is_named():
     little = dataclasses.replace(GPU, most_decoders=4)
     said = bottleneck(stages(decoders=4, decode_s=0.39, labelers=1, label_s=0.07), little)
-    assert "7 decoders, for 4 of which there is memory" in said
+    assert "busy: 7, but the memory is enough for 4 only" in said
 
 
 def test_labeling_that_lags_behind_frees_decoders():
     said = bottleneck(stages(decoders=8, decode_s=0.2, labelers=1, label_s=0.098), GPU)
     assert said == (
         "labeling (decoders 25 % busy, labelers 98 %); more GPUs or a larger --r make it "
-        "faster, and 3 decoders instead of 8 would do: --decoders 3 frees 5 cores."
+        "faster, and 3 decoders instead of 8 are enough: --decoders 3 frees 5 cores."
     )
 
 
@@ -80,7 +80,7 @@ def test_stages_that_both_wait_are_not_told_to_grow():
 
 def test_on_cpus_that_are_full_the_cores_are_the_limit_and_their_shares_are_told():
     said = bottleneck(stages(decoders=2, decode_s=0.1, labelers=8, label_s=0.68), CPU)
-    assert said.startswith("the cores: labeling takes 85 % of 8 and decoding 12 %. More actors")
+    assert said.startswith("the cores: labeling uses 85 % of 8 cores, decoding 12 %. More actors")
     assert "other programs" not in said
 
 
@@ -88,7 +88,7 @@ def test_cores_that_other_programs_take_are_told():
     taken = stages(decoders=2, decode_s=0.1, labelers=8, label_s=0.78)
     taken = dataclasses.replace(taken, label=dataclasses.replace(taken.label, cpu_s=400.0))
     said = bottleneck(taken, CPU)
-    assert said.startswith("the cores: labeling takes 50 % of 8 and decoding 12 %, and other")
+    assert said.startswith("the cores: labeling uses 50 % of 8 cores, decoding 12 %, other")
 
 
 def test_idle_cores_beside_a_labeler_that_is_busy_ask_for_another():
@@ -109,7 +109,7 @@ def test_batches_that_are_padded_or_small_are_told():
 def test_what_early_exit_wasted_is_told_without_a_number_that_nobody_knows():
     wasted = stages(decoders=4, decode_s=0.38, labelers=1, label_s=0.095, views=15000, slots=20000)
     said = bottleneck(wasted, dataclasses.replace(GPU, views_per_call=None))
-    assert "25 % of the labelers' batches of 32 views is padding or was not needed" in said
+    assert "25 % of the labelers' batches of 32 views is padding, or views that early exit" in said
 
 
 def test_padding_that_failed_units_left_asks_for_no_other_batch():

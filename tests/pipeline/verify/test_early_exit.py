@@ -25,7 +25,7 @@ THRESHOLD = 0.5
 FLOPS, DENSE = 10, 20
 NAMES = [f"v{number}" for number in range(12)]
 CHECK = "views: evaluated in order, up to the first that met the early-exit threshold"
-CLIPS_CHECK = "clips: as declared"
+CLIPS_CHECK = "clips: declared schema"
 
 
 def prediction(scores):
@@ -195,7 +195,7 @@ def test_the_sample_is_labeled_by_all_views_or_it_is_found_out(tmp_path):
         row["unpruned_flops"] = 2 * DENSE
 
     found = problems(made(tmp_path, fewer, shadow=True))
-    assert [what.partition(":")[0] for what in found] == ["shadow"]
+    assert [what.partition(":")[0] for what in found] == ["shadow sample"]
 
 
 def test_units_of_a_slice_that_is_not_decided_yet_are_found(tmp_path):

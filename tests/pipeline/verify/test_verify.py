@@ -96,20 +96,20 @@ def set_column(name, value):
 @pytest.mark.parametrize(
     ("folder", "change", "name", "found"),
     [
-        ("units", drop_last, "1", "units: as declared, every unit"),
-        ("units", double_last, "1", "units: as declared, every unit"),
-        ("units", set_column("error_type", "bad luck"), "0", "units: ok with labels"),
-        ("units", set_column("status", "unsure"), "0", "units: ok with labels"),
-        ("_checkpoint", drop_last, "1", "checkpoint: names exactly"),
-        ("videos", drop_last, "part-00000", "videos: as declared"),
-        ("videos", double_last, "part-00000", "videos: as declared"),
-        ("videos", set_column("status", "ok"), "part-00000", "videos: as declared"),
-        ("videos", set_column("flops", 7), "part-00000", "FLOPs: units, clips and videos"),
-        ("clips", drop_last, "part-00000", "clips: as declared"),
-        ("clips", double_last, "part-00000", "clips: as declared"),
-        ("clips", set_column("flops", 11), "part-00000", "FLOPs: units, clips and videos"),
-        ("clips", set_column("tokens_kept", [1]), "part-00000", "clips: bits in the kept maps"),
-        ("manifest", double_last, "part-00000", "manifest: readable"),
+        ("units", drop_last, "1", "units: declared schema, one row per unit"),
+        ("units", double_last, "1", "units: declared schema, one row per unit"),
+        ("units", set_column("error_type", "bad luck"), "0", "units: ok with a label"),
+        ("units", set_column("status", "unsure"), "0", "units: ok with a label"),
+        ("_checkpoint", drop_last, "1", "checkpoint: lists the units"),
+        ("videos", drop_last, "part-00000", "videos: declared schema"),
+        ("videos", double_last, "part-00000", "videos: declared schema"),
+        ("videos", set_column("status", "ok"), "part-00000", "videos: declared schema"),
+        ("videos", set_column("flops", 7), "part-00000", "FLOPs: units/, clips/ and"),
+        ("clips", drop_last, "part-00000", "clips: declared schema"),
+        ("clips", double_last, "part-00000", "clips: declared schema"),
+        ("clips", set_column("flops", 11), "part-00000", "FLOPs: units/, clips/ and"),
+        ("clips", set_column("tokens_kept", [1]), "part-00000", "clips: kept_token_maps show"),
+        ("manifest", double_last, "part-00000", "manifest: declared schema"),
     ],
 )
 def test_every_kind_of_damage_is_found(run, folder, change, name, found):
@@ -132,14 +132,14 @@ def test_a_run_with_a_shadow_sample_is_whole(shadow_run):
 )
 def test_a_wrong_shadow_sample_is_found(shadow_run, folder, change, name):
     rewrite(shadow_run.root.child(folder), change, name)
-    assert any(what.startswith("shadow: ") for what in problems(shadow_run))
+    assert any(what.startswith("shadow sample: ") for what in problems(shadow_run))
 
 
 def test_a_share_that_the_units_do_not_have_is_found(shadow_run):
     content = shadow_run.load().to_json()
     content["identity"]["shadow_share"] = 0.0
     shadow_run.save(run_record(content))
-    assert [what[:7] for what in problems(shadow_run)] == ["shadow:"]
+    assert [what[:14] for what in problems(shadow_run)] == ["shadow sample:"]
 
 
 @pytest.mark.parametrize("figure", ["unpruned_units", "unpruned_agreeing", "unpruned_flops"])
@@ -147,7 +147,7 @@ def test_totals_of_another_shadow_sample_are_found(shadow_run, figure):
     content = shadow_run.load().to_json()
     content["totals"][figure] += 1
     shadow_run.save(run_record(content))
-    assert problems(shadow_run) == ["run.json: totals are those of the tables"]
+    assert problems(shadow_run) == ["run.json: totals agree with the tables"]
 
 
 @pytest.mark.parametrize("folder", ["units", "clips", "videos", "manifest"])
@@ -168,7 +168,7 @@ def test_totals_that_do_not_add_up_are_found(run):
     content = run.load().to_json()
     content["totals"]["flops"] += 1
     run.save(run_record(content))
-    assert problems(run) == ["run.json: totals are those of the tables"]
+    assert problems(run) == ["run.json: totals agree with the tables"]
 
 
 def test_missing_tables_are_found(run):
