@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.run.sums import total
+
 # The columns of units/ that are counted, as far as they are there: sweep have no labels.
 COUNTED = ("error_type", "duration_s", "size_bytes", "label_id", "unpruned_label_id")
 
@@ -40,8 +42,8 @@ class Counts:
         return cls(
             units=units.num_rows,
             failures=Counter({each["values"]: each["counts"] for each in reasons}),
-            seconds=pc.sum(units["duration_s"], min_count=0).as_py(),
-            size_bytes=pc.sum(units["size_bytes"], min_count=0).as_py(),
+            seconds=total(units["duration_s"]),
+            size_bytes=total(units["size_bytes"]),
             shadow=shadow,
             agreeing=agreeing,
         )
@@ -76,4 +78,4 @@ def _agreement(units: pa.Table) -> tuple[int, int]:
     if "unpruned_label_id" not in units.column_names:
         return 0, 0
     same = pc.equal(units["label_id"], units["unpruned_label_id"])
-    return pc.count(units["unpruned_label_id"]).as_py(), pc.sum(same, min_count=0).as_py()
+    return pc.count(units["unpruned_label_id"]).as_py(), total(same)

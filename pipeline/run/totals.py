@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.run.sums import total
+
 _EXAMPLES = 3
 
 
@@ -100,18 +102,18 @@ class Totals:
             examples = self.examples.setdefault(reason, [])
             if len(examples) < _EXAMPLES:
                 examples.append((row["video_id"], row["error"]))
-        self.clips += _sum(videos["num_views"])
-        self.flops += _sum(videos["flops"])
-        self.device_ms += _sum(videos["device_ms"])
-        self.decode_ms += _sum(videos["decode_ms"])
-        self.bytes_read += _sum(videos["bytes_read"])
-        self.unpruned_flops += _sum(videos["unpruned_flops"])
-        self.unpruned_device_ms += _sum(videos["unpruned_device_ms"])
-        self.video_seconds += _sum(ok["duration_s"])
-        self.damaged += _sum(pc.greater(ok["lost_frames"], 0))
+        self.clips += total(videos["num_views"])
+        self.flops += total(videos["flops"])
+        self.device_ms += total(videos["device_ms"])
+        self.decode_ms += total(videos["decode_ms"])
+        self.bytes_read += total(videos["bytes_read"])
+        self.unpruned_flops += total(videos["unpruned_flops"])
+        self.unpruned_device_ms += total(videos["unpruned_device_ms"])
+        self.video_seconds += total(ok["duration_s"])
+        self.damaged += total(pc.greater(ok["lost_frames"], 0))
         judged = ok.filter(pc.is_valid(ok["ground_truth_id"]))
         self.judged += judged.num_rows
-        self.correct += _sum(pc.equal(judged["ground_truth"], judged["label"]))
+        self.correct += total(pc.equal(judged["ground_truth"], judged["label"]))
         unknown = unknown_ground_truths(ok)
         self.unknown_ground_truths += len(unknown)
         known = self.unknown_examples
@@ -119,12 +121,8 @@ class Totals:
         del known[_EXAMPLES:]
 
 
-def _sum(values: pa.ChunkedArray) -> Any:
-    return pc.sum(values, min_count=0).as_py()
-
-
 def _agreeing(one: pa.ChunkedArray, other: pa.ChunkedArray) -> int:
-    return int(_sum(pc.equal(one, other)))
+    return int(total(pc.equal(one, other)))
 
 
 def unknown_ground_truths(videos: pa.Table | pa.RecordBatch) -> Any:

@@ -17,7 +17,7 @@ class ViewDecoder:
     """
 
     def __init__(self, facts: RunFacts) -> None:
-        self._decoder = SandboxedDecoder(facts.protocol, decoder=facts.decoder)
+        self._decoder = SandboxedDecoder(facts.protocol, decoder=facts.record.identity.decoder)
 
     def close(self) -> None:
         """Ends the decoder's child."""
@@ -60,7 +60,11 @@ def view_tokens(found: ViewRows, decoded: DecodedUnit) -> ViewTokens:
     frames = decoded.frames[indices, top : top + size, left : left + size].copy()
     try:
         stages = stage_maps(
-            facts.architecture, facts.pruning, frames=len(frames), size=size, kept=found.kept
+            facts.record.model.architecture,
+            facts.pruning,
+            frames=len(frames),
+            size=size,
+            kept=found.kept,
         )
     except ValueError as error:
         raise UsageError(f"{facts.run.root.uri}: {error}") from error

@@ -11,6 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.run.kept_token_maps import Mask, grid_sides, kept_grids, unpacked, why_absent
 from pipeline.run.row_lookup import rows_with
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import RunRecord
 from pipeline.storage.location import Location
 from workers.decoding import Unit
 from workers.sampling import Protocol
@@ -43,31 +44,17 @@ _NAMED = 12
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The settings of a finished run that its views depend on.
+    """A finished run and the settings that its views depend on.
 
     Attributes:
-        run: the run.
-        protocol: how videos became views.
-        pruning: how tokens were pruned.
-        architecture: the model's name.
-        labels: class names.
-        checkpoint: where the model was loaded from.
-        fingerprint: the identity of its weights.
-        decoder: which decoder read the videos.
+        run: its directory.
+        record: its run.json.
         grids: (n_t, rows, columns) of each pruning stage.
-        is_adaptive: whether the run used early exit.
     """
 
     run: RunDirectory
-    protocol: Protocol
-    pruning: sta.Pruning
-    architecture: str
-    labels: tuple[str, ...]
-    checkpoint: str
-    fingerprint: str
-    decoder: str
+    record: RunRecord
     grids: tuple[tuple[int, int, int], ...]
-    is_adaptive: bool = False
 
     @classmethod
     def of(cls, run: RunDirectory) -> RunFacts:
@@ -77,20 +64,17 @@ class RunFacts:
             UsageError: there is no finished run here.
         """
         grids = grid_sides(kept_grids(run))
-        record = run.load()
-        identity, model = record.identity, record.model
-        return cls(
-            run=run,
-            protocol=identity.protocol,
-            pruning=sta.Pruning(**identity.pruning),
-            architecture=model.architecture,
-            labels=model.labels,
-            checkpoint=model.checkpoint,
-            fingerprint=identity.model,
-            decoder=identity.decoder,
-            grids=tuple(grids),
-            is_adaptive=identity.early_exit is not None,
-        )
+        return cls(run, run.load(), tuple(grids))
+
+    @property
+    def protocol(self) -> Protocol:
+        """How videos became views."""
+        return self.record.identity.protocol
+
+    @property
+    def pruning(self) -> sta.Pruning:
+        """How tokens were pruned."""
+        return sta.Pruning(**self.record.identity.pruning)
 
     @property
     def is_timeline(self) -> bool:
@@ -153,7 +137,7 @@ def find(
     if video is None or video["status"] != "ok":
         raise UsageError(why_absent(run, video_id))
     places = list(_rows(run.clips, video_id, _PLACE))
-    if facts.is_adaptive:
+    if facts.record.identity.early_exit is not None:
         _check_evaluated(facts.protocol, clip, crop, places)
     clip = _chosen("clip", clip, {place["clip"] for place in places}, 0, video_id)
     here = {place["crop"] for place in places if place["clip"] == clip}

@@ -66,7 +66,7 @@ def from_shadow(found: ViewRows) -> UnprunedPrediction | None:
     number = found.view["unpruned_label_id"]
     if number is None:
         return None
-    view = ((found.facts.labels[number], None),)
+    view = ((found.facts.record.model.labels[number], None),)
     video = None
     if found.video["unpruned_top_ids"] is not None:
         video = _top(found, found.video, "unpruned_")
@@ -99,7 +99,7 @@ def unpruned_run(facts: RunFacts, output: str) -> RunFacts:
             f"{where} is pruned (r = {other.pruning.r}); name a run that was made with --r 0"
         )
     mine, its = (
-        {"model": each.fingerprint, "protocol": dataclasses.asdict(each.protocol)}
+        {"model": each.record.identity.model, "protocol": dataclasses.asdict(each.protocol)}
         for each in (facts, other)
     )
     differing = differences(its, mine, places=("there", "here"))
@@ -116,9 +116,9 @@ def from_model(found: ViewRows, decoded: DecodedUnit) -> UnprunedPrediction:
 
     A model that cannot be loaded is no error: `source` says why.
     """
-    facts = found.facts
+    facts, model = found.facts, found.facts.record.model
     config = LabelerConfig(
-        checkpoint=facts.checkpoint, fingerprint=facts.fingerprint, compile=False
+        checkpoint=model.checkpoint, fingerprint=facts.record.identity.model, compile=False
     )
     place = clip_place(found, decoded)
     clips = decoded.clip_frames[[place]] if facts.is_timeline else decoded.clip_frames
@@ -127,18 +127,18 @@ def from_model(found: ViewRows, decoded: DecodedUnit) -> UnprunedPrediction:
     except (sta.CheckpointError, sta.UnsafePickle, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         return UnprunedPrediction(
-            None, f"The model {facts.checkpoint} could not be loaded: {reason}"
+            None, f"The model {model.checkpoint} could not be loaded: {reason}"
         )
     evaluated = labeler.label([Frames(decoded.unit.unit_id, decoded.frames, clips)])[0]
     wanted = (0 if facts.is_timeline else place, found.view["crop"])
     view = next(view for view in evaluated.views if (view.clip, view.crop) == wanted)
     mean = evaluated.mean_probabilities()
     of_view, of_video = (
-        _named(facts.labels, *top_classes(each)) for each in (view.probabilities, mean)
+        _named(model.labels, *top_classes(each)) for each in (view.probabilities, mean)
     )
     return UnprunedPrediction(
         _prediction(found, of_view, of_video),
-        f"From {facts.checkpoint}, run now on this video only.",
+        f"From {model.checkpoint}, run now on this video only.",
     )
 
 
@@ -147,7 +147,8 @@ def _prediction(found: ViewRows, view: Top | None, video: Top | None) -> ViewPre
 
 
 def _top(found: ViewRows, row: dict[str, Any], prefix: str = "") -> Top:
-    return _named(found.facts.labels, row[f"{prefix}top_ids"], row[f"{prefix}top_scores"])
+    labels = found.facts.record.model.labels
+    return _named(labels, row[f"{prefix}top_ids"], row[f"{prefix}top_scores"])
 
 
 def _named(labels: Sequence[str], ids: Sequence[int], scores: Sequence[float]) -> Top:

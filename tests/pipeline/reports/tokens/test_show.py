@@ -239,7 +239,9 @@ def test_other_weights_than_those_of_the_run_are_not_run(vit, tmp_path, source):
     other = tmp_path / "other.safetensors"
     sta.save_checkpoint(model, other, labels=LABELS, origin="others")
     found, decoded, _ = seen(vit)
-    facts = dataclasses.replace(found.facts, checkpoint=str(other))
+    record = found.facts.record
+    model = dataclasses.replace(record.model, checkpoint=str(other))
+    facts = dataclasses.replace(found.facts, record=dataclasses.replace(record, model=model))
     said = from_model(dataclasses.replace(found, facts=facts), decoded)
     assert said.prediction is None
     assert "that of the run is sha256:" in said.source
