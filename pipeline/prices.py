@@ -54,8 +54,8 @@ class Used(Generic[Amount]):
 
 
 @dataclass(frozen=True)
-class Bill(Generic[Amount]):
-    """Money for what labeling used."""
+class WorkCost(Generic[Amount]):
+    """Cost of the work: money for what labeling used."""
 
     labeling: Amount
     decoding: Amount
@@ -147,9 +147,9 @@ class Prices:
         """One core for a second."""
         return self.core_hour / 3600
 
-    def bill(self, used: Used[Amount]) -> Bill[Amount]:
-        """Money for what labeling used."""
-        return Bill(
+    def work(self, used: Used[Amount]) -> WorkCost[Amount]:
+        """Cost of the work."""
+        return WorkCost(
             labeling=self.device(used.labeling),
             decoding=used.decode_s * self.core_second,
             reading=self.reading(used.bytes_read, used.gets),
@@ -159,10 +159,17 @@ class Prices:
         """GPU-seconds, each without the cores that come with a GPU, and core-seconds."""
         return time.gpu_s * self._gpu_alone_second + time.core_s * self.core_second
 
-    def held(self, time: DeviceTime[float]) -> float:
-        """GPU-seconds and core-seconds of a cluster; at least the cores that come with its GPUs."""
+    def cluster(self, time: DeviceTime[float], bytes_read: float, gets: float) -> float:
+        """Cost of the cluster: of its GPUs and cores, busy or not, and of reading.
+
+        Args:
+            time: GPU-seconds and core-seconds of the whole cluster. At least the cores that come
+                with its GPUs are charged.
+            bytes_read: bytes read from storage.
+            gets: read requests to object storage.
+        """
         core_s = max(time.core_s, time.gpu_s * self.gpu_cores)
-        return self.device(DeviceTime(time.gpu_s, core_s))
+        return self.device(DeviceTime(time.gpu_s, core_s)) + self.reading(bytes_read, gets)
 
     def reading(self, bytes_read: Amount, gets: Amount) -> Amount:
         """Bytes and requests."""

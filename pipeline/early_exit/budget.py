@@ -229,11 +229,11 @@ def _views_left(
     if not views:
         return None
     so_far = sum(spent, Spending())
-    bill = so_far.bill(budget.prices)
-    decoding = bill.decoding / so_far.units * units
-    if not bill.labeling:
+    cost = so_far.cost(budget.prices)
+    decoding = cost.decoding / so_far.units * units
+    if not cost.labeling:
         return math.inf
-    return (budget.money - bill.total - decoding) / (bill.labeling / views)
+    return (budget.money - cost.total - decoding) / (cost.labeling / views)
 
 
 def _decided(

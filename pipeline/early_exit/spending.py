@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.prices import Bill, DeviceTime, Prices, Used
+from pipeline.prices import DeviceTime, Prices, Used, WorkCost
 from pipeline.run.attempt_rows import AttemptRows
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import Attempt
@@ -56,10 +56,10 @@ class Spending:
         """Both together."""
         return Spending(*map(operator.add, astuple(self), astuple(other)))
 
-    def bill(self, prices: Prices) -> Bill[float]:
+    def cost(self, prices: Prices) -> WorkCost[float]:
         """Money for labeling and decoding; a budget does not cover reading."""
         time = DeviceTime(self.gpu_s, self.core_s)
-        return prices.bill(Used(time, self.decode_s, bytes_read=0.0, gets=0.0))
+        return prices.work(Used(time, self.decode_s, bytes_read=0.0, gets=0.0))
 
 
 def spending(

@@ -197,9 +197,9 @@ def _cost(run: RunDirectory) -> list[str]:
     """The cost in report.json; nothing without prices, or without a report."""
     try:
         cost = json.loads(run.root.child("report.json").read_bytes())["cost"]
-        text = f"Cost:      {digits(cost['rows'])} {cost['currency']} for the time used"
-        if cost["reserved"] is not None:
-            text += f", {digits(cost['reserved'])} for all machines while they were reserved"
+        text = f"Cost:      {digits(cost['work'])} {cost['currency']} for the work"
+        if cost["cluster"] is not None:
+            text += f", {digits(cost['cluster'])} for the cluster, busy or not"
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return _wrapped(text)

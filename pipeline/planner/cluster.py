@@ -137,9 +137,12 @@ def cost(rates: MeasuredRates, terms: Terms, rented: Rented, seconds: float) -> 
     prices = terms.prices
     if prices is None:
         return None
-    held = prices.held(DeviceTime(rented.gpus * seconds, rented.cores * seconds))
-    read = float(rates.decoded.bytes_read.mean()) * terms.work.units
-    return held + prices.reading(read, float(terms.work.units))
+    units = float(terms.work.units)
+    return prices.cluster(
+        DeviceTime(rented.gpus * seconds, rented.cores * seconds),
+        bytes_read=float(rates.decoded.bytes_read.mean()) * units,
+        gets=units,
+    )
 
 
 def fixed_s(rates: MeasuredRates, labeling: LabelingRate, terms: Terms) -> float:

@@ -50,9 +50,9 @@ def test_the_report_is_a_page_markdown_and_json_and_a_short_table(command, runs,
         "report.html", "report.md", "report.json",
     }  # fmt: skip
     content = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert all(run["paid"]["money"] > 0 for run in content["runs"])
+    assert all(run["cluster"]["cost"] > 0 for run in content["runs"])
     assert "pruned (r = 22)" in out
-    assert re.search(r"Bill per 1,000 videos +0\.\d+ EUR +0\.\d+ EUR\n", out)
+    assert re.search(r"Cluster per 1,000 videos +0\.\d+ EUR +0\.\d+ EUR\n", out)
     assert max(map(len, out.splitlines()[:-1])) <= 100
     markdown = (tmp_path / "out" / "report.md").read_text()
     assert "## Cost of the cluster" in markdown
@@ -84,7 +84,7 @@ def test_the_page_shows_its_figures_in_a_browser_and_fetches_nothing(command, ru
     for text in (
         f"{100 * pruned['work']['flops'] / dense['work']['flops']:.1f} %",
         f"{100 * same:.1f} %",
-        money(pruned["paid"]["money"], "EUR"),
+        money(pruned["cluster"]["cost"], "EUR"),
         "Methodology",
     ):
         assert text in shown
@@ -101,7 +101,7 @@ def test_without_prices_there_is_no_money_and_one_line_that_says_how_to_give_the
     assert "1,000" not in out
     content = json.loads((tmp_path / "out" / "report.json").read_text())
     assert content["prices"] is None
-    assert all(run["bill"] is run["paid"]["money"] is None for run in content["runs"])
+    assert all(run["work_cost"] is run["cluster"]["cost"] is None for run in content["runs"])
     assert "--prices FILE" in (tmp_path / "out" / "report.html").read_text()
 
 

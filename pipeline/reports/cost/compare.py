@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.errors import UsageError
 from pipeline.inputs.manifest import count_rows
-from pipeline.prices import Bill, Prices
+from pipeline.prices import Prices, WorkCost
 from pipeline.reports.cost.labels import (
     Agreement,
     accuracy,
@@ -21,7 +21,7 @@ from pipeline.reports.cost.labels import (
     paired_difference,
     unpruned_agreement,
 )
-from pipeline.reports.cost.reserved import Held, Paid, held, paid, per_video
+from pipeline.reports.cost.reserved import ClusterUse, Held, cluster_use, held, per_video
 from pipeline.reports.cost.runs import ComparedRun, differences, open_runs, reference_of
 from pipeline.reports.cost.shared import RunRows, Shared, find_shared, read_rows
 from pipeline.reports.cost.units import Dealt, deal, joined, parts_for
@@ -41,9 +41,9 @@ class RunFigures:
         run: which.
         rows: sums over its rows.
         held: what it reserved.
-        bill: money for labeling the shared videos; None without prices.
-        shadow_cost: money for their shadow sample, beside `bill`; None without prices.
-        paid: what it held against what its work took.
+        work_cost: of labeling the shared videos; None without prices.
+        shadow_cost: money for their shadow sample, beside `work_cost`; None without prices.
+        cluster: what it held against what its work took.
         per_video: (videos,) cost of each shared video, see `reserved.per_video`.
         agreement: with the reference; None for the reference, and where no unit is in both.
         accuracy: on the shared videos with a ground truth; None where none is given.
@@ -54,9 +54,9 @@ class RunFigures:
     run: ComparedRun
     rows: RunRows
     held: Held
-    bill: Bill[float] | None
+    work_cost: WorkCost[float] | None
     shadow_cost: float | None
-    paid: Paid
+    cluster: ClusterUse
     per_video: Floats
     agreement: Agreement | None = None
     accuracy: Estimate | None = None
@@ -135,9 +135,9 @@ def _costs(run: ComparedRun, rows: RunRows, prices: Prices | None) -> RunFigures
         run=run,
         rows=rows,
         held=reserved,
-        bill=None if prices is None else prices.bill(rows.used),
+        work_cost=None if prices is None else prices.work(rows.used),
         shadow_cost=None if prices is None else prices.device(rows.shadow),
-        paid=paid(rows, reserved, prices),
+        cluster=cluster_use(rows, reserved, prices),
         per_video=per_video(rows, prices),
     )
 
@@ -201,7 +201,7 @@ def _remarks(figures: Sequence[RunFigures], reference: ComparedRun) -> list[str]
                 f"{each.held.killed} of {each.held.attempts} attempts of {name} did not end by "
                 f"themselves; each counts up to its last row."
             )
-        if each.paid.idle_core_s < 0 or each.paid.idle_gpu_s < 0:
+        if each.cluster.idle_core_s < 0 or each.cluster.idle_gpu_s < 0:
             notes.append(
                 f"{name} used more device or core time than its cluster had: processes shared "
                 f"cores while their clocks ran, so its idle time is not known."

@@ -1,4 +1,4 @@
-"""Tables of a cost report: the work of the shared videos, and the bill of whole runs."""
+"""Tables of a cost report: the work of the shared videos, and the cluster of whole runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pipeline import formatting
 from pipeline.formatting import clock, digits
-from pipeline.prices import Bill
+from pipeline.prices import WorkCost
 from pipeline.reports.cost.compare import RunComparison, RunFigures
 from pipeline.reports.cost.layout import Cell, against, by_run
 from pipeline.reports.html.report import Table
@@ -72,13 +72,15 @@ def _label_cores(found: RunComparison) -> Cell:
 
 
 def _work_money(found: RunComparison, currency: str) -> list[tuple[str, Cell]]:
-    def row(heading: str, number: Callable[[RunFigures, Bill[float]], float]) -> tuple[str, Cell]:
+    def row(
+        heading: str, number: Callable[[RunFigures, WorkCost[float]], float]
+    ) -> tuple[str, Cell]:
         def of(each: RunFigures) -> float:
-            return number(each, each.bill) if each.bill else 0.0
+            return number(each, each.work_cost) if each.work_cost else 0.0
 
         return heading, against(found, of, lambda value: formatting.money(value, currency))
 
-    def per_hour(each: RunFigures, its: Bill[float]) -> float:
+    def per_hour(each: RunFigures, its: WorkCost[float]) -> float:
         length = each.rows.shared.video_hours
         return its.total / length if length else 0.0
 
@@ -114,7 +116,7 @@ def _shadow_rows(found: RunComparison) -> list[tuple[str, Cell]]:
     return rows
 
 
-def paid_table(found: RunComparison) -> Table:
+def cluster_table(found: RunComparison) -> Table:
     """What the whole runs held."""
 
     def per_video(each: RunFigures) -> float:
@@ -124,14 +126,17 @@ def paid_table(found: RunComparison) -> Table:
         ("Wall time", _wall),
         ("Wall time per 1,000 videos", against(found, per_video, formatting.seconds)),
         ("GPU time held", _if_gpu(lambda e: formatting.seconds(e.held.gpu_s))),
-        ("– busy with the work, GPUs", _if_gpu(lambda e: _part(e.paid.used_gpu_s, e.held.gpu_s))),
-        ("– idle and overhead, GPUs", _if_gpu(lambda e: _part(e.paid.idle_gpu_s, e.held.gpu_s))),
+        (
+            "– busy with the work, GPUs",
+            _if_gpu(lambda e: _part(e.cluster.used_gpu_s, e.held.gpu_s)),
+        ),
+        ("– idle and overhead, GPUs", _if_gpu(lambda e: _part(e.cluster.idle_gpu_s, e.held.gpu_s))),
         ("Core time held", lambda e: formatting.seconds(e.held.core_s)),
-        ("– busy with the work, cores", lambda e: _part(e.paid.used_core_s, e.held.core_s)),
-        ("– idle and overhead, cores", lambda e: _part(e.paid.idle_core_s, e.held.core_s)),
+        ("– busy with the work, cores", lambda e: _part(e.cluster.used_core_s, e.held.core_s)),
+        ("– idle and overhead, cores", lambda e: _part(e.cluster.idle_core_s, e.held.core_s)),
     ]
     if found.prices is not None:
-        rows += _paid_money(found, found.prices.currency)
+        rows += _cluster_cost(found, found.prices.currency)
     about = (
         "The whole run, with failed videos and the shadow sample: all cores and GPUs of the "
         "cluster for the wall time of the run. The rest after the work is idle time and overhead "
@@ -140,26 +145,28 @@ def paid_table(found: RunComparison) -> Table:
     return by_run(found, "Cost of the cluster", rows, about)
 
 
-def _paid_money(found: RunComparison, currency: str) -> list[tuple[str, Cell]]:
+def _cluster_cost(found: RunComparison, currency: str) -> list[tuple[str, Cell]]:
     def price(value: float) -> str:
         return formatting.money(value, currency)
 
     def idle(each: RunFigures) -> str:
-        value, whole = each.paid.idle_money or 0.0, each.paid.money or 0.0
+        value, whole = each.cluster.idle_cost or 0.0, each.cluster.cost or 0.0
         return f"{price(value)} ({formatting.percent(value, whole)})"
 
     return [
-        ("Bill", against(found, lambda e: e.paid.money or 0.0, price)),
+        ("Cost of the cluster", against(found, lambda e: e.cluster.cost or 0.0, price)),
         ("– idle and overhead", idle),
         (
             "– per 1,000 labeled videos",
-            against(found, lambda e: (e.paid.money or 0.0) / e.rows.ok * _PER, price),
+            against(found, lambda e: (e.cluster.cost or 0.0) / e.rows.ok * _PER, price),
         ),
         (
             "– per hour of labeled video",
             against(
                 found,
-                lambda e: (e.paid.money or 0.0) / (e.rows.ok_ns / 3.6e12) if e.rows.ok_ns else 0.0,
+                lambda e: (
+                    (e.cluster.cost or 0.0) / (e.rows.ok_ns / 3.6e12) if e.rows.ok_ns else 0.0
+                ),
                 price,
             ),
         ),

@@ -58,7 +58,7 @@ def _sums(found: RunComparison) -> list[Explained]:
         Explained(
             "whole",
             "The same of the whole run",
-            "The sums over all rows, failed videos included: what the bill is compared with.",
+            "The sums over all rows, failed videos included: the work that the cluster did.",
             tuple((run.name, sql.work(run, None)) for run in runs),
         ),
     ]
@@ -112,7 +112,7 @@ def _shadow() -> Explained:
         "Shadow sample",
         "Units with an unpruned_label_id, of the whole run: their labels and scores against "
         "those of the unpruned model in the same row, by the same measures. Its FLOPs and its "
-        "device time are in no other figure but the bill.",
+        "device time are in no other figure but the cost of the cluster.",
     )
 
 
@@ -141,11 +141,13 @@ def _prices(prices: Prices) -> str:
 
 def _held(found: RunComparison) -> Explained:
     charged = (
-        "" if found.prices is None else " The bill is that time at its price, and what was read."
+        ""
+        if found.prices is None
+        else " The cost of the cluster is that time at its price, and what was read."
     )
     return Explained(
         "held",
-        "Wall time, bill, idle and overhead",
+        "Wall time, cost of the cluster, idle and overhead",
         "For each entry of `attempts` in run.json: from `began` to `ended`, or for an attempt that "
         "was killed to the last labeled_at in units/ before the next began (time after that is not "
         "known and not counted). That time x `cpus` and x `gpus` of the cluster is what was held. "

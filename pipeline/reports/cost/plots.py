@@ -61,8 +61,8 @@ def _agreement(each: RunFigures, found: RunComparison) -> Estimate | None:
 
 def _cost(each: RunFigures, found: RunComparison) -> float:
     work = each.rows.shared
-    if found.prices is not None and each.bill is not None:
-        return 1000 * each.bill.total / work.videos
+    if found.prices is not None and each.work_cost is not None:
+        return 1000 * each.work_cost.total / work.videos
     return work.flops / work.videos / 1e9
 
 
@@ -98,8 +98,13 @@ def _held(each: RunFigures, what: str) -> tuple[float, ...]:
     rows = each.rows
     labeling, shadow = rows.whole_used.labeling, rows.whole_shadow
     if what == "cores":
-        return rows.whole.decode_s, labeling.core_s, shadow.core_s, max(0.0, each.paid.idle_core_s)
-    return 0.0, labeling.gpu_s, shadow.gpu_s, max(0.0, each.paid.idle_gpu_s)
+        return (
+            rows.whole.decode_s,
+            labeling.core_s,
+            shadow.core_s,
+            max(0.0, each.cluster.idle_core_s),
+        )
+    return 0.0, labeling.gpu_s, shadow.gpu_s, max(0.0, each.cluster.idle_gpu_s)
 
 
 def _distribution(found: RunComparison) -> Plot | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline import formatting
 from pipeline.reports.cost.compare import RunComparison, RunFigures
-from pipeline.reports.cost.cost_tables import paid_table, work_table
+from pipeline.reports.cost.cost_tables import cluster_table, work_table
 from pipeline.reports.cost.labels import SHOWN, Agreement
 from pipeline.reports.cost.layout import Cell, Number, by_run
 from pipeline.reports.html.report import Table, Tile
@@ -18,7 +18,7 @@ from pipeline.statistics import Estimate
 
 def tables(found: RunComparison) -> list[Table]:
     """All tables of the report, in their order."""
-    made = [work_table(found), paid_table(found), _labels(found)]
+    made = [work_table(found), cluster_table(found), _labels(found)]
     return made + [_differing(each) for each in found.runs if _has_differing(each)]
 
 
@@ -52,8 +52,8 @@ def _compared(found: RunComparison) -> list[tuple[str, Number]]:
     if found.prices is None:
         return [*work, ("wall time per video", lambda each: each.held.wall_s / each.rows.ok)]
     return [
-        ("cost of the work", lambda each: each.bill.total if each.bill else 0.0),
-        ("bill per video", lambda each: (each.paid.money or 0.0) / each.rows.ok),
+        ("cost of the work", lambda each: each.work_cost.total if each.work_cost else 0.0),
+        ("cost of the cluster per video", lambda each: (each.cluster.cost or 0.0) / each.rows.ok),
         *work,
     ]
 

@@ -32,7 +32,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Paid:
+class ClusterUse:
     """What a run held, against what its work took, shadow sample and failed videos included.
 
     Attributes:
@@ -40,16 +40,16 @@ class Paid:
         used_gpu_s: GPU-seconds of labeling.
         idle_core_s: the rest of the cores held; below 0 where processes shared cores.
         idle_gpu_s: the rest of the GPUs held.
-        money: what was held, and reading; None without prices.
-        idle_money: what of that the work did not take; None without prices.
+        cost: of the cluster (what was held, and reading); None without prices.
+        idle_cost: what of that the work did not take; None without prices.
     """
 
     used_core_s: float
     used_gpu_s: float
     idle_core_s: float
     idle_gpu_s: float
-    money: float | None
-    idle_money: float | None
+    cost: float | None
+    idle_cost: float | None
 
 
 def held(rows: AttemptRows) -> Held:
@@ -64,23 +64,24 @@ def held(rows: AttemptRows) -> Held:
     )
 
 
-def paid(rows: RunRows, reserved: Held, prices: Prices | None) -> Paid:
+def cluster_use(rows: RunRows, reserved: Held, prices: Prices | None) -> ClusterUse:
     """What a whole run reserved against what the work of all rows took."""
     labeling, shadow = rows.whole_used.labeling, rows.whole_shadow
     used_core_s = rows.whole.decode_s + labeling.core_s + shadow.core_s
     used_gpu_s = labeling.gpu_s + shadow.gpu_s
-    money = idle = None
+    cost = idle = None
     if prices is not None:
-        took = prices.bill(rows.whole_used)
-        money = prices.held(DeviceTime(reserved.gpu_s, reserved.core_s)) + took.reading
-        idle = money - took.total - prices.device(shadow)
-    return Paid(
+        used = rows.whole_used
+        time = DeviceTime(reserved.gpu_s, reserved.core_s)
+        cost = prices.cluster(time, used.bytes_read, used.gets)
+        idle = cost - prices.work(used).total - prices.device(shadow)
+    return ClusterUse(
         used_core_s=used_core_s,
         used_gpu_s=used_gpu_s,
         idle_core_s=reserved.core_s - used_core_s,
         idle_gpu_s=reserved.gpu_s - used_gpu_s,
-        money=money,
-        idle_money=idle,
+        cost=cost,
+        idle_cost=idle,
     )
 
 
@@ -91,4 +92,4 @@ def per_video(rows: RunRows, prices: Prices | None) -> npt.NDArray[np.float64]:
     used = rows.per_video
     if prices is None:
         return used.labeling.gpu_s + used.labeling.core_s + used.decode_s
-    return prices.bill(used).total
+    return prices.work(used).total

@@ -96,9 +96,9 @@ def _run(each: RunFigures) -> dict[str, Any]:
         "whole": plain(rows.whole),
         "held": plain(each.held),
         "labeling": plain(rows.used.labeling),
-        "bill": None if each.bill is None else plain(each.bill) | {"total": each.bill.total},
+        "work_cost": each.work_cost and plain(each.work_cost) | {"total": each.work_cost.total},
         "shadow_cost": each.shadow_cost,
-        "paid": plain(each.paid),
+        "cluster": plain(each.cluster),
         "cost_per_video": distribution(each),
         "agreement": plain(each.agreement),
         "accuracy": plain(each.accuracy),
@@ -216,13 +216,13 @@ def _wrapped(line: str) -> str:
 
 
 def _screen_headings(found: RunComparison) -> list[str]:
-    work, bill = "Work per 1,000 videos", "Bill per 1,000 videos"
+    work, cluster = "Work per 1,000 videos", "Cluster per 1,000 videos"
     return [
         "FLOPs per video",
         device_name(found),
         "Decoding, core time",
         "Wall time",
-        *([work, bill] if found.prices else []),
+        *([work, cluster] if found.prices else []),
         "Same label",
         "Accuracy",
     ]
@@ -230,11 +230,11 @@ def _screen_headings(found: RunComparison) -> list[str]:
 
 def _screen_cells(each: RunFigures, found: RunComparison) -> list[str]:
     work, priced = each.rows.shared, []
-    if found.prices is not None and each.bill is not None and each.paid.money is not None:
+    if found.prices is not None and each.work_cost is not None and each.cluster.cost is not None:
         currency = found.prices.currency
         priced = [
-            formatting.money(1000 * each.bill.total / work.videos, currency),
-            formatting.money(1000 * each.paid.money / each.rows.ok, currency),
+            formatting.money(1000 * each.work_cost.total / work.videos, currency),
+            formatting.money(1000 * each.cluster.cost / each.rows.ok, currency),
         ]
     unknown = "reference" if each is found.reference else formatting.UNKNOWN
     return [

@@ -76,7 +76,7 @@ def budget_outcome(run: RunDirectory, record: RunRecord) -> BudgetOutcome | None
 def _money(run: RunDirectory, record: RunRecord, prices: Prices) -> float:
     slices, _ = recorded_slices(record)
     spent = sum(spending(run, slices, record.attempts), Spending())
-    return spent.bill(prices).total
+    return spent.cost(prices).total
 
 
 def budget_lines(run: RunDirectory, record: RunRecord) -> list[str]:

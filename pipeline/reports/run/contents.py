@@ -20,8 +20,8 @@ shadow: where a sample was labeled unpruned too.
     count (of labels_are), agreeing, share, low, high, units, flops,
     device_s, min_agreement, is_below.
 cost: where prices are given.
-    currency, labeling (with the shadow sample), decoding, reading, rows (their sum), reserved
-    (attempts x wall time, and reading).
+    currency, labeling, decoding, reading, work (their sum, without the shadow sample), shadow (the
+    shadow sample's device time), cluster (the whole cluster for the wall time, and reading).
 throughput
     spans, one per attempt: began, ended, and bins, from edges[i] to edges[i + 1], with units_per_s
     and video_hours_per_hour of what was labeled (times in seconds since the epoch); bottleneck,
@@ -219,19 +219,20 @@ def _cost(
         return None
     prices = record.prices
     used = Used(
-        labeling=rows.device_time(rows.device_ns + rows.shadow_ns),
+        labeling=rows.device_time(rows.device_ns),
         decode_s=videos.decode_ns / 1e9,
         bytes_read=float(videos.bytes_read),
         gets=float(videos.gets),
     )
-    bill = prices.bill(used)
+    work = prices.work(used)
     return {
         "currency": prices.currency,
-        "labeling": bill.labeling,
-        "decoding": bill.decoding,
-        "reading": bill.reading,
-        "rows": bill.total,
-        "reserved": prices.held(rows.held()) + bill.reading,
+        "labeling": work.labeling,
+        "decoding": work.decoding,
+        "reading": work.reading,
+        "work": work.total,
+        "shadow": prices.device(rows.device_time(rows.shadow_ns)),
+        "cluster": prices.cluster(rows.held(), used.bytes_read, used.gets),
     }
 
 

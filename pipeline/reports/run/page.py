@@ -93,10 +93,12 @@ def _summary(figures: Content) -> list[Block]:
     sampled = shadow and shadow["units"]
     blocks: list[Block] = [Tiles(_tiles(figures))]
     if sampled:
+        more = [quantity(shadow["flops"], "FLOPs"), duration(shadow["device_s"])]
+        more += [money(cost["shadow"], cost["currency"])] if cost else []
         blocks.append(
             Text(
-                f"FLOPs and device time do not include the shadow sample, which took "
-                f"{quantity(shadow['flops'], 'FLOPs')} and {duration(shadow['device_s'])} more.",
+                f"FLOPs, device time{' and the cost of the work' if cost else ''} do not include "
+                f"the shadow sample, which took {', '.join(more[:-1])} and {more[-1]} more.",
                 soft=True,
             )
         )
@@ -104,10 +106,9 @@ def _summary(figures: Content) -> list[Block]:
         parts = [
             money(cost[name], cost["currency"]) for name in ("labeling", "decoding", "reading")
         ]
-        included = " (the shadow sample included)" if sampled else ""
         blocks.append(
             Text(
-                f"Cost of the work: {parts[0]} for labeling{included}, {parts[1]} for decoding and "
+                f"Cost of the work: {parts[0]} for labeling, {parts[1]} for decoding and "
                 f"{parts[2]} for reading.",
                 soft=True,
             )
@@ -196,8 +197,8 @@ def _cost_tiles(cost: Mapping[str, Any] | None) -> list[Tile]:
         return []
     currency = cost["currency"]
     return [
-        Tile(money(cost["rows"], currency), "cost of the work", "by the time of all rows"),
-        Tile(money(cost["reserved"], currency), "cost of the cluster", "for its wall time"),
+        Tile(money(cost["work"], currency), "cost of the work", "by the time of all rows"),
+        Tile(money(cost["cluster"], currency), "cost of the cluster", "busy or not, and reading"),
     ]
 
 

@@ -120,7 +120,7 @@ def test_money_is_that_of_the_report(said, tmp_path):
     write_run_report(run, gallery=0)
     text = summary("k400", run, run.load(), other=OTHER)
     assert re.search(
-        r" Cost: [\d.]+ EUR for the time used, [\d.]+ for all machines while they were reserved ",
+        r" Cost: [\d.]+ EUR for the work, [\d.]+ for the cluster, busy or not ",
         " ".join(text.split()),
     )
 

@@ -39,7 +39,11 @@ def reports(tmp_path_factory):
     """What run report, cost report and budget report say of one run with two attempts."""
     folder = tmp_path_factory.mktemp("money")
     path = make_run(
-        folder / "two attempts", Made(r=22), prices=PRICES, attempts=ATTEMPTS, budget=BUDGET
+        folder / "two attempts",
+        Made(r=22, shadow=0.5),
+        prices=PRICES,
+        attempts=ATTEMPTS,
+        budget=BUDGET,
     )
     other = make_run(folder / "other", Made(), prices=PRICES)
     run = RunDirectory(Location.of(path))
@@ -55,10 +59,12 @@ def reports(tmp_path_factory):
 
 
 def test_labeling_costs_the_same_in_every_report(reports):
-    of_run, of_cost = reports.run, reports.cost.bill
+    of_run, of_cost = reports.run, reports.cost.work_cost
     assert of_run["labeling"] == pytest.approx(of_cost.labeling, rel=1e-12)
     assert of_run["decoding"] == pytest.approx(of_cost.decoding, rel=1e-12)
-    assert of_run["rows"] == pytest.approx(of_cost.total, rel=1e-12)
+    assert of_run["work"] == pytest.approx(of_cost.total, rel=1e-12)
+    assert of_run["shadow"] == pytest.approx(reports.cost.shadow_cost, rel=1e-12)
+    assert of_run["shadow"] > 0
     assert reports.budget.spent == pytest.approx(of_cost.labeling + of_cost.decoding, rel=1e-12)
     assert reports.cost.per_video.sum() == pytest.approx(of_cost.total, rel=1e-12)
 
@@ -75,7 +81,7 @@ def test_each_row_is_priced_by_the_devices_of_its_attempt(reports):
 
 
 def test_the_cluster_costs_the_same_in_every_report_and_in_the_planner(reports):
-    assert reports.run["reserved"] == pytest.approx(reports.cost.paid.money, rel=1e-12)
+    assert reports.run["cluster"] == pytest.approx(reports.cost.cluster.cost, rel=1e-12)
     prices = Prices.from_json(PRICES)
     rates = SimpleNamespace(decoded=SimpleNamespace(bytes_read=np.array([0.0])))
     terms = SimpleNamespace(prices=prices, work=SimpleNamespace(units=0))
@@ -83,4 +89,4 @@ def test_the_cluster_costs_the_same_in_every_report_and_in_the_planner(reports):
         planned_cost(rates, terms, Rented(1, gpus, 0, 0, cores, cores), seconds)
         for gpus, cores, seconds in ((0, 8, 20.5), (2, 16, 20.0))
     ]
-    assert sum(held) + reports.run["reading"] == pytest.approx(reports.run["reserved"])
+    assert sum(held) + reports.run["reading"] == pytest.approx(reports.run["cluster"])

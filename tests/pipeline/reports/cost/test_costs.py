@@ -102,7 +102,7 @@ def test_clocks_that_ran_while_processes_took_turns_are_not_called_idle(tmp_path
         for name, r in (("dense", 0), ("pruned", 22))
     ]
     found = compare(runs)
-    assert found.runs[0].paid.idle_core_s < 0
+    assert found.runs[0].cluster.idle_core_s < 0
     assert any("processes shared cores" in note for note in found.notes)
 
 

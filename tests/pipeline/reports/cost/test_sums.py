@@ -106,29 +106,29 @@ def test_the_reference_is_the_first_unpruned_run(content):
     assert content["reference"] == "dense"
 
 
-def test_the_bill_is_the_work_and_what_was_idle(content):
+def test_the_cost_of_the_cluster_is_the_work_and_what_was_idle(content):
     for run in content["runs"]:
-        whole, paid = run["whole"], run["paid"]
+        whole, cluster = run["whole"], run["cluster"]
         device_s = (whole["device_ns"] + whole["unpruned_device_ns"]) / 1e9
         busy = device_s + whole["decode_ns"] / 1e9
         assert run["held"] == {
             "wall_s": 60.0, "core_s": 480.0, "gpu_s": 0.0, "attempts": 1, "killed": 0,
         }  # fmt: skip
-        assert paid["used_core_s"] == pytest.approx(busy)
-        assert paid["idle_core_s"] == pytest.approx(480 - busy)
+        assert cluster["used_core_s"] == pytest.approx(busy)
+        assert cluster["idle_core_s"] == pytest.approx(480 - busy)
         reading = whole["bytes_read"] / 1e9 * 0.01 + whole["gets"] / 1000 * 0.0004
-        assert paid["money"] == pytest.approx(480 * 0.04 / 3600 + reading)
-        assert paid["idle_money"] == pytest.approx((480 - busy) * 0.04 / 3600)
+        assert cluster["cost"] == pytest.approx(480 * 0.04 / 3600 + reading)
+        assert cluster["idle_cost"] == pytest.approx((480 - busy) * 0.04 / 3600)
 
 
 def test_the_cost_of_the_work_adds_up_from_the_rows(content):
     for run in content["runs"]:
-        work, bill = run["work"], run["bill"]
+        work, cost = run["work"], run["work_cost"]
         second = 0.04 / 3600
-        assert bill["labeling"] == pytest.approx(work["device_ns"] / 1e9 * second)
-        assert bill["decoding"] == pytest.approx(work["decode_ns"] / 1e9 * second)
+        assert cost["labeling"] == pytest.approx(work["device_ns"] / 1e9 * second)
+        assert cost["decoding"] == pytest.approx(work["decode_ns"] / 1e9 * second)
         assert run["shadow_cost"] == pytest.approx(work["unpruned_device_ns"] / 1e9 * second)
-        assert bill["total"] == bill["labeling"] + bill["decoding"] + bill["reading"]
+        assert cost["total"] == cost["labeling"] + cost["decoding"] + cost["reading"]
         assert work["gets"] == work["videos"]
 
 
@@ -140,11 +140,11 @@ def test_on_gpus_device_time_is_theirs_and_their_own_cores_are_not_charged_twice
     for run in as_json(compare(runs))["runs"]:
         # 2 GPUs with 8 cores each are the 16 cores of the cluster.
         reading = run["whole"]["bytes_read"] / 1e9 * 0.01 + run["whole"]["gets"] / 1000 * 0.0004
-        assert run["paid"]["money"] == pytest.approx(100 * 2 * 2.5 / 3600 + reading)
+        assert run["cluster"]["cost"] == pytest.approx(100 * 2 * 2.5 / 3600 + reading)
         alone = (2.5 - 8 * 0.04) / 3600
-        assert run["bill"]["labeling"] == pytest.approx(run["work"]["device_ns"] / 1e9 * alone)
+        assert run["work_cost"]["labeling"] == pytest.approx(run["work"]["device_ns"] / 1e9 * alone)
         assert run["held"]["gpu_s"] == 200.0
-        assert run["paid"]["used_core_s"] == pytest.approx(run["whole"]["decode_ns"] / 1e9)
+        assert run["cluster"]["used_core_s"] == pytest.approx(run["whole"]["decode_ns"] / 1e9)
 
 
 def test_clips_of_timelines_are_compared_one_by_one_and_drawn_by_stretch(tmp_path):

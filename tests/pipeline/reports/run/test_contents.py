@@ -181,14 +181,16 @@ def integral(bins, name):
 
 def test_cost_adds_up_from_the_rows_and_from_the_attempts(figures, ask):
     cost, totals = figures["cost"], figures["totals"]
-    (device_s,) = ask("select (sum(device_ms) + sum(unpruned_device_ms)) / 1000 from {videos}")[0]
+    columns = "sum(device_ms) / 1000, sum(unpruned_device_ms) / 1000"
+    device_s, shadow_s = ask(f"select {columns} from {{videos}}")[0]
     assert cost["labeling"] == pytest.approx(device_s * 2 * 3.6 / 3600)
+    assert cost["shadow"] == pytest.approx(shadow_s * 2 * 3.6 / 3600)
     assert cost["decoding"] == pytest.approx(totals["decode_core_s"] * 3.6 / 3600)
     (gets,) = ask("select sum(units) from {videos} where starts_with(uri, 's3://')")[0]
     assert 0 < gets < totals["units"]
     assert cost["reading"] == pytest.approx(totals["bytes_read"] * 1e-6 + gets * 5e-3)
-    assert cost["rows"] == cost["labeling"] + cost["decoding"] + cost["reading"]
-    assert cost["reserved"] == pytest.approx(95 * 8 * 3.6 / 3600 + cost["reading"])
+    assert cost["work"] == cost["labeling"] + cost["decoding"] + cost["reading"]
+    assert cost["cluster"] == pytest.approx(95 * 8 * 3.6 / 3600 + cost["reading"])
 
 
 def test_a_timeline_is_told_by_its_clips_and_its_stretches(tmp_path):

@@ -115,12 +115,12 @@ def test_gpu_time_is_called_that_where_labelers_had_gpus_alone(tmp_path):
     assert "3 ms device time of labelers on CPUs" in shown(on_cpu)
 
 
-def test_the_money_of_labeling_says_that_it_has_the_shadow_sample_in_it(tmp_path):
+def test_the_cost_of_the_work_says_that_the_shadow_sample_comes_on_top(tmp_path):
     row = ok("a") | {"labeled_at": at(1)}
     more = {"prices": {"gpu_hour": 2.0, "core_hour": 1.0}, "attempts": [attempt(0, 4)]}
     plain = made_run(tmp_path / "plain", [row], **more)
     sampled = made_run(tmp_path / "sampled", [shadowed(row, 1)], shadow=1.0, **more)
-    said = "for labeling (the shadow sample included), "
+    said = "FLOPs, device time and the cost of the work do not include the shadow sample"
     assert (said in shown(plain), said in shown(sampled)) == (False, True)
 
 
