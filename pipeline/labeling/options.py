@@ -252,7 +252,7 @@ class LabelOptions:
                 "label of its own; leave one of them out"
             )
         if self.every_s is not None and self.decoder != DECODERS[0]:
-            raise UsageError(f"--clip-every goes with --decoder {DECODERS[0]} only")
+            raise UsageError(f"--clip-every needs --decoder {DECODERS[0]}")
 
     @property
     def limits(self) -> DecodeLimits:

@@ -76,7 +76,7 @@ def test_the_printed_command_labels_with_early_exit(calibrated, archive, tmp_pat
 
 
 @pytest.mark.slow
-def test_another_guarantee_on_the_same_sweep_labels_nothing_anew(
+def test_another_guarantee_on_the_same_sweep_labels_nothing_again(
     calibrated, archive, random_checkpoint
 ):
     _, place = calibrated
@@ -110,7 +110,7 @@ def test_too_few_videos_are_refused_before_any_work(capsys, archive, random_chec
     assert not os.listdir(tmp_path)
 
 
-def test_what_was_left_out_or_cannot_be_is_said_in_one_line(capsys, archive, tmp_path):
+def test_missing_or_wrong_arguments_are_one_line(capsys, archive, tmp_path):
     place = tmp_path / "early-exit.json"
     assert "EARLY_EXIT is missing" in refused(capsys, archive, "--checkpoint", "demo")
     assert "--checkpoint is missing" in refused(capsys, archive, place)

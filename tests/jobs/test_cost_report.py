@@ -176,7 +176,7 @@ Path(name, "pid").write_text(str(os.getpid()))
 """
 
 
-def test_without_runs_the_demonstration_is_labeled_in_two_processes_and_compared(
+def test_without_runs_the_demo_is_labeled_in_two_processes_and_compared(
     command, tmp_path, monkeypatch
 ):
     script = tmp_path / "label.py"
@@ -191,7 +191,7 @@ def test_without_runs_the_demonstration_is_labeled_in_two_processes_and_compared
     assert len(pids) == 2
 
 
-def test_a_demonstration_that_cannot_be_labeled_is_no_report(command, tmp_path, monkeypatch):
+def test_no_report_if_the_demo_cannot_be_labeled(command, tmp_path, monkeypatch):
     script = tmp_path / "label.py"
     script.write_text("import sys; sys.exit(1)")
     monkeypatch.setattr(cost_report, "_LABEL", script)
@@ -201,7 +201,7 @@ def test_a_demonstration_that_cannot_be_labeled_is_no_report(command, tmp_path, 
     assert "labeling the demo archive failed" in err
 
 
-def test_the_demonstrations_runs_lie_where_the_labeling_job_puts_them():
+def test_the_demo_runs_are_where_the_labeling_job_writes_them():
     for flags, place in zip(cost_report.DEMO_FLAGS, cost_report.DEMO_RUNS, strict=True):
         arguments = parser("k400").parse_args(list(flags))
         assert Path(place) == label_job.DEMO / label_job._demo_output("k400", arguments)

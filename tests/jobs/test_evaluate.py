@@ -129,7 +129,7 @@ def test_without_input_the_demos_test_videos_are_made_and_judged(tmp_path):
     assert content(output)["videos"] == 4
 
 
-def test_the_demonstrations_settings_have_places_of_their_own():
+def test_demo_runs_of_other_settings_have_their_own_folders():
     def place(*flags):
         return command._output(command._parser().parse_args(flags))
 

@@ -122,9 +122,7 @@ def test_halves_of_commits_that_were_deleted_are_found_and_the_units_are_done_ag
     assert is_whole(output)
 
 
-def test_an_input_that_is_plainly_wrong_is_stopped_with_the_reasons_counted(
-    label, archive, tmp_path
-):
+def test_max_failed_stops_a_wrong_input_and_counts_the_reasons(label, archive, tmp_path):
     for number in range(60):
         (archive / f"broken-{number}.mp4").write_bytes(b"no video" if number % 2 else b"none")
     stopped = label("--max-failed", "20%")

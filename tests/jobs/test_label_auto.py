@@ -72,7 +72,7 @@ def test_auto_measures_a_sample_once_and_a_resumed_run_goes_by_what_was_measured
     assert job("verify", output).returncode == 0
 
 
-def test_auto_leaves_a_short_run_alone_and_damaged_tables_are_mended_by_the_same_command(
+def test_auto_leaves_a_short_run_alone_and_the_same_command_repairs_damaged_tables(
     archive, random_checkpoint, tmp_path
 ):
     output = tmp_path / "out"
@@ -86,8 +86,8 @@ def test_auto_leaves_a_short_run_alone_and_damaged_tables_are_mended_by_the_same
     assert f"Delete {output}/_SUCCESS" in broken.stderr
     assert "Traceback (most recent call last)" not in broken.stderr
     (output / "_SUCCESS").unlink()
-    mended = label(archive, output, random_checkpoint, "--limit", "4")
-    assert mended.returncode == 0, mended.stderr
-    assert "Resumed:   4 of 4 videos were already done; none was left" in mended.stdout
-    assert labels_said(mended.stdout) == labels_said(first.stdout)
+    repaired = label(archive, output, random_checkpoint, "--limit", "4")
+    assert repaired.returncode == 0, repaired.stderr
+    assert "Resumed:   4 of 4 videos were already done; none was left" in repaired.stdout
+    assert labels_said(repaired.stdout) == labels_said(first.stdout)
     assert len(pq.read_table(output / "videos")) == 4

@@ -129,7 +129,7 @@ def test_a_budget_of_money_needs_prices(folder, random_checkpoint):
     assert "--budget-cost needs --prices" in run.stderr
 
 
-def test_demonstrations_within_budgets_have_places_of_their_own():
+def test_demo_runs_with_budgets_have_their_own_folders():
     def place(*flags):
         arguments = parser("k400").parse_args(["--early-exit", "p.json", *flags])
         return label_job._demo_output("k400", arguments)

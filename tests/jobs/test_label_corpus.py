@@ -76,7 +76,7 @@ def test_lost_frames_are_told_of_damaged_files_and_of_no_other(finished):
         assert DEGRADED[name][0] <= lost[name] <= DEGRADED[name][1]
 
 
-def test_the_run_is_whole_and_says_what_failed(finished):
+def test_the_run_passes_verification_and_names_its_failures(finished):
     output, done = finished
     checked = subprocess.run(
         [sys.executable, str(JOBS / "verify.py"), str(output)],

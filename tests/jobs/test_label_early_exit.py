@@ -127,14 +127,14 @@ def test_the_report_shows_how_many_views_were_evaluated(labeled, output):
     assert "Evaluated views" in (output / "report.html").read_text()
 
 
-def test_slots_are_the_places_of_all_forward_passes(labeled, output):
+def test_slots_count_all_rows_of_the_forward_passes(labeled, output):
     stage = json.loads((output / "run.json").read_text())["totals"]["stages"]["label"]
     assert stage["views"] == sum(len(row["views"] or ()) for row in rows(output).values())
     assert stage["slots"] % 4 == 0
     assert stage["slots"] > stage["views"]
 
 
-def test_a_broken_run_is_mended_to_the_same_rows(labeled, label, output, tmp_path):
+def test_a_broken_run_is_repaired_to_the_same_rows(labeled, label, output, tmp_path):
     """Half of the commits are gone; who shares a batch with whom is then another matter."""
     broken = tmp_path / "out"
     shutil.copytree(output, broken)

@@ -137,10 +137,10 @@ def test_numbers_that_make_no_sense(refused, archive, random_checkpoint, flag, v
     assert said in refused(archive, "out", "--checkpoint", random_checkpoint, flag, value)
 
 
-def test_a_timeline_by_a_decoder_that_cannot_make_one(refused, archive, random_checkpoint):
+def test_dense_labeling_with_a_decoder_that_cannot_seek(refused, archive, random_checkpoint):
     flags = ("--clip-every", "2s", "--decoder", "decord")
     said = refused(archive, "out", "--checkpoint", random_checkpoint, *flags)
-    assert "--clip-every goes with --decoder pyav only" in said
+    assert "--clip-every needs --decoder pyav" in said
 
 
 def test_an_output_of_another_configuration(refused, archive, random_checkpoint, tmp_path):
@@ -239,7 +239,7 @@ def _folder(path):
     return path
 
 
-def test_demonstrations_of_other_settings_do_not_share_a_folder():
+def test_demo_runs_of_other_settings_do_not_share_a_folder():
     settings = [[], ["--r", "0"], ["--views", "1x1"], ["--limit", "5"], ["--decoder", "decord"]]
     settings += [["--checkpoint", "a.pth"], ["--checkpoint", "b.pth"], ["--score", "random"]]
     settings += [["--clip-every", "2s"], ["--grouping", "paper"], ["--shadow-share", "1%"]]

@@ -67,13 +67,13 @@ def test_the_tables_are_built_and_the_same_command_says_the_same(
     assert again.stdout == first.stdout
 
 
-def test_what_is_mended_is_labeled_by_retry_failed(random_checkpoint, tmp_path):
+def test_retry_failed_labels_videos_that_were_repaired(random_checkpoint, tmp_path):
     archive = write_broken(tmp_path / "in")
     asked = (archive, tmp_path / "out", "--checkpoint", random_checkpoint, "--views", "2x1")
     assert run("label_k400", *asked).returncode == 1
     write_video(archive.parent / "gone-2.mp4", frames=20)
-    mended = run("label_k400", *asked, "--retry-failed")
-    assert mended.returncode == 0, mended.stderr
+    repaired = run("label_k400", *asked, "--retry-failed")
+    assert repaired.returncode == 0, repaired.stderr
     assert json.loads((tmp_path / "out" / "run.json").read_text())["totals"]["ok"] == 1
 
 

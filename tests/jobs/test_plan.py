@@ -129,7 +129,7 @@ def test_a_finished_run_needs_no_calibration_and_no_checkpoint(
         assert "--views 2x1" in command
 
 
-def test_recordings_are_planned_by_their_stretches(archive, random_checkpoint, tmp_path):
+def test_recordings_are_planned_by_segments(archive, random_checkpoint, tmp_path):
     path = tmp_path / "plan.json"
     done = plan(
         archive,
@@ -204,7 +204,7 @@ def test_an_impossible_deadline_says_what_takes_longer(failing, archive, random_
 @pytest.mark.parametrize(
     ("predicted", "actual", "within"), [(100, 120, True), (100, 140, False), (130, 100, False)]
 )
-def test_a_comparison_holds_what_is_promised(predicted, actual, within):
+def test_a_plan_agrees_with_the_run_within_its_tolerance(predicted, actual, within):
     compared = Compared("pruned", predicted, actual, 10.0, 12.0, 2.0, 1.6)
     assert compared.is_within is within
     assert compared.with_its_cores == pytest.approx(12.5)

@@ -49,7 +49,7 @@ def test_the_measures_are_taken_on_the_model_and_the_videos_that_are_named(
         assert words in said
 
 
-def test_without_names_the_measures_are_of_the_demonstration(tmp_path, monkeypatch, capsys):
+def test_without_input_the_demo_is_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(reproduce, "_DEMO_VIDEOS", 2)
     assert reproduce.main(["trajectory"]) == 0

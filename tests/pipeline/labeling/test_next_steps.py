@@ -68,7 +68,7 @@ def test_an_unpruned_run_proposes_the_pruned_one_and_no_token_page(tmp_path):
     assert steps["Label the"][2:] == expected
 
 
-def test_the_run_that_was_proposed_proposes_the_first_one_which_is_there(tmp_path, monkeypatch):
+def test_the_proposed_run_proposes_a_comparison_with_the_first_run(tmp_path, monkeypatch):
     make_run(tmp_path / "out", Made(r=8), videos=2)
     flags = ["in", "out-r-0", "--checkpoint", "c.pth", "--r", "0"]
     steps = proposed(flags, tmp_path / "out-r-0", Made(r=0))
@@ -76,7 +76,7 @@ def test_the_run_that_was_proposed_proposes_the_first_one_which_is_there(tmp_pat
     assert steps["Compare the"][2:] == ["out-r-0", "out"]
 
 
-def test_a_run_that_stops_early_is_compared_with_all_views_unpruned(tmp_path):
+def test_a_run_with_early_exit_is_compared_with_all_views_unpruned(tmp_path):
     flags = [
         "in",
         "out",
@@ -94,7 +94,7 @@ def test_a_run_that_stops_early_is_compared_with_all_views_unpruned(tmp_path):
     assert steps["Label the"][2:] == ["in", "out-all-views", "--checkpoint", "c.pth", "--r", "0"]
 
 
-def test_the_demonstration_proposes_commands_without_arguments():
+def test_the_demo_proposes_commands_without_arguments():
     steps = proposed([], PRUNED_RUN, Made(r=22), video_id="test-0-00000")
     assert [words[1:] for words in steps.values()] == [
         [str(ROOT / "jobs/label_k400.py"), "--r", "0"],
@@ -107,7 +107,7 @@ def test_the_demonstration_proposes_commands_without_arguments():
     assert steps["Label the"][2:] == steps["Compare the"][2:] == []
 
 
-def test_a_demonstration_of_other_settings_is_compared_with_its_like():
+def test_a_demo_run_of_other_settings_is_compared_with_the_same_settings():
     place = "demo/k400-released-r-default-views-1x1"
     steps = proposed(["--views", "1x1"], place, Made(r=22))
     assert steps["Label the"][2:] == ["--r", "0", "--views", "1x1"]
@@ -171,19 +171,19 @@ def long_run(folder):
 
 
 @pytest.mark.parametrize("more", [(), ("ground_truth",), ("ground_truth", "error_type")])
-def test_the_command_that_opens_a_run_shows_all_columns(more, tmp_path):
+def test_the_command_that_reads_a_run_shows_all_columns(more, tmp_path):
     run, ids = long_run(tmp_path / "out")
     columns = (*COLUMNS, *more)
     check_table(shown(open_command(run, columns), tmp_path), columns, ids)
 
 
 @pytest.mark.parametrize("name", [HARD, "-dash", ".hidden Süd 上午"])
-def test_the_command_that_opens_a_run_takes_any_name(name, tmp_path):
+def test_the_command_that_reads_a_run_takes_any_name(name, tmp_path):
     run, ids = long_run(tmp_path / name)
     check_table(shown(open_command(run, COLUMNS), tmp_path), COLUMNS, ids)
 
 
-def test_a_run_in_object_storage_is_opened_by_its_command(s3, tmp_path):
+def test_the_command_reads_a_run_in_object_storage(s3, tmp_path):
     s3.create_bucket(Bucket="opened")
     _, ids = long_run(tmp_path / "run")
     for file in (tmp_path / "run" / "videos").iterdir():

@@ -8,7 +8,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 
 
-def test_a_report_that_cannot_be_drawn_costs_no_labels(tmp_path, monkeypatch, capsys):
+def test_a_report_that_cannot_be_written_loses_no_labels(tmp_path, monkeypatch, capsys):
     def fail(run, **settings):
         raise RuntimeError("no ink")
 
@@ -19,7 +19,7 @@ def test_a_report_that_cannot_be_drawn_costs_no_labels(tmp_path, monkeypatch, ca
     assert f"jobs/report.py {tmp_path}" in said
 
 
-def test_a_kill_while_drawing_is_not_taken_for_a_failure(tmp_path, monkeypatch):
+def test_a_signal_while_the_report_is_written_is_not_a_failure(tmp_path, monkeypatch):
     def kill(run, **settings):
         raise KeyboardInterrupt
 

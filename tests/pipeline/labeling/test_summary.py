@@ -81,7 +81,7 @@ def test_an_unpruned_run_says_so_and_compares_with_nothing(said):
     assert "show_tokens" not in lines["all"]
 
 
-def test_a_timeline_says_how_far_apart_its_clips_are(said):
+def test_the_summary_of_dense_labeling_has_the_interval_of_clips(said):
     lines = said(make=make_timeline, before=12)
     assert lines["Model"].endswith("; a clip of 1 crop every 2 s")
     assert lines["Videos"].endswith("0 failed; 0 of 20 segments failed")
@@ -100,7 +100,7 @@ def test_a_resumed_run_says_how_many_were_done_already(said, before, line):
 
 
 @pytest.mark.parametrize("before", [None, 0])
-def test_a_run_that_was_not_resumed_says_nothing_of_it(said, before):
+def test_a_run_that_was_not_resumed_has_no_such_line(said, before):
     assert "Resumed" not in said(before=before)
 
 
@@ -111,7 +111,7 @@ def test_time_is_that_of_the_last_attempt_on_what_it_had(said):
     )
 
 
-def test_money_is_that_of_the_report(said, tmp_path):
+def test_the_cost_is_that_of_the_report(said, tmp_path):
     from pipeline.reports.run import write_run_report
 
     made = Made(r=8)
@@ -125,7 +125,7 @@ def test_money_is_that_of_the_report(said, tmp_path):
     )
 
 
-def test_the_demonstration_is_not_taken_for_more_than_it_is(said):
+def test_the_summary_says_that_the_demo_model_is_not_a_real_one(said):
     assert "trained on generated videos, not on real ones" in said(checkpoint="demo")["Demo"]
 
 
@@ -150,7 +150,7 @@ def test_the_same_videos_are_shown_however_the_run_went(said, tmp_path):
     assert len(shown[0]) == 5
 
 
-def test_failed_videos_are_no_example_and_name_their_reason(tmp_path):
+def test_failed_videos_are_not_examples_and_have_a_reason(tmp_path):
     made = Made(r=8, failing=("0.mp4", "1\n.mp4"))
     names = ["1\n.mp4", "2.mp4", "0.mp4"]
     rows = [unit(name, made, second=1) for name in names]
@@ -192,9 +192,7 @@ def test_a_path_is_shown_from_where_the_job_runs_if_it_lies_below(tmp_path, monk
     assert short_path("s3://bucket/labels") == "s3://bucket/labels"
 
 
-def test_a_finished_run_is_told_of_when_the_folder_that_the_job_ran_in_is_gone(
-    tmp_path, monkeypatch
-):
+def test_the_summary_is_printed_if_the_working_directory_is_gone(tmp_path, monkeypatch):
     gone = tmp_path / "unpacked"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -217,9 +215,7 @@ def test_a_finished_run_is_told_of_when_the_folder_that_the_job_ran_in_is_gone(
         (0, 0, 8, "Accuracy:  none of the 8 labels is one of the model's classes, such as 'yak'"),
     ],
 )
-def test_accuracy_is_told_of_labels_that_the_model_has_and_of_no_others(
-    judged, correct, unknown, told
-):
+def test_accuracy_counts_only_ground_truth_that_the_model_has(judged, correct, unknown, told):
     totals = Totals(judged=judged, correct=correct, unknown_ground_truths=unknown)
     totals.unknown_examples.append("yak")
     lines = _accuracy(totals)

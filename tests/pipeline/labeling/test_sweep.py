@@ -78,7 +78,7 @@ def rows(run):
     return found
 
 
-def test_a_run_leaves_every_video_once_with_all_variants_and_says_what_it_is(run):
+def test_a_sweep_has_one_row_per_video_with_all_variants(run):
     content = run.load().to_json()
     assert run.success.exists()
     assert pq.read_schema(run.units.files(".parquet")[0].uri).equals(SWEEP_SCHEMA)
@@ -90,7 +90,7 @@ def test_a_run_leaves_every_video_once_with_all_variants_and_says_what_it_is(run
     assert (content["totals"]["units"], content["totals"]["ok"]) == (VIDEOS + 1, VIDEOS)
 
 
-def test_what_is_read_are_the_rows_as_arrays_with_the_failed_ones_counted(run):
+def test_a_sweep_is_read_as_arrays_and_failed_videos_are_counted(run):
     expected = rows(run)
     seen, failed = [], 0
     for chunk in read_sweep(run):
@@ -112,7 +112,7 @@ def test_what_is_read_are_the_rows_as_arrays_with_the_failed_ones_counted(run):
     assert failed == 1
 
 
-def test_the_same_sweep_again_are_the_finished_run(run, asked):
+def test_the_same_sweep_again_returns_the_finished_run(run, asked):
     before = run.run_json.read_bytes()
     assert run_sweep(asked(run.root.uri)).root == run.root
     assert run.run_json.read_bytes() == before
@@ -123,20 +123,20 @@ def test_other_variants_need_another_place(run, asked):
         run_sweep(asked(run.root.uri, variants={"sta": sta.Pruning(r=21)}))
 
 
-def test_labels_are_not_added_to_sweep(run, archive, random_checkpoint):
+def test_labeling_into_the_folder_of_a_sweep_is_refused(run, archive, random_checkpoint):
     options = LabelOptions("k400", str(archive), run.root.uri, str(random_checkpoint))
     with pytest.raises(UsageError, match="another configuration"):
         plan_labeling(options)
 
 
 @pytest.mark.parametrize("reader", [verify, finished_run, write_run_report])
-def test_what_reads_labels_says_that_these_are_sweep(run, reader):
+def test_readers_of_labels_refuse_a_sweep(run, reader):
     with pytest.raises(UsageError, match="holds a sweep of several prunings, and no labels"):
         reader(run)
 
 
 @pytest.mark.slow
-def test_killed_sweep_are_resumed_to_the_same_rows(
+def test_a_killed_sweep_is_resumed_to_the_same_rows(
     run, archive, random_checkpoint, asked, tmp_path
 ):
     output = tmp_path / "killed"
@@ -176,7 +176,7 @@ def test_nothing_to_try_and_an_empty_sample_are_refused(asked, tmp_path):
         asked(tmp_path, sample=0)
 
 
-def test_a_folder_without_sweep_is_told_apart(tmp_path):
+def test_a_folder_without_a_sweep_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no sweep in"):
         read_sweep(RunDirectory(Location.of(str(tmp_path))))
 

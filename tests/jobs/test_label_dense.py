@@ -65,7 +65,7 @@ def test_every_second_of_every_recording_has_its_clip(output):
     }
 
 
-def test_recordings_add_up_from_their_units_and_what_is_none_says_so(output):
+def test_videos_add_up_from_their_units_and_other_files_fail(output):
     videos = {row["video_id"]: row for row in rows(output, "videos")}
     assert videos.keys() == {*SECONDS, "text.mp4"}
     assert videos["text.mp4"]["error_type"] == "not_video"
@@ -81,7 +81,7 @@ def test_recordings_add_up_from_their_units_and_what_is_none_says_so(output):
     assert (listing["videos"], listing["units"]) == (4, len(units))
 
 
-def test_the_run_is_whole_and_leaves_no_listing_behind(output):
+def test_the_run_passes_verification_and_leaves_no_listing(output):
     checked = subprocess.run(
         [sys.executable, str(JOBS / "verify.py"), str(output)], capture_output=True, check=False
     )
@@ -89,7 +89,7 @@ def test_the_run_is_whole_and_leaves_no_listing_behind(output):
     assert not (output / "_listed").exists()
 
 
-def test_how_recordings_are_cut_changes_no_clip(output, label):
+def test_the_length_of_segments_changes_no_clip(output, label):
     def clips(run):
         kept = pq.read_table(run / "clips", partitioning=None)
         listed = kept.drop_columns(["unit_id", "device_ms"]).to_pylist()
