@@ -80,7 +80,7 @@ class Protocol:
     def __post_init__(self) -> None:
         recipe = _recipe(self.name)
         if self.every_s is not None:
-            _check_timeline(self.name, self.every_s)
+            _check_dense(self.name, self.every_s)
         for what in ("clips", "crops", "frames", "size"):
             if getattr(self, what) < 1:
                 raise ValueError(f"{what} must be 1 or more; got {getattr(self, what)}")
@@ -230,7 +230,7 @@ def parse_duration(text: str) -> float:
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def _check_timeline(name: str, every_s: float) -> None:
+def _check_dense(name: str, every_s: float) -> None:
     if not (math.isfinite(every_s) and every_s > 0):
         raise ValueError(f"every_s must be a number of seconds above 0; got {every_s}")
     if _recipe(name).stride is None:

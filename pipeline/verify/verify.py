@@ -225,7 +225,7 @@ def _outside(
     unit: npt.NDArray[np.int64],
     clip: npt.NDArray[np.int64],
 ) -> str | None:
-    """Whether a clip of a timeline starts outside of its unit."""
+    """Whether a clip of dense labeling starts outside its segment."""
     if protocol.every_s is None:
         return None
     starts = clip * protocol.every_s

@@ -246,7 +246,9 @@ def make_run(folder: Path, made: Made, *, videos: int = 40, first: int = 0, **mo
     return write_run(folder, rows, made, **more)
 
 
-def make_timeline(folder: Path, made: Made, *, videos: int = 4, count: int = 5, **more: Any) -> str:
+def make_segmented_run(
+    folder: Path, made: Made, *, videos: int = 4, count: int = 5, **more: Any
+) -> str:
     """A finished run over recordings of so many segments."""
     rows = [row for number in range(videos) for row in segments(f"tape-{number}.mp4", made, count)]
     return write_run(folder, rows, made, every_s=EVERY_S, **more)

@@ -2,7 +2,7 @@
 
     python -m tests.scale.long_recording --hours 2
 
-Makes an H.264 recording of 640x360, decodes it whole, and decodes units of its timeline, from disk
+Makes an H.264 recording of 640x360, decodes it whole, and decodes its segments, from disk
 and from the tests' S3 server; then the five clips of a whole video, from an MP4 and from files
 without an index. Prints CPU time, bytes read and the decoder's memory at its peak.
 """

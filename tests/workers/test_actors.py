@@ -232,16 +232,16 @@ def test_clips_are_numbered_over_the_video(decoded, checkpoint):
 
 
 def test_the_units_of_dense_labeling_are_labeled_clip_by_clip(tmp_path, checkpoint):
-    timeline = protocol("videomae-k400", size=112, every_s=1.0, views=(3, 1))
+    dense = protocol("videomae-k400", size=112, every_s=1.0, views=(3, 1))
     video = str(write_video(tmp_path / "a.mp4", frames=300, options={"g": "30"}))
     rows = [
         {"unit_id": str(start), "video_id": "a", "uri": video, "start_s": start, "end_s": end}
-        for start, end in unit_spans(10.0, timeline.unit_s)
+        for start, end in unit_spans(10.0, dense.unit_s)
     ]
     decoded = pa.concat_tables(
-        DecodeActor(timeline)(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))
+        DecodeActor(dense)(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))
     )
-    table = LabelActor(LabelerConfig(checkpoint, batch_size=4), timeline)(decoded).to_pylist()
+    table = LabelActor(LabelerConfig(checkpoint, batch_size=4), dense)(decoded).to_pylist()
     views = [view for row in table for view in row["views"]]
     assert [len(row["views"]) for row in table] == [3, 3, 3, 1]
     assert [view["clip"] for view in views] == list(range(10))

@@ -175,7 +175,7 @@ def _agreements(
             if run is reference or run.name not in dealt:
                 continue
             pairs = joined(dealt[reference.name], dealt[run.name], shared)
-            its = agreement(pairs, run.labels, clustered=run.is_timeline)
+            its = agreement(pairs, run.labels, clustered=run.has_segments)
             if its.units:
                 found[run.name] = its
     return found

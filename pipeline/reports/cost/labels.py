@@ -68,7 +68,7 @@ class Differing:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement over units, or over clips of timelines.
+    """Agreement over units, or over clips of dense labeling.
 
     Attributes:
         units: units that both labeled.
@@ -149,14 +149,14 @@ def unpruned_agreement(run: ComparedRun) -> Agreement | None:
     if not run.identity.shadow_share:
         return None
     views = ["views.list.element.label_id", "views.list.element.unpruned_label_id"]
-    columns = _SHADOW + (views if run.is_timeline else [])
+    columns = _SHADOW + (views if run.has_segments else [])
     sums = _UnitSums()
     for table in labeled_units(run, columns):
         table = table.filter(pc.is_valid(table["unpruned_label_id"]))
         if not table.num_rows:
             continue
         overlap = top_overlap(_matrix(table["unpruned_top_ids"]), _matrix(table["top_ids"]))
-        if run.is_timeline:
+        if run.has_segments:
             hits, count = _shadow_by_clip(table["views"])
             overlap = overlap * count
         else:
@@ -164,7 +164,7 @@ def unpruned_agreement(run: ComparedRun) -> Agreement | None:
             count = _ones(len(hits))
         divergence = _divergence(table["unpruned_scores"], table["scores"])
         sums.add(hits, overlap, count, divergence)
-    return sums.agreement(clustered=run.is_timeline)
+    return sums.agreement(clustered=run.has_segments)
 
 
 def accuracy(correct: npt.NDArray[np.int8], judged: npt.NDArray[np.bool_]) -> Estimate:

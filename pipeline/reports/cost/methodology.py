@@ -80,16 +80,16 @@ def _agreement(found: RunComparison) -> list[Explained]:
                 tuple((run.name, sql.agreement(run, reference, runs)) for run in others),
             )
         )
-    timelines = [run for run in others if run.is_timeline]
-    if timelines:
+    segmented = [run for run in others if run.has_segments]
+    if segmented:
         made.append(
             Explained(
                 "clips",
                 "Same label of clips",
-                "Of timelines, labels and top 5 are compared clip by clip; the interval draws "
+                "With --clip-every, labels and top 5 are compared clip by clip; the interval draws "
                 "whole units, whose clips belong together. The divergence is of the units' scores, "
                 "since those of single clips are not kept.",
-                tuple((run.name, sql.clip_agreement(run, reference, runs)) for run in timelines),
+                tuple((run.name, sql.clip_agreement(run, reference, runs)) for run in segmented),
             )
         )
     return made

@@ -76,7 +76,7 @@ def configuration(found: RunComparison) -> Table:
 
 def _protocol(each: RunFigures) -> str:
     protocol = each.run.identity.protocol
-    every = f", every {protocol.every_s:g} s" if each.run.is_timeline else ""
+    every = f", every {protocol.every_s:g} s" if each.run.has_segments else ""
     return f"{protocol.name}, {protocol.clips}x{protocol.crops}{every}"
 
 

@@ -68,11 +68,11 @@ class ComparedRun:
 
     @property
     def every_s(self) -> float | None:
-        """Seconds from clip to clip of a timeline (--clip-every); None of whole videos."""
+        """Seconds from clip to clip with --clip-every; None for whole videos."""
         return self.identity.protocol.every_s
 
     @property
-    def is_timeline(self) -> bool:
+    def has_segments(self) -> bool:
         """Whether clips of recordings have labels of their own."""
         return self.every_s is not None
 

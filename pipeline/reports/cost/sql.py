@@ -75,7 +75,7 @@ def agreement(run: ComparedRun, reference: ComparedRun, runs: Sequence[ComparedR
 
 
 def clip_agreement(run: ComparedRun, reference: ComparedRun, runs: Sequence[ComparedRun]) -> str:
-    """Clips of timelines in both runs, and those with one label."""
+    """Clips of dense labeling in both runs, and those with one label."""
     chosen = "unit_id, video_id, clip, crop, label_id"
     return (
         f"{_with_shared(runs, more=True)}"

@@ -63,7 +63,7 @@ def parts_for(units: int, classes: int) -> int:
 def deal(run: ComparedRun, folder: Path, parts: int) -> Dealt:
     """Deals out the labeled units of a run into `parts` files in a folder that is made."""
     folder.mkdir(parents=True)
-    columns = _COLUMNS + (_VIEWS if run.is_timeline else [])
+    columns = _COLUMNS + (_VIEWS if run.has_segments else [])
     with ExitStack() as opened:
         writers: list[pa.ipc.RecordBatchStreamWriter] = []
         for table in labeled_units(run, columns):

@@ -2,8 +2,8 @@
 
 run: what was labeled with what.
     output, input, architecture, checkpoint, r, pruning, protocol, classes (how many), code, device,
-    began (the first attempt), finished; units_are: "videos", or "segments" of recordings (a
-    timeline); labels_are, what has a label of its own: "videos", or "clips" ("views" where a clip
+    began (the first attempt), finished; units_are: "videos", or "segments" of recordings
+    (--clip-every); labels_are, what has a label of its own: "videos", or "clips" ("views" where a clip
     has several crops).
 totals
     videos, ok, failed, units, units_failed, incomplete (labeled recordings with failed segments),
@@ -78,12 +78,12 @@ def contents(run: RunDirectory) -> dict[str, Any]:
     """
     record = run.load()
     described = _described(run, record)
-    timeline = described["units_are"] == "segments"
+    has_segments = described["units_are"] == "segments"
     videos, units = read_videos(run), read_units(run, record.attempts)
-    labels = read_view_labels(run) if timeline else videos.labels
+    labels = read_view_labels(run) if has_segments else videos.labels
     among = [] if units.by_attempt is None else units.by_attempt.spans()
     totals = _totals(record, videos, units, among)
-    shadow = _shadow(run, record, timeline=timeline)
+    shadow = _shadow(run, record, has_segments=has_segments)
     return {
         "run": described,
         "totals": totals,
@@ -191,7 +191,7 @@ def _accuracy(videos: VideoFigures) -> dict[str, Any] | None:
     return judged | _estimate(share(videos.correct, videos.judged))
 
 
-def _shadow(run: RunDirectory, record: RunRecord, *, timeline: bool) -> dict[str, Any] | None:
+def _shadow(run: RunDirectory, record: RunRecord, *, has_segments: bool) -> dict[str, Any] | None:
     estimate = unpruned_agreement(run, record)
     if estimate is None:
         return None
@@ -200,8 +200,8 @@ def _shadow(run: RunDirectory, record: RunRecord, *, timeline: bool) -> dict[str
         "asked": record.identity.shadow_share,
         "compared": all_views(record.identity),
         "culprit": culprit(record),
-        "count": totals.unpruned_views if timeline else totals.unpruned_units,
-        "agreeing": totals.unpruned_views_agreeing if timeline else totals.unpruned_agreeing,
+        "count": totals.unpruned_views if has_segments else totals.unpruned_units,
+        "agreeing": totals.unpruned_views_agreeing if has_segments else totals.unpruned_agreeing,
         **_estimate(estimate),
         "units": totals.unpruned_units,
         "flops": totals.unpruned_flops,

@@ -19,26 +19,26 @@ _RULE = "!" * 78
 def unpruned_agreement(run: RunDirectory, record: RunRecord) -> Estimate | None:
     """Share of the shadow sample that has the same label without pruning, with its 95 % interval.
 
-    Of videos; of a timeline its clips, whose interval regards that those of one segment are alike.
+    Counts videos, or clips with --clip-every; their interval is clustered by segment.
     None where the run has no such sample, an estimate of count 0 where nothing fell into it.
     """
     if not record.identity.shadow_share:
         return None
-    is_timeline = record.identity.has_segments
+    has_segments = record.identity.has_segments
     agreeing, counts = [np.zeros(0)], [np.zeros(0)]
     for file in run.units.files(".parquet"):
         filesystem, path = file.filesystem()
-        columns = ["label_id", "unpruned_label_id", *(_OF_VIEWS if is_timeline else ())]
+        columns = ["label_id", "unpruned_label_id", *(_OF_VIEWS if has_segments else ())]
         with pq.ParquetFile(path, filesystem=filesystem) as opened:
             part = opened.read(columns=columns)
         part = part.filter(pc.is_valid(part["unpruned_label_id"]))
         if not part.num_rows:
             continue
-        hits, whole = _views(part) if is_timeline else _units(part)
+        hits, whole = _views(part) if has_segments else _units(part)
         agreeing.append(hits)
         counts.append(whole)
     hits, whole = np.concatenate(agreeing), np.concatenate(counts)
-    return ratio(hits, whole) if is_timeline else share(int(hits.sum()), len(hits))
+    return ratio(hits, whole) if has_segments else share(int(hits.sum()), len(hits))
 
 
 _OF_VIEWS = ("views.list.element.label_id", "views.list.element.unpruned_label_id")
@@ -65,10 +65,10 @@ def shadow_lines(record: RunRecord, agreement: Estimate | None) -> list[str]:
     if agreement is None:
         return []
     wanted, asked = record.min_agreement, record.identity.shadow_share
-    timeline = record.identity.has_segments
-    what = "clips" if timeline else "videos"
+    has_segments = record.identity.has_segments
+    what = "clips" if has_segments else "videos"
     totals = record.finished_totals
-    count = totals.unpruned_views if timeline else totals.unpruned_units
+    count = totals.unpruned_views if has_segments else totals.unpruned_units
     if not count:
         lines = [f"Shadow:    nothing fell into the sample of {100 * asked:g} %; try a larger one"]
         return lines if wanted is None else [*lines, *_loud(record, "the agreement is not known")]

@@ -77,7 +77,7 @@ class RunFacts:
         return sta.Pruning(**self.record.identity.pruning)
 
     @property
-    def is_timeline(self) -> bool:
+    def has_segments(self) -> bool:
         """Whether each clip stands for itself, with a label of its own."""
         return self.protocol.every_s is not None
 

@@ -29,8 +29,8 @@ class ViewPrediction:
     Attributes:
         view: of the view; only the first class, without a probability, where no more was recorded;
             None where nothing was.
-        video: of all views of the video together; None for a clip of a timeline, which stands for
-            itself.
+        video: of all views of the video together; None for a clip of dense labeling, which has
+            a label of its own.
     """
 
     view: Top | None
@@ -112,7 +112,7 @@ def unpruned_run(facts: RunFacts, output: str) -> RunFacts:
 
 
 def from_model(found: ViewRows, decoded: DecodedUnit) -> UnprunedPrediction:
-    """From the model itself, run here on this video (of a timeline on this clip) alone.
+    """From the model itself, run here on this video alone (with --clip-every, on this clip).
 
     A model that cannot be loaded is no error: `source` says why.
     """
@@ -121,7 +121,7 @@ def from_model(found: ViewRows, decoded: DecodedUnit) -> UnprunedPrediction:
         checkpoint=model.checkpoint, fingerprint=facts.record.identity.model, compile=False
     )
     place = clip_place(found, decoded)
-    clips = decoded.clip_frames[[place]] if facts.is_timeline else decoded.clip_frames
+    clips = decoded.clip_frames[[place]] if facts.has_segments else decoded.clip_frames
     try:
         labeler = Labeler(config, facts.protocol)
     except (sta.CheckpointError, sta.UnsafePickle, ValueError, OSError) as error:
@@ -130,7 +130,7 @@ def from_model(found: ViewRows, decoded: DecodedUnit) -> UnprunedPrediction:
             None, f"The model {model.checkpoint} could not be loaded: {reason}"
         )
     evaluated = labeler.label([Frames(decoded.unit.unit_id, decoded.frames, clips)])[0]
-    wanted = (0 if facts.is_timeline else place, found.view["crop"])
+    wanted = (0 if facts.has_segments else place, found.view["crop"])
     view = next(view for view in evaluated.views if (view.clip, view.crop) == wanted)
     mean = evaluated.mean_probabilities()
     of_view, of_video = (
@@ -143,7 +143,7 @@ def from_model(found: ViewRows, decoded: DecodedUnit) -> UnprunedPrediction:
 
 
 def _prediction(found: ViewRows, view: Top | None, video: Top | None) -> ViewPrediction:
-    return ViewPrediction(view, None if found.facts.is_timeline else video)
+    return ViewPrediction(view, None if found.facts.has_segments else video)
 
 
 def _top(found: ViewRows, row: dict[str, Any], prefix: str = "") -> Top:

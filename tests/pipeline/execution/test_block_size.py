@@ -48,8 +48,8 @@ def test_in_a_small_run_every_decoder_and_labeler_gets_several():
 
 
 def test_a_unit_with_more_clips_than_a_call_takes_goes_alone():
-    timeline = protocol("videomae-k400", size=224, every_s=1.0, views=(200, 1))
-    made = sizes(timeline)
+    dense = protocol("videomae-k400", size=224, every_s=1.0, views=(200, 1))
+    made = sizes(dense)
     assert (made.decode_rows, made.label_rows) == (1, 1)
 
 

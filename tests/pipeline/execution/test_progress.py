@@ -52,7 +52,7 @@ MOMENTS = {
         Counts(20, seconds=200.0, shadow=8, agreeing=7),
         10.0,
     ),
-    "timeline": ({"total": 48, "what": "segments"}, Counts(1, seconds=30.0), 600.0),
+    "segments": ({"total": 48, "what": "segments"}, Counts(1, seconds=30.0), 600.0),
     "a year of video": (
         {"total": 10**8, "before": Counts(5 * 10**7, Counter(timeout=123_456), 6.2e10)},
         Counts(10**7, seconds=1234.5e4 * 3600),

@@ -93,20 +93,18 @@ def test_a_recording_is_cut_into_units_without_a_gap(duration_s, spans):
 @pytest.mark.parametrize("every_s", [2.0, 0.1, 1 / 3, 1001 / 30000, 7.77, 60.0])
 @pytest.mark.parametrize("clips", [1, 3, 16])
 def test_units_share_no_clip_lose_none_and_each_holds_one(every_s, clips):
-    timeline = protocol("videomae-k400", every_s=every_s, views=(clips, 1))
-    boundary_s = 5 * timeline.unit_s
+    dense = protocol("videomae-k400", every_s=every_s, views=(clips, 1))
+    boundary_s = 5 * dense.unit_s
     near = [boundary_s + part * every_s for part in (-1e-3, -1e-6, 0, 1e-7, 1e-6, 1e-5, 1e-3)]
     others = np.random.default_rng(7).uniform(0.02, 500 * every_s, 30)
     for duration_s in [0.01, every_s, *near, *others]:
         units = [
-            timeline.clip_numbers(start_s, duration_s if end_s is None else end_s)
-            for start_s, end_s in unit_spans(duration_s, timeline.unit_s)
+            dense.clip_numbers(start_s, duration_s if end_s is None else end_s)
+            for start_s, end_s in unit_spans(duration_s, dense.unit_s)
         ]
         assert all(len(unit) == clips for unit in units[:-1])
         assert len(units[-1]) >= 1
-        assert [clip for unit in units for clip in unit] == [
-            *timeline.clip_numbers(0.0, duration_s)
-        ]
+        assert [clip for unit in units for clip in unit] == [*dense.clip_numbers(0.0, duration_s)]
 
 
 def test_units_of_recordings_are_rows_of_their_own(tmp_path):

@@ -16,7 +16,7 @@ from tests.pipeline.synthetic_runs import (
     Made,
     attempt,
     make_run,
-    make_timeline,
+    make_segmented_run,
     unit,
     write_run,
 )
@@ -82,7 +82,7 @@ def test_an_unpruned_run_says_so_and_compares_with_nothing(said):
 
 
 def test_the_summary_of_dense_labeling_has_the_interval_of_clips(said):
-    lines = said(make=make_timeline, before=12)
+    lines = said(make=make_segmented_run, before=12)
     assert lines["Model"].endswith("; a clip of 1 crop every 2 s")
     assert lines["Videos"].endswith("0 failed; 0 of 20 segments failed")
     assert lines["Resumed"] == "12 of 20 segments were already done; this command did the other 8"

@@ -1,4 +1,4 @@
-"""A unit of a timeline has the frames of a decode from start to end, however the file is cut."""
+"""A segment has the frames of a decode from start to end, however the file is cut."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -193,9 +193,9 @@ def test_a_batch_that_returns_other_ids_is_refused(checkpoint, monkeypatch):
 
 
 def test_dense_labeling_is_refused(checkpoint):
-    timeline = protocol("videomae-k400", size=SIZE, every_s=1.0)
+    dense = protocol("videomae-k400", size=SIZE, every_s=1.0)
     with pytest.raises(ValueError, match="every clip has its own label"):
-        AdaptiveLabeler(config(checkpoint), timeline, EarlyExit(1.0))
+        AdaptiveLabeler(config(checkpoint), dense, EarlyExit(1.0))
 
 
 def test_no_units_give_no_labels(checkpoint):

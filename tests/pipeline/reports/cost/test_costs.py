@@ -9,7 +9,14 @@ from pipeline.errors import UsageError
 from pipeline.prices import Prices
 from pipeline.reports.cost.compare import compare
 from pipeline.reports.cost.plots import plots
-from tests.pipeline.synthetic_runs import ON_GPU, PRICES, Made, attempt, make_run, make_timeline
+from tests.pipeline.synthetic_runs import (
+    ON_GPU,
+    PRICES,
+    Made,
+    attempt,
+    make_run,
+    make_segmented_run,
+)
 
 
 def compared(tmp_path, *attempts):
@@ -75,8 +82,8 @@ def test_runs_that_differ_in_more_than_pruning_are_compared_and_that_is_said(tmp
 
 def test_recordings_that_were_cut_differently_are_compared_by_cost_alone(tmp_path):
     runs = [
-        make_timeline(tmp_path / "dense", Made()),
-        make_timeline(tmp_path / "pruned", Made(r=22), count=3),
+        make_segmented_run(tmp_path / "dense", Made()),
+        make_segmented_run(tmp_path / "pruned", Made(r=22), count=3),
     ]
     found = compare(runs)
     # The last segment of three is open, and the third of five is not.
@@ -88,8 +95,8 @@ def test_clips_at_other_steps_are_not_compared_by_their_numbers(tmp_path):
     protocol = {"name": "videomae-k400", "clips": 2, "crops": 1, "every_s": 4.0}
     identity = {"labels": "eight", "pruning": {"r": 22}, "protocol": protocol}
     runs = [
-        make_timeline(tmp_path / "dense", Made()),
-        make_timeline(tmp_path / "pruned", Made(r=22), identity=identity),
+        make_segmented_run(tmp_path / "dense", Made()),
+        make_segmented_run(tmp_path / "pruned", Made(r=22), identity=identity),
     ]
     found = compare(runs)
     assert found.runs[1].agreement is None

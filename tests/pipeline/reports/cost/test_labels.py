@@ -10,7 +10,7 @@ from pipeline.reports.cost.compare import compare
 from pipeline.reports.cost.labels import paired_difference, unpruned_agreement
 from pipeline.reports.cost.runs import open_runs
 from pipeline.run.sums import exact_sum
-from tests.pipeline.synthetic_runs import Made, make_run, make_timeline, unit, write_run
+from tests.pipeline.synthetic_runs import Made, make_run, make_segmented_run, unit, write_run
 
 BLURRED = Made(r=22, blur=0.6, shadow=0.5)
 
@@ -19,7 +19,7 @@ def paired(runs):
     return compare(runs).runs[1].agreement
 
 
-@pytest.mark.parametrize("make", [make_run, make_timeline])
+@pytest.mark.parametrize("make", [make_run, make_segmented_run])
 def test_agreement_is_the_same_in_however_many_parts_it_is_computed(tmp_path, monkeypatch, make):
     runs = [make(tmp_path / "dense", Made()), make(tmp_path / "pruned", BLURRED)]
     whole = paired(runs)

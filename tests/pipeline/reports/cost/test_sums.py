@@ -14,7 +14,7 @@ from tests.pipeline.synthetic_runs import (
     Made,
     attempt,
     make_run,
-    make_timeline,
+    make_segmented_run,
     segments,
     write_run,
 )
@@ -147,10 +147,10 @@ def test_on_gpus_device_time_is_theirs_and_their_own_cores_are_not_charged_twice
         assert run["cluster"]["used_core_s"] == pytest.approx(run["whole"]["decode_ns"] / 1e9)
 
 
-def test_clips_of_timelines_are_compared_one_by_one_and_drawn_by_stretch(tmp_path):
+def test_clips_of_dense_labeling_are_compared_one_by_one_and_drawn_by_segment(tmp_path):
     runs = [
-        make_timeline(tmp_path / "dense", Made()),
-        make_timeline(tmp_path / "pruned", Made(r=22, blur=0.7, shadow=0.5)),
+        make_segmented_run(tmp_path / "dense", Made()),
+        make_segmented_run(tmp_path / "pruned", Made(r=22, blur=0.7, shadow=0.5)),
     ]
     content = as_json(compare(runs))
     (_, pruned) = content["runs"]
@@ -173,7 +173,7 @@ def test_stretches_that_only_one_run_labeled_are_left_out_and_said(tmp_path):
         each |= {"status": "failed", "error_type": "corrupt", "error": "bad", "label": None}
         each |= {"label_id": None, "scores": None, "views": None, "flops": None, "device_ms": None}
     runs = [
-        make_timeline(tmp_path / "dense", Made()),
+        make_segmented_run(tmp_path / "dense", Made()),
         write_run(tmp_path / "pruned", short, made, every_s=EVERY_S),
     ]
     found = compare(runs)

@@ -193,7 +193,7 @@ def test_cost_adds_up_from_the_rows_and_from_the_attempts(figures, ask):
     assert cost["cluster"] == pytest.approx(95 * 8 * 3.6 / 3600 + cost["reading"])
 
 
-def test_a_timeline_is_told_by_its_clips_and_its_stretches(tmp_path):
+def test_a_report_of_dense_labeling_counts_clips_and_segments(tmp_path):
     rows = [
         segment(shadowed(ok("long", views=4), 0, view_ids=[0, 0, 1, 0]), 0),
         segment(failed("long"), 1),

@@ -67,7 +67,7 @@ def test_a_sample_into_which_nothing_fell_is_a_warning_where_agreement_was_asked
     assert 'role="alert"' not in page(contents(free))
 
 
-def test_a_timeline_speaks_of_stretches_and_clips(tmp_path):
+def test_a_page_of_dense_labeling_has_segments_and_clips(tmp_path):
     rows = [
         segment(shadowed(ok("long", views=4), 0), 0) | {"labeled_at": at(3)},
         segment(failed("long", "timeout"), 1),

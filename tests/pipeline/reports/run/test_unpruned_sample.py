@@ -60,7 +60,7 @@ def test_the_agreement_is_that_of_the_units_in_the_sample(write):
     assert found.low < 8 / 9 < found.high < 1
 
 
-def test_of_a_timeline_the_clips_agree_and_those_of_a_stretch_hang_together(write):
+def test_dense_labeling_counts_clips_and_clusters_them_by_segment(write):
     same, other = [(1, 1)] * 10, [(1, 0)] * 10
     run = write([unit(f"a{i}", 1, 1, same) for i in range(9)] + [unit("b", 1, 1, other)])
     write([unit("outside", 1, None, [(1, None)])], name="2")

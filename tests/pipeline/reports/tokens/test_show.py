@@ -24,7 +24,7 @@ from tests.pipeline.token_runs import LABELS, SWIN, VIT, dice, make_run, normali
 from tests.videos import resize, sequential_frames, write_video
 from workers.sampling import Protocol, protocol
 
-TIMELINE = protocol("videomae-k400", size=112, frames=16, views=(2, 1), every_s=1.0)
+DENSE = protocol("videomae-k400", size=112, frames=16, views=(2, 1), every_s=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +60,11 @@ def swin(source, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def timeline(source, random_checkpoint, tmp_path_factory):
+def segmented(source, random_checkpoint, tmp_path_factory):
     """Units of two clips, a clip a second."""
-    recipe = dataclasses.replace(VIT, protocol=TIMELINE, checkpoint=random_checkpoint)
+    recipe = dataclasses.replace(VIT, protocol=DENSE, checkpoint=random_checkpoint)
     video = Video("a", str(source), duration_s=5.0)
-    return make_run(tmp_path_factory.mktemp("timeline"), [video], recipe)
+    return make_run(tmp_path_factory.mktemp("segmented"), [video], recipe)
 
 
 def seen(run, video="a", **place):
@@ -110,8 +110,8 @@ def test_maps_of_swin_lie_on_grids_that_grow_coarser(swin):
         assert np.array_equal(stage.kept.reshape(mask.shape), mask)
 
 
-def test_a_clip_of_a_timeline_is_found_by_its_number(timeline, source):
-    found, _, shown = seen(timeline, clip=3)
+def test_a_clip_of_dense_labeling_is_found_by_its_number(segmented, source):
+    found, _, shown = seen(segmented, clip=3)
     assert found.unit["start_s"] == 2.0
     whole = sequential_frames(source)
     for place, frame in enumerate(shown.frames):
@@ -199,8 +199,8 @@ def test_pruning_is_what_the_two_labels_differ_by(vit):
     assert scores[0] != pytest.approx(scores[1], abs=1e-3)
 
 
-def test_a_clip_of_a_timeline_is_answered_for_by_itself(timeline):
-    found, decoded, _ = seen(timeline, clip=3)
+def test_a_clip_of_dense_labeling_is_predicted_by_itself(segmented):
+    found, decoded, _ = seen(segmented, clip=3)
     predictions = [pruned_prediction(found), from_model(found, decoded).prediction]
     assert [prediction.video for prediction in predictions] == [None, None]
     assert [len(prediction.view) for prediction in predictions] == [5, 5]
@@ -253,12 +253,14 @@ def test_no_model_is_run_where_none_is_wanted(vit, tmp_path):
     assert "--no-model was given" in shown.unpruned.source
 
 
-def test_a_run_that_is_no_yardstick_is_refused(vit, swin, unpruned, timeline, tmp_path, source):
+def test_an_unpruned_run_that_does_not_fit_is_refused(
+    vit, swin, unpruned, segmented, tmp_path, source
+):
     facts = RunFacts.of(vit)
     with pytest.raises(UsageError, match=r"is pruned \(r = 256\)"):
         unpruned_run(facts, swin.root.uri)
     with pytest.raises(UsageError, match="protocol.crops: 3 there, 1 here"):
-        unpruned_run(RunFacts.of(timeline), unpruned.root.uri)
+        unpruned_run(RunFacts.of(segmented), unpruned.root.uri)
     with pytest.raises(UsageError, match="another model"):
         unpruned_run(RunFacts.of(swin), unpruned.root.uri)
     with pytest.raises(UsageError, match="holds no run"):
