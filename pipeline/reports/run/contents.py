@@ -3,8 +3,8 @@
 run: what was labeled with what.
     output, input, architecture, checkpoint, r, pruning, protocol, classes (how many), code, device,
     began (the first attempt), finished; units_are: "videos", or "segments" of recordings
-    (--clip-every); labels_are, what has a label of its own: "videos", or "clips" ("views" where a clip
-    has several crops).
+    (--clip-every); labels_are, what has a label of its own: "videos", or "clips" ("views" where a
+    clip has several crops).
 totals
     videos, ok, failed, units, units_failed, incomplete (labeled recordings with failed segments),
     views, video_hours (of labeled videos), flops, flops_unpruned (of the same views), flops_share,
