@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -12,6 +11,7 @@ from pipeline.inputs.ground_truth import GroundTruth
 from pipeline.inputs.list_rows import LIST_EXTENSIONS
 from pipeline.inputs.listing import Listing
 from pipeline.inputs.video_names import NO_EXTENSION
+from pipeline.messages import say
 
 _KINDS = 5
 # Reading so many rows takes about ten seconds.
@@ -77,4 +77,4 @@ def _is_name(reason: str) -> bool:
 
 def _say_if_long(count: int) -> None:
     if count >= _WORTH_SAYING:
-        print(f"checked {count:,} rows so far", file=sys.stderr, flush=True)
+        say(f"checked {count:,} rows so far")

@@ -6,7 +6,6 @@ middle clip under the middle crop.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.formatting import counted
 from pipeline.inputs.listing import Listing
 from pipeline.inputs.manifest import sampled, unit_id
+from pipeline.messages import say
 from pipeline.statistics import Estimate, mean
 from sta.checkpoints.remote import without_secrets
 from sta.diagnostics import final_tokens, grad_norm, trajectory_sum
@@ -303,4 +303,4 @@ def _in_turn(clips: tuple[Clip, ...]) -> Iterator[Clip]:
     for done, clip in enumerate(clips, start=1):
         yield clip
         if done % _REPORT_EVERY == 0 or done == len(clips):
-            print(f"measured {done:,} of {len(clips):,} videos", file=sys.stderr, flush=True)
+            say(f"measured {done:,} of {len(clips):,} videos")

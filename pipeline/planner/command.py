@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from pipeline.exit_codes import exit_code
 from pipeline.labeling import flags as label_flags
 from pipeline.labeling.job import options_from
 from pipeline.labeling.plan import plan_labeling
-from pipeline.messages import tell
+from pipeline.messages import say, tell
 from pipeline.planner.calibrate import calibrate
 from pipeline.planner.from_run import FinishedRun, finished_run
 from pipeline.planner.local_pools import LocalPools, buffered_units, grain_rule, pools_of
@@ -182,7 +181,7 @@ def _measured(
         raise UsageError(f"--early-exit: {_ALL_VIEWS}")
     options = options_from(arguments.task, arguments)
     plan = plan_labeling(options)
-    found = calibrate(plan, options, seconds=arguments.seconds, say=_say)
+    found = calibrate(plan, options, seconds=arguments.seconds, say=say)
     pools = pools_of(plan, options, found.rates.machine, found.work.units)
     local = LocalPools(pools.decoders[1], pools.labelers)
     return found.rates, found.work, plan.protocol, local, found.listing_s
@@ -207,10 +206,6 @@ def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
         arguments.given.pop(name, None)
         if value is not None and value != defaults.get_default(name):
             arguments.given[name] = [str(value)]
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _prices(arguments: argparse.Namespace) -> Prices | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from pipeline.inputs.demo.scenes import HEIGHT, LABELS, SPLITS, WIDTH, Scene, draw_scene, render
+from pipeline.messages import say
 from workers.sampling import protocol
 
 Work = TypeVar("Work")
@@ -130,9 +130,9 @@ def demo_archive(name: str, settings: ArchiveSettings, *, processes: int = 1) ->
 
     def report(made: int, missing: int) -> None:
         if not made:
-            print(f"Making {missing:,} demo videos in {folder}.", file=sys.stderr, flush=True)
+            say(f"Making {missing:,} demo videos in {folder}.")
         elif made % _SAY_EVERY == 0 and made < missing:
-            print(f"Made {made:,} of {missing:,}.", file=sys.stderr, flush=True)
+            say(f"Made {made:,} of {missing:,}.")
 
     make_archive(folder, settings, processes=processes, report=report)
     return folder / MANIFEST
