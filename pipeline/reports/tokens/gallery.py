@@ -32,8 +32,8 @@ class GalleryItem:
 
     Attributes:
         video_id: the video.
-        html: a <figure> for a page that extends page/base.html.j2, with its image inside and no
-            links; or why there is none.
+        html: a <figure> for a page that extends reports/html/base.html.j2, with its image inside
+            and no links; or why there is none.
     """
 
     video_id: str

@@ -1,5 +1,8 @@
 """The options of a labeling run become what its workers are given."""
 
+import dataclasses
+
+from pipeline.command_line import FLAGS
 from pipeline.labeling.flags import parser
 from pipeline.labeling.job import options_from
 from pipeline.labeling.options import LabelOptions
@@ -14,6 +17,12 @@ def test_limits_of_time_are_the_usual_ones_unless_they_are_given() -> None:
     assert options().limits == DecodeLimits()
     assert options(fetch_s=600).limits == DecodeLimits(fetch_seconds=600)
     assert options(decode_s=7200).limits == DecodeLimits(seconds=7200)
+
+
+def test_every_field_that_declares_a_flag_is_a_flag() -> None:
+    declared = {each.name for each in dataclasses.fields(LabelOptions) if FLAGS in each.metadata}
+    assert declared
+    assert declared <= vars(parser("k400").parse_args([])).keys()
 
 
 def test_both_limits_can_be_set_by_flags() -> None:
