@@ -9,12 +9,12 @@ from pipeline.formatting import duration
 
 
 def pruning(run: Mapping[str, Any]) -> str:
-    """Such as `STA, r = 64 (released)`."""
+    """Such as `STA, r = 64 (grouping: released)`."""
     settings = run["pruning"]
     if not settings.get("r"):
         return "unpruned" if run["r"] == 0 else "not known"
     words = f"{str(settings.get('score', '')).upper()}, r = {settings['r']}"
-    return f"{words} ({settings['grouping']})" if settings.get("grouping") else words
+    return f"{words} (grouping: {settings['grouping']})" if settings.get("grouping") else words
 
 
 def protocol(run: Mapping[str, Any]) -> str:

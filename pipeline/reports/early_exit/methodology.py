@@ -25,7 +25,7 @@ def summary(found: Calibration) -> str:
 
 
 def model(found: Calibration) -> str:
-    """Such as `vit_demo, STA, r = 22 (released); videomae-k400, 5x3 (clips x crops)`."""
+    """Such as `vit_demo, STA, r = 22 (grouping: released); videomae-k400, 5x3 (clips x crops)`."""
     pruning = found.file.pruning
     run = {"pruning": pruning, "r": pruning["r"], "protocol": found.file.protocol}
     return f"{found.architecture}, {settings.pruning(run)}; {settings.protocol(run)}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.formatting import byte_size, counted, digits, duration, moment, money, quantity
+from pipeline.formatting import byte_size, clock, counted, duration, moment, money, quantity
 from pipeline.reports import settings
 from pipeline.reports.html.figures import COLORS
 from pipeline.reports.html.report import (
@@ -45,7 +45,7 @@ def page(figures: Content, gallery: Sequence[Markup] = ()) -> str:
         Section(_failures(figures), "Failures"),
         Section(_labels(figures), "Labels"),
         Section(_early_exit(figures), "Evaluated views"),
-        Section(_kept_tokens(figures), "Kept tokens over the archive"),
+        Section(_kept_tokens(figures), "Where tokens were kept, all videos"),
         Section([Elements(gallery)] if gallery else [], "Kept tokens of a few videos"),
         Section(_slowest(figures["slowest"]), "Slowest videos"),
         Section([Facts(_facts(run))], "Configuration", folded=True),
@@ -125,7 +125,7 @@ def _tiles(figures: Content) -> list[Tile]:
         failed += f"; {totals['units_failed']:,} of {of} failed"
     tiles = [
         Tile(
-            f"{totals['ok']:,}", "videos labeled", f"{digits(totals['video_hours'], 4)} h of video"
+            f"{totals['ok']:,}", "videos labeled", f"{clock(3600 * totals['video_hours'])} of video"
         ),
         Tile(f"{totals['failed']:,}", "videos failed", failed),
         *_accuracy_tiles(figures["accuracy"]),
@@ -141,8 +141,8 @@ def _tiles(figures: Content) -> list[Tile]:
     return [
         *tiles,
         Tile(f"{totals['views']:,}", "views"),
-        Tile(duration(totals["decode_core_s"]), "decode core time"),
-        Tile(byte_size(totals["bytes_read"]), "read"),
+        Tile(duration(totals["decode_core_s"]), "decoding, CPU time"),
+        Tile(byte_size(totals["bytes_read"]), "read from storage"),
     ]
 
 
@@ -206,8 +206,10 @@ def _throughput(figures: Content) -> list[Block]:
     found, things = figures["throughput"], figures["run"]["units_are"]
     blocks: list[Block] = []
     if found["bottleneck"]:
-        blocks.append(Text(f"Bottleneck: {found['bottleneck']}"))
-    if found["decoders_busy"] is not None and found["labelers_busy"] is not None:
+        # It says how busy both pools were.
+        pools = f"Decoders: {found['decoders']}; labelers: {found['labelers']}."
+        blocks += [Text(f"Bottleneck: {found['bottleneck']}"), Text(pools)]
+    elif found["decoders_busy"] is not None and found["labelers_busy"] is not None:
         blocks.append(
             Text(
                 f"Decoders ({found['decoders']}) were busy for "
@@ -292,9 +294,10 @@ def _labels(figures: Content) -> list[Block]:
         Text(
             f"{labels['classes']:,} of {run['classes']:,} classes occur. "
             f"{100 * low['share']:.1f} % of {counted(labels['count'], things)} "
-            f"have a score below {low['below']}."
+            f"have a score below {low['below']}. The score of a label is its probability, averaged "
+            f"over the evaluated views."
         ),
-        Plots([Plot(scores, f"{things.capitalize()} by the score of their label")]),
+        Plots([Plot(scores, f"{things.capitalize()} by score (probability of the label)")]),
         Table(
             ("label", things, "mean score"),
             [
@@ -410,12 +413,13 @@ def _kept_tokens(figures: Content) -> list[Block]:
     maps = [
         Plot(
             plots.kept_by_place(stage, number),
-            f"Stage {number}: {100 * stage['share']:.1f} % of "
-            f"{' x '.join(map(str, stage['grid']))} tokens kept",
+            f"Stage {number}: {100 * stage['share']:.1f} % of {_grid(stage['grid'])} kept",
         )
         for number, stage in enumerate(kept["stages"], 1)
     ]
-    by_slot = Plot(plots.kept_by_slot(kept["stages"]), "Share kept by temporal position")
+    frames, positions = figures["run"]["protocol"].get("frames"), kept["stages"][0]["grid"][0]
+    each = f" ({frames // positions} frames each)" if frames and frames % positions == 0 else ""
+    by_slot = Plot(plots.kept_by_slot(kept["stages"]), f"Share kept by temporal position{each}")
     return [
         Text(
             f"{sample}. Maps: the share of views in which the token at each position of the frame "
@@ -423,6 +427,10 @@ def _kept_tokens(figures: Content) -> list[Block]:
         ),
         Plots([*maps, by_slot], width=15),
     ]
+
+
+def _grid(grid: Sequence[int]) -> str:
+    return f"{grid[0]} times x {grid[1]} rows x {grid[2]} columns"
 
 
 def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -435,7 +443,7 @@ def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Classes": run["classes"] or None,
         "Pruning": settings.pruning(run),
         "Protocol": settings.protocol(run),
-        "Code": run["code"],
+        "Code (git commit)": run["code"],
         "Device": settings.device(run),
         "Begun": moment(run["began"]),
         "Finished": moment(run["finished"]),

@@ -116,7 +116,7 @@ def evaluated_views(counts: Sequence[int]) -> Markup:
 
 
 def kept_by_place(stage: Mapping[str, Any], number: int) -> Markup:
-    """A map of the frame with the share of views in which each place was kept."""
+    """A map of the frame with the share of views in which each position was kept."""
     shares = 100 * np.array(stage["by_place"])
     figure, axes = new_figure(*_SMALL)
     shown = axes.imshow(shares, cmap="viridis", vmin=0, interpolation="none", aspect="equal")
@@ -125,7 +125,7 @@ def kept_by_place(stage: Mapping[str, Any], number: int) -> Markup:
         direction.set_ticks([0, count - 1], ["1", str(count)])
     axes.set_xlabel("column")
     axes.set_ylabel("row")
-    return inline_svg(figure, f"Share kept by place, pruning stage {number}")
+    return inline_svg(figure, f"Share kept by position in the frame, pruning stage {number}")
 
 
 def kept_by_slot(stages: Sequence[Mapping[str, Any]]) -> Markup:

@@ -91,7 +91,7 @@ def test_whole_videos_are_called_videos(tmp_path):
     assert "segment" not in said
     assert "14 s wall time of 2 attempts" in said
     assert "nothing ran between two attempts" in said
-    assert "Decoders (3) were busy for 25 % of the time, labelers (1) for 98 %" in said
+    assert "Decoders: 3; labelers: 1." in said
 
 
 def test_an_unpruned_run_says_that_it_kept_every_token(tmp_path):
