@@ -205,7 +205,7 @@ NUMBERS = {
     "holds 32 videos of 5 clips (160 clips)": sizing._MAX_CLIPS == 160 == 32 * 5,
     "(2,000 videos; `--sample`)": calibration_parser().get_default("sample") == 2000,
     "with 95 % confidence (`--confidence`)": calibration_parser().get_default("confidence") == 0.95,
-    "it uses the demonstration, 200 test videos": evaluation._DEMO_VIDEOS == 200,
+    "it uses 200 test videos of the demo archive": evaluation._DEMO_VIDEOS == 200,
     "dropped at random (three seeds)": evaluation._parser().get_default("seeds") == 3,
     f"does not fit {HELD} times": True,
     "may take `STA_DOWNLOAD_SECONDS` (3600)": retry.CHECKPOINTS.seconds == 3600,

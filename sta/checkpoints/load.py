@@ -58,7 +58,7 @@ def load_model(
 
     Args:
         source: a file, a directory in Hugging Face's layout, a hub id "owner/name[@revision]",
-            s3://bucket/key, an https:// address, or "demo" for the demonstration model that comes
+            s3://bucket/key, an https:// address, or "demo" for the demo model that comes
             with this package.
         pruning: None or r = 0 for the unpruned model.
         architecture: expected architecture; found by the shapes if not given.

@@ -25,7 +25,7 @@ Work = TypeVar("Work")
 Result = TypeVar("Result")
 
 DEMO = Path("demo")
-"""Folder of the demonstration if the user names no other."""
+"""Default folder of the demo."""
 
 MANIFEST = "manifest.csv"
 LABEL_FILE = "labels.txt"

@@ -1,4 +1,4 @@
-"""Folders of the two runs of the demonstration that are compared."""
+"""Folders of the two demo runs that are compared."""
 
 from __future__ import annotations
 

@@ -115,8 +115,8 @@ def open_runs(names: Sequence[str]) -> list[ComparedRun]:
     """
     if len(names) < 2:
         raise UsageError(
-            "a comparison needs two runs or more; name their OUTPUT folders, or none at all for "
-            "the demonstration"
+            "a comparison needs two runs or more; name their OUTPUT folders, or no RUN to compare "
+            "the demo runs"
         )
     places = [Location.of(name) for name in names]
     resolved = [place.resolved() for place in places]

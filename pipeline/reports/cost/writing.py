@@ -40,7 +40,7 @@ from pipeline.reports.html.report import (
 _SCREEN = 100
 _AFTER_NUMBER = re.compile(r"(?<=\d) (?=\w+\b|%)")
 
-NO_PRICES = "No prices, so no money: give them by --prices FILE (infra/prices.yaml is an example)."
+NO_PRICES = "No prices, so no cost is shown: give --prices FILE, such as infra/prices.yaml."
 
 
 def write(found: RunComparison, folder: Path) -> Path:
