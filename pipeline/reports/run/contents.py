@@ -36,8 +36,8 @@ labels
     count (of labels_are), classes that occur, top: label, count, share, mean_score;
     low_confidence: below, count, share; scores: edges, counts.
 kept_tokens: where tokens were dropped.
-    views that were counted, of_views, stages: grid (time slots, rows, columns), share, by_slot,
-    by_place.
+    views that were counted, of_views, stages: grid (temporal positions, rows, columns), share,
+    by_slot, by_place.
 
 Sums are exact: each time is rounded to a whole nanosecond before it is added. Times in `_s` are
 seconds, FLOPs multiply-accumulates, intervals (`low`, `high`) two-sided, 95 %. What is not known is

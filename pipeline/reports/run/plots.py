@@ -129,7 +129,7 @@ def kept_by_place(stage: Mapping[str, Any], number: int) -> Markup:
 
 
 def kept_by_slot(stages: Sequence[Mapping[str, Any]]) -> Markup:
-    """The share kept in each time slot, a line per stage."""
+    """The share kept at each temporal position, a line per stage."""
     figure, axes = new_figure(*_SMALL)
     for number, stage in enumerate(stages, 1):
         slots = np.arange(1, len(stage["by_slot"]) + 1)
