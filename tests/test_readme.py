@@ -197,7 +197,7 @@ NUMBERS = {
         DecodeLimits().most_seconds,
     )
     == (60, 3600),
-    f"after {lease.LeaseTimes().dead_s:g} seconds without a sign of life": True,
+    f"after {lease.LeaseTimes().dead_s:g} seconds without a heartbeat": True,
     "At most a two-thousandth of the run is lost": graph._COMMITS == 2000,
     "cut into eight slices": slices._SLICES == 8,
     "(fewer below 512 videos": slices._SLICES * slices._UNITS_PER_SLICE == 512,

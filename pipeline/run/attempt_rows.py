@@ -1,4 +1,4 @@
-"""Which attempt made which rows, how long each attempt lasted, and what its device time occupied.
+"""Device time and duration of each attempt of a run, from run.json and the rows of units/.
 
 run.json records for each attempt when it began and ended, its cluster, and the GPUs and cores of
 each labeler; each row of units/ records when it was made (`labeled_at`).
@@ -25,14 +25,14 @@ _MILLISECOND = datetime.timedelta(milliseconds=1)
 
 @dataclass(frozen=True)
 class Span:
-    """When an attempt was at work, in seconds since the epoch."""
+    """Begin and end of an attempt, in seconds since the epoch."""
 
     began: float
     ended: float
 
     @property
     def seconds(self) -> float:
-        """How long."""
+        """Duration in seconds."""
         return self.ended - self.began
 
 
@@ -43,13 +43,13 @@ class AttemptRows:
     without `labeled_at` belongs to the last attempt.
 
     Args:
-        attempts: of the run, in order, at least one.
+        attempts: attempts of the run, in order, at least one.
 
     Attributes:
         device_ns: (attempts,) device time of labeling, without the shadow sample.
         shadow_ns: (attempts,) device time of the shadow sample.
-        last_ms: (attempts,) when the last row was made, milliseconds since the epoch; the begin of
-            an attempt without rows.
+        last_ms: (attempts,) time of the last row, milliseconds since the epoch; for an attempt
+            without rows, its begin.
     """
 
     COLUMNS = ("labeled_at", "device_ms", "unpruned_device_ms")
@@ -82,7 +82,7 @@ class AttemptRows:
         )
 
     def spans(self) -> list[Span]:
-        """When each attempt was at work; a killed attempt ends with the last row that it made."""
+        """Begin and end of each attempt; a killed attempt ends with its last row."""
         return [
             Span(began / 1e3, max(began, last if each.ended is None else _ms(each.ended)) / 1e3)
             for each, began, last in zip(
@@ -91,7 +91,7 @@ class AttemptRows:
         ]
 
     def held(self) -> DeviceTime[float]:
-        """GPU-seconds and core-seconds of the whole cluster while the attempts were at work."""
+        """GPU-seconds and core-seconds of the whole cluster during the attempts."""
         pairs = list(zip(self.spans(), self.attempts, strict=True))
         return DeviceTime(
             gpu_s=math.fsum(span.seconds * each.gpus for span, each in pairs),

@@ -1,12 +1,12 @@
-"""The commits of a run: files of units/ and the checkpoints that confirm them, kept in agreement.
+"""Repairs the commits of a run: files of units/ and the checkpoints that confirm them.
 
 Ray Data commits in two phases. It writes the ids of a commit to `_checkpoint/NAME.pending.parquet`,
 the rows to `units/NAME-0.parquet`, and then renames the former to `_checkpoint/NAME.parquet`. In
-object storage a rename is a copy and a deletion, and a driver that was killed may leave a task that
-writes on for a moment. So a file may lack its checkpoint, a checkpoint its file, both names of a
-checkpoint may stand at once (Ray's own recovery then deletes rows that are confirmed), and two
-commits may hold the same unit. Here each of these is brought back to the one state in which every
-confirmed unit has exactly one row; whatever is not confirmed is done again.
+object storage a rename is a copy and a deletion, and after the driver is killed a task may continue
+to write for a moment. So a file may have no checkpoint, a checkpoint no file, a checkpoint both
+names (Ray's recovery then deletes confirmed rows), and a unit rows in two commits. `reconcile`
+repairs each case: afterwards every confirmed unit has exactly one row, and all other units are
+labeled again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CONFIRMED = ".parquet"
 _DATA = re.compile(r"(?P<name>.+)-\d+\.parquet")
 _ID = "unit_id"
 
-# Footers come one round trip each; object storage answers many at once.
+# Files that are read at a time: each takes a round trip to object storage.
 _AT_ONCE = 16
 
 Ids = npt.NDArray[np.bytes_]
@@ -40,13 +40,13 @@ Ids = npt.NDArray[np.bytes_]
 
 @dataclass
 class Repairs:
-    """What was found out of order.
+    """What `reconcile` removed.
 
     Attributes:
-        unconfirmed: files of rows that no checkpoint confirmed; their units are done again.
-        lost: checkpoints whose file was missing, unreadable or another's; their units are done
-            again.
-        repeated: rows of units that stood twice; one of each stays.
+        unconfirmed: files of units/ without a checkpoint; their units are labeled again.
+        lost: checkpoints whose file is missing, unreadable or has other units; their units are
+            labeled again.
+        repeated: repeated rows of units; one row of each unit remains.
     """
 
     unconfirmed: int = 0
@@ -54,16 +54,14 @@ class Repairs:
     repeated: int = 0
 
     def line(self) -> str | None:
-        """In one line; None if nothing was out of order."""
+        """The repairs in one line; None if there were none."""
         said = {
             "files without a confirmation": self.unconfirmed,
             "confirmations without their file": self.lost,
             "repeated rows": self.repeated,
         }
         found = [f"{count:,} {what}" for what, count in said.items() if count]
-        return (
-            f"Removed {', '.join(found)} that an interrupted attempt had left." if found else None
-        )
+        return f"Removed {', '.join(found)} that an interrupted attempt left." if found else None
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,14 @@ class _Commit:
     checkpoint: Location
 
     def withdraw(self) -> None:
-        """Takes the commit back: first the confirmation, so that a kill in between is harmless."""
+        """Deletes the commit; the confirmation first, so that a kill in between is harmless."""
         self.checkpoint.delete()
         for file in self.files:
             file.delete()
 
 
 def reconcile(run: RunDirectory) -> Repairs:
-    """Brings units/ and _checkpoint/ into agreement; a whole run is left untouched.
+    """Makes units/ and _checkpoint/ agree; changes nothing if they do.
 
     Nothing else may write to the run meanwhile.
     """
@@ -114,7 +112,7 @@ def reconcile(run: RunDirectory) -> Repairs:
 
 
 def committed(run: RunDirectory) -> Counts:
-    """What units/ holds, after `reconcile`."""
+    """Counts of the rows of units/, after `reconcile`."""
 
     def count(file: Location) -> Counts:
         filesystem, path = file.filesystem()
@@ -127,10 +125,10 @@ def committed(run: RunDirectory) -> Counts:
 
 
 def withdraw_failed(run: RunDirectory, error_types: Iterable[str]) -> int:
-    """Takes back the rows of units that failed for one of these reasons, so that they are done
+    """Deletes the rows of units that failed for one of these reasons, so that they are labeled
     again, and returns their number.
 
-    A kill on the way leaves some rows withdrawn and the others in place, each unit once.
+    After a kill some of these rows are deleted and others are not; no unit has two rows.
     """
     wanted = pa.array(sorted(error_types), pa.string())
     withdrawn = 0
@@ -173,7 +171,7 @@ def _delete_all(files: Iterable[Location]) -> None:
 
 
 def _confirmed_ids(commit: _Commit) -> Ids | None:
-    """The ids of a commit's rows; None where they are not those that its checkpoint confirms."""
+    """The ids of a commit's rows; None if its checkpoint confirms other ids."""
     try:
         ids = _ids(commit.files)
         confirmed = _ids((commit.checkpoint,))
@@ -198,7 +196,7 @@ def _table(files: Iterable[Location], columns: list[str] | None = None) -> pa.Ta
 
 
 def _drop_repeated(run: RunDirectory, commits: list[tuple[_Commit, Ids]]) -> int:
-    """Drops rows of units that an earlier commit holds as well; the number of dropped rows."""
+    """Deletes rows of units that an earlier commit also has; returns their number."""
     if not commits:
         return 0
     every = np.concatenate([ids for _, ids in commits])
@@ -217,10 +215,9 @@ def _drop_repeated(run: RunDirectory, commits: list[tuple[_Commit, Ids]]) -> int
 
 
 def _keep(run: RunDirectory, commit: _Commit, rows: pa.Array | pa.ChunkedArray) -> None:
-    """Replaces a commit by one of some of its rows, in the order of Ray's own two phases.
+    """Replaces a commit by a new one with some of its rows, in Ray's two phases.
 
-    Until the new commit is confirmed the old one holds; between that and the old one's end both
-    do, and `reconcile` drops what is then repeated.
+    If a kill leaves both commits in place, `reconcile` deletes the repeated rows.
     """
     table = _table(commit.files).filter(rows)
     if table.num_rows:

@@ -1,4 +1,4 @@
-"""What a number of units add up to: the figures of the progress line and of the gauges."""
+"""Counts of finished units, for the progress line and the metrics."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pyarrow.compute as pc
 
 from pipeline.run.sums import total
 
-# The columns of units/ that are counted, as far as they are there: sweep have no labels.
+# Columns of units/ that are counted, if they exist: rows of a sweep have no labels.
 COUNTED = ("error_type", "duration_s", "size_bytes", "label_id", "unpruned_label_id")
 
 
 @dataclass
 class Counts:
-    """Units that have a row.
+    """Counts of units that have a row.
 
     Attributes:
-        units: all of them.
-        failures: the failed ones by error_type.
-        seconds: length of the labeled ones.
-        size_bytes: size of the files of all of them, as far as it is known.
-        shadow: those that were labeled without pruning too.
-        agreeing: those of the shadow sample with the same label both times.
+        units: all units.
+        failures: failed units by error_type.
+        seconds: length of the labeled units.
+        size_bytes: bytes of the files of all units whose size is known.
+        shadow: units of the shadow sample, also labeled without pruning.
+        agreeing: units of the shadow sample with the same label both times.
     """
 
     units: int = 0
@@ -36,7 +36,7 @@ class Counts:
 
     @classmethod
     def of(cls, units: pa.Table) -> Counts:
-        """Of rows of units/, of which COUNTED is read, as far as it is there."""
+        """Counts of rows of units/, of which the columns COUNTED are read if they exist."""
         shadow, agreeing = _agreement(units)
         reasons = units["error_type"].drop_null().value_counts().to_pylist()
         return cls(
@@ -50,12 +50,12 @@ class Counts:
 
     @property
     def failed(self) -> int:
-        """Units that failed, for whatever reason."""
+        """Units that failed, for any reason."""
         return self.failures.total()
 
     @property
     def agreement(self) -> float | None:
-        """Share of the shadow sample that kept its label; None without a sample."""
+        """Share of the shadow sample with the same label both times; None without a sample."""
         return self.agreeing / self.shadow if self.shadow else None
 
     def __add__(self, other: Counts) -> Counts:
@@ -74,7 +74,7 @@ class Counts:
 
 
 def _agreement(units: pa.Table) -> tuple[int, int]:
-    """Rows of the shadow sample, and those of them with the same label both times."""
+    """(rows of the shadow sample, rows of it with the same label both times)."""
     if "unpruned_label_id" not in units.column_names:
         return 0, 0
     same = pc.equal(units["label_id"], units["unpruned_label_id"])

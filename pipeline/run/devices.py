@@ -1,4 +1,4 @@
-"""What labelers compute on: what they are asked for, and what they said in run.json."""
+"""Devices of labelers: the required kind, and the names recorded in run.json."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pipeline.errors import UsageError
 from pipeline.run.run_record import Attempt, RunRecord
 from workers.device_names import DeviceKind, is_cpu_name
 
-# Set to "cpu" by tests of clusters whose GPUs exist for Ray's scheduler alone. Labelers then hold
-# GPUs and compute on CPUs, and say so.
+# Tests of clusters whose GPUs exist only for Ray's scheduler set this to "cpu". Labelers then
+# reserve GPUs, compute on CPUs and report the CPU's name.
 STAND_IN = "STA_GPU_STAND_IN"
 
 
 def labeler_device(*, on_gpu: bool) -> DeviceKind:
-    """What labelers must compute on: the GPU that each holds, or cores where they hold none.
+    """The device that labelers must compute on: the GPU that each reserves, or else the CPU.
 
     Raises:
-        UsageError: the stand-in for GPUs is set to another value than "cpu".
+        UsageError: STA_GPU_STAND_IN has another value than "cpu".
     """
     if not on_gpu:
         return "cpu"
@@ -33,21 +33,19 @@ def labeler_device(*, on_gpu: bool) -> DeviceKind:
 
 
 def devices_of(record: RunRecord) -> tuple[str, ...]:
-    """Names of all devices that the labelers of a run computed on; none where no labeler came to
-    its first batch.
-    """
+    """Names of all devices that the labelers of a run computed on; empty before the first batch."""
     return tuple(sorted({name for attempt in record.attempts for name in attempt.devices}))
 
 
 def device_words(record: RunRecord) -> str | None:
-    """The names in one line; None where there are none."""
+    """Names of the devices in one line; None if there are none."""
     return " and ".join(devices_of(record)) or None
 
 
 def ran_on_gpu(attempt: Attempt) -> bool:
-    """Whether device time of an attempt is that of GPUs.
+    """Whether the labelers of an attempt computed on GPUs.
 
-    Where no labeler came to its first batch, whether they were given GPUs.
+    Before the first batch: whether they reserve GPUs.
     """
     if not attempt.devices:
         return attempt.labeler_gpus > 0

@@ -1,4 +1,4 @@
-"""What differs between two configurations, field by field, for error messages."""
+"""Differences between two configurations, field by field, for error messages."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 Places = tuple[str, str]
 
-# Characters of a text and of a list or mapping that are shown. The beginning and the end of a path
-# tell it from others.
+# Characters shown of a text, and of a list or mapping. A long text shows its beginning and end,
+# which identify a path.
 _TEXT = 240
 _MANY = 70
 
@@ -16,14 +16,14 @@ _MANY = 70
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], *, places: Places) -> list[str]:
     """One entry per field that differs, such as `pruning.r: 22 in the run, 0 now`.
 
-    Fields of nested mappings are named by dots. A field that only one side has is "not set" on the
-    other. Where a nested mapping differs in a field that both sides have, its fields of one side
-    are counted alone: an unpruned configuration, for example, has no other field of `pruning`.
+    Names of nested fields are joined by dots. A field that only one side has is "not set" on the
+    other. If a field that both sides have differs in a nested mapping, fields of one side are only
+    counted: for example, an unpruned configuration has `pruning.r` and no other field of `pruning`.
 
     Args:
-        there: the one configuration, such as a recorded one.
-        here: the other one, such as what is asked for now.
-        places: where the two stand, such as ("in the run", "now").
+        there: one configuration, such as the recorded one.
+        here: the other configuration, such as the requested one.
+        places: words for the two, such as ("in the run", "now").
     """
     found = []
     for name in sorted(there.keys() | here.keys()):
@@ -32,7 +32,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], *, places: Pl
 
 
 def differing_fields(values: Sequence[Any]) -> list[str]:
-    """For each of several values of one field the part of it that differs from the others'."""
+    """For each of several values of one field, the part that differs from the others."""
     if not all(isinstance(value, Mapping) for value in values):
         return [shown(value) for value in values]
     names = sorted({name for value in values for name in value})
@@ -43,7 +43,7 @@ def differing_fields(values: Sequence[Any]) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """A value in a few words: long ones are shortened, and None is "not set"."""
+    """A value as text: a long one is shortened, and None is "not set"."""
     if value is None:
         return "not set"
     if isinstance(value, Mapping):

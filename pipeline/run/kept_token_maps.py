@@ -1,4 +1,4 @@
-"""What the model looked at, as arrays: the kept maps of a run."""
+"""Reads the kept-token maps of a run as arrays."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class KeptTokenMaps:
 
     Attributes:
         video_id: the video.
-        clips: int32 (V,), number of each view's clip.
-        crops: int32 (V,), number of its crop.
+        clips: int32 (V,), clip of each view.
+        crops: int32 (V,), crop of each view.
         times: float64 (V, 2), seconds in the video of the clip's first and last frame.
-        stages: for each pruning stage one bool array (V, n_t, rows, columns), True = kept. Slot t
-            stands for frames t * T / n_t up to (t + 1) * T / n_t of the clip's T. Empty for a run
-            without pruning.
+        stages: for each pruning stage one bool array (V, n_t, rows, columns), True = kept. Temporal
+            position t covers frames t * T / n_t up to (t + 1) * T / n_t of the clip's T. Empty
+            for a run without pruning.
     """
 
     video_id: str
@@ -60,19 +60,19 @@ def read_kept_token_maps(output: str | Path, video_id: str) -> KeptTokenMaps: ..
 def read_kept_token_maps(
     output: str | Path, video_id: str | None = None
 ) -> KeptTokenMaps | Iterator[KeptTokenMaps]:
-    """Reads the kept maps of one video, or of a whole run.
+    """Reads the kept-token maps of one video, or of a whole run.
 
     Args:
         output: directory or s3://bucket/prefix of a finished run.
-        video_id: the video; None for all of them.
+        video_id: the video; None for all videos.
 
     Returns:
-        Of one video all evaluated views, by clip and crop. Of a run an iterator that
-        gives the views of one unit of work at a time, in the order of the files: a whole video, or
-        one segment of a recording. It holds one unit and a few thousand rows in memory.
+        For one video, all its evaluated views, ordered by clip and crop. For a run, an iterator
+        over units, in the order of the files: each item has the views of a whole video, or of one
+        segment of a long video. It holds one unit and a few thousand rows in memory.
 
     Raises:
-        UsageError: there is no finished run here, no such video in it, or no label for it.
+        UsageError: there is no finished run, or it has no such video, or no label for it.
     """
     run = RunDirectory(Location.of(str(output)))
     sides = grid_sides(kept_grids(run))
@@ -87,7 +87,7 @@ def read_kept_token_maps(
 
 
 def kept_grids(run: RunDirectory) -> list[tuple[int, int]]:
-    """(n_t, n_s) of each pruning stage of a finished run, none if it was not pruned.
+    """(n_t, n_s) of each pruning stage of a finished run; empty if it was not pruned.
 
     Raises:
         UsageError: there is no run, or its tables are not written yet.
@@ -106,19 +106,21 @@ def grid_sides(grids: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
     """(n_t, rows, columns) of grids (n_t, n_s) over square frames.
 
     Raises:
-        UsageError: a number of tokens that no square holds.
+        UsageError: n_s is not a square number.
     """
     sides = []
     for n_t, n_s in grids:
         side = math.isqrt(n_s)
         if side * side != n_s:
-            raise UsageError(f"a kept map of {n_s} tokens per time slot is no square of tokens")
+            raise UsageError(
+                f"a kept-token map has {n_s} tokens per temporal position, which is not a square"
+            )
         sides.append((n_t, side, side))
     return sides
 
 
 def unpacked(packed: bytes, sides: tuple[int, int, int]) -> Mask:
-    """bool (n_t, rows, columns) of one packed map."""
+    """Unpacks one kept-token map to bool (n_t, rows, columns)."""
     n_t, rows, columns = sides
     return unpack_mask(packed, (n_t, rows * columns)).reshape(sides)
 

@@ -1,10 +1,10 @@
-"""One command at a time per OUTPUT: who works on a run holds its lease.
+"""The lease of a run: only one command at a time works on an OUTPUT.
 
-A lease is a file of a generation of its own, `_lease/00000007.json`, which its holder rewrites
-every few seconds. Generations are made by a conditional write that has one winner, so of two
-commands that find a dead holder at once only one takes over; and a holder that was only away (a
-suspended machine, a cut network) finds the newer generation when it is back, and stops. No clocks
-are compared: a holder is dead once its file has not changed for some time on the watcher's clock.
+A lease is a file with a generation number, `_lease/00000007.json`, which its holder rewrites every
+few seconds. A new generation is created by a conditional write, which only one command can win, so
+that of two commands that find a dead holder only one takes over. A holder that was suspended or
+disconnected finds the newer generation when it continues, and stops. Clocks of machines are not
+compared: a holder is dead once its file has not changed for some time on the watcher's clock.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ _FOLDER = "_lease"
 
 @dataclass(frozen=True)
 class LeaseTimes:
-    """Seconds between two signs of life, and after how many without one a holder is dead."""
+    """Timing of a lease.
+
+    Attributes:
+        beat_s: seconds between two heartbeats.
+        dead_s: seconds without a heartbeat after which a holder is dead.
+    """
 
     beat_s: float = 10.0
     dead_s: float = 45.0
@@ -45,7 +50,7 @@ class LeaseTimes:
 
 @dataclass(frozen=True)
 class _Holder:
-    """Who holds a lease; `beat` counts the signs of life."""
+    """The process that holds a lease; `beat` counts its heartbeats."""
 
     token: str
     host: str
@@ -58,7 +63,7 @@ class _Holder:
         return cls(uuid.uuid4().hex, socket.gethostname(), _boot(), os.getpid())
 
     def is_surely_dead(self) -> bool:
-        """Whether it was a process of this machine, which is gone."""
+        """Whether it was a process of this machine that no longer exists."""
         if (self.host, self.boot) != (socket.gethostname(), _boot()):
             return False
         return self.pid != os.getpid() and not Path(f"/proc/{self.pid}").exists()
@@ -72,16 +77,16 @@ def held(
     say: Callable[[str], None],
     times: LeaseTimes = LeaseTimes(),
 ) -> Iterator[None]:
-    """Holds the lease of the run in `root` for as long as the block runs.
+    """Holds the lease of the run in `root` while the block runs.
 
     Args:
         root: folder of the run; must be writable.
-        lost: called, once, from another thread when the lease was taken over by another command.
-        say: called with a line when there is something to wait for.
-        times: how often to give, and how long to wait for, a sign of life.
+        lost: called once, from another thread, when another command took over the lease.
+        say: called with a line for the user before waiting.
+        times: timing of the heartbeats.
 
     Raises:
-        UsageError: another command is at work there.
+        UsageError: another command is working on the run.
     """
     folder = root.child(_FOLDER)
     me = _Holder.this_process()
@@ -99,7 +104,7 @@ def held(
                     return
                 file.write_bytes(_bytes(replace(me, beat=count)), make_folder=False)
             except OSError:
-                continue  # the storage is away, for others too; a newer generation is found later
+                continue  # storage fails, for others too; a newer generation is found later
 
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     thread.start()
@@ -108,9 +113,8 @@ def held(
     finally:
         stop.set()
         thread.join(timeout=times.dead_s)
-        # A beat that storage still holds up would make the file again once it is gone; left as it
-        # is, the lease belongs to a holder that gives no sign of life. So does one that cannot be
-        # given back.
+        # A heartbeat that is still being written would create the file again after its deletion.
+        # Then, and if the deletion fails, the file stays, and its holder counts as dead later.
         with contextlib.suppress(OSError):
             if not thread.is_alive() and _is_mine(file, me):
                 file.delete()
@@ -121,7 +125,7 @@ def _acquire(folder: Location, me: _Holder, say: Callable[[str], None], times: L
         generations = _generations(folder)
         newest = generations[-1] if generations else 0
         if newest and not _is_dead(_file(folder, newest), say, times):
-            continue  # it was given back while it was watched
+            continue  # its holder ended meanwhile
         if _file(folder, newest + 1).create(_bytes(me)):
             for old in generations:
                 _file(folder, old).delete()
@@ -129,10 +133,10 @@ def _acquire(folder: Location, me: _Holder, say: Callable[[str], None], times: L
 
 
 def _is_dead(file: Location, say: Callable[[str], None], times: LeaseTimes) -> bool:
-    """Watches a holder: True if it gives no sign of life, False if it ended meanwhile.
+    """Watches a holder: True if it gives no heartbeat, False if it released the lease.
 
     Raises:
-        UsageError: it is alive.
+        UsageError: the holder is alive.
     """
     first = _holder(file)
     if first is None:
@@ -141,7 +145,7 @@ def _is_dead(file: Location, say: Callable[[str], None], times: LeaseTimes) -> b
         return True
     say(
         f"Process {first.pid} on {first.host} was working on this OUTPUT; waiting up to "
-        f"{times.dead_s:.0f} s for a sign of life before taking over"
+        f"{times.dead_s:.0f} s for its heartbeat before taking over"
     )
     deadline = time.monotonic() + times.dead_s
     while time.monotonic() < deadline:
@@ -158,7 +162,7 @@ def _is_dead(file: Location, say: Callable[[str], None], times: LeaseTimes) -> b
 
 
 def _is_mine(file: Location, me: _Holder) -> bool:
-    """Whether the file is this command's: numbers come again after a lease was given back."""
+    """Whether the file is this command's: numbers are used again after a lease is released."""
     holder = _holder(file)
     return holder is not None and holder.token == me.token
 
@@ -173,7 +177,7 @@ def _file(folder: Location, generation: int) -> Location:
 
 
 def _holder(file: Location) -> _Holder | None:
-    """Who holds the lease in this file; nobody that is known where it says nothing sensible."""
+    """The holder in a lease file; None without a file; an unknown one if it is not readable."""
     try:
         content: dict[str, Any] = json.loads(file.read_bytes())
         return _Holder(**content)
@@ -188,7 +192,7 @@ def _bytes(holder: _Holder) -> bytes:
 
 
 def _boot() -> str:
-    """What process ids are counted in: the machine's present run and the container's namespace."""
+    """What process ids are unique in: this boot of the machine and the container's namespace."""
     try:
         machine = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{machine} {os.readlink('/proc/self/ns/pid')}"

@@ -1,4 +1,4 @@
-"""The files of one run: nothing is written once its OUTPUT is gone or is another's."""
+"""A file system that refuses to write once a run's OUTPUT was removed or replaced."""
 
 # ruff: noqa: D102 (the methods are those of Arrow's FileSystemHandler, which describes them)
 
@@ -17,11 +17,11 @@ class OwnFiles(Delegating):
     """The file system of a run's OUTPUT, which refuses to write after OUTPUT was removed or
     replaced.
 
-    Workers write for hours to a path, whatever folder has that name by then.
+    Workers write for hours to one path, which may name another folder by then.
 
     Args:
         run: the run.
-        run_id: its identity; see `RunDirectory.lost`.
+        run_id: id of the run; see `RunDirectory.lost`.
     """
 
     def __init__(self, run: RunDirectory, run_id: str) -> None:
@@ -31,7 +31,7 @@ class OwnFiles(Delegating):
         self._run_id = run_id
 
     def native(self) -> pafs.FileSystem:
-        """The file system of OUTPUT, as all else uses it."""
+        """The plain file system of OUTPUT."""
         return self._run.root.filesystem()[0]
 
     def create_dir(self, path: str, recursive: bool) -> None:

@@ -1,4 +1,4 @@
-"""A few rows out of a table of any size, by what stands in one of its columns."""
+"""Finds a few rows of a large table by the values of one column."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pipeline.storage.location import Location
 def rows_with(
     table: Location, column: str, values: Collection[str], columns: Sequence[str]
 ) -> Iterator[pa.Table]:
-    """The rows of a folder of Parquet files in which a text column has one of some values.
+    """Yields the rows of Parquet files in which a text column has one of some values.
 
-    Row groups whose statistics rule the values out are not read, and of the others only `column`
-    unless they hold one. Memory is that of one row group's `columns`.
+    Row groups whose statistics exclude the values are not read, and of the others only `column`
+    unless it has one of the values. Memory is that of one row group's `columns`.
 
     Args:
-        table: the folder.
-        column: the column to look in.
-        values: what to look for.
-        columns: the columns to give.
+        table: folder of the files.
+        column: name of the column to search.
+        values: values to search for.
+        columns: names of the columns to return.
 
     Yields:
-        The rows of one row group at a time, none that is empty, in the order of the files.
+        The rows of one row group at a time, never empty, in the order of the files.
 
     Raises:
         OSError, pyarrow.ArrowException: a file cannot be read.
@@ -45,7 +45,7 @@ def rows_with(
 
 
 def _may_hold(group: pq.RowGroupMetaData, place: int, name: str, wanted: pa.Array) -> bool:
-    """Whether the statistics of a row group leave room for one of the values."""
+    """Whether a row group may have one of the values, by its statistics."""
     column = group.column(place)
     statistics = column.statistics
     if column.path_in_schema != name or statistics is None or not statistics.has_min_max:

@@ -1,4 +1,4 @@
-"""The run directory: what a run leaves, what binds it to one model and one configuration."""
+"""The run directory: paths of its tables and files, and reading and writing of run.json."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _PACKAGES = ("ray", "torch", "av", "decord", "pyarrow", "numpy", "opencv-python-
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Names within an output folder, and its run.json.
+    """Paths in an OUTPUT folder, and its run.json.
 
     Attributes:
-        root: the folder.
+        root: the OUTPUT folder.
     """
 
     root: Location
@@ -56,12 +56,12 @@ class RunDirectory:
 
     @property
     def checkpoint(self) -> Location:
-        """Ids of committed units; the underscore keeps readers of the folder away from it."""
+        """Ids of committed units; readers of Parquet folders skip names with an underscore."""
         return self.root.child("_checkpoint")
 
     @property
     def listed(self) -> Location:
-        """What was listed, while it is measured; gone when the manifest is whole."""
+        """The listing while durations are measured; deleted when the manifest is complete."""
         return self.root.child("_listed")
 
     @property
@@ -71,8 +71,8 @@ class RunDirectory:
 
     @property
     def mark(self) -> Location:
-        """The run's identity alone, written before run.json and never again: by it a run tells its
-        own OUTPUT from another folder that took the place of it.
+        """The run_id, written once, before run.json: a running job compares it to detect that its
+        OUTPUT was replaced.
         """
         return self.root.child("_run_id")
 
@@ -82,27 +82,29 @@ class RunDirectory:
         return self.root.child("_SUCCESS")
 
     def exists(self) -> bool:
-        """Whether a run was begun here: run.json is written when the manifest is whole."""
+        """Whether there is a run: run.json is written after the manifest is complete."""
         return self.run_json.exists()
 
     def check_labels(self) -> None:
         """Refuses a folder that holds no labeling run.
 
         Raises:
-            UsageError: the message says what it holds.
+            UsageError: there is no run, or a sweep.
         """
         if not self.exists():
             raise UsageError(f"there is no run in {self.root.uri}: it has no run.json")
         if self.load().is_sweep:
-            raise UsageError(f"{self.root.uri} holds a sweep of several prunings, and no labels")
+            raise UsageError(
+                f"{self.root.uri} holds a sweep, which has no labels; name a labeling run's OUTPUT"
+            )
 
     def check_unused(self) -> None:
-        """Refuses a folder that holds another's files under the names that a run writes to.
+        """Refuses a folder with foreign files under names that a run writes.
 
-        A manifest of numbered parts alone is what a run leaves that was killed while listing.
+        A manifest of only numbered parts is accepted: a run killed while listing leaves it.
 
         Raises:
-            UsageError: the message names what is there.
+            UsageError: there are such files; the message names them.
         """
         taken = [self.units, self.clips, self.videos, self.checkpoint, self.success]
         names = [place.name for place in taken if place.exists()]
@@ -110,8 +112,8 @@ class RunDirectory:
             names.append(self.manifest.name)
         if names:
             raise UsageError(
-                f"{self.root.uri} holds {', '.join(names)} and no run.json, so they are not a "
-                f"run's; choose an OUTPUT of its own"
+                f"{self.root.uri} holds {', '.join(names)} but no run.json, so they do not belong "
+                f"to a run; choose another OUTPUT"
             )
 
     def load(self) -> RunRecord:
@@ -128,9 +130,9 @@ class RunDirectory:
             ) from error
 
     def create(self, record: RunRecord) -> RunRecord:
-        """Writes run.json for the first time, and gives the record its run_id.
+        """Writes run.json for the first time and returns the record with its run_id.
 
-        The folder is made where it is not there yet.
+        Creates the folder if it is missing.
         """
         run_id = uuid.uuid4().hex
         record = replace(record, run_id=run_id)
@@ -139,7 +141,7 @@ class RunDirectory:
         return record
 
     def resume(self) -> RunRecord:
-        """The record, for a command that continues the run; writes `_run_id` where it is missing.
+        """The record, for a command that resumes the run; writes `_run_id` if it is missing.
 
         Raises:
             UsageError: run.json was not written by this program.
@@ -147,7 +149,7 @@ class RunDirectory:
         record = self.load()
         if record.run_id is None:
             return self.create(record)
-        if self.lost(record.run_id) is not None:  # the mark alone was deleted
+        if self.lost(record.run_id) is not None:  # only _run_id was deleted
             self.mark.write_bytes(record.run_id.encode())
         return record
 
@@ -155,15 +157,15 @@ class RunDirectory:
         """Writes run.json whole.
 
         Raises:
-            OutputLostError: the folder no longer holds the run of this run_id.
+            OutputLostError: the folder no longer holds the run with this run_id.
         """
         if record.run_id is not None and (lost := self.lost(record.run_id)) is not None:
             raise lost
         self._write(record, make_folder=record.run_id is None)
 
     def lost(self, run_id: str) -> OutputLostError | None:
-        """An error if the folder no longer holds the run of this run_id; None if it does, and where
-        the storage does not tell.
+        """An error if the folder no longer holds the run with this run_id; None if it does, or if
+        the storage cannot be read.
         """
         filesystem, path = self.mark.filesystem()
         try:
@@ -177,14 +179,16 @@ class RunDirectory:
             return None
         if found == run_id:
             return None
-        return OutputLostError(f"{self.root.uri} was replaced by another run meanwhile")
+        return OutputLostError(
+            f"{self.root.uri} was replaced by another run while this run wrote to it"
+        )
 
     def _write(self, record: RunRecord, *, make_folder: bool = True) -> None:
         text = json.dumps(record.to_json(), indent=2, ensure_ascii=False)
         self.run_json.write_bytes(text.encode() + b"\n", make_folder=make_folder)
 
     def schema_metadata(self) -> dict[str, str]:
-        """What the tables say of the run in their schemas."""
+        """Metadata for the schemas of the run's tables."""
         record = self.load()
         said = {"identity": record.identity.to_json(), "kept_grids": record.model.kept_grids}
         return {
@@ -193,9 +197,9 @@ class RunDirectory:
 
 
 class OpenRun:
-    """A run that this command works on, with its record, which is saved at every change.
+    """A run that this command works on. Changes of its record are saved at once.
 
-    Threads may change it at the same time.
+    Several threads may change it.
     """
 
     def __init__(self, directory: RunDirectory, record: RunRecord) -> None:
@@ -205,11 +209,11 @@ class OpenRun:
 
     @property
     def record(self) -> RunRecord:
-        """The record as it is now."""
+        """The present record."""
         return self._record
 
     def update(self, change: Callable[[RunRecord], RunRecord]) -> None:
-        """Changes the record, and saves it if that made a difference.
+        """Changes the record, and saves it if it differs.
 
         Raises:
             OutputLostError: the folder no longer holds this run.
@@ -222,10 +226,11 @@ class OpenRun:
 
 
 def check_same(recorded: Identity, asked: Identity, where: str) -> None:
-    """Refuses to add to a run of another identity.
+    """Refuses to resume a run with another identity.
 
     Raises:
-        UsageError: the message lists every field that differs; of several variants the first.
+        UsageError: the identities differ; the message lists each field that differs, and of the
+            variants the first.
     """
     there, here = recorded.to_json(), asked.to_json()
     variants: list[str] = []
@@ -235,7 +240,7 @@ def check_same(recorded: Identity, asked: Identity, where: str) -> None:
     if differing:
         raise UsageError(
             f"{where} belongs to another configuration: {'; '.join(differing)}. "
-            f"Choose another output, or the same settings to resume"
+            f"Choose another OUTPUT, or use the same settings to resume"
         )
 
 
@@ -249,7 +254,7 @@ def _differing_variants(there: dict[str, object], here: dict[str, object]) -> li
 
 
 def environment() -> Environment:
-    """Code and package versions and the machine, for run.json."""
+    """Versions of code and packages, and the platform, for run.json."""
     return Environment(
         code=code_version(),
         python=platform.python_version(),
@@ -266,7 +271,7 @@ def _version(package: str) -> str | None:
 
 
 def code_version() -> str:
-    """Version of this program: the git commit where there is one, else the package's version."""
+    """Version of this program: the git commit if there is one, else the package's version."""
     root = Path(__file__).parents[2]
     try:
         commit = subprocess.run(
@@ -282,5 +287,5 @@ def code_version() -> str:
 
 
 def now() -> datetime.datetime:
-    """The time, in UTC, for run.json."""
+    """The present time in UTC, in whole seconds."""
     return datetime.datetime.now(datetime.UTC).replace(microsecond=0)

@@ -1,8 +1,8 @@
-"""run.json as types: what a run was asked for, how it was made, and what it adds up to.
+"""The types of run.json: configuration, environment, attempts and totals of a run.
 
-Every class is written as a JSON object with the names of its fields. Reading refuses names that no
-field has; fields with a default may be missing. The record and its identity leave out fields that
-hold their default, so that an identity grows without making older runs differ.
+Each class is written as a JSON object with the names of its fields. Reading refuses unknown names;
+fields with a default may be missing. The record and its identity leave out fields with their
+default value, so that a new field of the identity does not make older runs differ.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ RUN_VERSION = 1
 
 @dataclass(frozen=True)
 class EarlyExitTerms:
-    """The early exit that a run was asked for, and what it guarantees.
+    """Early exit of a run, and its guarantee.
 
     Attributes:
-        threshold: of `EarlyExit`.
-        max_views: views per video that are evaluated; None for all.
-        agreement: guaranteed share of videos whose label is that of all views.
-        confidence: of the guarantee.
+        threshold: as in `EarlyExit`.
+        max_views: largest number of evaluated views per video; None for all.
+        agreement: guaranteed share of videos with the same label as by all views.
+        confidence: confidence of the guarantee.
     """
 
     threshold: float
@@ -46,25 +46,25 @@ class EarlyExitTerms:
 
 @dataclass(frozen=True)
 class Identity:
-    """All that decides what a row says; a run holds rows of one identity.
+    """The settings that determine the rows of a run; all rows of a run have one identity.
 
     Attributes:
         input: the input, resolved.
         model: fingerprint of the weights.
         labels: fingerprint of the class names.
         protocol: how videos become views.
-        decoder: which decoder.
-        limit: videos of the input that are labeled, at the most; None for all.
-        sample: videos of a sweep, those with the smallest unit ids; None for all.
-        all_files: whether files of every name were taken for videos.
-        pruning: fields of `sta.Pruning`; r alone where nothing is pruned; empty for a sweep.
-        variants: of a sweep, the prunings by name.
-        shadow_share: share of the units that are labeled without pruning too.
-        early_exit: when labeling of a video stops; None for all views of each.
-        budget: what the run's budget is in; its size may change from attempt to attempt.
+        decoder: name of the decoder.
+        limit: largest number of videos to label; None for all.
+        sample: number of videos of a sweep, those with the smallest unit ids; None for all.
+        all_files: whether files without a video's extension are included.
+        pruning: fields of `sta.Pruning`; only r without pruning; empty for a sweep.
+        variants: prunings of a sweep by name.
+        shadow_share: share of the units that are also labeled without pruning.
+        early_exit: when the evaluation of a video stops; None for all views of each.
+        budget: unit of the run's budget; its size may differ between attempts.
         early_exit_curve: digest of the curve by which the budget is spent.
         unit_schema: version of the columns of units/.
-        sweep_schema: the same of a sweep.
+        sweep_schema: version of the columns of a sweep.
     """
 
     input: str
@@ -91,21 +91,21 @@ class Identity:
 
     @property
     def is_pruned(self) -> bool:
-        """Whether the model prunes tokens; true of a sweep."""
+        """Whether the model prunes tokens; True for a sweep."""
         return bool(self.pruning.get("r", True))
 
     @property
     def has_segments(self) -> bool:
-        """Whether units are segments of long videos whose clips have labels of their own."""
+        """Whether units are segments of long videos, whose clips each have a label."""
         return self.protocol.every_s is not None
 
     @property
     def units_are(self) -> str:
-        """What the units are, for people."""
+        """What units are called in messages."""
         return "segments" if self.has_segments else "videos"
 
     def to_json(self) -> dict[str, Any]:
-        """Without fields that hold their default."""
+        """The JSON object, without fields that have their default value."""
         return _without_defaults(self)
 
 
@@ -117,12 +117,12 @@ class Model:
         architecture: its name, such as vit_base.
         checkpoint: its source, without secrets.
         labels: names of the classes.
-        notes: what loading it gave to say.
+        notes: messages of loading the model.
         kept_grids: (temporal positions, spatial positions) of the kept-token map of each stage.
-        flops_per_view: multiply-accumulates of a view; of a typical one where they follow the clip.
-        flops_per_view_unpruned: the same of the unpruned model.
+        flops_per_view: multiply-accumulates of a view; of a typical view if they vary by clip.
+        flops_per_view_unpruned: multiply-accumulates of a view of the unpruned model.
         flops_vary_by_clip: whether views differ in their FLOPs.
-        flops: of a sweep, multiply-accumulates of a view by variant.
+        flops: multiply-accumulates of a view by variant, for a sweep.
     """
 
     architecture: str
@@ -138,12 +138,12 @@ class Model:
 
 @dataclass(frozen=True)
 class Listed:
-    """What the listing of the input gave.
+    """Counts of the listing of the input.
 
     Attributes:
-        videos: in the manifest.
-        units: that they are cut into.
-        skipped: files that are no videos, by kind.
+        videos: videos in the manifest.
+        units: units that the videos are divided into.
+        skipped: numbers of files that are not videos, by kind.
     """
 
     videos: int = 0
@@ -153,13 +153,13 @@ class Listed:
 
 @dataclass(frozen=True)
 class Environment:
-    """What made the run.
+    """Versions of the software that made the run.
 
     Attributes:
         code: version of this program.
-        python: version.
-        platform: of the driver.
-        packages: versions by name; None for what is not installed.
+        python: version of Python.
+        platform: operating system of the driver.
+        packages: versions by name; None for packages that are not installed.
     """
 
     code: str = ""
@@ -189,21 +189,21 @@ class ClusterRecord:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One command that worked on the run, and what was reserved for it.
+    """One attempt: a command that worked on the run, and the resources it reserved.
 
     Attributes:
-        began: when, UTC.
-        ended: when it ended by itself, UTC; None of one that was killed or is at work.
+        began: begin, UTC.
+        ended: end, UTC; None if it was killed or is still running.
         cpus: cores of the cluster, at its largest.
         gpus: GPUs of the cluster.
         nodes: machines of the cluster.
-        decoders: decode actors, at the most.
-        decoder_cpus: cores of each.
-        labelers: label actors.
-        labeler_cpus: cores that each computes on; 0 on a GPU.
-        labeler_gpus: GPUs of each.
-        devices: names of what labelers computed on; none before their first batch.
-        units_before: units that had a row when it began; None until they were counted.
+        decoders: largest number of decode actors.
+        decoder_cpus: cores of each decode actor.
+        labelers: number of label actors.
+        labeler_cpus: cores that each label actor computes on; 0 on a GPU.
+        labeler_gpus: GPUs of each label actor.
+        devices: names of the devices of label actors; empty before their first batch.
+        units_before: units that had a row when it began; None until they are counted.
     """
 
     began: datetime.datetime
@@ -222,10 +222,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class StagesRecord:
-    """Rates that `--decoders auto` goes by.
+    """Rates measured by `--decoders auto`.
 
     Attributes:
-        threads: cores of each labeler then; None on GPUs.
+        threads: threads of each labeler during the measurement; None on GPUs.
         stages: `Stages.as_json`.
     """
 
@@ -235,13 +235,13 @@ class StagesRecord:
 
 @dataclass(frozen=True)
 class SliceRecord:
-    """What was decided for a slice of a run with a budget, before its first unit.
+    """Early exit chosen for a slice of a run with a budget, before its first unit.
 
     Attributes:
-        threshold: of `EarlyExit`.
-        max_views: views per video that are evaluated; None for all.
-        units: of the slice.
-        calibration: the point of the calibration's curve that was chosen.
+        threshold: as in `EarlyExit`.
+        max_views: largest number of evaluated views per video; None for all.
+        units: units of the slice.
+        calibration: the chosen point of the calibration's curve.
     """
 
     threshold: float
@@ -257,13 +257,13 @@ class SliceRecord:
 
 @dataclass(frozen=True)
 class BudgetRecord:
-    """The budget of the last attempt and what was decided by it.
+    """The budget of the last attempt, and the early exits chosen for it.
 
     Attributes:
-        flops: multiply-accumulates; None for a budget of money.
-        money: in the currency of the prices; None for one of FLOPs.
-        units: of the run.
-        slices: those decided so far, in order.
+        flops: multiply-accumulates; None for a budget in money.
+        money: amount in the currency of the prices; None for a budget in FLOPs.
+        units: units of the run.
+        slices: slices whose early exit is chosen, in order.
     """
 
     flops: float | None
@@ -277,22 +277,23 @@ class RunRecord:
     """The content of run.json.
 
     Attributes:
-        identity: all that decides what a row says.
+        identity: the settings that determine the rows.
         model: the model that labeled.
-        run_id: identity of the run itself; None before it is first written.
-        version: of this format.
+        run_id: random id of the run; None before it is first written.
+        version: version of this format.
         created: when run.json was first written, UTC, after the first attempt began and listed.
-        finished: when its last attempt finished it, UTC; None before that.
-        flags: of the last command, as `--config` takes them.
-        listing: what the listing of the input gave.
-        environment: what made the run.
-        prices: what machines cost.
-        min_agreement: share of the shadow sample that must keep its label; fewer are warned of.
+        finished: when the run was finished, UTC; None before that.
+        flags: flags of the last command, in the form of a `--config` file.
+        listing: counts of the listing of the input.
+        environment: versions of the software.
+        prices: prices of machines.
+        min_agreement: value of --min-agreement, the share of the shadow sample that must have the
+            same label both times; below it, a warning is given.
         device: the cluster of the last attempt.
-        attempts: every command that worked on it, in order.
-        measured: rates that `--decoders auto` goes by.
-        budget: what the run may spend, and what was decided by it.
-        totals: what the rows add up to; None before the run is finished.
+        attempts: attempts, in order.
+        measured: rates measured by `--decoders auto`.
+        budget: the budget of the last attempt.
+        totals: totals over the tables; None before the run is finished.
     """
 
     identity: Identity
@@ -314,7 +315,7 @@ class RunRecord:
 
     @property
     def is_sweep(self) -> bool:
-        """Whether the rows say what several prunings give, in place of labels."""
+        """Whether this is a sweep: its rows hold predictions of several prunings, not labels."""
         return bool(self.identity.variants)
 
     @property
@@ -327,7 +328,7 @@ class RunRecord:
         """The JSON object that `from_json` reads."""
         parts = {"identity": self.identity.to_json(), "model": _without_defaults(self.model)}
         if self.is_sweep and self.totals is not None:
-            parts["totals"] = _without_defaults(self.totals)  # it adds up nothing else
+            parts["totals"] = _without_defaults(self.totals)  # a sweep has no other totals
         return {"version": self.version} | _without_defaults(self) | parts
 
     @classmethod
@@ -335,7 +336,7 @@ class RunRecord:
         """The record that `to_json` wrote.
 
         Raises:
-            ValueError: the message names the field, and what is wrong with it.
+            ValueError: a field is wrong; the message names it.
         """
         record = _read(cls, content, "")
         assert isinstance(record, RunRecord)
@@ -369,7 +370,7 @@ def _written(value: Any) -> Any:
 
 
 def _read(kind: Any, value: Any, name: str) -> Any:
-    """A value of JSON as a value of this type; `name` is where it stands, by dots."""
+    """Converts a JSON value to a type; `name` is its path in the document, joined by dots."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in parts:

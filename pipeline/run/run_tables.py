@@ -1,7 +1,7 @@
-"""The columns of a run that verification compares, read once and held as arrays.
+"""Columns of a run's tables for verification, read once and held as arrays.
 
-A night's run has tens of millions of views: ids become places in the manifest, and every comparison
-is one of arrays.
+A night's run has tens of millions of views: ids become row indices of the manifest, and every
+comparison is one of arrays.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from workers.schema import UNITS_SCHEMA
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-# Views whose kept maps are looked at together: some ten MB.
+# Views whose kept-token maps are checked together: about 10 MB.
 _BATCH_ROWS = 16_384
 
 
 class RunTables:
-    """Tables of a run; every property reads on first use.
+    """Columns of the tables of a run; each property reads its file on first use.
 
-    A file that cannot be read raises OSError or pa.ArrowException, one of another schema
-    pa.ArrowInvalid.
+    Properties raise OSError or pa.ArrowException if a file cannot be read, and pa.ArrowInvalid if
+    it has another schema.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -47,7 +47,7 @@ class RunTables:
 
     @cached_property
     def units(self) -> pa.Table:
-        """What units/ says of every unit, and `views`, their number."""
+        """Columns of units/; `views` is the number of views."""
         names = ["unit_id", "video_id", "status", "error_type", "error", "label", "flops"]
         names += ["label_id", "unpruned_label_id", "unpruned_flops"]
         table = _columns(self._run.units, UNITS_SCHEMA, [*names, "views.list.element.clip"])
@@ -57,7 +57,7 @@ class RunTables:
 
     @cached_property
     def videos(self) -> pa.Table:
-        """What videos/ says of every video."""
+        """Columns of videos/."""
         names = [
             "video_id",
             "status",
@@ -71,28 +71,28 @@ class RunTables:
 
     @cached_property
     def video_ids(self) -> pa.Array:
-        """Every video of the manifest once."""
+        """Ids of all videos of the manifest, each once."""
         return pc.unique(self.manifest["video_id"])
 
     @cached_property
     def video_of_unit(self) -> Ints:
-        """(units,) place in `video_ids` of every row of the manifest."""
+        """(units,) index into `video_ids` of each row of the manifest."""
         return _places(self.manifest["video_id"], self.video_ids)
 
     @cached_property
     def unit_rows(self) -> Ints:
-        """Place in the manifest of every row of `units`; -1 for a foreign one."""
+        """Row of the manifest for each row of `units`; -1 if the manifest does not have it."""
         return _places(self.units["unit_id"], self.manifest["unit_id"].combine_chunks())
 
     @cached_property
     def video_rows(self) -> Ints:
-        """Place in `video_ids` of every row of `videos`; -1 for a foreign one."""
+        """Index into `video_ids` of each row of `videos`; -1 if the manifest does not have it."""
         return _places(self.videos["video_id"], self.video_ids)
 
     @cached_property
     def clips(self) -> tuple[Ints, Ints, Ints, Ints, Flags]:
-        """(place of the unit in the manifest or -1, clip, crop, flops, whether it was labeled
-        without pruning too) of every view.
+        """(row of the unit in the manifest or -1, clip, crop, flops, whether it was also labeled
+        without pruning) of each view.
         """
         names = ["unit_id", "clip", "crop", "flops", "unpruned_label_id"]
         ids = self.manifest["unit_id"].combine_chunks()
@@ -117,13 +117,13 @@ class RunTables:
 
 
 def read_tables(folder: Location, schema: pa.Schema, columns: list[str]) -> Iterator[pa.Table]:
-    """The tables of a folder, file by file; a file of another schema raises pa.ArrowInvalid."""
+    """Yields the tables of a folder, file by file; another schema raises pa.ArrowInvalid."""
     for file in folder.files(".parquet"):
         yield read_table(file, schema, columns)
 
 
 def read_table(file: Location, schema: pa.Schema, columns: list[str]) -> pa.Table:
-    """The table of a file; one of another schema raises pa.ArrowInvalid."""
+    """Reads the table of a file; another schema raises pa.ArrowInvalid."""
     with _opened(file, schema) as opened:
         return opened.read(columns=columns)
 
@@ -133,7 +133,7 @@ def _opened(file: Location, schema: pa.Schema) -> pq.ParquetFile:
     opened = pq.ParquetFile(path, filesystem=filesystem)
     if not opened.schema_arrow.equals(schema):
         opened.close()
-        raise pa.ArrowInvalid(f"{file.uri} has other columns than declared")
+        raise pa.ArrowInvalid(f"{file.uri} does not have the columns of its schema")
     return opened
 
 
@@ -154,7 +154,7 @@ def _numbers(values: pa.ChunkedArray) -> npt.NDArray[Any]:
 
 
 def sum_by(places: Ints, values: Ints, count: int) -> Ints:
-    """(count,) sums of `values` over equal `places`, exact; places of -1 are left out."""
+    """(count,) exact sums of `values` with equal `places`; places of -1 are left out."""
     sums = np.zeros(count, dtype=np.int64)
     known = places >= 0
     np.add.at(sums, places[known], values[known])

@@ -1,4 +1,4 @@
-"""Rows of videos/ for recordings whose units are segments: sums over units as they come."""
+"""Builds the rows of videos/ for long videos from their segments."""
 
 from __future__ import annotations
 
@@ -28,17 +28,16 @@ _SHADOW_SUMMED = ("unpruned_flops", "unpruned_device_ms")
 
 
 def has_failed(units: Any, failed: Any) -> Any:
-    """Whether a video of so many units, so many of them failed, counts as failed.
+    """Whether a video fails, given its numbers of units and of failed units: more than half failed.
 
-    The line is that of damage within a unit: what is more than half lost is not worth a label.
-    Works on numbers and on arrays.
+    Damage within a unit has the same limit. Works on numbers and on arrays.
     """
     return 2 * failed > units
 
 
 @dataclass
 class _Sums:
-    """What the units of one recording that have come so far add up to."""
+    """Sums over the segments of one video that were added so far."""
 
     units: int = 0
     failed: int = 0
@@ -63,21 +62,21 @@ class _Sums:
 
 
 class Recordings:
-    """Adds up the units of recordings; a recording's row is made when its last unit has come.
+    """Adds up segments by video; a video's row is made when its last segment is added.
 
     Args:
-        run: whose manifest tells how many units each recording has.
+        run: the run; its manifest gives the number of segments of each video.
         labels: names of the classes.
     """
 
     def __init__(self, run: RunDirectory, labels: Sequence[str]) -> None:
         self._labels = labels
         self._places = {label: place for place, label in reversed(list(enumerate(labels)))}
-        self._expected = _stretches_by_video(run)
+        self._expected = _segments_by_video(run)
         self._open: dict[str, _Sums] = {}
 
     def add(self, units: pa.Table) -> list[dict[str, Any]]:
-        """Takes segments (UNITS_SCHEMA); gives the rows of the recordings that are complete."""
+        """Adds segments (UNITS_SCHEMA) and returns the rows of videos that are now complete."""
         views = pc.fill_null(pc.list_value_length(units["views"]), 0).to_pylist()
         rows = []
         for unit, count in zip(units.drop_columns(["views"]).to_pylist(), views, strict=True):
@@ -89,7 +88,7 @@ class Recordings:
         return rows
 
     def _row(self, unit: dict[str, Any], sums: _Sums) -> dict[str, Any]:
-        """The row of a recording, of which `unit` is one."""
+        """The row of a video; `unit` is one of its segments."""
         row = {
             "video_id": unit["video_id"],
             "uri": unit["uri"],
@@ -114,7 +113,7 @@ class Recordings:
         return row | prediction | {"status": "ok", "top_ids": ids, "top_scores": scores}
 
 
-def _stretches_by_video(run: RunDirectory) -> Counter[str]:
+def _segments_by_video(run: RunDirectory) -> Counter[str]:
     counts: Counter[str] = Counter()
     for file in run.manifest.files(".parquet"):
         filesystem, path = file.filesystem()

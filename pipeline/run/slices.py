@@ -1,7 +1,8 @@
-"""Slices of a run, labeled one after the other, so that each can spend what is left of a budget.
+"""Slices of a run with a budget, labeled one after the other.
 
-The first digits of a unit's id, which is a hash, determine its slice: every slice is a random
-sample of the archive, and the same one in every process.
+Before each slice, early exit is adapted to what is left of the budget. The first digits of a unit's
+id, which is a hash, determine its slice: each slice is a random sample of the archive, and the same
+in every process.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from pipeline.storage.location import Location
 _DIGITS = 12
 _NUMBERS: int = 16**_DIGITS
 
-# More slices adapt to a budget more often, but each costs one start of the graph, and a slice of
-# few units costs more than it informs.
+# More slices adapt to a budget more often, but each costs one start of the graph, which is too much
+# for a slice of few units.
 _SLICES = 8
 _UNITS_PER_SLICE = 64
 
-# The cost of a view in money is unknown before some were evaluated, so that nothing limits the
-# first slice: this pilot is only as large as the measurement needs, and large enough not to be
-# empty.
+# Smallest and largest size of the pilot, in units. The cost of a view in money is unknown before
+# some views are evaluated, so the budget does not limit the first slice; the pilot is only as large
+# as the measurement needs.
 _PILOT = 8, 1024
 
-# A file takes some round trips to object storage, which answers many at once.
+# Files that are read at a time: each takes several round trips to object storage.
 FILES_AT_ONCE = 16
 
 
@@ -40,7 +41,7 @@ class Slice:
     Attributes:
         number: from 0.
         low: hexadecimal digits.
-        high: hexadecimal digits; None where there is no slice after it.
+        high: hexadecimal digits; None for the last slice.
     """
 
     number: int
@@ -51,7 +52,7 @@ class Slice:
 def slices_of(units: int, *, pilot: bool = False) -> list[Slice]:
     """Slices of equal shares for a run of so many units.
 
-    `pilot`: whether a small one is cut off the first.
+    `pilot`: whether the first slice is divided into a small pilot and the rest.
     """
     count = max(1, min(_SLICES, units // _UNITS_PER_SLICE))
     edges = [number * _NUMBERS // count for number in range(count)]
@@ -67,7 +68,7 @@ def slices_of(units: int, *, pilot: bool = False) -> list[Slice]:
 
 
 def slice_numbers(unit_ids: Iterable[str], slices: Sequence[Slice]) -> npt.NDArray[np.int64]:
-    """(units,) index of each unit in `slices`, which are consecutive; -1 for none of them."""
+    """(units,) index of each unit's slice in `slices`, which are consecutive; -1 for none."""
     lows = np.array([each.low for each in slices], dtype=np.bytes_)
     ids = np.array([unit_id[:_DIGITS] for unit_id in unit_ids], dtype=np.bytes_)
     numbers = np.searchsorted(lows, ids, side="right") - 1
@@ -77,7 +78,7 @@ def slice_numbers(unit_ids: Iterable[str], slices: Sequence[Slice]) -> npt.NDArr
 
 
 def units_per_slice(folder: Location, slices: Sequence[Slice]) -> list[int]:
-    """How many of the units of a folder's files each slice holds."""
+    """Number of units of each slice in the files of a folder."""
 
     def count(file: Location) -> npt.NDArray[np.int64]:
         filesystem, path = file.filesystem()

@@ -15,23 +15,23 @@ _LOW_BITS = 32
 
 
 def total(values: pa.Array | pa.ChunkedArray) -> Any:
-    """The sum of the values that are not null, 0 of none."""
+    """The sum of the values that are not null; 0 if there are none."""
     return pc.sum(values, min_count=0).as_py()
 
 
 def filled(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
-    """(n,) the values, 0 for null."""
+    """(n,) the values, with 0 for null."""
     return np.asarray(pc.fill_null(values, 0))
 
 
 def exact_sum(values: Ints) -> int:
-    """The sum of (n,) int64, however large: FLOPs of many long recordings pass 2^63."""
+    """The exact sum of (n,) int64: FLOPs of many long recordings exceed 2^63."""
     low = int((values & (2**_LOW_BITS - 1)).sum(dtype=np.int64))
     return (int((values >> _LOW_BITS).sum(dtype=np.int64)) << _LOW_BITS) + low
 
 
 def nanoseconds(values: pa.Array | pa.ChunkedArray, per_unit: float) -> Ints:
-    """(n,) times in whole nanoseconds, 0 for null; `per_unit` nanoseconds make one unit of time.
+    """(n,) times in integer nanoseconds, 0 for null; one unit of `values` is `per_unit` of them.
 
     Each time is rounded before it is added, since sums of floats depend on their order.
     """

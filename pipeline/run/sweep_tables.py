@@ -1,4 +1,4 @@
-"""Reading sweep as arrays, a few units at a time."""
+"""Reads the results of a sweep as arrays, a few units at a time."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _COLUMNS = ["unit_id", "video_id", "ground_truth", "status", "sweep"]
 
 @dataclass(frozen=True)
 class Sweep:
-    """What all variants say of some units, those that failed left out.
+    """Predictions of all variants for some units, without failed units.
 
     Attributes:
         unit_ids: (n,)
         video_ids: (n,)
-        ground_truths: (n,) the label that the input gives, None where it gives none.
+        ground_truths: (n,) labels of the input; None without one.
         probabilities: by variant (n, views, classes), views clip by clip and crop by crop.
         flops: by variant (n,) int64 multiply-accumulates of all views.
         device_ms: by variant (n,) float64 device time of all views, milliseconds.
@@ -47,13 +47,12 @@ class Sweep:
 
 
 def read_sweep(run: RunDirectory) -> Iterator[Sweep]:
-    """Everything that a finished sweep run holds, in chunks of bounded size.
+    """Yields the results of a finished sweep, in chunks of bounded size.
 
-    The order of the chunks and of the units in them is that of the files, which tells nothing and
-    is another in another run over the same videos.
+    Chunks and units are in the order of the files, which is arbitrary and differs between runs.
 
     Raises:
-        UsageError: the folder holds no finished sweep run; said before the first chunk.
+        UsageError: the folder holds no finished sweep; raised before the first chunk.
     """
     record = run.load() if run.exists() else None
     if record is None or not record.is_sweep:
@@ -82,7 +81,7 @@ def _chunk(rows: pa.Table, names: list[str], views: int, classes: int) -> Sweep:
     shape = (count, len(names))
     held = _field(sweep, "variant").reshape(shape)
     if (held != np.array(names, dtype=object)).any():
-        raise UsageError(f"the rows hold other variants than run.json, which names {names}")
+        raise UsageError(f"the variants of the rows differ from those in run.json, {names}")
     probabilities = pc.list_flatten(pc.struct_field(sweep, "probabilities"))
     said = _numbers(probabilities).reshape(*shape, views, classes)
     flops, device_ms = (_field(sweep, name).reshape(shape) for name in ("flops", "device_ms"))

@@ -1,4 +1,4 @@
-"""From units/ to the flat tables clips/ and videos/, and the totals of a run."""
+"""Builds the flat tables clips/ and videos/ from units/, and the totals of a run."""
 
 from __future__ import annotations
 
@@ -48,22 +48,24 @@ VIDEOS_SCHEMA = pa.schema(
         column("device_ms", pa.float64(), "sum of device_ms over those rows"),
         *[part for part in OUTCOME if part.name in _OF_VIDEO],
         column("units", pa.int32(), "units of the video: 1, or the segments of a recording"),
-        column("units_failed", pa.int32(), "those of them that failed; more than half: it failed"),
-        column("ground_truth", pa.string(), "label given in the input, null if none was"),
+        column("units_failed", pa.int32(), "failed units; if more than half, the video failed"),
+        column("ground_truth", pa.string(), "label that the input gives; null without one"),
         column(
-            "ground_truth_id", pa.int32(), "index of its class; null where the model has no such"
+            "ground_truth_id",
+            pa.int32(),
+            "index of its class; null if it is not a class of the model",
         ),
         *SHADOW,
     ]
 )
 
-# Rows after which a new file begins: readers want few files, of some 100 MB at most.
+# Rows per file: readers want few files, of about 100 MB at most.
 _CLIPS_PER_FILE = 500_000
 _VIDEOS_PER_FILE = 500_000
 
 
 def build_tables(run: RunDirectory) -> Totals:
-    """Writes clips/ and videos/ anew from units/ and adds them up.
+    """Writes clips/ and videos/ from units/, replacing old ones, and returns the totals.
 
     Raises:
         RunError: units/ does not hold every unit of the manifest exactly once.
@@ -110,13 +112,13 @@ def _check_complete(run: RunDirectory) -> None:
     distinct = len(np.unique(every))
     if not len(every) == distinct == expected:
         raise RunError(
-            f"units/ holds {len(every)} rows of {distinct} units and the manifest has {expected}; "
-            f"jobs/verify.py names what differs"
+            f"units/ holds {len(every)} rows of {distinct} units and the manifest has {expected} "
+            f"units; run jobs/verify.py to see which differ"
         )
 
 
 def _clips(units: pa.Table) -> pa.Table:
-    """One row per view, every view under its video and unit."""
+    """One row per view, with the ids of its video and unit."""
     units = units.combine_chunks()
     views = units["views"].combine_chunks()
     parents = pc.list_parent_indices(views)

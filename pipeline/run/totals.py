@@ -1,4 +1,4 @@
-"""What the rows of a finished run add up to."""
+"""Totals of a finished run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _EXAMPLES = 3
 
 @dataclass
 class Totals:
-    """What a finished run adds up to.
+    """Totals over the tables of a finished run.
 
     Attributes:
         videos: rows of videos/.
-        ok: those with labels.
+        ok: videos with a label.
         units: units of work.
-        unit_failures: number of failed units by reason, those of labeled recordings included.
+        unit_failures: number of failed units by reason, segments of labeled videos included.
         failures: number of failed videos by reason.
         examples: (video_id, error) of a few failures by reason.
         clips: rows of clips/.
@@ -33,17 +33,18 @@ class Totals:
         video_seconds: length of the labeled videos.
         damaged: labeled videos that lost frames to damage.
         judged: labeled videos whose ground truth is a class of the model.
-        correct: those of them whose label is the ground truth.
-        unknown_ground_truths: labeled videos whose ground truth is none of the model's classes.
-        unknown_examples: a few of those labels.
-        unpruned_units: units that were labeled without pruning too.
-        unpruned_agreeing: those of them with the same label both times.
-        unpruned_views: evaluated views of those units; the unpruned model sees all.
-        unpruned_views_agreeing: those of them with the same label both times.
-        unpruned_flops: multiply-accumulates of the labeling without pruning, beside flops.
-        unpruned_device_ms: its device time, milliseconds, beside device_ms.
-        stages: what the stages of the attempt that labeled most did, as `Stages.as_json`, with its
-            bottleneck; None where nothing was measured.
+        correct: judged videos whose label is the ground truth.
+        unknown_ground_truths: labeled videos whose ground truth is not a class of the model.
+        unknown_examples: a few of these ground truths.
+        unpruned_units: units of the shadow sample, also labeled without pruning.
+        unpruned_agreeing: units of the shadow sample with the same label both times.
+        unpruned_views: evaluated views of the shadow sample; the unpruned model sees all views.
+        unpruned_views_agreeing: evaluated views with the same label both times.
+        unpruned_flops: multiply-accumulates of labeling without pruning, not part of flops.
+        unpruned_device_ms: device time of labeling without pruning, milliseconds, not part of
+            device_ms.
+        stages: statistics of the stages in the attempt that labeled most, as `Stages.as_json`, with
+            its bottleneck; None if nothing was measured.
     """
 
     videos: int = 0
@@ -126,6 +127,6 @@ def _agreeing(one: pa.ChunkedArray, other: pa.ChunkedArray) -> int:
 
 
 def unknown_ground_truths(videos: pa.Table | pa.RecordBatch) -> Any:
-    """The ground truth of rows of videos/ that are none of the model's classes."""
+    """The ground truths in rows of videos/ that are not classes of the model."""
     strange = pc.and_(pc.is_valid(videos["ground_truth"]), pc.is_null(videos["ground_truth_id"]))
     return videos["ground_truth"].filter(strange)

@@ -1,4 +1,4 @@
-"""View savings of early exit: evaluated views against all views of the protocol."""
+"""View savings of early exit: evaluated views compared with all views of the protocol."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pipeline.run.run_record import Identity, RunRecord
 
 @dataclass(frozen=True)
 class ViewSavings:
-    """How much of a full labeling a run with early exit took.
+    """Views and FLOPs that a run with early exit took.
 
     Attributes:
-        videos: labeled.
+        videos: number of labeled videos.
         views: evaluated views of these videos.
-        views_per_video: views that the protocol has of each video.
+        views_per_video: views of a video in the protocol.
         flops: multiply-accumulates of the evaluated views.
         unpruned_flops: multiply-accumulates of one view of the unpruned model.
     """
@@ -29,7 +29,7 @@ class ViewSavings:
     def of_run(
         cls, record: RunRecord, *, videos: int, views: int, flops: int
     ) -> ViewSavings | None:
-        """From run.json and sums over the run's tables; None without early exit or labels."""
+        """View savings from run.json and sums over tables; None without early exit or labels."""
         identity = record.identity
         if identity.early_exit is None or not views:
             return None
@@ -43,7 +43,7 @@ class ViewSavings:
 
     @property
     def share_of_all(self) -> float:
-        """Share of the FLOPs of all views, if the other views cost as much as the evaluated."""
+        """Share of the FLOPs of all views, if all views cost the same."""
         return self.views / (self.videos * self.views_per_video)
 
     @property
@@ -53,7 +53,7 @@ class ViewSavings:
 
 
 def all_views(identity: Identity) -> str:
-    """How the shadow sample was labeled differently from the run, in words."""
+    """How the shadow sample is labeled, such as "by all views without pruning"."""
     pruned = "without pruning" if identity.is_pruned else ""
     views = "with all views" if identity.early_exit is not None else ""
     return " and ".join(filter(None, (views, pruned)))

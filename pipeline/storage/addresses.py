@@ -1,4 +1,4 @@
-"""Addresses of files as users and other programs write them, to the form that all rooms read."""
+"""Normalizes addresses of files to an absolute path or an s3:// address."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\\]+\\")
 
 
 def normalized(text: str) -> str:
-    """A path or an s3:// address: file:// is read, s3a:// and s3n:// are Hadoop's names of s3://,
-    and ~ is the user's home.
+    """A path or an s3:// address.
+
+    file:// becomes a path, Hadoop's s3a:// and s3n:// become s3://, and ~ the user's home.
 
     Raises:
-        ValueError: another scheme, a file:// address of another machine, or a path of Windows.
+        ValueError: another scheme, a file:// address of another machine, or a Windows path.
     """
     if not _SPECIAL.search(text):
         return text  # nearly all rows of a list
@@ -37,14 +38,14 @@ def normalized(text: str) -> str:
 
 
 def absolute(text: str, base: str) -> str:
-    """`normalized`, with a relative path taken from a folder.
+    """`normalized`, with a relative path joined to a folder.
 
     Args:
         text: the address.
         base: absolute path or s3:// address of the folder.
 
     Raises:
-        ValueError: as `normalized`, and where backslashes stand for the slashes of a path.
+        ValueError: as in `normalized`, or the path has backslashes instead of slashes.
     """
     place = normalized(text)
     if place.startswith(S3_SCHEME) or os.path.isabs(place):
@@ -57,7 +58,7 @@ def absolute(text: str, base: str) -> str:
         and not os.path.lexists(joined)
     ):
         raise ValueError(
-            f"{text!r} is written with backslashes and there is no such file in {base}; write /"
+            f"{text!r} has backslashes and there is no such file in {base}; write / instead"
         )
     return joined
 
@@ -67,21 +68,21 @@ def _path(text: str) -> str:
         return _file_path(text)
     if _DRIVE.match(text) and not os.path.lexists(text):
         raise ValueError(
-            f"{text!r} is a path of Windows, which means nothing on this machine; name the path "
-            f"under which the drive is mounted here"
+            f"{text!r} is a Windows path, which does not exist on this machine; name the path "
+            f"where the drive is mounted here"
         )
     return os.path.expanduser(text)
 
 
 def _file_path(uri: str) -> str:
-    """The path of a file:// address; one that is no Unicode stays an address."""
+    """The path of a file:// address; a path that is not Unicode stays an address."""
     parts = urlsplit(uri.replace("?", "%3F").replace("#", "%23"))
     if parts.netloc not in ("", "localhost"):
         raise ValueError(
             f"{uri!r} names a machine ({parts.netloc}); write file:///path with three slashes"
         )
     if not parts.path.startswith("/"):
-        raise ValueError(f"{uri!r} is no absolute path; write file:///path")
+        raise ValueError(f"{uri!r} is not an absolute path; write file:///path")
     path = unquote_to_bytes(parts.path)
     try:
         return path.decode()

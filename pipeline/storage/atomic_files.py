@@ -1,8 +1,8 @@
-"""Local files that appear under their name whole or not at all.
+"""Local files that appear under their names complete or not at all.
 
-A file is written under a hidden name in its own folder, flushed to the disk and then renamed. While
-it is written its writer holds a lock on it, so that what a killed process left can be told from
-what another one is just writing.
+A file is written under a hidden name in its folder, flushed to the disk and then renamed. The
+writer holds a lock on it meanwhile, which distinguishes files being written from files that a
+killed process left.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _FAILED = "failed_path"
 
 HIDDEN_NAME = re.compile(r"\.writing-[0-9a-f]{16}")
 
-# On a file system without locks age alone tells that a file was left behind.
+# On a file system without locks, a file of this age counts as left by a killed process.
 _STALE_SECONDS = 24 * 3600
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class AtomicFiles(Delegating):
-    """The local file system, on which files appear whole or not at all.
+    """The local file system, on which files appear complete or not at all.
 
-    A `pyarrow.parquet.ParquetWriter` that is garbage collected closes the file that it opened by
-    its path, whole or not. Open the file with `open_output_stream`, give the writer that stream,
-    and close the stream last: nobody else then does.
+    A `pyarrow.parquet.ParquetWriter` that is garbage collected closes a file that it opened by
+    path, complete or not. So open the file with `open_output_stream`, give the writer this stream,
+    and close the stream last.
     """
 
     protocol = ("file", "local")
@@ -48,23 +48,25 @@ class AtomicFiles(Delegating):
         return pafs.LocalFileSystem()
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
-        """A stream whose file appears when it is closed after having been written well."""
+        """A stream whose file appears when the stream is closed after writes without errors."""
         return pa.PythonFile(AtomicFile(path), mode="w")
 
     def open_append_stream(self, path: str, metadata: Any) -> pa.NativeFile:
-        """Refused: what is appended to is there before it is whole."""
-        raise OSError(errno.EOPNOTSUPP, "files here are written whole, never appended to", path)
+        """Refused: a file that is appended to appears before it is complete."""
+        raise OSError(
+            errno.EOPNOTSUPP, "files are written as a whole and cannot be appended to", path
+        )
 
 
 class AtomicFile:
     """A file being written.
 
-    `close` puts it under its name, unless a write failed, it is called while an exception that came
-    after the opening is being handled (as at the end of a `with` block that failed). The file is
-    then removed without another error, and so is one that nobody closes.
+    `close` renames it to its name. If a write failed, or `close` is called while an exception that
+    was raised after the opening is handled (as at the end of a failed `with` block), `close`
+    removes the file without another error. A file that is never closed is removed too.
 
     Raises:
-        OSError: of every method, where the disk fails; nothing is then left under the name.
+        OSError: by any method, if the disk fails; no file then appears under the name.
     """
 
     def __init__(self, path: str) -> None:
@@ -77,11 +79,11 @@ class AtomicFile:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more can be written."""
+        """Whether the file is closed for writing."""
         return self._file.closed
 
     def writable(self) -> bool:
-        """True: it is there for nothing else."""
+        """Always True."""
         return True
 
     def tell(self) -> int:
@@ -94,13 +96,13 @@ class AtomicFile:
             return self._file.write(data)
 
     def flush(self) -> None:
-        """Hands what was written to the operating system."""
+        """Passes written data to the operating system."""
         with self._failing():
             self._file.flush()
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
-        """Notes a failure, and names the file in what a full disk and the like are reported by."""
+        """Records a failure, and adds the path of the file to an OSError."""
         try:
             yield
         except OSError as error:
@@ -115,7 +117,7 @@ class AtomicFile:
             raise
 
     def close(self) -> None:
-        """Puts the file under its name, or removes it if it is not whole."""
+        """Renames the file to its name, or removes it if it is incomplete."""
         if self.closed:
             return
         passing = sys.exc_info()[1]
@@ -135,7 +137,7 @@ class AtomicFile:
         _sync_folder(os.path.dirname(self._path) or ".")
 
     def discard(self) -> None:
-        """Removes what was written; nothing appears."""
+        """Removes the file, which never appears."""
         self._failed = True
         with contextlib.suppress(OSError):
             os.unlink(self._hidden)
@@ -156,18 +158,17 @@ class AtomicFile:
 
 
 def failed_path(error: OSError) -> str | None:
-    """The file whose writing failed by this error; None for errors of other origin.
+    """The file that could not be written because of this error; None for other errors.
 
-    Unlike an error's `filename` it stands in what is sent from process to process, whatever is done
-    to the error's arguments on the way.
+    Unlike an error's `filename`, it is kept when the error is pickled or its arguments change.
     """
     return error.__dict__.get(_FAILED)
 
 
 def sweep(folder: str) -> int:
-    """Removes the hidden files in a folder whose writers are gone, and says how many they were.
+    """Removes hidden files in a folder whose writers no longer run; returns their number.
 
-    Where there is no such folder there is nothing to remove.
+    Returns 0 if the folder does not exist.
     """
     removed = 0
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
@@ -188,11 +189,11 @@ def _create_hidden(folder: str) -> tuple[str, int]:
             continue
         if not _lock(descriptor) or _is_at(path, descriptor):
             return path, descriptor
-        os.close(descriptor)  # swept away between its creation and its lock
+        os.close(descriptor)  # a sweep removed it between its creation and its lock
 
 
 def _lock(descriptor: int) -> bool:
-    """Takes the lock; False where the file system has none. Only a sweep holds it, for a moment."""
+    """Takes the lock; False if the file system has no locks. A sweep may hold it for a moment."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError as error:
@@ -231,7 +232,7 @@ def _remove_if_left(path: str) -> bool:
 
 
 def _sync_folder(folder: str) -> None:
-    # Makes the new name last; where a folder cannot be synced the file's content still is.
+    # Makes the rename durable. If a folder cannot be synced, at least the file's content is.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

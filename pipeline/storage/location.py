@@ -1,4 +1,4 @@
-"""A directory on local disk or under an s3:// prefix, read and written in the same words."""
+"""A local path or s3:// address, with the same methods to read, write, list and delete."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from pipeline.storage.atomic_files import HIDDEN_NAME, AtomicFile, AtomicFiles, 
 from pipeline.storage.s3_filesystem import s3_client, s3_filesystem, storage_reason
 from sta.retry import RUN_FILES
 
-# What a signed web address carries, of AWS and of others.
+# Query parameters of signed web addresses, of AWS and others.
 _SIGNATURE = re.compile(r"[?&]([\w-]*signature|[\w-]*credential|[\w-]*token|sig)=", re.IGNORECASE)
 
 BOTO_ERRORS = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError)
 
-# How often a response may break off; the client's own retries end where the content begins.
+# Attempts to read a response; the client's own retries do not cover its content.
 _READS = 5
 _CUT_OFF = (
     botocore.exceptions.IncompleteReadError,
@@ -43,7 +43,7 @@ _PART = re.compile(r"part-\d{5}\.parquet")
 
 @dataclass(frozen=True)
 class Location:
-    """A folder: an absolute local path, or s3://bucket/prefix without a slash at the end.
+    """A file or folder: an absolute local path, or s3://bucket/prefix without a slash at the end.
 
     Credentials, region and endpoint come from the usual AWS_* environment and profile.
     """
@@ -52,17 +52,17 @@ class Location:
 
     @classmethod
     def of(cls, text: str) -> Location:
-        """The location that a user named.
+        """The location of a path or address that a user gave.
 
         Raises:
             UsageError: an s3:// address without a bucket or with credentials, or another scheme.
         """
         if not text:
-            raise UsageError("an empty name is no place; is a shell variable not set?")
+            raise UsageError("the path or address is empty; is a shell variable not set?")
         if carries_credentials(text):
             raise UsageError(
-                "an address with credentials or a signature in it is not taken, since addresses "
-                "are written into logs and tables; name s3://bucket/prefix and set "
+                "an address must not contain credentials or a signature, since addresses are "
+                "written to logs and tables; name s3://bucket/prefix and set "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role"
             )
         try:
@@ -77,10 +77,7 @@ class Location:
         return cls(str(Path(place).absolute()))
 
     def resolved(self) -> Location:
-        """The same place by its one name: local paths without links and `..`, for comparisons.
-
-        Videos keep the names by which they were listed.
-        """
+        """The location without links and `..`, for comparisons."""
         return self if self.is_s3 else Location(os.path.realpath(self.uri))
 
     @property
@@ -95,7 +92,7 @@ class Location:
     def filesystem(self) -> tuple[pafs.FileSystem, str]:
         """The Arrow file system and the path within it, for reading and for writing.
 
-        On local disk a file appears when it is closed whole; in object storage that is so anyway.
+        A file appears when it is closed, complete; in object storage that is always so.
         """
         if not self.is_s3:
             return AtomicFiles().filesystem(), self.uri
@@ -108,7 +105,7 @@ class Location:
         return posixpath.basename(self.uri)
 
     def holds_only_parts(self) -> bool:
-        """Whether this is a folder of nothing but numbered Parquet files, whole or begun."""
+        """Whether this is a folder with only numbered Parquet files, complete or not."""
         filesystem, path = self.filesystem()
         infos = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
         return all(
@@ -140,12 +137,12 @@ class Location:
         return sum(info.size or 0 for info in infos)
 
     def read_bytes(self) -> bytes:
-        """Content of the file here, as it was at one moment, even while others rewrite it."""
+        """Content of the file, consistent even if others rewrite it meanwhile."""
         with self._reading():
             return _read_object(self.uri) if self.is_s3 else Path(self.uri).read_bytes()
 
     def read_head(self, count: int) -> bytes:
-        """The first `count` bytes of the file here, fewer where it has fewer."""
+        """The first `count` bytes of the file, or all of them if it has fewer."""
         with self._reading():
             if self.is_s3:
                 return first_bytes_of_objects()(self.uri, count)
@@ -154,7 +151,7 @@ class Location:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Says of what goes wrong where that was, in one line."""
+        """Raises errors of reading as OSError, in one line that names the location."""
         try:
             yield
         except FileNotFoundError:
@@ -167,8 +164,9 @@ class Location:
             raise OSError(f"cannot read {self.uri}: {storage_reason(error)}") from error
 
     def write_bytes(self, content: bytes, *, make_folder: bool = True) -> None:
-        """Writes the file here whole or not at all, in a folder that is made where there is none,
-        unless `make_folder` is False.
+        """Writes the file, which appears complete or not at all.
+
+        Creates the folder if it is missing, unless `make_folder` is False.
         """
         if self.is_s3:
             filesystem, path = self.filesystem()
@@ -181,15 +179,15 @@ class Location:
             file.write(content)
 
     def sweep(self) -> int:
-        """Removes what killed writers left half-written in this local folder; how many files."""
+        """Removes incomplete files of killed writers in this local folder; returns their number."""
         return 0 if self.is_s3 else sweep(self.uri)
 
     def create(self, content: bytes) -> bool:
-        """Writes the file here unless there is one; of several at once, one alone gets True.
+        """Writes the file unless it exists; of several writers at once, only one gets True.
 
-        In object storage this asks for conditional writes (If-None-Match), which AWS, Ceph and
-        MinIO have. The content must be the caller's own: by it a write is recognized whose answer
-        was lost and which was made again.
+        Object storage needs conditional writes (If-None-Match), which AWS, Ceph and MinIO have. The
+        content must be unique to the caller: it shows whether a retried write, whose first response
+        was lost, had succeeded.
         """
         if self.is_s3:
             return _create_object(self.uri, content) or self._holds(content)
@@ -211,18 +209,18 @@ class Location:
             return False
 
     def delete(self) -> None:
-        """Deletes the file here; none is as good."""
+        """Deletes the file, if it exists."""
         filesystem, path = self.filesystem()
         with contextlib.suppress(FileNotFoundError):
             filesystem.delete_file(path)
 
     def move(self, to: Location) -> None:
-        """Renames the file here; in object storage a copy, then a deletion."""
+        """Renames the file; in object storage by a copy and a deletion."""
         filesystem, path = self.filesystem()
         filesystem.move(path, to.filesystem()[1])
 
     def delete_parts(self) -> None:
-        """Deletes the numbered Parquet files that this program writes here, whole or begun."""
+        """Deletes numbered Parquet files in this folder, complete or not."""
         self.sweep()
         for file in self.files(".parquet"):
             filesystem, path = file.filesystem()
@@ -230,16 +228,16 @@ class Location:
                 filesystem.delete_file(path)
 
     def delete_empty(self) -> None:
-        """Deletes the folder here if nothing is in it; object storage has no empty folders."""
+        """Deletes the folder if it is empty; object storage has no empty folders."""
         if not self.is_s3:
             with contextlib.suppress(OSError):
                 os.rmdir(self.uri)
 
     def check_writable(self) -> None:
-        """Makes the folder and proves that a file can be written to it.
+        """Creates the folder and checks that a file can be written to it.
 
         Raises:
-            UsageError: it cannot.
+            UsageError: no file can be written.
         """
         probe = self.child(".writable")
         try:
@@ -258,7 +256,7 @@ def is_out_of_space(error: BaseException) -> bool:
 
 
 def _client_and_place(uri: str) -> tuple[Any, dict[str, str]]:
-    """A client that is patient, and the bucket and key of an address."""
+    """A client with many attempts, and the bucket and key of an address."""
     return _client(), _place(uri)
 
 
@@ -272,8 +270,8 @@ def _place(uri: str) -> dict[str, str]:
 
 
 def _read_object(uri: str) -> bytes:
-    """An object, by one request: asking for its size first, as Arrow does, would read the size of
-    one version and the bytes of another.
+    """Reads an object in one request. Arrow requests the size first, which may be that of another
+    version than the bytes.
     """
     client, place = _client_and_place(uri)
     return _read(client, place, uri)
@@ -293,9 +291,9 @@ def _read(client: Any, request: dict[str, str], uri: str) -> bytes:
 
 
 def first_bytes_of_objects(*, connections: int = 1) -> Callable[[str, int], bytes]:
-    """A function that reads so many first bytes of an object, by one client for all threads.
+    """A function (uri, count) that reads the first bytes of an object; threads share one client.
 
-    It raises FileNotFoundError, and what botocore raises.
+    It raises FileNotFoundError, and errors of botocore.
     """
     client: Any = None
     lock = threading.Lock()
@@ -308,14 +306,14 @@ def first_bytes_of_objects(*, connections: int = 1) -> Callable[[str, int], byte
             return _read(client, _place(uri) | {"Range": f"bytes=0-{count - 1}"}, uri)
         except botocore.exceptions.ClientError as error:
             if error.response.get("Error", {}).get("Code") == "InvalidRange":
-                return b""  # an object without a byte has no first one
+                return b""  # an empty object has no first byte
             raise
 
     return read
 
 
 def _create_object(uri: str, content: bytes) -> bool:
-    """Writes an object unless there is one; whether it was written."""
+    """Writes an object unless it exists; returns whether it was written."""
     client, place = _client_and_place(uri)
     try:
         client.put_object(**place, Body=content, IfNoneMatch="*")
@@ -332,7 +330,7 @@ def _create_object(uri: str, content: bytes) -> bool:
 def carries_credentials(address: str) -> bool:
     """Whether an address holds a user, a password or a signature.
 
-    No bucket's name has an @ or a colon in it; a key may well have.
+    Names of buckets contain no @ or colon, but keys may.
     """
     scheme, mark, rest = address.partition("://")
     if not mark:

@@ -1,4 +1,4 @@
-"""A table as numbered Parquet files of bounded size."""
+"""Writes a table as numbered Parquet files of bounded size."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _ROWS_AT_ONCE = 10_000
 
 
 class PartWriter:
-    """Writes tables to `part-00000.parquet` and so on in a folder that it empties of such first.
+    """Writes tables to `part-00000.parquet` and so on in a folder, after deleting such files in it.
 
-    A file ends after `rows_per_file` rows or a little more. An empty table leaves one file, with
-    its schema. Use it as a context manager: what it wrote is whole when that ends. On local disk a
-    file that was begun and not ended never appears.
+    A file ends after `rows_per_file` rows or a few more. An empty table gives one file with its
+    schema. Use it as a context manager: its files are complete when the block ends. On local disk
+    an incomplete file never appears.
     """
 
     def __init__(self, folder: Location, schema: pa.Schema, rows_per_file: int) -> None:
@@ -37,7 +37,7 @@ class PartWriter:
         """Adds rows; their columns must be those of the schema."""
         if self._file is None:
             path = f"{self._path}/part-{self._files:05d}.parquet"
-            # A writer that is garbage collected closes what it opened itself: half a file.
+            # A garbage-collected writer would close, and so commit, a file that it opened itself.
             self._stream = self._filesystem.open_output_stream(path)
             self._file = pq.ParquetWriter(self._stream, self._schema, compression="zstd")
             self._files += 1
@@ -48,7 +48,7 @@ class PartWriter:
             self._end_file()
 
     def write_rows(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Adds rows, holding a few thousand at a time."""
+        """Adds rows, with at most a few thousand in memory."""
         remaining: Iterator[dict[str, Any]] = iter(rows)
         while part := list(islice(remaining, _ROWS_AT_ONCE)):
             self.write(pa.Table.from_pylist(part, schema=self._schema))

@@ -1,4 +1,4 @@
-"""An Arrow file system of which some steps are our own and the others another file system's."""
+"""An Arrow file system that forwards calls to another one, for subclasses to override some."""
 
 # ruff: noqa: D102 (the methods are those of Arrow's FileSystemHandler, which describes them)
 
@@ -12,24 +12,24 @@ import pyarrow.fs as pafs
 
 
 class Delegating(pafs.FSSpecHandler):  # type: ignore[misc]
-    """Handler of a `pyarrow.fs.PyFileSystem` that passes every step on to another file system.
+    """Handler of a `pyarrow.fs.PyFileSystem` that forwards each call to another file system.
 
-    Reads are as fast as the other's own: Arrow takes the opened file out of its Python shell.
+    Reads are as fast as the other file system's: Arrow unwraps the opened file.
 
-    It is an FSSpecHandler because Ray Data takes no other kind: for any other handler it looks the
-    path up anew, and silently goes on with a file system that it has built itself. All that it
-    asks of the handler is `fs.protocol`.
+    It is an FSSpecHandler because Ray Data accepts no other kind: for any other handler it resolves
+    the path again and silently uses a file system of its own. Ray Data reads only `fs.protocol` of
+    the handler.
     """
 
     protocol: tuple[str, ...]
 
     def __init__(self) -> None:
-        # Takes the place of FSSpecHandler's, which stores a file system of fsspec.
+        # Replaces FSSpecHandler's, which stores a file system of fsspec.
         pass
 
     @property
     def fs(self) -> Delegating:
-        """What carries the protocol."""
+        """The object whose `protocol` Ray Data reads."""
         return self
 
     @abstractmethod

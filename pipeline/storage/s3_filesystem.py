@@ -1,7 +1,7 @@
-"""Arrow's S3 file system with the endpoint, credentials and certificates that boto3 would use.
+"""Arrow's S3 file system with the endpoint, credentials and certificates of boto3.
 
-Arrow's own file system gives up after three attempts within a few seconds, loses its retry settings
-and sends its credentials when it is pickled, and finds credentials in fewer places.
+Arrow's own file system stops after three attempts within a few seconds, finds credentials in fewer
+places, and its pickle contains the credentials but not the retry settings.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from botocore.config import Config
 from pipeline.storage.proxy_filesystem import Delegating
 from sta.retry import RUN_FILES, TRANSIENT_STATUSES, RetryPolicy
 
-# Credentials that Arrow finds in the same place and renews by itself, also for open streams.
+# Methods whose credentials Arrow finds as well and renews itself, also for open streams.
 _RENEWED_BY_ARROW = {"iam-role", "container-role", "assume-role-with-web-identity"}
 
 _SAID = {
     "NoSuchBucket": "there is no such bucket",
-    "AccessDenied": "access denied; the credentials in use may not do this",
+    "AccessDenied": "access denied; the credentials in use do not permit this",
     "InvalidAccessKeyId": "the storage does not know the access key",
-    "SignatureDoesNotMatch": "the secret key does not fit the access key",
+    "SignatureDoesNotMatch": "the secret key does not match the access key",
     "ExpiredToken": "the credentials have expired",
     "InvalidToken": "the session token is not valid",
     "NetworkConnection": "the storage cannot be reached",
-    "SlowDown": "the storage asked to slow down, for longer than was waited",
+    "SlowDown": "the storage still throttles requests after all attempts",
 }
 _NO_CREDENTIALS = (
     "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"
 )
-# Arrow's messages for transient errors, as regular expressions for Ray Data's
-# `DataContext.retried_io_errors`, which has a few of its own.
+# Regular expressions of Arrow's messages for transient errors, to add to Ray Data's
+# `DataContext.retried_io_errors`.
 TRANSIENT_ERRORS = (
     rf"AWS Error UNKNOWN \(HTTP status ({TRANSIENT_STATUSES})\)",
     "AWS Error REQUEST_TIMEOUT",
@@ -50,13 +50,13 @@ _ARROW_CODE = re.compile(r"AWS Error ([A-Z_]+)")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a bucket is served.
+    """The server of a bucket.
 
     Attributes:
-        region: its region.
-        scheme: "https", or "http" where the address of the endpoint says so.
+        region: region of the bucket.
+        scheme: "https", or "http" if the endpoint's address has it.
         host: host, port and path of a server other than AWS; "" for AWS.
-        certificates: file of the authorities to trust; "" for the system's.
+        certificates: file of trusted certificate authorities; "" for the system's.
     """
 
     region: str
@@ -68,7 +68,7 @@ class Endpoint:
 class S3Files(Delegating):
     """The objects of one server; paths are bucket/key.
 
-    A pickle contains no credentials; the receiving process finds its own.
+    A pickle contains no credentials; the process that loads it finds its own.
     """
 
     protocol = ("s3",)
@@ -89,7 +89,7 @@ class S3Files(Delegating):
         return hash(self.endpoint)
 
     def native(self) -> pafs.FileSystem:
-        """Arrow's client, built anew when the credentials were renewed.
+        """Arrow's client, rebuilt when the credentials change.
 
         Raises:
             PermissionError: there are no credentials.
@@ -103,7 +103,7 @@ class S3Files(Delegating):
         """Does nothing: object storage has no folders, and a user may be limited to a prefix."""
 
     def _keys(self) -> Any:
-        """(access key, secret key, session token); None if Arrow finds them itself."""
+        """(access key, secret key, session token); None if Arrow finds the credentials itself."""
         if self._session is None:
             self._session = botocore.session.get_session()
         try:
@@ -135,7 +135,7 @@ def _client(endpoint: Endpoint, keys: Any) -> pafs.S3FileSystem:
 
 
 def s3_filesystem(bucket: str) -> pafs.PyFileSystem:
-    """The Arrow file system for a bucket, by the settings of this process.
+    """The Arrow file system of a bucket, with the settings of this process.
 
     Raises:
         OSError: the settings are invalid, such as a profile that does not exist.
@@ -158,7 +158,7 @@ def _endpoint(bucket: str) -> Endpoint:
     certificates = session.get_config_variable("ca_bundle") or ""
     address = _address(session, Config())
     if address == _address(session, Config(ignore_configured_endpoint_urls=True)):
-        # If the server is unreachable or there is no such bucket, the first use reports it.
+        # If the server is not reachable or the bucket does not exist, the first use reports it.
         with contextlib.suppress(OSError):
             region = pafs.resolve_s3_region(bucket)
         return Endpoint(region=region or "us-east-1", certificates=certificates)
@@ -173,18 +173,18 @@ def _endpoint(bucket: str) -> Endpoint:
 
 def _address(session: Any, config: Config) -> str:
     region = session.get_config_variable("region") or "us-east-1"
-    # This client sends nothing; with dummy keys it does not ask a role or program for credentials.
+    # This client sends no request; with dummy keys it does not ask for credentials.
     keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
     client = session.create_client("s3", region_name=region, config=config, **keys)
     return str(client.meta.endpoint_url)
 
 
 def s3_client(policy: RetryPolicy = RUN_FILES, *, mode: str = "standard", **settings: Any) -> Any:
-    """boto3's client for the same storage.
+    """A boto3 client for the same storage.
 
     Args:
         policy: attempts (`max_failures`) and timeouts.
-        mode: retry mode of boto3; "adaptive" also slows down where the storage throttles.
+        mode: retry mode of boto3; "adaptive" also slows down if the storage throttles.
         settings: more settings of `botocore.config.Config`.
     """
     connect_s, read_s = policy.timeouts()
@@ -202,7 +202,7 @@ def storage_reason(error: BaseException) -> str:
     """The reason of a storage error, in one line without credentials.
 
     Args:
-        error: what boto3, Arrow or the operating system raised.
+        error: exception of boto3, Arrow or the operating system.
     """
     if isinstance(error, botocore.exceptions.ClientError):
         code = str(error.response.get("Error", {}).get("Code", "?"))
@@ -210,7 +210,7 @@ def storage_reason(error: BaseException) -> str:
     if isinstance(error, botocore.exceptions.NoCredentialsError):
         return _NO_CREDENTIALS
     if isinstance(error, botocore.exceptions.CredentialRetrievalError):
-        return f"no credentials came from {error.kwargs['provider']}"
+        return f"{error.kwargs['provider']} returned no credentials"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -118,7 +118,7 @@ def test_halves_of_commits_that_were_deleted_are_found_and_the_units_are_done_ag
     (output / "_SUCCESS").unlink()
     again = label()
     assert again.returncode == 0, again.stderr
-    assert "that an interrupted attempt had left." in again.stderr
+    assert "that an interrupted attempt left." in again.stderr
     assert is_whole(output)
 
 
@@ -152,7 +152,7 @@ def test_a_second_command_on_the_same_output_is_refused_and_the_first_goes_on(
         second = run(*arguments)
         first.communicate(timeout=900)
     assert first.returncode == 0
-    # The first may have ended while the second watched it for a sign of life.
+    # The first may have ended while the second waited for its heartbeat.
     if second.returncode == 2:
         assert second.stderr.splitlines()[-1].startswith(
             "error: another command is working on this OUTPUT: process"

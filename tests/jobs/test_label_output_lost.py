@@ -154,7 +154,7 @@ def test_another_run_in_the_place_of_output_is_left_alone(asked, tmp_path):
         shutil.copytree(other, output)
 
     line, _ = broken(asked(output), output, replace)
-    assert line == f"error: {output} was replaced by another run meanwhile"
+    assert line == f"error: {output} was replaced by another run while this run wrote to it"
     files = {path.relative_to(other): path.read_bytes() for path in other.rglob("*.*")}
     assert {path.relative_to(output): path.read_bytes() for path in output.rglob("*.*")} == files
     assert json.loads((output / "run.json").read_text())["identity"]["limit"] == 4

@@ -231,7 +231,7 @@ def test_ids_and_names_of_classes_become_names_in_the_manifest(archive, tmp_path
 
 def test_an_empty_name(refused, archive, random_checkpoint):
     for names in (("", "out"), (archive, "")):
-        assert "an empty name is no place" in refused(*names, "--checkpoint", random_checkpoint)
+        assert "the path or address is empty" in refused(*names, "--checkpoint", random_checkpoint)
 
 
 def _folder(path):

@@ -121,7 +121,7 @@ def test_a_killed_run_is_finished_by_the_same_command_and_says_no_secret(
     ("setting", "value", "said"),
     [
         ("AWS_ACCESS_KEY_ID", "AKIANOBODY", "the storage does not know the access key"),
-        ("AWS_SECRET_ACCESS_KEY", "hidden", "the secret key does not fit the access key"),
+        ("AWS_SECRET_ACCESS_KEY", "hidden", "the secret key does not match the access key"),
     ],
 )
 def test_wrong_keys_are_one_line_and_exit_code_2(bucket, job, monkeypatch, setting, value, said):
@@ -178,7 +178,7 @@ def test_access_that_is_revoked_in_mid_run_is_one_line_and_the_run_is_resumed(
     )
     line = stopped(driver)
     assert line.startswith(f"error: {output}/")
-    assert "access denied; the credentials in use may not do this. " in line
+    assert "access denied; the credentials in use do not permit this. " in line
     assert f"of {VIDEOS + 1} units are committed and safe" in line
     unreliable_s3.spoil = lambda method, path: None
     done = run(job(f"{bucket}/videos", output))

@@ -78,7 +78,7 @@ def test_of_an_error_of_several_lines_the_first_is_taken():
         (PermissionError(errno.EACCES, "x"), "Permission denied"),
         (OSError("When initiating multiple part upload for key 'p/a.parquet' in bucket 'b': AWS "
                  "Error ACCESS_DENIED during CreateMultipartUpload operation: x"),
-         "s3://b/p/a.parquet: access denied; the credentials in use may not do this"),
+         "s3://b/p/a.parquet: access denied; the credentials in use do not permit this"),
         (OSError("When listing objects under key 'p' in bucket 'b': AWS Error NO_SUCH_BUCKET "
                  "during ListObjectsV2 operation: The specified bucket does not exist."),
          "s3://b/p: there is no such bucket"),

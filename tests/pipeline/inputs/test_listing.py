@@ -183,9 +183,9 @@ def test_a_folder_that_cannot_be_read_is_refused(tmp_path):
         ("nowhere", "there is no nowhere"),
         ("nowhere.csv", "there is no .*nowhere.csv"),
         ("s3://", "names no bucket"),
-        ("s3://AKIA:hidden@bucket/x", "an address with credentials"),
+        ("s3://AKIA:hidden@bucket/x", "must not contain credentials"),
         ("gs://bucket/x", "gs:// addresses cannot be read; name a path, file:///path or s3://"),
-        ("C:\\videos", "is a path of Windows"),
+        ("C:\\videos", "is a Windows path"),
         ("/dev/null", "is a pipe, socket or device; name a file or directory"),
     ],
 )
@@ -318,7 +318,7 @@ def test_a_storage_that_is_not_there_is_said_at_once(s3, monkeypatch):
     ("name", "value", "said"),
     [
         ("AWS_ACCESS_KEY_ID", "AKIANOBODY", "the storage does not know the access key"),
-        ("AWS_SECRET_ACCESS_KEY", "mine", "the secret key does not fit the access key"),
+        ("AWS_SECRET_ACCESS_KEY", "mine", "the secret key does not match the access key"),
     ],
 )
 def test_wrong_keys_are_refused_in_one_line_without_them(many, s3, monkeypatch, name, value, said):

@@ -34,7 +34,7 @@ def test_every_video_is_one_row_with_its_own_id(tmp_path):
     assert count_rows(folder) == 5
 
 
-def test_the_largest_come_first_and_stretches_of_one_recording_in_their_order(tmp_path):
+def test_the_largest_come_first_and_segments_of_one_recording_in_their_order(tmp_path):
     sizes = {"small": 10, "unknown": None, "large": 1000, "middle": 100, "large too": 1000}
     videos = [Video(name, f"/x/{name}", size, duration_s=12.0) for name, size in sizes.items()]
     folder = Location.of(str(tmp_path / "manifest"))
@@ -52,7 +52,7 @@ def test_the_size_of_an_archive_is_the_sum_where_all_are_known(tmp_path):
     assert size_bytes(folder) == 2**40 + 7
 
 
-def test_ids_are_the_same_in_every_run_and_tell_stretches_apart():
+def test_ids_are_the_same_in_every_run_and_tell_segments_apart():
     assert unit_id("v") == "58afb5725d8cbde68edc"
     assert len({unit_id("v"), unit_id("w"), unit_id("v", 0.0, 10.0), unit_id("v", 10.0, 20.0)}) == 4
 

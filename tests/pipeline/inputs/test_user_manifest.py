@@ -152,10 +152,10 @@ def test_a_scheme_that_cannot_be_fetched_is_refused_before_any_work(tmp_path, sc
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("C:\\videos\\a.mp4", "is a path of Windows"),
-        ("d:/videos/a.mp4", "is a path of Windows"),
-        ("\\\\server\\share\\a.mp4", "is a path of Windows"),
-        ("videos\\a.mp4", "is written with backslashes and there is no such file"),
+        ("C:\\videos\\a.mp4", "is a Windows path"),
+        ("d:/videos/a.mp4", "is a Windows path"),
+        ("\\\\server\\share\\a.mp4", "is a Windows path"),
+        ("videos\\a.mp4", "has backslashes and there is no such file"),
         ("file://host/a.mp4", "names a machine"),
     ],
 )

@@ -131,7 +131,7 @@ def test_labeling_into_the_folder_of_a_sweep_is_refused(run, archive, random_che
 
 @pytest.mark.parametrize("reader", [verify, finished_run, write_run_report])
 def test_readers_of_labels_refuse_a_sweep(run, reader):
-    with pytest.raises(UsageError, match="holds a sweep of several prunings, and no labels"):
+    with pytest.raises(UsageError, match="holds a sweep, which has no labels"):
         reader(run)
 
 

@@ -120,9 +120,9 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path):
         pipeline.read_kept_token_maps(tmp_path)
 
 
-def test_maps_over_what_is_no_square_are_refused(tmp_path):
+def test_a_map_that_is_not_square_is_refused(tmp_path):
     run = write_run(tmp_path, [[view("a", 0, 0, "a")]], grids=[[2, 8]])
-    with pytest.raises(UsageError, match="8 tokens per time slot is no square"):
+    with pytest.raises(UsageError, match="8 tokens per temporal position, which is not a square"):
         pipeline.read_kept_token_maps(run.root.uri, "a")
 
 

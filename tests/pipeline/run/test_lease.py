@@ -102,7 +102,7 @@ def test_a_silent_holder_on_another_machine_is_followed_after_a_wait_that_is_ann
     with hold(root, said=said, times=SILENT):
         assert [file.name for file in leases(root)] == ["00000005.json"]
     assert said == [
-        "Process 7 on elsewhere was working on this OUTPUT; waiting up to 2 s for a sign of life "
+        "Process 7 on elsewhere was working on this OUTPUT; waiting up to 2 s for its heartbeat "
         "before taking over"
     ]
 
@@ -180,7 +180,7 @@ def test_a_beat_that_storage_holds_up_does_not_bring_a_lease_back(tmp_path, monk
     said = []
     with hold(root, said=said, times=SILENT):
         assert [file.name for file in leases(root)] == ["00000002.json"]
-    assert "waiting up to 2 s for a sign of life" in said[0]
+    assert "waiting up to 2 s for its heartbeat" in said[0]
 
 
 def test_times_that_would_take_over_a_living_holder_are_refused():

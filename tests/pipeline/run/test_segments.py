@@ -69,7 +69,7 @@ def videos(run):
     return {row["video_id"]: row for row in rows}, totals
 
 
-def test_a_recording_adds_up_from_its_stretches_in_whatever_files_they_lie(run):
+def test_a_recording_adds_up_from_its_segments_in_whatever_files_they_lie(run):
     commit(
         run,
         [segment(ok("long"), 0, 4), segment(ok("short"), 0, 1, clips=1)],
@@ -134,12 +134,12 @@ def test_a_clip_outside_of_its_stretch_is_found(run):
     assert problem.startswith("clips of 1 units lie outside of them")
 
 
-def test_stretches_are_units_of_their_own():
+def test_segments_are_units_of_their_own():
     ids = [unit_id("v", start, start + UNIT_S) for start in np.arange(0, 600, UNIT_S)]
     assert len(set(ids)) == 100
 
 
-def test_a_labeled_recording_with_failed_stretches_can_be_retried(run):
+def test_a_labeled_recording_with_failed_segments_can_be_retried(run):
     commit(
         run,
         [segment(ok("long"), n, 4) for n in (0, 1, 2)],

@@ -108,7 +108,7 @@ def test_everything_else_is_the_local_file_system(filesystem, tmp_path):
     assert filesystem.get_file_info(f"{root}/a").type == pafs.FileType.NotFound
     with pytest.raises(FileNotFoundError):
         filesystem.open_input_file(f"{root}/nothing")
-    with pytest.raises(OSError, match="never appended"):
+    with pytest.raises(OSError, match="cannot be appended"):
         filesystem.open_append_stream(f"{root}/x")
 
 

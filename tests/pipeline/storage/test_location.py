@@ -247,7 +247,7 @@ def test_credentials_that_a_program_gives_are_taken_anew_when_they_were_renewed(
     program = tmp_path / "give.py"
     program.write_text("import sys; print(open(sys.argv[1]).read())")
     found_by_profile(credential_process=f"{sys.executable} {program} {tmp_path / 'answer'}")
-    with pytest.raises(UsageError, match="cannot list .*: no credentials came from custom-process"):
+    with pytest.raises(UsageError, match="cannot list .*: custom-process returned no credentials"):
         list(Listing(bucket).videos())
     filesystem, _ = Location.of(bucket).filesystem()
     give(object_storage.keys[1], lasting=-1)
