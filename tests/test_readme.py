@@ -198,7 +198,7 @@ NUMBERS = {
     )
     == (60, 3600),
     f"after {lease.LeaseTimes().dead_s:g} seconds without a heartbeat": True,
-    "At most a two-thousandth of the run is lost": graph._COMMITS == 2000,
+    "1/2000 of the run, or one call of a labeler": graph._COMMITS == 2000,
     "cut into eight slices": slices._SLICES == 8,
     "(fewer below 512 videos": slices._SLICES * slices._UNITS_PER_SLICE == 512,
     "units of 16 clips": DENSE_VIEWS == (16, 1),

@@ -63,7 +63,7 @@ def test_file_report_and_sweep_lie_beside_each_other(calibrated):
 @pytest.mark.slow
 def test_the_printed_command_labels_with_early_exit(calibrated, archive, tmp_path):
     said, place = calibrated
-    line = next(line for line in said.splitlines() if line.startswith("Label by it:"))
+    line = next(line for line in said.splitlines() if line.startswith("Label with it:"))
     words = shlex.split(line.partition(":")[2])
     assert words[:2] == ["python", "jobs/label_k400.py"]
     places = {"INPUT": str(archive), "OUTPUT": str(tmp_path / "labels")}

@@ -9,7 +9,7 @@ from pipeline.prices import Prices
 def test_a_file_of_two_lines_is_enough(tmp_path):
     (tmp_path / "prices.yaml").write_text("gpu_hour: 3.6\ncore_hour: 0.036\n")
     prices = Prices.read(tmp_path / "prices.yaml")
-    assert (prices.gpu_second, prices.core_second) == pytest.approx((0.001, 0.00001))
+    assert (prices.gpu_hour, prices.core_hour) == (3.6, 0.036)
     assert (prices.read_gb, prices.get_1000, prices.currency) == (0.0, 0.0, "USD")
     assert Prices.from_json(prices.as_json()) == prices
 
