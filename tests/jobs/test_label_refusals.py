@@ -194,7 +194,7 @@ def test_an_output_whose_folders_belong_to_someone_else(
     theirs = write_video(_folder(tmp_path / "project" / "videos") / "a.mp4", frames=20)
     _folder(tmp_path / "project" / "manifest" / "old")
     said = refused(tmp_path / "project/videos", "project", "--checkpoint", random_checkpoint)
-    assert "holds videos, manifest and no run.json" in said
+    assert "holds videos, manifest but no run.json" in said
     assert theirs.exists()
 
 

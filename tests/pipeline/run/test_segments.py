@@ -121,7 +121,7 @@ def test_a_recording_of_which_more_is_lost_failed_for_the_most_frequent_reason(r
     assert [check for check in verify(run) if check.problem] == []
 
 
-def test_a_clip_outside_of_its_stretch_is_found(run):
+def test_a_clip_outside_its_segment_is_found(run):
     shifted = segment(ok("long"), 1, 4)
     shifted["views"] = [each | {"clip": each["clip"] + 3} for each in shifted["views"]]
     commit(
@@ -131,7 +131,7 @@ def test_a_clip_outside_of_its_stretch_is_found(run):
     )
     videos(run)
     (problem,) = [check.problem for check in verify(run) if check.problem]
-    assert problem.startswith("clips of 1 units lie outside of them")
+    assert problem.startswith("clips of 1 units lie outside their units")
 
 
 def test_segments_are_units_of_their_own():
