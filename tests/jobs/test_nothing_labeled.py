@@ -60,7 +60,7 @@ def test_the_tables_are_built_and_the_same_command_says_the_same(
     first = run("label_k400", *asked)
     assert reasons(first).startswith("error: no video could be labeled (5 failed): ")
     assert "Videos:    0 labeled" in first.stdout
-    assert "add --retry-failed" in first.stderr.splitlines()[-1]
+    assert "the same command with --retry-failed" in first.stderr.splitlines()[-1]
     assert run("verify", output).returncode == 0
     again = run("label_k400", *asked)
     assert reasons(again) == reasons(first)
