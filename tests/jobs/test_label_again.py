@@ -68,7 +68,7 @@ def test_failures_that_may_be_gone_are_done_again_and_nothing_else_is(label, tmp
 
     again = label("--retry-failed")
     assert again.returncode == 0, again.stderr
-    assert "Doing 1 failed units again." in again.stderr
+    assert "Labeling 1 failed units again." in again.stderr
     after = rows(output, "units")
     assert after.keys() == before.keys()
     assert after["late.mp4"]["status"] == "ok"
