@@ -64,7 +64,7 @@ def test_cores_are_never_said_to_be_used_more_than_whole():
     full = Stage(actors=2, units=100, busy_s=200, cpu_s=180, began=0, ended=100, views=9, slots=9)
     capacity = Capacity(0, 1, 1, batch_size=8, full_batch=8, views_per_call=15)
     said = bottleneck(Stages(full, full), capacity)
-    assert said.startswith("the cores: labeling takes 50 % of 3.6 and decoding 50 %")
+    assert said.startswith("the cores: labeling uses 50 % of 3.6 cores, decoding 50 %")
 
 
 @pytest.mark.parametrize("gpus", [0, 1, 2])
