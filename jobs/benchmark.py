@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.command_line import JobParser, add_flags, flag, options_of
+from pipeline.command_line import JobParser
 from pipeline.exit_codes import exit_code, leave
+from pipeline.flags import add_flags, flag, options_of
 from pipeline.messages import say, tell
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.command_line import argument, flag, run_job
+from pipeline.command_line import run_job
 from pipeline.exit_codes import leave
+from pipeline.flags import argument, flag
 from pipeline.messages import tell
 
 _ABOUT = f"{__doc__}\n\nThe model is recognized by its parameters, not by the file's name."

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.command_line import argument, flag, run_job
+from pipeline.command_line import run_job
 from pipeline.exit_codes import leave
+from pipeline.flags import argument, flag
 from pipeline.messages import say, tell
 
 _ABOUT = f"{__doc__}\n\nThe same options give the same videos; existing videos are kept."

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.command_line import argument, flag, run_job
+from pipeline.command_line import run_job
 from pipeline.errors import UsageError
 from pipeline.exit_codes import leave
+from pipeline.flags import argument, flag
 from pipeline.messages import tell
 
 _EPILOG = """\

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.command_line import JobParser, add_flags, argument, flag, options_of
+from pipeline.command_line import JobParser
 from pipeline.errors import UsageError
 from pipeline.exit_codes import exit_code, leave
+from pipeline.flags import add_flags, argument, flag, options_of
 from pipeline.messages import tell
 
 _DEMO_VIDEOS = 48

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.command_line import argument, flag, run_job
+from pipeline.command_line import run_job
 from pipeline.errors import RunError
 from pipeline.exit_codes import leave
+from pipeline.flags import argument, flag
 from pipeline.messages import tell
 
 _EPILOG = """\

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.command_line import argument, flag, run_job
+from pipeline.command_line import run_job
 from pipeline.errors import UsageError
 from pipeline.exit_codes import leave
+from pipeline.flags import argument, flag
 
 if TYPE_CHECKING:
     import sta

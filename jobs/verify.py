@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.command_line import argument, run_job
+from pipeline.command_line import run_job
 from pipeline.exit_codes import leave
+from pipeline.flags import argument
 from pipeline.messages import tell
 
 _EPILOG = "Exit codes: 0, all checks passed; 1, a check failed; 2, there is no finished run."

@@ -93,8 +93,7 @@ def bottleneck(stages: Stages, capacity: Capacity) -> str | None:
         return None
     if stages.wall_s < _SHORT_S:
         return (
-            f"too short to tell: the workers ran for {stages.wall_s:.0f} s, mostly startup "
-            f"({stages.brief()})."
+            f"too short to tell: the workers ran for {stages.wall_s:.0f} s, which startup distorts."
         )
     return " ".join([_stage(stages, capacity), *_batches(stages, capacity)])
 

@@ -6,7 +6,8 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.command_line import JobParser, add_flags, argument, flag
+from pipeline.command_line import JobParser
+from pipeline.flags import add_flags, argument, flag
 from pipeline.labeling.options import FAILURES, MODEL, POOLS, REPORTS, LabelOptions
 from pipeline.labeling.pruning_flags import add_pruning_flags
 

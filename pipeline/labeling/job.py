@@ -7,10 +7,11 @@ import re
 
 import pyarrow as pa
 
-from pipeline.command_line import flags_given, options_of, words_given
+from pipeline.command_line import flags_given, words_given
 from pipeline.early_exit.budget import Budget
 from pipeline.errors import RunError, UsageError
 from pipeline.execution.ray_session import check_outlives_job
+from pipeline.flags import options_of
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.labeling.flags import parser
 from pipeline.labeling.next_steps import OtherRun, other_output

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import sta
-from pipeline.command_line import flag, share
 from pipeline.errors import UsageError
 from pipeline.execution.failure_limit import FailureLimit
 from pipeline.execution.pools import parse_decoders
+from pipeline.flags import flag, share
 from pipeline.prices import Prices
 from workers.decoding.types import DECODERS, DecodeLimits
 from workers.failures import ErrorType

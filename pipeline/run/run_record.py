@@ -7,14 +7,13 @@ default value, so that a new field of the identity does not make older runs diff
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from pipeline.prices import Prices
+from pipeline.run.json_fields import read, without_defaults
 from pipeline.run.totals import Totals
 from workers.inference.early_exit import EarlyExit
 from workers.sampling import Protocol
@@ -106,7 +105,7 @@ class Identity:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object, without fields that have their default value."""
-        return _without_defaults(self)
+        return without_defaults(self)
 
 
 @dataclass(frozen=True)
@@ -326,10 +325,10 @@ class RunRecord:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object that `from_json` reads."""
-        parts = {"identity": self.identity.to_json(), "model": _without_defaults(self.model)}
+        parts = {"identity": self.identity.to_json(), "model": without_defaults(self.model)}
         if self.is_sweep and self.totals is not None:
-            parts["totals"] = _without_defaults(self.totals)  # a sweep has no other totals
-        return {"version": self.version} | _without_defaults(self) | parts
+            parts["totals"] = without_defaults(self.totals)  # a sweep has no other totals
+        return {"version": self.version} | without_defaults(self) | parts
 
     @classmethod
     def from_json(cls, content: Any) -> RunRecord:
@@ -338,82 +337,6 @@ class RunRecord:
         Raises:
             ValueError: a field is wrong; the message names it.
         """
-        record = _read(cls, content, "")
+        record = read(cls, content, "")
         assert isinstance(record, RunRecord)
         return record
-
-
-def _without_defaults(value: Any) -> dict[str, Any]:
-    return {
-        each.name: _written(getattr(value, each.name))
-        for each in dataclasses.fields(value)
-        if getattr(value, each.name) != _default(each)
-    }
-
-
-def _default(each: dataclasses.Field[Any]) -> Any:
-    if each.default_factory is not dataclasses.MISSING:
-        return each.default_factory()
-    return each.default
-
-
-def _written(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {
-            each.name: _written(getattr(value, each.name)) for each in dataclasses.fields(value)
-        }
-    if isinstance(value, datetime.datetime):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {name: _written(each) for name, each in value.items()}
-    return [_written(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-def _read(kind: Any, value: Any, name: str) -> Any:
-    """Converts a JSON value to a type; `name` is its path in the document, joined by dots."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in parts:
-            return None
-        return _read(next(part for part in parts if part is not type(None)), value, name)
-    if origin is tuple:
-        _check(list, value, name)
-        return tuple(_read(parts[0], each, f"{name}[{n}]") for n, each in enumerate(value))
-    if dataclasses.is_dataclass(kind):
-        return _read_fields(kind, value, name)
-    if kind is datetime.datetime:
-        return _read_time(value, name)
-    if origin is Literal:
-        if value not in parts:
-            raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(parts)}")
-    elif kind is not Any:
-        _check(origin or kind, value, name)
-    return value
-
-
-def _read_fields(kind: Any, content: Any, name: str) -> Any:
-    _check(dict, content, name)
-    fields, hints = dataclasses.fields(kind), get_type_hints(kind)
-    prefix = f"{name}." if name else ""
-    unknown = sorted(content.keys() - hints.keys())
-    if unknown:
-        known = ", ".join(each.name for each in fields)
-        raise ValueError(f"{prefix}{unknown[0]} is unknown; known are {known}")
-    for each in fields:
-        if each.name not in content and _default(each) is dataclasses.MISSING:
-            raise ValueError(f"{prefix}{each.name} is missing")
-    return kind(**{key: _read(hints[key], value, prefix + key) for key, value in content.items()})
-
-
-def _read_time(value: Any, name: str) -> datetime.datetime:
-    _check(str, value, name)
-    time = datetime.datetime.fromisoformat(value)
-    return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
-
-
-def _check(kind: type, value: Any, name: str) -> None:
-    allowed = (int, float) if kind is float else kind
-    if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(
-            f"{name or 'the content'} is {value!r:.60}; it must be of type {kind.__name__}"
-        )

@@ -7,17 +7,8 @@ from typing import Literal
 
 import pytest
 
-from pipeline.command_line import (
-    JobParser,
-    argument,
-    flag,
-    flags_given,
-    job_parser,
-    options_of,
-    run_job,
-    share,
-    words_given,
-)
+from pipeline.command_line import JobParser, flags_given, job_parser, run_job, words_given
+from pipeline.flags import argument, flag, options_of, share
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.command_line import flag
+from pipeline.flags import flag
 from pipeline.lab.benchmark.decoders import (
     FULL_SIZE,
     PROTOCOL,

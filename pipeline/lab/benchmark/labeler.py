@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import sta
-from pipeline.command_line import flag
+from pipeline.flags import flag
 from pipeline.lab.benchmark.paired import OutputsDiffer, Run, Spread, in_turn, ratio
 from pipeline.lab.benchmark.report import Chart, Column, Report, Row, conditions
 from pipeline.lab.benchmark.timing import seconds_of

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import sta
-from pipeline.command_line import flag
+from pipeline.flags import flag
 from pipeline.lab.benchmark.paired import Run, Spread, in_turn, ratio
 from pipeline.lab.benchmark.report import Chart, Column, Report, Row, conditions
 from pipeline.lab.benchmark.timing import matmul_rate, nominal_rate, seconds_of

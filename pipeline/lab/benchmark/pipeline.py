@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 import ray
 from ray.data import DataContext
 
-from pipeline.command_line import flag
 from pipeline.execution.graph import GraphConfig, run_graph
 from pipeline.execution.progress import ProgressLine, reporting
 from pipeline.execution.ray_session import ray_messages_aside, start_ray
 from pipeline.execution.stopping import Stop
+from pipeline.flags import flag
 from pipeline.inputs.demo.archive import MANIFEST, ArchiveSettings, make_archive
 from pipeline.inputs.listing import Listing
 from pipeline.lab.benchmark.core_seconds import cpu_recorded, process_cpu_s

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 import sta
-from pipeline.command_line import options_of
 from pipeline.early_exit.calibrate import calibrate
 from pipeline.early_exit.file import EarlyExitFile
 from pipeline.early_exit.fitting import AgreementGuarantee
@@ -19,6 +18,7 @@ from pipeline.errors import UsageError
 from pipeline.execution.ray_session import check_outlives_job
 from pipeline.execution.run_failure import after_work
 from pipeline.exit_codes import exit_code
+from pipeline.flags import options_of
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.inputs.listing import Listing
 from pipeline.lab.early_exit.flags import DEMO_VIDEOS, binding, parser

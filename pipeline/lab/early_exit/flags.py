@@ -6,7 +6,8 @@ import argparse
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.command_line import JobParser, add_flags, argument, flag, share, words_given
+from pipeline.command_line import JobParser, words_given
+from pipeline.flags import add_flags, argument, flag, share
 from pipeline.labeling.options import FAILURES, MODEL, POOLS, PROTOCOL, LabelOptions
 from pipeline.labeling.pruning_flags import add_pruning_flags, pruning_names
 

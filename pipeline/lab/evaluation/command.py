@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import sta
-from pipeline.command_line import JobParser, add_flags, argument, flag, options_of
+from pipeline.command_line import JobParser
 from pipeline.errors import UsageError
 from pipeline.execution.ray_session import check_outlives_job
 from pipeline.execution.run_failure import after_work
 from pipeline.exit_codes import exit_code
+from pipeline.flags import add_flags, argument, flag, options_of
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.lab.evaluation.page import write
 from pipeline.lab.evaluation.results import evaluate

@@ -37,7 +37,7 @@ labels
     low_confidence: below, count, share; scores: edges, counts.
 kept_tokens: where tokens were dropped.
     views that were counted, of_views, stages: grid (temporal positions, rows, columns), share,
-    by_slot, by_place.
+    by_time, by_position.
 
 Sums are exact: each time is rounded to a whole nanosecond before it is added. Times in `_s` are
 seconds, FLOPs multiply-accumulates, intervals (`low`, `high`) two-sided, 95 %. What is not known is
@@ -304,8 +304,8 @@ def _kept(kept: KeptFigures | None) -> dict[str, Any] | None:
             {
                 "grid": list(stage.grid),
                 "share": stage.share,
-                "by_slot": stage.by_slot.tolist(),
-                "by_place": stage.by_place.tolist(),
+                "by_time": stage.by_time.tolist(),
+                "by_position": stage.by_position.tolist(),
             }
             for stage in kept.stages
         ],

@@ -31,14 +31,14 @@ class KeptStage:
     Attributes:
         grid: (temporal positions, rows, columns).
         share: of all tokens, those kept.
-        by_slot: (temporal positions,) share kept of each.
-        by_place: (rows, columns) share kept of each, averaged over time.
+        by_time: (temporal positions,) share kept of each.
+        by_position: (rows, columns) share kept of each, averaged over time.
     """
 
     grid: tuple[int, int, int]
     share: float
-    by_slot: Floats
-    by_place: Floats
+    by_time: Floats
+    by_position: Floats
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.formatting import byte_size, clock, counted, duration, moment, money, quantity
+from pipeline.formatting import byte_size, counted, duration, moment, money, quantity
 from pipeline.reports import settings
 from pipeline.reports.html.figures import COLORS
 from pipeline.reports.html.report import (
@@ -21,11 +21,11 @@ from pipeline.reports.html.report import (
     Section,
     Table,
     Text,
-    Tile,
     Tiles,
     report_page,
 )
 from pipeline.reports.run import plots
+from pipeline.reports.run.tiles import interval, percent, tiles
 
 Content = Mapping[str, Any]
 
@@ -78,7 +78,7 @@ def _warning(figures: Content) -> Section:
             else "A smaller --r (or --r 0) in a new OUTPUT prunes less"
         )
         text = (
-            f"Only {_percent(shadow)} {_interval(shadow)} of {what} in the shadow sample have the "
+            f"Only {percent(shadow)} {interval(shadow)} of {what} in the shadow sample have the "
             f"{label}; --min-agreement asks for {asked}"
             f"{', which the interval reaches' if reached else ''}. {advice}; jobs/cost_report.py "
             f"names the videos on which two runs differ."
@@ -91,7 +91,7 @@ def _warning(figures: Content) -> Section:
 def _summary(figures: Content) -> list[Block]:
     cost, shadow = figures["cost"], figures["shadow"]
     sampled = shadow and shadow["units"]
-    blocks: list[Block] = [Tiles(_tiles(figures))]
+    blocks: list[Block] = [Tiles(tiles(figures))]
     if sampled:
         more = [quantity(shadow["flops"], "FLOPs"), duration(shadow["device_s"])]
         more += [money(cost["shadow"], cost["currency"])] if cost else []
@@ -114,92 +114,6 @@ def _summary(figures: Content) -> list[Block]:
             )
         )
     return blocks
-
-
-def _tiles(figures: Content) -> list[Tile]:
-    """Labeled, failed, accuracy, cost; then what it took."""
-    totals, run = figures["totals"], figures["run"]
-    failed = f"of {counted(totals['videos'], 'videos')}"
-    if run["units_are"] == "segments":
-        of = counted(totals["units"], "segments")
-        failed += f"; {totals['units_failed']:,} of {of} failed"
-    tiles = [
-        Tile(
-            f"{totals['ok']:,}", "videos labeled", f"{clock(3600 * totals['video_hours'])} of video"
-        ),
-        Tile(f"{totals['failed']:,}", "videos failed", failed),
-        *_accuracy_tiles(figures["accuracy"]),
-        *_cost_tiles(figures["cost"]),
-        *_agreement_tiles(figures),
-        Tile(quantity(totals["flops"]), "FLOPs", _flops_note(figures)),
-        Tile(duration(totals["device_s"]), *_device_time(totals)),
-    ]
-    if totals["wall_s"] is not None:
-        count = totals["attempts"]
-        attempts = "1 attempt" if count == 1 else f"{count:,} attempts"
-        tiles.append(Tile(duration(totals["wall_s"]), "wall time", f"of {attempts}"))
-    return [
-        *tiles,
-        Tile(f"{totals['views']:,}", "views"),
-        Tile(duration(totals["decode_core_s"]), "decoding, CPU time"),
-        Tile(byte_size(totals["bytes_read"]), "read from storage"),
-    ]
-
-
-def _flops_note(figures: Content) -> str:
-    totals, early_exit = figures["totals"], figures["early_exit"]
-    if early_exit is not None:
-        return f"{100 * early_exit['share_of_unpruned']:.1f} % of all views unpruned"
-    if totals["flops_share"] is None:
-        return ""
-    if totals["flops"] == totals["flops_unpruned"]:
-        return "the unpruned model's"
-    return f"{100 * totals['flops_share']:.1f} % of unpruned"
-
-
-def _device_time(totals: Mapping[str, Any]) -> tuple[str, str]:
-    if totals["on_gpu"] is None:
-        return "device time", "of the labelers"
-    return ("GPU time", "") if totals["on_gpu"] else ("device time", "of labelers on CPUs")
-
-
-def _accuracy_tiles(accuracy: Mapping[str, Any] | None) -> list[Tile]:
-    if not accuracy:
-        return []
-    about = f"of {counted(accuracy['judged'], 'videos')} with ground truth"
-    return [Tile(_percent(accuracy), "accuracy", f"{_interval(accuracy)} {about}")]
-
-
-def _agreement_tiles(figures: Content) -> list[Tile]:
-    tiles, shadow = [], figures["shadow"]
-    if shadow and shadow["share"] is not None:
-        about = f"of {counted(shadow['count'], figures['run']['labels_are'])} in the shadow sample"
-        compared = shadow["compared"] if figures["early_exit"] else "as unpruned"
-        tiles.append(
-            Tile(_percent(shadow), f"same label {compared}", f"{_interval(shadow)} {about}")
-        )
-    if figures["unknown_ground_truths"]:
-        unknown = counted(figures["unknown_ground_truths"], "videos")
-        tiles.append(Tile(unknown, "not scored", "the ground truth is no class of the model"))
-    return tiles
-
-
-def _percent(estimate: Mapping[str, Any]) -> str:
-    return f"{100 * estimate['share']:.1f} %"
-
-
-def _interval(estimate: Mapping[str, Any]) -> str:
-    return f"({100 * estimate['low']:.1f} to {100 * estimate['high']:.1f})"
-
-
-def _cost_tiles(cost: Mapping[str, Any] | None) -> list[Tile]:
-    if cost is None:
-        return []
-    currency = cost["currency"]
-    return [
-        Tile(money(cost["work"], currency), "cost of the work", "by the time of all rows"),
-        Tile(money(cost["cluster"], currency), "cost of the cluster", "busy or not, and reading"),
-    ]
 
 
 def _throughput(figures: Content) -> list[Block]:
@@ -412,20 +326,20 @@ def _kept_tokens(figures: Content) -> list[Block]:
     )
     maps = [
         Plot(
-            plots.kept_by_place(stage, number),
+            plots.kept_by_position(stage, number),
             f"Stage {number}: {100 * stage['share']:.1f} % of {_grid(stage['grid'])} kept",
         )
         for number, stage in enumerate(kept["stages"], 1)
     ]
     frames, positions = figures["run"]["protocol"].get("frames"), kept["stages"][0]["grid"][0]
     each = f" ({frames // positions} frames each)" if frames and frames % positions == 0 else ""
-    by_slot = Plot(plots.kept_by_slot(kept["stages"]), f"Share kept by temporal position{each}")
+    by_time = Plot(plots.kept_by_time(kept["stages"]), f"Share kept by temporal position{each}")
     return [
         Text(
             f"{sample}. Maps: the share of views in which the token at each position of the frame "
             f"was kept, averaged over time."
         ),
-        Plots([*maps, by_slot], width=15),
+        Plots([*maps, by_time], width=15),
     ]
 
 

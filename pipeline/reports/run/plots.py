@@ -115,9 +115,9 @@ def evaluated_views(counts: Sequence[int]) -> Markup:
     return inline_svg(figure, "Videos by the number of evaluated views")
 
 
-def kept_by_place(stage: Mapping[str, Any], number: int) -> Markup:
+def kept_by_position(stage: Mapping[str, Any], number: int) -> Markup:
     """A map of the frame with the share of views in which each position was kept."""
-    shares = 100 * np.array(stage["by_place"])
+    shares = 100 * np.array(stage["by_position"])
     figure, axes = new_figure(*_SMALL)
     shown = axes.imshow(shares, cmap="viridis", vmin=0, interpolation="none", aspect="equal")
     figure.colorbar(shown, ax=axes, label="kept, %", shrink=0.8)
@@ -128,12 +128,12 @@ def kept_by_place(stage: Mapping[str, Any], number: int) -> Markup:
     return inline_svg(figure, f"Share kept by position in the frame, pruning stage {number}")
 
 
-def kept_by_slot(stages: Sequence[Mapping[str, Any]]) -> Markup:
+def kept_by_time(stages: Sequence[Mapping[str, Any]]) -> Markup:
     """The share kept at each temporal position, a line per stage."""
     figure, axes = new_figure(*_SMALL)
     for number, stage in enumerate(stages, 1):
-        slots = np.arange(1, len(stage["by_slot"]) + 1)
-        axes.plot(slots, 100 * np.array(stage["by_slot"]), marker="o", label=f"stage {number}")
+        slots = np.arange(1, len(stage["by_time"]) + 1)
+        axes.plot(slots, 100 * np.array(stage["by_time"]), marker="o", label=f"stage {number}")
     axes.set_ylim(0, 103)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("temporal position")

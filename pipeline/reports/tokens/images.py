@@ -17,7 +17,7 @@ _BETWEEN = (217, 222, 229)  # separates images whose border tokens were dropped
 _MARGIN_LEFT, _MARGIN_TOP = 170, 46
 _DPI = 100
 _LETTER = 10  # the widest of letters, in pixels
-# A sheet is not wider than this, however many time slots there are.
+# A sheet is not wider than this, however many temporal positions there are.
 _SHEET_WIDTH = 2000
 _TEXT: dict[str, Any] = {"fontfamily": "sans-serif", "fontsize": 9.5, "color": "#1c2430"}
 
@@ -28,13 +28,13 @@ _SHORTEST_MS, _LONGEST_MS = 60, 500
 def sheet(view: ViewTokens, *, tile: int | None = None, slots: list[int] | None = None) -> Pixels:
     """uint8 (height, width, 3): a column per frame, a row per stage, dropped tokens white.
 
-    The first row is the frames as they are, with `slots` (default: all time slots) as columns, of
-    each the first frame.
+    The first row is the frames as they are. A column is one temporal position, shown by its first
+    frame.
 
     Args:
         view: the view.
         tile: side of an image in pixels, None for that of the frames.
-        slots: the time slots to show.
+        slots: the temporal positions to show; None for all.
     """
     shown = [view.first_frame(slot) for slot in (range(view.slots) if slots is None else slots)]
     rows = [[view.frames[frame] for frame in shown]]

@@ -62,7 +62,7 @@ class Shown:
         view: the view.
         prediction: the run's.
         unpruned: the unpruned model's prediction; None where the run itself is unpruned.
-        sheet: PNG, stages by time slots.
+        sheet: PNG, stages by temporal positions.
         animation: WebP, the frames with each stage beside them.
         page: HTML.
     """

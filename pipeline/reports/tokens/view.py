@@ -55,15 +55,15 @@ class ViewTokens:
 
     @property
     def slots(self) -> int:
-        """Time slots n_t: tokens along time; the number of frames where nothing is pruned."""
+        """Temporal positions n_t, tokens along time; without pruning the number of frames."""
         return len(self.stages[0].kept) if self.stages else len(self.frames)
 
     def slot(self, frame: int) -> int:
-        """The time slot that a frame belongs to."""
+        """The temporal position that a frame belongs to."""
         return frame * self.slots // len(self.frames)
 
     def first_frame(self, slot: int) -> int:
-        """The first frame of a time slot."""
+        """The first frame of a temporal position."""
         return -(-slot * len(self.frames) // self.slots)
 
 

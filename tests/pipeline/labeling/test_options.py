@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from pipeline.command_line import FLAGS
+from pipeline.flags import FLAGS
 from pipeline.labeling.flags import parser
 from pipeline.labeling.job import options_from
 from pipeline.labeling.options import LabelOptions

@@ -1,6 +1,5 @@
 """Configuration files beside weights: every field is followed or refused by name."""
 
-import argparse
 import json
 import logging
 
@@ -8,19 +7,10 @@ import pytest
 import torch
 
 import sta
-from sta.models.architectures import ViTConfig
-from tests.sta import formats
+from tests.sta.small_vit import edited, saved, transformers
 
-TOY = ViTConfig(embed_dim=48, depth=3, num_heads=4, image_size=32, frames=4)
-THEIRS = {
-    "image_size": 32,
-    "num_frames": 4,
-    "hidden_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 192,
-    "num_labels": 3,
-}
+pytestmark = pytest.mark.usefixtures("toy")
+
 # For every field of transformers' configuration, values that are not the default.
 OTHER_VALUES = {
     "image_size": [64, 48, [32, 32], [32, 64], 40],
@@ -77,36 +67,6 @@ REFUSED = [
     ("model_type", "vivit"),
 ]
 WHOLE = [(field, value) for field, values in OTHER_VALUES.items() for value in values]
-
-transformers = pytest.importorskip("transformers")
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
-
-
-@pytest.fixture(autouse=True)
-def toy(monkeypatch):
-    """A ViT of few parameters, under a name of its own."""
-    monkeypatch.setitem(sta.ARCHITECTURES, "vit_toy", TOY)
-
-
-def saved(folder, **changes):
-    """transformers' model with random weights, and the directory that it was saved in."""
-    torch.manual_seed(0)
-    if "id2label" in changes:
-        changes["num_labels"] = len(changes["id2label"])
-    config = transformers.VideoMAEConfig(**THEIRS | changes)
-    theirs = transformers.VideoMAEForVideoClassification(config).eval()
-    with torch.no_grad():
-        for parameter in theirs.parameters():
-            parameter.normal_(std=0.2)
-    theirs.save_pretrained(folder)
-    return theirs
-
-
-def edited(folder, **changes):
-    path = folder / "config.json"
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps(content | changes))
 
 
 @torch.inference_mode()
@@ -278,160 +238,3 @@ def test_only_the_published_small_models_get_the_heads_that_they_were_trained_wi
         assert "remove the decoder_ fields" in model.notes[0]
     else:
         assert difference(model, theirs) < 1e-5
-
-
-# --- other configurations ----------------------------------------------------------------------
-
-V2 = {
-    "img_size": 32,
-    "patch_size": 16,
-    "in_chans": 3,
-    "num_classes": 3,
-    "embed_dim": 48,
-    "depth": 3,
-    "num_heads": 4,
-    "mlp_ratio": 4,
-    "qkv_bias": True,
-    "qk_scale": None,
-    "drop_rate": 0.0,
-    "attn_drop_rate": 0.0,
-    "drop_path_rate": 0.0,
-    "norm_layer": "nn.LayerNorm",
-    "layer_norm_eps": 1e-6,
-    "init_values": 0.0,
-    "use_learnable_pos_emb": False,
-    "tubelet_size": 2,
-    "use_mean_pooling": True,
-    "all_frames": 4,
-    "with_cp": False,
-}
-
-
-def save_v2(folder, **changes):
-    folder.mkdir(exist_ok=True)
-    model = sta.create_model("vit_toy", num_classes=3)
-    formats.save(
-        {f"model.{n}": t for n, t in model.state_dict().items()}, folder / "model.safetensors"
-    )
-    config = {"model_type": "VideoMAEv2_Base", "model_config": V2 | changes}
-    (folder / "config.json").write_text(json.dumps(config))
-    return model
-
-
-def test_the_configuration_of_videomae_v2_is_followed(tmp_path):
-    model = save_v2(tmp_path)
-    assert formats.same_weights(sta.load_model(tmp_path), model)
-    assert sta.load_model(tmp_path).config == TOY
-    save_v2(tmp_path, img_size=64, all_frames=8, num_heads=12, layer_norm_eps=1e-3)
-    config = sta.load_model(tmp_path).config
-    assert (config.image_size, config.frames, config.num_heads, config.norm_eps) == (
-        64,
-        8,
-        12,
-        1e-3,
-    )
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *(("patch_size", 14), ("in_chans", 1), ("num_classes", 5), ("embed_dim", 96)),
-        *(("depth", 4), ("mlp_ratio", 48 / 11), ("qk_scale", 0.5), ("norm_layer", "RMSNorm")),
-        *(("init_values", 1e-5), ("use_learnable_pos_emb", True), ("tubelet_size", 1)),
-        *(("use_mean_pooling", False), ("cos_attn", True), ("something_new", 1), ("num_heads", 5)),
-    ],
-)
-def test_what_videomae_v2_says_and_cannot_be_followed_is_refused_by_name(tmp_path, field, value):
-    save_v2(tmp_path, **{field: value})
-    with pytest.raises(sta.CheckpointError, match=f"config.json.*: {field} is "):
-        sta.load_model(tmp_path)
-
-
-def test_the_training_arguments_of_videomae_are_followed(tmp_path):
-    model = sta.create_model("vit_toy", num_classes=3)
-    arguments = {
-        "input_size": 64,
-        "num_frames": 4,
-        "num_segments": 2,
-        "tubelet_size": 2,
-        "use_mean_pooling": True,
-        "lr": 1e-3,
-        "model": "vit_base_patch16_224",
-    }
-
-    def load(**changes):
-        args = argparse.Namespace(**arguments | changes)
-        torch.save({"model": model.state_dict(), "args": args}, tmp_path / "x.pth")
-        return sta.load_model(tmp_path / "x.pth").config
-
-    config = load()
-    assert (config.image_size, config.frames) == (64, 8)
-    for field, value in {"tubelet_size": 4, "use_mean_pooling": False, "input_size": 40}.items():
-        with pytest.raises(sta.CheckpointError, match=rf"x.pth \(args\): {field} is {value}"):
-            load(**{field: value})
-
-
-def test_positions_for_other_clips_than_the_models_are_refused(tmp_path):
-    model = sta.create_model("vit_toy", num_classes=3, frames=8)
-    torch.save(formats.mmaction_videomae(model), tmp_path / "port.pth")
-    with pytest.raises(
-        sta.CheckpointError,
-        match=r"has 16 positions \(backbone.pos_embed\), and 4 frames of 32 pixels make 8",
-    ):
-        sta.load_model(tmp_path / "port.pth")
-
-
-# --- pixels ------------------------------------------------------------------------------------
-
-PROCESSOR = {
-    "do_resize": True,
-    "size": {"shortest_edge": 32},
-    "resample": 2,
-    "do_center_crop": True,
-    "crop_size": {"height": 32, "width": 32},
-    "do_rescale": True,
-    "rescale_factor": 1 / 255,
-    "do_normalize": True,
-    "image_mean": [0.485, 0.456, 0.406],
-    "image_std": [0.229, 0.224, 0.225],
-    "image_processor_type": "VideoMAEImageProcessor",
-}
-
-
-def test_the_pixels_that_the_pipeline_makes_are_accepted_in_both_writings(tmp_path):
-    saved(tmp_path)
-    for changes in ({}, {"size": 32, "crop_size": 32}):
-        (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR | changes))
-        assert sta.load_model(tmp_path).notes == ()
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *(("image_mean", [0.5, 0.5, 0.5]), ("image_std", [0.5, 0.5, 0.5]), ("image_std", [1])),
-        *(("resample", 3), ("rescale_factor", 1 / 127.5), ("do_resize", False)),
-        *(("do_center_crop", False), ("do_rescale", False), ("do_normalize", False)),
-        *(("size", {"shortest_edge": 256}), ("size", {"height": 32, "width": 32})),
-        *(("crop_size", {"height": 64, "width": 64}), ("do_flip_channel_order", True)),
-        ("offset", True),
-    ],
-)
-def test_other_pixels_are_refused_by_name(tmp_path, field, value):
-    saved(tmp_path)
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR | {field: value}))
-    with pytest.raises(
-        sta.CheckpointError, match=rf"preprocessor_config.json: {field} is .*; the pipeline does "
-    ) as caught:
-        sta.load_model(tmp_path)
-    assert "\n" not in str(caught.value)
-
-
-def test_transformers_own_processor_is_accepted_for_the_published_values(tmp_path):
-    saved(tmp_path)
-    transformers.VideoMAEImageProcessor(
-        size={"shortest_edge": 32},
-        crop_size={"height": 32, "width": 32},
-        image_mean=PROCESSOR["image_mean"],
-        image_std=PROCESSOR["image_std"],
-    ).save_pretrained(tmp_path)
-    assert sta.load_model(tmp_path).config == TOY.__class__(**TOY.__dict__ | {"norm_eps": 1e-12})

@@ -45,8 +45,8 @@ def test_shares_are_the_mean_over_the_maps_of_all_views(run, masks):
         every = np.array([view[number] for views in masks.values() for view in views])
         mean = every.mean(axis=0)
         assert stage.share == pytest.approx(mean.mean())
-        assert stage.by_slot == pytest.approx(mean.mean(axis=1))
-        assert stage.by_place.ravel() == pytest.approx(mean.mean(axis=0))
+        assert stage.by_time == pytest.approx(mean.mean(axis=1))
+        assert stage.by_position.ravel() == pytest.approx(mean.mean(axis=0))
         assert stage.grid == {9: (2, 3, 3), 4: (3, 2, 2), 6: (2, 1, 6)}[grid[1]]
 
 
