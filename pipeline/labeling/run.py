@@ -20,7 +20,7 @@ from pipeline.early_exit.budget import (
     max_flops_per_view,
     parts_within,
 )
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import OutputLostError, RunError, UsageError
 from pipeline.execution.attempts import (
     begin_attempt,
     change_pools,
@@ -292,8 +292,10 @@ class LabelRun:
         """Records what labelers compute on as soon as that is known: an attempt may be killed."""
 
         def note() -> None:
-            if self.stop.error is None:
-                run.update(partial(note_devices, names=stages.label.devices))
+            # Whoever writes rows finds a lost OUTPUT too, and ends the run with its reason.
+            with contextlib.suppress(OutputLostError):
+                if self.stop.error is None:
+                    run.update(partial(note_devices, names=stages.label.devices))
 
         best_effort("The note of the labelers' device", note, again=LATER)
 
