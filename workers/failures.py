@@ -7,7 +7,11 @@ from typing import Any
 
 
 class ErrorType(StrEnum):
-    """The values of the column ``error_type``."""
+    """The values of the column ``error_type``.
+
+    ``deferred`` is the only one that a finished run does not have: the unit took longer than a
+    first, short attempt may, and is tried again at the end of the run.
+    """
 
     not_found = "not_found"
     forbidden = "forbidden"
@@ -20,6 +24,7 @@ class ErrorType(StrEnum):
     too_short = "too_short"
     too_large = "too_large"
     unsupported_codec = "unsupported_codec"
+    deferred = "deferred"
     timeout = "timeout"
     crashed = "crashed"
     out_of_memory = "out_of_memory"
@@ -40,6 +45,7 @@ _RETRYABLE = frozenset(
         ErrorType.forbidden,
         ErrorType.unavailable,
         ErrorType.changed,
+        ErrorType.deferred,
         ErrorType.timeout,
         ErrorType.crashed,
         ErrorType.internal,

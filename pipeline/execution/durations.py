@@ -13,6 +13,7 @@ from pipeline.execution.pools import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.inputs.video import Video
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.parquet_parts import PartWriter
+from workers.decoding import DecodeLimits
 from workers.measure_actor import MeasureActor
 from workers.sampling import Protocol
 
@@ -32,7 +33,11 @@ _ROWS_PER_TASK = 16
 
 
 def with_durations(
-    videos: Iterable[Video], run: RunDirectory, protocol: Protocol, pools: Pools
+    videos: Iterable[Video],
+    run: RunDirectory,
+    protocol: Protocol,
+    pools: Pools,
+    limits: DecodeLimits,
 ) -> Iterator[Video]:
     """The videos in their order, each with its duration; None if it could not be measured.
 
@@ -41,12 +46,14 @@ def with_durations(
     """
     with PartWriter(run.listed, _SCHEMA, _ROWS_PER_FILE) as writer:
         writer.write_rows({name: getattr(v, name) for name in _SCHEMA.names} for v in videos)
-    yield from _measured(run, protocol, pools)
+    yield from _measured(run, protocol, pools, limits)
     run.listed.delete_parts()
     run.listed.delete_empty()
 
 
-def _measured(run: RunDirectory, protocol: Protocol, pools: Pools) -> Iterator[Video]:
+def _measured(
+    run: RunDirectory, protocol: Protocol, pools: Pools, limits: DecodeLimits
+) -> Iterator[Video]:
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -57,7 +64,7 @@ def _measured(run: RunDirectory, protocol: Protocol, pools: Pools) -> Iterator[V
         listed = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=IO_CPUS)
         measured = listed.repartition(target_num_rows_per_block=_ROWS_PER_TASK).map_batches(
             MeasureActor,
-            fn_constructor_args=(protocol,),
+            fn_constructor_args=(protocol, limits),
             batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=pools.decoders[1]),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs.duplicate_ids import Twins
 from pipeline.inputs.video import Video
 from pipeline.storage.location import Location
+from workers.decoding.types import MOST_UNITS
 from workers.schema import column
 
 MANIFEST_SCHEMA = pa.schema(
@@ -37,8 +39,6 @@ _ROWS_PER_FILE = 100_000
 _ID_BYTES = 10
 # A last segment shorter than this share of a unit is rounding error and gets no unit.
 _SLACK = 1e-6
-# A video with more units has a damaged header; it becomes one unit, and decoding reports this.
-_MAX_UNITS_PER_VIDEO = 100_000
 
 _Span = tuple[float | None, float | None]
 
@@ -68,24 +68,32 @@ def sampled(videos: Iterable[Video], count: int) -> Iterator[Video]:
     return iter(heapq.nsmallest(count, videos, key=lambda video: unit_id(video.video_id)))
 
 
-def unit_spans(duration_s: float | None, unit_s: float | None) -> list[_Span]:
+def unit_spans(
+    duration_s: float | None, unit_s: float | None, *, max_units: int | None = None
+) -> list[_Span]:
     """(start, end) in seconds of the units of one video, in order; the last has no end.
 
     Args:
         duration_s: length of the video; None if not known, which gives one unit.
         unit_s: length of a unit; None for whole videos.
+        max_units: a video with more becomes one unit, of which decoding reports this; None for
+            MOST_UNITS.
     """
     if unit_s is None or duration_s is None or not math.isfinite(duration_s):
         return [(None, None)]
     count = max(1, math.ceil(duration_s / unit_s - _SLACK))
-    if count > _MAX_UNITS_PER_VIDEO:
+    if count > (max_units or MOST_UNITS):
         return [(None, None)]
     spans: list[_Span] = [(i * unit_s, (i + 1) * unit_s) for i in range(count - 1)]
     return [*spans, ((count - 1) * unit_s, None)]
 
 
 def write_manifest(
-    videos: Iterable[Video], folder: Location, *, unit_s: float | None = None
+    videos: Iterable[Video],
+    folder: Location,
+    *,
+    unit_s: float | None = None,
+    max_units: int | None = None,
 ) -> Written:
     """Writes the manifest of the videos, each whole or divided into units.
 
@@ -96,6 +104,7 @@ def write_manifest(
         videos: the videos, each id once; those of known duration are divided.
         folder: folder of the files.
         unit_s: length of a unit in seconds; None for whole videos.
+        max_units: as in `unit_spans`.
 
     Raises:
         UsageError: two videos have the same id, which the message names.
@@ -106,7 +115,7 @@ def write_manifest(
     filesystem, path = folder.filesystem()
     filesystem.create_dir(path, recursive=True)
     seen = Twins()
-    rows = _rows(videos, unit_s, seen)
+    rows = _rows(videos, partial(unit_spans, unit_s=unit_s, max_units=max_units), seen)
     number = units = 0
     while part := list(islice(rows, _ROWS_PER_FILE)):
         table = _largest_first(_table(part))
@@ -134,11 +143,13 @@ def _largest_first(table: pa.Table) -> pa.Table:
     return table.take(order)
 
 
-def _rows(videos: Iterable[Video], unit_s: float | None, seen: Twins) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    videos: Iterable[Video], spans: Callable[[float | None], list[_Span]], seen: Twins
+) -> Iterator[tuple[Any, ...]]:
     """Rows in the order of the schema's columns; `seen` receives each video's id."""
     for video in videos:
         seen.add(video.video_id)
-        for start_s, end_s in unit_spans(video.duration_s, unit_s):
+        for start_s, end_s in spans(video.duration_s):
             yield (
                 unit_id(video.video_id, start_s, end_s),
                 video.video_id,

@@ -29,9 +29,30 @@ MODEL = ("checkpoint", "architecture", "labels")
 PROTOCOL = ("protocol", "views")
 FAILURES = ("max_failed", "retry_failed")
 POOLS = (
-    *("decoder", "fetch_s", "decode_s", "decoders", "labelers", "max_cpus", "max_gpus"),
+    *(
+        "decoder",
+        "fetch_s",
+        "decode_s",
+        "allow_codec",
+        "decoders",
+        "labelers",
+        "max_cpus",
+        "max_gpus",
+    ),
     *("batch_size", "compile"),
 )
+_COUNTS = ("limit", "max_units_per_video", "labelers", "max_cpus", "max_gpus", "batch_size")
+
+
+def allowed_codecs(text: str) -> tuple[str, ...]:
+    """FFmpeg's names of video codecs, given their names or those of decoders, with commas.
+
+    Raises:
+        ValueError: FFmpeg does not decode one; the message has the nearest name.
+    """
+    from workers.decoding.codecs import checked_codec  # loads FFmpeg, which few commands need
+
+    return tuple(checked_codec(name.strip()) for name in text.split(","))
 
 
 @dataclass(frozen=True)
@@ -172,6 +193,21 @@ class LabelOptions:
         metavar="T",
         group=_WORK,
     )
+    max_units_per_video: int | None = flag(
+        "with --clip-every: segments that a recording may be divided into; one with more fails as "
+        "too_large (default: 100,000, and no more clips than 1,000 and 32 for each of its frames)",
+        None,
+        metavar="N",
+        group=_WORK,
+    )
+    allow_codec: tuple[str, ...] = flag(
+        "video codecs that are decoded besides the usual ones, by FFmpeg's names, such as cinepak "
+        "or cinepak,vp6f (default: none)",
+        (),
+        type=allowed_codecs,
+        metavar="NAMES",
+        group=_WORK,
+    )
     decoders: tuple[int, int] | Literal["auto"] | None = flag(
         "number of decode actors (default: as many as the cores allow); auto measures on a sample "
         "how many keep the labelers busy",
@@ -219,7 +255,7 @@ class LabelOptions:
     flags: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("limit", "labelers", "max_cpus", "max_gpus", "batch_size"):
+        for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be 1 or more; got {value}")
@@ -262,4 +298,6 @@ class LabelOptions:
             usual,
             seconds=self.decode_s or usual.seconds,
             fetch_seconds=self.fetch_s or usual.fetch_seconds,
+            max_units=self.max_units_per_video,
+            allow_codecs=self.allow_codec,
         )

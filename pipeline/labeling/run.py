@@ -141,9 +141,11 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
         videos = sampled(videos, plan.sample)
     if every_s is not None:
         start_ray()
-        videos = with_durations(videos, run, plan.protocol, pools_for(options))
+        videos = with_durations(videos, run, plan.protocol, pools_for(options), options.limits)
     unit_s = None if every_s is None else plan.protocol.unit_s
-    counts = write_manifest(videos, run.manifest, unit_s=unit_s)
+    counts = write_manifest(
+        videos, run.manifest, unit_s=unit_s, max_units=options.max_units_per_video
+    )
     if listing.unread:
         say(f"columns of {options.source} that are not read: {', '.join(listing.unread)}")
     return run.create(
@@ -196,6 +198,7 @@ class LabelRun:
     def _prepare(self) -> tuple[OpenRun, GraphRunner]:
         """Begins or resumes the run, chooses its pools, and records the attempt."""
         plan, options, began = self._plan, self._options, now()
+        _check_decoder(options.decoder)
         start_ray()
         pools_for(options, plan, units=0)  # refuses a cluster that is too small before any work
         exists = self._directory.exists()
@@ -321,6 +324,25 @@ class LabelRun:
         self._conclusion.report(directory)
         directory.success.write_bytes(b"", make_folder=False)
         return run.record
+
+
+def _check_decoder(name: str) -> None:
+    """Refuses an old FFmpeg; tells that of decord, which is always old.
+
+    Raises:
+        UsageError: PyAV's FFmpeg is too old.
+    """
+    from workers.decoding import codecs  # loads FFmpeg, which only actors need otherwise
+
+    try:
+        codecs.check_ffmpeg()
+    except ImportError as error:
+        raise UsageError(str(error)) from None
+    if name == "decord":
+        say(
+            "--decoder decord: decord 0.6.0 bundles FFmpeg 4.1.6, which has had no security fixes "
+            "since 2020. Only H.264, HEVC, VP8 and VP9 reach it; --decoder pyav is safer."
+        )
 
 
 def _asked(options: LabelOptions) -> dict[str, Any]:

@@ -93,6 +93,11 @@ def encoders() -> tuple[str, ...]:
     return tuple(found)
 
 
+def decodable() -> tuple[str, ...]:
+    """The codecs that the encoders here write."""
+    return tuple(sorted({Codec(name, "w").canonical_name for name in encoders()}))
+
+
 def muxers() -> list[str]:
     """The containers that can be written here."""
     names = (name for name in sorted(av.format.formats_available) if name not in _NO_FILES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,11 +13,13 @@ import av.logging
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from workers.decoding import fragments, sniffing
+from workers.decoding import codecs, fragments, sniffing
+from workers.decoding.types import DecodeLimits
 from workers.failures import ErrorType, UnitFailure
 from workers.io.fetching import Source
 
 av.logging.set_level(None)
+codecs.check_ffmpeg()  # here: a decoder process with an older FFmpeg does not start
 
 # Containers of video. What is missing here on purpose: playlists and scripts, which make the
 # library open other files, and pictures and picture sequences.
@@ -38,10 +40,11 @@ _ATTACHED_PICTURE = 0x400  # libavformat's AV_DISPOSITION_ATTACHED_PIC
 
 @contextmanager
 def opened_video(
-    source: Source, *, max_pixels: int, sparse: bool = False
+    source: Source, limits: DecodeLimits, *, sparse: bool = False
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its best video stream, decoding on one thread; raises UnitFailure.
 
+    No decoder opens but those of the codecs that ``limits`` allow, also not to read a header.
     ``sparse``: only a part will be read; the fragments of a fragmented MP4 are then found by the
     index at its end, if that is reliable, and not by reading the whole file.
     """
@@ -51,7 +54,12 @@ def opened_video(
         other, certain = None, "mjpeg"  # the library itself may take it for one picture
     if other is not None:
         raise UnitFailure(ErrorType.not_video, f"the file is {other}, not a video")
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file,pipe"}
+    decoders = codecs.decoder_names(limits.allow_codecs)
+    options = {
+        "format_whitelist": FORMATS,
+        "protocol_whitelist": "file,pipe",
+        "codec_whitelist": decoders,
+    }
     if sparse and fragments.indexed_by_display(source):
         options["use_mfra_for"] = "pts"
     try:
@@ -68,9 +76,13 @@ def opened_video(
     with container:
         stream = _video_stream(container)
         context = stream.codec_context
-        _check_pixels(context.width, context.height, max_pixels)
+        _check_codec(context.codec.canonical_name, limits.allow_codecs)
+        _check_pixels(context.width, context.height, limits.max_pixels)
         context.thread_count = 1
-        context.options = {"max_pixels": str(max_pixels)}  # for what comes later in the stream
+        context.options = {  # for what comes later in the stream
+            "max_pixels": str(limits.max_pixels),
+            "codec_whitelist": decoders,
+        }
         yield container, stream
 
 
@@ -105,6 +117,15 @@ def _video_stream(container: InputContainer) -> VideoStream:
 def _contents(container: InputContainer) -> str:
     kinds = sorted({"a cover picture" if s.type == "video" else s.type for s in container.streams})
     return f"no video stream; the file holds {', '.join(kinds) if kinds else 'no stream at all'}"
+
+
+def _check_codec(name: str, allowed: Sequence[str]) -> None:
+    if name not in codecs.USUAL_CODECS and name not in allowed:
+        raise UnitFailure(
+            ErrorType.unsupported_codec,
+            f"the video's codec is {name}, which is not on the list of codecs that are decoded; "
+            f"--allow-codec {name} adds it, for files from a source that you trust",
+        )
 
 
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from workers.decoding import colors, pyav
+from workers.decoding import codecs, colors, pyav
 from workers.decoding.damage import Damage
 from workers.decoding.demuxer import Demuxer
 from workers.decoding.endings import ending
@@ -53,7 +53,7 @@ def require() -> None:
 def decode(job: DecodeJob) -> Decoded:
     """Decodes the frames that the job's protocol takes from its unit; raises UnitFailure."""
     source = job.source
-    with Demuxer(source, max_pixels=job.limits.max_pixels, progress=job.progress) as demuxer:
+    with Demuxer(source, job.limits, progress=job.progress) as demuxer:
         table = read_table(demuxer.whole(), demuxer.stream, size=source.size)
         suited = _is_suited(demuxer, table)
         damage = Damage(table.cut, ending(source, demuxer.stream, frame_s=table.frame_s))
@@ -66,6 +66,8 @@ def decode(job: DecodeJob) -> Decoded:
 def _is_suited(demuxer: Demuxer, table: PacketTable) -> bool:
     """Whether decord numbers the frames of such a file as a sequential decode does."""
     context = demuxer.stream.codec_context
+    if not codecs.are_usual(demuxer.container):
+        return False  # decord opens decoders of all streams, of sound too
     if context.name not in _CODECS or context.format is None:
         return False
     if int(context.field_order) > _PROGRESSIVE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
@@ -16,6 +17,7 @@ from workers.decoding.container import opened_video
 from workers.decoding.packets import packets
 from workers.decoding.plan import NO_TIME, REORDERED, PacketTable
 from workers.decoding.progress import Progress
+from workers.decoding.types import DecodeLimits
 from workers.io.fetching import Source
 
 # A file up to this size is read once: its packets are kept for decoding.
@@ -39,15 +41,15 @@ class Demuxer:
     def __init__(
         self,
         source: Source,
+        limits: DecodeLimits,
         *,
-        max_pixels: int,
         sparse: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self.progress = progress or Progress()
         self._source = source
         self._sparse = sparse
-        self._max_pixels = max_pixels
+        self._limits = limits
         self._open = ExitStack()
         self._moved = False
         self._kept: list[Packet[Any] | None] | None = None
@@ -66,9 +68,13 @@ class Demuxer:
         return float(self.stream.time_base or 0)
 
     def expect(self, frames: int | None) -> None:
-        """Reports that ``frames`` more will be decoded; None if the number is not known."""
+        """Reports that ``frames`` more will be decoded; None if the number is not known.
+
+        Raises UnitFailure where that is more than the limits allow for the size of the file.
+        """
         context = self.stream.codec_context
         self.progress.expect(frames=frames, pixels=context.width * context.height)
+        self._limits.check(replace(self.progress.work, size=self.size))
 
     def from_start(self) -> Iterator[Packet[Any] | None]:
         """All packets; opens the file again, as a seek to the start may miss the first ones."""
@@ -175,7 +181,7 @@ class Demuxer:
     def _start_over(self) -> None:
         self._open.close()
         self.container, self.stream = self._open.enter_context(
-            opened_video(self._source, max_pixels=self._max_pixels, sparse=self._sparse)
+            opened_video(self._source, self._limits, sparse=self._sparse)
         )
         self._moved = False
         self._kept = None

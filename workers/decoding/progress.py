@@ -33,6 +33,11 @@ class Progress:
         self._work = DecodeWork()
         self._told = 0.0
 
+    @property
+    def work(self) -> DecodeWork:
+        """What is known of the unit."""
+        return self._work
+
     def begin(self, *, size: int) -> None:
         """Begins a unit whose file has ``size`` bytes."""
         self._now(DecodeWork(size=size))

@@ -35,8 +35,8 @@ _WORTH_PLANNING = 0.5
 
 def decode(job: DecodeJob) -> Decoded:
     """Decodes the frames that the job's protocol takes from its unit; raises UnitFailure."""
-    source, max_pixels = job.source, job.limits.max_pixels
-    with Demuxer(source, max_pixels=max_pixels, progress=job.progress) as demuxer:
+    source = job.source
+    with Demuxer(source, job.limits, progress=job.progress) as demuxer:
         index = None
         if is_indexed(demuxer):
             table = read_table(demuxer.whole(), demuxer.stream, size=source.size)

@@ -37,6 +37,7 @@ from workers.decoding.planned import decode_frames
 from workers.decoding.progress import Progress
 from workers.decoding.result import Decoded
 from workers.decoding.seek_window import Need, Window, read_window, whole_window
+from workers.decoding.segment_count import check_segment_count
 from workers.decoding.sequential import FrameClock, Ranks, SequentialDecode, last_frame_s
 from workers.decoding.start_time import StartTime, find_start_time
 from workers.decoding.stream_index import StreamIndex, find_index
@@ -65,15 +66,25 @@ class SegmentDecoder:
         self._open: _Open | None = None
 
     def decode(self, source: Source, unit: Unit, allocate: Allocate) -> Decoded:
-        """Decodes the clips that start in ``unit``; raises UnitFailure."""
+        """Decodes the clips that start in ``unit``; raises UnitFailure.
+
+        A unit that is a whole recording has no duration yet: it is measured first.
+        """
+        if unit.start_s is None and unit.end_s is None:
+            self.measure(source)
         with self._opened(source) as opened:
             job = DecodeJob(source, unit, self._protocol, self._limits, allocate)
             return _SegmentDecode(job, opened.demuxer).decode(opened)
 
     def measure(self, source: Source) -> float:
-        """Seconds of the whole video, found without decoding it; raises UnitFailure."""
+        """Seconds of the whole video, found without decoding it; raises UnitFailure.
+
+        So it does for a video that would be divided into too many segments.
+        """
         with self._opened(source) as opened:
-            return duration_s(source, opened.demuxer, opened.origin)
+            found = duration_s(source, opened.demuxer, opened.origin)
+            check_segment_count(opened.demuxer, found, self._protocol, self._limits)
+            return found
 
     def close(self) -> None:
         """Close the file; may be called again."""
@@ -86,12 +97,7 @@ class SegmentDecoder:
         """The file, opened if it is not; closed after an error."""
         if self._open is None or self._open.source != source:
             self.close()
-            demuxer = Demuxer(
-                source,
-                max_pixels=self._limits.max_pixels,
-                sparse=True,
-                progress=self._progress,
-            )
+            demuxer = Demuxer(source, self._limits, sparse=True, progress=self._progress)
             self._open = _Open(source, demuxer, StartTime(None))
             try:
                 self._open = _Open(source, demuxer, find_start_time(demuxer))

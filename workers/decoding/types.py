@@ -8,11 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from workers.decoding.progress import DecodeWork
+from workers.failures import ErrorType, UnitFailure
 from workers.io.fetching import is_object
 
 MIB = 1024**2
 GIB = 1024**3
 DECODERS = ("pyav", "decord")
+
+# More segments than this have recordings with wrong timestamps, unless --max-units-per-video is
+# larger.
+MOST_UNITS = 100_000
 
 # Rates of a slow but sound machine, from which time limits follow: reading a disk that many share;
 # decoding full HD at 30 frames a second; and 200 kbit/s of video, which bounds the number of frames
@@ -20,6 +25,17 @@ DECODERS = ("pyav", "decord")
 READ_BYTES_A_SECOND = 20e6
 PIXELS_A_SECOND = 1920 * 1080 * 30
 VIDEO_BYTES_A_SECOND = 25e3
+
+# Pixels that may be decoded for a file: so many, and so many for each of its bytes. A minute of
+# full HD at 30 frames a second may hold anything; a longer one needs 104 bytes a frame, which an
+# unchanging picture takes. The most is what a slow machine decodes in the longest time limit.
+MOST_PIXELS = 60 * PIXELS_A_SECOND
+MOST_PIXELS_A_BYTE = 20_000.0
+
+# A first attempt is short, so that other files do not wait: what exceeds these waits for the end.
+QUICK_SECONDS = 10.0
+QUICK_PIXELS = 16 * PIXELS_A_SECOND
+QUICK_PIXELS_A_BYTE = PIXELS_A_SECOND / VIDEO_BYTES_A_SECOND
 
 
 @dataclass(frozen=True)
@@ -36,6 +52,9 @@ class DecodeLimits:
     ``max_pixels``: width x height of a frame; the default is the largest 8K format.
     ``output_bytes``: the resized frames of one unit; only extreme aspect ratios come near it.
     ``source_bytes``: the size of a file or object.
+    ``max_units``: segments of a recording; None for what its frames can fill, see `segment_count`.
+    ``allow_codecs``: codecs that are decoded besides the usual ones.
+    ``quick``: whether this is a first, short attempt; what exceeds it fails as ``deferred``.
     """
 
     seconds: float = 60.0
@@ -47,11 +66,15 @@ class DecodeLimits:
     max_pixels: int = 8192 * 4320
     output_bytes: int = GIB
     source_bytes: int = 64 * GIB
+    max_units: int | None = None
+    allow_codecs: tuple[str, ...] = ()
+    quick: bool = False
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if isinstance(value, int | float) and name != "quick" and not value > 0:
+                raise ValueError(f"{name} must be positive, not {value}")
 
     def attempt_seconds(self, uri: str, work: DecodeWork = DecodeWork()) -> float:  # noqa: B008 - frozen
         """Wall clock for one attempt to decode ``uri``, which is so much ``work``.
@@ -62,9 +85,33 @@ class DecodeLimits:
         decoding = work.size / VIDEO_BYTES_A_SECOND
         if work.frames is not None:
             decoding = min(decoding, work.frames * work.pixels / PIXELS_A_SECOND)
-        whole = self.seconds + work.size / READ_BYTES_A_SECOND + decoding
-        own = max(self.seconds, min(whole, self.most_seconds))
+        base = min(QUICK_SECONDS, self.seconds) if self.quick else self.seconds
+        whole = base + work.size / READ_BYTES_A_SECOND + decoding
+        own = max(base, min(whole, self.most_seconds))
         return own + (self.fetch_seconds if is_object(uri) else 0.0)
+
+    def check(self, work: DecodeWork) -> None:
+        """Raise UnitFailure where more pixels are to be decoded than the bytes of a file justify.
+
+        ``seconds`` beyond the default raises the limit in proportion.
+        """
+        if work.frames is None:
+            return
+        pixels = work.frames * work.pixels
+        most = MOST_PIXELS + work.size * MOST_PIXELS_A_BYTE
+        most *= max(1.0, self.seconds / DecodeLimits.seconds)
+        task = (
+            f"{work.frames:,} frames of {work.pixels:,} pixels must be decoded, in a file of "
+            f"{work.size:,} bytes"
+        )
+        if pixels > most:
+            raise UnitFailure(
+                ErrorType.too_large,
+                f"{task}; the limit for this size is {most / work.pixels:,.0f} frames, which "
+                "--decode-timeout raises in proportion",
+            )
+        if self.quick and pixels > QUICK_PIXELS + work.size * QUICK_PIXELS_A_BYTE:
+            raise UnitFailure(ErrorType.deferred, f"{task}; it is decoded at the end of the run")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ MUXERS = codecs.muxers()
 # With FFmpeg, a program stream's timestamps are up to a frame away from those that were written,
 # and these raw streams have the frame rate of their standard.
 UNTIMED = {"mpeg", "h261", "h263"}
+LIMITS = DecodeLimits(allow_codecs=codecs.decodable())
 USUAL = {"libx264", "libx265", "libsvtav1", "libvpx", "libvpx-vp9", "mpeg4", "mpeg2video", "mjpeg"}
 
 
@@ -77,10 +78,10 @@ class Decode:
     def whole(self, path: Path, how: Protocol) -> Decoded:
         unit = Unit("u", "v", str(path))
         with open_source(str(path)) as source:
-            return pyav.decode(DecodeJob(source, unit, how, DecodeLimits(), self._allocate))
+            return pyav.decode(DecodeJob(source, unit, how, LIMITS, self._allocate))
 
     def segments(self, path: Path, edges: list[float]) -> list[tuple[Decoded, videos.Pixels]]:
-        decoder, found = SegmentDecoder(DENSE, DecodeLimits()), []
+        decoder, found = SegmentDecoder(DENSE, LIMITS), []
         ends: list[float | None] = [*edges[1:], None]
         try:
             with open_source(str(path)) as source:

@@ -56,7 +56,7 @@ def test_a_small_video_is_opened_and_read_once_whatever_its_container(
     monkeypatch.setattr(
         demuxer,
         "opened_video",
-        lambda source, **options: opened.append(source.path) or plain(source, **options),
+        lambda source, *given, **more: opened.append(source.path) or plain(source, *given, **more),
     )
     decoded, _ = decode(path)
     assert decoded.frame_count == len(videos.sequential_frames(path))

@@ -268,6 +268,6 @@ def test_a_playlist_in_the_storage_opens_no_other_file(
     monkeypatch.setattr(opening.sniffing, "other_format", lambda head: None)
     storage.objects["/bucket/long.mp4"] = text.encode()
     with open_source(URI, ranged=True) as source:
-        with pytest.raises(UnitFailure) as caught, opening.opened_video(source, max_pixels=1 << 30):
+        with pytest.raises(UnitFailure) as caught, opening.opened_video(source, DecodeLimits()):
             pass
         assert caught.value.error_type is ErrorType.not_video
