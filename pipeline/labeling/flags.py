@@ -70,7 +70,7 @@ class MoneyFlags:
 
 
 _WORK = (
-    *("protocol", "views", "every_s", "early_exit", "all_files", "limit"),
+    *("protocol", "views", "every_s", "max_units_per_video", "early_exit", "all_files", "limit"),
     *("shadow_share", "min_agreement", "gallery"),
 )
 
