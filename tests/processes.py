@@ -147,6 +147,14 @@ def descendants(root: int) -> dict[int, str]:
     return found
 
 
+def decoders(root: int | None = None) -> list[int]:
+    """Ids of the decoders' child processes that run below ``root``, this process by default."""
+    found = descendants(os.getpid() if root is None else root)
+    return [
+        pid for pid, line in found.items() if "workers.decoding.child" in line and is_running(pid)
+    ]
+
+
 def _parent(folder: Path) -> int:
     """From /proc/PID/stat, where the name in brackets may hold anything."""
     return int((folder / "stat").read_text().rpartition(")")[2].split()[1])

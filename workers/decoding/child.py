@@ -1,60 +1,71 @@
-"""The decoder's child process: reads units from stdin, writes frames to shared memory.
+"""The decoder's child process: takes videos from its parent, writes frames to shared memory.
 
 workers.decoding.process starts it as ``python -P -m workers.decoding.child SETTINGS``. It imports
-neither torch nor ray. It does not outlive its parent: an idle child ends when the pipe closes, a
-busy one at the latest when its own alarm (SIGALRM) or CPU limit (RLIMIT_CPU) ends it, which also
-ends a hang in native code.
+neither torch nor ray. Once its libraries are loaded, it gives up every right that decoding does not
+need (`restrictions`): it opens no file, and reads only what its parent hands to it. It does not
+outlive its parent. Should the parent hang, its own alarm (SIGALRM) and CPU limit (RLIMIT_CPU) end
+it, also in native code.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
+import os
+import pkgutil
 import resource
 import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+import av
 
 from workers.decoding import ipc
 from workers.decoding.progress import DecodeWork, Progress
+from workers.decoding.replies import LONGEST_READ
+from workers.decoding.restrictions import die_with_parent, restrict
 from workers.decoding.shared_memory import SharedFrames
 from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure, one_line
-from workers.io.fetching import Source, is_object, open_source
+from workers.io.content import Content, FileContent, Source
 from workers.sampling import Protocol
 
 if TYPE_CHECKING:
-    from workers.decoding.job import DecodeJob
     from workers.decoding.result import Decoded
-    from workers.decoding.segments import SegmentDecoder
 
 _GRACE = 1.5  # the parent kills at the limit; the child's own limits come later
 _OPENCV_NO_MEMORY = -4
+_STDERR_BYTES = 4 << 20
 
 
-class _Opened:
-    """A source during one unit; ``again``: open since an earlier one; ``in_part``: read in part."""
+class ParentContent:
+    """A `Content` whose bytes the parent fetches.
 
-    def __init__(self, source: Source, *, again: bool, in_part: bool) -> None:
-        self.source = source
-        self._again = again
-        self._counted_here = in_part and source.ranged is None
-        self._before = _bytes_read_here() if self._counted_here else 0
-        if source.ranged is not None and again:
-            self._before = source.ranged.received
-            source.ranged.retries.reset()
+    It reads ahead by LONGEST_READ bytes, since each question costs a switch of processes.
+    """
 
-    def bytes_read(self) -> int:
-        """Bytes that left the storage for this unit so far."""
-        if self._counted_here:
-            return _bytes_read_here() - self._before
-        if self.source.ranged is None and self._again:
-            return 0
-        return self.source.bytes_read - self._before
+    failure: UnitFailure | None = None
+
+    def __init__(self, channel: ipc.Channel, size: int) -> None:
+        self.size = size
+        self.received = 0
+        self._channel = channel
+        self._at = 0
+        self._block = b""
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """As in Content; a failure stays with the parent, and reads as the end."""
+        if offset >= self.size or count < 1:
+            return b""
+        if not self._at <= offset < self._at + len(self._block):
+            wanted = {"offset": offset, "count": LONGEST_READ}
+            self._channel.send({"read": wanted})
+            self._at, self._block = offset, self._channel.receive().get("data", b"")
+        start = offset - self._at
+        return self._block[start : start + count]
 
 
 class Worker:
@@ -66,56 +77,46 @@ class Worker:
         protocol: Protocol,
         limits: DecodeLimits,
         memory_descriptor: int,
-        replies: int,
+        channel: ipc.Channel,
     ) -> None:
-        self._replies = replies
-        self._progress = Progress(self._tell)
+        from workers.decoding.job import DecodeJob
+        from workers.decoding.segments import SegmentDecoder
+
+        self._channel = channel
+        self._progress = Progress(self._tell, self._reserve)
         self._decoder = _decoder(decoder)
-        self._segments = _segment_decoder(protocol, limits, self._progress)
-        self._uri = ""
+        self._segments = SegmentDecoder(protocol, limits, progress=self._progress)
+        self._job_class = DecodeJob
         self._work = DecodeWork()
+        self._large = False
         self._protocol = protocol
         self._limits = limits
         self._shared = SharedFrames(memory_descriptor)
-        self._kept = ExitStack()
-        self._kept_source: tuple[tuple[object, ...], Source] | None = None
+        self._source: Source | None = None
 
-    def answer(self, kind: str, unit: Unit) -> ipc.Message:
+    def answer(self, request: ipc.Message) -> ipc.Message:
         """The message for one unit.
 
-        ``kind`` is "decode", answered with indices and times of the frames, or "measure", answered
-        with the seconds of the video. The answer may be a failure instead.
+        The kind "decode" is answered with indices and times of the frames, "measure" with the
+        seconds of the video. The answer may be a failure instead.
         """
-        self._uri = unit.uri
-        self._arm(DecodeWork())
         began = time.process_time()
-        in_part = kind == "measure" or self._protocol.every_s is not None
-        opened = None
+        self._large = False
+        source = self._opened(request)
+        before = source.content.received
+        self._progress.begin(size=source.size)
         try:
-            opened = self._open(unit, in_part=in_part)
-            self._progress.begin(size=opened.source.size)
-            message = self._result(kind, opened.source, unit)
-            if opened.source.failure is not None:
-                raise opened.source.failure
-            message["bytes_read"] = opened.bytes_read()
+            message = self._result(request["kind"], source, _unit(request))
         except Exception as error:
             failure = _as_failure(error)
-            if opened is not None and opened.source.failure is not None:
-                failure = opened.source.failure  # what was decoded ended where fetching did
-                self._let_go()
-            bytes_read = failure.bytes_read if opened is None else opened.bytes_read()
-            message = {
-                "failure": {"type": failure.error_type, "message": failure.message},
-                "bytes_read": bytes_read,
-            }
+            message = {"failure": {"type": failure.error_type, "message": failure.message}}
         finally:
-            if kind == "decode" and unit.start_s is None and unit.end_s is None:
-                self._let_go()
             signal.alarm(0)
+            if not request["keep"]:
+                self._let_go()
         return message | {
-            "etag": None if opened is None else opened.source.etag,
+            "bytes_read": source.content.received - before,
             "decode_ms": (time.process_time() - began) * 1000,
-            "rss_bytes": _resident_bytes(),
         }
 
     def _result(self, kind: str, source: Source, unit: Unit) -> ipc.Message:
@@ -123,61 +124,60 @@ class Worker:
             return {"measured": self._segments.measure(source)}
         if self._protocol.every_s is not None:
             return {"decoded": self._segments.decode(source, unit, self._shared.allocate).report()}
-        from workers.decoding.job import DecodeJob
-
-        job = DecodeJob(
+        job = self._job_class(
             source, unit, self._protocol, self._limits, self._shared.allocate, self._progress
         )
         return {"decoded": self._decoder(job).report()}
 
-    def _open(self, unit: Unit, *, in_part: bool) -> _Opened:
-        """The unit's source.
-
-        The source of a segment stays open: the next unit is mostly another segment of the same
-        recording, which must not be fetched once for each of them.
-        """
-        key = unit.uri, unit.etag, in_part
-        if self._kept_source is not None and self._kept_source[0] == key:
-            return _Opened(self._kept_source[1], again=True, in_part=in_part)
-        if self._kept_source is not None:
-            self._let_go()
-        self._kept.close()
-        source = self._kept.enter_context(
-            open_source(
-                unit.uri,
-                max_bytes=1 << 62 if in_part else self._limits.source_bytes,
-                etag=unit.etag,
-                seconds=self._limits.fetch_seconds,
-                ranged=in_part,
-            )
-        )
-        if is_object(unit.uri):
-            self._kept_source = key, source
-        return _Opened(source, again=False, in_part=in_part)
+    def _opened(self, request: ipc.Message) -> Source:
+        """The video of a request: the one before, or another, whose descriptor came with it."""
+        if request["again"] and self._source is not None:
+            return self._source
+        self._let_go()
+        content: Content
+        if "file" in request:
+            content = FileContent(request["file"], request["size"])
+        else:
+            content = ParentContent(self._channel, request["size"])
+        self._source = Source(content)
+        return self._source
 
     def _let_go(self) -> None:
-        self._kept_source = None
+        source, self._source = self._source, None
         self._segments.close()
-        self._kept.close()
+        if source is not None and isinstance(source.content, FileContent):
+            os.close(source.content.descriptor)
 
     def _tell(self, work: DecodeWork) -> None:
         """Reports work to the parent, and adjusts this process's own limits."""
         if work != self._work:
             self._arm(work)
-        ipc.send(self._replies, {"work": asdict(work)})
+        self._channel.send({"work": {"frames": work.frames, "pixels": work.pixels}})
+
+    def _reserve(self, count: int) -> None:
+        """Waits until the parent has raised the memory limit, if ``count`` bytes need that."""
+        if count > self._limits.small_memory_bytes and not self._large:
+            self._channel.send({"memory": True})
+            self._channel.receive()
+            self._large = True
 
     def _arm(self, work: DecodeWork) -> None:
         self._work = work
-        signal.alarm(math.ceil(self._limits.attempt_seconds(self._uri, work) * _GRACE) + 5)
+        limit_s = self._limits.attempt_seconds(work) * _GRACE
+        signal.alarm(math.ceil(limit_s) + 5)
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        spent = usage.ru_utime + usage.ru_stime
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        soft = math.ceil(spent + self._limits.attempt_seconds("", work) * 2 * _GRACE) + 5
+        soft = math.ceil(usage.ru_utime + usage.ru_stime + 2 * limit_s) + 5
         if hard == resource.RLIM_INFINITY or soft < hard:
             resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
-def _decoder(name: str) -> Callable[[DecodeJob], Decoded]:
+def _unit(request: ipc.Message) -> Unit:
+    """The request's unit; who asks keeps its names and address to itself."""
+    return Unit("", "", "", start_s=request["start_s"], end_s=request["end_s"])
+
+
+def _decoder(name: str) -> Callable[..., Decoded]:
     """The `decode` of a decoder; its module is imported here so that `main` reports a failure."""
     if name == "decord":
         from workers.decoding import decord
@@ -189,21 +189,12 @@ def _decoder(name: str) -> Callable[[DecodeJob], Decoded]:
     return pyav.decode
 
 
-def _segment_decoder(
-    protocol: Protocol, limits: DecodeLimits, progress: Progress
-) -> SegmentDecoder:
-    from workers.decoding.segments import SegmentDecoder
-
-    return SegmentDecoder(protocol, limits, progress=progress)
-
-
-def _bytes_read_here() -> int:
-    """What this process has read from files so far; 0 where the system does not count it."""
-    try:
-        with open("/proc/self/io") as file:
-            return int(file.readline().removeprefix("rchar:"))
-    except (OSError, ValueError):
-        return 0
+def _load_libraries() -> None:
+    """Imports what libraries would import when they first need it, and then could not read."""
+    parts = [module.name for module in pkgutil.walk_packages(av.__path__, "av.")]
+    for name in (*parts, "numpy.ma"):
+        if name != "av.__main__":
+            importlib.import_module(name)
 
 
 def _as_failure(error: Exception) -> UnitFailure:
@@ -215,50 +206,48 @@ def _as_failure(error: Exception) -> UnitFailure:
     return UnitFailure(ErrorType.internal, f"{type(error).__name__}: {words}")
 
 
-def _resident_bytes() -> int:
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        scale = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+def _limit_memory(limits: DecodeLimits) -> None:
+    """Limits the address space beyond what the idle process has mapped.
 
-
-def _limit_memory(extra: int) -> None:
-    """Limits the address space to ``extra`` bytes beyond what the idle process has mapped."""
+    The parent may raise the limit from ``small_memory_bytes`` to ``memory_bytes``.
+    """
     try:
         with open("/proc/self/statm") as file:
             mapped = int(file.read().split()[0]) * resource.getpagesize()
     except OSError:
         return  # without /proc (macOS) the kernel does not enforce the limit either
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = mapped + extra
-    if hard == resource.RLIM_INFINITY or limit < hard:
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    most = mapped + limits.memory_bytes
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    small = mapped + min(limits.small_memory_bytes, limits.memory_bytes)
+    resource.setrlimit(resource.RLIMIT_AS, (min(small, most), most))
 
 
 def main() -> None:
-    """Answers requests until stdin ends."""
+    """Answers requests until the parent closes the channel."""
     settings = json.loads(sys.argv[1])
+    missing = die_with_parent(settings["parent"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    replies = settings["replies"]
+    channel = ipc.Channel.inherited(settings["channel"])
     limits = DecodeLimits(**settings["limits"])
     try:
         protocol = Protocol(**settings["protocol"])
-        worker = Worker(settings["decoder"], protocol, limits, settings["memory"], replies)
+        _load_libraries()
+        worker = Worker(settings["decoder"], protocol, limits, settings["memory"], channel)
     except ImportError as error:
-        ipc.send(replies, {"error": one_line(str(error))})
+        channel.send({"error": one_line(str(error))})
         return
-    _limit_memory(limits.memory_bytes)
-    ipc.send(replies, {"ready": True})
+    _limit_memory(limits)
+    missing += restrict(
+        file_bytes=limits.output_bytes + _STDERR_BYTES, threads=settings["decoder"] == "decord"
+    )
+    channel.send({"missing": missing})
     while True:
         try:
-            request = ipc.receive(sys.stdin.fileno())
-        except EOFError:
+            request = channel.receive()
+        except (EOFError, OSError):
             return
-        ipc.send(replies, worker.answer(request["kind"], Unit(**request["unit"])))
+        channel.send(worker.answer(request))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from workers.decoding.frames import FrameStore, RgbConverter
+from workers.decoding.plan import MOST_CLIPS
 from workers.decoding.result import Decoded
 from workers.decoding.seek_window import Need
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import SAME_S, Protocol
-
-MOST_CLIPS = 20_000
 
 
 def check_clips(count: int, need: Need, duration_s: float) -> None:

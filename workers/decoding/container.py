@@ -11,12 +11,13 @@ import av
 import av.error
 import av.logging
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from workers.decoding import codecs, fragments, sniffing
 from workers.decoding.types import DecodeLimits
 from workers.failures import ErrorType, UnitFailure
-from workers.io.fetching import Source
+from workers.io.content import Source
 
 av.logging.set_level(None)
 codecs.check_ffmpeg()  # here: a decoder process with an older FFmpeg does not start
@@ -38,6 +39,13 @@ _ENCRYPTED_BOX = b"encv"  # the sample entry of encrypted video, ISO/IEC 23001-7
 _ATTACHED_PICTURE = 0x400  # libavformat's AV_DISPOSITION_ATTACHED_PIC
 
 
+# A decoder holds up to 16 reference pictures, those it holds back to put them in order, and the one
+# it decodes; converting and turning one takes RGB copies of it.
+_PICTURES = 20
+_RGB_COPIES = 3
+_MOST_PIXEL_BYTES = 8  # four components of 16 bits
+
+
 @contextmanager
 def opened_video(
     source: Source, limits: DecodeLimits, *, sparse: bool = False
@@ -57,7 +65,7 @@ def opened_video(
     decoders = codecs.decoder_names(limits.allow_codecs)
     options = {
         "format_whitelist": FORMATS,
-        "protocol_whitelist": "file,pipe",
+        "protocol_whitelist": "none",
         "codec_whitelist": decoders,
     }
     if sparse and fragments.indexed_by_display(source):
@@ -84,6 +92,16 @@ def opened_video(
             "codec_whitelist": decoders,
         }
         yield container, stream
+
+
+def decoding_bytes(context: VideoCodecContext) -> int:
+    """The most memory that decoding pictures of this size and format may take."""
+    pixels, form = context.width * context.height, context.format
+    picture = pixels * _MOST_PIXEL_BYTES
+    if form is not None:
+        parts = (part.width * part.height * -(-part.bits // 8) for part in form.components)
+        picture = sum(parts)
+    return _PICTURES * picture + _RGB_COPIES * 3 * pixels
 
 
 def nothing_decoded(source: Source, stream: VideoStream, *, packets: int) -> UnitFailure:

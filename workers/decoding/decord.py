@@ -25,11 +25,13 @@ from workers.decoding.packets import read_table
 from workers.decoding.plan import Floats, PacketTable, length_s, select
 from workers.decoding.result import Decoded
 from workers.failures import ErrorType, UnitFailure
+from workers.io.content import Source
 
 _CODECS = ("h264", "hevc", "vp8", "vp9")  # no AV1; other rounding for older codecs
 _MOST_BITS = 8  # other rounding of colors for deeper pictures
 _PROGRESSIVE = 1  # other interpolation of colors for interlaced video
 _SAME_TIME_S = 0.001
+_MOST_BYTES = 128 << 20  # larger files do not fit beside their frames into a child's memory
 _AT_ONCE = 8  # full-size frames held at a time
 _REASONS = {
     "duplicate frames": "the file is damaged, or has fewer frames than decord counted",
@@ -65,6 +67,8 @@ def decode(job: DecodeJob) -> Decoded:
 
 def _is_suited(demuxer: Demuxer, table: PacketTable) -> bool:
     """Whether decord numbers the frames of such a file as a sequential decode does."""
+    if demuxer.size > _MOST_BYTES:
+        return False
     context = demuxer.stream.codec_context
     if not codecs.are_usual(demuxer.container):
         return False  # decord opens decoders of all streams, of sound too
@@ -85,7 +89,7 @@ def _is_suited(demuxer: Demuxer, table: PacketTable) -> bool:
 
 def _decode(job: DecodeJob, table: PacketTable, damage: Damage) -> Decoded | None:
     """Decodes with decord; None where it counts or times frames differently from their packets."""
-    with _reader(job.source.path) as reader:
+    with _reader(job.source) as reader:
         times, expected = _times(reader), table.times()
         if len(times) != len(expected) or np.abs(times - expected).max() > _SAME_TIME_S:
             return None
@@ -103,14 +107,18 @@ def _decode(job: DecodeJob, table: PacketTable, damage: Damage) -> Decoded | Non
 
 
 @contextmanager
-def _reader(path: str) -> Iterator[Any]:
-    """A reader that decodes on one thread and stops at the first damage."""
+def _reader(source: Source) -> Iterator[Any]:
+    """A reader that decodes on one thread and stops at the first damage.
+
+    It holds the file in memory: decord takes paths or whole files, and a sandboxed process can open
+    no path.
+    """
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
     reader = None
     try:
-        reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1, fault_tol=1)
+        reader = decord.VideoReader(source.opened(), ctx=decord.cpu(0), num_threads=1, fault_tol=1)
         yield reader
     except (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError) as error:
         if "bad_alloc" in str(error):

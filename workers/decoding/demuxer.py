@@ -13,12 +13,12 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from workers.decoding.container import opened_video
+from workers.decoding.container import decoding_bytes, opened_video
 from workers.decoding.packets import packets
 from workers.decoding.plan import NO_TIME, REORDERED, PacketTable
 from workers.decoding.progress import Progress
 from workers.decoding.types import DecodeLimits
-from workers.io.fetching import Source
+from workers.io.content import Source
 
 # A file up to this size is read once: its packets are kept for decoding.
 KEPT_BYTES = 16 << 20
@@ -183,6 +183,7 @@ class Demuxer:
         self.container, self.stream = self._open.enter_context(
             opened_video(self._source, self._limits, sparse=self._sparse)
         )
+        self.progress.reserve(decoding_bytes(self.stream.codec_context))
         self._moved = False
         self._kept = None
 

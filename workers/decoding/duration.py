@@ -16,7 +16,7 @@ from workers.decoding.plan import MOST_SECONDS, NO_TIME, REORDERED
 from workers.decoding.sequential import FrameClock, last_frame_s
 from workers.decoding.start_time import StartTime
 from workers.failures import ErrorType, UnitFailure
-from workers.io.fetching import Source
+from workers.io.content import Source
 
 _BACK_S = (2.0, 8.0, 32.0, 128.0, 512.0)
 _BEYOND = 1 << 61

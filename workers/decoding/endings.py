@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from av.video.stream import VideoStream
 
 from workers.decoding.plan import MOST_SECONDS
-from workers.io.fetching import Source
+from workers.io.content import Source
 
 _HEAD_BYTES = 1 << 16
 _MOST_CHUNKS = 10_000

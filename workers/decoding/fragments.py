@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from workers.io.fetching import Source
+from workers.io.content import Source
 
 _MOST_BYTES = 1 << 22
 _OFFSETS_FLAG, _FIRST_FLAGS_FLAG, _DATA_OFFSET_FLAG = 0x800, 0x4, 0x1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from workers.decoding.frames import Allocate, FrameStore
 from workers.decoding.progress import Progress
 from workers.decoding.types import DecodeLimits, Unit
-from workers.io.fetching import Source
+from workers.io.content import Source
 from workers.sampling import Protocol
 
 

@@ -18,6 +18,7 @@ from workers.sampling import Protocol
 
 REORDERED = 34  # packets between decoding and display order: 2 fields of at most 16 frames
 MOST_SECONDS = 31 * 86_400.0  # timestamps that make a video longer are wrong
+MOST_CLIPS = 20_000  # of one unit
 JUMP_FRAMES = 24  # decoding fewer frames than this is cheaper than a flush and a seek
 
 Floats = npt.NDArray[np.float64]

@@ -1,28 +1,38 @@
-"""The parent's side of a decoder child process: start it, send requests, enforce the time limit."""
+"""The parent's side of a decoder's child process: start it, hand it videos, enforce its limits."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 import workers
-from workers.decoding import ipc
+from workers.decoding import ipc, replies
+from workers.decoding.memory_slots import MemorySlots
 from workers.decoding.progress import DecodeWork
 from workers.decoding.shared_memory import Pixels, Shape, SharedFrames
 from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import one_line
+from workers.io.content import FileContent, Source
 from workers.io.fetching import anonymous_file
 from workers.sampling import Protocol
 
+_MODULE = "workers.decoding.child"
 _START_SECONDS = 120.0
 _STDERR_BYTES = 1 << 20
+_SEND_SECONDS = 60.0
+
+# All that the child inherits of the environment, apart from where modules lie: nothing that gives
+# access to anything.
+_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 
 
 class ChildDied(Exception):  # noqa: N818 - an event
@@ -37,117 +47,200 @@ class ChildDied(Exception):  # noqa: N818 - an event
 class ChildProcess:
     """A running child process, for one thread at a time.
 
-    Raises RuntimeError with the child's message if it cannot start: the installation is broken, not
-    a video. Raises ChildDied if a signal killed it during the start.
+    ``missing`` names the parts of the sandbox that the kernel lacks, see `restrictions`. Raises
+    RuntimeError with the child's message if it cannot start: the installation is broken, not a
+    video. Raises ChildDied if a signal killed it during the start.
     """
 
     def __init__(self, decoder: str, protocol: Protocol, limits: DecodeLimits) -> None:
         self.served = 0
+        self.had_large_limit = False
         self._limits = limits
-        self.rss_bytes = 0
-        self._memory = anonymous_file(in_memory=True)
+        self._slots = MemorySlots(limits.large_slots)
+        self._closing = ExitStack()
+        self._memory = self._kept_open(anonymous_file(in_memory=True))
         self._shared = SharedFrames(self._memory)
-        self._stderr = anonymous_file(in_memory=True)
-        self._replies, replies_out = os.pipe()
+        self._stderr = self._kept_open(anonymous_file(in_memory=True))
+        self._channel, theirs = ipc.Channel.pair()
+        self._closing.callback(self._channel.close)
+        self._handed: Source | None = None
         settings = {
             "decoder": decoder,
             "protocol": asdict(protocol),
             "limits": asdict(limits),
             "memory": self._memory,
-            "replies": replies_out,
+            "channel": theirs.fileno(),
+            "parent": os.getpid(),
         }
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "workers.decoding.child", json.dumps(settings)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=self._stderr,
-                pass_fds=(self._memory, replies_out),
-                env=_environment(),
-            )
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", _MODULE, json.dumps(settings)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._stderr,
+                    pass_fds=(self._memory, theirs.fileno()),
+                    env=_environment(),
+                    start_new_session=True,  # its process group ends with it
+                )
         except BaseException:
-            for descriptor in (self._memory, self._stderr, self._replies):
-                os.close(descriptor)
+            self._closing.close()
             raise
-        finally:
-            os.close(replies_out)
-        self._wait_until_ready()
+        self.missing = self._wait_until_ready()
+        self._small_bytes = self._address_space_limit()
 
     @property
     def pid(self) -> int:
         """The child's process id."""
         return self._process.pid
 
-    def ask(self, kind: str, unit: Unit) -> ipc.Message:
-        """The child's answer to a request of ``kind``.
+    def ask(self, kind: str, unit: Unit, source: Source, *, keep: bool, large: bool) -> ipc.Message:
+        """The child's answer to a request of ``kind`` about ``unit`` of ``source``.
+
+        ``keep``: the child keeps the file open for the next unit of the same source.
+        ``large``: it gets the memory of a large picture at once.
 
         Raises ipc.TimedOut, with the reason, where the child takes longer than
         `DecodeLimits.attempt_seconds` allows for the work that it reports, or reports nothing for
-        as long as an attempt without work may take. Raises ChildDied where it dies.
+        as long as an attempt without work may take. Raises ChildDied where it dies, and
+        replies.BadReply or ipc.BadMessage where it sends what no sound child sends.
         """
-        assert self._process.stdin is not None
         self.served += 1
+        self.had_large_limit = False
         if os.fstat(self._stderr).st_size > _STDERR_BYTES:
             os.ftruncate(self._stderr, 0)
-        try:
-            ipc.send(self._process.stdin.fileno(), {"kind": kind, "unit": asdict(unit)})
-            answer = self._answer(unit)
-            self.rss_bytes = int(answer["rss_bytes"])
-        except (BrokenPipeError, EOFError, ValueError, TypeError, KeyError):
-            raise self._death() from None
+        with ExitStack() as slot:
+            if large:
+                self._allow_large(slot)
+            try:
+                self._hand(kind, unit, source, keep=keep)
+                answer = self._answer(source, slot)
+            except (OSError, EOFError):
+                raise self._death() from None
+        if not keep:
+            self._handed = None
         return answer
 
-    def _answer(self, unit: Unit) -> ipc.Message:
-        began, work = time.monotonic(), DecodeWork()
+    def _hand(self, kind: str, unit: Unit, source: Source, *, keep: bool) -> None:
+        """Sends a request; the descriptor of a file goes along once."""
+        again, self._handed = self._handed is source, source
+        descriptors = []
+        if isinstance(source.content, FileContent) and not again:
+            descriptors.append(source.content.descriptor)
+        self._channel.send(
+            {
+                "kind": kind,
+                "start_s": unit.start_s,
+                "end_s": unit.end_s,
+                "size": source.size,
+                "again": again,
+                "keep": keep,
+            },
+            descriptors=descriptors,
+            seconds=_SEND_SECONDS,
+        )
+
+    def _answer(self, source: Source, slot: ExitStack) -> ipc.Message:
+        began, work = time.monotonic(), DecodeWork(size=source.size)
         while True:
-            limit_s = self._limits.attempt_seconds(unit.uri, work)
+            limit_s = self._limits.attempt_seconds(work)
             left_s = began + limit_s - time.monotonic()
-            silent_s = self._limits.attempt_seconds(unit.uri)
+            silent_s = self._limits.seconds
             try:
-                answer = ipc.receive(self._replies, seconds=min(left_s, silent_s))
+                message = self._channel.receive(seconds=min(left_s, silent_s))
             except ipc.TimedOut:
                 if left_s > silent_s:
                     raise ipc.TimedOut(f"the decoder made no progress for {silent_s:g} s") from None
                 raise ipc.TimedOut(_too_long(limit_s, work)) from None
-            if "work" not in answer:
-                return answer
-            work = DecodeWork(**answer["work"])
+            waiting = time.monotonic()
+            if set(message) == {"work"}:
+                work = replies.work(message, size=source.size, limits=self._limits)
+            elif set(message) == {"read"}:
+                self._serve(source, message)
+                began += time.monotonic() - waiting  # the store's time is not the decoder's
+            elif message == {"memory": True}:
+                self._allow_large(slot)
+                self._channel.send({"memory": True}, seconds=_SEND_SECONDS)
+                began += time.monotonic() - waiting
+            else:
+                return message
+
+    def _serve(self, source: Source, message: ipc.Message) -> None:
+        if isinstance(source.content, FileContent):
+            raise replies.BadReply("the child asks for bytes of a file that it has")
+        offset, count = replies.wanted_range(message, size=source.size)
+        data = source.content.read_at(offset, count)
+        self._channel.send({"read": len(data)}, data, seconds=_SEND_SECONDS)
+
+    def _allow_large(self, slot: ExitStack) -> None:
+        """Gives the child the memory of a large picture until ``slot`` closes."""
+        more = self._limits.memory_bytes - self._limits.small_memory_bytes
+        if self._small_bytes is None or more <= 0 or self.had_large_limit:
+            return
+        self.had_large_limit = True
+        slot.enter_context(self._slots.taken())
+        self._set_address_space(self._small_bytes + more)
+        slot.callback(self._set_address_space, self._small_bytes)
+
+    def _address_space_limit(self) -> int | None:
+        """The limit that the child set itself; None where the system has no such limit."""
+        if not hasattr(resource, "prlimit"):
+            return None
+        soft, _ = resource.prlimit(self.pid, resource.RLIMIT_AS)
+        return None if soft == resource.RLIM_INFINITY else soft
+
+    def _set_address_space(self, soft: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            _, hard = resource.prlimit(self.pid, resource.RLIMIT_AS)
+            soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
+            resource.prlimit(self.pid, resource.RLIMIT_AS, (soft, hard))
 
     def frames(self, shape: Shape) -> Pixels:
-        """A copy of the frames that the last answer announced: uint8 of ``shape``."""
-        return self._shared.taken(shape)
+        """A copy of the frames that the last answer announced: uint8 of ``shape``.
 
-    def is_alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.poll() is None
+        Raises BadReply where there are fewer.
+        """
+        try:
+            return self._shared.taken(shape)
+        except EOFError as error:
+            raise replies.BadReply(str(error)) from None
+
+    def is_fit(self) -> bool:
+        """Whether the process runs, and is below its limits for the next unit."""
+        if self._process.poll() is not None or self.served >= self._limits.videos_per_child:
+            return False
+        mapped, resident = _memory_bytes(self.pid)
+        if self._small_bytes is not None and mapped > self._small_bytes:
+            return False
+        return resident <= self._limits.rss_bytes
 
     def end(self) -> None:
-        """Kill the process, wait for it, close everything; may be called again."""
-        if self._replies < 0:
-            return
+        """Kill the process and its group, wait for it, close everything; may be called again."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self._process.poll() is None:
+                os.killpg(self.pid, signal.SIGKILL)
         self._process.kill()
         self._process.wait()
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
-        for descriptor in (self._memory, self._stderr, self._replies):
-            os.close(descriptor)
-        self._replies = -1
+        self._closing.close()
 
-    def _wait_until_ready(self) -> None:
+    def _kept_open(self, descriptor: int) -> int:
+        self._closing.callback(os.close, descriptor)
+        return descriptor
+
+    def _wait_until_ready(self) -> list[str]:
         try:
-            answer = ipc.receive(self._replies, seconds=_START_SECONDS)
-            problem = answer.get("error")
+            return replies.started(self._channel.receive(seconds=_START_SECONDS))
         except ipc.TimedOut:
             problem = f"no answer within {_START_SECONDS:.0f} s"
-        except (EOFError, ValueError):
+        except RuntimeError as error:
+            problem = str(error)
+        except (OSError, EOFError, ipc.BadMessage, replies.BadReply):
             raise self._death_at_start() from None
         except BaseException:
             self.end()
             raise
-        if problem:
-            self.end()
-            raise RuntimeError(f"the decoder process could not start: {problem}")
+        self.end()
+        raise RuntimeError(f"the decoder process could not start: {problem}")
 
     def _death_at_start(self) -> ChildDied | RuntimeError:
         death = self._death()
@@ -177,12 +270,19 @@ class ChildProcess:
         return one_line(lines[-1], limit=160) if lines else ""
 
 
+def _memory_bytes(pid: int) -> tuple[int, int]:
+    """(address space, resident memory) of a process; zeros where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            mapped, resident = (int(pages) for pages in file.read().split()[:2])
+    except (OSError, ValueError):
+        return 0, 0
+    return mapped * resource.getpagesize(), resident * resource.getpagesize()
+
+
 def _too_long(limit_s: float, work: DecodeWork) -> str:
     shown = f"{limit_s:,.0f}" if limit_s >= 10 else f"{limit_s:g}"
-    words = f"fetching and decoding took longer than {shown} s"
-    if not work.size:
-        return words
-    words = f"{words}, the limit for a file of {work.size:,} bytes"
+    words = f"decoding took longer than {shown} s, the limit for a file of {work.size:,} bytes"
     if work.frames != 0:
         frames = "all" if work.frames is None else f"{work.frames:,}"
         words = f"{words} with {frames} frames of {work.pixels:,} pixels to decode"
@@ -197,12 +297,12 @@ def _signal_name(number: int) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """The parent's environment, for one thread, and with this package on PYTHONPATH."""
+    """The child's environment: where its modules and libraries lie, and one thread each."""
     root = str(Path(workers.__file__).resolve().parent.parent)
     inherited = os.environ.get("PYTHONPATH")
-    return {
-        **os.environ,
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
         "PYTHONPATH": os.pathsep.join([root, inherited] if inherited else [root]),
+        "PATH": os.defpath,  # decord asks for it
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }

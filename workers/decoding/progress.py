@@ -25,11 +25,17 @@ class DecodeWork:
 class Progress:
     """Sends the progress of one decoder process, at most once in TELL_SECONDS.
 
-    ``tell`` is called with the unit's DecodeWork as far as it is known; it does nothing by default.
+    ``tell`` is called with the unit's DecodeWork as far as it is known, ``reserve`` with the bytes
+    of memory that it needs; both do nothing by default.
     """
 
-    def __init__(self, tell: Callable[[DecodeWork], None] = lambda work: None) -> None:
+    def __init__(
+        self,
+        tell: Callable[[DecodeWork], None] = lambda work: None,
+        reserve: Callable[[int], None] = lambda count: None,
+    ) -> None:
         self._tell = tell
+        self.reserve = reserve
         self._work = DecodeWork()
         self._told = 0.0
 

@@ -5,24 +5,60 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TypeVar
 
 import numpy as np
 
-from workers.decoding import ipc
+from workers.decoding import ipc, replies
 from workers.decoding.process import ChildDied, ChildProcess
 from workers.decoding.types import DECODERS, DecodedUnit, DecodeLimits, Measured, Unit
 from workers.failures import ErrorType, UnitFailure
+from workers.io.content import Source
+from workers.io.fetching import file_version, open_source
+from workers.io.ranged import RangedObject
 from workers.sampling import Protocol
 
 _Result = TypeVar("_Result")
-Reader = Callable[[Unit, ChildProcess, ipc.Message], _Result]
+Reader = Callable[["_Video", ChildProcess, ipc.Message], _Result | UnitFailure]
 
 # A child that is killed before it read a file was killed from outside: by the system, short of
 # memory, or by an operator. Starting it again mostly works, and saves the video and the actor.
 _START_PAUSES_S = (0.0, 0.5, 1.0)
 
 _NO_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory")
+
+# After these a child may be in any state, or hold memory that it does not give back.
+_SPOILS_THE_CHILD = (ErrorType.timeout, ErrorType.crashed, ErrorType.out_of_memory)
+
+
+class _Video:
+    """A unit and its opened video, during the attempts to decode it.
+
+    ``again``: the video is open since an earlier unit. ``in_part``: only a part of it is read.
+    ``keep``: it stays open for the next unit. ``large``: it needs the large memory limit.
+    """
+
+    def __init__(
+        self, unit: Unit, source: Source, *, again: bool, in_part: bool, keep: bool
+    ) -> None:
+        self.unit = unit
+        self.source = source
+        self.keep = keep
+        self.large = False
+        self._again = again
+        self._in_part = in_part
+        self._before = source.content.received if again else 0
+        if again and isinstance(source.content, RangedObject):
+            source.content.retries.reset()
+
+    def bytes_read(self, by_child: int) -> int:
+        """Bytes that left the storage for this unit; the child read ``by_child`` of a file."""
+        if isinstance(self.source.content, RangedObject):
+            return self.source.content.received - self._before
+        if self.source.fetched is not None:
+            return 0 if self._again else self.source.fetched
+        return by_child if self._in_part else self.source.size  # all its packets are read
 
 
 class SandboxedDecoder:
@@ -46,6 +82,9 @@ class SandboxedDecoder:
         limits: DecodeLimits = DecodeLimits(),  # noqa: B008 - frozen
     ) -> None:
         self._child: ChildProcess | None = None
+        self._open = ExitStack()
+        self._source: Source | None = None
+        self._key: tuple[object, ...] = ()
         if decoder not in DECODERS:
             raise ValueError(f"decoder must be one of {', '.join(DECODERS)}; got {decoder!r}")
         if decoder != "pyav" and protocol.every_s is not None:
@@ -54,10 +93,17 @@ class SandboxedDecoder:
         self._decoder = decoder
         self._limits = limits
         self._closed = False
+        self._had_large_limit = False
         try:
             self._child = self._start(decoder)
         except ChildDied as death:
             raise RuntimeError(f"the decoder process could not start: {death}") from None
+        self.missing = tuple(self._child.missing)
+        if self.missing and limits.require_sandbox:
+            self.close()
+            raise RuntimeError(
+                f"--require-sandbox: the kernel of this machine lacks {' and '.join(self.missing)}"
+            )
 
     @property
     def child_pid(self) -> int | None:
@@ -75,24 +121,66 @@ class SandboxedDecoder:
     def _ask(self, kind: str, unit: Unit, read: Reader[_Result]) -> _Result | UnitFailure:
         if self._closed:
             raise ValueError("this decoder was closed")
-        result = self._attempt(kind, unit, read, self._decoder)
-        if isinstance(result, UnitFailure) and self._may_retry(result):
-            second = self._attempt(kind, unit, read, "pyav")
-            if self._decoder != "pyav":
-                self._end_child()
-            if isinstance(second, UnitFailure | DecodedUnit):
-                second.attempts = 2
-            return second
-        return result
+        try:
+            video = self._opened(kind, unit)
+        except UnitFailure as failure:
+            return failure
+        try:
+            return self._attempts(kind, video, read)
+        finally:
+            if not video.keep or video.source.failure is not None:
+                self._let_go()
+
+    def _attempts(self, kind: str, video: _Video, read: Reader[_Result]) -> _Result | UnitFailure:
+        result = self._attempt(kind, video, read, self._decoder)
+        if video.source.failure is not None:  # what was decoded ended where fetching did
+            video.source.failure.bytes_read = video.bytes_read(0)
+            return video.source.failure
+        if not isinstance(result, UnitFailure) or not self._may_retry(result):
+            return result
+        video.large = result.error_type is ErrorType.out_of_memory
+        second = self._attempt(kind, video, read, "pyav")
+        if self._decoder != "pyav":
+            self._end_child()
+        if isinstance(second, UnitFailure | DecodedUnit):
+            second.attempts = 2
+        return second
 
     def _may_retry(self, failure: UnitFailure) -> bool:
         if failure.error_type is ErrorType.out_of_memory:
-            return self._decoder != "pyav"  # decord allocates the size in the header, even if wrong
+            # decord allocates the size in the header, even if wrong
+            return self._decoder != "pyav" or not self._had_large_limit
         return failure.error_type is ErrorType.crashed
+
+    def _opened(self, kind: str, unit: Unit) -> _Video:
+        """The unit's video; that of the last one where both are segments of one recording."""
+        in_part = kind == "measure" or self._protocol.every_s is not None
+        keep = kind == "decode" and not (unit.start_s is None and unit.end_s is None)
+        key = unit.uri, unit.etag, in_part, file_version(unit.uri)
+        again = self._source is not None and self._key == key
+        if not again:
+            self._let_go()
+            self._key = key
+            self._source = self._open.enter_context(
+                open_source(
+                    unit.uri,
+                    max_bytes=1 << 62 if in_part else self._limits.source_bytes,
+                    etag=unit.etag,
+                    seconds=self._limits.fetch_seconds,
+                    ranged=in_part,
+                )
+            )
+        assert self._source is not None
+        return _Video(unit, self._source, again=again, in_part=in_part, keep=keep)
+
+    def _let_go(self) -> None:
+        self._source = None
+        self._open.close()
 
     def close(self) -> None:
         """End the child process; may be called again."""
         self._closed = True
+        self._let_go()
         self._end_child()
 
     def __enter__(self) -> SandboxedDecoder:
@@ -115,7 +203,7 @@ class SandboxedDecoder:
         return ChildProcess(decoder, self._protocol, self._limits)
 
     def _attempt(
-        self, kind: str, unit: Unit, read: Reader[_Result], decoder: str
+        self, kind: str, video: _Video, read: Reader[_Result], decoder: str
     ) -> _Result | UnitFailure:
         try:
             child = self._ready_child(decoder)
@@ -124,55 +212,53 @@ class SandboxedDecoder:
         except (RuntimeError, OSError) as error:
             return UnitFailure(ErrorType.internal, str(error))
         try:
-            answer = child.ask(kind, unit)
-            failure = answer.get("failure")
-            return read(unit, child, answer) if failure is None else self._failed(answer)
+            answer = child.ask(kind, video.unit, video.source, keep=video.keep, large=video.large)
+            result = read(video, child, answer)
         except ipc.TimedOut as late:
-            self._end_child()
-            return UnitFailure(ErrorType.timeout, str(late))
+            result = UnitFailure(ErrorType.timeout, str(late) or "the decoder took no request")
         except ChildDied as death:
-            self._end_child()
-            return _failure_of(death)
+            result = _failure_of(death)
+        except (ipc.BadMessage, replies.BadReply) as reason:
+            result = UnitFailure(
+                ErrorType.crashed, f"the decoder process sent an impossible answer: {reason}"
+            )
         except BaseException:
             self._end_child()  # its next answer would be that of this unit
             raise
-
-    def _failed(self, answer: ipc.Message) -> UnitFailure:
-        failure = answer["failure"]
-        if failure["type"] == ErrorType.out_of_memory:
+        self._had_large_limit = child.had_large_limit
+        if isinstance(result, UnitFailure) and result.error_type in _SPOILS_THE_CHILD:
             self._end_child()
-        return UnitFailure(
-            ErrorType(failure["type"]),
-            failure["message"],
-            bytes_read=answer["bytes_read"],
-            decode_ms=answer["decode_ms"],
-        )
+        return result
 
-    def _decoded(self, unit: Unit, child: ChildProcess, answer: ipc.Message) -> DecodedUnit:
-        decoded = answer["decoded"]
+    def _decoded(
+        self, video: _Video, child: ChildProcess, answer: ipc.Message
+    ) -> DecodedUnit | UnitFailure:
+        count, decode_ms = replies.costs(answer)
+        bytes_read = video.bytes_read(count)
+        failure = replies.failure(answer)
+        if failure is not None:
+            failure.bytes_read, failure.decode_ms = bytes_read, decode_ms
+            return failure
+        decoded = replies.decoded(answer, video.unit, self._protocol, self._limits)
         return DecodedUnit(
-            unit=unit,
-            frames=child.frames(tuple(decoded["shape"])),
-            clip_frames=np.array(decoded["clip_frames"], dtype=np.int32),
-            clip_times=np.array(decoded["clip_times"], dtype=np.float64),
-            frame_count=decoded["frame_count"],
-            duration_s=decoded["duration_s"],
-            lost_frames=decoded["lost_frames"],
-            decode_ms=answer["decode_ms"],
-            bytes_read=answer["bytes_read"],
+            unit=video.unit,
+            frames=child.frames(decoded.shape),
+            clip_frames=decoded.clip_frames.astype(np.int32),
+            clip_times=decoded.clip_times,
+            frame_count=decoded.frame_count,
+            duration_s=decoded.duration_s,
+            lost_frames=decoded.lost_frames,
+            decode_ms=decode_ms,
+            bytes_read=bytes_read,
             attempts=1,
-            first_clip=decoded["first_clip"],
-            etag=answer["etag"],
+            first_clip=decoded.first_clip,
+            etag=video.source.etag,
         )
 
     def _ready_child(self, decoder: str) -> ChildProcess:
         """A running child below its limits; replaces it otherwise."""
         child = self._child
-        if child is not None and (
-            not child.is_alive()
-            or child.served >= self._limits.videos_per_child
-            or child.rss_bytes > self._limits.rss_bytes
-        ):
+        if child is not None and not child.is_fit():
             self._end_child()
         if self._child is None:
             self._child = self._start(decoder)
@@ -184,8 +270,14 @@ class SandboxedDecoder:
             child.end()
 
 
-def _measured(unit: Unit, child: ChildProcess, answer: ipc.Message) -> Measured:
-    return Measured(answer["measured"], answer["bytes_read"], answer["decode_ms"])
+def _measured(video: _Video, child: ChildProcess, answer: ipc.Message) -> Measured | UnitFailure:
+    count, decode_ms = replies.costs(answer)
+    bytes_read = video.bytes_read(count)
+    failure = replies.failure(answer)
+    if failure is not None:
+        failure.bytes_read, failure.decode_ms = bytes_read, decode_ms
+        return failure
+    return Measured(replies.measured(answer), bytes_read, decode_ms)
 
 
 def _failure_of(death: ChildDied) -> UnitFailure:

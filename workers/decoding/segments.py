@@ -42,7 +42,7 @@ from workers.decoding.sequential import FrameClock, Ranks, SequentialDecode, las
 from workers.decoding.start_time import StartTime, find_start_time
 from workers.decoding.stream_index import StreamIndex, find_index
 from workers.decoding.types import DecodeLimits, Unit
-from workers.io.fetching import Source
+from workers.io.content import Source
 from workers.sampling import SAME_S, Protocol
 
 _MARGINS = (1, 4, 16)

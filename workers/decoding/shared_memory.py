@@ -18,8 +18,10 @@ Shape = tuple[int, int, int, int]
 class SharedFrames:
     """One unit's frames behind a descriptor that both processes hold.
 
-    Each keeps its mapping from unit to unit, as the first touch of a mapped page costs more than
-    writing or reading it. What is above KEPT_BYTES goes back to the system after each unit.
+    The child keeps its mapping from unit to unit, as the first touch of a mapped page costs more
+    than writing it. The parent maps nothing: it reads, so that a child that shrinks the file can
+    neither end it with SIGBUS nor change what it has read. What is above KEPT_BYTES goes back to
+    the system after each unit.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -34,26 +36,31 @@ class SharedFrames:
                 os.posix_fallocate(self.descriptor, 0, count)
             else:
                 os.ftruncate(self.descriptor, count)
-        return self._view(count).reshape(shape)
-
-    def taken(self, shape: Shape) -> Pixels:
-        """In the parent: a copy of the child's frames, uint8 of ``shape``.
-
-        It is a copy so that the child cannot change the frames of earlier units. Raises
-        RuntimeError if the shared memory is too short for ``shape``.
-        """
-        count = math.prod(shape)
-        if os.fstat(self.descriptor).st_size < count:
-            raise RuntimeError(f"the shared memory is shorter than {count:,} bytes")
-        frames = self._view(count).reshape(shape).copy()
-        if count > KEPT_BYTES:
-            os.ftruncate(self.descriptor, 0)
-        return frames
-
-    def _view(self, count: int) -> Pixels:
         mapping = self._mapping
         if mapping is None or len(mapping) < count:
             mapping = mmap.mmap(self.descriptor, count)
             if count <= KEPT_BYTES:
                 self._mapping = mapping
-        return np.frombuffer(mapping, dtype=np.uint8, count=count)
+        return np.frombuffer(mapping, dtype=np.uint8, count=count).reshape(shape)
+
+    def taken(self, shape: Shape) -> Pixels:
+        """In the parent: a copy of the child's frames, uint8 of ``shape``.
+
+        Raises EOFError if the shared memory is too short for ``shape``.
+        """
+        if os.fstat(self.descriptor).st_size < math.prod(shape):
+            raise EOFError("the shared memory is shorter than the frames")
+        frames = np.empty(shape, dtype=np.uint8)
+        left, offset = frames.reshape(-1), 0
+        while len(left):
+            count = os.preadv(self.descriptor, [left.data], offset)
+            if not count:
+                raise EOFError("the shared memory is shorter than the frames")
+            left, offset = left[count:], offset + count
+        self.release()
+        return frames
+
+    def release(self) -> None:
+        """In the parent: gives back what is above KEPT_BYTES."""
+        if os.fstat(self.descriptor).st_size > KEPT_BYTES:
+            os.ftruncate(self.descriptor, 0)

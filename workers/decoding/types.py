@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from workers.decoding.progress import DecodeWork
 from workers.failures import ErrorType, UnitFailure
-from workers.io.fetching import is_object
 
 MIB = 1024**2
 GIB = 1024**3
@@ -45,8 +44,12 @@ class DecodeLimits:
     ``seconds``: wall clock of one attempt, and the longest time without progress.
     ``most_seconds``: maximum of the wall clock, which grows with the size of the file and the
     number of frames to decode; see `attempt_seconds`.
-    ``fetch_seconds``: additional wall clock for fetching from object storage, retries included.
-    ``memory_bytes``: address space beyond that of the idle child.
+    ``fetch_seconds``: wall clock for fetching from object storage before or while a video is
+    decoded, retries included.
+    ``small_memory_bytes``: address space beyond that of the idle child, as a rule.
+    ``memory_bytes``: the same for pictures so large that they need more, and for a second attempt
+    after running out of it. ``large_slots``: how many decoders of a machine may have so much at a
+    time.
     ``videos_per_child``, ``rss_bytes``: a child that served so many units, or holds so much
     resident memory after one, is replaced.
     ``max_pixels``: width x height of a frame; the default is the largest 8K format.
@@ -55,12 +58,16 @@ class DecodeLimits:
     ``max_units``: segments of a recording; None for what its frames can fill, see `segment_count`.
     ``allow_codecs``: codecs that are decoded besides the usual ones.
     ``quick``: whether this is a first, short attempt; what exceeds it fails as ``deferred``.
+    ``require_sandbox``: whether a decoder refuses to start where the kernel lacks a part of the
+    sandbox.
     """
 
     seconds: float = 60.0
     most_seconds: float = 3600.0
     fetch_seconds: float = 120.0
+    small_memory_bytes: int = 512 * MIB
     memory_bytes: int = 4 * GIB
+    large_slots: int = 1
     videos_per_child: int = 1000
     rss_bytes: int = 1536 * MIB
     max_pixels: int = 8192 * 4320
@@ -69,15 +76,16 @@ class DecodeLimits:
     max_units: int | None = None
     allow_codecs: tuple[str, ...] = ()
     quick: bool = False
+    require_sandbox: bool = False
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
-            if isinstance(value, int | float) and name != "quick" and not value > 0:
+            if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
                 raise ValueError(f"{name} must be positive, not {value}")
 
-    def attempt_seconds(self, uri: str, work: DecodeWork = DecodeWork()) -> float:  # noqa: B008 - frozen
-        """Wall clock for one attempt to decode ``uri``, which is so much ``work``.
+    def attempt_seconds(self, work: DecodeWork) -> float:
+        """Wall clock for one attempt to decode a fetched video, which is so much ``work``.
 
         It is ``seconds``, plus the time that a slow machine takes to read the file and decode its
         frames. The size of the file bounds the time for its frames.
@@ -87,8 +95,7 @@ class DecodeLimits:
             decoding = min(decoding, work.frames * work.pixels / PIXELS_A_SECOND)
         base = min(QUICK_SECONDS, self.seconds) if self.quick else self.seconds
         whole = base + work.size / READ_BYTES_A_SECOND + decoding
-        own = max(base, min(whole, self.most_seconds))
-        return own + (self.fetch_seconds if is_object(uri) else 0.0)
+        return max(base, min(whole, self.most_seconds))
 
     def check(self, work: DecodeWork) -> None:
         """Raise UnitFailure where more pixels are to be decoded than the bytes of a file justify.
@@ -153,7 +160,8 @@ class DecodedUnit:
     protocol is dense. ``frame_count`` and ``duration_s`` are those of the whole video, counted
     and taken from timestamps; with a dense protocol those of the segment. ``lost_frames``:
     frames lost to damage or concealed by the decoder; 0 for a sound file, an estimate
-    where a file was cut off. ``decode_ms``: CPU milliseconds of the child. ``attempts``: 2 after a
+    where a file was cut off. ``decode_ms``: CPU milliseconds of the child;
+    the fetching is the parent's. ``attempts``: 2 after a
     crash of the first. ``etag``: of the object that was read, None for files.
     """
 

@@ -2,26 +2,27 @@
 
 Local paths and file:// URIs are opened in place. Objects at s3://bucket/key are downloaded into an
 anonymous file (in memory if small, else an unlinked temporary file), so that no file remains if the
-process dies; or they are read by ranges if a part is enough.
+process dies; or they are read by ranges if a part is enough. Descriptors of files cannot write.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
+import fcntl
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from sta.retry import VIDEOS, Retries
 from workers.failures import ErrorType, UnitFailure
+from workers.io.content import FileContent, Source
 from workers.io.objects import (
     CHUNK_BYTES,
     changed_since_listed,
@@ -31,52 +32,10 @@ from workers.io.objects import (
     object_address,
     wait_or_raise,
 )
-from workers.io.ranged import Cursor, RangedObject
+from workers.io.ranged import RangedObject
 
 MEMORY_BYTES = 256 << 20
-
-
-@dataclass(frozen=True)
-class Source:
-    """An opened file.
-
-    ``path`` is for libraries that open by name, valid while the source is open; "" if the source is
-    read by ranges (``ranged``). ``size`` is in bytes; ``etag`` is None for a file. Equal values of
-    ``identity`` mean the same content.
-    """
-
-    path: str
-    size: int
-    etag: str | None = None
-    ranged: RangedObject | None = None
-    identity: str = ""
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes read so far; a file counts whole, since all its packets are read."""
-        return self.size if self.ranged is None else self.ranged.received
-
-    @property
-    def failure(self) -> UnitFailure | None:
-        """The failure that ended reading by ranges, if any."""
-        return None if self.ranged is None else self.ranged.failure
-
-    def opened(self) -> str | Cursor:
-        """The argument for libavformat: the path, or a new file object."""
-        return self.path if self.ranged is None else Cursor(self.ranged)
-
-    def head(self, count: int = 4096) -> bytes:
-        """The first ``count`` bytes."""
-        return self.read_at(0, count)
-
-    def read_at(self, offset: int, count: int) -> bytes:
-        """``count`` bytes from ``offset`` on, fewer only at the end."""
-        with open(self.path, "rb") if self.ranged is None else Cursor(self.ranged) as file:
-            file.seek(offset)
-            data = b""
-            while piece := file.read(count - len(data)):
-                data += piece
-            return data
+_SEALS = 0x0F  # F_SEAL_SEAL, _SHRINK, _GROW, _WRITE: fcntl names them on Linux alone
 
 
 @contextmanager
@@ -97,18 +56,29 @@ def open_source(
     if scheme == "s3" and ranged:
         remote = RangedObject(uri, etag=etag, seconds=seconds)
         _check_size(remote.size, max_bytes)
-        yield Source("", remote.size, remote.etag, remote, f"{uri} {remote.etag} {remote.size}")
+        yield Source(remote, remote.etag)
     elif scheme == "s3":
         download = _VideoDownload(uri, max_bytes, etag, seconds)
         with _fetched(download) as source:
             yield source
     elif scheme in ("", "file"):
-        yield _local(_file_path(uri) if scheme else uri, max_bytes)
+        with _local(_file_path(uri) if scheme else uri, max_bytes) as source:
+            yield source
     else:
         raise UnitFailure(
             ErrorType.not_found,
             f"{scheme}:// addresses are not supported; use a path, file:// or s3://",
         )
+
+
+def file_version(uri: str) -> tuple[int, ...]:
+    """What changes when the file at ``uri`` is replaced or written to; () for other addresses."""
+    scheme = uri.split("://", 1)[0].lower() if "://" in uri else ""
+    try:
+        status = os.stat(_file_path(uri) if scheme == "file" else uri)
+    except (OSError, ValueError, UnitFailure):
+        return ()
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def is_object(uri: str) -> bool:
@@ -123,22 +93,25 @@ def _file_path(uri: str) -> str:
     return os.fsdecode(unquote_to_bytes(parts.path))  # names need not be UTF-8
 
 
-def _local(path: str, max_bytes: int) -> Source:
+@contextmanager
+def _local(path: str, max_bytes: int) -> Iterator[Source]:
     absolute = os.path.abspath(path)
     try:
-        with open(os.open(absolute, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            status = os.fstat(file.fileno())
+        descriptor = os.open(absolute, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except ValueError as error:
         raise UnitFailure(ErrorType.not_found, f"not a path: {error}") from None
     except OSError as error:
         raise _local_failure(error) from None
-    if stat.S_ISDIR(status.st_mode):
-        raise UnitFailure(ErrorType.not_video, "a directory, not a file")
-    if not stat.S_ISREG(status.st_mode):
-        raise UnitFailure(ErrorType.not_video, "a pipe, socket or device, not a file")
-    _check_size(status.st_size, max_bytes)
-    identity = f"{absolute} {status.st_mtime_ns} {status.st_size}"
-    return Source(absolute, status.st_size, identity=identity)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise UnitFailure(ErrorType.not_video, "a directory, not a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise UnitFailure(ErrorType.not_video, "a pipe, socket or device, not a file")
+        _check_size(status.st_size, max_bytes)
+        yield Source(FileContent(descriptor, status.st_size))
+    finally:
+        os.close(descriptor)
 
 
 def _local_failure(error: OSError) -> UnitFailure:
@@ -168,9 +141,7 @@ def _check_size(size: int, max_bytes: int) -> None:
 def _fetched(download: _VideoDownload) -> Iterator[Source]:
     try:
         descriptor = download.run()
-        directory = Path("/proc/self/fd") if os.path.isdir("/proc/self/fd") else Path("/dev/fd")
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        yield Source(str(directory / str(descriptor)), download.size, download.etag)
+        yield Source(FileContent(descriptor, download.size), download.etag, download.received)
     except UnitFailure as failure:
         failure.bytes_read = failure.bytes_read or download.received
         raise
@@ -197,6 +168,7 @@ class _VideoDownload:
             while True:
                 try:
                     self._read_on()
+                    self._descriptor = _read_only(self._descriptor)
                     return self._descriptor
                 except Exception as error:
                     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -239,10 +211,28 @@ class _VideoDownload:
 def anonymous_file(*, in_memory: bool) -> int:
     """Descriptor of an empty file without a name, in memory or in the temporary folder."""
     if in_memory and hasattr(os, "memfd_create"):
-        return os.memfd_create("video", os.MFD_CLOEXEC)
+        return os.memfd_create("video", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     descriptor, path = tempfile.mkstemp()
     os.unlink(path)
     return descriptor
+
+
+def _read_only(descriptor: int) -> int:
+    """A descriptor of the same file that cannot change it; closes the one given.
+
+    Files in memory are sealed. Others are opened again; where the system cannot do that, the
+    descriptor stays as it is.
+    """
+    if hasattr(fcntl, "F_ADD_SEALS"):
+        with contextlib.suppress(OSError):  # a file on a disk has no seals
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+            return descriptor
+    try:
+        reading = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return descriptor
+    os.close(descriptor)
+    return reading
 
 
 def _write_all(descriptor: int, chunk: bytes) -> int:

@@ -1,4 +1,4 @@
-"""A file object that reads an S3 object by ranges.
+"""The bytes of an S3 object, read by ranges: a `Content`.
 
 Blocks are kept in a cache of bounded size. Sequential reads fetch more and more blocks at once.
 Several cursors can read one object and share its cache.
@@ -7,7 +7,6 @@ Several cursors can read one object and share its cache.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import OrderedDict
 from typing import Any
 
@@ -64,11 +63,7 @@ class RangedObject:
             raise changed_since_listed(failure) if not self._opened else failure from None
 
     def read_at(self, offset: int, count: int) -> bytes:
-        """Up to ``count`` bytes from ``offset`` on, at least one before the end of the object.
-
-        After a failure it returns b"", as at the end of the object: exceptions do not pass through
-        C libraries, so callers check ``failure`` afterwards.
-        """
+        """As in Content."""
         if self.failure is not None or offset >= self.size or count < 1:
             return b""
         number, start = divmod(offset, self._block)
@@ -156,45 +151,3 @@ class RangedObject:
             raise UnitFailure(ErrorType.empty, "the file has no bytes")
         self.etag = str(response.get("ETag", "")) or None
         self._opened = True
-
-
-class Cursor:
-    """A seekable binary file over a RangedObject, as much of one as libavformat asks for."""
-
-    name = ""  # libavformat must neither guess a format from it nor open it
-
-    def __init__(self, source: RangedObject) -> None:
-        self._source = source
-        self._at = 0
-
-    def read(self, count: int = -1) -> bytes:
-        """Up to ``count`` bytes, b"" at the end and after a failure."""
-        data = self._source.read_at(self._at, self._source.size if count < 0 else count)
-        self._at += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move; ValueError before the start."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._source.size}[whence]
-        if base + offset < 0:
-            raise ValueError("before the start of the file")
-        self._at = base + offset
-        return self._at
-
-    def __enter__(self) -> Cursor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """There is nothing to close."""
-
-    def tell(self) -> int:
-        """The place of the next read."""
-        return self._at
-
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True

@@ -15,7 +15,7 @@ import pytest
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from tests import videos
 from tests.corpus import CORPUS, DECORD, DEGRADED, expected, files, frames_by_ffmpeg, needs_corpus
-from tests.processes import descriptors, processes_with
+from tests.processes import decoders, descriptors
 from workers.decode_actor import DecodeActor
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
 from workers.failures import UnitFailure
@@ -170,7 +170,7 @@ def test_the_hostile_files_leave_no_process_no_descriptor_and_no_temporary_file(
     rows = [{"unit_id": n, "video_id": n, "uri": str(CORPUS / n)} for n in names]
     before = descriptors(), shared_memory()
     actor = DecodeActor(PROTOCOL, decoder, LIMITS)
-    assert len(processes_with("TMPDIR", str(tmp_path))) == 1
+    assert len(decoders()) == 1
 
     decoded = [
         (table.num_rows, table["unit_id"][0].as_py(), table["error_type"][0].as_py())
@@ -180,9 +180,9 @@ def test_the_hostile_files_leave_no_process_no_descriptor_and_no_temporary_file(
     if decoder == "pyav":
         reasons = {name: reason for _, name, reason in decoded if reason}
         assert reasons == {name: expected(name) for name in reasons}
-    assert len(processes_with("TMPDIR", str(tmp_path))) == 1
+    assert len(decoders()) == 1
 
     del actor
-    assert processes_with("TMPDIR", str(tmp_path)) == []
+    assert decoders() == []
     assert (descriptors(), shared_memory()) == before
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from tests import videos
-from tests.processes import eventually, is_running, killing, processes_with
+from tests.processes import decoders, eventually, is_running, killing
 from workers.decode_actor import DecodeActor
 from workers.decoding import ipc, sandbox
 from workers.sampling import protocol
@@ -32,32 +32,25 @@ def rows(tables: list[pa.Table]) -> list[dict[str, Any]]:
     return pa.concat_tables(tables).drop_columns(["frames"]).to_pylist()
 
 
-@pytest.fixture
-def marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A value of STA_TEST_MARK, by which every process started in this test is found."""
-    monkeypatch.setenv("STA_TEST_MARK", str(tmp_path))
-    return str(tmp_path)
-
-
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
 def test_an_input_that_kills_its_decoder_each_time_is_one_row_and_the_next_ones_are_fine(
-    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marked: str
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = videos.write_video(tmp_path / "good.mp4", frames=20)
-    killer = videos.write_video(tmp_path / "killer.mp4", frames=20)
+    killer = videos.write_video(tmp_path / "killer.mp4", frames=21)
     actor = DecodeActor(PROTOCOL)
     deaths = []
-    send = ipc.send
+    send = ipc.Channel.send
 
-    def die_of_the_killer(descriptor: int, message: dict[str, Any]) -> None:
-        if message["unit"]["uri"] == str(killer):
-            (child,) = processes_with("STA_TEST_MARK", marked)
+    def die_of_the_killer(channel: ipc.Channel, message: dict[str, Any], **options: Any) -> None:
+        if message["size"] == killer.stat().st_size:
+            (child,) = decoders()
             os.kill(child, number)
             deaths.append(child)
             raise BrokenPipeError
-        send(descriptor, message)
+        send(channel, message, **options)
 
-    monkeypatch.setattr(ipc, "send", die_of_the_killer)
+    monkeypatch.setattr(ipc.Channel, "send", die_of_the_killer)
     done = rows(list(actor(manifest([good, killer, good, killer, good]))))
     assert [row["status"] for row in done] == ["ok", "failed", "ok", "failed", "ok"]
     for row in done[1::2]:
@@ -67,32 +60,32 @@ def test_an_input_that_kills_its_decoder_each_time_is_one_row_and_the_next_ones_
     assert [row["attempts"] for row in done[::2]] == [1, 1, 1]
     assert len(set(deaths)) == 4
     del actor
-    assert processes_with("STA_TEST_MARK", marked) == []
+    assert decoders() == []
 
 
 def test_a_decoder_that_is_killed_while_it_starts_is_started_again(
-    tmp_path: Path, marked: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = videos.write_video(tmp_path / "good.mp4", frames=20)
-    receive = ipc.receive
+    receive = ipc.Channel.receive
     to_kill = 3
 
-    def kill_before_the_first_word(descriptor: int, **options: Any) -> ipc.Message:
+    def kill_before_the_first_word(channel: ipc.Channel, **options: Any) -> ipc.Message:
         nonlocal to_kill
         if to_kill:
             to_kill -= 1
-            (child,) = processes_with("STA_TEST_MARK", marked)
+            (child,) = decoders()
             os.kill(child, signal.SIGKILL)
-        return receive(descriptor, **options)
+        return receive(channel, **options)
 
-    monkeypatch.setattr(ipc, "receive", kill_before_the_first_word)
+    monkeypatch.setattr(ipc.Channel, "receive", kill_before_the_first_word)
     monkeypatch.setattr(sandbox, "_START_PAUSES_S", (0.0, 0.0, 0.0))
     actor = DecodeActor(PROTOCOL)
     assert to_kill == 0
 
     for killed, expected in ((3, (None, 1)), (4, (None, 2)), (8, ("crashed", 2))):
         to_kill = killed
-        (idle,) = processes_with("STA_TEST_MARK", marked)
+        (idle,) = decoders()
         os.kill(idle, signal.SIGKILL)
         assert eventually(lambda idle=idle: not is_running(idle))
         (row,) = rows(list(actor(manifest([good]))))
@@ -104,7 +97,7 @@ def test_a_decoder_that_is_killed_while_it_starts_is_started_again(
 
 
 def test_killed_at_random_moments_every_unit_has_one_outcome_and_nobody_is_left(
-    tmp_path: Path, marked: str
+    tmp_path: Path,
 ) -> None:
     paths = [
         videos.write_video(tmp_path / f"{name}", frames=60 + 20 * at, options={"bf": "2"})
@@ -114,7 +107,7 @@ def test_killed_at_random_moments_every_unit_has_one_outcome_and_nobody_is_left(
     chance = random.Random(0)
     pauses = (chance.uniform(0.0, 0.25) for _ in range(20))
     actor = DecodeActor(PROTOCOL)
-    with killing(lambda: processes_with("STA_TEST_MARK", marked), pauses) as killed:
+    with killing(lambda: decoders(), pauses) as killed:
         done = rows(list(actor(units)))
     assert [row["unit_id"] for row in done] == units["unit_id"].to_pylist()
     assert len(set(killed)) >= 3
@@ -128,4 +121,4 @@ def test_killed_at_random_moments_every_unit_has_one_outcome_and_nobody_is_left(
     again = rows(list(actor(units.slice(0, 4))))
     assert [row["status"] for row in again] == ["ok"] * 4
     del actor
-    assert processes_with("STA_TEST_MARK", marked) == []
+    assert decoders() == []

@@ -1,7 +1,8 @@
 """Limits of time follow the work, never beyond what the bytes of a file allow; a hang ends soon."""
 
+import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ HD = 1920 * 1080
 
 
 def seconds(**work: Any) -> float:
-    return LIMITS.attempt_seconds("a.ts", DecodeWork(**work))
+    return LIMITS.attempt_seconds(DecodeWork(**work))
 
 
 def test_a_short_video_has_what_the_limit_says() -> None:
-    assert LIMITS.attempt_seconds("a.mp4") == 60
+    assert seconds() == 60
     assert seconds(size=1_000_000, frames=300, pixels=340 * 256) == pytest.approx(60, rel=0.02)
 
 
@@ -45,9 +46,8 @@ def test_a_small_file_gets_no_more_than_its_bytes_allow_whatever_it_claims() -> 
 
 def test_no_video_has_more_than_the_most_unless_all_have() -> None:
     endless = DecodeWork(size=64 << 30, frames=10**9, pixels=HD)
-    assert LIMITS.attempt_seconds("a.ts", endless) == LIMITS.most_seconds
-    assert DecodeLimits(seconds=7200).attempt_seconds("a.ts", endless) == 7200
-    assert LIMITS.attempt_seconds("s3://b/a.ts", endless) == 3600 + LIMITS.fetch_seconds
+    assert LIMITS.attempt_seconds(endless) == LIMITS.most_seconds
+    assert DecodeLimits(seconds=7200).attempt_seconds(endless) == 7200
 
 
 def test_a_decoder_tells_what_it_has_to_do_and_that_it_lives() -> None:
@@ -69,6 +69,10 @@ def unit(tmp_path: Path) -> Unit:
     return Unit("u", "v", str(videos.write_video(tmp_path / "a.ts", frames=20)))
 
 
+def message(**work: int | None) -> dict[str, Any]:
+    return {"work": work}
+
+
 class Scripted:
     """A child's messages, each some seconds after the last, by a clock that nobody waits for."""
 
@@ -76,7 +80,7 @@ class Scripted:
         self.now = 0.0
         self._messages: Iterator[tuple[float, dict[str, Any]]] = iter(messages)
 
-    def receive(self, descriptor: int, *, seconds: float | None = None) -> ipc.Message:
+    def receive(self, *, seconds: float | None = None) -> ipc.Message:
         after, message = next(self._messages, (1e9, {}))
         if seconds is not None and after > seconds:
             raise ipc.TimedOut
@@ -85,13 +89,22 @@ class Scripted:
 
 
 def failure(
-    unit: Unit, script: Scripted, monkeypatch: pytest.MonkeyPatch, limits: DecodeLimits = LIMITS
+    unit: Unit,
+    script: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+    limits: DecodeLimits = LIMITS,
+    *,
+    size: int = 1000,
 ) -> UnitFailure:
+    """The failure of a file of ``size`` bytes whose decoder sends the messages of ``script``."""
+    large = Path(unit.uri).with_name("large.ts")
+    large.touch()
+    os.truncate(large, size)
     with SandboxedDecoder(PROTOCOL, limits=limits) as decoder:
         with monkeypatch.context() as patch:
-            patch.setattr(process.ipc, "receive", script.receive)
+            patch.setattr(ipc.Channel, "receive", lambda _, **options: script.receive(**options))
             patch.setattr(process.time, "monotonic", lambda: script.now)
-            result = decoder.decode(unit)
+            result = decoder.decode(replace(unit, uri=str(large)))
         assert isinstance(result, UnitFailure)
         assert result.error_type is ErrorType.timeout
         assert isinstance(decoder.decode(unit), DecodedUnit)
@@ -101,9 +114,9 @@ def failure(
 def test_a_decoder_that_falls_silent_is_ended_long_before_a_long_limit(
     unit: Unit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long = {"work": asdict(DecodeWork(550_000_000, 72_000, HD))}
+    long = message(frames=72_000, pixels=HD)
     script = Scripted((1, long), *[(50, long)] * 3)
-    result = failure(unit, script, monkeypatch)
+    result = failure(unit, script, monkeypatch, size=550_000_000)
     assert result.message == "the decoder made no progress for 60 s"
     assert script.now == 151
 
@@ -112,9 +125,9 @@ def test_a_decoder_that_lives_is_ended_at_the_limit_of_its_work(
     unit: Unit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = DecodeWork(2_000_000, 30_000, 640 * 360)
-    script = Scripted(*[(1, {"work": asdict(work)})] * 1000)
-    result = failure(unit, script, monkeypatch)
-    limit = LIMITS.attempt_seconds(unit.uri, work)
+    script = Scripted(*[(1, message(frames=work.frames, pixels=work.pixels))] * 1000)
+    result = failure(unit, script, monkeypatch, size=work.size)
+    limit = LIMITS.attempt_seconds(work)
     assert limit - 1 <= script.now <= limit
     assert "2,000,000 bytes with 30,000 frames of 230,400 pixels" in result.message
     assert f"{limit:,.0f} s" in result.message
@@ -124,7 +137,7 @@ def test_a_decoder_that_lives_is_ended_at_the_limit_of_its_work(
 def test_a_longer_limit_is_given_to_all_who_ask_for_it(
     unit: Unit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = Scripted(*[(300, {"work": asdict(DecodeWork(1000))})] * 5)
+    script = Scripted(*[(300, message(frames=0, pixels=0))] * 5)
     failure(unit, script, monkeypatch, DecodeLimits(seconds=900))
     assert script.now == 900
 
@@ -137,20 +150,19 @@ def test_the_work_of_a_video_is_told_before_it_is_done(
     short = videos.write_video(tmp_path / name, frames=50, codec=codec, options={"g": "10"})
     path = recordings.lengthened(short, tmp_path / f"long_{name}", times=20)
     told: list[DecodeWork] = []
-    plain = ipc.receive
+    plain = ipc.Channel.receive
 
-    def noting(descriptor: int, **options: Any) -> ipc.Message:
-        message = plain(descriptor, **options)
+    def noting(channel: ipc.Channel, **options: Any) -> ipc.Message:
+        message = plain(channel, **options)
         if "work" in message:
             told.append(DecodeWork(**message["work"]))
         return message
 
     with SandboxedDecoder(PROTOCOL) as decoder:
-        monkeypatch.setattr(process.ipc, "receive", noting)
+        monkeypatch.setattr(ipc.Channel, "receive", noting)
         result = decoder.decode(Unit("u", "v", str(path)))
     assert isinstance(result, DecodedUnit)
     assert result.frame_count == 1000
-    assert {work.size for work in told} == {path.stat().st_size}
     assert told[0].frames == 0
     assert told[-1].frames is not None
     assert told[-1].frames == 1000 if whole else 0 < told[-1].frames < 700

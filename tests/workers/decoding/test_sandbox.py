@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,17 +53,17 @@ def test_a_hang_ends_at_the_limit_and_the_next_unit_decodes(unit: Unit) -> None:
         assert isinstance(decoder.decode(unit), DecodedUnit)
 
 
-def asking_then_killing(child: int) -> Callable[[int, ipc.Message], None]:
-    """A `ipc.send` whose message ``child`` gets, is stopped before it can answer, and dies of."""
-    send = ipc.send
+def asking_then_killing(child: int) -> Callable[..., None]:
+    """A `Channel.send` whose message ``child`` gets, is stopped before it answers, and dies of."""
+    send = ipc.Channel.send
 
-    def ask(descriptor: int, message: ipc.Message) -> None:
+    def ask(channel: ipc.Channel, message: ipc.Message, **options: Any) -> None:
         if is_running(child):
             os.kill(child, signal.SIGSTOP)
-            send(descriptor, message)
+            send(channel, message, **options)
             os.kill(child, signal.SIGKILL)
         else:
-            send(descriptor, message)
+            send(channel, message, **options)
 
     return ask
 
@@ -72,7 +73,7 @@ def test_a_child_that_dies_while_decoding_gets_one_more_try(
 ) -> None:
     first = child_of(decoder)
     with monkeypatch.context() as patch:
-        patch.setattr(ipc, "send", asking_then_killing(first))
+        patch.setattr(ipc.Channel, "send", asking_then_killing(first))
         result = decoder.decode(unit)
     assert isinstance(result, DecodedUnit)
     assert result.attempts == 2
@@ -83,12 +84,12 @@ def test_a_child_that_dies_while_decoding_gets_one_more_try(
 def test_a_child_that_dies_twice_is_a_row_that_names_the_signal(
     number: signal.Signals, unit: Unit, decoder: SandboxedDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(descriptor: int, message: object) -> None:
+    def die(channel: ipc.Channel, message: object, **options: object) -> None:
         os.kill(child_of(decoder), number)
         raise BrokenPipeError
 
     with monkeypatch.context() as patch:
-        patch.setattr(ipc, "send", die)
+        patch.setattr(ipc.Channel, "send", die)
         result = decoder.decode(unit)
     assert isinstance(result, UnitFailure)
     assert result.error_type is ErrorType.crashed
@@ -223,12 +224,6 @@ def test_limits_must_be_positive() -> None:
         DecodeLimits(seconds=0)
 
 
-def test_what_must_be_fetched_has_time_for_it_on_top_and_a_local_file_has_not() -> None:
-    limits = DecodeLimits(seconds=10, fetch_seconds=30)
-    assert limits.attempt_seconds("s3://bucket/key") == 40
-    assert limits.attempt_seconds("/path/s3:/file.mp4") == 10
-
-
 def test_a_hang_in_measuring_ends_at_the_limit_and_a_death_gets_one_more_try(
     unit: Unit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,7 +233,7 @@ def test_a_hang_in_measuring_ends_at_the_limit_and_a_death_gets_one_more_try(
         assert isinstance(late, UnitFailure)
         assert late.error_type is ErrorType.timeout
         first = child_of_next(decoder, unit)
-        monkeypatch.setattr(ipc, "send", asking_then_killing(first))
+        monkeypatch.setattr(ipc.Channel, "send", asking_then_killing(first))
         assert isinstance(decoder.measure(unit), Measured)
         assert child_of(decoder) != first
 

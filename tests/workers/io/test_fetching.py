@@ -17,6 +17,7 @@ from tests.scripted_storage import SECRET, Storage
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.io import fetching, objects
+from workers.io.content import FileContent
 from workers.io.fetching import open_source
 from workers.sampling import protocol
 
@@ -31,15 +32,15 @@ def failure(uri: str, **options: Any) -> UnitFailure:
 
 def content(uri: str) -> bytes:
     with open_source(uri) as source:
-        return Path(source.path).read_bytes()
+        return source.head(source.size)
 
 
 def test_an_object_arrives_whole(storage: Storage) -> None:
     storage.objects["/bucket/a/b.mp4"] = data = os.urandom(3_000_000)
     with open_source("s3://bucket/a/b.mp4") as source:
-        assert Path(source.path).read_bytes() == data
+        assert source.head(source.size) == data
         assert source.head(4) == data[:4]
-        assert source.size == source.bytes_read == len(data)
+        assert source.size == source.fetched == len(data)
     assert storage.ranges == [None]
 
 
@@ -53,7 +54,7 @@ def test_nothing_is_left_in_the_temporary_folder(
     before = len(os.listdir("/proc/self/fd"))
     with open_source("s3://bucket/key") as source:
         assert list(tmp_path.iterdir()) == []
-        assert Path(source.path).read_bytes() == b"abc" * 1000
+        assert source.head(source.size) == b"abc" * 1000
     assert len(os.listdir("/proc/self/fd")) <= before + 1  # the client's connection
 
 
@@ -76,8 +77,8 @@ def test_a_broken_connection_is_taken_up_where_it_broke(storage: Storage) -> Non
     storage.objects["/bucket/key"] = data = os.urandom(4_000_000)
     storage.cuts = [1_500_000, 1_000_000]
     with open_source("s3://bucket/key") as source:
-        assert Path(source.path).read_bytes() == data
-        assert source.bytes_read == len(data)
+        assert source.head(source.size) == data
+        assert source.fetched == len(data)
     assert len(storage.ranges) == 3
     assert all(asked is not None for asked in storage.ranges[1:])
 
@@ -266,8 +267,8 @@ def test_local_files_are_opened_where_they_lie(tmp_path: Path) -> None:
     assert content(str(path)) == b"abc"
     assert content(path.as_uri()) == b"abc"
     with open_source(str(path)) as source:
-        assert source.path == str(path)
-        assert source.size == source.bytes_read == 3
+        assert isinstance(source.content, FileContent)
+        assert source.size == 3
 
 
 def test_what_is_no_file_is_told_apart(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from tests.scripted_storage import Storage
 from workers.decoding import DecodedUnit, DecodeLimits, Measured, SandboxedDecoder, Unit
 from workers.decoding import container as opening
 from workers.failures import ErrorType, UnitFailure
+from workers.io.content import Cursor
 from workers.io.fetching import open_source
-from workers.io.ranged import Cursor, RangedObject
+from workers.io.ranged import RangedObject
 from workers.sampling import protocol
 
 BLOCK = 1000

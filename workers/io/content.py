@@ -1,0 +1,123 @@
+"""An opened video: `Source`, whose bytes come from a file or from ranges of an object."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Protocol
+
+from workers.failures import UnitFailure
+
+
+class Content(Protocol):
+    """Bytes that are read by offset."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+
+    @property
+    def received(self) -> int:
+        """Bytes that were read so far."""
+
+    @property
+    def failure(self) -> UnitFailure | None:
+        """The failure that ended reading, if any."""
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Up to ``count`` bytes from ``offset`` on, at least one before the end.
+
+        After a failure it returns b"", as at the end: exceptions do not pass through C libraries,
+        so callers check ``failure`` afterwards.
+        """
+
+
+class FileContent:
+    """The bytes of an open file, read by offset: several readers can share its descriptor."""
+
+    failure: UnitFailure | None = None
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self.descriptor = descriptor
+        self.size = size
+        self.received = 0
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """As in Content; raises OSError where the disk does not give the bytes."""
+        data = os.pread(self.descriptor, max(0, min(count, self.size - offset)), offset)
+        self.received += len(data)
+        return data
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened video.
+
+    ``etag`` is None for a file. ``fetched``: the bytes that a download took; None if the content is
+    read where it lies.
+    """
+
+    content: Content
+    etag: str | None = None
+    fetched: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file or object."""
+        return self.content.size
+
+    @property
+    def failure(self) -> UnitFailure | None:
+        """The failure that ended reading, if any."""
+        return self.content.failure
+
+    def opened(self) -> Cursor:
+        """A new file object, for libavformat."""
+        return Cursor(self.content)
+
+    def head(self, count: int = 4096) -> bytes:
+        """The first ``count`` bytes."""
+        return self.read_at(0, count)
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """``count`` bytes from ``offset`` on, fewer only at the end."""
+        data = b""
+        while piece := self.content.read_at(offset + len(data), count - len(data)):
+            data += piece
+        return data
+
+
+class Cursor:
+    """A seekable binary file over a Content, as much of one as libavformat asks for."""
+
+    name = ""  # libavformat must neither guess a format from it nor open it
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._at = 0
+
+    def read(self, count: int = -1) -> bytes:
+        """Up to ``count`` bytes, b"" at the end and after a failure."""
+        data = self._content.read_at(self._at, self._content.size if count < 0 else count)
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move; ValueError before the start."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._content.size}[whence]
+        if base + offset < 0:
+            raise ValueError("before the start of the file")
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        """The place of the next read."""
+        return self._at
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
