@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from workers.decoding import codecs, colors, pyav
+from workers.decoding.container import decoding_bytes
 from workers.decoding.damage import Damage
 from workers.decoding.demuxer import Demuxer
 from workers.decoding.endings import ending
@@ -32,6 +33,7 @@ _MOST_BITS = 8  # other rounding of colors for deeper pictures
 _PROGRESSIVE = 1  # other interpolation of colors for interlaced video
 _SAME_TIME_S = 0.001
 _MOST_BYTES = 128 << 20  # larger files do not fit beside their frames into a child's memory
+_MEMORY = 2  # decord holds more frames than FFmpeg's decoders alone
 _AT_ONCE = 8  # full-size frames held at a time
 _REASONS = {
     "duplicate frames": "the file is damaged, or has fewer frames than decord counted",
@@ -61,6 +63,7 @@ def decode(job: DecodeJob) -> Decoded:
         damage = Damage(table.cut, ending(source, demuxer.stream, frame_s=table.frame_s))
         if suited:
             demuxer.expect(len(table.pts))
+            job.progress.reserve(_MEMORY * decoding_bytes(demuxer.stream.codec_context))
     decoded = _decode(job, table, damage) if suited else None
     return pyav.decode(job) if decoded is None else decoded
 

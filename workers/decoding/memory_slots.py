@@ -1,47 +1,41 @@
 """Machine-wide slots for the few videos that need much memory, such as 8K.
 
-The slots are locks on files, which the kernel gives back when their holder dies.
+A slot is an address of Linux's abstract Unix sockets, which one process at a time can hold. The
+kernel gives it back when its holder dies, and it leaves no file.
 """
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
-import tempfile
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 _POLL_SECONDS = 0.05
 
 
 class MemorySlots:
-    """``count`` slots that all processes of this user on the machine share."""
+    """``count`` slots that all processes of this user share, on a machine or in a pod."""
 
-    def __init__(self, count: int, folder: Path | None = None) -> None:
-        name = f"decode-memory-slots-{os.getuid()}"
-        self._folder = folder or Path(tempfile.gettempdir()) / name
-        self._count = count
+    def __init__(self, count: int, name: str = "decode-memory") -> None:
+        self._addresses = [f"\0{name}-{os.getuid()}-{number}" for number in range(count)]
 
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Waits for a slot and holds it."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        descriptor = self._first_free()
-        try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as holder:
+            while not any(_hold(holder, address) for address in self._addresses):
+                time.sleep(_POLL_SECONDS)
             yield
-        finally:
-            os.close(descriptor)
 
-    def _first_free(self) -> int:
-        while True:
-            for number in range(self._count):
-                path = self._folder / str(number)
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    return descriptor
-                except BlockingIOError:
-                    os.close(descriptor)
-            time.sleep(_POLL_SECONDS)
+
+def _hold(holder: socket.socket, address: str) -> bool:
+    try:
+        holder.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise
+    return True
