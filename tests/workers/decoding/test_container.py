@@ -9,7 +9,7 @@ import pytest
 
 from tests import videos
 from tests.workers import codec_videos
-from workers.decoding import DecodedUnit, SandboxedDecoder, Unit
+from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
 from workers.decoding.fragments import indexed_by_display
 from workers.decoding.sniffing import is_jpeg_stream, other_format
 from workers.failures import ErrorType, UnitFailure
@@ -40,7 +40,7 @@ STREAMS = {
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[SandboxedDecoder]:
-    with SandboxedDecoder(PROTOCOL) as sandbox:
+    with SandboxedDecoder(PROTOCOL, limits=DecodeLimits(allow_codecs=("rv20",))) as sandbox:
         yield sandbox
 
 
