@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from workers.actor_stats import DECODE, ActorTotals, StageName
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
-from workers.failures import UnitFailure
+from workers.failures import ErrorType, UnitFailure
+from workers.file_history import FileCost, FileHistory, Files
 from workers.sampling import Protocol
 from workers.schema import DECODED_SCHEMA, IDENTITY
 
@@ -31,6 +32,7 @@ class DecodeActor:
         limits: limits of time, memory and size for a unit.
         accept_changed: whether an object is decoded although its ETag differs from that in the
             manifest's column ``etag``; otherwise the unit fails as ``changed``.
+        files: what the files of the run have cost so far; None to count for this actor alone.
     """
 
     stage: ClassVar[StageName] = DECODE
@@ -43,9 +45,12 @@ class DecodeActor:
         limits: DecodeLimits | None = None,
         *,
         accept_changed: bool = False,
+        files: Files | None = None,
     ) -> None:
+        self._limits = limits or DecodeLimits()
+        self._files = files or FileHistory()
         self._accept_changed = accept_changed
-        self._decoder = SandboxedDecoder(protocol, decoder=decoder, limits=limits or DecodeLimits())
+        self._decoder = SandboxedDecoder(protocol, decoder=decoder, limits=self._limits)
         self._decode_s = 0.0
 
     @property
@@ -72,9 +77,34 @@ class DecodeActor:
             row["ground_truth"] = entry["ground_truth"]
             etag = None if self._accept_changed else entry.get("etag")
             unit = Unit(**{name: row[name] for name in _UNIT}, etag=etag)
-            outcome = self._decoder.decode(unit)
+            outcome = self._decoded(unit, row["size_bytes"])
             self._decode_s += outcome.decode_ms / 1e3
             yield _decoded_table(row, outcome)
+
+    def _decoded(self, unit: Unit, size_bytes: int | None) -> DecodedUnit | UnitFailure:
+        """The unit's outcome, unless its file has cost too much already."""
+        quick = self._limits.quick
+        spent = self._files.begin(unit.unit_id, unit.uri)
+        refusal = spent.refusal(self._limits, size_bytes)
+        if refusal is not None:
+            self._files.end(unit.unit_id, unit.uri, FileCost())
+            return refusal
+        outcome = self._decoder.decode(unit)
+        self._files.end(unit.unit_id, unit.uri, FileCost.of(unit, outcome, quick=quick))
+        return _settled(outcome, quick=quick)
+
+
+def _settled(outcome: DecodedUnit | UnitFailure, *, quick: bool) -> DecodedUnit | UnitFailure:
+    """The outcome with ``deferred`` for what a quick attempt did not finish, and for nothing else.
+
+    A child that a file has taken over must not put off the end of the run.
+    """
+    if isinstance(outcome, UnitFailure):
+        if quick and outcome.error_type is ErrorType.timeout:
+            outcome.error_type = ErrorType.deferred
+        elif not quick and outcome.error_type is ErrorType.deferred:
+            outcome.error_type = ErrorType.crashed
+    return outcome
 
 
 def _decoded_table(row: dict[str, Any], outcome: DecodedUnit | UnitFailure) -> pa.Table:

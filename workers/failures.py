@@ -45,7 +45,6 @@ _RETRYABLE = frozenset(
         ErrorType.forbidden,
         ErrorType.unavailable,
         ErrorType.changed,
-        ErrorType.deferred,
         ErrorType.timeout,
         ErrorType.crashed,
         ErrorType.internal,

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from workers.decoding import DecodeLimits, Measured, SandboxedDecoder, Unit
+from workers.file_history import FileCost, FileHistory, Files
 from workers.sampling import Protocol
 
 DURATION = "duration_s"
@@ -18,8 +19,15 @@ DURATION = "duration_s"
 class MeasureActor:
     """Adds the column ``duration_s`` to tables of videos, through one sandboxed decoder."""
 
-    def __init__(self, protocol: Protocol, limits: DecodeLimits | None = None) -> None:
-        self._decoder = SandboxedDecoder(protocol, limits=limits or DecodeLimits())
+    def __init__(
+        self,
+        protocol: Protocol,
+        limits: DecodeLimits | None = None,
+        files: Files | None = None,
+    ) -> None:
+        self._limits = limits or DecodeLimits()
+        self._files = files or FileHistory()
+        self._decoder = SandboxedDecoder(protocol, limits=self._limits)
 
     def __call__(self, videos: pa.Table) -> pa.Table:
         """The same rows with a float64 column ``duration_s``: seconds of the video.
@@ -37,5 +45,8 @@ class MeasureActor:
 
     def _measured(self, row: dict[str, Any]) -> float | None:
         unit = Unit(row["video_id"], row["video_id"], row["uri"], etag=row.get("etag"))
+        if self._files.begin(unit.unit_id, unit.uri).refusal(self._limits, None) is not None:
+            return None
         result = self._decoder.measure(unit)
+        self._files.end(unit.unit_id, unit.uri, FileCost.of(unit, result, quick=False))
         return result.duration_s if isinstance(result, Measured) else None

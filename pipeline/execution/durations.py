@@ -9,6 +9,7 @@ import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
+from pipeline.execution.file_history import SharedHistory
 from pipeline.execution.pools import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.inputs.video import Video
 from pipeline.run.run_directory import RunDirectory
@@ -64,7 +65,7 @@ def _measured(
         listed = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=IO_CPUS)
         measured = listed.repartition(target_num_rows_per_block=_ROWS_PER_TASK).map_batches(
             MeasureActor,
-            fn_constructor_args=(protocol, limits),
+            fn_constructor_args=(protocol, limits, SharedHistory.start()),
             batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=pools.decoders[1]),

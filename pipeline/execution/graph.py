@@ -26,6 +26,7 @@ from pipeline.storage.s3_filesystem import TRANSIENT_ERRORS
 from workers.actor_stats import timed
 from workers.decode_actor import DecodeActor
 from workers.decoding import DecodeLimits
+from workers.file_history import Files
 from workers.inference.early_exit import EarlyExit
 from workers.inference.labeler import LabelerConfig
 from workers.inference.unpruned_sample import Shadow
@@ -56,6 +57,7 @@ class GraphConfig:
         shadow_share: share of the units that are also labeled without pruning.
         early_exit: when the evaluation of a unit stops; None for all views of each.
         variants: prunings of a sweep by name; a sweep runs all of them on every unit.
+        files: what the files of the run have cost so far; None to count for each actor alone.
     """
 
     protocol: Protocol
@@ -68,6 +70,7 @@ class GraphConfig:
     shadow_share: float = 0.0
     early_exit: EarlyExit | None = None
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
+    files: Files | None = None
 
     @property
     def shadow(self) -> Shadow | None:
@@ -137,7 +140,7 @@ def run_graph(
     units = units.map_batches(
         timed(DecodeActor),
         fn_constructor_args=(report.add_work, config.protocol, config.decoder, config.limits),
-        fn_constructor_kwargs={"accept_changed": config.accept_changed},
+        fn_constructor_kwargs={"accept_changed": config.accept_changed, "files": config.files},
         batch_size=None,
         batch_format="pyarrow",
         compute=_pool(pools.decoders),

@@ -21,7 +21,7 @@ from pipeline.execution.metrics import RunGauges, count_units
 from pipeline.execution.stage_stats import Stages, StageSums
 from pipeline.formatting import clock, short
 from pipeline.messages import best_effort
-from pipeline.run.counts import Counts
+from pipeline.run.counts import Counts, settled
 from workers.actor_stats import WorkReport
 
 _LIVE_SECONDS = 1.0
@@ -70,7 +70,7 @@ class Reporter:
     def add_labels(self, units: pa.Table) -> None:
         """Reports a batch of labeled units; `LabelActor` calls it in its own process."""
         self.tally.add.remote(Counts.of(units))
-        count_units(self.run, units)
+        count_units(self.run, settled(units))
 
     def add_sweep(self, units: pa.Table) -> None:
         """Reports a batch of a sweep; `SweepActor` calls it. The metrics count labels, and a sweep

@@ -31,6 +31,7 @@ from pipeline.run.devices import labeler_device
 from pipeline.run.view_savings import all_views
 from pipeline.storage.location import Location
 from workers.failures import ErrorType
+from workers.file_history import Files
 
 # Of what is measured while the graph runs.
 LATER = "Labels and tables are not affected; the next run measures anew."
@@ -48,6 +49,7 @@ class GraphRunner:
         stop: ends the job.
         note: told now and then, from another thread, what the stages have done.
         run_id: identity of the run, see `RunDirectory.lost`.
+        files: what the files of the run have cost so far.
     """
 
     plan: LabelPlan
@@ -57,6 +59,7 @@ class GraphRunner:
     stop: Stop
     note: Callable[[Stages], None]
     run_id: str | None = None
+    files: Files | None = None
 
     @property
     def graph(self) -> GraphConfig:
@@ -77,6 +80,7 @@ class GraphRunner:
             shadow_share=self.options.shadow_share,
             early_exit=None if file is None else file.early_exit,
             variants=self.plan.variants,
+            files=self.files,
         )
 
     @property
@@ -95,7 +99,12 @@ class GraphRunner:
         )
 
     def run_graph(
-        self, done: Counts, manifest: Location | None = None, *, part: RunPart | None = None
+        self,
+        done: Counts,
+        manifest: Location | None = None,
+        *,
+        part: RunPart | None = None,
+        quick: bool = False,
     ) -> Stages:
         """Labels units without a row, and tells what that cost.
 
@@ -103,9 +112,11 @@ class GraphRunner:
             done: units that have a row.
             manifest: whose units; None for the run's.
             part: of the run, for its units alone.
+            quick: defers units that take long for their bytes, see `DecodeLimits.quick`.
         """
         run, options = self.plan.run, self.options
         config, within = self.graph, None
+        config = dataclasses.replace(config, limits=dataclasses.replace(config.limits, quick=quick))
         if part is not None:
             config, within = dataclasses.replace(config, early_exit=part.early_exit), part.within
         identity = self.plan.identity

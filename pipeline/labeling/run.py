@@ -38,7 +38,8 @@ from pipeline.execution.autosize import (
 )
 from pipeline.execution.bottleneck import bottleneck
 from pipeline.execution.durations import with_durations
-from pipeline.execution.pools import AUTO
+from pipeline.execution.file_history import SharedHistory
+from pipeline.execution.pools import AUTO, Pools
 from pipeline.execution.ray_session import check_ray_address, ray_messages_aside, start_ray
 from pipeline.execution.run_failure import run_failure
 from pipeline.execution.stage_stats import Stages
@@ -59,10 +60,7 @@ from pipeline.run.run_record import Listed, RunRecord
 from pipeline.run.tables import build_tables
 from pipeline.run.totals import Totals
 from pipeline.verify.verify import verify
-
-# The second pass does what the first left out because a task of an earlier attempt was still
-# writing; if units are missing after it, something else is wrong.
-_PASSES = 2
+from workers.failures import ErrorType
 
 
 @dataclass(frozen=True)
@@ -212,7 +210,8 @@ class LabelRun:
         run.update(lambda record: begin_attempt(replace(record, **asked), pools, began))
         note = partial(self._note, run)
         total = count_rows(self._directory.manifest)
-        return run, GraphRunner(plan, options, pools, total, self.stop, note, self._run_id)
+        files = SharedHistory.start()
+        return run, GraphRunner(plan, options, pools, total, self.stop, note, self._run_id, files)
 
     @contextmanager
     def _ending(self, run: OpenRun) -> Iterator[None]:
@@ -243,11 +242,18 @@ class LabelRun:
             counts = committed(directory)
         accounts: list[Mapping[str, Any] | None] = []
         for part in self._parts(run, graph):
-            for _ in range(_PASSES):
+            for quick in _passes(part, graph.pools):
                 check_failures(self._options.max_failed, counts, total)
                 if not part.missing(directory, counts.units):
                     break
-                stages = graph.run_graph(counts, part=part)
+                if not quick and (
+                    deferred := withdraw_failed(directory, [str(ErrorType.deferred)])
+                ):
+                    say(
+                        f"Decoding {deferred:,} {self._plan.identity.units_are} that take long for "
+                        "their size and were left for the end."
+                    )
+                stages = graph.run_graph(counts, part=part, quick=quick)
                 counts = committed(directory)
                 account = partial(_account, run, stages, graph)
                 accounts.append(best_effort("The account of the stages", account, again=LATER))
@@ -343,6 +349,16 @@ def _check_decoder(name: str) -> None:
             "--decoder decord: decord 0.6.0 bundles FFmpeg 4.1.6, which has had no security fixes "
             "since 2020. Only H.264, HEVC, VP8 and VP9 reach it; --decoder pyav is safer."
         )
+
+
+def _passes(part: RunPart, pools: Pools) -> tuple[bool, bool]:
+    """Whether each pass over the units of a part is quick: not where no unit has to wait, and not
+    for a slice, whose rows are charged to a budget.
+
+    The second pass does what the first deferred, and what it left out because a task of an earlier
+    attempt was still writing; if units are missing after it, something else is wrong.
+    """
+    return part.within is None and part.units > pools.decoders[1], False
 
 
 def _asked(options: LabelOptions) -> dict[str, Any]:

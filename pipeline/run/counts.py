@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.run.sums import total
+from workers.failures import ErrorType
 
 # Columns of units/ that are counted, if they exist: rows of a sweep have no labels.
 COUNTED = ("error_type", "duration_s", "size_bytes", "label_id", "unpruned_label_id")
@@ -17,6 +18,8 @@ COUNTED = ("error_type", "duration_s", "size_bytes", "label_id", "unpruned_label
 @dataclass
 class Counts:
     """Counts of units that have a row.
+
+    A row of the type `deferred` is none: its unit is tried again at the end of the run.
 
     Attributes:
         units: all units.
@@ -37,6 +40,7 @@ class Counts:
     @classmethod
     def of(cls, units: pa.Table) -> Counts:
         """Counts of rows of units/, of which the columns COUNTED are read if they exist."""
+        units = settled(units)
         shadow, agreeing = _agreement(units)
         reasons = units["error_type"].drop_null().value_counts().to_pylist()
         return cls(
@@ -71,6 +75,12 @@ class Counts:
     def reasons(self) -> str:
         """The failures by reason, most frequent first: "58 not_found, 3 forbidden"."""
         return ", ".join(f"{count:,} {reason}" for reason, count in self.failures.most_common())
+
+
+def settled(units: pa.Table) -> pa.Table:
+    """The rows without those of the type `deferred`."""
+    deferred = pc.equal(pc.fill_null(units["error_type"], ""), str(ErrorType.deferred))
+    return units.filter(pc.invert(deferred)) if pc.any(deferred).as_py() else units
 
 
 def _agreement(units: pa.Table) -> tuple[int, int]:

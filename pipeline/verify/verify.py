@@ -117,7 +117,7 @@ def _units(tables: RunTables) -> str | None:
 
 def _outcomes(tables: RunTables) -> str | None:
     units = tables.units
-    reasons = pa.array([str(reason) for reason in ErrorType])
+    reasons = pa.array([str(each) for each in ErrorType if each is not ErrorType.deferred])
     labeled = pc.and_(pc.equal(units["status"], "ok"), pc.is_valid(units["label"]))
     known = pc.is_in(units["error_type"], value_set=reasons)
     said = pc.fill_null(pc.greater(pc.utf8_length(units["error"]), 0), False)
