@@ -16,6 +16,7 @@ from pipeline.command_line import run_job
 from pipeline.errors import UsageError
 from pipeline.exit_codes import leave
 from pipeline.flags import argument, flag
+from pipeline.messages import tell
 
 if TYPE_CHECKING:
     import sta
@@ -60,9 +61,7 @@ def _read(folder: Path, processes: int) -> list[Example]:
     begin = time.monotonic()
     videos = read_archive(folder, size=SIZE, processes=processes)
     examples = [Example(frames, label_id) for frames, label_id in videos]
-    print(
-        f"{len(examples)} videos of {folder} read in {time.monotonic() - begin:.0f} s", flush=True
-    )
+    tell(f"{len(examples)} videos of {folder} read in {time.monotonic() - begin:.0f} s")
     return examples
 
 
@@ -78,10 +77,7 @@ def _save(model: sta.VisionTransformer, path: Path) -> None:
 
 
 def _progress(step: int, seconds: float, loss: float, correct: float) -> None:
-    print(
-        f"step {step:5d} {seconds / 60:6.1f} min  loss {loss:.3f}  correct {correct:.1%}",
-        flush=True,
-    )
+    tell(f"step {step:5d} {seconds / 60:6.1f} min  loss {loss:.3f}  correct {correct:.1%}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,8 +121,8 @@ def _train(options: TrainDemoOptions) -> None:
         )
         _save(model, options.out)
         latest.unlink(missing_ok=True)
-    print(f"\naccuracy on {len(test)} unseen videos\n{HEADING}", flush=True)
-    evaluate(options.out, test, measured, report=lambda score: print(line(score), flush=True))
+    tell(f"\naccuracy on {len(test)} unseen videos\n{HEADING}")
+    evaluate(options.out, test, measured, report=lambda score: tell(line(score)))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from pipeline.errors import UsageError
 from pipeline.exit_codes import exit_code
 from pipeline.flags import FLAGS, Options, add_flags, options_of
+from sta.text import displayed
 
 # A value, not a flag: `--r -1`.
 _NUMBER = re.compile(r"-[\d.]")
@@ -101,7 +102,7 @@ class JobParser(argparse.ArgumentParser):
         """Prints one line and exits with code 2."""
         said = message.removeprefix("argument ")
         more = "" if said.endswith("?") else "; --help explains all flags"
-        self.exit(2, f"error: {said}{more}\n")
+        self.exit(2, f"error: {displayed(said)}{more}\n")
 
     def _check_flags(self, given: Sequence[str]) -> None:
         """Exits where a flag does not exist. The part of a job that has parts checks its own."""

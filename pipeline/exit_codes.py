@@ -39,7 +39,8 @@ def exit_code(
         try:
             return work() or 0
         except RunError as error:
-            say(f"error: {error}\n{error.advice if resumes else ''}".rstrip())
+            said = " ".join(str(error).split())
+            say(f"error: {said}\n{error.advice if resumes else ''}".rstrip())
             return 1
         except KeyboardInterrupt:
             return _stopped(resumes)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sta.text import displayed
+
 UNKNOWN = "not known"
 
 _ONE = {"videos": "video", "segments": "segment", "clips": "clip", "views": "view"}
@@ -120,6 +122,7 @@ def text_table(rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> 
         rows: as many cells each.
         left: numbers of the columns that are aligned to the left; the others to the right.
     """
+    rows = [[displayed(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -130,19 +133,12 @@ def text_table(rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> 
     ]
 
 
-def printable(name: str) -> str:
-    """The name with what a terminal does not print, such as a line break, as an escape."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in name
-    )
-
-
 def short_names(names: Sequence[str], width: int) -> list[str]:
     """Names of at most `width` characters, of which the end stays: it tells files apart.
 
     Where two different names would look the same, all are given as much more as it takes.
     """
-    shown = [printable(name) for name in names]
+    shown = [displayed(name) for name in names]
     longest = max(map(len, shown), default=0)
     while True:
         cut = [_end(name, width) for name in shown]

@@ -1,4 +1,8 @@
-"""What a command says on stderr while it works, and steps that it can do without."""
+"""What a command prints, and steps that it can do without.
+
+Commands print by `say` and `tell` alone: these show no control character and no key, whoever wrote
+the text. Where a name stands in a text of several lines, `sta.text.displayed` keeps it on its line.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
+from sta.text import displayed
+
 Made = TypeVar("Made")
 
 
@@ -15,16 +21,20 @@ def say(line: str | None) -> None:
     """Prints a line on stderr; None prints nothing. Never fails: a closed screen costs no work."""
     if line:
         with contextlib.suppress(OSError, ValueError):
-            print(line, file=sys.stderr, flush=True)
+            print(_lines(line), file=sys.stderr, flush=True)
 
 
 def tell(text: str) -> None:
     """Prints a command's result on stdout, whether anybody still reads it or not."""
     try:
-        print(text, flush=True)
+        print(_lines(text), flush=True)
     except OSError:
         # Python writes what is left once more when it ends, and would fail there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(displayed, text.split("\n")))
 
 
 def best_effort(what: str, make: Callable[[], Made], *, again: str) -> Made | None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import shutil
 import socket
 import sys
@@ -24,6 +25,7 @@ from pipeline.errors import RunError, UsageError
 from pipeline.execution.pools import OVERHEAD_CPUS
 from pipeline.execution.stopping import end_on_sigterm
 from pipeline.formatting import byte_size
+from pipeline.messages import say
 
 _ADDRESS = "RAY_ADDRESS"
 _CONNECT_SECONDS = 10.0
@@ -39,6 +41,9 @@ _HIDDEN = ("PYTHON worker processes have been started", "Traceback (most recent 
 _MIN_FREE_BYTES = 50 * 1024**2
 
 _NEVER = logging.CRITICAL + 1
+
+# Colors of a terminal in Ray's messages.
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def start_ray(*, cores: int | None = None) -> None:
@@ -220,7 +225,7 @@ class _RayMessages(io.TextIOBase):
 
     def write(self, text: str) -> int:
         if text.strip() and not any(each in text for each in _HIDDEN):
-            sys.stderr.write(text if text.endswith("\n") else f"{text}\n")
+            say(_COLOR.sub("", text).rstrip("\n"))
         return len(text)
 
 

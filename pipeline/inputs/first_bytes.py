@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from pipeline.inputs.video import Video
+from pipeline.storage.addresses import S3_SCHEME, local_path
 from pipeline.storage.location import BOTO_ERRORS, Location, first_bytes_of_objects
 
 HEAD_BYTES = 2048
@@ -29,10 +30,9 @@ def with_heads(
 
     def read(video: Video) -> bytes | None:
         try:
-            location = Location(video.uri)
-            if location.is_s3:
+            if video.uri.startswith(S3_SCHEME):
                 return read_object(video.uri, HEAD_BYTES)
-            return location.read_head(HEAD_BYTES)
+            return Location(local_path(video.uri)).read_head(HEAD_BYTES)
         except (OSError, *BOTO_ERRORS):
             return None  # decoding fails as well and gives the reason in the row
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pipeline.errors import UsageError
 from pipeline.inputs.duplicate_ids import Twins
 from pipeline.inputs.ground_truth import GroundTruth
+from pipeline.inputs.left_out import left_out_text
 from pipeline.inputs.list_rows import LIST_EXTENSIONS
 from pipeline.inputs.listing import Listing
 from pipeline.inputs.video_names import NO_EXTENSION
@@ -19,7 +20,12 @@ _WORTH_SAYING = 1_000_000
 
 
 def checked_input(
-    source: str, classes: Sequence[str], *, all_files: bool = False, limit: int | None = None
+    source: str,
+    classes: Sequence[str],
+    *,
+    all_files: bool = False,
+    follow_links: bool = False,
+    limit: int | None = None,
 ) -> GroundTruth:
     """Checks an input and returns its ground truth. A list is read to the end.
 
@@ -27,12 +33,13 @@ def checked_input(
         source: path or address that the user gave.
         classes: names of the model's classes.
         all_files: as in `Listing`.
+        follow_links: as in `Listing`.
         limit: number of videos of a list to read; None for all.
 
     Raises:
         UsageError: the input has no video, or a list has a wrong row or a video_id twice.
     """
-    listing = Listing(source, all_files=all_files, report=_say_if_long)
+    listing = Listing(source, all_files=all_files, follow_links=follow_links, report=_say_if_long)
     labels, ids = GroundTruth(classes), Twins()
     for video in islice(listing.videos(), limit):
         if not listing.is_list:
@@ -61,8 +68,7 @@ def _held(listing: Listing) -> str:
         return "the list has no row"
     if not listing.skipped:
         return "it is empty"
-    kinds = ", ".join(f"{count:,} {name}" for name, count in listing.skipped.most_common(_KINDS))
-    said = f"it holds {kinds}"
+    said = f"it holds {left_out_text(listing.skipped, listing.names, most=_KINDS)}"
     lists = [name for name in listing.skipped if name in LIST_EXTENSIONS]
     if lists:
         said += f"; to label the videos of a {lists[0]} list, name that file"

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from pipeline.inputs.video_names import VIDEO_EXTENSIONS, extension_of
+from sta.text import redacted
 
 # Other names of each column. A column of the exact name has priority; names are compared without
 # case, blanks, underscores and hyphens.
@@ -38,7 +39,6 @@ _EXTENSION = "|".join(map(re.escape, sorted(VIDEO_EXTENSIONS, key=len, reverse=T
 _VIDEO_NAME = re.compile(rf"(?P<path>.*?(?:{_EXTENSION}))(?:\s+(?P<label>\S.*))?", re.IGNORECASE)
 _PATH_AND_ID = re.compile(r"(?P<path>\S+)\s+(?P<label>-?\d+)")
 _BLANKS_AFTER_QUOTE = re.compile(r'"[ \t]+(?=[,;]|\t|[\r\n]|$)')
-_SECRET = re.compile(r"(?<=://)[^\s,;\"']*@|(?<=\?)[^\s,;\"']+")
 _NUMBER = re.compile(r"-?\d+")
 _HMDB_SPLIT = re.compile(r"_test_split\d\.txt$", re.IGNORECASE)
 
@@ -218,8 +218,8 @@ def columns_of(names: Sequence[str]) -> Columns:
 
 
 def shown(line: str) -> str:
-    """A line for a message: shortened, and without credentials of an address."""
-    text = _SECRET.sub("…", " ".join(line.split()))
+    """A line for a message: shortened, without keys and signatures."""
+    text = redacted(" ".join(line.split()))
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
 
 

@@ -16,6 +16,16 @@ import botocore.exceptions
 
 from pipeline.errors import UsageError
 from pipeline.inputs.first_bytes import with_heads
+from pipeline.inputs.folder_walk import FolderWalk
+from pipeline.inputs.left_out import (
+    MAX_KINDS,
+    NAMED,
+    NAMES_PER_REASON,
+    OTHER_KINDS,
+    SECRET_NAMES,
+    left_out_text,
+    shortened,
+)
 from pipeline.inputs.list_rows import LIST_EXTENSIONS, is_list
 from pipeline.inputs.user_manifest import list_videos, parquet_videos
 from pipeline.inputs.video import Video as Video
@@ -26,13 +36,13 @@ from pipeline.inputs.video_names import (
     VIDEO_EXTENSIONS,
     extension_of,
     left_out_file,
-    left_out_folder,
     left_out_path,
 )
 from pipeline.storage.addresses import S3_SCHEME
 from pipeline.storage.location import Location
 from pipeline.storage.s3_filesystem import s3_client, storage_reason
 from sta.retry import RUN_FILES, RetryPolicy, classify
+from sta.text import holds_secret
 from workers.decoding.sniffing import DAMAGED, other_format
 
 # A server that does not answer the first request probably does not exist, so the first request has
@@ -48,12 +58,16 @@ _HEAD_BYTES = 1 << 16
 class Listing:
     """The videos of an input, and counts of the files that were left out.
 
+    No name of a file or folder ends a listing: what cannot be listed is left out and counted.
+
     Attributes:
         source: path or address to list.
         all_files: include files without a video's extension, unless their first bytes show another
             format.
+        follow_links: follow links that lead out of a directory.
         report: called about once a second with the number of videos found so far.
         skipped: files and folders left out, counted by extension or by another reason.
+        names: a few names of them by reason, for the reasons in `left_out.NAMED`.
         found: number of videos found so far.
         is_list: whether the source is a list of videos; known after the first video.
         unread: names of the list's columns that are not read, in order.
@@ -61,8 +75,10 @@ class Listing:
 
     source: str
     all_files: bool = False
+    follow_links: bool = False
     report: Callable[[int], None] | None = None
     skipped: Counter[str] = field(default_factory=Counter)
+    names: dict[str, list[str]] = field(default_factory=dict)
     found: int = 0
     is_list: bool = False
     unread: dict[str, None] = field(default_factory=dict)
@@ -81,7 +97,7 @@ class Listing:
         if os.path.isdir(location.uri):
             return self._counted(self._searched(location, self._files(location.uri)))
         if os.path.isfile(location.uri):
-            video = _file(location.uri, location.name)
+            video = _file(location.uri, location.name, os.path.getsize(location.uri))
             return self._counted(self._one_file(location, video))
         if os.path.exists(location.uri):
             raise UsageError(f"{self.source} is a pipe, socket or device; name a file or directory")
@@ -99,8 +115,20 @@ class Listing:
             self._reported = now
             self.report(self.found)
 
-    def _skip(self, reason: str) -> None:
+    def named(self) -> str | None:
+        """A message about what was left out that users may miss; None without such files."""
+        skipped = {reason: self.skipped[reason] for reason in self.names}
+        text = left_out_text(skipped, self.names, most=len(NAMED))
+        return f"left out: {text}" if text else None
+
+    def _skip(self, reason: str, name: str = "") -> None:
+        if reason not in self.skipped and len(self.skipped) >= MAX_KINDS and reason not in NAMED:
+            reason = OTHER_KINDS
         self.skipped[reason] += 1
+        if reason in NAMED:
+            names = self.names.setdefault(reason, [])
+            if len(names) < NAMES_PER_REASON:
+                names.append(shortened(name))
         self._tick()
 
     def _one_file(self, location: Location, video: Video) -> Iterator[Video]:
@@ -127,16 +155,23 @@ class Listing:
 
     def _may_be_video(self, name: str, uri: str) -> bool:
         """Whether a file may be a video by its name below the source; others are counted."""
-        reason, extension = left_out_file(posixpath.basename(name)), extension_of(name)
-        is_table = extension == ".parquet"
-        is_asked = extension in VIDEO_EXTENSIONS or (self.all_files and not is_table)
-        if reason is None and not is_asked:
-            reason = extension or NO_EXTENSION
-            if is_table and not self.found and "/_" not in f"/{name}":
-                self._tables.append(uri)
+        reason = self._why_no_video(name)
+        if reason is None and holds_secret(uri):
+            reason = SECRET_NAMES
+        if reason == ".parquet" and not self.found and "/_" not in f"/{name}":
+            self._tables.append(uri)
         if reason is not None:
-            self._skip(reason)
+            self._skip(reason, name)
         return reason is None
+
+    def _why_no_video(self, name: str) -> str | None:
+        """Why a file is no video by its name below the source; None if it may be one."""
+        reason, extension = left_out_file(posixpath.basename(name)), extension_of(name)
+        if reason is not None or extension in VIDEO_EXTENSIONS:
+            return reason
+        if self.all_files and extension != ".parquet":
+            return None
+        return extension or NO_EXTENSION
 
     def _needs_head(self, video: Video) -> bool:
         """Whether to read the first bytes of a file; for an object that takes a request."""
@@ -162,25 +197,15 @@ class Listing:
         return False
 
     def _files(self, root: str) -> Iterator[Video]:
-        def refuse(error: OSError) -> None:
-            raise UsageError(f"cannot list {error.filename}: {error.strerror}") from error
-
-        walked: set[tuple[int, int]] = set()
-        for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
-            status = os.stat(folder)
-            if (status.st_dev, status.st_ino) in walked:
-                subfolders.clear()  # a link back to a folder already searched
-                continue
-            walked.add((status.st_dev, status.st_ino))
-            reasons = {name: left_out_folder(name) for name in sorted(subfolders)}
-            subfolders[:] = [name for name, reason in reasons.items() if reason is None]
-            for reason in filter(None, reasons.values()):
-                self._skip(reason)
-            for name in sorted(names):
-                path = os.path.join(folder, name)
-                below = os.path.relpath(path, root)
-                if self._may_be_video(below, path):
-                    yield _file(path, below)
+        walk = FolderWalk(
+            root,
+            skip=self._skip,
+            takes=lambda below: self._why_no_video(below) is None,
+            follow_links=self.follow_links,
+        )
+        for path, below, size_bytes in walk.files():
+            if self._may_be_video(below, path):
+                yield _file(path, below, size_bytes)
 
     def _in_storage(self, location: Location) -> Iterator[Video]:
         """The videos of a list, of a prefix, or of one object."""
@@ -251,18 +276,15 @@ def _check_plain(folder: Location) -> None:
         )
 
 
-def _file(path: str, video_id: str) -> Video:
-    try:
-        size = os.path.getsize(path)
-    except OSError:
-        size = None
+def _file(path: str, video_id: str, size_bytes: int | None) -> Video:
     try:
         path.encode()
-        return Video(video_id, path, size)
+        return Video(video_id, path, size_bytes)
     except UnicodeEncodeError:
-        # Tables hold Unicode. Other names are escaped, in two ways that keep all bytes.
-        readable = os.fsencode(video_id).decode("utf-8", "backslashreplace")
-        return Video(readable, f"file://{quote(os.fsencode(path))}", size)
+        # Tables hold Unicode. Other names are escaped, in two ways that keep all bytes. No other
+        # path below a folder begins with "./", so the id is no other file's.
+        escaped = os.fsencode(video_id).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+        return Video(f"./{escaped}", f"file://{quote(os.fsencode(path))}", size_bytes)
 
 
 def _object(address: str, key: str, video_id: str, entry: dict[str, Any]) -> Video:

@@ -12,7 +12,8 @@ from pipeline.inputs.list_format import shown
 from pipeline.inputs.list_rows import Row, file_rows, parquet_rows
 from pipeline.inputs.video import Video
 from pipeline.storage.addresses import absolute
-from pipeline.storage.location import Location, carries_credentials
+from pipeline.storage.location import Location
+from sta.text import holds_secret, redacted
 
 # How pandas, SQL and Spark write an empty cell.
 _EMPTY_CELLS = {"nan", "none", "null", "<na>", "na", "n/a", "nat", "#n/a"}
@@ -59,11 +60,13 @@ def _videos(location: Location, rows: Iterator[Row], base: str) -> Iterator[Vide
 
 def _video(row: dict[str, Any], base: str) -> Video:
     uri = _uri(row.get("uri"))
+    _refuse_secrets(row)
+    label = _text(row.get("label"))
     return Video(
         video_id=_identity(row.get("video_id")) or uri,
         uri=absolute(uri, base),
         size_bytes=_size(row.get("size_bytes")),
-        ground_truth=_text(row.get("label")),
+        ground_truth=None if label is None else redacted(label),
         etag=_etag(row.get("etag")),
     )
 
@@ -74,12 +77,17 @@ def _uri(value: Any) -> str:
     text = _identity(value)
     if text is None or not isinstance(value, str):
         raise ValueError("no uri" if text is None else f"the uri is {text}, which is not text")
-    if carries_credentials(text):
-        raise ValueError(
-            "the uri contains credentials or a signature, which would be written to every table; "
-            "name s3://bucket/key and set the credentials in the environment"
-        )
     return text
+
+
+def _refuse_secrets(row: dict[str, Any]) -> None:
+    """Refuses cells that are used as they are: without its signature, an address is another one."""
+    for name in ("uri", "video_id", "etag"):
+        if holds_secret(str(row.get(name))):
+            raise ValueError(
+                f"the {name} contains credentials or a signature, which would be written to every "
+                f"table; name s3://bucket/key and set the credentials in the environment"
+            )
 
 
 def _identity(value: Any) -> str | None:

@@ -70,8 +70,8 @@ class MoneyFlags:
 
 
 _WORK = (
-    *("protocol", "views", "every_s", "max_units_per_video", "early_exit", "all_files", "limit"),
-    *("shadow_share", "min_agreement", "gallery"),
+    *("protocol", "views", "every_s", "max_units_per_video", "early_exit", "all_files"),
+    *("follow_links", "limit", "shadow_share", "min_agreement", "gallery"),
 )
 
 

@@ -9,6 +9,7 @@ from pipeline.errors import RunError
 from pipeline.labeling.graph_runner import retryable
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
+from sta.text import displayed
 
 # The most frequent reasons are named.
 _REASONS = 3
@@ -64,7 +65,7 @@ def _examples(run: RunDirectory, reasons: list[str]) -> dict[str, str]:
         rows = pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None)
         for reason in [each for each in reasons if each not in found]:
             for row in rows.filter(pc.equal(rows["error_type"], reason)).slice(0, 1).to_pylist():
-                found[reason] = f"{row['video_id']}: {row['error']}"
+                found[reason] = displayed(f"{row['video_id']}: {row['error']}")
         if len(found) == len(reasons):
             break
     return found

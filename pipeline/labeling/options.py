@@ -139,6 +139,12 @@ class LabelOptions:
         False,
         group=_WORK,
     )
+    follow_links: bool = flag(
+        "follow links that lead out of a directory; without this flag they are left out and "
+        "counted; each file is labeled once, however many links lead to it",
+        False,
+        group=_WORK,
+    )
     limit: int | None = flag("label the first N videos only", None, metavar="N", group=_WORK)
     shadow_share: float = flag(
         "also label this share of the videos with the unpruned model and all views, such as 0.01 "

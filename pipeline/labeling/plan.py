@@ -122,6 +122,7 @@ def true_labels(plan: LabelPlan, options: LabelOptions) -> GroundTruth:
         options.source,
         plan.model.labels,
         all_files=options.all_files,
+        follow_links=options.follow_links,
         limit=options.limit,
     )
 
@@ -149,6 +150,7 @@ def _identity(
         input=Location.of(options.source).resolved().uri,
         limit=options.limit,
         all_files=options.all_files,
+        follow_links=options.follow_links,
         model=model.fingerprint,
         labels=sta.labels_fingerprint(model.labels),
         pruning=pruning_identity(pruning),

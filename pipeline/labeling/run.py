@@ -44,6 +44,7 @@ from pipeline.execution.ray_session import check_ray_address, ray_messages_aside
 from pipeline.execution.run_failure import run_failure
 from pipeline.execution.stage_stats import Stages
 from pipeline.execution.stopping import Stop, end_on_sigterm
+from pipeline.inputs.left_out import shortened
 from pipeline.inputs.listing import Listing
 from pipeline.inputs.manifest import count_rows, sampled, write_manifest
 from pipeline.inputs.video import Video
@@ -131,6 +132,7 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
     listing = Listing(
         options.source,
         all_files=options.all_files,
+        follow_links=options.follow_links,
         report=lambda count: say(f"listed {count:,} so far"),
     )
     videos: Iterator[Video] = islice(listing.videos(), options.limit)
@@ -146,12 +148,18 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
     )
     if listing.unread:
         say(f"columns of {options.source} that are not read: {', '.join(listing.unread)}")
+    say(listing.named())
     return run.create(
         RunRecord(
             identity=plan.identity,
             model=plan.model,
             created=now(),
-            listing=Listed(counts.videos, counts.units, dict(listing.skipped)),
+            listing=Listed(
+                counts.videos,
+                counts.units,
+                {shortened(kind): count for kind, count in listing.skipped.items()},
+                listing.names,
+            ),
             environment=environment(),
         )
     )

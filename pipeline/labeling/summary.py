@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.formatting import clock, digits, printable, quantity, short_names
+from pipeline.formatting import clock, digits, quantity, short_names
 from pipeline.inputs.ground_truth import not_among
+from pipeline.inputs.left_out import left_out_text
 from pipeline.labeling.next_steps import OtherRun, next_steps, open_command, short_path
 from pipeline.reports.early_exit.budget import budget_lines
 from pipeline.reports.run.unpruned_sample import shadow_lines, unpruned_agreement
@@ -20,8 +21,10 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
 from pipeline.run.totals import Totals
 from pipeline.run.view_savings import ViewSavings
+from sta.text import displayed
 
 _SHOWN = 5
+_KINDS = 10
 _ID_WIDTH = 32
 _WIDTH = 80
 _INDENT = " " * len("Accuracy:  ")
@@ -48,7 +51,8 @@ def summary(
     lines = [*_demo(record), _counts(totals), *_resumed(record, before)]
     for reason, count in sorted(totals.failures.items(), key=lambda item: -item[1]):
         video, error = totals.examples[reason][0]
-        lines.append(f"  {reason:<18}{count:>7,}  for example {printable(video)}: {error}")
+        example = displayed(f"{video}: {error}")
+        lines.append(f"  {reason:<18}{count:>7,}  for example {example}")
     if totals.damaged:
         lines.append(
             f"  {totals.damaged:,} labeled videos are damaged; column lost_frames counts the "
@@ -66,7 +70,7 @@ def summary(
         lines += _wrapped(f"Bottleneck: {stages['bottleneck']}")
     skipped = record.listing.skipped
     if skipped:
-        kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(skipped.items()))
+        kinds = left_out_text(skipped, record.listing.names, most=_KINDS)
         lines += _wrapped(f"Skipped:   {kinds}")
     rows = first_labeled(run, _SHOWN)
     lines += [*_examples(rows, totals.ok), f"Output:    {short_path(run.root.uri)}"]
@@ -216,7 +220,8 @@ def _examples(rows: Sequence[dict[str, Any]], ok: int) -> list[str]:
     for name, row in zip(names, rows, strict=True):
         line = f"  {name:<{width}} {row['score']:6.1%}  {row['label']}"
         is_wrong = row["ground_truth_id"] is not None and row["ground_truth"] != row["label"]
-        lines.append(f"{line}  (ground truth: {row['ground_truth']})" if is_wrong else line)
+        line += f"  (ground truth: {row['ground_truth']})" if is_wrong else ""
+        lines.append(displayed(line))
     return lines
 
 

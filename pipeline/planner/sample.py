@@ -21,6 +21,7 @@ from pipeline.inputs.video import Video
 from pipeline.labeling.options import LabelOptions
 from pipeline.planner.rates import DecodeCosts, Workload
 from pipeline.planner.stride_sample import StrideSample
+from sta.text import displayed
 from workers.decode_actor import DecodeActor
 from workers.decoding import Measured, SandboxedDecoder, Unit
 from workers.sampling import Protocol
@@ -78,7 +79,9 @@ def listed(options: LabelOptions) -> ListedInput:
     began = time.monotonic()
     sample: StrideSample[Video] = StrideSample(_MAX_VIDEOS)
     size = sized = 0
-    listing = Listing(options.source, all_files=options.all_files)
+    listing = Listing(
+        options.source, all_files=options.all_files, follow_links=options.follow_links
+    )
     for video in islice(listing.videos(), options.limit):
         sample.add(video)
         if video.size_bytes is not None:
@@ -163,7 +166,8 @@ class _Taken:
         if row["status"][0].as_py() != "ok":
             reason = row["error_type"][0].as_py()
             self._failed[reason] += 1
-            self._said.setdefault(reason, f"{video.video.video_id}: {row['error'][0].as_py()}")
+            said = displayed(f"{video.video.video_id}: {row['error'][0].as_py()}")
+            self._said.setdefault(reason, said)
             return
         bytes_read, length = (row[name][0].as_py() for name in ("bytes_read", "duration_s"))
         size = video.video.size_bytes or 0

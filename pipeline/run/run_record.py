@@ -8,7 +8,7 @@ default value, so that a new field of the identity does not make older runs diff
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -56,6 +56,7 @@ class Identity:
         limit: largest number of videos to label; None for all.
         sample: number of videos of a sweep, those with the smallest unit ids; None for all.
         all_files: whether files without a video's extension are included.
+        follow_links: whether links that lead out of a directory are followed.
         pruning: fields of `sta.Pruning`; only r without pruning; empty for a sweep.
         variants: prunings of a sweep by name.
         shadow_share: share of the units that are also labeled without pruning.
@@ -74,6 +75,7 @@ class Identity:
     limit: int | None = None
     sample: int | None = None
     all_files: bool = False
+    follow_links: bool = False
     pruning: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shadow_share: float = 0.0
@@ -142,12 +144,14 @@ class Listed:
     Attributes:
         videos: videos in the manifest.
         units: units that the videos are divided into.
-        skipped: numbers of files that are not videos, by kind.
+        skipped: numbers of files and folders that were left out, by kind.
+        names: a few names of what was left out and may be a video, by kind.
     """
 
     videos: int = 0
     units: int = 0
     skipped: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

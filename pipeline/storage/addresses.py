@@ -37,6 +37,11 @@ def normalized(text: str) -> str:
     raise ValueError(f"{scheme[0]} addresses cannot be read; name {SUPPORTED}")
 
 
+def local_path(uri: str) -> str:
+    """The path of a local file from its absolute path or, if that is not Unicode, its address."""
+    return os.fsdecode(unquote_to_bytes(uri[len("file://") :])) if uri.startswith("file:") else uri
+
+
 def absolute(text: str, base: str) -> str:
     """`normalized`, with a relative path joined to a folder.
 

@@ -24,9 +24,7 @@ from pipeline.storage.addresses import S3_SCHEME, normalized
 from pipeline.storage.atomic_files import HIDDEN_NAME, AtomicFile, AtomicFiles, sweep
 from pipeline.storage.s3_filesystem import s3_client, s3_filesystem, storage_reason
 from sta.retry import RUN_FILES
-
-# Query parameters of signed web addresses, of AWS and others.
-_SIGNATURE = re.compile(r"[?&]([\w-]*signature|[\w-]*credential|[\w-]*token|sig)=", re.IGNORECASE)
+from sta.text import holds_secret
 
 BOTO_ERRORS = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError)
 
@@ -59,7 +57,7 @@ class Location:
         """
         if not text:
             raise UsageError("the path or address is empty; is a shell variable not set?")
-        if carries_credentials(text):
+        if holds_secret(text):
             raise UsageError(
                 "an address must not contain credentials or a signature, since addresses are "
                 "written to logs and tables; name s3://bucket/prefix and set "
@@ -325,17 +323,3 @@ def _create_object(uri: str, content: bytes) -> bool:
     except botocore.exceptions.BotoCoreError as error:
         raise OSError(f"cannot write {uri}: {storage_reason(error)}") from error
     return True
-
-
-def carries_credentials(address: str) -> bool:
-    """Whether an address holds a user, a password or a signature.
-
-    Names of buckets contain no @ or colon, but keys may.
-    """
-    scheme, mark, rest = address.partition("://")
-    if not mark:
-        return False
-    host = rest.partition("/")[0]
-    if scheme.lower() == "s3":
-        return "@" in host or ":" in host or "x-amz-signature=" in rest.lower()
-    return "@" in host or _SIGNATURE.search(rest) is not None

@@ -19,6 +19,7 @@ from pipeline.run.run_tables import RunTables, sum_by
 from pipeline.run.segments import has_failed
 from pipeline.run.sums import exact_sum
 from pipeline.verify.early_exit import check_early_exit
+from sta.text import displayed
 from workers.failures import ErrorType
 from workers.inference.unpruned_sample import in_sample
 from workers.sampling import Protocol
@@ -52,9 +53,10 @@ def verify(run: RunDirectory) -> list[Check]:
 
     def check(what: str, find: Callable[[], str | None]) -> None:
         try:
-            checks.append(Check(what, find()))
+            problem = find()
+            checks.append(Check(what, problem and displayed(problem)))
         except (OSError, pa.ArrowException) as error:
-            checks.append(Check(what, str(error).splitlines()[0]))
+            checks.append(Check(what, displayed(str(error).splitlines()[0])))
 
     check("manifest: declared schema, unique ids", lambda: _manifest(tables))
     check("units: declared schema, one row per unit of the manifest", lambda: _units(tables))

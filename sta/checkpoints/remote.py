@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from sta.checkpoints.reach import reason
 from sta.errors import CheckpointError
 from sta.retry import CHECKPOINTS, classify, is_network_error
+from sta.text import holds_secret, redacted
 
 
 class TransientError(Exception):
@@ -100,8 +101,7 @@ def remote(address: str) -> Remote:
         raise CheckpointError(f"{shown} is not encrypted; use https:// (http:// only of localhost)")
     # A signed query differs each time for the same object and is left out; any other query is part
     # of the identity.
-    signed = any(mark in parts.query.lower() for mark in ("signature=", "sig=", "token="))
-    identity = shown if signed else f"{shown}?{parts.query}"
+    identity = shown if holds_secret(address) else f"{shown}?{parts.query}"
     server = f"{parts.scheme}://{parts.netloc}"
     return Remote(shown, _digest(identity), _HTTPObject(address, shown), lambda: server)
 
@@ -110,11 +110,11 @@ def without_secrets(address: str) -> str:
     """A source as it may be shown and stored: without user, query and fragment of a web address."""
     scheme, mark, rest = address.partition("://")
     if not mark or scheme.lower() == "s3":
-        return address
+        return redacted(address)
     for mark in "?#":
         rest = rest.partition(mark)[0]
     host, slash, path = rest.partition("/")
-    return f"{scheme.lower()}://{host.rpartition('@')[2]}{slash}{path}"
+    return redacted(f"{scheme.lower()}://{host.rpartition('@')[2]}{slash}{path}")
 
 
 def _digest(text: str) -> str:

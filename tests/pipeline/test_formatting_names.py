@@ -2,7 +2,8 @@
 
 import itertools
 
-from pipeline.formatting import printable, short_names
+from pipeline.formatting import short_names
+from sta.text import printable
 
 
 def test_the_end_of_a_name_stays():

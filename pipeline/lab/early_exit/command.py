@@ -77,7 +77,8 @@ def _request(arguments: argparse.Namespace) -> _Request:
     file = _file_to_write(arguments)
     stem = file.uri.removesuffix(".json")
     source = arguments.input or _demo_archive(arguments.sample)
-    _check_enough(source, guarantee, all_files=arguments.all_files)
+    listing = Listing(source, all_files=arguments.all_files, follow_links=arguments.follow_links)
+    _check_enough(listing, guarantee)
     asked = options_of(
         LabelOptions,
         arguments,
@@ -131,11 +132,10 @@ def _pruning(arguments: argparse.Namespace, checkpoint: str) -> sta.Pruning:
     return dataclasses.replace(pruning, r=r)
 
 
-def _check_enough(source: str, guarantee: AgreementGuarantee, *, all_files: bool) -> None:
+def _check_enough(listing: Listing, guarantee: AgreementGuarantee) -> None:
     """Refuses an input of too few videos before any work is done."""
-    listing = Listing(source, all_files=all_files)
     found = sum(1 for _ in islice(listing.videos(), guarantee.videos_needed))
-    guarantee.check(found, f"{source} has {found:,}")
+    guarantee.check(found, f"{listing.source} has {found:,}")
 
 
 def _demo_archive(sample: int) -> str:

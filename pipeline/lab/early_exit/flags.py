@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     add_flags(made, CalibrationFlags)
     add_flags(made, LabelOptions, MODEL)
     add_pruning_flags(made)
-    add_flags(made, LabelOptions, (*PROTOCOL, "all_files", *POOLS, *FAILURES))
+    add_flags(made, LabelOptions, (*PROTOCOL, "all_files", "follow_links", *POOLS, *FAILURES))
     return made
 
 

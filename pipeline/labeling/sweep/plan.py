@@ -60,6 +60,7 @@ def _identity(
         limit=options.labeling.limit,
         sample=options.sample,
         all_files=options.labeling.all_files,
+        follow_links=options.labeling.follow_links,
         model=model.fingerprint,
         labels=sta.labels_fingerprint(model.labels),
         variants={name: pruning_identity(pruning) for name, pruning in variants.items()},

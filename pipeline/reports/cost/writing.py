@@ -35,6 +35,7 @@ from pipeline.reports.html.report import (
     Tiles,
     report_page,
 )
+from sta.text import displayed
 
 # Columns of a terminal that text is wrapped to.
 _SCREEN = 100
@@ -194,7 +195,8 @@ def _markdown_table(table: Table) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Text that Markdown shows as it is, on one line."""
+    text = displayed(text)
     for special in ("\\", "|", "*", "_", "`", "<", "["):
         text = text.replace(special, f"\\{special}")
     return text

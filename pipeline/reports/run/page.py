@@ -26,6 +26,7 @@ from pipeline.reports.html.report import (
 )
 from pipeline.reports.run import plots
 from pipeline.reports.run.tiles import interval, percent, tiles
+from sta.text import displayed
 
 Content = Mapping[str, Any]
 
@@ -185,12 +186,15 @@ def _failures(figures: Content) -> list[Block]:
 def _example(row: Mapping[str, Any]) -> Markup:
     where = settings.segment(row)
     return Markup('<code>{}</code>{}: {}<br><code class="soft">{}</code>').format(
-        row["video_id"], f" ({where})" if where else "", row["error"], row["uri"]
+        displayed(row["video_id"]),
+        f" ({where})" if where else "",
+        displayed(row["error"]),
+        displayed(row["uri"]),
     )
 
 
 def _code(text: str) -> Markup:
-    return Markup("<code>{}</code>").format(text)
+    return Markup("<code>{}</code>").format(displayed(text))
 
 
 def _number(value: int | None) -> str:
@@ -230,7 +234,7 @@ def _labels(figures: Content) -> list[Block]:
 
 def _bar(text: str, share: float) -> Markup:
     bar = Markup('{}<span class="bar" style="width: {}%"></span>')
-    return bar.format(text, f"{100 * share:.1f}")
+    return bar.format(displayed(text), f"{100 * share:.1f}")
 
 
 def _early_exit(figures: Content) -> list[Block]:

@@ -12,6 +12,7 @@ from pipeline.reports.run.contents import contents
 from pipeline.reports.run.page import page
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
+from sta.text import displayed
 
 GALLERY = 3
 
@@ -55,4 +56,5 @@ def _shown(run: RunDirectory, count: int) -> list[Markup]:
     except Exception as error:
         # The gallery needs the videos, which may be gone or broken; the figures do not.
         said = Markup("<p>The gallery could not be made: {}</p>")
-        return [said.format(" ".join(str(error).split()) or type(error).__name__)]
+        reason = displayed(" ".join(str(error).split())) or type(error).__name__
+        return [said.format(reason)]

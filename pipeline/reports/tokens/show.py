@@ -24,6 +24,7 @@ from pipeline.reports.tokens.predictions import (
 from pipeline.reports.tokens.view import ViewTokens
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
+from sta.text import displayed
 from workers.decoding import DecodedUnit
 
 _UNSAFE = re.compile(r"[^\w.-]+")
@@ -113,7 +114,7 @@ def show(options: ShowOptions) -> Shown:
 def summary(shown: Shown) -> str:
     """The view, its kept tokens, labels and files, as text."""
     view = shown.view
-    lines = [f"{view.video_id}, clip {view.clip}, crop {view.crop}"]
+    lines = [f"{displayed(view.video_id)}, clip {view.clip}, crop {view.crop}"]
     for number, stage in enumerate(view.stages, start=1):
         lines.append(
             f"stage {number}:   {stage.kept.sum():,} of {stage.kept.size:,} tokens kept "
@@ -121,10 +122,11 @@ def summary(shown: Shown) -> str:
         )
     if not view.stages:
         lines.append("This run was not pruned: no token was dropped.")
-    lines.append(f"label:     {shown.prediction.label}")
+    lines.append(f"label:     {displayed(str(shown.prediction.label))}")
     if shown.unpruned is not None:
         prediction = shown.unpruned.prediction
-        lines.append(f"unpruned:  {prediction.label if prediction else 'not known'}")
+        label = prediction.label if prediction else "not known"
+        lines.append(f"unpruned:  {displayed(str(label))}")
         lines.append(f"           {shown.unpruned.source}")
     lines += [str(file) for file in (shown.page, shown.sheet, shown.animation)]
     return "\n".join(lines)

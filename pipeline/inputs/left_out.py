@@ -1,0 +1,55 @@
+"""What a listing leaves out: the reasons that are named, and their text for messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sta.text import displayed
+
+UNREADABLE = "folders and links that cannot be read"
+LINKS_OUT = "links that lead out of INPUT"
+LINKS_TWICE = "links to what is listed already"
+LINK_LOOPS = "links that lead to themselves"
+SPECIAL = "pipes, sockets and devices"
+SECRET_NAMES = "names with a key or signature"
+NAMED = (UNREADABLE, LINKS_OUT, LINKS_TWICE, LINK_LOOPS, SPECIAL, SECRET_NAMES)
+"""Reasons to leave out what may be a video, so that users want to know which files it concerns."""
+
+OTHER_KINDS = "of other kinds"
+"""Files beyond the kinds that are counted: names can be made so that each is of another kind."""
+
+MAX_KINDS = 100
+NAMES_PER_REASON = 3
+_LONGEST_NAME = 200
+
+
+def shortened(name: str) -> str:
+    """A name as run.json and messages hold it: displayed, of a long one the end."""
+    text = displayed(name)
+    return text if len(text) <= _LONGEST_NAME else f"...{text[-_LONGEST_NAME:]}"
+
+
+def left_out_text(
+    skipped: Mapping[str, int], names: Mapping[str, Sequence[str]], *, most: int
+) -> str:
+    """Such as `2 links that lead out of INPUT (a.mp4, b.mp4), 3 .txt`.
+
+    Args:
+        skipped: counts by reason.
+        names: a few names by reason, for the reasons in NAMED.
+        most: so many reasons at most, those with names first, then the most frequent.
+    """
+    ranked = sorted(skipped, key=lambda reason: (reason not in names, -skipped[reason], reason))
+    parts = [_part(skipped[reason], reason, names.get(reason, ())) for reason in ranked[:most]]
+    rest = sum(skipped[reason] for reason in ranked[most:])
+    if rest:
+        parts.append(f"{rest:,} others")
+    text = ", ".join(parts)
+    return f"{text}; --follow-links follows links" if LINKS_OUT in skipped else text
+
+
+def _part(count: int, reason: str, names: Sequence[str]) -> str:
+    if not names:
+        return f"{count:,} {displayed(reason)}"
+    more = ", ..." if count > len(names) else ""
+    return f"{count:,} {reason} ({', '.join(names)}{more})"
