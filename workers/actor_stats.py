@@ -37,6 +37,7 @@ class WorkReport:
         views: views labeled; 0 for a decoder.
         slots: views that the forward passes had room for, used or padding; 0 for a decoder.
         device: name of the device of a labeler; "" for a decoder.
+        missing: parts of a decoder's sandbox that the kernel of its machine lacks.
     """
 
     stage: StageName
@@ -49,6 +50,7 @@ class WorkReport:
     views: int = 0
     slots: int = 0
     device: str = ""
+    missing: tuple[str, ...] = ()
 
 
 Listener = Callable[[WorkReport], None]
@@ -71,6 +73,10 @@ class Actor(Protocol):
     @property
     def device(self) -> str:
         """Name of the device it computes on; "" for a decoder."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Parts of its sandbox that the kernel of its machine lacks; () for a labeler."""
 
     @property
     def totals(self) -> ActorTotals:
@@ -137,6 +143,7 @@ class TimedActor:
                 views=totals.views - self._totals.views,
                 slots=totals.slots - self._totals.slots,
                 device=self._actor.device,
+                missing=self._actor.missing,
             )
         )
         self._cpu_s, self._totals = cpu_s, totals

@@ -59,6 +59,11 @@ class DecodeActor:
         return ActorTotals(child_cpu_s=self._decode_s)
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """Parts of the sandbox that the kernel of this machine lacks."""
+        return self._decoder.missing
+
+    @property
     def child_pid(self) -> int | None:
         """Process id of the decoder's current child."""
         return self._decoder.child_pid

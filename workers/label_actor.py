@@ -44,6 +44,7 @@ class LabelActor:
     """
 
     stage: ClassVar[StageName] = LABEL
+    missing: tuple[str, ...] = ()
 
     def __init__(
         self,

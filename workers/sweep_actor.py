@@ -39,6 +39,7 @@ class SweepActor:
     """
 
     stage: ClassVar[StageName] = LABEL
+    missing: tuple[str, ...] = ()
 
     def __init__(
         self,

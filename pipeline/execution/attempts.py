@@ -7,7 +7,6 @@ what a cluster bills.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ import ray
 
 from pipeline.execution.pools import Pools
 from pipeline.execution.ray_session import real_cores
+from pipeline.execution.stage_stats import Stages
 from pipeline.run.devices import devices_of
 from pipeline.run.run_directory import now
 from pipeline.run.run_record import Attempt, ClusterRecord, RunRecord
@@ -42,13 +42,16 @@ def begin_attempt(record: RunRecord, pools: Pools, began: datetime.datetime) -> 
     )
 
 
-def note_devices(record: RunRecord, names: Sequence[str]) -> RunRecord:
-    """The record with devices of the last attempt's labelers; unchanged if it has them already."""
-    known = record.attempts[-1].devices
-    devices = tuple(sorted({*known, *names}))
-    if devices == known:
+def note_machines(record: RunRecord, stages: Stages) -> RunRecord:
+    """The record with the devices of the last attempt's labelers, and the parts of the sandbox that
+    its decoders' machines lack; unchanged if it has them already.
+    """
+    known = record.attempts[-1]
+    devices = tuple(sorted({*known.devices, *stages.label.devices}))
+    missing = tuple(sorted({*known.missing_sandbox, *stages.decode.missing}))
+    if (devices, missing) == (known.devices, known.missing_sandbox):
         return record
-    record = _changed(record, devices=devices)
+    record = _changed(record, devices=devices, missing_sandbox=missing)
     assert record.device is not None
     return replace(record, device=replace(record.device, labelers=devices_of(record)))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from pipeline.errors import UsageError
+from workers.decoding.types import DecodeLimits
 
 AUTO: Final = "auto"
 
@@ -24,9 +25,10 @@ OVERHEAD_CPUS = FILTER_CPUS + TASK_CPUS
 # less would start a process for every file at once.
 IO_CPUS = 0.5
 
-# Bytes that Ray reserves: per decoder, its usual peak together with its child process; for the
-# checkpoint filter of Ray Data, the least that it requests.
-DECODER_MEMORY = 600 * 1024**2
+# Bytes that Ray reserves. For a decoder: what its actor and its idle child process hold, together
+# with an S3 client, a fetched video and the frames of a unit (measured: 130 MiB without these), and
+# what the child may take beyond that. For Ray Data's checkpoint filter: the least that it requests.
+DECODER_MEMORY = 288 * 1024**2 + DecodeLimits().small_memory_bytes
 FILTER_MEMORY = 1024**3
 
 # More actors per core would only take turns and use memory.

@@ -24,6 +24,7 @@ class Stage:
         views: views labeled.
         slots: batch slots of their forward passes, padding included.
         devices: names of the devices of labelers; empty for decoders.
+        missing: parts of the decoders' sandbox that the kernel of a machine lacks.
     """
 
     actors: int = 0
@@ -35,6 +36,7 @@ class Stage:
     views: int = 0
     slots: int = 0
     devices: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def rate(self) -> float | None:
@@ -58,6 +60,7 @@ class Stage:
             views=self.views + worked.views,
             slots=self.slots + worked.slots,
             devices=tuple(sorted({*self.devices, worked.device} - {""})),
+            missing=tuple(sorted({*self.missing, *worked.missing})),
         )
 
 
@@ -127,10 +130,13 @@ class Stages:
             KeyError, TypeError: `content` was not written by `as_json`.
         """
         decode, label = (
-            Stage(**(content[name] | {"devices": tuple(content[name].get("devices", ()))}))
+            Stage(**(content[name] | {each: tuple(content[name].get(each, ())) for each in _NAMES}))
             for name in ("decode", "label")
         )
         return cls(decode, label)
+
+
+_NAMES = ("devices", "missing")  # lists in JSON
 
 
 class StageSums:

@@ -34,6 +34,7 @@ POOLS = (
         "fetch_s",
         "decode_s",
         "allow_codec",
+        "require_sandbox",
         "decoders",
         "labelers",
         "max_cpus",
@@ -229,6 +230,12 @@ class LabelOptions:
         metavar="N",
         group=_WORK,
     )
+    require_sandbox: bool = flag(
+        "refuse machines whose kernel lacks a part of the decoders' sandbox (Landlock, seccomp); "
+        "without it the job says what is missing and goes on",
+        False,
+        group=_WORK,
+    )
     max_cpus: int | None = flag(
         "number of cores that an autoscaling cluster can grow to: actor pools are sized for it, "
         "and wait for the cores (default: the cores of the cluster now)",
@@ -306,4 +313,5 @@ class LabelOptions:
             fetch_seconds=self.fetch_s or usual.fetch_seconds,
             max_units=self.max_units_per_video,
             allow_codecs=self.allow_codec,
+            require_sandbox=self.require_sandbox,
         )

@@ -25,8 +25,8 @@ from pipeline.execution.attempts import (
     begin_attempt,
     change_pools,
     end_attempt,
-    note_devices,
     note_growth,
+    note_machines,
     note_progress,
 )
 from pipeline.execution.autosize import (
@@ -306,15 +306,21 @@ class LabelRun:
         return LabelingProfile(plan.protocol.views, max_flops_per_view(plan.model))
 
     def _note(self, run: OpenRun, stages: Stages) -> None:
-        """Records what labelers compute on as soon as that is known: an attempt may be killed."""
+        """Records what is known of the actors' machines at once: an attempt may be killed."""
 
         def note() -> None:
             # Whoever writes rows finds a lost OUTPUT too, and ends the run with its reason.
             with contextlib.suppress(OutputLostError):
                 if self.stop.error is None:
-                    run.update(partial(note_devices, names=stages.label.devices))
+                    run.update(partial(note_machines, stages=stages))
 
-        best_effort("The note of the labelers' device", note, again=LATER)
+        missing = set(stages.decode.missing) - set(run.record.attempts[-1].missing_sandbox)
+        if missing:
+            say(
+                f"The decoders' sandbox is incomplete: the kernel of a machine lacks "
+                f"{' and '.join(sorted(missing))}. --require-sandbox refuses such machines."
+            )
+        best_effort("The note of the actors' machines", note, again=LATER)
 
     def _finish(self, run: OpenRun, stages: Mapping[str, Any] | None) -> RunRecord:
         """Builds the tables, verifies them, writes the report and _SUCCESS.

@@ -206,6 +206,7 @@ class Attempt:
         labeler_cpus: cores that each label actor computes on; 0 on a GPU.
         labeler_gpus: GPUs of each label actor.
         devices: names of the devices of label actors; empty before their first batch.
+        missing_sandbox: parts of the decoders' sandbox that the kernel of a machine lacks.
         units_before: units that had a row when it began; None until they are counted.
     """
 
@@ -220,6 +221,7 @@ class Attempt:
     labeler_cpus: float
     labeler_gpus: float
     devices: tuple[str, ...] = ()
+    missing_sandbox: tuple[str, ...] = ()
     units_before: int | None = None
 
 

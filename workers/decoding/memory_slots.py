@@ -11,9 +11,12 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 
 _POLL_SECONDS = 0.05
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 class MemorySlots:
@@ -29,6 +32,16 @@ class MemorySlots:
             while not any(_hold(holder, address) for address in self._addresses):
                 time.sleep(_POLL_SECONDS)
             yield
+
+
+@cache
+def machine_memory() -> int:
+    """Bytes of memory of the machine, or of the container where that has fewer."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in _CGROUP_LIMITS:
+        with suppress(OSError, ValueError):
+            found.append(int(Path(path).read_text()))
+    return min(found)
 
 
 def _hold(holder: socket.socket, address: str) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import workers
 from workers.decoding import ipc, replies
-from workers.decoding.memory_slots import MemorySlots
+from workers.decoding.memory_slots import MemorySlots, machine_memory
 from workers.decoding.progress import DecodeWork
 from workers.decoding.shared_memory import Pixels, Shape, SharedFrames
 from workers.decoding.types import DecodeLimits, Unit
@@ -174,7 +174,8 @@ class ChildProcess:
 
     def _allow_large(self, slot: ExitStack) -> None:
         """Gives the child the memory of a large picture until ``slot`` closes."""
-        more = self._limits.memory_bytes - self._limits.small_memory_bytes
+        large = min(self._limits.memory_bytes, machine_memory() // 4)
+        more = large - self._limits.small_memory_bytes
         if self._small_bytes is None or more <= 0 or self.had_large_limit:
             return
         self.had_large_limit = True

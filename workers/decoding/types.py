@@ -48,8 +48,8 @@ class DecodeLimits:
     decoded, retries included.
     ``small_memory_bytes``: address space beyond that of the idle child, as a rule.
     ``memory_bytes``: the same for pictures so large that they need more, and for a second attempt
-    after running out of it. ``large_slots``: how many decoders of a machine may have so much at a
-    time.
+    after running out of it, but at most a quarter of the machine's memory. ``large_slots``: how
+    many decoders of a machine may have so much at a time.
     ``videos_per_child``, ``rss_bytes``: a child that served so many units, or holds so much
     resident memory after one, is replaced.
     ``max_pixels``: width x height of a frame; the default is the largest 8K format.
@@ -65,7 +65,7 @@ class DecodeLimits:
     seconds: float = 60.0
     most_seconds: float = 3600.0
     fetch_seconds: float = 120.0
-    small_memory_bytes: int = 512 * MIB
+    small_memory_bytes: int = 384 * MIB
     memory_bytes: int = 4 * GIB
     large_slots: int = 1
     videos_per_child: int = 1000

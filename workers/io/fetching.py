@@ -34,7 +34,7 @@ from workers.io.objects import (
 )
 from workers.io.ranged import RangedObject
 
-MEMORY_BYTES = 256 << 20
+MEMORY_BYTES = 64 << 20
 _SEALS = 0x0F  # F_SEAL_SEAL, _SHRINK, _GROW, _WRITE: fcntl names them on Linux alone
 
 

@@ -59,11 +59,11 @@ def test_other_decoders_are_refused(text):
 
 def test_decoders_are_as_many_as_the_memory_holds_beside_the_filter():
     pools = plan_pools(cpus=32, gpus=1, memory=4 * 1024**3)
-    assert pools.decoders == (5, 5)  # 3 GiB of 600 MiB each
+    assert pools.decoders == (4, 4)  # 3 GiB of 672 MiB each
 
 
 def test_more_decoders_than_the_memory_holds_are_refused_with_the_arithmetic():
-    with pytest.raises(UsageError, match=r"8 decoders of 0.59 GiB .* need 5.7 GiB .* has 4 GiB"):
+    with pytest.raises(UsageError, match=r"8 decoders of 0.66 GiB .* need 6.2 GiB .* has 4 GiB"):
         plan_pools(cpus=32, gpus=1, memory=4 * 1024**3, decoders=(2, 8))
 
 
@@ -78,7 +78,7 @@ def test_memory_is_reserved_for_labelers_and_limits_them_and_the_decoders():
     gib = 1024**3
     pools = plan_pools(cpus=34, gpus=0, memory=12 * gib, labelers_worth=100, labeler_memory=3 * gib)
     assert (pools.labelers, pools.labeler_memory) == (3, 3 * gib)
-    assert pools.decoders == (3, 3)  # 12 less 1 of the filter and 9 of the labelers, by 600 MiB
+    assert pools.decoders == (3, 3)  # 12 less 1 of the filter and 9 of the labelers, by 672 MiB
 
 
 def test_labelers_that_memory_does_not_hold_are_refused_with_the_arithmetic():
@@ -91,4 +91,4 @@ def test_there_is_room_for_as_many_decoders_as_cores_and_memory_hold():
     gib = 1024**3
     pools = plan_pools(cpus=16, gpus=1, labeler_memory=3 * gib)
     assert most_decoders(pools, cpus=16) == 32
-    assert most_decoders(pools, cpus=16, memory=10 * gib) == 10
+    assert most_decoders(pools, cpus=16, memory=10 * gib) == 9

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import RunError, UsageError
 from pipeline.execution import attempts
-from pipeline.execution.attempts import begin_attempt, note_devices
+from pipeline.execution.attempts import begin_attempt, note_machines
 from pipeline.execution.pools import plan_pools
 from pipeline.execution.stage_stats import Stage, Stages, StageSums
 from pipeline.labeling.options import LabelOptions
@@ -21,7 +21,7 @@ from pipeline.run.run_record import ClusterRecord
 from pipeline.storage.location import Location
 from tests.run_records import run_record
 from workers import devices
-from workers.actor_stats import LABEL, WorkReport
+from workers.actor_stats import DECODE, LABEL, WorkReport
 
 CLUSTER = ClusterRecord("a CPU", cpus=8.0, gpus=1.0, nodes=1)
 H100, CPU = "NVIDIA H100 80GB HBM3", "cpu: 2 threads of a CPU"
@@ -36,6 +36,10 @@ def begun(monkeypatch):
         return begin_attempt(record or run_record(), plan_pools(cpus=8, gpus=1), now())
 
     return attempt
+
+
+def stages(device):
+    return Stages(label=Stage(devices=(device,)))
 
 
 def worked(actor, device):
@@ -74,9 +78,9 @@ def test_nothing_is_said_before_a_labeler_said_it(begun):
 
 def test_every_attempt_has_devices_of_its_own_and_the_run_all_of_them(begun):
     record = begun()
-    record = note_devices(record, (H100,))
-    assert note_devices(record, (H100,)) is record
-    record = note_devices(begun(record), (CPU,))
+    record = note_machines(record, stages(H100))
+    assert note_machines(record, stages(H100)) is record
+    record = note_machines(begun(record), stages(CPU))
     assert [attempt.devices for attempt in record.attempts] == [(H100,), (CPU,)]
     assert record.device.labelers == (H100, CPU)
     assert device_words(record) == f"{H100} and {CPU}"
@@ -89,13 +93,30 @@ def test_a_killed_attempt_has_told_its_device(begun, tmp_path):
     options = LabelOptions("k400", "in", str(tmp_path / "out"), "demo")
     plan = LabelPlan(run, record.identity, record.model, record.identity.protocol, None)
     attempt, opened = LabelRun(plan, options, None), OpenRun(run, record)
-    stages = Stages(label=Stage(devices=(H100,)))
     attempt.stop.error = RunError("taken over")
-    attempt._note(opened, stages)
+    attempt._note(opened, stages(H100))
     assert run.load().attempts == ()
     attempt.stop.error = None
-    attempt._note(opened, stages)
+    attempt._note(opened, stages(H100))
     assert run.load().attempts[0].devices == (H100,)
+
+
+def test_what_a_kernel_lacks_of_the_sandbox_is_said_once_and_recorded(begun, tmp_path, capsys):
+    run = RunDirectory(Location.of(str(tmp_path / "out")))
+    record = begun(run.create(run_record()))
+    options = LabelOptions("k400", "in", str(tmp_path / "out"), "demo")
+    plan = LabelPlan(run, record.identity, record.model, record.identity.protocol, None)
+    sums = StageSums()
+    report = WorkReport(DECODE, "a", 0.0, 1.0, 1.0, 1.0, 3, missing=("Landlock", "seccomp"))
+    sums.add(report)
+    attempt, opened = LabelRun(plan, options, None), OpenRun(run, record)
+    for _ in range(2):
+        attempt._note(opened, sums.stages())
+    assert run.load().attempts[0].missing_sandbox == ("Landlock", "seccomp")
+    assert capsys.readouterr().err == (
+        "The decoders' sandbox is incomplete: the kernel of a machine lacks Landlock and seccomp. "
+        "--require-sandbox refuses such machines.\n"
+    )
 
 
 def given(gpus, devices):
