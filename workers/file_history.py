@@ -18,8 +18,8 @@ STRIKES = 3
 
 # CPU seconds that a recording may take: as many time limits of one unit, seconds for each segment,
 # and the time to decode its bytes at VIDEO_BYTES_A_SECOND.
-_RECORDING_ATTEMPTS = 10
-_SEGMENT_SECONDS = 2.0
+RECORDING_ATTEMPTS = 10
+SEGMENT_SECONDS = 2.0
 
 _ENDED = (ErrorType.crashed, ErrorType.timeout, ErrorType.out_of_memory)
 
@@ -76,8 +76,8 @@ class FileCost:
             )
         if size_bytes is None:
             return None
-        most_s = _RECORDING_ATTEMPTS * limits.seconds + size_bytes / VIDEO_BYTES_A_SECOND
-        most_s += self.units * _SEGMENT_SECONDS
+        most_s = RECORDING_ATTEMPTS * limits.seconds + size_bytes / VIDEO_BYTES_A_SECOND
+        most_s += self.units * SEGMENT_SECONDS
         if self.cpu_s > most_s:
             return UnitFailure(
                 ErrorType.too_large,

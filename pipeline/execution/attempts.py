@@ -15,6 +15,7 @@ import ray
 from pipeline.execution.pools import Pools
 from pipeline.execution.ray_session import real_cores
 from pipeline.execution.stage_stats import Stages
+from pipeline.execution.worst_case import WorstCase
 from pipeline.run.devices import devices_of
 from pipeline.run.run_directory import now
 from pipeline.run.run_record import Attempt, ClusterRecord, RunRecord
@@ -59,6 +60,11 @@ def note_machines(record: RunRecord, stages: Stages) -> RunRecord:
 def note_progress(record: RunRecord, *, units: int) -> RunRecord:
     """The record with the number of units that had a row when the last attempt began."""
     return _changed(record, units_before=units)
+
+
+def note_worst_case(record: RunRecord, worst: WorstCase) -> RunRecord:
+    """The record with the longest that the last attempt's decoding can take."""
+    return _changed(record, worst_file_s=worst.file_s, worst_run_s=worst.run_s)
 
 
 def change_pools(record: RunRecord, pools: Pools) -> RunRecord:

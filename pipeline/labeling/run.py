@@ -28,6 +28,7 @@ from pipeline.execution.attempts import (
     note_growth,
     note_machines,
     note_progress,
+    note_worst_case,
 )
 from pipeline.execution.autosize import (
     Remaining,
@@ -44,6 +45,7 @@ from pipeline.execution.ray_session import check_ray_address, ray_messages_aside
 from pipeline.execution.run_failure import run_failure
 from pipeline.execution.stage_stats import Stages
 from pipeline.execution.stopping import Stop, end_on_sigterm
+from pipeline.execution.worst_case import worst_case
 from pipeline.inputs.left_out import shortened
 from pipeline.inputs.listing import Listing
 from pipeline.inputs.manifest import count_rows, sampled, write_manifest
@@ -218,6 +220,8 @@ class LabelRun:
         run.update(lambda record: begin_attempt(replace(record, **asked), pools, began))
         note = partial(self._note, run)
         total = count_rows(self._directory.manifest)
+        worst = worst_case(self._directory.manifest, options.limits, pools.decoders[1])
+        run.update(partial(note_worst_case, worst=worst))
         files = SharedHistory.start()
         return run, GraphRunner(plan, options, pools, total, self.stop, note, self._run_id, files)
 

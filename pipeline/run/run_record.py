@@ -208,6 +208,8 @@ class Attempt:
         devices: names of the devices of label actors; empty before their first batch.
         missing_sandbox: parts of the decoders' sandbox that the kernel of a machine lacks.
         units_before: units that had a row when it began; None until they are counted.
+        worst_file_s: the longest that one file can keep decoders by the limits, seconds.
+        worst_run_s: the longest that all units can, on all decoders.
     """
 
     began: datetime.datetime
@@ -223,6 +225,8 @@ class Attempt:
     devices: tuple[str, ...] = ()
     missing_sandbox: tuple[str, ...] = ()
     units_before: int | None = None
+    worst_file_s: float | None = None
+    worst_run_s: float | None = None
 
 
 @dataclass(frozen=True)

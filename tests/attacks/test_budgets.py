@@ -14,7 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.inputs.manifest import MANIFEST_SCHEMA, unit_spans
+from pipeline.execution.worst_case import worst_case
+from pipeline.inputs.manifest import MANIFEST_SCHEMA, unit_spans, write_manifest
+from pipeline.inputs.video import Video
+from pipeline.storage.location import Location
 from tests import videos
 from workers.decode_actor import DecodeActor
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
@@ -227,3 +230,28 @@ def test_a_job_decodes_time_bombs_at_its_end(
 
 
 _MADE = ("video_id", "labeled_at")
+
+
+def test_the_worst_case_follows_from_the_limits_and_the_sizes(tmp_path: Path) -> None:
+    sizes, folder = [1000, 332_000, 10**8, 10**11], Location(str(tmp_path))
+    listed = [Video(str(size), f"/{size}", size) for size in sizes]
+    write_manifest(listed, folder)
+    full, quick = DecodeLimits(), DecodeLimits(quick=True)
+    each = [
+        quick.attempt_seconds(work) + 2 * full.attempt_seconds(work)
+        for work in (DecodeWork(size, None) for size in sizes)
+    ]
+    found = worst_case(folder, full, 4)
+    assert found.file_s == pytest.approx(max(each))
+    assert found.run_s == pytest.approx(sum(each) / 4)
+
+
+def test_the_worst_case_of_a_recording_hardly_depends_on_its_segments(tmp_path: Path) -> None:
+    folder = Location(str(tmp_path))
+    few, many = (
+        worst_case(folder, DecodeLimits(), 1)
+        for length_s in (100.0, 10_000.0)
+        if write_manifest([Video("a", "/a", 1000, duration_s=length_s)], folder, unit_s=10.0)
+    )
+    assert few.file_s == many.file_s == pytest.approx(3 * 10.04 + 4 * 60.04 + 600.04, abs=0.1)
+    assert many.run_s - few.run_s == pytest.approx(2.0 * 990)
