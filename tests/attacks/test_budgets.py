@@ -217,7 +217,7 @@ def test_a_job_decodes_time_bombs_at_its_end(
     shutil.copy(bombs[1], archive / "large.webm")
     output = tmp_path / "out"
     job = [sys.executable, "jobs/label_k400.py", str(archive), str(output)]
-    job += ["--checkpoint", str(random_checkpoint), "--views", "1x1", "--decoders", "1"]
+    job += ["--checkpoint", str(random_checkpoint), "--views", "2x1", "--decoders", "1"]
     ended = subprocess.run(job, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "Decoding 4 videos that take long for their size" in ended.stderr
