@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sta.checkpoints.limits import read_companion
 from sta.errors import CheckpointError
 from sta.models.architectures import Activation, SwinConfig, ViTConfig
 from sta.models.base import MEAN, STD
@@ -145,10 +146,10 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
         CheckpointError: the file cannot be read, or holds no JSON object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise CheckpointError(f"cannot read {shown}: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(read_companion(path, shown))
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
         raise CheckpointError(f"cannot read {shown}: it is no valid JSON") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{shown} holds no JSON object")
@@ -209,11 +210,18 @@ def _v2_fields(content: Mapping[str, Any], shown: str) -> Iterator[Field]:
             if value not in _V2_REQUIRED[name]:
                 raise _refused(where, name, value, _allowed(_V2_REQUIRED[name]))
         elif name == "mlp_ratio":
-            yield Field(name, "intermediate_size", value * content.get("embed_dim", math.nan))
+            yield Field(name, "intermediate_size", _product(value, content.get("embed_dim")))
         elif name in _V2_NAMES:
             yield Field(name, _V2_NAMES[name], value)
         else:
             raise _refused(where, name, value, "this field is not known")
+
+
+def _product(value: object, other: object) -> float:
+    """Their product; NaN, which no model has, if one of them is no number."""
+    if isinstance(value, int | float) and isinstance(other, int | float):
+        return float(value) * float(other)
+    return math.nan
 
 
 def configured(shape: Shape, file: ConfigFile, *, classes: int) -> Shape:

@@ -49,8 +49,11 @@ def unwrap(loaded: object, shown: str) -> FileContents:
     """
     notes: list[str] = []
     arguments: Mapping[str, Any] = {}
+    depth = 0
     while not _is_state(loaded):
-        if not isinstance(loaded, Mapping):
+        depth += 1
+        # A dictionary in a pickle can contain itself.
+        if not isinstance(loaded, Mapping) or depth > _DEEPEST:
             raise CheckpointError(f"{shown} holds no dictionary of tensors")
         arguments = arguments or _arguments(loaded.get("args"))
         key, note = _chosen(loaded, shown)

@@ -2,7 +2,9 @@
 
 The cache is the folder `checkpoints` under `STA_CACHE`, else under `XDG_CACHE_HOME/sta`, else
 under `~/.cache/sta`. A file in it is always complete: it is renamed after its last byte. Processes
-that need the same object wait for the one that downloads it.
+that need the same object wait for the one that downloads it. An object that says to be larger than
+`MAX_DOWNLOAD_BYTES` is refused before its first byte, and no download takes more bytes than the
+server announced.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from sta.checkpoints.limits import MAX_DOWNLOAD_BYTES
 from sta.checkpoints.remote import ChangedError, ObjectResponse, Remote, TransientError
 from sta.errors import CheckpointError
 from sta.retry import CHECKPOINTS, Retries, RetryPolicy
@@ -49,6 +52,15 @@ def cache_folder() -> Path:
         return Path(own).expanduser() / "checkpoints"
     shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(shared).expanduser() / "sta" / "checkpoints"
+
+
+def check_size(size: int, shown: str) -> None:
+    """Raise CheckpointError for an object that is larger than any checkpoint."""
+    if size > MAX_DOWNLOAD_BYTES:
+        raise CheckpointError(
+            f"{shown} has {size:,} bytes, and downloads end at {MAX_DOWNLOAD_BYTES:,}, which no "
+            "supported checkpoint has; if the address is correct, name a local copy"
+        )
 
 
 def fetch(source: Remote, policy: RetryPolicy | None = None) -> Path:
@@ -151,6 +163,7 @@ class _CachedDownload:
         opened = self.source.open(0, "")
         self.version, self.size = opened.version, opened.size
         with closing(opened.body):
+            check_size(opened.size, self.source.shown)
             whole, partial = self._paths(opened)
             if opened.version and whole.is_file() and whole.stat().st_size == opened.size:
                 return whole

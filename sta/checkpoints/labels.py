@@ -80,6 +80,17 @@ def hugging_face_labels(by_id: object, config: str) -> tuple[str, ...]:
     return _checked(_in_class_order(list(by_id.items()), where, from_one=False), where)
 
 
+def class_names(names: Sequence[object], where: object) -> tuple[str, ...]:
+    """A checkpoint's list of class names.
+
+    Raises:
+        CheckpointError: one of them is no text, or has control characters.
+    """
+    if not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{where} holds class names that are no text")
+    return _without_controls(tuple(map(str, names)), where)
+
+
 def _checked(names: tuple[str, ...], where: object) -> tuple[str, ...]:
     names = tuple(map(_unquoted, names))
     if "" in names:
@@ -88,6 +99,16 @@ def _checked(names: tuple[str, ...], where: object) -> tuple[str, ...]:
     if twice:
         listed = ", ".join(twice[:3]) + (", …" if len(twice) > 3 else "")
         raise CheckpointError(f"{where} names classes more than once: {listed}")
+    return _without_controls(names, where)
+
+
+def _without_controls(names: tuple[str, ...], where: object) -> tuple[str, ...]:
+    """The names, which are printed and written as they are; refuses what a terminal would obey."""
+    for name in names:
+        if re.search(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]", name):
+            raise CheckpointError(
+                f"{where} has control characters in the class name {name[:_SHOWN]!r}"
+            )
     return names
 
 

@@ -220,8 +220,8 @@ def _check_preprocessor(raw: Mapping[str, Tensor], shown: str) -> None:
     for name, tensor in raw.items():
         if found := _PREPROCESSOR.fullmatch(name):
             done = [255 * value for value in (MEAN if found[1] == "mean" else STD)]
-            said = tensor.flatten().tolist()
-            if len(said) != len(done) or any(
+            said = tensor.flatten()[: len(done)].tolist()
+            if tensor.numel() != len(done) or any(
                 abs(a - b) > _PIXEL_TOLERANCE for a, b in zip(said, done, strict=True)
             ):
                 raise CheckpointError(
@@ -262,6 +262,9 @@ def renamed(found: Unwrapped, shown: str) -> tuple[Layout, dict[str, Tensor]]:
         _stack_projections(out)
     if "head.weight" not in out:
         raise CheckpointError(_not_fine_tuned(shown))
+    for name, dimensions in (("head.weight", 2), ("patch_embed.proj.weight", 5)):
+        if name not in out or out[name].dim() != dimensions:
+            raise CheckpointError(f"{shown} has no {name} of {dimensions} dimensions")
     if layout.family == "vit":
         _divide_biases(out, shown)
         _refuse_other_norm(out, shown)
@@ -277,8 +280,9 @@ def _stack_projections(tensors: dict[str, Tensor]) -> None:
     for first in [name for name in tensors if name.endswith(".attn.query.weight")]:
         block = first.removesuffix("query.weight")
         parts = [f"{block}{part}.weight" for part in ("query", "key", "value")]
-        shapes = {tensors[part].shape if part in tensors else None for part in parts}
-        if len(shapes) == 1:
+        found = [tensors[part] for part in parts if part in tensors]
+        alike = len({(part.shape, part.dtype) for part in found}) == 1 and found[0].dim() == 2
+        if len(found) == len(parts) and alike:
             tensors[f"{block}qkv.weight"] = torch.cat([tensors.pop(part) for part in parts])
 
 
@@ -289,12 +293,17 @@ def _divide_biases(tensors: dict[str, Tensor], shown: str) -> None:
     """
     for name in [name for name in tensors if name.endswith(".attn.qkv.bias")]:
         block = name.removesuffix("qkv.bias")
-        for part, bias in zip("qkv", tensors.pop(name).chunk(3), strict=True):
+        joint = tensors.pop(name)
+        if joint.dim() != 1 or len(joint) % 3:
+            raise CheckpointError(
+                f"{shown}: {name} has shape {tuple(joint.shape)}, which are no three biases"
+            )
+        for part, bias in zip("qkv", joint.chunk(3), strict=True):
             if f"{block}{part}_bias" in tensors:
                 raise CheckpointError(f"{shown} holds {block}{part}_bias twice, once in {name}")
             tensors[f"{block}{part}_bias"] = bias.clone()
     keys = [name for name in tensors if name.endswith(".attn.k_bias")]
-    if not any(tensors[name].any() for name in keys):
+    if not any(tensors[name].float().any() for name in keys):
         for name in keys:
             del tensors[name]
 

@@ -7,8 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sta.errors import printable
+
 _KEYS = ("license", "licence")
 _FRONT_MATTER = re.compile(r"\A\ufeff?---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
+
+_LONGEST_CARD = 2**20
+_LONGEST_LICENSE = 200
 
 # Known licenses of hub repositories, in case the model card cannot be read.
 _KNOWN = {"MCG-NJU/videomae": "CC-BY-NC-4.0"}
@@ -29,12 +34,13 @@ def stated_license(
         config: config.json beside the weights.
         hub_id: the hub repository that the weights come from.
     """
-    if said := _of_mapping(metadata):
-        return f"{said} (stated in the file)"
-    if card is not None and (said := _of_card(card)):
-        return f"{said} (stated in README.md)"
-    if said := _of_mapping(config or {}):
-        return f"{said} (stated in config.json)"
+    for said, where in (
+        (_of_mapping(metadata), "the file"),
+        (_of_card(card) if card is not None else "", "README.md"),
+        (_of_mapping(config or {}), "config.json"),
+    ):
+        if said:
+            return f"{printable(said, _LONGEST_LICENSE)} (stated in {where})"
     for prefix, known in _KNOWN.items():
         if hub_id.startswith(prefix):
             return f"{known} (stated by the hub repository {hub_id})"
@@ -48,7 +54,8 @@ def _of_mapping(content: Mapping[str, Any]) -> str:
 def _of_card(card: Path) -> str:
     """`license` of a model card's front matter, or `license_name` if `license` is "other"."""
     try:
-        found = _FRONT_MATTER.match(card.read_text(encoding="utf-8", errors="replace"))
+        with card.open(encoding="utf-8", errors="replace") as file:
+            found = _FRONT_MATTER.match(file.read(_LONGEST_CARD))
     except OSError:
         return ""
     values = _entries(found[1]) if found else {}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,16 +16,20 @@ from torch import Tensor
 
 from sta.checkpoints.config_files import ConfigFile, read_config, training_arguments
 from sta.checkpoints.containers import FileContents, unwrap
-from sta.checkpoints.labels import hugging_face_labels, read_labels
+from sta.checkpoints.digests import check_sha256, fingerprint
+from sta.checkpoints.labels import class_names, hugging_face_labels, read_labels
 from sta.checkpoints.layouts import renamed, unwrapped
 from sta.checkpoints.licenses import stated_license
+from sta.checkpoints.limits import check_tensors
 from sta.checkpoints.pickles import load_pickle
+from sta.checkpoints.safetensors_header import check_header
 from sta.checkpoints.sources import Located, WeightFile, locate
-from sta.checkpoints.weights import Weights, model_of_weights
+from sta.checkpoints.weights import ModelMatch, Weights, model_of_weights
 from sta.errors import CheckpointError
 from sta.models.architectures import ARCHITECTURES, architecture_config, check_architecture
 from sta.models.base import VideoModel
 from sta.models.create import model_from_config
+from sta.models.parameter_shapes import parameter_shapes
 from sta.pruning import Pruning
 
 _OURS = "sta.architecture"
@@ -46,6 +50,7 @@ def load_model(
     pruning: Pruning | None = None,
     architecture: str | None = None,
     labels: Path | None = None,
+    sha256: str | None = None,
     patient: bool = False,
 ) -> VideoModel:
     """A model with the weights of a checkpoint, in evaluation mode and float32.
@@ -64,6 +69,9 @@ def load_model(
         architecture: expected architecture; found by the shapes if not given.
         labels: file with class names in a form that `read_labels` knows; replaces the checkpoint's
             own.
+        sha256: expected SHA-256 of the weights; other weights are refused before any of them is
+            parsed. Of sharded weights it is that of `fingerprint` in `sta.checkpoints.digests`;
+            the files beside the weights are not part of it.
         patient: whether to keep retrying if a server cannot be reached, as a job that has started
             should. Otherwise this is an error within ten seconds.
 
@@ -73,7 +81,7 @@ def load_model(
         UnsafePickle: a pickle that holds more than tensors.
         ValueError: the pruning does not fit the architecture.
     """
-    weights = read_weights(source, patient=patient)
+    weights = read_weights(source, sha256=sha256, patient=patient)
     model = build_model(weights, pruning=pruning, architecture=architecture, labels=labels)
     if weights.license:
         _say(f"{weights.shown}: license {weights.license}")
@@ -95,11 +103,14 @@ def build_model(
         raise CheckpointError(
             f"{weights.shown} holds the shapes of {found.architecture}, not of {architecture}"
         )
+    _check_fits(found, weights)
     names = _labels(labels, weights)
     model = model_from_config(
         found.shape, found.architecture, num_classes=weights.classes, pruning=pruning
     )
-    _assign(model, weights.tensors, weights.shown)
+    own = model.state_dict()
+    for name, tensor in weights.tensors.items():
+        own[name].copy_(tensor)
     model.labels = names
     model.fingerprint = weights.fingerprint
     model.notes = weights.notes + found.notes
@@ -166,10 +177,15 @@ def _differing(model: VideoModel) -> dict[str, object]:
     return {k: v for k, v in dataclasses.asdict(own).items() if v != usual_values[k]}
 
 
-def read_weights(source: str | Path, *, patient: bool = False) -> Weights:
+def read_weights(
+    source: str | Path, *, sha256: str | None = None, patient: bool = False
+) -> Weights:
     """The content of a checkpoint, under our names; see `load_model` for sources and errors."""
     located = locate(str(source), patient=patient)
     shown = located.files[0].shown if len(located.files) == 1 else located.origin
+    digest = _fingerprint(located, shown)
+    if sha256 is not None:
+        check_sha256(digest, sha256, shown)
     metadata: dict[str, str] = {}
     contents = FileContents({})
     for file in located.files:
@@ -188,14 +204,14 @@ def read_weights(source: str | Path, *, patient: bool = False) -> Weights:
     if config is not None and False in (config.value("qv_bias"), config.value("qkv_bias")):
         _without_biases(tensors)
     ours = _OURS in metadata
-    labels, problem = _own_labels(metadata, config)
+    labels, problem = _own_labels(metadata, config, shown)
     preprocessor = located.beside.preprocessor
     return Weights(
         tensors=tensors,
         family=layout.family,
         layout="our own" if ours else layout.title,
         labels=labels,
-        fingerprint=_fingerprint([file.path for file in located.files]),
+        fingerprint=digest,
         origin=metadata.get(_ORIGIN, located.origin),
         license=metadata.get(_LICENSE, "") if ours else _license(metadata, located, config),
         shown=shown,
@@ -206,11 +222,34 @@ def read_weights(source: str | Path, *, patient: bool = False) -> Weights:
             for name, tensor in bare.tensors.items()
             if name in ("pos_embed", "videomae.embeddings.position_embeddings")
         },
-        shape=json.loads(metadata.get(_SHAPE, "{}")),
+        shape=_json_of(metadata, _SHAPE, dict, shown) or {},
         hub_id=located.hub_id,
         labels_problem=problem,
         notes=located.notes + contents.notes + bare.notes,
     )
+
+
+def _fingerprint(located: Located, shown: str) -> str:
+    try:
+        return fingerprint([file.path for file in located.files])
+    except OSError as error:
+        raise CheckpointError(f"cannot read {shown}: {error.strerror}") from error
+
+
+_Json = TypeVar("_Json", dict[str, Any], list[Any])
+
+
+def _json_of(metadata: Mapping[str, str], key: str, kind: type[_Json], shown: str) -> _Json | None:
+    """What `save_checkpoint` wrote under a key of the metadata; None if the key is missing."""
+    if key not in metadata:
+        return None
+    try:
+        content = json.loads(metadata[key])
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, kind):
+        raise CheckpointError(f"{shown}: {key} in its metadata is not what save_checkpoint writes")
+    return content
 
 
 def _shown(path: Path, located: Located) -> str:
@@ -239,7 +278,7 @@ def _without_biases(tensors: dict[str, Tensor]) -> None:
     for name in [name for name in tensors if name.endswith(".attn.qkv.weight")]:
         block, weight = name.removesuffix("qkv.weight"), tensors[name]
         for bias in ("q_bias", "v_bias"):
-            tensors.setdefault(f"{block}{bias}", weight.new_zeros(weight.shape[1]))
+            tensors.setdefault(f"{block}{bias}", weight.new_zeros(weight.shape[-1:]))
 
 
 def _read_file(file: WeightFile) -> tuple[FileContents, dict[str, str]]:
@@ -251,10 +290,15 @@ def _read_file(file: WeightFile) -> tuple[FileContents, dict[str, str]]:
                     f"{file.shown} is a Git LFS pointer in place of the weights; run git lfs pull"
                 )
         if not _is_safetensors(file.path):
-            return unwrap(load_pickle(file.path, shown=file.shown), file.shown), {}
-        with safe_open(str(file.path), framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            return FileContents(tensors), opened.metadata() or {}
+            contents = unwrap(load_pickle(file.path, shown=file.shown), file.shown)
+            metadata: dict[str, str] = {}
+        else:
+            check_header(file.path, file.shown)
+            with safe_open(str(file.path), framework="pt") as opened:
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                contents, metadata = FileContents(tensors), opened.metadata() or {}
+        check_tensors(contents.tensors, file.path.stat().st_size, file.shown)
+        return contents, metadata
     except SafetensorError as error:
         said = str(error).strip().splitlines()[0]
         raise CheckpointError(f"{file.shown} is no whole safetensors file: {said}") from error
@@ -269,41 +313,37 @@ def _is_safetensors(path: Path) -> bool:
     return len(head) == 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**27
 
 
-def _fingerprint(paths: list[Path]) -> str:
-    digests = []
-    for path in paths:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    if len(digests) > 1:
-        joined = "".join(f"{digest}\n" for digest in sorted(digests))
-        digests = [hashlib.sha256(joined.encode()).hexdigest()]
-    return f"sha256:{digests[0]}"
-
-
-def _assign(model: VideoModel, tensors: Mapping[str, Tensor], shown: str) -> None:
-    """Copies the tensors into the model, all of them and nothing else."""
-    own = model.state_dict()
+def _check_fits(found: ModelMatch, weights: Weights) -> None:
+    """Raise CheckpointError unless the tensors are those of the model, which is not built yet."""
+    own = parameter_shapes(found.shape, num_classes=weights.classes)
+    tensors, shown = weights.tensors, weights.shown
     missing = sorted(own.keys() - tensors.keys())
     surplus = sorted(tensors.keys() - own.keys())
     if missing or surplus:
         said = [f"lacks {', '.join(missing[:3])}"] if missing else []
         said += [f"has {', '.join(surplus[:3])} besides"] if surplus else []
-        raise CheckpointError(f"{shown} {' and '.join(said)}: not a {model.architecture}")
+        raise CheckpointError(f"{shown} {' and '.join(said)}: not a {found.architecture}")
     for name, tensor in tensors.items():
-        if tensor.shape != own[name].shape:
+        if tensor.shape != own[name]:
             raise CheckpointError(
-                f"{shown}: {name} has shape {tuple(tensor.shape)} where {model.architecture} "
-                f"has {tuple(own[name].shape)}"
+                f"{shown}: {name} has shape {tuple(tensor.shape)} where {found.architecture} "
+                f"has {own[name]}"
             )
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        if not tensor.is_floating_point():
+            raise CheckpointError(
+                f"{shown}: {name} has dtype {tensor.dtype}; allowed are floating-point numbers"
+            )
 
 
 def _own_labels(
-    metadata: Mapping[str, str], config: ConfigFile | None
+    metadata: Mapping[str, str], config: ConfigFile | None, shown: str
 ) -> tuple[tuple[str, ...], str]:
     """Class names in the checkpoint, or the reason why they cannot be used."""
-    if _LABELS in metadata:
-        return tuple(json.loads(metadata[_LABELS])), ""
+    if (named := _json_of(metadata, _LABELS, list, shown)) is not None:
+        try:
+            return class_names(named, f"{shown} ({_LABELS})"), ""
+        except CheckpointError as error:
+            return (), str(error)
     by_id = config.content.get("id2label") if config is not None else None
     if config is None or not by_id:
         return (), ""

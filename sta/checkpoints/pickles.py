@@ -3,7 +3,8 @@
 A pickle can run code when it is loaded. torch's restricted unpickler (`weights_only=True`) builds
 tensors and plain containers. VideoMAE's and other old training files also hold an
 `argparse.Namespace` of settings and NumPy scalars, which are harmless and allowed here. Any other
-global is refused, and the message names it.
+global is refused, and the message names it. `pickle_outline` is asked first, so that a file is
+refused before it makes torch allocate more memory than the file has bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch.serialization import safe_globals
+
+from sta.checkpoints.pickle_outline import NO_TORCH_FILE, RefusedPickle, check_outline
+from sta.errors import CheckpointError
 
 _NUMPY_SCALAR: Callable[..., Any] = np.float64(0).__reduce__()[0]  # type: ignore[assignment]
 
@@ -34,11 +38,10 @@ _INERT: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 _SAFE_SINCE = (2, 10)
 
 _REFUSED = re.compile(r"(?:GLOBAL|class|Unsupported global:)\s*(?:GLOBAL\s*)?`?([\w.]+)`?")
-_NO_TORCH_FILE = "it is no torch file, or not a whole one"
 
 
-class UnsafePickle(ValueError):  # noqa: N818
-    """A pickle needs more than tensors and plain settings."""
+class UnsafePickle(CheckpointError):  # noqa: N818
+    """A pickle needs more than tensors and plain settings, or more memory than it has bytes."""
 
 
 def load_pickle(path: Path, *, shown: str | None = None) -> object:
@@ -50,7 +53,8 @@ def load_pickle(path: Path, *, shown: str | None = None) -> object:
 
     Raises:
         UnsafePickle: the file uses a global that is not allowed (the message names it, and no code
-            has run), is not a torch file, or this torch is too old to read pickles safely.
+            has run), claims more memory than it has bytes, is not a torch file, or this torch is
+            too old to read pickles safely.
     """
     shown = shown or str(path)
     version = re.match(r"(\d+)\.(\d+)", str(torch.__version__))
@@ -60,13 +64,16 @@ def load_pickle(path: Path, *, shown: str | None = None) -> object:
             f"safely; use torch {'.'.join(map(str, _SAFE_SINCE))} or newer, or a safetensors file"
         )
     try:
+        check_outline(path)
         with safe_globals(_INERT):
             loaded: object = torch.load(path, map_location="cpu", weights_only=True)
+    except RefusedPickle as error:
+        raise UnsafePickle(f"{shown} was not loaded: {error}") from None
     except pickle.UnpicklingError as error:
         match = _REFUSED.search(str(error))
-        what = f"it names {match[1]}, which could run code" if match else _NO_TORCH_FILE
+        what = f"it names {match[1]}, which could run code" if match else NO_TORCH_FILE
         raise UnsafePickle(f"{shown} was not loaded: {what}") from error
     except Exception as error:
         # Files of another kind can raise errors of any type in an unpickler.
-        raise UnsafePickle(f"{shown} was not loaded: {_NO_TORCH_FILE}") from error
+        raise UnsafePickle(f"{shown} was not loaded: {NO_TORCH_FILE}") from error
     return loaded

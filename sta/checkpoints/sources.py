@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sta.checkpoints.downloads import fetch
+from sta.checkpoints.downloads import check_size, fetch
+from sta.checkpoints.limits import MAX_SHARDS, read_companion
 from sta.checkpoints.reach import reason, unanswered, unreachable
 from sta.checkpoints.remote import Remote, remote, without_secrets
 from sta.errors import CheckpointError
@@ -173,10 +174,14 @@ class _Folder:
 def _shards(index: Path, shown: str) -> list[str]:
     """Names of the shards that an index lists."""
     try:
-        by_parameter = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        by_parameter = json.loads(read_companion(index, shown))["weight_map"]
         names = sorted(set(by_parameter.values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except CheckpointError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise CheckpointError(f"{shown} is no index of shards") from None
+    if len(names) > MAX_SHARDS:
+        raise CheckpointError(f"{shown} names {len(names):,} files; allowed are {MAX_SHARDS:,}")
     for name in names:
         if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*", name):
             raise CheckpointError(f"{shown} names {name!r}, which is no file beside it")
@@ -250,6 +255,16 @@ class _Hub:
         found = try_to_load_from_cache(self.repository, name, revision=self.revision)
         return Path(found) if isinstance(found, str) else None
 
+    def _check_size(self, name: str) -> None:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        address = hf_hub_url(self.repository, name, revision=self.revision)
+        try:
+            size = get_hf_file_metadata(address).size or 0
+        except Exception:  # the download, which tries for longer, says what is wrong
+            return
+        check_size(size, f"{self.hub_id}/{name}")
+
     def _downloaded(self, name: str) -> Path | None:
         """A file of the repository; None if there is none of this name."""
         from huggingface_hub import hf_hub_download
@@ -264,6 +279,7 @@ class _Hub:
 
         try:
             with _hub_is_silent():
+                self._check_size(name)
                 return Path(hf_hub_download(self.repository, name, revision=self.revision))
         except LocalEntryNotFoundError as error:
             self.offline = f"{self._server()} cannot be reached ({reason(error)})"

@@ -12,6 +12,7 @@ from torch import Tensor, allclose
 
 from sta.checkpoints.config_files import ConfigFile, Shape, check_preprocessing, configured
 from sta.checkpoints.layouts import Family
+from sta.checkpoints.limits import MAX_CLIP_PIXELS
 from sta.errors import CheckpointError
 from sta.models.architectures import ARCHITECTURES, SwinConfig, ViTConfig
 from sta.models.vit import sincos_table
@@ -36,6 +37,9 @@ _SMALL_CLASSES = {
     ),
 }
 _SMALL_HEADS = 6
+
+# Of every field of a shape that a file states.
+_LARGEST_SIZE = 4096
 
 # Tolerance of position tables, which may be stored in half precision.
 _POSITION_TOLERANCE = 1e-2
@@ -131,6 +135,7 @@ def model_of_weights(weights: Weights) -> ModelMatch:
             f"since {why}",
         )
     shape = _saved(shape, weights)
+    _check_clip(shape, weights)
     _check_positions(weights, shape)
     return ModelMatch(architecture, shape, notes + _preprocessing(weights, shape))
 
@@ -180,10 +185,36 @@ def _preprocessing(weights: Weights, shape: Shape) -> tuple[str, ...]:
 
 def _saved(shape: Shape, weights: Weights) -> Shape:
     """The shape that `save_checkpoint` wrote into the file."""
+    said = {k: tuple(v) if isinstance(v, list) else v for k, v in weights.shape.items()}
     try:
-        return dataclasses.replace(shape, **weights.shape)  # type: ignore[arg-type]
+        for name, value in said.items():
+            _check_field(name, value, getattr(shape, name, None))
+        return dataclasses.replace(shape, **said)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{weights.shown} says a shape that cannot be: {error}") from None
+
+
+def _check_field(name: str, value: object, own: object) -> None:
+    """Raise ValueError for a value of another type than the architecture's, or out of bounds."""
+    values = value if isinstance(value, tuple) else (value,)
+    owns = own if isinstance(own, tuple) else (own,)
+    if [type(each) for each in values] != [type(each) for each in owns]:
+        raise ValueError(f"{name} is {value!r}, and a value such as {own!r} is needed")
+    for each in values:
+        largest = 1 if isinstance(each, float) else _LARGEST_SIZE
+        if isinstance(each, int | float) and type(each) is not bool and not 0 < each <= largest:
+            raise ValueError(f"{name} is {value!r}; allowed are numbers from 1 to {largest:,}")
+
+
+def _check_clip(shape: Shape, weights: Weights) -> None:
+    """Raise CheckpointError for a clip whose tables of positions would fill the memory."""
+    pixels = shape.frames * shape.image_size**2
+    if pixels > MAX_CLIP_PIXELS:
+        shown = weights.config.shown if weights.config is not None else weights.shown
+        raise CheckpointError(
+            f"{shown} says clips of {shape.frames:,} frames of {shape.image_size:,} x "
+            f"{shape.image_size:,} pixels; allowed are {MAX_CLIP_PIXELS:,} pixels in all frames"
+        )
 
 
 def _check_positions(weights: Weights, shape: Shape) -> None:
@@ -192,6 +223,11 @@ def _check_positions(weights: Weights, shape: Shape) -> None:
         return
     temporal, spatial = shape.grid
     for name, table in weights.positions.items():
+        if table.dim() < 2 or table.shape[-1] != shape.embed_dim:
+            raise CheckpointError(
+                f"{weights.shown}: {name} has shape {tuple(table.shape)} where positions have "
+                f"{shape.embed_dim} columns"
+            )
         found = table.float().flatten(0, -2)
         if not allclose(found, sincos_table(*found.shape), atol=_POSITION_TOLERANCE):
             raise CheckpointError(

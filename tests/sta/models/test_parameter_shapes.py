@@ -1,0 +1,30 @@
+"""Shapes of parameters without a model, compared with those of real models."""
+
+import dataclasses
+
+import pytest
+
+import sta
+from sta.models.architectures import ARCHITECTURES, ViTConfig
+from sta.models.create import model_from_config
+from sta.models.parameter_shapes import parameter_shapes
+
+# Of each family the smallest model, in every form that changes the parameters.
+SHAPES = {
+    "vit_demo": ARCHITECTURES["vit_demo"],
+    "vit_demo with key biases": dataclasses.replace(ARCHITECTURES["vit_demo"], key_bias=True),
+    "a wide MLP": ViTConfig(embed_dim=48, depth=3, num_heads=4, mlp_ratio=3, image_size=32),
+    "videoswin_tiny": ARCHITECTURES["videoswin_tiny"],
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_they_are_those_of_the_model(name):
+    model = model_from_config(SHAPES[name], "any", num_classes=5)
+    state = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert parameter_shapes(SHAPES[name], num_classes=5) == state
+
+
+def test_they_cost_no_memory_whatever_the_size():
+    shapes = parameter_shapes(sta.ARCHITECTURES["vit_huge"], num_classes=10**12)
+    assert shapes["head.weight"] == (10**12, 1280)
