@@ -11,6 +11,7 @@ from pipeline.command_line import run_job
 from pipeline.exit_codes import leave
 from pipeline.flags import argument, flag
 from pipeline.messages import tell
+from sta.checkpoints.digests import parse_sha256
 
 _ABOUT = f"{__doc__}\n\nThe model is recognized by its parameters, not by the file's name."
 _EPILOG = "Exit codes: 0, the file is written; 2, the file is not written (the message says why)."
@@ -26,6 +27,12 @@ class ConvertOptions:
         metavar="SOURCE",
     )
     dest: Path = argument("file to write; must not exist", metavar="DEST")
+    checkpoint_sha256: str | None = flag(
+        "expected SHA-256 of the source's weights; others are refused before they are parsed",
+        None,
+        type=parse_sha256,
+        metavar="HEX",
+    )
     labels: Path | None = flag(
         "class names, one per line, CSV, TSV or JSON; replaces the checkpoint's own",
         None,
@@ -41,7 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _convert(options: ConvertOptions) -> None:
     from pipeline.lab.convert_checkpoint import convert_checkpoint
 
-    converted = convert_checkpoint(options.source, options.dest, labels=options.labels)
+    converted = convert_checkpoint(
+        options.source,
+        options.dest,
+        labels=options.labels,
+        sha256=options.checkpoint_sha256,
+    )
     tell(converted.line())
 
 

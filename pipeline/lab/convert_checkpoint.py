@@ -45,7 +45,9 @@ class Converted:
         )
 
 
-def convert_checkpoint(source: str, dest: Path, *, labels: Path | None = None) -> Converted:
+def convert_checkpoint(
+    source: str, dest: Path, *, labels: Path | None = None, sha256: str | None = None
+) -> Converted:
     """Writes a checkpoint as float32 safetensors with labels, origin, license and fingerprint.
 
     The file appears whole under its name or not at all, and never replaces one.
@@ -54,6 +56,7 @@ def convert_checkpoint(source: str, dest: Path, *, labels: Path | None = None) -
         source: whatever `sta.load_model` takes.
         dest: file to write.
         labels: file with class names; replaces the checkpoint's own.
+        sha256: expected SHA-256 of the source's weights.
 
     Raises:
         UsageError: the file cannot be written there.
@@ -65,7 +68,7 @@ def convert_checkpoint(source: str, dest: Path, *, labels: Path | None = None) -
         raise UsageError(f"{dest} is there already; name another file or remove it")
     if not dest.parent.is_dir():
         raise UsageError(f"there is no folder {dest.parent} to write {dest.name} to")
-    weights = read_weights(source)
+    weights = read_weights(source, sha256=sha256)
     model = build_model(weights, labels=labels)
     partial = dest.with_name(f".{dest.name}.{os.getpid()}.partial")
     try:

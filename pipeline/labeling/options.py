@@ -12,6 +12,7 @@ from pipeline.execution.failure_limit import FailureLimit
 from pipeline.execution.pools import parse_decoders
 from pipeline.flags import flag, share
 from pipeline.prices import Prices
+from sta.checkpoints.digests import parse_sha256
 from workers.decoding.types import DECODERS, DecodeLimits
 from workers.failures import ErrorType
 from workers.sampling import PROTOCOLS, parse_seconds, parse_views
@@ -25,7 +26,7 @@ REPORTS = "shadow sample and reports"
 _FAILURES = "failures"
 
 # Fields whose flags the jobs of the lab take too.
-MODEL = ("checkpoint", "architecture", "labels")
+MODEL = ("checkpoint", "checkpoint_sha256", "architecture", "labels")
 PROTOCOL = ("protocol", "views")
 FAILURES = ("max_failed", "retry_failed")
 POOLS = (
@@ -81,6 +82,15 @@ class LabelOptions:
         "such as MCG-NJU/videomae-base-finetuned-kinetics, s3://bucket/key, https://..., demo",
         required=False,
         metavar="C",
+        group=_MODEL,
+    )
+    checkpoint_sha256: str | None = flag(
+        "expected SHA-256 of the weights, as sha256sum prints it or as `model` in run.json; "
+        "other weights are refused before they are parsed (of a directory or hub id: that of its "
+        "weights file, or of its sharded files together)",
+        None,
+        type=parse_sha256,
+        metavar="HEX",
         group=_MODEL,
     )
     architecture: str | None = flag(

@@ -66,7 +66,10 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
         UsageError, sta.CheckpointError, sta.UnsafePickle, ValueError: the command is wrong.
     """
     model = sta.load_model(
-        options.checkpoint, architecture=options.architecture, labels=options.labels
+        options.checkpoint,
+        architecture=options.architecture,
+        labels=options.labels,
+        sha256=options.checkpoint_sha256,
     )
     pruning = _pruning(options, model)
     model.config.stages(pruning)

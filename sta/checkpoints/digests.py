@@ -40,9 +40,10 @@ def parse_sha256(text: str) -> str:
 
 
 def check_sha256(found: str, expected: str, shown: str) -> None:
-    """Raise CheckpointError unless a fingerprint is the expected one."""
-    if found != parse_sha256(expected):
+    """Raise CheckpointError unless a fingerprint is the expected one; "sha256:" may be left out."""
+    digest, wanted = (text.lower().removeprefix(_PREFIX) for text in (found, expected))
+    if digest != wanted:
         raise CheckpointError(
-            f"{shown} has the SHA-256 {found.removeprefix(_PREFIX)}, and expected is "
-            f"{parse_sha256(expected).removeprefix(_PREFIX)}; nothing of it was loaded"
+            f"{shown} has the SHA-256 {digest}, not {wanted}: the weights were replaced, or other "
+            "ones are named; none of them were loaded"
         )

@@ -126,7 +126,10 @@ def _pruning(arguments: argparse.Namespace, checkpoint: str) -> sta.Pruning:
     r = arguments.r
     if r is None:
         model = sta.load_model(
-            checkpoint, architecture=arguments.architecture, labels=arguments.labels
+            checkpoint,
+            architecture=arguments.architecture,
+            labels=arguments.labels,
+            sha256=arguments.checkpoint_sha256,
         )
         r = sta.default_pruning(model.architecture).r
     return dataclasses.replace(pruning, r=r)

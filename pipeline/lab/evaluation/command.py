@@ -145,7 +145,12 @@ def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[PruningVar
     checkpoint = arguments.checkpoint or ("demo" if arguments.input is None else None)
     if checkpoint is None:
         raise UsageError("--checkpoint is missing: name fine-tuned weights, or demo")
-    model = sta.load_model(checkpoint, architecture=arguments.architecture, labels=arguments.labels)
+    model = sta.load_model(
+        checkpoint,
+        architecture=arguments.architecture,
+        labels=arguments.labels,
+        sha256=arguments.checkpoint_sha256,
+    )
     variants = all_variants(
         model.architecture,
         r=arguments.r,

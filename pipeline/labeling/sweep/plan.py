@@ -23,7 +23,12 @@ def plan_sweep(options: SweepOptions) -> LabelPlan:
         UsageError, sta.CheckpointError, sta.UnsafePickle, ValueError: something is wrong.
     """
     asked = options.labeling
-    model = sta.load_model(asked.checkpoint, architecture=asked.architecture, labels=asked.labels)
+    model = sta.load_model(
+        asked.checkpoint,
+        architecture=asked.architecture,
+        labels=asked.labels,
+        sha256=asked.checkpoint_sha256,
+    )
     variants = dict(sorted(options.variants.items()))
     for name, pruning in variants.items():
         try:

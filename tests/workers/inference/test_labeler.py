@@ -180,7 +180,7 @@ def test_a_protocol_that_does_not_fit_the_model_is_refused(checkpoint):
 
 def test_weights_other_than_those_of_the_run_are_refused(checkpoint):
     config = LabelerConfig(checkpoint, fingerprint="sha256:other")
-    with pytest.raises(ValueError, match="that of the run is sha256:other"):
+    with pytest.raises(ValueError, match="not other: the weights were replaced"):
         Labeler(config, protocol("videomae-k400", size=SIZE))
 
 
