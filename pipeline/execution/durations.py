@@ -10,6 +10,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 
 from pipeline.execution.file_history import SharedHistory
+from pipeline.execution.node_roles import on_nodes_of
 from pipeline.execution.pools import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.inputs.video import Video
 from pipeline.run.run_directory import RunDirectory
@@ -71,6 +72,7 @@ def _measured(
             compute=ActorPoolStrategy(size=pools.decoders[1]),
             num_cpus=pools.decoder_cpus,
             memory=DECODER_MEMORY,
+            **on_nodes_of("decode"),
         )
         for batch in measured.iter_batches(batch_size=None, batch_format="pyarrow"):
             for row in batch.to_pylist():

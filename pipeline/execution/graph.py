@@ -16,6 +16,7 @@ from ray.data.expressions import Expr, col
 
 import sta
 from pipeline.execution.block_size import Grain, default_batch, grain, shadow_batch
+from pipeline.execution.node_roles import on_nodes_of
 from pipeline.execution.pools import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.execution.progress import Reporter
 from pipeline.run.own_files import OwnFiles
@@ -146,6 +147,7 @@ def run_graph(
         compute=_pool(pools.decoders),
         num_cpus=pools.decoder_cpus,
         memory=DECODER_MEMORY,
+        **on_nodes_of("decode"),
     )
     task = _task(config, report)
     units = units.map_batches(
@@ -159,13 +161,14 @@ def run_graph(
         num_cpus=pools.labeler_cpus,
         num_gpus=pools.labeler_gpus,
         memory=pools.labeler_memory or None,
+        **on_nodes_of("label"),
     )
     units.write_parquet(
         run.units.filesystem()[1],
         filesystem=_own(run),
         min_rows_per_file=config.commit_rows,
         schema=task.schema.with_metadata(run.schema_metadata()),
-        ray_remote_args={"num_cpus": IO_CPUS},
+        ray_remote_args={"num_cpus": IO_CPUS, **on_nodes_of("label")},
     )
 
 

@@ -4,6 +4,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from pipeline.execution import node_roles
 from tests.infra.manifests import ROOT
 
 CONFIG = yaml.safe_load((ROOT / "infra" / "aws" / "cluster.yaml").read_text())
@@ -37,11 +38,19 @@ def test_workers_are_spot_machines_and_the_head_is_not():
 def test_credentials_come_from_instance_profiles_and_a_token_guards_the_cluster():
     for kind in TYPES.values():
         assert kind["node_config"]["IamInstanceProfile"]["Arn"].startswith("arn:aws:iam::")
-        assert kind["node_config"]["MetadataOptions"]["HttpTokens"] == "required"
+        options = kind["node_config"]["MetadataOptions"]
+        assert options == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
     text = yaml.safe_dump(CONFIG)
     assert "AWS_SECRET_ACCESS_KEY" not in text
     assert "--env RAY_AUTH_MODE=token" in CONFIG["docker"]["run_options"]
     assert "/home/ray/.ray/auth_token" in CONFIG["file_mounts"]
+
+
+def test_decoders_and_what_writes_have_machines_and_profiles_of_their_own():
+    for role, kind in WORKERS.items():
+        assert set(kind["resources"]) & {"decode", "label"} == {role}
+        assert kind["node_config"]["IamInstanceProfile"]["Arn"].endswith(f"/label-{role}")
+    assert f"--env {node_roles.VARIABLE}=1" in CONFIG["docker"]["run_options"]
 
 
 def test_containers_on_gpu_machines_are_given_their_gpus():

@@ -40,7 +40,7 @@ def rows_per_file(units):
         decoder="pyav",
         limits=DecodeLimits(),
         labeler=LabelerConfig(checkpoint="demo"),
-        pools=plan_pools(cpus=156, gpus=16, decoders=(150, 150), labelers=16),
+        pools=plan_pools(cpus=182, gpus=16, decoders=(146, 146), labelers=16),
         units=units,
     )
     # A file is closed by the block that reaches its least number of rows.
