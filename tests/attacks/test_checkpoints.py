@@ -365,6 +365,7 @@ def loaded(sources):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_every_attack_is_refused_by_name_and_reason_for_little_memory(tmp_path):
     made = attacks(tmp_path)
     wrong = []
