@@ -132,7 +132,7 @@ def test_each_job_accepts_the_commands_of_the_pages(text):
 
 
 def test_each_flag_of_the_pages_exists():
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ALL_TEXT))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", ALL_TEXT))
     known = set().union(*map(flags, COMMANDS))
     assert named - known - _FOREIGN == set()
 

@@ -108,6 +108,14 @@ def test_a_checkpoint_of_another_shape(refused, archive, random_checkpoint):
     assert "holds the shapes of vit_demo, not of vit_base" in said
 
 
+def test_a_checkpoint_of_another_digest(refused, archive, random_checkpoint):
+    other = "0" * 64
+    said = refused(archive, "out", "--checkpoint", random_checkpoint, "--checkpoint-sha256", other)
+    assert f"not {other}: the weights were replaced" in said
+    said = refused(archive, "out", "--checkpoint", random_checkpoint, "--checkpoint-sha256", "abc")
+    assert "a SHA-256 has 64 hexadecimal digits" in said
+
+
 def test_a_checkpoint_that_is_not_there(refused, archive):
     said = refused(archive, "out", "--checkpoint", "weights.pth")
     assert "no checkpoint at weights.pth" in said
