@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import json
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from sta.text import displayed
+from sta.text import displayed, printable
 
 UNKNOWN = "not known"
 
 _ONE = {"videos": "video", "segments": "segment", "clips": "clip", "views": "view"}
+
+_MAY_BE_ESCAPED = re.compile(r"[^\n -~]")
 
 # What stands for the beginning of a name that is too long.
 _CUT = "..."
@@ -113,6 +118,22 @@ def quantity(value: float, unit: str = "") -> str:
 def counted(count: int, things: str) -> str:
     """Such as `1 video` or `1,200 segments`."""
     return f"{count:,} {_ONE[things] if count == 1 else things}"
+
+
+def json_text(content: Any, *, indent: int = 2, allow_nan: bool = False) -> str:
+    """JSON for a file. What a terminal does not print is escaped, so that a file with names of
+    others can be shown on a screen, and is read as the same content.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON does not have, unless `allow_nan`.
+    """
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
+    return _MAY_BE_ESCAPED.sub(_json_escape, text) + "\n"
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    letter = found[0]
+    return letter if printable(letter) == letter else json.dumps(letter)[1:-1]
 
 
 def text_table(rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> list[str]:

@@ -72,7 +72,8 @@ def holds_secret(text: str) -> bool:
 
 def displayed(text: str) -> str:
     """The text as a screen or a page may show it: `printable` and `redacted`."""
-    return redacted(printable(text))
+    # A line break may stand before a key or within it, so the text is searched with and without.
+    return redacted(printable(redacted(text)))
 
 
 def _escaped(found: re.Match[str]) -> str:

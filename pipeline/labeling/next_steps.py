@@ -17,6 +17,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
 from pipeline.storage.addresses import S3_SCHEME
 from pipeline.storage.location import Location
+from sta.text import printable
 
 _ROOT = Path(__file__).resolve().parents[2]
 _EXAMPLE = "MCG-NJU/videomae-base-finetuned-kinetics"
@@ -83,7 +84,7 @@ def next_steps(
     return [
         line
         for about, words in steps.items()
-        for line in (f"  {about}", f"    {shlex.join(words)}")
+        for line in (f"  {about}", f"    {' '.join(map(_quoted, words))}")
     ]
 
 
@@ -144,6 +145,18 @@ def _labeling(task: str, other: OtherRun) -> list[str]:
         return [*words, *other.flags]
     places = _positionals(other.source, short_path(Location.of(other.output).uri))
     return [*words, *other.flags, *places] if places[0] == "--" else [*words, *places, *other.flags]
+
+
+def _quoted(word: str) -> str:
+    """A word of a command line; what is not printable as bash and zsh take it: $'\\x0a'."""
+    if printable(word) == word:
+        return shlex.quote(word)
+    text = word.replace("\\", "\\\\").replace("'", "\\'")
+    letters = (
+        each if printable(each) == each else "".join(f"\\x{byte:02x}" for byte in each.encode())
+        for each in text
+    )
+    return f"$'{''.join(letters)}'"
 
 
 def _positionals(*words: str) -> list[str]:

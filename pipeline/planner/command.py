@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pipeline.command_line import JobParser, words_given
 from pipeline.errors import UsageError
 from pipeline.execution.run_failure import after_work
 from pipeline.exit_codes import exit_code
+from pipeline.formatting import json_text
 from pipeline.labeling import flags as label_flags
 from pipeline.labeling.job import options_from
 from pipeline.labeling.plan import plan_labeling
@@ -62,9 +62,9 @@ def _plan_and_tell(arguments: argparse.Namespace) -> None:
         each.labeling.name: _command(arguments, found, each.labeling.r) for each in found.variants
     }
     if arguments.json is not None:
-        content = json.dumps(as_json(found, commands), indent=2, ensure_ascii=False)
+        content = json_text(as_json(found, commands), allow_nan=True)
         with after_work():
-            arguments.json.write_text(content + "\n")
+            arguments.json.write_text(content)
     prices = found.terms.prices if found.terms is not None else None
     tell(text(found, commands, gpu_price=bool(prices and prices.gpu_hour)))
 

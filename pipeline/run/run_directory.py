@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pipeline.errors import OutputLostError, UsageError
+from pipeline.formatting import json_text
 from pipeline.run.differences import differences
 from pipeline.run.run_record import Environment, Identity, RunRecord
 from pipeline.storage.location import Location
@@ -184,8 +185,8 @@ class RunDirectory:
         )
 
     def _write(self, record: RunRecord, *, make_folder: bool = True) -> None:
-        text = json.dumps(record.to_json(), indent=2, ensure_ascii=False)
-        self.run_json.write_bytes(text.encode() + b"\n", make_folder=make_folder)
+        text = json_text(record.to_json(), allow_nan=True)
+        self.run_json.write_bytes(text.encode(), make_folder=make_folder)
 
     def schema_metadata(self) -> dict[str, str]:
         """Metadata for the schemas of the run's tables."""

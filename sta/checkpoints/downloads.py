@@ -25,6 +25,7 @@ from sta.checkpoints.limits import MAX_DOWNLOAD_BYTES
 from sta.checkpoints.remote import ChangedError, ObjectResponse, Remote, TransientError
 from sta.errors import CheckpointError
 from sta.retry import CHECKPOINTS, Retries, RetryPolicy
+from sta.text import displayed
 
 _CHUNK = 1 << 18
 
@@ -224,7 +225,7 @@ class _Progress:
     """A progress line on stderr, if stderr is a terminal."""
 
     def __init__(self, name: str, size: int) -> None:
-        self._name = name.rpartition("/")[2] or name
+        self._name = displayed(name.rpartition("/")[2] or name)
         self._size = size
         self._shown = -1
         self._on = sys.stderr.isatty()

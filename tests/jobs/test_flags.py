@@ -78,7 +78,8 @@ def test_a_flag_like_no_other_is_told_of_before_what_is_missing(command, refused
         (
             ("label_k400",),
             ["--max", "3"],
-            "there is no flag --max; did you mean --max-cpus, --max-failed or --max-gpus?",
+            "there is no flag --max; did you mean --max-cpus, --max-failed, --max-gpus or "
+            "--max-units-per-video?",
         ),
         (
             ("label_k400",),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from pipeline.formatting import json_text
 from pipeline.lab.evaluation.plots import plots
 from pipeline.lab.evaluation.results import EvaluationResults, as_json
 from pipeline.lab.evaluation.text import (
@@ -34,8 +33,7 @@ CONTENT = "evaluation.json"
 
 def write(found: EvaluationResults, out: Location) -> Location:
     """Writes both into a folder; where the page lies."""
-    text = json.dumps(as_json(found), indent=2, ensure_ascii=False, allow_nan=False)
-    out.child(CONTENT).write_bytes(text.encode() + b"\n")
+    out.child(CONTENT).write_bytes(json_text(as_json(found)).encode())
     page = out.child(PAGE)
     page.write_bytes(_page(found).encode())
     return page

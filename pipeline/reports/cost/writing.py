@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 import textwrap
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import formatting
-from pipeline.formatting import counted, text_table
+from pipeline.formatting import counted, json_text, text_table
 from pipeline.reports.cost.compare import RunComparison, RunFigures
 from pipeline.reports.cost.cost_tables import device_name
 from pipeline.reports.cost.methodology import explained
@@ -46,9 +45,8 @@ NO_PRICES = "No prices, so no cost is shown: give --prices FILE, such as infra/p
 
 def write(found: RunComparison, folder: Path) -> Path:
     """Writes report.html, report.md and report.json; the page."""
-    content = json.dumps(as_json(found), indent=2, ensure_ascii=False, allow_nan=False)
     files = {
-        "report.json": f"{content}\n",
+        "report.json": json_text(as_json(found)),
         "report.md": markdown(found),
         "report.html": html(found),
     }

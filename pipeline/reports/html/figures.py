@@ -14,6 +14,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from sta.text import displayed
+
 # Distinguishable with color blindness (Paul Tol's bright scheme).
 COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 
@@ -40,9 +42,10 @@ def new_figure(width: float = _WIDTH, height: float = _HEIGHT) -> tuple[Figure, 
 
 def inline_svg(figure: Figure, title: str) -> Markup:
     """The figure as an <svg> element of full width; `title` is its accessible name."""
-    out = io.StringIO()
+    out, title = io.StringIO(), displayed(title)
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # what was made after the figure does not have its style
+        text.set_text("\n".join(map(displayed, text.get_text().split("\n"))))
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # The browser has letters that no font here has.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from markupsafe import Markup
 
 from pipeline.errors import UsageError
+from pipeline.formatting import json_text
 from pipeline.reports import tokens
 from pipeline.reports.run.contents import contents
 from pipeline.reports.run.page import page
@@ -41,9 +40,7 @@ def write_run_report(
         )
     figures = contents(run)
     folder = out or run.root
-    # NaN is no JSON: it would make the file unreadable to others.
-    text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)
-    folder.child("report.json").write_bytes(text.encode() + b"\n")
+    folder.child("report.json").write_bytes(json_text(figures, indent=1).encode())
     folder.child("report.html").write_bytes(page(figures, _shown(run, gallery)).encode())
 
 

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pipeline.reports.tokens.view import Pixels, ViewTokens, masked
+from sta.text import displayed
 
 _GAP = 4
 _BETWEEN = (217, 222, 229)  # separates images whose border tokens were dropped
@@ -116,7 +117,7 @@ def _grid(rows: list[list[Pixels]]) -> Pixels:
 def _title(view: ViewTokens, letters: int) -> str:
     """The view's name in `letters` characters; of a long name its end, which is more specific."""
     place = f", clip {view.clip}, crop {view.crop}"
-    name, room = view.video_id, max(1, letters - len(place))
+    name, room = displayed(view.video_id), max(1, letters - len(place))
     # A dollar sign would begin a formula.
     return (name if len(name) <= room else f"…{name[-room:]}").replace("$", r"\$") + place
 
