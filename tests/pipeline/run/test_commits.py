@@ -140,6 +140,14 @@ def test_failures_that_could_change_are_withdrawn_and_all_else_stays(run):
     assert whole in kept
 
 
+def test_units_that_wait_for_the_end_of_the_run_are_not_counted(run):
+    commit(run, "x_000000", [ok("a"), failed("b", "deferred"), failed("c", "corrupt")])
+    counts = committed(run)
+    assert (counts.units, counts.failed) == (2, 1)
+    assert withdraw_failed(run, ["deferred"]) == 1
+    assert committed(run) == counts
+
+
 class Killed(BaseException):
     pass
 
