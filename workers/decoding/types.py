@@ -32,8 +32,9 @@ MOST_PIXELS = 60 * PIXELS_A_SECOND
 MOST_PIXELS_A_BYTE = 20_000.0
 
 # A first attempt is short, so that other files do not wait: what exceeds these waits for the end.
+# Real videos have some 100 pixels for each byte, and up to 1,700 if nothing moves in them.
 QUICK_SECONDS = 10.0
-QUICK_PIXELS = 16 * PIXELS_A_SECOND
+QUICK_PIXELS = 4 * PIXELS_A_SECOND
 QUICK_PIXELS_A_BYTE = PIXELS_A_SECOND / VIDEO_BYTES_A_SECOND
 
 
