@@ -46,6 +46,9 @@ _PATTERNS = (
     r" | eyJ[\w-]{8,200}\.eyJ[\w-]{8,4000}\.[\w-]{8,2000} )",
     r"-----BEGIN\ [A-Z\ ]*PRIVATE\ KEY-----.*",
 )
+# Times the characters that are shown: how much of a longer text is read for them.
+_READ = 10
+
 # Nearly all names hold none of these, and most of the time goes into saying so.
 _HINT = re.compile(
     r"=|%3[Dd]|://|AKIA|ASIA|AIza|gh[pousr]_|github_pat_|hf_|xox|sk-|eyJ|EARER|earer|KEY-----"
@@ -70,10 +73,18 @@ def holds_secret(text: str) -> bool:
     return _HINT.search(text) is not None and _SECRET.search(text) is not None
 
 
-def displayed(text: str) -> str:
-    """The text as a screen or a page may show it: `printable` and `redacted`."""
+def displayed(text: str, *, longest: int | None = None) -> str:
+    """The text as a screen or a page may show it: `printable` and `redacted`.
+
+    Args:
+        text: what others wrote.
+        longest: characters that are shown; None for all.
+    """
+    if longest is not None:
+        text = text[: _READ * longest]
     # A line break may stand before a key or within it, so the text is searched with and without.
-    return redacted(printable(redacted(text)))
+    shown = redacted(printable(redacted(text)))
+    return shown if longest is None or len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -7,9 +7,6 @@ from typing import Any
 
 from sta.text import displayed
 
-# Times the limit of a line: how much of a longer text is read for it.
-_LONGEST = 10
-
 
 class ErrorType(StrEnum):
     """The values of the column ``error_type``.
@@ -91,5 +88,4 @@ class UnitFailure(Exception):  # noqa: N818 - a result, returned more often than
 
 def one_line(text: str, *, limit: int = 300) -> str:
     """``text`` as one line of at most ``limit`` characters, without control characters and keys."""
-    line = displayed(" ".join(text[: _LONGEST * limit].split()))
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return displayed(" ".join(text.split()), longest=limit)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sta.errors import printable
+from sta.text import displayed
 
 _KEYS = ("license", "licence")
 _FRONT_MATTER = re.compile(r"\A\ufeff?---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)
@@ -40,7 +40,7 @@ def stated_license(
         (_of_mapping(config or {}), "config.json"),
     ):
         if said:
-            return f"{printable(said, _LONGEST_LICENSE)} (stated in {where})"
+            return f"{displayed(said, longest=_LONGEST_LICENSE)} (stated in {where})"
     for prefix, known in _KNOWN.items():
         if hub_id.startswith(prefix):
             return f"{known} (stated by the hub repository {hub_id})"

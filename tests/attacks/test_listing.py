@@ -7,6 +7,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UsageError
@@ -26,6 +28,9 @@ from pipeline.labeling.flags import parser
 from pipeline.labeling.job import options_from
 from pipeline.storage.addresses import local_path
 from pipeline.storage.location import Location
+from tests.videos import write_video
+from workers.decode_actor import DecodeActor
+from workers.sampling import protocol
 
 NOBODY = 65534
 
@@ -104,6 +109,25 @@ def test_every_name_has_its_row_in_the_manifest(tmp_path):
     manifest = Location(str(tmp_path / "manifest"))
     written = write_manifest(Listing(str(tmp_path / "in")).videos(), manifest)
     assert written.videos == count_rows(manifest) == len({os.path.normpath(n) for n in NAMES})
+
+
+def test_a_video_of_any_name_is_decoded_and_its_row_has_the_exact_name(tmp_path):
+    write_video(tmp_path / "good.mp4", frames=20)
+    names = NAMES[:8] + NAMES[10:14]
+    for name in names:
+        touch(os.fsencode(tmp_path) + b"/in/" + name, (tmp_path / "good.mp4").read_bytes())
+    manifest = tmp_path / "manifest"
+    write_manifest(Listing(str(tmp_path / "in")).videos(), Location(str(manifest)))
+    actor = DecodeActor(protocol("videomae-k400", size=32, views=(1, 1)))
+    try:
+        rows = pa.concat_tables(actor(pq.read_table(manifest))).to_pylist()
+    finally:
+        actor.close()
+    assert [row["error"] for row in rows if row["status"] != "ok"] == []
+    wanted = {os.path.normpath(name) for name in names}
+    opened = {local_path(row["uri"]) for row in rows}
+    assert {os.fsencode(os.path.relpath(path, tmp_path / "in")) for path in opened} == wanted
+    assert len({row["video_id"] for row in rows}) == len(wanted)
 
 
 def test_a_name_that_is_no_unicode_is_told_by_its_first_bytes_too(tmp_path):
