@@ -3,7 +3,9 @@
 import ast
 import contextlib
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,7 +15,7 @@ from pipeline.command_line import JobParser
 from pipeline.errors import RunError, UsageError
 from pipeline.exit_codes import exit_code
 from pipeline.formatting import json_text, text_table
-from pipeline.labeling.next_steps import OtherRun, _quoted
+from pipeline.labeling.next_steps import OtherRun, _quoted, open_command
 from pipeline.labeling.nothing_labeled import check_anything_labeled
 from pipeline.labeling.summary import summary
 from pipeline.messages import best_effort, say, tell
@@ -172,3 +174,15 @@ def test_a_shell_takes_a_proposed_command_for_the_exact_name(word):
     assert printable(line) == line
     command = ["bash", "-c", f"printf %s {line}"]
     assert subprocess.run(command, capture_output=True, check=True).stdout == word.encode()
+
+
+def test_the_command_that_a_summary_proposes_prints_clean_names(run):
+    done = subprocess.run(
+        ["bash", "-c", open_command(run, ["video_id", "score", "status"])],
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(done.stdout.splitlines()) == 7
+    assert is_clean(done.stdout)

@@ -42,7 +42,7 @@ def archive(tmp_path):
     for number in range(8):
         write_video(folder / f"{number}.mp4", frames=16 + number, height=64, width=80)
     (folder / "text.mp4").write_text("no video")
-    (folder / "late.mp4").symlink_to(tmp_path / "later.mp4")
+    (folder / "late.mp4").symlink_to(".later.mp4")
     return folder
 
 
@@ -61,7 +61,7 @@ def test_failures_that_may_be_gone_are_done_again_and_nothing_else_is(label, tmp
     assert label().returncode == 0
     before = rows(output, "units")
     assert before["late.mp4"]["error_type"] == "not_found"
-    write_video(tmp_path / "later.mp4", frames=30, height=64, width=80)
+    write_video(tmp_path / "archive" / ".later.mp4", frames=30, height=64, width=80)
 
     assert "is complete; nothing to do" in label().stderr
     assert rows(output, "units") == before

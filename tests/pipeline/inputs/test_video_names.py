@@ -58,5 +58,5 @@ def test_every_video_of_the_corpus_is_found_by_its_first_bytes_too(tmp_path, fol
     wanted = [name for name in files(folder) if expected(name) in ("ok", "degraded")]
     for number, name in enumerate(wanted):
         Path(tmp_path / f"{number:04d}").symlink_to(CORPUS / name)
-    listing = Listing(str(tmp_path), all_files=True)
+    listing = Listing(str(tmp_path), all_files=True, follow_links=True)
     assert len(list(listing.videos())) == len(wanted), listing.skipped
