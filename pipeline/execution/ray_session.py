@@ -215,8 +215,9 @@ def _quieten() -> None:
     files = [each for each in data.handlers if not isinstance(each, logging.StreamHandler)]
     for handler in files:
         core.addHandler(handler)
+    ours = logging.getLogger().handlers  # a program may have added its own to Ray's loggers too
     for handler in (*core.handlers, *data.handlers):
-        if isinstance(handler, logging.StreamHandler):
+        if isinstance(handler, logging.StreamHandler) and handler not in ours:
             handler.setLevel(_NEVER)
 
 

@@ -68,9 +68,19 @@ def test_what_ray_logs_as_errors_goes_to_its_files_alone(monkeypatch):
     shown = [
         handler
         for handler in (*core.handlers, *data.handlers)
-        if isinstance(handler, logging.StreamHandler) and handler.level <= logging.CRITICAL
+        if isinstance(handler, logging.StreamHandler)
+        and handler.level <= logging.CRITICAL
+        and handler not in logging.getLogger().handlers  # pytest's
     ]
     files = [each for each in data.handlers if not isinstance(each, logging.StreamHandler)]
     assert shown == []
     assert files
     assert all(each in core.handlers for each in files)
+
+
+def test_handlers_of_the_program_keep_their_level(monkeypatch):
+    own = logging.StreamHandler()
+    for logger in (logging.getLogger(), logging.getLogger("ray")):
+        monkeypatch.setattr(logger, "handlers", [*logger.handlers, own])
+    ray_session._quieten()
+    assert own.level == logging.NOTSET
