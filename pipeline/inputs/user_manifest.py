@@ -105,8 +105,10 @@ def _text(value: Any) -> str | None:
 
     pandas stores a column of integers with empty cells as floats with NaN, so 3.0 is 3.
     """
-    if value is None or isinstance(value, str):
-        return (value and value.strip()) or None
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _unicode(value).strip() or None
     if isinstance(value, float):
         if math.isnan(value):
             return None
@@ -115,6 +117,17 @@ def _text(value: Any) -> str | None:
     if isinstance(value, list | dict):
         raise ValueError(f"a cell is {shown(str(value))}; write one value")
     return str(value)
+
+
+def _unicode(text: str) -> str:
+    """The text; JSON can hold what is none: half of a surrogate pair, and no path holds a NUL."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"a cell is {shown(text)}, which is not Unicode") from None
+    if "\0" in text:
+        raise ValueError(f"a cell is {shown(text)}, which holds a NUL character")
+    return text
 
 
 def _size(value: Any) -> int | None:

@@ -1,5 +1,6 @@
 """No name, link or folder stops a listing, leads it elsewhere, or costs another file its row."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -261,6 +262,16 @@ def test_pipes_and_sockets_are_counted_and_not_opened(tmp_path):
     for all_files in (False, True):
         ids, listing = found(tmp_path, all_files=all_files)
         assert (ids, listing.skipped) == (["a.mp4"], {SPECIAL: 2})
+
+
+@pytest.mark.parametrize("text", ["a\0.mp4", "\ud800.mp4", "\udce9"])
+@pytest.mark.parametrize("column", ["uri", "video_id", "label"])
+def test_what_is_no_text_is_refused_with_its_row(tmp_path, column, text):
+    rows = [{"uri": "a.mp4"}, {"uri": "b.mp4", column: text}]
+    (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UsageError, match="line 2: a cell is '") as refused:
+        found(tmp_path / "list.jsonl")
+    assert str(refused.value).isprintable()
 
 
 def test_kinds_of_files_without_number_stay_a_few(tmp_path):
