@@ -12,7 +12,15 @@ LINKS_TWICE = "links to what is listed already"
 LINK_LOOPS = "links that lead to themselves"
 SPECIAL = "pipes, sockets and devices"
 SECRET_NAMES = "names with a key or signature"
-NAMED = (UNREADABLE, LINKS_OUT, LINKS_TWICE, LINK_LOOPS, SPECIAL, SECRET_NAMES)
+_ONE = {
+    UNREADABLE: "folder or link that cannot be read",
+    LINKS_OUT: "link that leads out of INPUT",
+    LINKS_TWICE: "link to what is listed already",
+    LINK_LOOPS: "link that leads to itself",
+    SPECIAL: "pipe, socket or device",
+    SECRET_NAMES: "name with a key or signature",
+}
+NAMED = tuple(_ONE)
 """Reasons to leave out what may be a video, so that users want to know which files it concerns."""
 
 OTHER_KINDS = "of other kinds"
@@ -52,4 +60,4 @@ def _part(count: int, reason: str, names: Sequence[str]) -> str:
     if not names:
         return f"{count:,} {displayed(reason)}"
     more = ", ..." if count > len(names) else ""
-    return f"{count:,} {reason} ({', '.join(names)}{more})"
+    return f"{count:,} {_ONE[reason] if count == 1 else reason} ({', '.join(names)}{more})"

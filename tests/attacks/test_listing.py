@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_read_costs_its_own_files_alone(public):
         ids, listing = found(public)
     assert ids == ["a.mp4", "z/c.mp4"]
     assert (listing.skipped, listing.names) == ({UNREADABLE: 1}, {UNREADABLE: ["closed"]})
-    assert listing.named() == "left out: 1 folders and links that cannot be read (closed)"
+    assert listing.named() == "left out: 1 folder or link that cannot be read (closed)"
 
 
 def test_a_folder_that_can_be_listed_but_not_searched_gives_rows_that_say_so(public):
@@ -289,7 +289,7 @@ def test_an_input_of_links_alone_is_refused_with_what_to_do(tmp_path):
     touch(tmp_path / "blobs" / "1")
     (tmp_path / "snapshot").mkdir()
     (tmp_path / "snapshot" / "a.mp4").symlink_to("../blobs/1")
-    with pytest.raises(UsageError, match=r"it holds 1 links .* \(a.mp4\); --follow-links"):
+    with pytest.raises(UsageError, match=r"it holds 1 link .* \(a.mp4\); --follow-links"):
         checked_input(str(tmp_path / "snapshot"), ["class"])
     checked_input(str(tmp_path / "snapshot"), ["class"], follow_links=True)
     ids, _ = found(tmp_path / "snapshot", follow_links=True)
