@@ -256,8 +256,11 @@ class LabelRun:
         for part in self._parts(run, graph):
             for quick in _passes(part, graph.pools):
                 check_failures(self._options.max_failed, counts, total)
-                if not part.missing(directory, counts.units):
+                missing = part.missing(directory, counts.units)
+                if not missing:
                     break
+                if quick and missing == counts.deferred:
+                    continue  # an earlier attempt ended between the passes
                 if not quick and (
                     deferred := withdraw_failed(directory, [str(ErrorType.deferred)])
                 ):

@@ -28,6 +28,7 @@ class Counts:
         size_bytes: bytes of the files of all units whose size is known.
         shadow: units of the shadow sample, also labeled without pruning.
         agreeing: units of the shadow sample with the same label both times.
+        deferred: units that are tried again at the end of the run; no part of the others.
     """
 
     units: int = 0
@@ -36,11 +37,12 @@ class Counts:
     size_bytes: int = 0
     shadow: int = 0
     agreeing: int = 0
+    deferred: int = 0
 
     @classmethod
     def of(cls, units: pa.Table) -> Counts:
         """Counts of rows of units/, of which the columns COUNTED are read if they exist."""
-        units = settled(units)
+        rows, units = units.num_rows, settled(units)
         shadow, agreeing = _agreement(units)
         reasons = units["error_type"].drop_null().value_counts().to_pylist()
         return cls(
@@ -50,6 +52,7 @@ class Counts:
             size_bytes=total(units["size_bytes"]),
             shadow=shadow,
             agreeing=agreeing,
+            deferred=rows - units.num_rows,
         )
 
     @property
@@ -70,6 +73,7 @@ class Counts:
             self.size_bytes + other.size_bytes,
             self.shadow + other.shadow,
             self.agreeing + other.agreeing,
+            self.deferred + other.deferred,
         )
 
     def reasons(self) -> str:
