@@ -1,10 +1,14 @@
 """A file that needs much memory gets it one at a time, and never more than the machine has."""
 
 import resource
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests import videos
@@ -79,6 +83,32 @@ def test_decoders_of_a_machine_have_much_memory_one_after_the_other(bomb: Unit) 
         decoder.close()
     assert most == 1
     assert all(isinstance(result, DecodedUnit) for result in results)
+
+
+@pytest.mark.slow
+def test_a_job_whose_files_are_half_memory_bombs_has_a_row_for_each(
+    bomb: Unit, good: Unit, random_checkpoint: Path, tmp_path: Path
+) -> None:
+    archive, output = tmp_path / "archive", tmp_path / "out"
+    archive.mkdir()
+    large = videos.write_video(
+        tmp_path / "large.mp4", frames=18, height=2160, width=4096, pixel_format="yuv444p10le",
+        options={"preset": "ultrafast", "x264-params": "ref=16", "crf": "40"},
+    )  # fmt: skip
+    for number in range(6):
+        shutil.copy(large, archive / f"bomb{number}.mp4")
+        shutil.copy(good.uri, archive / f"good{number}.mp4")
+    job = [sys.executable, "jobs/label_k400.py", str(archive), str(output)]
+    job += ["--checkpoint", str(random_checkpoint), "--views", "1x1", "--decoders", "2"]
+    ended = subprocess.run(job, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    table = pq.read_table(output / "videos")
+    reasons = dict(
+        zip(*(table[name].to_pylist() for name in ("video_id", "error_type")), strict=True)
+    )
+    assert len(reasons) == 12
+    assert all(reasons[f"good{number}.mp4"] is None for number in range(6))
+    assert {reasons[f"bomb{number}.mp4"] for number in range(6)} <= {None, "out_of_memory"}
 
 
 def test_a_bomb_that_hides_its_size_is_tried_again_with_more_memory(

@@ -13,8 +13,6 @@ from tests.disks import small_disk
 from tests.faults.archive import make_archive
 from tests.processes import wait_while_running
 
-pytestmark = pytest.mark.slow
-
 JOBS = Path(__file__).parents[2] / "jobs"
 VIDEOS = 40
 
@@ -73,6 +71,7 @@ def committed(output):
     return {path: path.stat().st_mtime_ns for path in output.glob("units/*.parquet")}
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_with_what_is_needed_and_safe(asked, tmp_path):
     with small_disk(tmp_path / "disk", megabytes=8) as disk:
         output = disk.folder / "out"
@@ -90,6 +89,7 @@ def test_a_full_disk_is_named_with_what_is_needed_and_safe(asked, tmp_path):
         check_whole(output)
 
 
+@pytest.mark.drill
 def test_a_disk_that_becomes_read_only_is_no_wrong_command(asked, tmp_path):
     with small_disk(tmp_path / "disk", megabytes=8) as disk:
         output = disk.folder / "out"
@@ -108,6 +108,7 @@ def test_a_disk_that_becomes_read_only_is_no_wrong_command(asked, tmp_path):
         assert kept.items() <= committed(output).items()
 
 
+@pytest.mark.slow
 def test_an_output_that_was_removed_stays_so_and_the_same_command_begins_anew(asked, tmp_path):
     output = tmp_path / "out"
 
@@ -124,6 +125,7 @@ def test_an_output_that_was_removed_stays_so_and_the_same_command_begins_anew(as
     check_whole(output)
 
 
+@pytest.mark.drill
 def test_a_new_folder_in_the_place_of_output_stays_empty_and_the_old_one_is_resumed(
     asked, tmp_path
 ):
@@ -145,6 +147,7 @@ def test_a_new_folder_in_the_place_of_output_stays_empty_and_the_old_one_is_resu
     check_whole(output)
 
 
+@pytest.mark.drill
 def test_another_run_in_the_place_of_output_is_left_alone(asked, tmp_path):
     output, aside, other = tmp_path / "out", tmp_path / "aside", tmp_path / "other"
     assert run("label_k400", *asked(other), "--limit", "4").returncode == 0

@@ -167,7 +167,7 @@ def begun(command, output):
     return driver
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_access_that_is_revoked_in_mid_run_is_one_line_and_the_run_is_resumed(
     unreliable_s3, bucket, job
 ):
@@ -186,7 +186,7 @@ def test_access_that_is_revoked_in_mid_run_is_one_line_and_the_run_is_resumed(
     assert len(rows(f"{output}/units")) == VIDEOS + 1
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_an_output_whose_objects_are_deleted_in_mid_run_is_one_line(s3, bucket, job):
     s3.create_bucket(Bucket="leaving")
     output = "s3://leaving/labels"
@@ -229,7 +229,7 @@ def test_objects_that_are_removed_after_they_were_listed_are_rows_that_say_so(s3
     assert outcome == {f"{n}.mp4": "not_found" if n < 3 else None for n in range(6)}
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_ten_seconds_without_the_storage_cost_no_row(bucket, job, object_storage):
     output = f"{bucket}/labels/cut-off"
     with tempfile.TemporaryFile() as said:

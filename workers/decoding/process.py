@@ -29,6 +29,7 @@ _MODULE = "workers.decoding.child"
 _START_SECONDS = 120.0
 _STDERR_BYTES = 1 << 20
 _SEND_SECONDS = 60.0
+_NEAR = 0.75  # of the memory limit; no allocation of a usual picture is larger than the rest
 
 # All that the child inherits of the environment, apart from where modules lie: nothing that gives
 # access to anything.
@@ -174,14 +175,17 @@ class ChildProcess:
 
     def _allow_large(self, slot: ExitStack) -> None:
         """Gives the child the memory of a large picture until ``slot`` closes."""
-        large = min(self._limits.memory_bytes, machine_memory() // 4)
-        more = large - self._limits.small_memory_bytes
+        more = self._large_bytes - self._limits.small_memory_bytes
         if self._small_bytes is None or more <= 0 or self.had_large_limit:
             return
         self.had_large_limit = True
         slot.enter_context(self._slots.taken())
         self._set_address_space(self._small_bytes + more)
         slot.callback(self._set_address_space, self._small_bytes)
+
+    @property
+    def _large_bytes(self) -> int:
+        return min(self._limits.memory_bytes, machine_memory() // 4)
 
     def _address_space_limit(self) -> int | None:
         """The limit that the child set itself; None where the system has no such limit."""
@@ -206,14 +210,23 @@ class ChildProcess:
         except EOFError as error:
             raise replies.BadReply(str(error)) from None
 
+    def came_near_the_memory_limit(self) -> bool:
+        """Whether an allocation may have failed, after which FFmpeg loses frames or gives up."""
+        if self._small_bytes is None:
+            return False
+        allowed = self._limits.small_memory_bytes
+        if self.had_large_limit:
+            allowed = self._large_bytes
+        idle = self._small_bytes - min(self._limits.small_memory_bytes, self._limits.memory_bytes)
+        return _status_bytes(self.pid, "VmPeak") - idle > _NEAR * allowed
+
     def is_fit(self) -> bool:
         """Whether the process runs, and is below its limits for the next unit."""
         if self._process.poll() is not None or self.served >= self._limits.videos_per_child:
             return False
-        mapped, resident = _memory_bytes(self.pid)
-        if self._small_bytes is not None and mapped > self._small_bytes:
+        if self._small_bytes is not None and _status_bytes(self.pid, "VmSize") > self._small_bytes:
             return False
-        return resident <= self._limits.rss_bytes
+        return _status_bytes(self.pid, "VmRSS") <= self._limits.rss_bytes
 
     def end(self) -> None:
         """Kill the process and its group, wait for it, close everything; may be called again."""
@@ -271,14 +284,14 @@ class ChildProcess:
         return one_line(lines[-1], limit=160) if lines else ""
 
 
-def _memory_bytes(pid: int) -> tuple[int, int]:
-    """(address space, resident memory) of a process; zeros where the system does not tell."""
+def _status_bytes(pid: int, name: str) -> int:
+    """Such as VmSize, the address space of a process; 0 where the system does not tell."""
     try:
-        with open(f"/proc/{pid}/statm") as file:
-            mapped, resident = (int(pages) for pages in file.read().split()[:2])
-    except (OSError, ValueError):
-        return 0, 0
-    return mapped * resource.getpagesize(), resident * resource.getpagesize()
+        with open(f"/proc/{pid}/status") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines[name].split()[0]) * 1024
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def _too_long(limit_s: float, work: DecodeWork) -> str:

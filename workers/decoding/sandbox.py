@@ -26,6 +26,7 @@ Reader = Callable[["_Video", ChildProcess, ipc.Message], _Result | UnitFailure]
 # memory, or by an operator. Starting it again mostly works, and saves the video and the actor.
 _START_PAUSES_S = (0.0, 0.5, 1.0)
 
+_MEMORY_WORDS = "decoding needed more memory than the limit"
 _NO_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory")
 
 # After these a child may be in any state, or hold memory that it does not give back.
@@ -226,6 +227,8 @@ class SandboxedDecoder:
             self._end_child()  # its next answer would be that of this unit
             raise
         self._had_large_limit = child.had_large_limit
+        if _lost_frames(result) and child.came_near_the_memory_limit():
+            result = UnitFailure(ErrorType.out_of_memory, _MEMORY_WORDS)
         if isinstance(result, UnitFailure) and result.error_type in _SPOILS_THE_CHILD:
             self._end_child()
         return result
@@ -280,9 +283,15 @@ def _measured(video: _Video, child: ChildProcess, answer: ipc.Message) -> Measur
     return Measured(replies.measured(answer), bytes_read, decode_ms)
 
 
+def _lost_frames(result: object) -> bool:
+    if isinstance(result, UnitFailure):
+        return result.error_type is ErrorType.corrupt
+    return isinstance(result, DecodedUnit) and result.lost_frames > 0
+
+
 def _failure_of(death: ChildDied) -> UnitFailure:
     if any(words in death.stderr for words in _NO_MEMORY):
-        return UnitFailure(ErrorType.out_of_memory, "decoding needed more memory than the limit")
+        return UnitFailure(ErrorType.out_of_memory, _MEMORY_WORDS)
     hint = ""
     if death.signal_number == signal.SIGKILL:
         hint = "; the system may be out of memory"
