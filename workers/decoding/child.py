@@ -18,6 +18,7 @@ import resource
 import signal
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
 _GRACE = 1.5  # the parent kills at the limit; the child's own limits come later
 _OPENCV_NO_MEMORY = -4
 _STDERR_BYTES = 4 << 20
+_KEPT_BLOCKS = 8
 
 
 class ParentContent:
     """A `Content` whose bytes the parent fetches.
 
-    It reads ahead by LONGEST_READ bytes, since each question costs a switch of processes.
+    It asks for blocks and keeps the last few, since each question costs a switch of processes, and
+    a file is read at several places in turn, such as video and audio.
     """
 
     failure: UnitFailure | None = None
@@ -53,19 +56,31 @@ class ParentContent:
         self.size = size
         self.received = 0
         self._channel = channel
-        self._at = 0
-        self._block = b""
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
     def read_at(self, offset: int, count: int) -> bytes:
         """As in Content; a failure stays with the parent, and reads as the end."""
         if offset >= self.size or count < 1:
             return b""
-        if not self._at <= offset < self._at + len(self._block):
-            wanted = {"offset": offset, "count": LONGEST_READ}
+        number, start = divmod(offset, LONGEST_READ)
+        block = self._blocks.pop(number, None) or self._asked(number * LONGEST_READ)
+        if block:
+            self._blocks[number] = block
+        if len(self._blocks) > _KEPT_BLOCKS:
+            self._blocks.popitem(last=False)
+        return block[start : start + count]
+
+    def _asked(self, offset: int) -> bytes:
+        """A whole block, fewer bytes only at the end, none after a failure."""
+        count, block = min(LONGEST_READ, self.size - offset), b""
+        while len(block) < count:
+            wanted = {"offset": offset + len(block), "count": count - len(block)}
             self._channel.send({"read": wanted})
-            self._at, self._block = offset, self._channel.receive().get("data", b"")
-        start = offset - self._at
-        return self._block[start : start + count]
+            piece = self._channel.receive().get("data", b"")
+            if not piece:
+                return b""
+            block += piece
+        return block
 
 
 class Worker:

@@ -19,7 +19,7 @@ from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure, one_line
 from workers.sampling import Protocol
 
-LONGEST_READ = 1 << 20
+LONGEST_READ = 1 << 18  # a block of RangedObject
 _MOST = 1 << 62
 _MOST_FRAMES = 1 << 40
 
