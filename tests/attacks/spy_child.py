@@ -22,7 +22,7 @@ from workers.decoding import child, ipc
 PARENT = os.getppid()
 LIBC = ctypes.CDLL(None, use_errno=True)
 ALLOWED_VARIABLES = {
-    "PYTHONPATH", "PATH", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS",
+    "PYTHONPATH", "PATH", "MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS",
     "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH",
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ it, also in native code.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import math
@@ -215,7 +216,9 @@ def _load_libraries() -> None:
 def _as_failure(error: Exception) -> UnitFailure:
     if isinstance(error, UnitFailure):
         return error
-    if isinstance(error, MemoryError) or getattr(error, "code", None) == _OPENCV_NO_MEMORY:
+    no_memory = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    no_memory |= getattr(error, "code", None) == _OPENCV_NO_MEMORY
+    if no_memory or isinstance(error, MemoryError):
         return UnitFailure(ErrorType.out_of_memory, "decoding needed more memory than the limit")
     words = getattr(error, "strerror", None) or str(error)
     return UnitFailure(ErrorType.internal, f"{type(error).__name__}: {words}")

@@ -29,6 +29,7 @@ _MODULE = "workers.decoding.child"
 _START_SECONDS = 120.0
 _STDERR_BYTES = 1 << 20
 _SEND_SECONDS = 60.0
+_LEAST_ROOM = 0.5  # of the small memory limit, for the next unit
 _NEAR = 0.75  # of the memory limit; no allocation of a usual picture is larger than the rest
 
 # All that the child inherits of the environment, apart from where modules lie: nothing that gives
@@ -175,13 +176,17 @@ class ChildProcess:
 
     def _allow_large(self, slot: ExitStack) -> None:
         """Gives the child the memory of a large picture until ``slot`` closes."""
-        more = self._large_bytes - self._limits.small_memory_bytes
+        more = self._large_bytes - self._least_bytes
         if self._small_bytes is None or more <= 0 or self.had_large_limit:
             return
         self.had_large_limit = True
         slot.enter_context(self._slots.taken())
         self._set_address_space(self._small_bytes + more)
         slot.callback(self._set_address_space, self._small_bytes)
+
+    @property
+    def _least_bytes(self) -> int:
+        return min(self._limits.small_memory_bytes, self._limits.memory_bytes)
 
     @property
     def _large_bytes(self) -> int:
@@ -214,18 +219,18 @@ class ChildProcess:
         """Whether an allocation may have failed, after which FFmpeg loses frames or gives up."""
         if self._small_bytes is None:
             return False
-        allowed = self._limits.small_memory_bytes
-        if self.had_large_limit:
-            allowed = self._large_bytes
-        idle = self._small_bytes - min(self._limits.small_memory_bytes, self._limits.memory_bytes)
+        allowed = self._large_bytes if self.had_large_limit else self._least_bytes
+        idle = self._small_bytes - self._least_bytes
         return _status_bytes(self.pid, "VmPeak") - idle > _NEAR * allowed
 
     def is_fit(self) -> bool:
         """Whether the process runs, and is below its limits for the next unit."""
         if self._process.poll() is not None or self.served >= self._limits.videos_per_child:
             return False
-        if self._small_bytes is not None and _status_bytes(self.pid, "VmSize") > self._small_bytes:
-            return False
+        if self._small_bytes is not None:
+            room = self._small_bytes - _status_bytes(self.pid, "VmSize")
+            if room < _LEAST_ROOM * self._least_bytes:
+                return False
         return _status_bytes(self.pid, "VmRSS") <= self._limits.rss_bytes
 
     def end(self) -> None:
@@ -317,6 +322,7 @@ def _environment() -> dict[str, str]:
     return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
         "PYTHONPATH": os.pathsep.join([root, inherited] if inherited else [root]),
         "PATH": os.defpath,  # decord asks for it
+        "MALLOC_ARENA_MAX": "1",  # each other one takes 64 MiB of the limited address space
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }

@@ -125,7 +125,7 @@ class SandboxedDecoder:
         try:
             video = self._opened(kind, unit)
         except UnitFailure as failure:
-            return failure
+            return failure.with_traceback(None)  # its frames would keep this decoder alive
         try:
             return self._attempts(kind, video, read)
         finally:
@@ -136,7 +136,7 @@ class SandboxedDecoder:
         result = self._attempt(kind, video, read, self._decoder)
         if video.source.failure is not None:  # what was decoded ended where fetching did
             video.source.failure.bytes_read = video.bytes_read(0)
-            return video.source.failure
+            return video.source.failure.with_traceback(None)
         if not isinstance(result, UnitFailure) or not self._may_retry(result):
             return result
         video.large = result.error_type is ErrorType.out_of_memory
@@ -227,7 +227,7 @@ class SandboxedDecoder:
             self._end_child()  # its next answer would be that of this unit
             raise
         self._had_large_limit = child.had_large_limit
-        if _lost_frames(result) and child.came_near_the_memory_limit():
+        if decoder == "pyav" and _lost_frames(result) and child.came_near_the_memory_limit():
             result = UnitFailure(ErrorType.out_of_memory, _MEMORY_WORDS)
         if isinstance(result, UnitFailure) and result.error_type in _SPOILS_THE_CHILD:
             self._end_child()

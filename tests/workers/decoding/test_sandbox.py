@@ -259,3 +259,16 @@ def test_every_kind_of_failure_stands_for_itself_as_text() -> None:
     for kind in ErrorType:
         assert isinstance(kind.retryable, bool)
         assert ErrorType(str(kind)) is kind
+
+
+@pytest.mark.parametrize("name", ["missing.mp4", "empty.mp4", "folder"])
+def test_a_decoder_is_freed_with_its_last_reference_whatever_it_failed_on(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "folder").mkdir()
+    decoder = SandboxedDecoder(PROTOCOL)
+    child, failure = child_of(decoder), decoder.decode(Unit("u", "v", str(tmp_path / name)))
+    assert isinstance(failure, UnitFailure)
+    del decoder
+    assert not is_running(child)
