@@ -156,6 +156,7 @@ class BombedActor(DecodeActor):
 
 @pytest.fixture
 def local_ray() -> Iterator[None]:
+    ray.shutdown()  # a Ray that another file's tests left
     ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()

@@ -146,6 +146,7 @@ def in_bash(command, cwd):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_commands_that_are_proposed_next_run_as_they_stand(finished):
     output, done = finished
     here = output.parent

@@ -109,6 +109,7 @@ def test_the_command_to_run_has_the_flags_given_and_those_found(planned, archive
             assert (flag in words) == (each["name"] == "pruned")
 
 
+@pytest.mark.slow
 def test_a_finished_run_needs_no_calibration_and_no_checkpoint(
     archive, random_checkpoint, tmp_path
 ):

@@ -143,8 +143,8 @@ def test_a_source_that_fails_leaves_nothing_of_its_dataset(filesystem, tmp_path)
 
     with pytest.raises(RuntimeError, match="no more"):
         write_dataset(batches(), tmp_path, filesystem)
-    gc.collect()
-    assert names(tmp_path) == []
+    # Arrow's threads may still hold files.
+    assert eventually(lambda: gc.collect() >= 0 and names(tmp_path) == [])
 
 
 def test_a_file_closed_in_a_handler_of_an_older_exception_is_whole(filesystem, tmp_path):
