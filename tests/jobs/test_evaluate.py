@@ -86,6 +86,7 @@ def refused(*arguments, cwd=None):
     return line
 
 
+@pytest.mark.slow
 def test_videos_without_labels_are_refused_before_any_work(archive, random_checkpoint, tmp_path):
     asked = (tmp_path / "out", "--checkpoint", random_checkpoint)
     line = refused(archive.parent, *asked)
@@ -100,6 +101,7 @@ def test_videos_without_labels_are_refused_before_any_work(archive, random_check
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_unknown_is_named(archive, random_checkpoint, tmp_path):
     out = tmp_path / "out"
     assert "OUTPUT is missing" in refused(archive, "--checkpoint", random_checkpoint)

@@ -117,6 +117,7 @@ def test_a_killed_run_is_finished_by_the_same_command_and_says_no_secret(
     assert [name for name, content in written.items() if secret in content] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [
@@ -137,6 +138,7 @@ def test_wrong_keys_are_one_line_and_exit_code_2(bucket, job, monkeypatch, setti
         assert os.environ["AWS_SECRET_ACCESS_KEY"] not in line
 
 
+@pytest.mark.slow
 def test_buckets_that_are_not_there_are_one_line_and_exit_code_2(bucket, job):
     for source, output, what in (
         ("s3://absent/x", f"{bucket}/refused", "cannot list s3://absent/x"),
