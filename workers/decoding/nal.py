@@ -229,7 +229,7 @@ def _headers(packet: memoryview, prefix: int) -> Iterator[int]:
 
 
 def units(packet: memoryview, prefix: int) -> Iterator[memoryview]:
-    """Every NAL unit; nothing more once the lengths stop making sense."""
+    """Every NAL unit, none of them empty; nothing more once the lengths stop making sense."""
     if not prefix:
         yield from _after_start_codes(bytes(packet))
         return
@@ -248,5 +248,7 @@ def _after_start_codes(packet: bytes) -> Iterator[memoryview]:
     at = packet.find(_START_CODE)
     while 0 <= at < len(packet) - 3:
         following = packet.find(_START_CODE, at + 3)
-        yield view[at + 3 : following if following >= 0 else len(packet)]
+        unit = view[at + 3 : following if following >= 0 else len(packet)]
+        if unit:  # damage can put one start code right behind another
+            yield unit
         at = following

@@ -8,7 +8,7 @@ import pytest
 
 from tests import videos
 from tests.workers import codec_videos
-from workers.decoding import bitstream, mpeg4
+from workers.decoding import bitstream, mpeg4, nal
 from workers.decoding.bitstream import UNKNOWN, Contents
 
 CASES = {
@@ -140,3 +140,12 @@ def test_no_packet_makes_a_reader_fail(encoder: str, tmp_path: Path) -> None:
         damaged = bytearray(packet)
         damaged[int(rng.integers(len(damaged)))] ^= 1 << int(rng.integers(8))
         reader.contents(memoryview(damaged))
+
+
+@pytest.mark.parametrize("codec", ["mpeg1video", "mpeg2video", "h264", "hevc"])
+@pytest.mark.parametrize("packet", [b"\0\0\1" * 4, b"\0\0\1\0\0\1\0\0\1\xb3", b"\0\0\1", b""])
+def test_start_codes_without_units_are_no_error(codec: str, packet: bytes) -> None:
+    view = memoryview(packet)
+    assert all(len(unit) for unit in nal.units(view, 0))
+    nal.frames(codec, 0, view)
+    nal.is_entry(codec, view, 0)
