@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults.archive import make_checkpoint
 from tests.object_storage import object_storage as serve
+from tests.sta.loopback import serving
 from tests.unreliable import unreliable
 
 
@@ -44,3 +45,12 @@ def unreliable_s3(s3, object_storage, monkeypatch):
     with unreliable(object_storage.endpoint) as relay:
         monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
         yield relay
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A web server on loopback, and a cache of its own for what is downloaded from it."""
+    monkeypatch.setenv("STA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    with serving() as made:
+        yield made

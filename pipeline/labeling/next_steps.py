@@ -116,7 +116,7 @@ def open_command(run: RunDirectory, columns: Sequence[str]) -> str:
         f"import pyarrow.dataset as ds; "
         f"print(ds.dataset({place}).head({_ROWS}, columns={names}).to_pandas().to_string("
         f'index=False, max_colwidth={width}, formatters={{"video_id": lambda v: '
-        f"(v if v.isprintable() else ascii(v)[1:-1])[-{width}:]}}))"
+        f"repr(v)[1:-1][-{width}:]}}))"
     )
     return shlex.join(["python", "-c", code])
 

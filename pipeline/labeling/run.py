@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -38,7 +37,6 @@ from pipeline.execution.autosize import (
     with_rates,
 )
 from pipeline.execution.bottleneck import bottleneck
-from pipeline.execution.durations import with_durations
 from pipeline.execution.file_history import SharedHistory
 from pipeline.execution.pools import AUTO, Pools
 from pipeline.execution.ray_session import check_ray_address, ray_messages_aside, start_ray
@@ -46,20 +44,18 @@ from pipeline.execution.run_failure import run_failure
 from pipeline.execution.stage_stats import Stages
 from pipeline.execution.stopping import Stop, end_on_sigterm
 from pipeline.execution.worst_case import worst_case
-from pipeline.inputs.left_out import shortened
-from pipeline.inputs.listing import Listing
-from pipeline.inputs.manifest import count_rows, sampled, write_manifest
-from pipeline.inputs.video import Video
+from pipeline.inputs.manifest import count_rows
+from pipeline.labeling.begin import begin
 from pipeline.labeling.graph_runner import LATER, GraphRunner, check_failures, pools_for, retryable
 from pipeline.labeling.options import LabelOptions
-from pipeline.labeling.plan import LabelPlan, true_labels
+from pipeline.labeling.plan import LabelPlan
 from pipeline.messages import best_effort, say
 from pipeline.run.commits import committed, reconcile, withdraw_failed
 from pipeline.run.counts import Counts
 from pipeline.run.devices import STAND_IN, labeler_device
 from pipeline.run.lease import held
-from pipeline.run.run_directory import OpenRun, RunDirectory, environment, now
-from pipeline.run.run_record import Listed, RunRecord
+from pipeline.run.run_directory import OpenRun, RunDirectory, now
+from pipeline.run.run_record import RunRecord
 from pipeline.run.tables import build_tables
 from pipeline.run.totals import Totals
 from pipeline.verify.verify import verify
@@ -125,48 +121,6 @@ def finished(run: RunDirectory, options: LabelOptions) -> RunRecord:
     return asked
 
 
-def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
-    """Lists the input, writes the manifest and then run.json, with which the run exists."""
-    run, every_s = plan.run, plan.protocol.every_s
-    run.manifest.delete_parts()
-    labels = plan.true_labels or true_labels(plan, options)
-    say(labels.problem())
-    listing = Listing(
-        options.source,
-        all_files=options.all_files,
-        follow_links=options.follow_links,
-        report=lambda count: say(f"listed {count:,} so far"),
-    )
-    videos: Iterator[Video] = islice(listing.videos(), options.limit)
-    videos = (replace(each, ground_truth=labels.named(each.ground_truth)) for each in videos)
-    if plan.sample is not None:
-        videos = sampled(videos, plan.sample)
-    if every_s is not None:
-        start_ray()
-        videos = with_durations(videos, run, plan.protocol, pools_for(options), options.limits)
-    unit_s = None if every_s is None else plan.protocol.unit_s
-    counts = write_manifest(
-        videos, run.manifest, unit_s=unit_s, max_units=options.max_units_per_video
-    )
-    if listing.unread:
-        say(f"columns of {options.source} that are not read: {', '.join(listing.unread)}")
-    say(listing.named())
-    return run.create(
-        RunRecord(
-            identity=plan.identity,
-            model=plan.model,
-            created=now(),
-            listing=Listed(
-                counts.videos,
-                counts.units,
-                {shortened(kind): count for kind, count in listing.skipped.items()},
-                listing.names,
-            ),
-            environment=environment(),
-        )
-    )
-
-
 class LabelRun:
     """One attempt at a run: prepare it, label what is left, finish it.
 
@@ -220,8 +174,7 @@ class LabelRun:
         run.update(lambda record: begin_attempt(replace(record, **asked), pools, began))
         note = partial(self._note, run)
         total = count_rows(self._directory.manifest)
-        worst = worst_case(self._directory.manifest, options.limits, pools.decoders[1])
-        run.update(partial(note_worst_case, worst=worst))
+        best_effort("The worst case", partial(self._note_worst_case, run, pools), again=LATER)
         files = SharedHistory.start()
         return run, GraphRunner(plan, options, pools, total, self.stop, note, self._run_id, files)
 
@@ -328,6 +281,11 @@ class LabelRun:
                 f"{' and '.join(sorted(missing))}. --require-sandbox refuses such machines."
             )
         best_effort("The note of the actors' machines", note, again=LATER)
+
+    def _note_worst_case(self, run: OpenRun, pools: Pools) -> None:
+        """Records how long hostile files could keep the attempt's decoders."""
+        worst = worst_case(self._directory.manifest, self._options.limits, pools.decoders[1])
+        run.update(partial(note_worst_case, worst=worst))
 
     def _finish(self, run: OpenRun, stages: Mapping[str, Any] | None) -> RunRecord:
         """Builds the tables, verifies them, writes the report and _SUCCESS.

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ import pytest
 
 from tests import videos
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
+from workers.decoding.memory_slots import MemorySlots
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import protocol
 
@@ -126,3 +128,16 @@ def test_a_bomb_that_hides_its_size_is_tried_again_with_more_memory(
         result = decoder.decode(Unit("u", "v", str(joined)))
     assert isinstance(result, DecodedUnit), result
     assert result.attempts == 2
+
+
+def test_waiting_for_a_slot_is_no_time_of_the_video(bomb: Unit) -> None:
+    limits = replace(LIMITS, seconds=1.0, most_seconds=1.0)  # the child's own alarm: after 7 s
+    with SandboxedDecoder(PROTOCOL, limits=limits) as decoder:
+        slot = MemorySlots(limits.large_slots).taken()
+        slot.__enter__()
+        freed = threading.Timer(9, slot.__exit__, (None, None, None))
+        freed.start()
+        result = decoder.decode(bomb)
+        freed.join()
+    assert not (isinstance(result, UnitFailure) and result.error_type is ErrorType.crashed), result
+    assert result.attempts == 1

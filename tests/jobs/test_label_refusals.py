@@ -6,10 +6,10 @@ import pytest
 import sta
 from pipeline.labeling import flags as label_flags
 from pipeline.labeling import job as label_job
+from pipeline.labeling.begin import begin
 from pipeline.labeling.command import main
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import plan_labeling
-from pipeline.labeling.run import begin
 from tests.faults.archive import make_checkpoint
 from tests.videos import write_video
 

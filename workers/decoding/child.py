@@ -76,8 +76,7 @@ class ParentContent:
         count, block = min(LONGEST_READ, self.size - offset), b""
         while len(block) < count:
             wanted = {"offset": offset + len(block), "count": count - len(block)}
-            self._channel.send({"read": wanted})
-            piece = self._channel.receive().get("data", b"")
+            piece = _asked_of_parent(self._channel, {"read": wanted}).get("data", b"")
             if not piece:
                 return b""
             block += piece
@@ -117,7 +116,7 @@ class Worker:
         seconds of the video. The answer may be a failure instead.
         """
         began = time.process_time()
-        self._large = False
+        self._large, self._work = False, DecodeWork()
         source = self._opened(request)
         before = source.content.received
         self._progress.begin(size=source.size)
@@ -173,8 +172,7 @@ class Worker:
     def _reserve(self, count: int) -> None:
         """Waits until the parent has raised the memory limit, if ``count`` bytes need that."""
         if count > self._limits.small_memory_bytes and not self._large:
-            self._channel.send({"memory": True})
-            self._channel.receive()
+            _asked_of_parent(self._channel, {"memory": True})
             self._large = True
 
     def _arm(self, work: DecodeWork) -> None:
@@ -186,6 +184,16 @@ class Worker:
         soft = math.ceil(usage.ru_utime + usage.ru_stime + 2 * limit_s) + 5
         if hard == resource.RLIM_INFINITY or soft < hard:
             resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def _asked_of_parent(channel: ipc.Channel, question: ipc.Message) -> ipc.Message:
+    """The parent's answer; the alarm stands still meanwhile, since the wait is not the video's."""
+    left_s = signal.alarm(0)
+    try:
+        channel.send(question)
+        return channel.receive()
+    finally:
+        signal.alarm(left_s)
 
 
 def _unit(request: ipc.Message) -> Unit:

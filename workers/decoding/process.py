@@ -28,7 +28,6 @@ from workers.sampling import Protocol
 _MODULE = "workers.decoding.child"
 _START_SECONDS = 120.0
 _STDERR_BYTES = 1 << 20
-_SEND_SECONDS = 60.0
 _LEAST_ROOM = 0.5  # of the small memory limit, for the next unit
 _NEAR = 0.75  # of the memory limit; no allocation of a usual picture is larger than the rest
 
@@ -139,14 +138,15 @@ class ChildProcess:
                 "keep": keep,
             },
             descriptors=descriptors,
-            seconds=_SEND_SECONDS,
+            seconds=self._limits.seconds,
         )
 
     def _answer(self, source: Source, slot: ExitStack) -> ipc.Message:
-        began, work = time.monotonic(), DecodeWork(size=source.size)
+        began, fetching_s, work = time.monotonic(), 0.0, DecodeWork(size=source.size)
         while True:
             limit_s = self._limits.attempt_seconds(work)
-            left_s = began + limit_s - time.monotonic()
+            granted_s = limit_s + min(fetching_s, self._limits.fetch_seconds)
+            left_s = began + granted_s - time.monotonic()
             silent_s = self._limits.seconds
             try:
                 message = self._channel.receive(seconds=min(left_s, silent_s))
@@ -158,21 +158,21 @@ class ChildProcess:
             if set(message) == {"work"}:
                 work = replies.work(message, size=source.size, limits=self._limits)
             elif set(message) == {"read"}:
-                self._serve(source, message)
-                began += time.monotonic() - waiting  # the store's time is not the decoder's
+                data = self._wanted(source, message)
+                fetching_s += time.monotonic() - waiting  # the store's time is not the decoder's
+                self._channel.send({"read": len(data)}, data, seconds=silent_s)
             elif message == {"memory": True}:
                 self._allow_large(slot)
-                self._channel.send({"memory": True}, seconds=_SEND_SECONDS)
                 began += time.monotonic() - waiting
+                self._channel.send({"memory": True}, seconds=silent_s)
             else:
                 return message
 
-    def _serve(self, source: Source, message: ipc.Message) -> None:
+    def _wanted(self, source: Source, message: ipc.Message) -> bytes:
         if isinstance(source.content, FileContent):
             raise replies.BadReply("the child asks for bytes of a file that it has")
         offset, count = replies.wanted_range(message, size=source.size)
-        data = source.content.read_at(offset, count)
-        self._channel.send({"read": len(data)}, data, seconds=_SEND_SECONDS)
+        return source.content.read_at(offset, count)
 
     def _allow_large(self, slot: ExitStack) -> None:
         """Gives the child the memory of a large picture until ``slot`` closes."""

@@ -20,7 +20,8 @@ from workers.io.ranged import RangedObject
 from workers.sampling import Protocol
 
 _Result = TypeVar("_Result")
-Reader = Callable[["_Video", ChildProcess, ipc.Message], _Result | UnitFailure]
+Costs = tuple[int, float]  # bytes read, CPU milliseconds
+Reader = Callable[["_Video", ChildProcess, ipc.Message, Costs], _Result]
 
 # A child that is killed before it read a file was killed from outside: by the system, short of
 # memory, or by an operator. Starting it again mostly works, and saves the video and the actor.
@@ -71,8 +72,9 @@ class SandboxedDecoder:
     context manager.
 
     After a crash the unit is tried once more, in a new child and always with PyAV: the cause may be
-    an earlier file, a lack of system memory, or decord. There is no second attempt after a
-    time-out, which would double the longest wait, nor after PyAV exceeded the memory limit.
+    an earlier file, a lack of system memory, or decord. A unit that needs more memory than the
+    small limit is tried once more with the large one. There is no second attempt after a time-out,
+    which would double the longest wait.
     """
 
     def __init__(
@@ -214,7 +216,7 @@ class SandboxedDecoder:
             return UnitFailure(ErrorType.internal, str(error))
         try:
             answer = child.ask(kind, video.unit, video.source, keep=video.keep, large=video.large)
-            result = read(video, child, answer)
+            result = _read(video, child, answer, read)
         except ipc.TimedOut as late:
             result = UnitFailure(ErrorType.timeout, str(late) or "the decoder took no request")
         except ChildDied as death:
@@ -234,14 +236,9 @@ class SandboxedDecoder:
         return result
 
     def _decoded(
-        self, video: _Video, child: ChildProcess, answer: ipc.Message
-    ) -> DecodedUnit | UnitFailure:
-        count, decode_ms = replies.costs(answer)
-        bytes_read = video.bytes_read(count)
-        failure = replies.failure(answer)
-        if failure is not None:
-            failure.bytes_read, failure.decode_ms = bytes_read, decode_ms
-            return failure
+        self, video: _Video, child: ChildProcess, answer: ipc.Message, costs: Costs
+    ) -> DecodedUnit:
+        bytes_read, decode_ms = costs
         decoded = replies.decoded(answer, video.unit, self._protocol, self._limits)
         return DecodedUnit(
             unit=video.unit,
@@ -273,14 +270,21 @@ class SandboxedDecoder:
             child.end()
 
 
-def _measured(video: _Video, child: ChildProcess, answer: ipc.Message) -> Measured | UnitFailure:
+def _read(
+    video: _Video, child: ChildProcess, answer: ipc.Message, read: Reader[_Result]
+) -> _Result | UnitFailure:
+    """What an answer says, a result or a failure; raises replies.BadReply."""
     count, decode_ms = replies.costs(answer)
-    bytes_read = video.bytes_read(count)
+    costs = video.bytes_read(count), decode_ms
     failure = replies.failure(answer)
-    if failure is not None:
-        failure.bytes_read, failure.decode_ms = bytes_read, decode_ms
-        return failure
-    return Measured(replies.measured(answer), bytes_read, decode_ms)
+    if failure is None:
+        return read(video, child, answer, costs)
+    failure.bytes_read, failure.decode_ms = costs
+    return failure
+
+
+def _measured(video: _Video, child: ChildProcess, answer: ipc.Message, costs: Costs) -> Measured:
+    return Measured(replies.measured(answer), *costs)
 
 
 def _lost_frames(result: object) -> bool:

@@ -28,10 +28,10 @@ from pipeline.inputs.listing import Listing
 from pipeline.lab.benchmark.core_seconds import cpu_recorded, process_cpu_s
 from pipeline.lab.benchmark.paired import OutputsDiffer, Spread, in_turn, ratio
 from pipeline.lab.benchmark.report import Chart, Column, Report, Row, conditions
+from pipeline.labeling.begin import begin
 from pipeline.labeling.graph_runner import GraphRunner, pools_for
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan, plan_labeling
-from pipeline.labeling.run import begin
 from pipeline.run.counts import Counts
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location

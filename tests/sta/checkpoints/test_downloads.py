@@ -13,19 +13,9 @@ from sta.checkpoints.downloads import cache_folder, fetch
 from sta.checkpoints.remote import remote
 from sta.retry import RetryPolicy
 from tests.disks import small_disk
-from tests.sta.loopback import serving
 
 SECRET = "not-to-be-printed-anywhere"
 QUICK = RetryPolicy(seconds=60, max_failures=3, first_wait_s=0)
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A server, and a cache of its own."""
-    monkeypatch.setenv("STA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "*")
-    with serving() as made:
-        yield made
 
 
 def kept():

@@ -15,19 +15,9 @@ from sta.checkpoints.load import read_weights
 from sta.checkpoints.remote import without_secrets
 from sta.checkpoints.sources import locate
 from tests.sta import formats
-from tests.sta.loopback import serving
 
 SECRET = "not-to-be-printed-anywhere"
 LABELS = [f"class {index}" for index in range(20)]
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    """A server, and a cache of its own."""
-    monkeypatch.setenv("STA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "*")
-    with serving() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from tests import recordings, videos
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, ipc, process
 from workers.decoding.progress import DecodeWork, Progress
 from workers.failures import ErrorType, UnitFailure
+from workers.io.content import Source
 from workers.sampling import protocol
 
 PROTOCOL = protocol("videomae-k400", size=56)
@@ -140,6 +141,36 @@ def test_a_longer_limit_is_given_to_all_who_ask_for_it(
     script = Scripted(*[(300, message(frames=0, pixels=0))] * 5)
     failure(unit, script, monkeypatch, DecodeLimits(seconds=900))
     assert script.now == 900
+
+
+class SlowContent:
+    """An object each of whose reads takes 50 s of the script's clock."""
+
+    size, received, failure = 1000, 0, None
+
+    def __init__(self, script: Scripted) -> None:
+        self._script = script
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        self._script.now += 50
+        return b"x" * count
+
+
+def test_the_time_of_the_store_counts_up_to_the_limit_of_fetching(
+    unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that a file has taken over may ask for bytes without end."""
+    script = Scripted(*[(1, {"read": {"offset": 0, "count": 10}})] * 1000)
+    limits = DecodeLimits(seconds=60, fetch_seconds=120)
+    child = process.ChildProcess("pyav", PROTOCOL, limits)
+    with monkeypatch.context() as patch:
+        patch.setattr(ipc.Channel, "receive", lambda _, **options: script.receive(**options))
+        patch.setattr(ipc.Channel, "send", lambda *args, **options: None)
+        patch.setattr(process.time, "monotonic", lambda: script.now)
+        with pytest.raises(ipc.TimedOut):
+            child.ask("decode", unit, Source(SlowContent(script)), keep=False, large=False)
+    child.end()
+    assert 60 + 120 - 1 <= script.now <= 60 + 120 + 51
 
 
 @pytest.mark.parametrize(("name", "whole"), [("a.wmv", True), ("a.ts", False)])

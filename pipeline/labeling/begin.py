@@ -1,0 +1,62 @@
+"""The beginning of a run: the input is listed, the manifest is written, and then run.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+from pipeline.execution.durations import with_durations
+from pipeline.execution.ray_session import start_ray
+from pipeline.inputs.left_out import shortened
+from pipeline.inputs.listing import Listing
+from pipeline.inputs.manifest import sampled, write_manifest
+from pipeline.inputs.video import Video
+from pipeline.labeling.graph_runner import pools_for
+from pipeline.labeling.options import LabelOptions
+from pipeline.labeling.plan import LabelPlan, true_labels
+from pipeline.messages import say
+from pipeline.run.run_directory import environment, now
+from pipeline.run.run_record import Listed, RunRecord
+
+
+def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
+    """Lists the input, writes the manifest and then run.json, with which the run exists."""
+    run, every_s = plan.run, plan.protocol.every_s
+    run.manifest.delete_parts()
+    labels = plan.true_labels or true_labels(plan, options)
+    say(labels.problem())
+    listing = Listing(
+        options.source,
+        all_files=options.all_files,
+        follow_links=options.follow_links,
+        report=lambda count: say(f"listed {count:,} so far"),
+    )
+    videos: Iterator[Video] = islice(listing.videos(), options.limit)
+    videos = (replace(each, ground_truth=labels.named(each.ground_truth)) for each in videos)
+    if plan.sample is not None:
+        videos = sampled(videos, plan.sample)
+    if every_s is not None:
+        start_ray()
+        videos = with_durations(videos, run, plan.protocol, pools_for(options), options.limits)
+    unit_s = None if every_s is None else plan.protocol.unit_s
+    counts = write_manifest(
+        videos, run.manifest, unit_s=unit_s, max_units=options.max_units_per_video
+    )
+    if listing.unread:
+        say(f"columns of {options.source} that are not read: {', '.join(listing.unread)}")
+    say(listing.named())
+    return run.create(
+        RunRecord(
+            identity=plan.identity,
+            model=plan.model,
+            created=now(),
+            listing=Listed(
+                counts.videos,
+                counts.units,
+                {shortened(kind): count for kind, count in listing.skipped.items()},
+                listing.names,
+            ),
+            environment=environment(),
+        )
+    )
