@@ -20,26 +20,19 @@ _WORTH_SAYING = 1_000_000
 
 
 def checked_input(
-    source: str,
-    classes: Sequence[str],
-    *,
-    all_files: bool = False,
-    follow_links: bool = False,
-    limit: int | None = None,
+    listing: Listing, classes: Sequence[str], *, limit: int | None = None
 ) -> GroundTruth:
     """Checks an input and returns its ground truth. A list is read to the end.
 
     Args:
-        source: path or address that the user gave.
+        listing: the input.
         classes: names of the model's classes.
-        all_files: as in `Listing`.
-        follow_links: as in `Listing`.
         limit: number of videos of a list to read; None for all.
 
     Raises:
         UsageError: the input has no video, or a list has a wrong row or a video_id twice.
     """
-    listing = Listing(source, all_files=all_files, follow_links=follow_links, report=_say_if_long)
+    listing = listing.again(report=_say_if_long)
     labels, ids = GroundTruth(classes), Twins()
     for video in islice(listing.videos(), limit):
         if not listing.is_list:
@@ -47,9 +40,9 @@ def checked_input(
         labels.add(video.ground_truth)
         ids.add(video.video_id)
     if not listing.found:
-        raise UsageError(f"no video in {source}: {_held(listing)}")
-    again = islice(Listing(source, all_files=all_files).videos(), limit)
-    _refuse_twins(source, ids, (video.video_id for video in again))
+        raise UsageError(f"no video in {listing.source}: {_held(listing)}")
+    again = islice(listing.again().videos(), limit)
+    _refuse_twins(listing.source, ids, (video.video_id for video in again))
     return labels
 
 

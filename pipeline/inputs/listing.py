@@ -26,6 +26,7 @@ from pipeline.inputs.left_out import (
     left_out_text,
     shortened,
 )
+from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_rows import LIST_EXTENSIONS, is_list
 from pipeline.inputs.user_manifest import list_videos, parquet_videos
 from pipeline.inputs.video import Video as Video
@@ -65,6 +66,7 @@ class Listing:
         all_files: include files without a video's extension, unless their first bytes show another
             format.
         follow_links: follow links that lead out of a directory.
+        lists: how a list is read.
         report: called about once a second with the number of videos found so far.
         skipped: files and folders left out, counted by extension or by another reason.
         names: a few names of them by reason, for the reasons in `left_out.NAMED`.
@@ -76,6 +78,7 @@ class Listing:
     source: str
     all_files: bool = False
     follow_links: bool = False
+    lists: ListOptions = field(default_factory=ListOptions)
     report: Callable[[int], None] | None = None
     skipped: Counter[str] = field(default_factory=Counter)
     names: dict[str, list[str]] = field(default_factory=dict)
@@ -84,6 +87,16 @@ class Listing:
     unread: dict[str, None] = field(default_factory=dict)
     _tables: list[str] = field(default_factory=list, repr=False)
     _reported: float = field(default_factory=time.monotonic, repr=False)
+
+    def again(self, report: Callable[[int], None] | None = None) -> Listing:
+        """The same listing before its first video."""
+        return Listing(
+            self.source,
+            all_files=self.all_files,
+            follow_links=self.follow_links,
+            lists=self.lists,
+            report=report,
+        )
 
     def videos(self) -> Iterator[Video]:
         """Yields all videos of the source, in a fixed order.

@@ -9,7 +9,6 @@ from itertools import islice
 from pipeline.execution.durations import with_durations
 from pipeline.execution.ray_session import start_ray
 from pipeline.inputs.left_out import shortened
-from pipeline.inputs.listing import Listing
 from pipeline.inputs.manifest import sampled, write_manifest
 from pipeline.inputs.video import Video
 from pipeline.labeling.graph_runner import pools_for
@@ -26,12 +25,7 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
     run.manifest.delete_parts()
     labels = plan.true_labels or true_labels(plan, options)
     say(labels.problem())
-    listing = Listing(
-        options.source,
-        all_files=options.all_files,
-        follow_links=options.follow_links,
-        report=lambda count: say(f"listed {count:,} so far"),
-    )
+    listing = options.listing(report=lambda count: say(f"listed {count:,} so far"))
     videos: Iterator[Video] = islice(listing.videos(), options.limit)
     videos = (replace(each, ground_truth=labels.named(each.ground_truth)) for each in videos)
     if plan.sample is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.command_line import JobParser
 from pipeline.flags import add_flags, argument, flag
-from pipeline.labeling.options import FAILURES, MODEL, POOLS, REPORTS, LabelOptions
+from pipeline.labeling.options import FAILURES, INPUTS, MODEL, POOLS, REPORTS, LabelOptions
 from pipeline.labeling.pruning_flags import add_pruning_flags
 
 _EPILOG = """\
@@ -70,8 +70,8 @@ class MoneyFlags:
 
 
 _WORK = (
-    *("protocol", "views", "every_s", "max_units_per_video", "early_exit", "all_files"),
-    *("follow_links", "limit", "shadow_share", "min_agreement", "gallery"),
+    *("protocol", "views", "every_s", "max_units_per_video", "early_exit", *INPUTS),
+    *("limit", "shadow_share", "min_agreement", "gallery"),
 )
 
 

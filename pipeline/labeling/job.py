@@ -16,7 +16,7 @@ from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.labeling.flags import parser
 from pipeline.labeling.next_steps import OtherRun, other_output
 from pipeline.labeling.nothing_labeled import check_anything_labeled
-from pipeline.labeling.options import LabelOptions
+from pipeline.labeling.options import INPUTS, LabelOptions
 from pipeline.labeling.plan import plan_labeling
 from pipeline.labeling.pruning_flags import pruning_from, pruning_names
 from pipeline.labeling.run import finished, is_finished, label
@@ -31,7 +31,7 @@ _DEMO_VIDEOS = 48
 
 # Flags by which runs differ so that they cannot share an OUTPUT, besides those of pruning.
 _CONFIGURING = (
-    *("checkpoint", "labels", "protocol", "views", "every_s", "all_files", "follow_links"),
+    *("checkpoint", "labels", "protocol", "views", "every_s", *INPUTS),
     *("limit", "decoder", "early_exit", "budget_flops", "budget_cost", "shadow_share"),
 )
 

@@ -11,6 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.execution.failure_limit import FailureLimit
 from pipeline.execution.pools import parse_decoders
 from pipeline.flags import flag, share
+from pipeline.inputs.list_options import ListOptions, delimiter_of
 from pipeline.prices import Prices
 from sta.checkpoints.digests import parse_sha256
 from workers.decoding.types import DECODERS, DecodeLimits
@@ -18,16 +19,22 @@ from workers.failures import ErrorType
 from workers.sampling import PROTOCOLS, parse_seconds, parse_views
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.early_exit.budget import Budget
+    from pipeline.inputs.listing import Listing
 
 _MODEL = "model"
 _WORK = "work"
+_LISTS = "lists of videos"
 REPORTS = "shadow sample and reports"
 _FAILURES = "failures"
 
 # Fields whose flags the jobs of the lab take too.
 MODEL = ("checkpoint", "checkpoint_sha256", "architecture", "labels")
 PROTOCOL = ("protocol", "views")
+LISTS = (*("uri_column", "label_column", "id_column", "delimiter", "video_root", "skip_bad_lines"),)
+INPUTS = ("all_files", "follow_links", *LISTS)
 FAILURES = ("max_failed", "retry_failed")
 POOLS = (
     *(
@@ -157,6 +164,48 @@ class LabelOptions:
         group=_WORK,
     )
     limit: int | None = flag("label the first N videos only", None, metavar="N", group=_WORK)
+    uri_column: str | None = flag(
+        "column of a list with paths or addresses (default: uri, path, file_name, url, ...)",
+        None,
+        metavar="NAME",
+        group=_LISTS,
+    )
+    label_column: str | None = flag(
+        "column of a list with labels: class names, or class ids from 0 (default: label, class, "
+        "category, ...)",
+        None,
+        metavar="NAME",
+        group=_LISTS,
+    )
+    id_column: str | None = flag(
+        "column of a list with video ids (default: video_id; without one, the uri is the id); with "
+        "--video-root and no column of paths, files are found by this id",
+        None,
+        metavar="NAME",
+        group=_LISTS,
+    )
+    delimiter: str | None = flag(
+        "character between the cells of a text list, or tab, space, comma, semicolon, pipe "
+        "(default: the one that every line fits)",
+        None,
+        type=delimiter_of,
+        metavar="C",
+        group=_LISTS,
+    )
+    video_root: str | None = flag(
+        "directory or s3://bucket/prefix of the videos that a list names: relative paths start "
+        "here and not at the list's folder, and the lists of Kinetics, Something-Something and "
+        "ActivityNet, which name ids, are matched with the files below it",
+        None,
+        metavar="DIR",
+        group=_LISTS,
+    )
+    skip_bad_lines: bool = flag(
+        "leave out rows of a list that cannot be read, and count them; without this flag the first "
+        "one ends the command before any work",
+        False,
+        group=_LISTS,
+    )
     shadow_share: float = flag(
         "also label this share of the videos with the unpruned model and all views, such as 0.01 "
         "or 1% (always the same videos); the summary and the reports then show how many labels "
@@ -312,6 +361,28 @@ class LabelOptions:
             )
         if self.every_s is not None and self.decoder != DECODERS[0]:
             raise UsageError(f"--clip-every needs --decoder {DECODERS[0]}")
+
+    @property
+    def lists(self) -> ListOptions:
+        """How a list is read, as an identity has it."""
+        from pipeline.storage.location import Location  # loads what --help does not need
+
+        given = {name: getattr(self, name) for name in LISTS}
+        if self.video_root is not None:
+            given["video_root"] = Location.of(self.video_root).resolved().uri
+        return ListOptions(**given)
+
+    def listing(self, report: Callable[[int], None] | None = None) -> Listing:
+        """Lists the source; `report` is called with the number of videos found so far."""
+        from pipeline.inputs.listing import Listing
+
+        return Listing(
+            self.source,
+            all_files=self.all_files,
+            follow_links=self.follow_links,
+            lists=self.lists,
+            report=report,
+        )
 
     @property
     def limits(self) -> DecodeLimits:

@@ -121,13 +121,7 @@ def true_labels(plan: LabelPlan, options: LabelOptions) -> GroundTruth:
     Raises:
         UsageError: it holds no video, or is a list that is malformed.
     """
-    return checked_input(
-        options.source,
-        plan.model.labels,
-        all_files=options.all_files,
-        follow_links=options.follow_links,
-        limit=options.limit,
-    )
+    return checked_input(options.listing(), plan.model.labels, limit=options.limit)
 
 
 def protocol_for(options: LabelOptions, model: sta.VideoModel) -> Protocol:
@@ -154,6 +148,7 @@ def _identity(
         limit=options.limit,
         all_files=options.all_files,
         follow_links=options.follow_links,
+        lists=options.lists,
         model=model.fingerprint,
         labels=sta.labels_fingerprint(model.labels),
         pruning=pruning_identity(pruning),

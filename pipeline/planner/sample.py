@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import RunError, UsageError
-from pipeline.inputs.listing import Listing
 from pipeline.inputs.manifest import MANIFEST_SCHEMA, unit_id, unit_spans
 from pipeline.inputs.video import Video
 from pipeline.labeling.options import LabelOptions
@@ -79,10 +78,7 @@ def listed(options: LabelOptions) -> ListedInput:
     began = time.monotonic()
     sample: StrideSample[Video] = StrideSample(_MAX_VIDEOS)
     size = sized = 0
-    listing = Listing(
-        options.source, all_files=options.all_files, follow_links=options.follow_links
-    )
-    for video in islice(listing.videos(), options.limit):
+    for video in islice(options.listing().videos(), options.limit):
         sample.add(video)
         if video.size_bytes is not None:
             size += video.size_bytes

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.inputs.list_options import ListOptions
 from pipeline.prices import Prices
 from pipeline.run.json_fields import read, without_defaults
 from pipeline.run.totals import Totals
@@ -57,6 +58,7 @@ class Identity:
         sample: number of videos of a sweep, those with the smallest unit ids; None for all.
         all_files: whether files without a video's extension are included.
         follow_links: whether links that lead out of a directory are followed.
+        lists: how a list is read.
         pruning: fields of `sta.Pruning`; only r without pruning; empty for a sweep.
         variants: prunings of a sweep by name.
         shadow_share: share of the units that are also labeled without pruning.
@@ -76,6 +78,7 @@ class Identity:
     sample: int | None = None
     all_files: bool = False
     follow_links: bool = False
+    lists: ListOptions = field(default_factory=ListOptions)
     pruning: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shadow_share: float = 0.0
@@ -107,7 +110,8 @@ class Identity:
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object, without fields that have their default value."""
-        return without_defaults(self)
+        content = without_defaults(self)
+        return content | {"lists": without_defaults(self.lists)} if "lists" in content else content
 
 
 @dataclass(frozen=True)

@@ -290,8 +290,8 @@ def test_an_input_of_links_alone_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "snapshot").mkdir()
     (tmp_path / "snapshot" / "a.mp4").symlink_to("../blobs/1")
     with pytest.raises(UsageError, match=r"it holds 1 link .* \(a.mp4\); --follow-links"):
-        checked_input(str(tmp_path / "snapshot"), ["class"])
-    checked_input(str(tmp_path / "snapshot"), ["class"], follow_links=True)
+        checked_input(Listing(str(tmp_path / "snapshot")), ["class"])
+    checked_input(Listing(str(tmp_path / "snapshot"), follow_links=True), ["class"])
     ids, _ = found(tmp_path / "snapshot", follow_links=True)
     assert ids == ["a.mp4"]
 

@@ -77,8 +77,6 @@ def _request(arguments: argparse.Namespace) -> _Request:
     file = _file_to_write(arguments)
     stem = file.uri.removesuffix(".json")
     source = arguments.input or _demo_archive(arguments.sample)
-    listing = Listing(source, all_files=arguments.all_files, follow_links=arguments.follow_links)
-    _check_enough(listing, guarantee)
     asked = options_of(
         LabelOptions,
         arguments,
@@ -89,6 +87,7 @@ def _request(arguments: argparse.Namespace) -> _Request:
         r=None,
         early_exit=None,
     )
+    _check_enough(asked.listing(), guarantee)
     sweep = SweepOptions(asked, {variant: pruning}, arguments.sample)
     return _Request(sweep, file, Location(f"{stem}.html"), variant, guarantee)
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pipeline.command_line import JobParser, words_given
 from pipeline.flags import add_flags, argument, flag, share
-from pipeline.labeling.options import FAILURES, MODEL, POOLS, PROTOCOL, LabelOptions
+from pipeline.labeling.options import FAILURES, INPUTS, MODEL, POOLS, PROTOCOL, LabelOptions
 from pipeline.labeling.pruning_flags import add_pruning_flags, pruning_names
 
 DEMO_VIDEOS = 1200
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     add_flags(made, CalibrationFlags)
     add_flags(made, LabelOptions, MODEL)
     add_pruning_flags(made)
-    add_flags(made, LabelOptions, (*PROTOCOL, "all_files", "follow_links", *POOLS, *FAILURES))
+    add_flags(made, LabelOptions, (*PROTOCOL, *INPUTS, *POOLS, *FAILURES))
     return made
 
 

@@ -20,7 +20,7 @@ from pipeline.lab.evaluation.results import evaluate
 from pipeline.lab.evaluation.scores import check_ground_truths
 from pipeline.lab.evaluation.text import screen
 from pipeline.lab.evaluation.variants import PruningVariant, all_variants, chosen
-from pipeline.labeling.options import FAILURES, MODEL, POOLS, PROTOCOL, LabelOptions
+from pipeline.labeling.options import FAILURES, LISTS, MODEL, POOLS, PROTOCOL, LabelOptions
 from pipeline.labeling.sweep import SweepOptions, run_sweep
 from pipeline.messages import tell
 from pipeline.storage.location import Location
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     add_flags(parser, EvaluationFlags)
-    add_flags(parser, LabelOptions, (*MODEL, *PROTOCOL, *FAILURES, *POOLS))
+    add_flags(parser, LabelOptions, (*MODEL, *PROTOCOL, *LISTS, *FAILURES, *POOLS))
     return parser
 
 
@@ -166,7 +166,6 @@ def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[PruningVar
     if source is None:
         archive = ArchiveSettings(videos=arguments.videos or _DEMO_VIDEOS)
         source = str(demo_archive("test", archive))
-    check_ground_truths(source, model.labels, limit=arguments.limit)
     asked = options_of(
         LabelOptions,
         arguments,
@@ -177,6 +176,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[PruningVar
         limit=arguments.limit,
         r=None,
     )
+    check_ground_truths(asked.listing(), model.labels, limit=arguments.limit)
     options = SweepOptions(
         asked,
         {name: each for variant in variants for name, each in variant.sweep().items()},

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pipeline import statistics
 from pipeline.errors import UsageError
 from pipeline.inputs.input_check import checked_input
+from pipeline.inputs.listing import Listing
 from pipeline.lab.evaluation.variants import PruningVariant
 from pipeline.labeling.sweep import Sweep
 from pipeline.statistics import Estimate
@@ -155,18 +156,20 @@ def difference(hits: Floats, base: Floats) -> Estimate:
     return statistics.mean(hits - base)
 
 
-def check_ground_truths(source: str, labels: Sequence[str], *, limit: int | None = None) -> None:
+def check_ground_truths(
+    listing: Listing, labels: Sequence[str], *, limit: int | None = None
+) -> None:
     """Refuses an input without a label that is a class of the model.
 
     Raises:
         UsageError: the message names the labels that were found, if any.
     """
-    found = checked_input(source, labels, limit=limit)
+    found = checked_input(listing, labels, limit=limit)
     if not found.given:
         raise UsageError(
-            f"no video of {source} has a label, which the evaluation needs as ground "
+            f"no video of {listing.source} has a label, which the evaluation needs as ground "
             f"truth; name a list with columns uri and label"
         )
     if not found.known:
         ours = ", ".join(map(repr, labels[:_SHOWN]))
-        raise UsageError(f"{source}: {found.problem()}; the model's are {ours}, ...")
+        raise UsageError(f"{listing.source}: {found.problem()}; the model's are {ours}, ...")

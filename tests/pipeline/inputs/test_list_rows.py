@@ -54,7 +54,7 @@ def found(source):
 def test_a_malformed_list_is_refused_with_what_is_wrong(tmp_path, name, content, said):
     (tmp_path / name).write_text(content)
     with pytest.raises(UsageError, match=said):
-        checked_input(str(tmp_path / name), ["x"])
+        checked_input(Listing(str(tmp_path / name)), ["x"])
 
 
 def test_a_large_manifest_is_read_in_pieces(tmp_path):

@@ -175,13 +175,13 @@ def test_a_video_that_a_list_names_twice_is_refused_with_its_rows(tmp_path):
     rows = [f"v{number}.mp4,{number % 4}" for number in range(50)]
     (tmp_path / "list.csv").write_text("\n".join([*rows, "v7.mp4,7"]))
     with pytest.raises(UsageError, match=r"lists 'v7.mp4' twice, as its videos 8 and 51"):
-        checked_input(str(tmp_path / "list.csv"), ["x"])
-    assert checked_input(str(tmp_path / "list.csv"), ["x"], limit=50).given == 50
+        checked_input(Listing(str(tmp_path / "list.csv")), ["x"])
+    assert checked_input(Listing(str(tmp_path / "list.csv")), ["x"], limit=50).given == 50
 
 
 def test_one_file_may_be_two_videos_of_a_list_where_each_has_an_id(tmp_path):
     (tmp_path / "list.csv").write_text("uri,video_id\nv.mp4,a\nv.mp4,b\n")
-    checked_input(str(tmp_path / "list.csv"), ["x"])
+    checked_input(Listing(str(tmp_path / "list.csv")), ["x"])
     assert [video.video_id for video in found(tmp_path / "list.csv")] == ["a", "b"]
 
 
@@ -189,4 +189,4 @@ def test_the_last_row_is_checked_before_any_work(tmp_path):
     rows = "".join(f"v{number}.mp4,1\n" for number in range(20_000))
     (tmp_path / "list.csv").write_text(f"uri,size_bytes\n{rows}x.mp4,many\n")
     with pytest.raises(UsageError, match="line 20002: size_bytes"):
-        checked_input(str(tmp_path / "list.csv"), ["x"])
+        checked_input(Listing(str(tmp_path / "list.csv")), ["x"])
