@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
 from typing import Literal
+
+from workers.machine import cpu_model
 
 DeviceKind = Literal["cpu", "cuda"]
 
@@ -19,13 +19,3 @@ def cpu_name(threads: int) -> str:
 def is_cpu_name(name: str) -> bool:
     """Whether `cpu_name` made this name."""
     return name.startswith(_CPU)
-
-
-def cpu_model() -> str:
-    """Name of this machine's CPU."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()

@@ -19,7 +19,7 @@ from pipeline.execution.worst_case import WorstCase
 from pipeline.run.devices import devices_of
 from pipeline.run.run_directory import now
 from pipeline.run.run_record import Attempt, ClusterRecord, RunRecord
-from workers.device_names import cpu_model
+from workers.machine import cpu_model
 
 
 def begin_attempt(record: RunRecord, pools: Pools, began: datetime.datetime) -> RunRecord:

@@ -26,6 +26,7 @@ from pipeline.execution.pools import OVERHEAD_CPUS
 from pipeline.execution.stopping import end_on_sigterm
 from pipeline.formatting import byte_size
 from pipeline.messages import say
+from workers.machine import usable_cores
 
 _ADDRESS = "RAY_ADDRESS"
 _CONNECT_SECONDS = 10.0
@@ -68,7 +69,7 @@ def start_ray(*, cores: int | None = None) -> None:
     if is_own_ray():
         # The graph's own steps are light. On a machine of few cores they must not take a whole core
         # from the pools.
-        cores = cores or len(os.sched_getaffinity(0)) + int(OVERHEAD_CPUS)
+        cores = cores or usable_cores() + int(OVERHEAD_CPUS)
         settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     with _native_stderr_held():
         try:

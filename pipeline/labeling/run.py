@@ -312,15 +312,17 @@ class LabelRun:
 
 
 def _check_decoder(name: str) -> None:
-    """Refuses an old FFmpeg; tells that of decord, which is always old.
+    """Refuses an old FFmpeg and a decord that is not there; tells that decord's FFmpeg is old.
 
     Raises:
-        UsageError: PyAV's FFmpeg is too old.
+        UsageError: PyAV's FFmpeg is too old, or decord is not installed.
     """
-    from workers.decoding import codecs  # loads FFmpeg, which only actors need otherwise
+    from workers.decoding import codecs, decord  # load FFmpeg, which only actors need otherwise
 
     try:
         codecs.check_ffmpeg()
+        if name == "decord":
+            decord.require()
     except ImportError as error:
         raise UsageError(str(error)) from None
     if name == "decord":

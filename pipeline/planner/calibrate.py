@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from pipeline.planner.labeler_timing import LabelerTiming, time_labelers
 from pipeline.planner.local_pools import grain_rule, pools_of, ray_memory
 from pipeline.planner.rates import PRUNED, UNPRUNED, LabelingRate, Machine, MeasuredRates, Workload
 from pipeline.planner.sample import ListedInput, decode_sample, listed, work_of
-from workers.device_names import cpu_model
 from workers.devices import has_unusable_gpu, why_no_cuda
+from workers.machine import cpu_model, usable_cores
 
 # Units of which the frames are kept; larger calls label some of them several times.
 _MAX_FRAMES = 32
@@ -130,7 +129,7 @@ def this_machine() -> Machine:
     """
     if has_unusable_gpu():
         raise RunError(f"this machine has a GPU that torch cannot use: {why_no_cuda()}")
-    cpus = len(os.sched_getaffinity(0))
+    cpus = usable_cores()
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     name = torch.cuda.get_device_name() if gpus else cpu_model()
     return Machine(name=name, cpus=cpus, cores_left=cpus, memory=ray_memory(), gpus=gpus)

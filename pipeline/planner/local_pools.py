@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.execution.block_size import (
     Grain,
@@ -20,6 +19,7 @@ from pipeline.labeling.plan import LabelPlan
 from pipeline.planner.rates import Machine
 from workers.decoding import DECODERS, DecodeLimits
 from workers.inference.labeler import LabelerConfig
+from workers.machine import available_memory
 from workers.sampling import Protocol
 
 # Ray takes 30 % of the available memory for the object store and gives the rest to actors.
@@ -37,9 +37,7 @@ class LocalPools:
 
 def ray_memory() -> float:
     """Bytes that Ray would give to actors if it started now on this machine."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    kib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    return _ACTORS_SHARE * 1024 * kib
+    return _ACTORS_SHARE * available_memory()
 
 
 def store_bytes(machine: Machine) -> float:

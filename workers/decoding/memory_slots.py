@@ -1,54 +1,64 @@
 """Machine-wide slots for the few videos that need much memory, such as 8K.
 
-A slot is an address of Linux's abstract Unix sockets, which one process at a time can hold. The
-kernel gives it back when its holder dies, and it leaves no file.
+On Linux a slot is an address of abstract Unix sockets, which one process at a time can hold.
+Elsewhere it is a locked file in the temporary folder. The kernel gives both back when the holder
+dies.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import platform
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
-from pathlib import Path
+from contextlib import contextmanager
 
 _POLL_SECONDS = 0.05
-_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 class MemorySlots:
     """``count`` slots that all processes of this user share, on a machine or in a pod."""
 
     def __init__(self, count: int, name: str = "decode-memory") -> None:
-        self._addresses = [f"\0{name}-{os.getuid()}-{number}" for number in range(count)]
+        self._names = [f"{name}-{os.getuid()}-{number}" for number in range(count)]
 
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Waits for a slot and holds it."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as holder:
-            while not any(_hold(holder, address) for address in self._addresses):
-                time.sleep(_POLL_SECONDS)
+        hold = _held_address if platform.system() == "Linux" else _held_file
+        while (held := next(filter(None, map(hold, self._names)), None)) is None:
+            time.sleep(_POLL_SECONDS)
+        try:
             yield
+        finally:
+            os.close(held)
 
 
-@cache
-def machine_memory() -> int:
-    """Bytes of memory of the machine, or of the container where that has fewer."""
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in _CGROUP_LIMITS:
-        with suppress(OSError, ValueError):
-            found.append(int(Path(path).read_text()))
-    return min(found)
+def _held_address(name: str) -> int | None:
+    """Descriptor that holds the slot; None where another process does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as holder:
+        try:
+            holder.bind(f"\0{name}")
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return None
+            raise
+        return holder.detach()
 
 
-def _hold(holder: socket.socket, address: str) -> bool:
+def _held_file(name: str) -> int | None:
+    """Descriptor that holds the slot; None where another process does."""
+    path = os.path.join(tempfile.gettempdir(), f"{name}.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        holder.bind(address)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return False
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            return None
         raise
-    return True
+    return descriptor

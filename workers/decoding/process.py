@@ -16,13 +16,14 @@ from pathlib import Path
 
 import workers
 from workers.decoding import ipc, replies
-from workers.decoding.memory_slots import MemorySlots, machine_memory
+from workers.decoding.memory_slots import MemorySlots
 from workers.decoding.progress import DecodeWork
 from workers.decoding.shared_memory import Pixels, Shape, SharedFrames
 from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import one_line
 from workers.io.content import FileContent, Source
 from workers.io.fetching import anonymous_file
+from workers.machine import machine_memory
 from workers.sampling import Protocol
 
 _MODULE = "workers.decoding.child"

@@ -24,7 +24,6 @@ import platform
 import resource
 import signal
 import struct
-import sys
 
 LANDLOCK, SECCOMP, PARENT_DEATH = "Landlock", "seccomp", "parent-death signal"
 PARTS = (LANDLOCK, SECCOMP, PARENT_DEATH)
@@ -146,7 +145,7 @@ def _limit(kind: int, value: int) -> None:
 
 def _libc() -> ctypes.CDLL | None:
     """The C library, for system calls that Python has no function for; None but on Linux."""
-    if not sys.platform.startswith("linux"):
+    if platform.system() != "Linux":
         return None
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long

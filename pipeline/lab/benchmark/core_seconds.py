@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.errors import UsageError
+
 _PROC = Path("/proc")
 _EVERY_S = 1.0
 
@@ -64,7 +66,16 @@ class CpuRecord:
 
 @contextmanager
 def cpu_recorded() -> Iterator[CpuRecord]:
-    """Samples for as long as the block runs, from a thread of its own."""
+    """Samples for as long as the block runs, from a thread of its own.
+
+    Raises:
+        UsageError: the system does not tell the CPU times of processes in /proc.
+    """
+    if not _PROC.joinpath("stat").exists():
+        raise UsageError(
+            "benchmark.py pipeline reads CPU times of processes in /proc, which Linux alone has; "
+            "run it on Linux"
+        )
     record, stop = CpuRecord(), threading.Event()
 
     def watch() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.formatting import text_table
 from pipeline.lab.benchmark.paired import Spread
+from workers.machine import cpu_model, usable_cores
 
 Row = Mapping[str, Any]
 
@@ -118,8 +119,8 @@ def conditions(**more: Any) -> dict[str, Any]:
     """Machine, cores, versions and time, and what the caller adds."""
     return {
         "measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "processor": cpu_model(),
+        "cores": usable_cores(),
         "load_before": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
@@ -133,15 +134,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def save(report: Report, folder: Path) -> list[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from pipeline.messages import tell
 from pipeline.reports.early_exit.methodology import summary
 from pipeline.reports.early_exit.page import page
 from pipeline.storage.location import Location
+from workers.machine import usable_cores
 
 # Other scenes than those of the archive that the labeling job makes.
 _DEMO_SEED = 1
@@ -146,7 +146,7 @@ def _demo_archive(sample: int) -> str:
     A smaller archive is the beginning of a larger one.
     """
     settings = ArchiveSettings(videos=min(sample, DEMO_VIDEOS), seed=_DEMO_SEED)
-    processes = len(os.sched_getaffinity(0))
+    processes = usable_cores()
     return str(demo_archive(f"calibration-{settings.videos}", settings, processes=processes))
 
 
