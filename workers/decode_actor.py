@@ -20,7 +20,7 @@ from workers.sampling import Protocol
 from workers.schema import DECODED_SCHEMA, IDENTITY
 
 _IDENTITY = [field.name for field in IDENTITY]
-_UNIT = ("unit_id", "video_id", "uri", "start_s", "end_s")
+_UNIT = ("unit_id", "video_id", "uri", "part", "start_s", "end_s")
 
 
 class DecodeActor:
@@ -89,13 +89,13 @@ class DecodeActor:
     def _decoded(self, unit: Unit, size_bytes: int | None) -> DecodedUnit | UnitFailure:
         """The unit's outcome, unless its file has cost too much already."""
         quick = self._limits.quick
-        spent = self._files.begin(unit.unit_id, unit.uri)
+        spent = self._files.begin(unit.unit_id, unit.file)
         refusal = spent.refusal(self._limits, size_bytes)
         if refusal is not None:
-            self._files.end(unit.unit_id, unit.uri, FileCost())
+            self._files.end(unit.unit_id, unit.file, FileCost())
             return refusal
         outcome = self._decoder.decode(unit)
-        self._files.end(unit.unit_id, unit.uri, FileCost.of(unit, outcome, quick=quick))
+        self._files.end(unit.unit_id, unit.file, FileCost.of(unit, outcome, quick=quick))
         return _settled(outcome, quick=quick)
 
 

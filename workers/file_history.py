@@ -90,10 +90,10 @@ class FileCost:
 class Files(Protocol):
     """What an actor asks before and tells after every unit: a FileHistory, near or far."""
 
-    def begin(self, unit_id: str, uri: str) -> FileCost:
+    def begin(self, unit_id: str, file: str) -> FileCost:
         """The cost of the file so far; a unit of it is tried now."""
 
-    def end(self, unit_id: str, uri: str, cost: FileCost) -> None:
+    def end(self, unit_id: str, file: str, cost: FileCost) -> None:
         """The unit has ended, and cost so much."""
 
 
@@ -107,18 +107,18 @@ class FileHistory:
         self._costs: dict[str, FileCost] = {}
         self._open: set[str] = set()
 
-    def begin(self, unit_id: str, uri: str) -> FileCost:
+    def begin(self, unit_id: str, file: str) -> FileCost:
         """As in Files."""
         if unit_id in self._open:
-            self._add(uri, FileCost(ended=1))
+            self._add(file, FileCost(ended=1))
         self._open.add(unit_id)
-        return self._costs.get(uri, FileCost())
+        return self._costs.get(file, FileCost())
 
-    def end(self, unit_id: str, uri: str, cost: FileCost) -> None:
+    def end(self, unit_id: str, file: str, cost: FileCost) -> None:
         """As in Files."""
         self._open.discard(unit_id)
         if cost != FileCost():
-            self._add(uri, cost)
+            self._add(file, cost)
 
-    def _add(self, uri: str, cost: FileCost) -> None:
-        self._costs[uri] = self._costs.get(uri, FileCost()) + cost
+    def _add(self, file: str, cost: FileCost) -> None:
+        self._costs[file] = self._costs.get(file, FileCost()) + cost

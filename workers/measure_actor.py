@@ -33,9 +33,12 @@ class MeasureActor:
         """The same rows with a float64 column ``duration_s``: seconds of the video.
 
         It is null where measuring failed; decoding the video will give the reason. Needs the
-        columns ``video_id`` and ``uri``, reads ``etag`` if there is one, and keeps all others.
+        columns ``video_id`` and ``uri``, reads ``part`` and ``etag`` if they are there, and
+        keeps all others.
         """
-        names = [name for name in ("video_id", "uri", "etag") if name in videos.column_names]
+        names = [
+            name for name in ("video_id", "uri", "part", "etag") if name in videos.column_names
+        ]
         lengths = [self._measured(row) for row in videos.select(names).to_pylist()]
         if DURATION in videos.column_names:
             videos = videos.drop_columns([DURATION])
@@ -44,9 +47,15 @@ class MeasureActor:
         )
 
     def _measured(self, row: dict[str, Any]) -> float | None:
-        unit = Unit(row["video_id"], row["video_id"], row["uri"], etag=row.get("etag"))
-        if self._files.begin(unit.unit_id, unit.uri).refusal(self._limits, None) is not None:
+        unit = Unit(
+            row["video_id"],
+            row["video_id"],
+            row["uri"],
+            etag=row.get("etag"),
+            part=row.get("part"),
+        )
+        if self._files.begin(unit.unit_id, unit.file).refusal(self._limits, None) is not None:
             return None
         result = self._decoder.measure(unit)
-        self._files.end(unit.unit_id, unit.uri, FileCost.of(unit, result, quick=False))
+        self._files.end(unit.unit_id, unit.file, FileCost.of(unit, result, quick=False))
         return result.duration_s if isinstance(result, Measured) else None

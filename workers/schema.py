@@ -26,6 +26,7 @@ IDENTITY = (
     column("unit_id", pa.string(), "identity of the unit of work, unique in the run"),
     column("video_id", pa.string(), "identity of the video, unique in the archive"),
     column("uri", pa.string(), "location of the video: a path or URI"),
+    column("part", pa.string(), "where the video lies within uri; null: uri is the video"),
     column("size_bytes", pa.int64(), "size of the file when it was listed; null if not known"),
     column("start_s", pa.float64(), "start of the unit in the video, seconds; null: the start"),
     column("end_s", pa.float64(), "end of the unit in the video, seconds; null: the end"),

@@ -23,6 +23,7 @@ _SCHEMA = pa.schema(
     [
         ("video_id", pa.string()),
         ("uri", pa.string()),
+        ("part", pa.string()),
         ("size_bytes", pa.int64()),
         ("etag", pa.string()),
         ("ground_truth", pa.string()),

@@ -30,15 +30,15 @@ class SharedHistory:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         return cls(ray.remote(num_cpus=0, scheduling_strategy=here)(FileHistory).remote())
 
-    def begin(self, unit_id: str, uri: str) -> FileCost:
+    def begin(self, unit_id: str, file: str) -> FileCost:
         """As in workers.file_history.Files; waits for the answer."""
         try:
-            cost = ray.get(self.actor.begin.remote(unit_id, uri), timeout=_SECONDS)
+            cost = ray.get(self.actor.begin.remote(unit_id, file), timeout=_SECONDS)
         except ray.exceptions.RayError:
             return FileCost()
         assert isinstance(cost, FileCost)
         return cost
 
-    def end(self, unit_id: str, uri: str, cost: FileCost) -> None:
+    def end(self, unit_id: str, file: str, cost: FileCost) -> None:
         """As in workers.file_history.Files; does not wait."""
-        self.actor.end.remote(unit_id, uri, cost)
+        self.actor.end.remote(unit_id, file, cost)

@@ -16,6 +16,7 @@ class Video:
         ground_truth: label that the input gives; None without one.
         etag: ETag of the object when it was listed, in quotes; None for files.
         duration_s: length in seconds; None if not known.
+        part: where the video lies within `uri`, see `workers.io.parts`; None if `uri` is the video.
     """
 
     video_id: str
@@ -24,3 +25,4 @@ class Video:
     ground_truth: str | None = None
     etag: str | None = None
     duration_s: float | None = None
+    part: str | None = None

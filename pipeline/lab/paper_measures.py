@@ -135,7 +135,13 @@ def read_sample(options: MeasureOptions, model: sta.VisionTransformer) -> ClipSa
     clips, ground_truths, failures = [], [], []
     with SandboxedDecoder(plan) as decoder:
         for video in sampled(Listing(options.source).videos(), options.videos):
-            unit = Unit(unit_id(video.video_id), video.video_id, video.uri, etag=video.etag)
+            unit = Unit(
+                unit_id(video.video_id),
+                video.video_id,
+                video.uri,
+                etag=video.etag,
+                part=video.part,
+            )
             decoded = decoder.decode(unit)
             if isinstance(decoded, UnitFailure):
                 failures.append(f"{video.uri}: {decoded.message}")

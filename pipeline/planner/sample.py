@@ -229,7 +229,9 @@ def _entries(videos: list[Video], protocol: Protocol) -> Iterator[tuple[pa.Table
         return
     with SandboxedDecoder(protocol) as decoder:
         for video in videos:
-            found = decoder.measure(Unit(video.video_id, video.video_id, video.uri))
+            found = decoder.measure(
+                Unit(video.video_id, video.video_id, video.uri, part=video.part)
+            )
             seconds = found.duration_s if isinstance(found, Measured) else None
             spans = unit_spans(seconds, protocol.unit_s)
             start_s, end_s = spans[len(spans) // 2]
@@ -241,6 +243,7 @@ def _entry(video: Video, start_s: float | None, end_s: float | None) -> pa.Table
         "unit_id": unit_id(video.video_id, start_s, end_s),
         "video_id": video.video_id,
         "uri": video.uri,
+        "part": video.part,
         "size_bytes": video.size_bytes,
         "etag": video.etag,
         "start_s": start_s,

@@ -92,6 +92,7 @@ class Recordings:
         row = {
             "video_id": unit["video_id"],
             "uri": unit["uri"],
+            "part": unit["part"],
             "size_bytes": unit["size_bytes"],
             "etag": unit["etag"],
             "ground_truth": unit["ground_truth"],

@@ -40,6 +40,7 @@ VIDEOS_SCHEMA = pa.schema(
     [
         column("video_id", pa.string(), "identity of the video"),
         column("uri", pa.string(), "path or address of the video"),
+        column("part", pa.string(), "where the video lies within uri; null: uri is the video"),
         column("size_bytes", pa.int64(), "size of the file when it was listed; null if not known"),
         *[part for part in OUTCOME if part.name in ("status", "error_type", "error")],
         *PREDICTION,

@@ -52,12 +52,16 @@ class ParentContent:
     """
 
     failure: UnitFailure | None = None
+    is_remote = False  # the parent asks the storage, and counts
 
     def __init__(self, channel: ipc.Channel, size: int) -> None:
         self.size = size
         self.received = 0
         self._channel = channel
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
+
+    def begin_unit(self) -> None:
+        """As in Content."""
 
     def read_at(self, offset: int, count: int) -> bytes:
         """As in Content; a failure stays with the parent, and reads as the end."""

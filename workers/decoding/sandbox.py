@@ -16,7 +16,6 @@ from workers.decoding.types import DECODERS, DecodedUnit, DecodeLimits, Measured
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Source
 from workers.io.fetching import file_version, open_source
-from workers.io.ranged import RangedObject
 from workers.sampling import Protocol
 
 _Result = TypeVar("_Result")
@@ -51,12 +50,12 @@ class _Video:
         self._again = again
         self._in_part = in_part
         self._before = source.content.received if again else 0
-        if again and isinstance(source.content, RangedObject):
-            source.content.retries.reset()
+        if again:
+            source.content.begin_unit()
 
     def bytes_read(self, by_child: int) -> int:
         """Bytes that left the storage for this unit; the child read ``by_child`` of a file."""
-        if isinstance(self.source.content, RangedObject):
+        if self.source.content.is_remote:
             return self.source.content.received - self._before
         if self.source.fetched is not None:
             return 0 if self._again else self.source.fetched
@@ -159,7 +158,7 @@ class SandboxedDecoder:
         """The unit's video; that of the last one where both are segments of one recording."""
         in_part = kind == "measure" or self._protocol.every_s is not None
         keep = kind == "decode" and not (unit.start_s is None and unit.end_s is None)
-        key = unit.uri, unit.etag, in_part, file_version(unit.uri)
+        key = unit.uri, unit.part, unit.etag, in_part, file_version(unit.uri)
         again = self._source is not None and self._key == key
         if not again:
             self._let_go()
@@ -168,6 +167,7 @@ class SandboxedDecoder:
                 open_source(
                     unit.uri,
                     max_bytes=1 << 62 if in_part else self._limits.source_bytes,
+                    part=unit.part,
                     etag=unit.etag,
                     seconds=self._limits.fetch_seconds,
                     ranged=in_part,

@@ -127,7 +127,8 @@ class Unit:
     """One row of the manifest: a video, or the segment [start_s, end_s) of it in seconds.
 
     ``etag``: the ETag of the object when it was listed; an object with another ETag is not read.
-    None to read any.
+    None to read any. ``part``: where the video lies within ``uri``, see `workers.io.parts`; None if
+    ``uri`` is the video.
     """
 
     unit_id: str
@@ -136,6 +137,12 @@ class Unit:
     start_s: float | None = None
     end_s: float | None = None
     etag: str | None = None
+    part: str | None = None
+
+    @property
+    def file(self) -> str:
+        """What a file's costs are counted for: the video, not the archive that it lies in."""
+        return self.uri if self.part is None else f"{self.uri}#{self.part}"
 
 
 @dataclass(frozen=True)

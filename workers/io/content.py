@@ -24,6 +24,13 @@ class Content(Protocol):
     def failure(self) -> UnitFailure | None:
         """The failure that ended reading, if any."""
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether reading takes requests to a storage."""
+
+    def begin_unit(self) -> None:
+        """Starts the time for requests over: another unit of the same video follows."""
+
     def read_at(self, offset: int, count: int) -> bytes:
         """Up to ``count`` bytes from ``offset`` on, at least one before the end.
 
@@ -36,11 +43,15 @@ class FileContent:
     """The bytes of an open file, read by offset: several readers can share its descriptor."""
 
     failure: UnitFailure | None = None
+    is_remote = False
 
     def __init__(self, descriptor: int, size: int) -> None:
         self.descriptor = descriptor
         self.size = size
         self.received = 0
+
+    def begin_unit(self) -> None:
+        """As in Content."""
 
     def read_at(self, offset: int, count: int) -> bytes:
         """As in Content; raises OSError where the disk does not give the bytes."""

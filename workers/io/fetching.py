@@ -32,6 +32,7 @@ from workers.io.objects import (
     object_address,
     wait_or_raise,
 )
+from workers.io.parts import check_size, parse
 from workers.io.ranged import RangedObject
 
 MEMORY_BYTES = 64 << 20
@@ -42,6 +43,7 @@ _SEALS = 0x0F  # F_SEAL_SEAL, _SHRINK, _GROW, _WRITE: fcntl names them on Linux 
 def open_source(
     uri: str,
     *,
+    part: str | None = None,
     max_bytes: int = 1 << 62,
     etag: str | None = None,
     seconds: float = VIDEOS.seconds,
@@ -49,13 +51,22 @@ def open_source(
 ) -> Iterator[Source]:
     """Open ``uri`` (a path, file:// or s3://) for decoding; raise UnitFailure with the reason.
 
+    ``part``: where the video lies within ``uri``, see `parts`; None if ``uri`` is the video.
     An object is read only if it has the ETag ``etag``, where one is given; ``seconds`` is what
     fetching may take in all. With ``ranged`` it is fetched piece by piece as it is read.
     """
+    if part is not None:
+        where = parse(part)
+        with (
+            open_source(uri, etag=etag, seconds=seconds, ranged=True) as whole,
+            where.open(whole, max_bytes=max_bytes) as source,
+        ):
+            yield source
+        return
     scheme = uri.split("://", 1)[0].lower() if "://" in uri else ""
     if scheme == "s3" and ranged:
         remote = RangedObject(uri, etag=etag, seconds=seconds)
-        _check_size(remote.size, max_bytes)
+        check_size(remote.size, max_bytes)
         yield Source(remote, remote.etag)
     elif scheme == "s3":
         download = _VideoDownload(uri, max_bytes, etag, seconds)
@@ -108,7 +119,7 @@ def _local(path: str, max_bytes: int) -> Iterator[Source]:
             raise UnitFailure(ErrorType.not_video, "a directory, not a file")
         if not stat.S_ISREG(status.st_mode):
             raise UnitFailure(ErrorType.not_video, "a pipe, socket or device, not a file")
-        _check_size(status.st_size, max_bytes)
+        check_size(status.st_size, max_bytes)
         yield Source(FileContent(descriptor, status.st_size))
     finally:
         os.close(descriptor)
@@ -126,15 +137,6 @@ def _local_failure(error: OSError) -> UnitFailure:
     return UnitFailure(
         ErrorType.unavailable, f"the file could not be read: {error.strerror or 'unknown error'}"
     )
-
-
-def _check_size(size: int, max_bytes: int) -> None:
-    if size == 0:
-        raise UnitFailure(ErrorType.empty, "the file has no bytes")
-    if size > max_bytes:
-        raise UnitFailure(
-            ErrorType.too_large, f"{size:,} bytes are more than the limit of {max_bytes:,}"
-        )
 
 
 @contextmanager
@@ -202,7 +204,7 @@ class _VideoDownload:
             raise ConnectionError(f"{self._written} of {self.size} bytes arrived")
 
     def _start(self, size: int, etag: str) -> None:
-        _check_size(size, self._max_bytes)
+        check_size(size, self._max_bytes)
         self.size, self.etag = size, etag or None
         if self._descriptor < 0:
             self._descriptor = anonymous_file(in_memory=size <= MEMORY_BYTES)

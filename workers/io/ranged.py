@@ -36,6 +36,8 @@ class RangedObject:
     cannot be read at all; later failures are stored in ``failure``, see ``read_at``.
     """
 
+    is_remote = True
+
     def __init__(
         self,
         uri: str,
@@ -61,6 +63,10 @@ class RangedObject:
             self._fetch(0, 1)
         except UnitFailure as failure:
             raise changed_since_listed(failure) if not self._opened else failure from None
+
+    def begin_unit(self) -> None:
+        """As in Content."""
+        self.retries.reset()
 
     def read_at(self, offset: int, count: int) -> bytes:
         """As in Content."""

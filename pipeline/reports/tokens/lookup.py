@@ -27,7 +27,7 @@ _VIEW = [
     "kept_token_maps",
     "unpruned_label_id",
 ]
-_UNIT = ["unit_id", "uri", "start_s", "end_s", "etag", "bytes_read", "frame_count"]
+_UNIT = ["unit_id", "uri", "part", "start_s", "end_s", "etag", "bytes_read", "frame_count"]
 _VIDEO = [
     "video_id",
     "status",
@@ -115,6 +115,7 @@ class ViewRows:
             start_s=row["start_s"],
             end_s=row["end_s"],
             etag=row["etag"],
+            part=row["part"],
         )
 
 
