@@ -61,7 +61,7 @@ class _Sums:
         self.scores = weighted if self.scores is None else self.scores + weighted
 
 
-class Recordings:
+class SegmentedVideos:
     """Adds up segments by video; a video's row is made when its last segment is added.
 
     Args:

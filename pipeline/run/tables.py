@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import RunError
 from pipeline.inputs.manifest import count_rows
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.segments import Recordings
+from pipeline.run.segments import SegmentedVideos
 from pipeline.run.totals import Totals
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_parts import PartWriter
@@ -75,7 +75,7 @@ def build_tables(run: RunDirectory) -> Totals:
     metadata = run.schema_metadata()
     totals = Totals()
     classes = run.load().model.labels
-    recordings = Recordings(run, classes)
+    recordings = SegmentedVideos(run, classes)
     with (
         PartWriter(run.clips, CLIPS_SCHEMA.with_metadata(metadata), _CLIPS_PER_FILE) as clips,
         PartWriter(run.videos, VIDEOS_SCHEMA.with_metadata(metadata), _VIDEOS_PER_FILE) as videos,

@@ -162,6 +162,7 @@ def local_ray() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_its_actor_three_times_is_a_row(local_ray: None) -> None:
     names = ["a", "bomb1", "b", "c", "bomb2", "d"]
     table = manifest(*((name, f"{name}.mp4", None) for name in names))

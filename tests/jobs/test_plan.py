@@ -130,6 +130,7 @@ def test_a_finished_run_needs_no_calibration_and_no_checkpoint(
         assert "--views 2x1" in command
 
 
+@pytest.mark.slow
 def test_recordings_are_planned_by_segments(archive, random_checkpoint, tmp_path):
     path = tmp_path / "plan.json"
     done = plan(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.report import main
 from tests.pipeline.run.test_tables import failed, ok
 from tests.report_runs import made_run
 
@@ -41,7 +42,7 @@ def test_a_report_goes_where_it_is_asked_to(run, tmp_path):
     assert not (run / "report.html").exists()
 
 
-def test_a_wrong_command_is_told_in_one_line(run, tmp_path):
+def test_a_wrong_command_is_told_in_one_line(run, tmp_path, capsys):
     unfinished = shutil.copytree(run, tmp_path / "unfinished")
     (unfinished / "_SUCCESS").unlink()
     without_tables = shutil.copytree(run, tmp_path / "without_tables")
@@ -53,11 +54,11 @@ def test_a_wrong_command_is_told_in_one_line(run, tmp_path):
         ([run, "--gallery", -1], "0 videos or more; got -1"),
         (["ftp://x/y"], "ftp:// addresses cannot be read"),
     ]:
-        done = report(*arguments)
-        assert done.returncode == 2
-        assert done.stderr.startswith("error: ")
-        assert said in done.stderr
-        assert done.stderr.count("\n") == 1
+        assert main([*map(str, arguments)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert said in error
+        assert error.count("\n") == 1
 
 
 def test_a_damaged_table_is_named(run):

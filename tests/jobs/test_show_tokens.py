@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import sta
+from jobs.show_tokens import main
 from pipeline.inputs.video import Video
 from pipeline.reports.tokens.show import ShowOptions, show
 from pipeline.reports.tokens.view import dropped_at
@@ -261,18 +262,18 @@ def test_the_command_writes_three_files_and_says_what_they_show(
         assert str(file) in done.stdout
 
 
-def test_a_wrong_command_is_one_line_and_exit_code_2(source, tmp_path):
+def test_a_wrong_command_is_one_line_and_exit_code_2(source, tmp_path, capsys):
     run = make_run(tmp_path / "run", [Video("a", str(source))], VIT)
     for arguments, said in (
         ((run.root.uri, "b"), "has no video 'b'; it has a"),
         ((tmp_path / "nothing", "a"), "holds no run"),
         ((run.root.uri, "a", "--clip", 9), "has no clip 9; it has 0 to 1"),
     ):
-        done = command(*arguments, "--out", tmp_path / "out")
-        assert done.returncode == 2
-        assert done.stderr.startswith("error: ")
-        assert len(done.stderr.splitlines()) == 1
-        assert said in done.stderr
+        assert main([*map(str, arguments), "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert len(error.splitlines()) == 1
+        assert said in error
     assert not (tmp_path / "out").exists()
 
 

@@ -78,6 +78,7 @@ def rows(run):
     return found
 
 
+@pytest.mark.slow
 def test_a_sweep_has_one_row_per_video_with_all_variants(run):
     content = run.load().to_json()
     assert run.success.exists()
@@ -90,6 +91,7 @@ def test_a_sweep_has_one_row_per_video_with_all_variants(run):
     assert (content["totals"]["units"], content["totals"]["ok"]) == (VIDEOS + 1, VIDEOS)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_read_as_arrays_and_failed_videos_are_counted(run):
     expected = rows(run)
     seen, failed = [], 0
@@ -112,17 +114,20 @@ def test_a_sweep_is_read_as_arrays_and_failed_videos_are_counted(run):
     assert failed == 1
 
 
+@pytest.mark.slow
 def test_the_same_sweep_again_returns_the_finished_run(run, asked):
     before = run.run_json.read_bytes()
     assert run_sweep(asked(run.root.uri)).root == run.root
     assert run.run_json.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_other_variants_need_another_place(run, asked):
     with pytest.raises(UsageError, match="configuration: variants.dense: .*; 1 more of variants"):
         run_sweep(asked(run.root.uri, variants={"sta": sta.Pruning(r=21)}))
 
 
+@pytest.mark.slow
 def test_labeling_into_the_folder_of_a_sweep_is_refused(run, archive, random_checkpoint):
     options = LabelOptions("k400", str(archive), run.root.uri, str(random_checkpoint))
     with pytest.raises(UsageError, match="another configuration"):
@@ -130,6 +135,7 @@ def test_labeling_into_the_folder_of_a_sweep_is_refused(run, archive, random_che
 
 
 @pytest.mark.parametrize("reader", [verify, finished_run, write_run_report])
+@pytest.mark.slow
 def test_readers_of_labels_refuse_a_sweep(run, reader):
     with pytest.raises(UsageError, match="holds a sweep, which has no labels"):
         reader(run)
@@ -181,6 +187,7 @@ def test_a_folder_without_a_sweep_is_refused(tmp_path):
         read_sweep(RunDirectory(Location.of(str(tmp_path))))
 
 
+@pytest.mark.slow
 def test_probabilities_of_a_view_add_up_to_one(run):
     for chunk in read_sweep(run):
         for said in chunk.probabilities.values():
