@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.failures import UnitFailure
+from workers.failures import ErrorType, UnitFailure
 
 
 class Content(Protocol):
@@ -60,6 +60,38 @@ class FileContent:
         return data
 
 
+class RangeContent:
+    """``size`` bytes of another content, from ``offset`` on."""
+
+    def __init__(self, whole: Content, offset: int, size: int) -> None:
+        self.size = size
+        self._whole = whole
+        self._offset = offset
+
+    @property
+    def received(self) -> int:
+        """As in Content."""
+        return self._whole.received
+
+    @property
+    def failure(self) -> UnitFailure | None:
+        """As in Content."""
+        return self._whole.failure
+
+    @property
+    def is_remote(self) -> bool:
+        """As in Content."""
+        return self._whole.is_remote
+
+    def begin_unit(self) -> None:
+        """As in Content."""
+        self._whole.begin_unit()
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """As in Content."""
+        return self._whole.read_at(self._offset + offset, max(0, min(count, self.size - offset)))
+
+
 @dataclass(frozen=True)
 class Source:
     """An opened video.
@@ -92,10 +124,10 @@ class Source:
 
     def read_at(self, offset: int, count: int) -> bytes:
         """``count`` bytes from ``offset`` on, fewer only at the end."""
-        data = b""
+        data = bytearray()
         while piece := self.content.read_at(offset + len(data), count - len(data)):
             data += piece
-        return data
+        return bytes(data)
 
 
 class Cursor:
@@ -132,3 +164,13 @@ class Cursor:
     def readable(self) -> bool:
         """Yes."""
         return True
+
+
+def check_size(size: int, max_bytes: int) -> None:
+    """Raises UnitFailure for a video without bytes, or with more than ``max_bytes``."""
+    if size == 0:
+        raise UnitFailure(ErrorType.empty, "the file has no bytes")
+    if size > max_bytes:
+        raise UnitFailure(
+            ErrorType.too_large, f"{size:,} bytes are more than the limit of {max_bytes:,}"
+        )

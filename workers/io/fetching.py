@@ -22,7 +22,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from sta.retry import VIDEOS, Retries
 from workers.failures import ErrorType, UnitFailure
-from workers.io.content import FileContent, Source
+from workers.io.content import FileContent, Source, check_size
 from workers.io.objects import (
     CHUNK_BYTES,
     changed_since_listed,
@@ -32,7 +32,7 @@ from workers.io.objects import (
     object_address,
     wait_or_raise,
 )
-from workers.io.parts import check_size, parse
+from workers.io.parts import parse
 from workers.io.ranged import RangedObject
 
 MEMORY_BYTES = 64 << 20

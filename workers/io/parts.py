@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from workers.failures import ErrorType, UnitFailure
-from workers.io.content import Content, Source
+from workers.io.content import RangeContent, Source, check_size
 
 
 @dataclass(frozen=True)
@@ -48,38 +48,6 @@ class ByteRange:
         yield Source(RangeContent(whole.content, self.offset, self.size), whole.etag)
 
 
-class RangeContent:
-    """``size`` bytes of another content, from ``offset`` on."""
-
-    def __init__(self, whole: Content, offset: int, size: int) -> None:
-        self.size = size
-        self._whole = whole
-        self._offset = offset
-
-    @property
-    def received(self) -> int:
-        """As in Content."""
-        return self._whole.received
-
-    @property
-    def failure(self) -> UnitFailure | None:
-        """As in Content."""
-        return self._whole.failure
-
-    @property
-    def is_remote(self) -> bool:
-        """As in Content."""
-        return self._whole.is_remote
-
-    def begin_unit(self) -> None:
-        """As in Content."""
-        self._whole.begin_unit()
-
-    def read_at(self, offset: int, count: int) -> bytes:
-        """As in Content."""
-        return self._whole.read_at(self._offset + offset, max(0, min(count, self.size - offset)))
-
-
 Part = ByteRange
 
 _KINDS = {each.kind: each for each in (ByteRange,)}
@@ -95,13 +63,3 @@ def parse(text: str) -> Part:
     except ValueError as error:
         reason = str(error)
     raise UnitFailure(ErrorType.internal, f"the part {text!r} of the manifest is wrong: {reason}")
-
-
-def check_size(size: int, max_bytes: int) -> None:
-    """Raises UnitFailure for a video without bytes, or with more than ``max_bytes``."""
-    if size == 0:
-        raise UnitFailure(ErrorType.empty, "the file has no bytes")
-    if size > max_bytes:
-        raise UnitFailure(
-            ErrorType.too_large, f"{size:,} bytes are more than the limit of {max_bytes:,}"
-        )
