@@ -22,7 +22,17 @@ from pipeline.storage.location import Location
 _VARIANTS = "variants"
 _PLACES = ("in the run", "now")
 
-_PACKAGES = ("ray", "torch", "av", "decord", "pyarrow", "numpy", "opencv-python-headless", "boto3")
+_PACKAGES = (
+    "ray",
+    "torch",
+    "av",
+    "decord",
+    "pyarrow",
+    "numpy",
+    "opencv-python-headless",
+    "obstore",
+    "boto3",
+)
 
 
 @dataclass(frozen=True)

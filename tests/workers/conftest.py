@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests import scripted_storage
-from workers.io import objects
 
 
 @pytest.fixture
@@ -14,6 +13,4 @@ def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[scripted_storage.Storag
     with scripted_storage.running() as state:
         for name, value in state.settings().items():
             monkeypatch.setenv(name, value)
-        objects.s3_client.cache_clear()
         yield state
-        objects.s3_client.cache_clear()

@@ -1,8 +1,9 @@
 """Opens a video for decoding: a local path, or an object that is fetched whole or by ranges.
 
-Local paths and file:// URIs are opened in place. Objects at s3://bucket/key are downloaded into an
-anonymous file (in memory if small, else an unlinked temporary file), so that no file remains if the
-process dies; or they are read by ranges if a part is enough. Descriptors of files cannot write.
+Local paths and file:// URIs are opened in place. Objects (s3://, gs://, az://, abfss://, https://)
+are downloaded into an anonymous file (in memory if small, else an unlinked temporary file), so that
+no file remains if the process dies; or they are read by ranges if a part is enough. Descriptors of
+files cannot write.
 """
 
 from __future__ import annotations
@@ -17,21 +18,14 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from sta.responses import StoreError
 from sta.retry import VIDEOS, Retries
+from sta.store import is_remote, open_object
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import FileContent, Source, check_size
-from workers.io.objects import (
-    CHUNK_BYTES,
-    changed_since_listed,
-    check_progress,
-    client_for,
-    condition,
-    object_address,
-    wait_or_raise,
-)
+from workers.io.objects import changed_since_listed, check_progress, wait_or_raise
 from workers.io.parts import parse
 from workers.io.ranged import RangedObject
 
@@ -48,38 +42,45 @@ def open_source(
     etag: str | None = None,
     seconds: float = VIDEOS.seconds,
     ranged: bool = False,
+    private_hosts: bool = False,
 ) -> Iterator[Source]:
-    """Open ``uri`` (a path, file:// or s3://) for decoding; raise UnitFailure with the reason.
+    """Open ``uri`` (a path, file:// or an object) for decoding; raise UnitFailure with the reason.
 
     ``part``: where the video lies within ``uri``, see `parts`; None if ``uri`` is the video.
     An object is read only if it has the ETag ``etag``, where one is given; ``seconds`` is what
-    fetching may take in all. With ``ranged`` it is fetched piece by piece as it is read.
+    fetching may take in all. With ``ranged`` it is fetched piece by piece as it is read, unless its
+    server cannot do that. ``private_hosts``: whether https:// may lead to private hosts, see
+    `sta.web`.
     """
     if part is not None:
         where = parse(part)
         with (
-            open_source(uri, etag=etag, seconds=seconds, ranged=True) as whole,
+            open_source(
+                uri, etag=etag, seconds=seconds, ranged=True, private_hosts=private_hosts
+            ) as whole,
             where.open(whole, max_bytes=max_bytes) as source,
         ):
             yield source
         return
     scheme = uri.split("://", 1)[0].lower() if "://" in uri else ""
-    if scheme == "s3" and ranged:
-        remote = RangedObject(uri, etag=etag, seconds=seconds)
-        check_size(remote.size, max_bytes)
-        yield Source(remote, remote.etag)
-    elif scheme == "s3":
-        download = _VideoDownload(uri, max_bytes, etag, seconds)
-        with _fetched(download) as source:
-            yield source
-    elif scheme in ("", "file"):
+    if not is_remote(uri):
+        if scheme not in ("", "file"):
+            raise UnitFailure(
+                ErrorType.not_found,
+                f"{scheme}:// addresses are not supported; use a path, file://, s3://, gs://, "
+                f"az://, abfss:// or https://",
+            )
         with _local(_file_path(uri) if scheme else uri, max_bytes) as source:
             yield source
-    else:
-        raise UnitFailure(
-            ErrorType.not_found,
-            f"{scheme}:// addresses are not supported; use a path, file:// or s3://",
-        )
+        return
+    if ranged:
+        remote = RangedObject(uri, etag=etag, seconds=seconds, private_hosts=private_hosts)
+        if remote.serves_ranges:
+            check_size(remote.size, max_bytes)
+            yield Source(remote, remote.etag)
+            return
+    with _fetched(_VideoDownload(uri, max_bytes, etag, seconds, private_hosts)) as source:
+        yield source
 
 
 def file_version(uri: str) -> tuple[int, ...]:
@@ -90,11 +91,6 @@ def file_version(uri: str) -> tuple[int, ...]:
     except (OSError, ValueError, UnitFailure):
         return ()
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def is_object(uri: str) -> bool:
-    """Whether ``uri`` is an object that must be fetched from object storage."""
-    return uri[:5].lower() == "s3://"
 
 
 def _file_path(uri: str) -> str:
@@ -154,11 +150,14 @@ def _fetched(download: _VideoDownload) -> Iterator[Source]:
 class _VideoDownload:
     """Download of one object into an anonymous file, resumed after broken connections."""
 
-    def __init__(self, uri: str, max_bytes: int, etag: str | None, seconds: float) -> None:
+    def __init__(
+        self, uri: str, max_bytes: int, etag: str | None, seconds: float, private_hosts: bool
+    ) -> None:
         self.size = 0
         self.received = 0
         self.etag = etag
-        self._bucket, self._key = object_address(uri)
+        self._uri = uri
+        self._private_hosts = private_hosts
         self._max_bytes = max_bytes
         self._retries = Retries(dataclasses.replace(VIDEOS, seconds=seconds))
         self._written = 0
@@ -186,24 +185,38 @@ class _VideoDownload:
             self._descriptor = -1
 
     def _read_on(self) -> None:
-        request: dict[str, Any] = {"Bucket": self._bucket, "Key": self._key}
-        if self._written:
-            request["Range"] = f"bytes={self._written}-"
-        client = client_for(self._retries.policy)
-        response = client.get_object(**request, **condition(self.etag))
-        if self._written and response["ResponseMetadata"]["HTTPStatusCode"] != 206:
-            raise ConnectionError("the storage sent the whole object instead of its rest")
-        with response["Body"] as body:
+        response = open_object(
+            self._uri,
+            start=self._written,
+            etag=self.etag,
+            policy=self._retries.policy,
+            private_hosts=self._private_hosts,
+        )
+        try:
             if not self._written:
-                self._start(int(response["ContentLength"]), str(response.get("ETag", "")))
-            while chunk := body.read(CHUNK_BYTES):
+                self._start(response.size, response.etag)
+            elif response.size != self.size or (response.etag or None) != self.etag:
+                raise StoreError("the object was replaced while it was being read", "changed")
+            elif response.start != self._written:
+                self._start_over(response.start)
+            for chunk in response.chunks:
                 self.received += len(chunk)
                 self._written += _write_all(self._descriptor, chunk)
                 check_progress(self._retries, self._written, self.size)
+        finally:
+            response.close()
         if self._written != self.size:
             raise ConnectionError(f"{self._written} of {self.size} bytes arrived")
 
-    def _start(self, size: int, etag: str) -> None:
+    def _start_over(self, at: int) -> None:
+        """Go back to the first byte, for a server that cannot send the rest alone."""
+        if at:
+            raise ConnectionError("the server sent another range than was asked for")
+        self._written = 0
+        os.ftruncate(self._descriptor, 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+
+    def _start(self, size: int, etag: str | None) -> None:
         check_size(size, self._max_bytes)
         self.size, self.etag = size, etag or None
         if self._descriptor < 0:

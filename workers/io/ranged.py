@@ -1,4 +1,4 @@
-"""The bytes of an S3 object, read by ranges: a `Content`.
+"""The bytes of an object, read by ranges: a `Content`.
 
 Blocks are kept in a cache of bounded size. Sequential reads fetch more and more blocks at once.
 Several cursors can read one object and share its cache.
@@ -8,19 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from typing import Any
 
+from sta.responses import ObjectResponse, StoreError
 from sta.retry import VIDEOS, Retries
+from sta.store import open_object
 from workers.failures import ErrorType, UnitFailure
-from workers.io.objects import (
-    CHUNK_BYTES,
-    changed_since_listed,
-    check_progress,
-    client_for,
-    condition,
-    object_address,
-    wait_or_raise,
-)
+from workers.io.objects import changed_since_listed, check_progress, wait_or_raise
 
 BLOCK_BYTES = 1 << 18
 MAX_FETCH_BYTES = 8 << 20
@@ -29,11 +22,12 @@ _RUNS = 4  # positions that are read sequentially at the same time, such as vide
 
 
 class RangedObject:
-    """One version of the object s3://bucket/key, read by ranges.
+    """One version of an object, read by ranges.
 
     The argument ``etag`` is the required ETag, None for any. ``size`` and ``etag`` are the
-    object's; ``received`` counts the bytes from the network. Raises UnitFailure if the object
-    cannot be read at all; later failures are stored in ``failure``, see ``read_at``.
+    object's; ``received`` counts the bytes from the network; ``serves_ranges`` is False for a web
+    server without ranges, of which only the first bytes can be read. Raises UnitFailure if the
+    object cannot be read at all; later failures are stored in ``failure``, see ``read_at``.
     """
 
     is_remote = True
@@ -44,6 +38,7 @@ class RangedObject:
         *,
         etag: str | None = None,
         seconds: float = VIDEOS.seconds,
+        private_hosts: bool = False,
         block_bytes: int = BLOCK_BYTES,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
@@ -52,7 +47,9 @@ class RangedObject:
         self.size = 0
         self.etag = etag
         self.retries = Retries(dataclasses.replace(VIDEOS, seconds=seconds))
-        self._bucket, self._key = object_address(uri)
+        self.serves_ranges = True
+        self._uri = uri
+        self._private_hosts = private_hosts
         self._block = block_bytes
         self._most_blocks = max(1, min(MAX_FETCH_BYTES, cache_bytes // 4) // block_bytes)
         self._capacity = max(2, cache_bytes // block_bytes)
@@ -123,37 +120,43 @@ class RangedObject:
         """Read into ``data``, which holds what came of [start, end) before."""
         begin = start + len(data)
         response = self._request(begin, end)
-        status = response["ResponseMetadata"]["HTTPStatusCode"]
-        with response["Body"] as body:
-            if status != 206 and begin:
-                raise UnitFailure(ErrorType.internal, "the object storage serves no ranges")
-            if not self._opened:
-                self._start(response, status)
-            wanted = min(end, self.size) - start
-            while len(data) < wanted:
-                chunk = body.read(min(CHUNK_BYTES, wanted - len(data)))
-                if not chunk:
-                    raise ConnectionError(f"{len(data)} of {wanted} bytes arrived")
-                self.received += len(chunk)
-                data += chunk
-                check_progress(self.retries, len(data), wanted)
-
-    def _request(self, begin: int, end: int) -> Any:
-        from botocore.exceptions import ClientError
-
-        wanted = {"Bucket": self._bucket, "Key": self._key, "Range": f"bytes={begin}-{end - 1}"}
         try:
-            return client_for(self.retries.policy).get_object(**wanted, **condition(self.etag))
-        except ClientError as error:
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            if status == 416 and not begin:  # not even the first byte exists
+            if response.start != begin:
+                raise UnitFailure(ErrorType.internal, "the server serves no ranges")
+            if not self._opened:
+                self._start(response)
+            elif self.size != response.size:
+                raise StoreError("the object was replaced while it was being read", "changed")
+            wanted = min(end, self.size) - start
+            for chunk in response.chunks:
+                piece = chunk[: wanted - len(data)]
+                self.received += len(piece)
+                data += piece
+                check_progress(self.retries, len(data), wanted)
+                if len(data) == wanted:
+                    return
+            raise ConnectionError(f"{len(data)} of {wanted} bytes arrived")
+        finally:
+            response.close()
+
+    def _request(self, begin: int, end: int) -> ObjectResponse:
+        try:
+            return open_object(
+                self._uri,
+                start=begin,
+                end=end,
+                etag=self.etag,
+                policy=self.retries.policy,
+                private_hosts=self._private_hosts,
+            )
+        except StoreError as error:
+            if error.status == 416 and not begin:  # not even the first byte exists
                 raise UnitFailure(ErrorType.empty, "the file has no bytes") from None
             raise
 
-    def _start(self, response: Any, status: int) -> None:
-        whole = response.get("ContentRange", "").rpartition("/")[2]
-        self.size = int(whole if status == 206 and whole.isdecimal() else response["ContentLength"])
+    def _start(self, response: ObjectResponse) -> None:
+        self.size, self.etag = response.size, response.etag
         if not self.size:
             raise UnitFailure(ErrorType.empty, "the file has no bytes")
-        self.etag = str(response.get("ETag", "")) or None
+        self.serves_ranges = response.partial
         self._opened = True

@@ -16,7 +16,7 @@ from tests.disks import small_disk
 from tests.scripted_storage import SECRET, Storage
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
 from workers.failures import ErrorType, UnitFailure
-from workers.io import fetching, objects
+from workers.io import fetching
 from workers.io.content import FileContent
 from workers.io.fetching import open_source
 from workers.sampling import protocol
@@ -161,7 +161,6 @@ def test_a_storage_that_comes_back_in_time_is_waited_for(
         port = probe.getsockname()[1]
     for name, value in Storage(address=f"http://127.0.0.1:{port}").settings().items():
         monkeypatch.setenv(name, value)
-    objects.s3_client.cache_clear()
     done = threading.Event()
 
     def come_back() -> None:
@@ -178,7 +177,6 @@ def test_a_storage_that_comes_back_in_time_is_waited_for(
     finally:
         done.set()
         thread.join()
-        objects.s3_client.cache_clear()
 
 
 def test_a_storage_that_is_down_is_unavailable(
@@ -188,7 +186,7 @@ def test_a_storage_that_is_down_is_unavailable(
     result = failure("s3://bucket/key", seconds=0.7)
     assert result.error_type is ErrorType.unavailable
     assert "given up after 0.7 s" in result.message
-    assert "EndpointConnectionError" in result.message
+    assert "connection failed" in result.message
 
 
 @pytest.mark.parametrize("ranged", [False, True])

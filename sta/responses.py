@@ -1,0 +1,60 @@
+"""A response of a store, and the error that it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sta.retry import ErrorKind, classify
+
+
+class StoreError(OSError):
+    """An object could not be read, written or listed.
+
+    The message is one line without an address or credential.
+
+    Attributes:
+        kind: what the error means.
+        code: error code of the storage, or a short text for a network error; "" if there is none.
+        status: HTTP status; 0 if no response came.
+    """
+
+    def __init__(
+        self, message: str, kind: ErrorKind = "other", code: str = "", status: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.kind: ErrorKind = kind
+        self.code = code
+        self.status = status
+
+
+@dataclass
+class ObjectResponse:
+    """A response whose body has not been read.
+
+    Attributes:
+        start: byte offset of the body in the object.
+        size: bytes of the whole object.
+        etag: ETag, or another text that changes with the object; None if the server sends none.
+        chunks: the bytes from `start` on; iterating raises StoreError.
+        partial: whether the server serves ranges, as far as this response tells.
+        close: ends the connection.
+    """
+
+    start: int
+    size: int
+    etag: str | None
+    chunks: Iterator[bytes]
+    partial: bool
+    close: Callable[[], None]
+
+
+def response_error(status: int, code: str = "", *, server: str = "object storage") -> StoreError:
+    """The StoreError of an error response."""
+    kind = classify(status, code)
+    message = {
+        "archived": "the object lies in a cold archive; restore it first",
+        "changed": "the object was replaced while it was being read",
+        "not_found": "no such object",
+    }.get(kind, f"the {server} answered {code or status}")
+    return StoreError(message, kind, code or str(status), status)

@@ -1,0 +1,279 @@
+"""Objects at s3://, gs://, az:// and https:// addresses: one transport for all packages.
+
+obstore carries every request to S3, Google Cloud Storage and Azure; `sta.web` carries https://.
+Both are imported when the first object is opened. A process builds one store per bucket and set of
+timeouts, from the environment of that process, and never pickles a store: a pickle would contain
+the credentials.
+
+Errors are `StoreError`. obstore's own messages contain addresses and the server's text, so only the
+HTTP status, the storage's error code and the kind of network error are taken from them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from sta.responses import ObjectResponse, StoreError, response_error
+from sta.retry import RetryPolicy
+
+OBJECT_SCHEMES = ("s3://", "gs://", "az://", "abfss://")
+"""Schemes of object storage, which can be listed and written to."""
+WEB_SCHEMES = ("https://", "http://")
+"""Schemes of web servers, of which single objects are read."""
+
+# obstore limits a whole request, body included, to 30 s; the read timeout and `Retries` limit it
+# here, so this is only the last resort.
+_REQUEST_LIMIT = timedelta(days=1)
+# Repeated requests keep their signature, which a server accepts for some minutes.
+_RETRY_LIMIT = timedelta(minutes=5)
+
+# Keys that obstore cannot name: with an empty part, a part "." or "..", or a control character.
+UNUSUAL_KEY = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]")
+
+_STATUS = re.compile(r"status code: (\d{3})\b")
+_CODE = re.compile(r"<Code>([A-Za-z0-9]{2,48})</Code>")
+_NETWORK = re.compile(r"\bkind: (Connect|Timeout|Interrupted|Body|Request|Decode)\b")
+_NETWORK_NAMES = {
+    "Connect": "connection failed",
+    "Timeout": "no answer in time",
+    "Interrupted": "connection broken",
+}
+_ENVIRONMENT = ("AWS_", "GOOGLE_", "AZURE_", "AZURITE_", "STORAGE_EMULATOR_HOST", "SSL_CERT_FILE")
+
+
+@dataclass(frozen=True)
+class ObjectAddress:
+    """The parts of an object's address.
+
+    Attributes:
+        scheme: such as "s3".
+        container: bucket, or Azure container, with the account if the address names one:
+            container@account.dfs.core.windows.net.
+        key: name within the container, as it stands; "" for the container itself.
+    """
+
+    scheme: str
+    container: str
+    key: str
+
+
+def is_object(uri: str) -> bool:
+    """Whether an address is an object in object storage."""
+    return uri.startswith(OBJECT_SCHEMES)
+
+
+def is_web(uri: str) -> bool:
+    """Whether an address is an https:// or http:// one."""
+    return uri[:8].lower().startswith(WEB_SCHEMES)
+
+
+def is_remote(uri: str) -> bool:
+    """Whether an address is not a local file."""
+    return is_object(uri) or is_web(uri)
+
+
+def object_address(uri: str) -> ObjectAddress:
+    """The parts of an address with one of `OBJECT_SCHEMES`."""
+    scheme, _, rest = uri.partition("://")
+    container, _, key = rest.partition("/")
+    return ObjectAddress(scheme, container, key)
+
+
+def open_object(
+    uri: str,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    etag: str | None = None,
+    policy: RetryPolicy,
+    private_hosts: bool = False,
+) -> ObjectResponse:
+    """Opens an object for reading with one request.
+
+    Args:
+        uri: the address.
+        start: first byte; a web server without ranges sends the object from 0 on.
+        end: byte after the last one; None for all.
+        etag: required ETag or version; None for any.
+        policy: timeouts, and attempts where `max_failures` is set.
+        private_hosts: whether web servers may have private addresses.
+
+    Raises:
+        StoreError: the object cannot be read.
+    """
+    if is_web(uri):
+        from sta import web
+
+        return web.open_web(
+            uri, start=start, end=end, version=etag, policy=policy, private_hosts=private_hosts
+        )
+    address = object_address(uri)
+    if not address.container or not address.key or address.key.endswith("/"):
+        raise StoreError(f"an object's address is {address.scheme}://bucket/key", "not_found")
+    if UNUSUAL_KEY.search(address.key):
+        return _open_unusual(address, start, end, etag, policy)
+    options: dict[str, Any] = {}
+    if etag:
+        options["if_match"] = etag if etag.startswith(('"', "W/")) else f'"{etag}"'
+    if end is not None:
+        options["range"] = (start, end)
+    elif start:
+        options["range"] = {"offset": start}
+    store = store_of(address, policy)
+    try:
+        found = store.get(address.key, options=options)
+    except Exception as error:
+        raise store_error(error) from None
+    return ObjectResponse(
+        start=found.range[0],
+        size=int(found.meta["size"]),
+        etag=found.meta["e_tag"],
+        chunks=_chunks(found),
+        partial=True,
+        close=lambda: None,
+    )
+
+
+def _open_unusual(
+    address: ObjectAddress, start: int, end: int | None, etag: str | None, policy: RetryPolicy
+) -> ObjectResponse:
+    """Opens an object whose key obstore cannot name, at an address that botocore signs."""
+    if address.scheme != "s3":
+        raise StoreError(
+            "names with an empty part, a part . or .., or a control character can be read of "
+            "s3:// alone; rename the object",
+            "not_found",
+        )
+    from sta import aws, web
+
+    signed = aws.signed_address(address.container, address.key)
+    quoted = etag if not etag or etag.startswith(('"', "W/")) else f'"{etag}"'
+    return web.open_web(signed, start=start, end=end, version=quoted, policy=policy, trusted=True)
+
+
+def _chunks(found: Any) -> Iterator[bytes]:
+    try:
+        # Chunks as they arrive, so that none is lost if the connection breaks.
+        yield from found.stream(min_chunk_size=1)
+    except GeneratorExit:
+        raise
+    except Exception as error:
+        raise store_error(error) from None
+
+
+def store_of(address: ObjectAddress, policy: RetryPolicy) -> Any:
+    """This process's obstore store of a bucket or container.
+
+    Raises:
+        StoreError: there are no credentials, or the settings are invalid.
+    """
+    settings = tuple(
+        sorted(item for item in os.environ.items() if item[0].startswith(_ENVIRONMENT))
+    )
+    try:
+        if address.scheme == "s3":
+            from sta.aws import current_keys
+
+            settings += current_keys()
+        return _store(address.scheme, address.container, policy, settings)
+    except StoreError:
+        raise
+    except Exception as error:
+        raise store_error(error) from None
+
+
+@lru_cache(maxsize=64)
+def _store(
+    scheme: str, container: str, policy: RetryPolicy, settings: tuple[tuple[str, str], ...]
+) -> Any:
+    from obstore import store
+
+    kind: Any
+    config: dict[str, Any]
+    connect_s, read_s = policy.timeouts()
+    client: dict[str, Any] = {
+        "connect_timeout": timedelta(seconds=connect_s),
+        "read_timeout": timedelta(seconds=read_s),
+        "timeout": _REQUEST_LIMIT,
+    }
+    retries = {
+        "max_retries": (policy.max_failures or 1) - 1,
+        "backoff": {
+            "init_backoff": timedelta(seconds=policy.first_wait_s),
+            "max_backoff": timedelta(seconds=min(policy.max_wait_s, 20.0)),
+        },
+        "retry_timeout": _RETRY_LIMIT,
+    }
+    environment = dict(settings)
+    certificates = environment.get("SSL_CERT_FILE", "")
+    if scheme == "s3":
+        from sta.aws import s3_settings
+
+        found = s3_settings(container)
+        config, provider = found.config, found.provider
+        certificates = found.certificates or certificates
+        client["allow_http"] = config.get("endpoint", "").startswith("http://")
+        kind, more = store.S3Store, {"credential_provider": provider} if provider else {}
+    elif scheme == "gs":
+        config, more = {}, {}
+        if emulator := environment.get("STORAGE_EMULATOR_HOST"):
+            base = emulator if "://" in emulator else f"http://{emulator}"
+            config = {"base_url": base, "skip_signature": True}
+            client["allow_http"] = base.startswith("http://")
+        kind = store.GCSStore
+    else:
+        container, _, host = container.partition("@")
+        config, more = _azure_account(host), {}
+        endpoint = environment.get("AZURE_STORAGE_ENDPOINT") or environment.get("AZURE_ENDPOINT")
+        emulated = environment.get("AZURE_STORAGE_USE_EMULATOR", "").lower() in ("1", "true")
+        client["allow_http"] = emulated or (endpoint or "").startswith("http://")
+        kind = store.AzureStore
+    if certificates:
+        with open(certificates, "rb") as file:
+            client["root_certificate"] = file.read()
+    return kind(container, config=config, client_options=client, retry_config=retries, **more)
+
+
+def _azure_account(host: str) -> dict[str, Any]:
+    """The account that an abfss:// address names: container@account.dfs.core.windows.net."""
+    return {"account_name": host.partition(".")[0]} if host else {}
+
+
+def store_error(error: BaseException) -> StoreError:
+    """The StoreError of an exception of obstore, botocore or the operating system."""
+    if isinstance(error, StoreError):
+        return error
+    module = type(error).__module__
+    if module.startswith("botocore"):
+        from sta.aws import credentials_error
+
+        return credentials_error(error)
+    name, text = type(error).__name__, str(error)
+    if isinstance(error, ValueError) and "parse path" in text:
+        return StoreError("no valid name of an object", "not_found")
+    status, code = _STATUS.search(text), _CODE.search(text)
+    if status is not None:
+        return response_error(int(status[1]), code[1] if code else "")
+    if isinstance(error, FileNotFoundError):
+        return StoreError("no such object", "not_found")
+    if name in ("PermissionDeniedError", "UnauthenticatedError"):
+        return StoreError("access denied", "forbidden")
+    if name in ("PreconditionError", "AlreadyExistsError"):
+        return StoreError("the object was replaced", "changed")
+    network = _NETWORK.search(text)
+    if network is not None or isinstance(error, ConnectionError | TimeoutError):
+        said = _NETWORK_NAMES.get(network[1] if network else "", "connection broken")
+        return StoreError(
+            f"the object storage did not answer completely ({said})", "transient", said
+        )
+    if "non-partial" in text:
+        return StoreError("the object storage serves no ranges")
+    if "token" in text.lower() or "credential" in text.lower():
+        return StoreError("credentials for the object storage did not come", "forbidden")
+    return StoreError(f"the object storage failed with {name}")
