@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import RangeContent, Source, check_size
+from workers.io.parquet_part import ParquetCell
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class ByteRange:
         yield Source(RangeContent(whole.content, self.offset, self.size), whole.etag)
 
 
-Part = ByteRange
+Part = ByteRange | ParquetCell
 
-_KINDS = {each.kind: each for each in (ByteRange,)}
+_KINDS: dict[str, type[Part]] = {each.kind: each for each in (ByteRange, ParquetCell)}
 
 
 def parse(text: str) -> Part:
