@@ -5,18 +5,19 @@ from pathlib import Path
 from pipeline.early_exit import EarlyExitFile, OperatingPoint
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import plan_labeling
+from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.storage.location import Location
 from workers.inference.early_exit import EarlyExit, Floats
 
 
-def write_early_exit(place, threshold, *, source, checkpoint, agreement=0.9, views=3.0, **settings):
+def write_early_exit(place, threshold, *, source, checkpoint, agreement=0.9, views=3.0, r=None):
     """An early-exit file with this threshold for the labeling of `source` by k400's protocol."""
     options = LabelOptions(
         task="k400",
         source=str(source),
         output=str(Path(place).with_suffix(".none")),
         checkpoint=str(checkpoint),
-        **settings,
+        pruning=PruningFlags(r=r),
     )
     identity = plan_labeling(options).identity.to_json()
     bound = {name: identity[name] for name in ("model", "labels", "pruning", "protocol")}

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.command_line import JobParser
 from pipeline.flags import add_flags, argument, flag
 from pipeline.labeling.options import FAILURES, INPUTS, MODEL, POOLS, REPORTS, LabelOptions
-from pipeline.labeling.pruning_flags import add_pruning_flags
+from pipeline.labeling.pruning_flags import PruningFlags
 
 _EPILOG = """\
 Without INPUT, the job generates a small archive and labels it with the demo model.
@@ -85,7 +85,7 @@ def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
     )
     add_flags(made, Places)
     add_flags(made, LabelOptions, MODEL)
-    add_pruning_flags(made)
+    add_flags(made, PruningFlags)
     add_flags(made, LabelOptions, _WORK)
     add_flags(made, MoneyFlags)
     add_flags(made, LabelOptions, (*FAILURES, *POOLS))

@@ -18,7 +18,7 @@ from pipeline.labeling.next_steps import OtherRun, other_output
 from pipeline.labeling.nothing_labeled import check_anything_labeled
 from pipeline.labeling.options import INPUTS, LabelOptions
 from pipeline.labeling.plan import plan_labeling
-from pipeline.labeling.pruning_flags import pruning_from, pruning_names
+from pipeline.labeling.pruning_flags import PRUNING, PruningFlags
 from pipeline.labeling.run import finished, is_finished, label
 from pipeline.labeling.summary import summary
 from pipeline.messages import best_effort, say, tell
@@ -96,7 +96,7 @@ def _other_run(task: str, arguments: argparse.Namespace, identity: Identity) -> 
     """
     pruned, adaptive = identity.is_pruned, identity.early_exit is not None
     given = dict(arguments.given)
-    left_out = (*pruning_names(), *_NOT_ALL_UNPRUNED) if pruned or adaptive else ("r",)
+    left_out = (*PRUNING, *_NOT_ALL_UNPRUNED) if pruned or adaptive else ("r",)
     for name in ("retry_failed", *left_out):
         given.pop(name, None)
     if pruned or adaptive:
@@ -145,8 +145,7 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
         source=source,
         output=output,
         checkpoint=checkpoint,
-        pruning=pruning_from(arguments),
-        r=arguments.r,
+        pruning=options_of(PruningFlags, arguments),
         prices=prices,
         budget=_budget(arguments, prices),
         flags=given,
@@ -162,7 +161,7 @@ def _budget(arguments: argparse.Namespace, prices: Prices | None) -> Budget | No
 def _demo_output(task: str, arguments: argparse.Namespace) -> str:
     """A folder per configuration, so that runs of the demo stand side by side."""
     r = "default" if arguments.r is None else arguments.r
-    named = (*(name for name in pruning_names() if name not in ("r", "grouping")), *_CONFIGURING)
+    named = (*(name for name in PRUNING if name not in ("r", "grouping")), *_CONFIGURING)
     actions = {action.dest: action for action in parser(task)._actions}
     said = []
     for name in named:

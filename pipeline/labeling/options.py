@@ -12,6 +12,7 @@ from pipeline.execution.failure_limit import FailureLimit
 from pipeline.execution.pools import parse_decoders
 from pipeline.flags import flag, share
 from pipeline.inputs.list_options import ListOptions, delimiter_of
+from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.prices import Prices
 from sta.checkpoints.digests import parse_sha256
 from workers.decoding.types import DECODERS, DecodeLimits
@@ -72,8 +73,7 @@ class LabelOptions:
         task: "k400" or "ssv2", which names the protocol.
         source: directory, s3:// prefix, video or manifest.
         output: directory or s3:// prefix.
-        pruning: pruning, with r = 0 where no r was named.
-        r: tokens dropped per frame at the first stage, None for the architecture's default.
+        pruning: the pruning that is asked for, whose r may depend on the model.
         decoders: (min, max) decode actors, AUTO for what fits the rates that are measured, None for
             what the cores allow.
         prices: what machines cost, for the reports and for a budget of money.
@@ -115,8 +115,7 @@ class LabelOptions:
         metavar="F",
         group=_MODEL,
     )
-    pruning: sta.Pruning = field(default_factory=sta.Pruning)
-    r: int | None = None
+    pruning: PruningFlags = field(default_factory=PruningFlags)
     protocol: str | None = flag(
         f"how frames and crops are sampled: {', '.join(PROTOCOLS)} (default: the protocol of the "
         "model's published accuracy)",

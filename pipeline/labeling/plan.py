@@ -71,7 +71,7 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
         labels=options.labels,
         sha256=options.checkpoint_sha256,
     )
-    pruning = _pruning(options, model)
+    pruning = options.pruning.of(model.architecture)
     model.config.stages(pruning)
     if options.shadow_share and not pruning.r and options.early_exit is None:
         raise UsageError(
@@ -133,11 +133,6 @@ def protocol_for(options: LabelOptions, model: sta.VideoModel) -> Protocol:
         views=options.views,
         every_s=options.every_s,
     )
-
-
-def _pruning(options: LabelOptions, model: sta.VideoModel) -> sta.Pruning:
-    r = sta.default_pruning(model.architecture).r if options.r is None else options.r
-    return dataclasses.replace(options.pruning, r=r)
 
 
 def _identity(

@@ -10,6 +10,7 @@ from pipeline.labeling.begin import begin
 from pipeline.labeling.command import main
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import plan_labeling
+from pipeline.labeling.pruning_flags import PruningFlags
 from tests.faults.archive import make_checkpoint
 from tests.videos import write_video
 
@@ -153,7 +154,7 @@ def test_dense_labeling_with_a_decoder_that_cannot_seek(refused, archive, random
 
 def test_an_output_of_another_configuration(refused, archive, random_checkpoint, tmp_path):
     settings = {"task": "k400", "source": str(archive), "output": str(tmp_path / "out")}
-    options = LabelOptions(checkpoint=str(random_checkpoint), r=8, **settings)
+    options = LabelOptions(checkpoint=str(random_checkpoint), pruning=PruningFlags(r=8), **settings)
     begin(plan_labeling(options), options)
     said = refused(archive, "out", "--checkpoint", random_checkpoint, "--r", 12)
     assert "belongs to another configuration: pruning.r: 8 in the run, 12 now. Choose" in said

@@ -16,6 +16,7 @@ from pipeline.flags import flag
 from pipeline.lab.benchmark.paired import OutputsDiffer, Run, Spread, in_turn, ratio
 from pipeline.lab.benchmark.report import Chart, Column, Report, Row, conditions
 from pipeline.lab.benchmark.timing import seconds_of
+from pipeline.labeling.pruning_flags import PruningFlags
 from workers.inference.labeler import Frames, Labeler, LabelerConfig
 from workers.inference.pixels import MEAN, STD, normalized
 from workers.sampling import Protocol, default_protocol, protocol
@@ -110,7 +111,7 @@ def run_labeler(options: LabelerBenchmark, say: Callable[[str], None] = print) -
 
 
 def _measure(options: LabelerBenchmark, architecture: str, device: str) -> Row:
-    r = sta.default_pruning(architecture).r if options.r is None else options.r
+    pruning = PruningFlags(r=options.r).of(architecture)
     shape = sta.architecture_config(architecture)
     views = protocol(
         default_protocol(architecture, "k400"),
@@ -118,7 +119,7 @@ def _measure(options: LabelerBenchmark, architecture: str, device: str) -> Row:
         frames=shape.frames,
         views=options.views,
     )
-    made = _labeler(options, architecture, sta.Pruning(r=r), views)
+    made = _labeler(options, architecture, pruning, views)
     units = _units(views, options)
     _check(made, units[0], shape.image_size)
     count = options.units * views.views
@@ -138,7 +139,7 @@ def _measure(options: LabelerBenchmark, architecture: str, device: str) -> Row:
     rates = {name: Spread.of([count / s for s in seconds]) for name, seconds in cost.items()}
     return {
         "architecture": architecture,
-        "r": r,
+        "r": pruning.r,
         "batch": made.batch_size,
         "graph": _graph(made),
         "views": count,

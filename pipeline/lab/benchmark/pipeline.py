@@ -32,6 +32,7 @@ from pipeline.labeling.begin import begin
 from pipeline.labeling.graph_runner import GraphRunner, pools_for
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan, plan_labeling
+from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.run.counts import Counts
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
@@ -139,7 +140,7 @@ class _Work:
             source=str(_archive(options, folder, say)),
             output=str(folder / "run"),
             checkpoint=options.checkpoint,
-            r=options.r,
+            pruning=PruningFlags(r=options.r),
             views=options.views,
         )
         plan = plan_labeling(asked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.inputs.listing import Listing
 from pipeline.lab.early_exit.flags import DEMO_VIDEOS, binding, parser
 from pipeline.labeling.options import LabelOptions
-from pipeline.labeling.pruning_flags import pruning_from
+from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.labeling.sweep import SweepOptions, run_sweep
 from pipeline.messages import tell
 from pipeline.reports.early_exit.methodology import summary
@@ -84,7 +83,6 @@ def _request(arguments: argparse.Namespace) -> _Request:
         source=source,
         output=arguments.sweep or f"{stem}-sweep",
         checkpoint=checkpoint,
-        r=None,
         early_exit=None,
     )
     _check_enough(asked.listing(), guarantee)
@@ -120,18 +118,14 @@ def _check_is_early_exit_file(place: Location) -> None:
 
 
 def _pruning(arguments: argparse.Namespace, checkpoint: str) -> sta.Pruning:
-    """The pruning to calibrate, with the model's default r where none is given."""
-    pruning = pruning_from(arguments)
-    r = arguments.r
-    if r is None:
-        model = sta.load_model(
-            checkpoint,
-            architecture=arguments.architecture,
-            labels=arguments.labels,
-            sha256=arguments.checkpoint_sha256,
-        )
-        r = sta.default_pruning(model.architecture).r
-    return dataclasses.replace(pruning, r=r)
+    """The pruning to calibrate."""
+    model = sta.load_model(
+        checkpoint,
+        architecture=arguments.architecture,
+        labels=arguments.labels,
+        sha256=arguments.checkpoint_sha256,
+    )
+    return options_of(PruningFlags, arguments).of(model.architecture)
 
 
 def _check_enough(listing: Listing, guarantee: AgreementGuarantee) -> None:

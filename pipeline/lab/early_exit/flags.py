@@ -9,7 +9,7 @@ from typing import Literal
 from pipeline.command_line import JobParser, words_given
 from pipeline.flags import add_flags, argument, flag, share
 from pipeline.labeling.options import FAILURES, INPUTS, MODEL, POOLS, PROTOCOL, LabelOptions
-from pipeline.labeling.pruning_flags import add_pruning_flags, pruning_names
+from pipeline.labeling.pruning_flags import PRUNING, PruningFlags
 
 DEMO_VIDEOS = 1200
 
@@ -78,13 +78,13 @@ def parser() -> argparse.ArgumentParser:
     made = JobParser(description=_ABOUT, epilog=_EPILOG)
     add_flags(made, CalibrationFlags)
     add_flags(made, LabelOptions, MODEL)
-    add_pruning_flags(made)
+    add_flags(made, PruningFlags)
     add_flags(made, LabelOptions, (*PROTOCOL, *INPUTS, *POOLS, *FAILURES))
     return made
 
 
 def binding(arguments: argparse.Namespace) -> list[str]:
     """The flags that the labeling job needs to do what was calibrated."""
-    names = {*pruning_names(), "labels", *PROTOCOL}
+    names = {*PRUNING, "labels", *PROTOCOL}
     given = {name: words for name, words in arguments.given.items() if name in names}
     return words_given(parser(), argparse.Namespace(given=given))

@@ -174,7 +174,6 @@ def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[PruningVar
         output=Location.of(output).child(_SWEEP).uri,
         checkpoint=checkpoint,
         limit=arguments.limit,
-        r=None,
     )
     check_ground_truths(asked.listing(), model.labels, limit=arguments.limit)
     options = SweepOptions(

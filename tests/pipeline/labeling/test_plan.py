@@ -14,6 +14,7 @@ from pipeline.execution.failure_limit import FailureLimit
 from pipeline.inputs.listing import Listing
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import plan_labeling
+from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.run.run_record import EarlyExitTerms, RunRecord
 from pipeline.storage.location import Location
 from tests.early_exit_files import write_early_exit
@@ -67,7 +68,7 @@ def test_a_named_protocol_overrides_the_models(options):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"r": 3}, "pruning"),
+        ({"pruning": PruningFlags(r=3)}, "pruning"),
         ({"views": (1, 1)}, "protocol"),
         ({"every_s": 2.0}, "protocol"),
         ({"limit": 1}, "limit"),
@@ -178,7 +179,7 @@ def early_exit(options, tmp_path):
 
 
 def test_early_exit_is_part_of_the_identity_and_gives_the_expected_views(options, early_exit):
-    asked = dataclasses.replace(options, r=22, early_exit=early_exit)
+    asked = dataclasses.replace(options, pruning=PruningFlags(r=22), early_exit=early_exit)
     plan = plan_labeling(asked)
     assert plan.identity.early_exit == EarlyExitTerms(0.5, None, 0.9, 0.95)
     assert plan.early_exit_file.early_exit == EarlyExit(0.5)
@@ -191,7 +192,9 @@ def test_early_exit_is_part_of_the_identity_and_gives_the_expected_views(options
 def test_an_early_exit_file_may_lie_in_object_storage(options, early_exit, s3):
     s3.create_bucket(Bucket="early-exits")
     s3.put_object(Bucket="early-exits", Key="a/p.json", Body=Path(early_exit).read_bytes())
-    there = dataclasses.replace(options, r=22, early_exit="s3://early-exits/a/p.json")
+    there = dataclasses.replace(
+        options, pruning=PruningFlags(r=22), early_exit="s3://early-exits/a/p.json"
+    )
     assert plan_labeling(there).early_exit_file.threshold == 0.5
     with pytest.raises(UsageError, match="there is no early-exit file s3://early-exits/b.json"):
         plan_labeling(dataclasses.replace(there, early_exit="s3://early-exits/b.json"))
@@ -201,7 +204,7 @@ def test_early_exit_may_have_a_shadow_sample_even_without_pruning(options, tmp_p
     file = write_early_exit(
         tmp_path / "p.json", 0.5, source=options.source, checkpoint=options.checkpoint, r=0
     )
-    asked = dataclasses.replace(options, r=0, shadow_share=0.5)
+    asked = dataclasses.replace(options, pruning=PruningFlags(r=0), shadow_share=0.5)
     with pytest.raises(UsageError, match="nothing is pruned"):
         plan_labeling(asked)
     plan = plan_labeling(dataclasses.replace(asked, early_exit=str(file)))
@@ -209,7 +212,9 @@ def test_early_exit_may_have_a_shadow_sample_even_without_pruning(options, tmp_p
 
 
 def test_a_budget_is_bound_to_the_curve_by_which_it_is_decided(options, early_exit):
-    within = dataclasses.replace(options, r=22, early_exit=early_exit, budget=Budget(flops=1e15))
+    within = dataclasses.replace(
+        options, pruning=PruningFlags(r=22), early_exit=early_exit, budget=Budget(flops=1e15)
+    )
     identity = plan_labeling(within).identity
     larger = dataclasses.replace(within, budget=Budget(flops=1e16))
     assert plan_labeling(larger).identity == identity
