@@ -30,16 +30,16 @@ from workers.decoding.progress import DecodeWork, Progress
 from workers.decoding.replies import LONGEST_READ
 from workers.decoding.restrictions import die_with_parent, restrict
 from workers.decoding.shared_memory import SharedFrames
-from workers.decoding.types import DecodeLimits, Unit
+from workers.decoding.types import OPENCV_NO_MEMORY, DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure, one_line
 from workers.io.content import Content, FileContent, Source
+from workers.io.frame_table import FrameTable
 from workers.sampling import Protocol
 
 if TYPE_CHECKING:
     from workers.decoding.result import Decoded
 
 _GRACE = 1.5  # the parent kills at the limit; the child's own limits come later
-_OPENCV_NO_MEMORY = -4
 _STDERR_BYTES = 4 << 20
 _KEPT_BLOCKS = 8
 
@@ -98,9 +98,11 @@ class Worker:
         memory_descriptor: int,
         channel: ipc.Channel,
     ) -> None:
+        from workers.decoding import images
         from workers.decoding.job import DecodeJob
         from workers.decoding.segments import SegmentDecoder
 
+        self._images = images.decode
         self._channel = channel
         self._progress = Progress(self._tell, self._reserve)
         self._decoder = _decoder(decoder)
@@ -125,7 +127,7 @@ class Worker:
         before = source.content.received
         self._progress.begin(size=source.size)
         try:
-            message = self._result(request["kind"], source, _unit(request))
+            message = self._result(request, source, _unit(request))
         except Exception as error:
             failure = _as_failure(error)
             message = {"failure": {"type": failure.error_type, "message": failure.message}}
@@ -138,14 +140,17 @@ class Worker:
             "decode_ms": (time.process_time() - began) * 1000,
         }
 
-    def _result(self, kind: str, source: Source, unit: Unit) -> ipc.Message:
-        if kind == "measure":
+    def _result(self, request: ipc.Message, source: Source, unit: Unit) -> ipc.Message:
+        if request["kind"] == "measure":
             return {"measured": self._segments.measure(source)}
-        if self._protocol.every_s is not None:
+        table = request["frames"]
+        if self._protocol.every_s is not None and table is None:
             return {"decoded": self._segments.decode(source, unit, self._shared.allocate).report()}
         job = self._job_class(
             source, unit, self._protocol, self._limits, self._shared.allocate, self._progress
         )
+        if table is not None:
+            return {"decoded": self._images(job, FrameTable(**table)).report()}
         return {"decoded": self._decoder(job).report()}
 
     def _opened(self, request: ipc.Message) -> Source:
@@ -229,7 +234,7 @@ def _as_failure(error: Exception) -> UnitFailure:
     if isinstance(error, UnitFailure):
         return error
     no_memory = isinstance(error, OSError) and error.errno == errno.ENOMEM
-    no_memory |= getattr(error, "code", None) == _OPENCV_NO_MEMORY
+    no_memory |= getattr(error, "code", None) == OPENCV_NO_MEMORY
     if no_memory or isinstance(error, MemoryError):
         return UnitFailure(ErrorType.out_of_memory, "decoding needed more memory than the limit")
     words = getattr(error, "strerror", None) or str(error)

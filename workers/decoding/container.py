@@ -85,7 +85,7 @@ def opened_video(
         stream = _video_stream(container)
         context = stream.codec_context
         _check_codec(context.codec.canonical_name, limits.allow_codecs)
-        _check_pixels(context.width, context.height, limits.max_pixels)
+        check_pixels(context.width, context.height, limits.max_pixels)
         context.thread_count = 1
         context.options = {  # for what comes later in the stream
             "max_pixels": str(limits.max_pixels),
@@ -146,7 +146,8 @@ def _check_codec(name: str, allowed: Sequence[str]) -> None:
         )
 
 
-def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raises UnitFailure for a frame with more pixels than the limit."""
     if width * height > max_pixels:
         raise UnitFailure(
             ErrorType.too_large,

@@ -23,6 +23,7 @@ from workers.decoding.types import DecodeLimits, Unit
 from workers.failures import one_line
 from workers.io.content import FileContent, Source
 from workers.io.fetching import anonymous_file
+from workers.io.frame_table import FrameSource
 from workers.machine import machine_memory
 from workers.sampling import Protocol
 
@@ -137,6 +138,7 @@ class ChildProcess:
                 "size": source.size,
                 "again": again,
                 "keep": keep,
+                "frames": asdict(source.table) if isinstance(source, FrameSource) else None,
             },
             descriptors=descriptors,
             seconds=self._limits.seconds,

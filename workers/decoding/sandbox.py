@@ -10,12 +10,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from workers.decoding import ipc, replies
+from workers.decoding import frame_folders, ipc, replies
 from workers.decoding.process import ChildDied, ChildProcess
 from workers.decoding.types import DECODERS, DecodedUnit, DecodeLimits, Measured, Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Source
 from workers.io.fetching import file_version, open_source
+from workers.io.frame_folder import FrameFolder
 from workers.sampling import Protocol
 
 _Result = TypeVar("_Result")
@@ -118,6 +119,12 @@ class SandboxedDecoder:
 
     def measure(self, unit: Unit) -> Measured | UnitFailure:
         """The duration of the unit's whole video, found without decoding, or a UnitFailure."""
+        try:
+            folder = FrameFolder.of(unit.part)
+            if folder is not None:
+                return frame_folders.measured(folder, unit, self._limits)
+        except UnitFailure as failure:
+            return failure.with_traceback(None)
         return self._ask("measure", unit, _measured)
 
     def _ask(self, kind: str, unit: Unit, read: Reader[_Result]) -> _Result | UnitFailure:
@@ -156,6 +163,12 @@ class SandboxedDecoder:
 
     def _opened(self, kind: str, unit: Unit) -> _Video:
         """The unit's video; that of the last one where both are segments of one recording."""
+        folder = FrameFolder.of(unit.part)
+        if folder is not None:
+            self._let_go()
+            opened = frame_folders.open_folder(folder, unit, self._protocol, self._limits)
+            self._source = self._open.enter_context(opened)
+            return _Video(unit, self._source, again=False, in_part=False, keep=False)
         in_part = kind == "measure" or self._protocol.every_s is not None
         keep = kind == "decode" and not (unit.start_s is None and unit.end_s is None)
         key = unit.uri, unit.part, unit.etag, in_part, file_version(unit.uri)

@@ -70,7 +70,7 @@ def open_source(
                 f"{scheme}:// addresses are not supported; use a path, file://, s3://, gs://, "
                 f"az://, abfss:// or https://",
             )
-        with _local(_file_path(uri) if scheme else uri, max_bytes) as source:
+        with _local(file_path(uri) if scheme else uri, max_bytes) as source:
             yield source
         return
     if ranged:
@@ -87,13 +87,14 @@ def file_version(uri: str) -> tuple[int, ...]:
     """What changes when the file at ``uri`` is replaced or written to; () for other addresses."""
     scheme = uri.split("://", 1)[0].lower() if "://" in uri else ""
     try:
-        status = os.stat(_file_path(uri) if scheme == "file" else uri)
+        status = os.stat(file_path(uri) if scheme == "file" else uri)
     except (OSError, ValueError, UnitFailure):
         return ()
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _file_path(uri: str) -> str:
+def file_path(uri: str) -> str:
+    """The path of a file:// address; raises UnitFailure for one that names a host."""
     parts = urlsplit(uri.replace("?", "%3F").replace("#", "%23"))
     if parts.netloc not in ("", "localhost"):
         raise UnitFailure(ErrorType.not_found, "a file:// address names no host: file:///path")
@@ -169,7 +170,7 @@ class _VideoDownload:
             while True:
                 try:
                     self._read_on()
-                    self._descriptor = _read_only(self._descriptor)
+                    self._descriptor = read_only(self._descriptor)
                     return self._descriptor
                 except Exception as error:
                     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -201,7 +202,7 @@ class _VideoDownload:
                 self._start_over(response.start)
             for chunk in response.chunks:
                 self.received += len(chunk)
-                self._written += _write_all(self._descriptor, chunk)
+                self._written += write_all(self._descriptor, chunk)
                 check_progress(self._retries, self._written, self.size)
         finally:
             response.close()
@@ -232,7 +233,7 @@ def anonymous_file(*, in_memory: bool) -> int:
     return descriptor
 
 
-def _read_only(descriptor: int) -> int:
+def read_only(descriptor: int) -> int:
     """A descriptor of the same file that cannot change it; closes the one given.
 
     Files in memory are sealed. Others are opened again; where the system cannot do that, the
@@ -250,7 +251,8 @@ def _read_only(descriptor: int) -> int:
     return reading
 
 
-def _write_all(descriptor: int, chunk: bytes) -> int:
+def write_all(descriptor: int, chunk: bytes) -> int:
+    """Writes all bytes; returns how many."""
     view = memoryview(chunk)
     while view:
         view = view[os.write(descriptor, view) :]
