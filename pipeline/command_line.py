@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from pipeline.errors import UsageError
 from pipeline.exit_codes import exit_code
-from pipeline.flags import FLAGS, Options, add_flags, options_of
+from pipeline.flags import FLAGS, Options, Repeated, add_flags, options_of
 from sta.text import displayed
 
 # A value, not a flag: `--r -1`.
@@ -59,6 +59,7 @@ class JobParser(argparse.ArgumentParser):
         self.register("type", int, _whole_number)
         self.register("type", float, _number)
         self._given: dict[str, list[str]] = {}
+        self._of_file: dict[str, list[str]] = {}
         if config and self.add_help:
             self.add_argument(
                 _CONFIG,
@@ -86,11 +87,11 @@ class JobParser(argparse.ArgumentParser):
         """
         words = list(sys.argv[1:] if args is None else args)
         self._check_flags(words)
-        self._given = {}
+        self._given, self._of_file = {}, {}
         namespace = argparse.Namespace() if namespace is None else namespace
         file = _config_in(words) if _CONFIG in self._option_string_actions else None
         positionals = {} if file is None else self._take_file(file, namespace)
-        of_file = dict(self._given)
+        self._of_file = of_file = dict(self._given)
         parsed, extra = super().parse_known_args(words, namespace)
         for name, value in positionals.items():
             if self._given[name] is of_file[name]:
@@ -117,6 +118,11 @@ class JobParser(argparse.ArgumentParser):
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         values = super()._get_values(action, arg_strings)
+        if isinstance(action, Repeated) and arg_strings:
+            before = self._given.get(action.dest, [])
+            of_file = before is self._of_file.get(action.dest)
+            self._given[action.dest] = [*([] if of_file else before), *arg_strings]
+            return tuple(self._given[action.dest])
         if arg_strings or (action.option_strings and action.nargs == 0):
             self._given[action.dest] = [each for each in arg_strings if each != "--"]
         return values
@@ -180,7 +186,7 @@ class JobParser(argparse.ArgumentParser):
             self._given[action.dest] = [] if truth == "true" else ["false"]
             return truth == "true" if is_three else action.const
         words = [str(each) for each in value] if isinstance(value, list) else [str(value)]
-        if len(words) != 1 and action.nargs not in ("*", "+"):
+        if len(words) != 1 and not _takes_list(action):
             raise UsageError(f"takes one value; got a list of {len(words)}")
         return self._get_values(action, words)
 
@@ -234,6 +240,10 @@ def _can_be_in_file(action: argparse.Action) -> bool:
     )
 
 
+def _takes_list(action: argparse.Action) -> bool:
+    return action.nargs in ("*", "+") or isinstance(action, Repeated)
+
+
 def _key(action: argparse.Action) -> str:
     """The name of a flag in a file."""
     if action.option_strings:
@@ -254,7 +264,7 @@ def flags_given(
                     action.const is False
                 )
             else:
-                found[_key(action)] = words if action.nargs in ("*", "+") else words[0]
+                found[_key(action)] = words if _takes_list(action) else words[0]
     return found
 
 
@@ -279,7 +289,9 @@ def words_given(
         value = getattr(arguments, action.dest, None)
         if action.nargs == 0 and value is False and action.const is None:
             name = action.option_strings[-1]
-        if action.nargs != 0 and len(values) == 1 and values[0].startswith("-"):
+        if isinstance(action, Repeated):
+            words += [f"{name}={value}" for value in values]
+        elif action.nargs != 0 and len(values) == 1 and values[0].startswith("-"):
             words.append(f"{name}={values[0]}")
         else:
             words += [name, *(values if action.nargs != 0 else [])]

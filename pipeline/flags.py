@@ -35,6 +35,7 @@ class _Declared:
         group: heading in the help text.
         required: whether the command line must have it.
         positional: whether it is an argument without a flag.
+        repeated: whether the flag may be given several times, for a tuple of texts.
     """
 
     about: str
@@ -45,6 +46,21 @@ class _Declared:
     group: str | None = None
     required: bool = False
     positional: bool = False
+    repeated: bool = False
+
+
+class Repeated(argparse.Action):
+    """A flag that may be given several times; its value is the tuple of what was given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Sets the tuple, which `JobParser` collects."""
+        setattr(namespace, self.dest, values)
 
 
 def flag(about: str, default: Any = MISSING, **declared: Any) -> Any:
@@ -53,8 +69,8 @@ def flag(about: str, default: Any = MISSING, **declared: Any) -> Any:
     Args:
         about: help text; the default is appended where there is one.
         default: of the field.
-        declared: name, type, metavar, choices, group, required of the flag. The name of a flag
-            that switches something off begins with "no-".
+        declared: name, type, metavar, choices, group, required, repeated of the flag. The name of
+            a flag that switches something off begins with "no-".
     """
     declared.setdefault("required", default is MISSING)
     return dataclasses.field(default=default, metadata={FLAGS: _Declared(about, **declared)})
@@ -113,6 +129,8 @@ def _settings(declared: _Declared, hint: Any, default: Any) -> dict[str, Any]:
         action = "store_false" if switched_off else "store_true"
         return settings | {"action": argparse.BooleanOptionalAction if three else action}
     choices = declared.choices
+    if declared.repeated:
+        return settings | {"action": Repeated, "metavar": declared.metavar}
     if declared.type is None and typing.get_origin(kind) is tuple:
         kind = typing.get_args(kind)[0]
         settings["nargs"] = "*" if default == () or declared.positional else "+"

@@ -118,8 +118,8 @@ def write_manifest(
     seen = Twins()
     rows = _rows(videos, partial(unit_spans, unit_s=unit_s, max_units=max_units), seen)
     number = units = 0
-    while part := list(islice(rows, _ROWS_PER_FILE)):
-        table = _largest_first(_table(part))
+    while (part := list(islice(rows, _ROWS_PER_FILE))) or not number:  # without a video, one file
+        table = _largest_first(_table(part)) if part else MANIFEST_SCHEMA.empty_table()
         name = f"{path}/part-{number:05d}.parquet"
         pq.write_table(table, name, filesystem=filesystem, compression="zstd")
         units += len(part)

@@ -15,6 +15,7 @@ from pipeline.labeling.graph_runner import pools_for
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan, true_labels
 from pipeline.messages import say
+from pipeline.run.earlier_runs import LeftOut
 from pipeline.run.run_directory import environment, now
 from pipeline.run.run_record import Listed, RunRecord
 
@@ -26,7 +27,9 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
     labels = plan.true_labels or true_labels(plan, options)
     say(labels.problem())
     listing = options.listing(report=lambda count: say(f"listed {count:,} so far"))
-    videos: Iterator[Video] = islice(listing.videos(), options.limit)
+    left_out = LeftOut()
+    videos: Iterator[Video] = plan.earlier.new(listing.videos(), left_out)
+    videos = islice(videos, options.limit)
     videos = (replace(each, ground_truth=labels.named(each.ground_truth)) for each in videos)
     if plan.sample is not None:
         videos = sampled(videos, plan.sample)
@@ -40,6 +43,11 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
     if listing.unread:
         say(f"columns of {options.source} that are not read: {', '.join(listing.unread)}")
     say(listing.named())
+    if left_out.by_address:
+        say(
+            f"--since: {left_out.by_address:,} videos were left out by their address alone, since "
+            f"the input gives neither size nor ETag."
+        )
     return run.create(
         RunRecord(
             identity=plan.identity,
@@ -50,6 +58,7 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
                 counts.units,
                 {shortened(kind): count for kind, count in listing.skipped.items()},
                 listing.names,
+                left_out.videos,
             ),
             environment=environment(),
         )

@@ -71,7 +71,7 @@ class MoneyFlags:
 
 _WORK = (
     *("protocol", "views", "every_s", "max_units_per_video", "early_exit", *INPUTS),
-    *("limit", "shadow_share", "min_agreement", "gallery"),
+    *("since", "limit", "shadow_share", "min_agreement", "gallery"),
 )
 
 

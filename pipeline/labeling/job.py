@@ -25,6 +25,7 @@ from pipeline.messages import best_effort, say, tell
 from pipeline.prices import Prices
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import Identity, RunRecord
+from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
 
 _DEMO_VIDEOS = 48
@@ -32,7 +33,7 @@ _DEMO_VIDEOS = 48
 # Flags by which runs differ so that they cannot share an OUTPUT, besides those of pruning.
 _CONFIGURING = (
     *("checkpoint", "labels", "protocol", "views", "every_s", *INPUTS),
-    *("limit", "decoder", "early_exit", "budget_flops", "budget_cost", "shadow_share"),
+    *("since", "limit", "decoder", "early_exit", "budget_flops", "budget_cost", "shadow_share"),
 )
 
 # What an unpruned run of all views is refused with, besides the flags of pruning.
@@ -97,7 +98,7 @@ def _other_run(task: str, arguments: argparse.Namespace, identity: Identity) -> 
     pruned, adaptive = identity.is_pruned, identity.early_exit is not None
     given = dict(arguments.given)
     left_out = (*PRUNING, *_NOT_ALL_UNPRUNED) if pruned or adaptive else ("r",)
-    for name in ("retry_failed", *left_out):
+    for name in ("retry_failed", "since", *left_out):
         given.pop(name, None)
     if pruned or adaptive:
         given["r"] = ["0"]
@@ -109,6 +110,8 @@ def _other_run(task: str, arguments: argparse.Namespace, identity: Identity) -> 
         if arguments.input is None
         else other_output(arguments.output, pruned=pruned, adaptive=adaptive)
     )
+    if identity.since:  # the same videos are those of the manifest
+        return OtherRun(flags, RunDirectory(Location.of(arguments.output)).manifest.uri, output)
     return OtherRun(flags, arguments.input, output)
 
 
@@ -128,6 +131,8 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
     if arguments.output is not None:
         check_outlives_job(arguments.input, "INPUT")
         check_outlives_job(output)
+        for earlier in arguments.since:
+            check_outlives_job(earlier, "--since")
     if checkpoint is None:
         raise UsageError(
             "--checkpoint is missing: name fine-tuned weights, such as "

@@ -162,7 +162,21 @@ class LabelOptions:
         False,
         group=_WORK,
     )
-    limit: int | None = flag("label the first N videos only", None, metavar="N", group=_WORK)
+    since: tuple[str, ...] = flag(
+        "leave out the videos that an earlier run labeled with the same model and settings, and "
+        "those that the earlier run left out in the same way; a video whose size or ETag differs, "
+        "or a file that was modified since, is labeled again; may be repeated",
+        (),
+        metavar="OLD_OUTPUT",
+        group=_WORK,
+        repeated=True,
+    )
+    limit: int | None = flag(
+        "label the first N videos only; with --since, the first N new ones",
+        None,
+        metavar="N",
+        group=_WORK,
+    )
     uri_column: str | None = flag(
         "column of a list with paths or addresses (default: uri, path, file_name, url, ...)",
         None,

@@ -13,6 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs.ground_truth import GroundTruth
 from pipeline.inputs.input_check import checked_input
 from pipeline.labeling.options import LabelOptions
+from pipeline.run.earlier_runs import EarlierRuns
 from pipeline.run.run_directory import RunDirectory, check_same
 from pipeline.run.run_record import EarlyExitTerms, Identity, Model
 from pipeline.storage.location import Location
@@ -36,6 +37,7 @@ class LabelPlan:
         variants: of a sweep, the prunings that are all applied to every unit.
         sample: so many videos of the input, those with the smallest unit ids; None for all.
         true_labels: those of the input of a run that does not exist yet.
+        earlier: runs whose labeled videos a run that does not exist yet leaves out.
     """
 
     run: RunDirectory
@@ -47,6 +49,7 @@ class LabelPlan:
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
     sample: int | None = None
     true_labels: GroundTruth | None = None
+    earlier: EarlierRuns = field(default_factory=EarlierRuns)
 
     @property
     def expected_views(self) -> float:
@@ -112,7 +115,8 @@ def with_checked_places(plan: LabelPlan, options: LabelOptions) -> LabelPlan:
         check_same(plan.run.load().identity, plan.identity, plan.run.root.uri)
         return plan
     plan.run.check_unused()
-    return dataclasses.replace(plan, true_labels=true_labels(plan, options))
+    earlier = EarlierRuns.of(options.since, plan.identity, plan.run.root)
+    return dataclasses.replace(plan, true_labels=true_labels(plan, options), earlier=earlier)
 
 
 def true_labels(plan: LabelPlan, options: LabelOptions) -> GroundTruth:
@@ -121,7 +125,8 @@ def true_labels(plan: LabelPlan, options: LabelOptions) -> GroundTruth:
     Raises:
         UsageError: it holds no video, or is a list that is malformed.
     """
-    return checked_input(options.listing(), plan.model.labels, limit=options.limit)
+    limit = None if options.since else options.limit  # the first new ones may stand further down
+    return checked_input(options.listing(), plan.model.labels, limit=limit)
 
 
 def protocol_for(options: LabelOptions, model: sta.VideoModel) -> Protocol:
@@ -143,6 +148,7 @@ def _identity(
         limit=options.limit,
         all_files=options.all_files,
         follow_links=options.follow_links,
+        since=tuple(Location.of(each).resolved().uri for each in options.since),
         lists=options.lists,
         model=model.fingerprint,
         labels=sta.labels_fingerprint(model.labels),

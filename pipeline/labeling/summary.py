@@ -15,6 +15,7 @@ from pipeline.formatting import clock, digits, quantity, short_names
 from pipeline.inputs.ground_truth import not_among
 from pipeline.inputs.left_out import left_out_text
 from pipeline.labeling.next_steps import OtherRun, next_steps, open_command, short_path
+from pipeline.labeling.nothing_labeled import is_nothing_new
 from pipeline.reports.early_exit.budget import budget_lines
 from pipeline.reports.run.unpruned_sample import shadow_lines, unpruned_agreement
 from pipeline.run.run_directory import RunDirectory
@@ -47,8 +48,10 @@ def summary(
         other: the run that it is best compared with.
         before: units that had a row when this command began; None if all had.
     """
+    if is_nothing_new(record):
+        return "\n".join(_nothing_new(run, record))
     totals = record.finished_totals
-    lines = [*_demo(record), _counts(totals), *_resumed(record, before)]
+    lines = [*_demo(record), _counts(totals), *_since(record), *_resumed(record, before)]
     for reason, count in sorted(totals.failures.items(), key=lambda item: -item[1]):
         video, error = totals.examples[reason][0]
         example = displayed(f"{video}: {error}")
@@ -108,6 +111,34 @@ def _counts(totals: Totals) -> str:
     if totals.units > totals.videos:
         text += f"; {sum(totals.unit_failures.values()):,} of {totals.units:,} segments failed"
     return text
+
+
+def _since(record: RunRecord) -> list[str]:
+    """How many videos earlier runs had labeled."""
+    if not record.identity.since:
+        return []
+    count = record.listing.labeled_before
+    return _wrapped(f"Since:     left out {count:,} videos that were {_labeled_in(record)}")
+
+
+def _labeled_in(record: RunRecord) -> str:
+    first, *more = record.identity.since
+    others = f" and in {len(more):,} more of --since" if more else ""
+    return f"labeled in {first}{others}, and have not changed"
+
+
+def _nothing_new(run: RunDirectory, record: RunRecord) -> list[str]:
+    """What stands in place of a summary where all videos were left out."""
+    count = record.listing.labeled_before
+    text = (
+        f"Nothing new: all {count:,} videos of {record.identity.input} were {_labeled_in(record)}. "
+        f"This run is finished and has no rows."
+    )
+    return [
+        *textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False),
+        f"Output:    {short_path(run.root.uri)}",
+        *_page(run),
+    ]
 
 
 def _resumed(record: RunRecord, before: int | None) -> list[str]:

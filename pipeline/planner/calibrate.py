@@ -64,7 +64,7 @@ def calibrate(
             not be measured.
     """
     machine = this_machine()
-    found = listed(options)
+    found = listed(options, plan.earlier)
     pruning = plan.labeler.pruning
     variants = [(PRUNED, pruning)] if pruning.r else []
     variants.append((UNPRUNED, sta.Pruning(r=0)))

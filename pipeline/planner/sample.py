@@ -20,6 +20,7 @@ from pipeline.inputs.video import Video
 from pipeline.labeling.options import LabelOptions
 from pipeline.planner.rates import DecodeCosts, Workload
 from pipeline.planner.stride_sample import StrideSample
+from pipeline.run.earlier_runs import EarlierRuns, LeftOut
 from sta.text import displayed
 from workers.decode_actor import DecodeActor
 from workers.decoding import Measured, SandboxedDecoder, Unit
@@ -69,8 +70,8 @@ class Sampled:
     video_bytes: float
 
 
-def listed(options: LabelOptions) -> ListedInput:
-    """Lists the input, in memory for a sample.
+def listed(options: LabelOptions, earlier: EarlierRuns) -> ListedInput:
+    """Lists the input without what earlier runs labeled, in memory for a sample.
 
     Raises:
         UsageError: there is no such input, or no video in it.
@@ -78,13 +79,15 @@ def listed(options: LabelOptions) -> ListedInput:
     began = time.monotonic()
     sample: StrideSample[Video] = StrideSample(_MAX_VIDEOS)
     size = sized = 0
-    for video in islice(options.listing().videos(), options.limit):
+    new = earlier.new(options.listing().videos(), LeftOut())
+    for video in islice(new, options.limit):
         sample.add(video)
         if video.size_bytes is not None:
             size += video.size_bytes
             sized += 1
     if not sample.seen:
-        raise UsageError(f"no video in {options.source}")
+        what = "new video" if earlier.runs else "video"
+        raise UsageError(f"no {what} in {options.source}")
     videos = list(sample.kept)
     # Time may run out before the sample does; shuffled, what was decoded by then is an even sample.
     random.Random(_SEED).shuffle(videos)

@@ -124,6 +124,12 @@ def committed(run: RunDirectory) -> Counts:
         return sum(pool.map(count, run.units.files(".parquet")), Counts())
 
 
+def confirmed_files(run: RunDirectory) -> list[Location]:
+    """Files of units/ that are confirmed, also of a run that another command works on."""
+    (_, confirmed), files = _checkpoints(run), _files_by_name(run)
+    return [file for name in sorted(confirmed) for file in files.get(name, ())]
+
+
 def withdraw_failed(run: RunDirectory, error_types: Iterable[str]) -> int:
     """Deletes the rows of units that failed for one of these reasons, so that they are labeled
     again, and returns their number.

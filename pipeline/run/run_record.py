@@ -59,6 +59,7 @@ class Identity:
         all_files: whether files without a video's extension are included.
         follow_links: whether links that lead out of a directory are followed.
         lists: how a list is read.
+        since: OUTPUT folders of the earlier runs whose labeled videos are left out, resolved.
         pruning: fields of `sta.Pruning`; only r without pruning; empty for a sweep.
         variants: prunings of a sweep by name.
         shadow_share: share of the units that are also labeled without pruning.
@@ -79,6 +80,7 @@ class Identity:
     all_files: bool = False
     follow_links: bool = False
     lists: ListOptions = field(default_factory=ListOptions)
+    since: tuple[str, ...] = ()
     pruning: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shadow_share: float = 0.0
@@ -150,12 +152,14 @@ class Listed:
         units: units that the videos are divided into.
         skipped: numbers of files and folders that were left out, by kind.
         names: a few names of what was left out and may be a video, by kind.
+        labeled_before: videos that were left out since earlier runs labeled them.
     """
 
     videos: int = 0
     units: int = 0
     skipped: Mapping[str, int] = field(default_factory=dict)
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    labeled_before: int = 0
 
 
 @dataclass(frozen=True)

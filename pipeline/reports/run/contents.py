@@ -1,7 +1,8 @@
 """Figures of a run report, as report.json holds them.
 
 run: what was labeled with what.
-    output, input, architecture, checkpoint, r, pruning, protocol, classes (how many), code, device,
+    output, input, since (earlier runs whose videos were left out), labeled_before (how many videos
+    that were), architecture, checkpoint, r, pruning, protocol, classes (how many), code, device,
     began (the first attempt), finished; units_are: "videos", or "segments" of recordings
     (--clip-every); labels_are, what has a label of its own: "videos", or "clips" ("views" where a
     clip has several crops).
@@ -110,6 +111,8 @@ def _described(run: RunDirectory, record: RunRecord) -> dict[str, Any]:
     return {
         "output": run.root.uri,
         "input": identity.input,
+        "since": list(identity.since),
+        "labeled_before": record.listing.labeled_before,
         "architecture": model.architecture,
         "checkpoint": model.checkpoint,
         "r": identity.r,

@@ -351,10 +351,18 @@ def _grid(grid: Sequence[int]) -> str:
     return f"{grid[0]} times x {grid[1]} rows x {grid[2]} columns"
 
 
+def _labeled_before(run: Mapping[str, Any]) -> str | None:
+    """How many videos were left out, and the runs that had labeled them."""
+    if not run["since"]:
+        return None
+    return f"{run['labeled_before']:,} videos, left out: {', '.join(run['since'])}"
+
+
 def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The configuration, by name; without what is not known."""
     facts = {
         "Input": run["input"],
+        "Labeled before": _labeled_before(run),
         "Output": run["output"],
         "Model": run["architecture"],
         "Checkpoint": run["checkpoint"],
