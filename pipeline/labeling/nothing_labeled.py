@@ -27,7 +27,7 @@ def check_anything_labeled(run: RunDirectory, record: RunRecord) -> None:
             of each.
     """
     totals = record.finished_totals
-    if totals.ok or is_nothing_new(record):
+    if totals.ok or record.has_nothing_new:
         return
     counts = totals.unit_failures
     frequent = sorted(counts, key=lambda reason: (-counts[reason], reason))
@@ -42,11 +42,6 @@ def check_anything_labeled(run: RunDirectory, record: RunRecord) -> None:
         f"no video could be labeled ({totals.units:,} failed): {'; '.join(reasons)}",
         advice=_advice(run, counts),
     )
-
-
-def is_nothing_new(record: RunRecord) -> bool:
-    """Whether earlier runs labeled every video of the input, so that this one has none."""
-    return bool(record.listing.labeled_before) and not record.listing.videos
 
 
 def _advice(run: RunDirectory, counts: dict[str, int]) -> str:

@@ -15,7 +15,6 @@ from pipeline.formatting import clock, digits, quantity, short_names
 from pipeline.inputs.ground_truth import not_among
 from pipeline.inputs.left_out import left_out_text
 from pipeline.labeling.next_steps import OtherRun, next_steps, open_command, short_path
-from pipeline.labeling.nothing_labeled import is_nothing_new
 from pipeline.reports.early_exit.budget import budget_lines
 from pipeline.reports.run.unpruned_sample import shadow_lines, unpruned_agreement
 from pipeline.run.run_directory import RunDirectory
@@ -48,7 +47,7 @@ def summary(
         other: the run that it is best compared with.
         before: units that had a row when this command began; None if all had.
     """
-    if is_nothing_new(record):
+    if record.has_nothing_new:
         return "\n".join(_nothing_new(run, record))
     totals = record.finished_totals
     lines = [*_demo(record), _counts(totals), *_since(record), *_resumed(record, before)]

@@ -336,6 +336,11 @@ class RunRecord:
         return bool(self.identity.variants)
 
     @property
+    def has_nothing_new(self) -> bool:
+        """Whether earlier runs labeled every video of the input, so that this one has none."""
+        return bool(self.listing.labeled_before) and not self.listing.videos
+
+    @property
     def finished_totals(self) -> Totals:
         """The totals of a finished run."""
         assert self.totals is not None

@@ -58,7 +58,7 @@ def verify(run: RunDirectory) -> list[Check]:
         except (OSError, pa.ArrowException) as error:
             checks.append(Check(what, displayed(str(error).splitlines()[0])))
 
-    check("manifest: declared schema, unique ids", lambda: _manifest(tables))
+    check("manifest: declared schema, unique ids", lambda: _manifest(tables, record))
     check("units: declared schema, one row per unit of the manifest", lambda: _units(tables))
     check(
         "units: ok with a label, or failed with an error type and a message",
@@ -101,9 +101,11 @@ def _repeated(ids: pa.ChunkedArray, what: str) -> str | None:
     return f"{len(repeated)} {what} occur more than once{_such(repeated)}" if repeated else None
 
 
-def _manifest(tables: RunTables) -> str | None:
+def _manifest(tables: RunTables, record: RunRecord) -> str | None:
     ids = tables.manifest["unit_id"]
-    return _repeated(ids, "units") if len(ids) else "it has no rows"
+    if not len(ids):
+        return None if record.has_nothing_new else "it has no rows"
+    return _repeated(ids, "units")
 
 
 def _units(tables: RunTables) -> str | None:

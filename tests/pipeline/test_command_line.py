@@ -23,6 +23,7 @@ class Options:
     compile: bool = flag("start at once", True, name="no-compile")
     graph: bool | None = flag("as a graph", None)
     decoders: str | None = flag("MIN:MAX", None)
+    since: tuple[str, ...] = flag("earlier runs", (), repeated=True, metavar="RUN")
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,16 @@ def test_the_command_line_wins_over_the_file(config):
     assert (found.input, found.output) == ("other", "s3://bucket/out")
     assert (found.r, found.sizes, found.graph, found.part) == (9, (5,), True, 0.3)
     assert (found.kind, found.decoders) == ("exact", "2:8")
+
+
+def test_a_flag_that_may_be_repeated_takes_one_value_each_time(config):
+    found, arguments, parser = parse("--since", "a", "videos", "out", "--since=b c")
+    assert (found.since, found.input, found.output) == (("a", "b c"), "videos", "out")
+    assert flags_given(parser, arguments)["since"] == ["a", "b c"]
+    assert parse(*words_given(parser, arguments))[0].since == ("a", "b c")
+    for text, of_file in (("since: a", ("a",)), ("since: [a, b]", ("a", "b"))):
+        assert parse("--config", config(text))[0].since == of_file
+        assert parse("--config", config(text), "--since", "c")[0].since == ("c",)
 
 
 def test_a_file_gives_what_is_required(config):
