@@ -5,29 +5,28 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from pipeline.command_line import JobParser, words_given
 from pipeline.errors import UsageError
 from pipeline.execution.run_failure import after_work
 from pipeline.exit_codes import exit_code
+from pipeline.flags import add_flags, options_of
 from pipeline.formatting import json_text
 from pipeline.labeling import flags as label_flags
 from pipeline.labeling.job import options_from
 from pipeline.labeling.plan import plan_labeling
 from pipeline.messages import say, tell
 from pipeline.planner.calibrate import calibrate
+from pipeline.planner.flags import PlanFlags
 from pipeline.planner.from_run import FinishedRun, finished_run
 from pipeline.planner.local_pools import LocalPools, buffered_units, grain_rule, pools_of
 from pipeline.planner.plan import Plan, plan_for, scaled
 from pipeline.planner.predict import Terms
 from pipeline.planner.rates import MeasuredRates, Workload
 from pipeline.planner.report import as_json, text
-from pipeline.planner.scenario import Limits
-from pipeline.prices import Prices
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
-from workers.sampling import Protocol, parse_duration
+from workers.sampling import Protocol
 
 _OUTPUT = "OUTPUT"
 _ABOUT = """\
@@ -77,91 +76,30 @@ def parser() -> argparse.ArgumentParser:
         description=_ABOUT,
         epilog=_EPILOG,
     )
-    plan = made.add_argument_group("plan")
-    plan.add_argument(
-        "--task", choices=("k400", "ssv2"), default="k400", help="labeling job to plan"
-    )
-    plan.add_argument(
-        "--deadline", metavar="T", help="time by which labeling must end, such as 8h or 90m"
-    )
-    plan.add_argument(
-        "--videos", type=int, metavar="N", help="plan for N videos like those of INPUT"
-    )
-    plan.add_argument(
-        "--archive-hours",
-        type=float,
-        metavar="H",
-        help="plan for H hours of videos like those of INPUT",
-    )
-    plan.add_argument(
-        "--seconds",
-        type=float,
-        default=60.0,
-        metavar="S",
-        help="measure for S seconds (default: 60)",
-    )
-    plan.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write the plan to FILE, as JSON"
-    )
-    money = made.add_argument_group("prices")
-    money.add_argument("--gpu-price", type=float, metavar="P", help="price of one GPU per hour")
-    money.add_argument("--core-price", type=float, metavar="P", help="price of one core per hour")
-    money.add_argument(
-        "--cores-per-gpu",
-        type=float,
-        metavar="N",
-        help="cores that are included in the price of a GPU (default: 0)",
-    )
-    _add_limits(made)
+    add_flags(made, PlanFlags)
     return made
 
 
-def _add_limits(made: argparse.ArgumentParser) -> None:
-    limits = made.add_argument_group("limits that more machines do not raise (default: none)")
-    for flag, about in (
-        (
-            "--storage-mb-per-s",
-            "storage throughput for all decoders together, in megabytes per second",
-        ),
-        ("--storage-requests-per-s", "requests per second that the storage serves"),
-        ("--rows-per-s", "units per second that the driver process handles"),
-        ("--commits-per-s", "result files per second that can be written and committed"),
-    ):
-        limits.add_argument(flag, type=float, metavar="X", help=about)
-    limits.add_argument(
-        "--preemptions",
-        type=float,
-        default=0.0,
-        metavar="RATE",
-        help="preemptions per machine and hour, such as 0.05 for spot machines "
-        "(default: %(default)g)",
-    )
-
-
 def _plan(arguments: argparse.Namespace) -> Plan:
-    deadline_s = parse_duration(arguments.deadline) if arguments.deadline else None
-    prices, limits = _prices(arguments), _limits(arguments)
-    if not arguments.seconds > 0:
-        raise UsageError(f"--seconds must be above 0; got {arguments.seconds:g}")
-    if arguments.preemptions < 0:
-        raise UsageError("--preemptions must be 0 or more")
+    asked = options_of(PlanFlags, arguments)
+    prices = asked.prices_or(arguments.prices)
     rates, work, protocol, pools, listing_s = _measured(arguments)
     rates = rates.with_shadow(arguments.shadow_share)
     listed = work.videos
-    work = scaled(work, videos=arguments.videos, archive_hours=arguments.archive_hours)
+    work = scaled(work, videos=asked.videos, archive_hours=asked.archive_hours)
     grain_of = grain_rule(protocol, arguments.batch_size, work.units, on_gpu=rates.machine.gpus > 0)
     terms = Terms(
         work=work,
-        deadline_s=deadline_s or 0.0,
+        deadline_s=asked.deadline or 0.0,
         prices=prices,
         grain_of=grain_of,
         views=protocol.views,
         buffer_units=buffered_units(rates.machine, protocol),
-        preemptions=arguments.preemptions,
-        limits=limits,
+        preemptions=asked.preemptions,
+        limits=asked.limits,
         listing_s=listing_s * work.videos / listed,
     )
-    return plan_for(rates, terms, pools, with_cluster=deadline_s is not None)
+    return plan_for(rates, terms, pools, with_cluster=asked.deadline is not None)
 
 
 def _measured(
@@ -193,8 +131,7 @@ def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
     arguments.input = done.identity.input
     arguments.output = arguments.output or _OUTPUT
     arguments.task = "ssv2" if views.name.endswith("ssv2") else "k400"
-    adopted = {("pruning_seed" if name == "seed" else name): each for name, each in pruning.items()}
-    adopted |= {
+    adopted = dict(pruning) | {
         "checkpoint": done.checkpoint,
         "protocol": views.name,
         "views": f"{views.clips}x{views.crops}",
@@ -206,37 +143,6 @@ def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
         arguments.given.pop(name, None)
         if value is not None and value != defaults.get_default(name):
             arguments.given[name] = [str(value)]
-
-
-def _prices(arguments: argparse.Namespace) -> Prices | None:
-    given = arguments.gpu_price is not None or arguments.core_price is not None
-    if arguments.prices is not None:
-        if given:
-            raise UsageError("give either --prices or --gpu-price and --core-price, not both")
-        if arguments.cores_per_gpu is not None:
-            raise UsageError(
-                "--cores-per-gpu cannot be used with --prices; set gpu_cores in the price file"
-            )
-        return Prices.read(arguments.prices)
-    if not given:
-        return None
-    if arguments.core_price is None:
-        raise UsageError("--gpu-price needs --core-price: decoding runs on cores")
-    return Prices(
-        gpu_hour=arguments.gpu_price or 0.0,
-        core_hour=arguments.core_price or 0.0,
-        gpu_cores=arguments.cores_per_gpu or 0.0,
-    )
-
-
-def _limits(arguments: argparse.Namespace) -> Limits:
-    megabytes = arguments.storage_mb_per_s
-    return Limits(
-        storage_bytes_per_s=None if megabytes is None else 1e6 * megabytes,
-        storage_requests_per_s=arguments.storage_requests_per_s,
-        rows_per_s=arguments.rows_per_s,
-        commits_per_s=arguments.commits_per_s,
-    )
 
 
 def _command(arguments: argparse.Namespace, plan: Plan, r: int) -> str:
