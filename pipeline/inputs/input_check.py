@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from pipeline.errors import UsageError
@@ -13,16 +16,34 @@ from pipeline.inputs.list_rows import LIST_EXTENSIONS
 from pipeline.inputs.listing import Listing
 from pipeline.inputs.video_names import NO_EXTENSION
 from pipeline.messages import say
+from pipeline.storage.addresses import S3_SCHEME, local_path
+from pipeline.storage.location import Location
+from sta.text import displayed
 
 _KINDS = 5
+# So many first videos of a list are looked for.
+_LOOKED_FOR = 100
 # Reading so many rows takes about ten seconds.
 _WORTH_SAYING = 1_000_000
 
 
+@dataclass(frozen=True)
+class CheckedInput:
+    """An input that was checked.
+
+    Attributes:
+        labels: its ground truth.
+        listing: lists it again; an index of the files below `--video-root` is kept.
+    """
+
+    labels: GroundTruth
+    listing: Listing
+
+
 def checked_input(
     listing: Listing, classes: Sequence[str], *, limit: int | None = None
-) -> GroundTruth:
-    """Checks an input and returns its ground truth. A list is read to the end.
+) -> CheckedInput:
+    """Checks an input and collects its ground truth. A list is read to the end.
 
     Args:
         listing: the input.
@@ -30,20 +51,53 @@ def checked_input(
         limit: number of videos of a list to read; None for all.
 
     Raises:
-        UsageError: the input has no video, or a list has a wrong row or a video_id twice.
+        UsageError: the input has no video, a list has a wrong row or a video_id twice, or flags of
+            lists were given for another input.
     """
+    _check_root(listing.lists.video_root)
     listing = listing.again(report=_say_if_long)
-    labels, ids = GroundTruth(classes), Twins()
+    labels, ids, first = GroundTruth(classes), Twins(), list[str]()
     for video in islice(listing.videos(), limit):
         if not listing.is_list:
-            return labels
+            _refuse_flags_of_lists(listing)
+            return CheckedInput(labels, listing)
         labels.add(video.ground_truth)
         ids.add(video.video_id)
+        if len(first) < _LOOKED_FOR:
+            first.append(video.uri)
     if not listing.found:
         raise UsageError(f"no video in {listing.source}: {_held(listing)}")
     again = islice(listing.again().videos(), limit)
     _refuse_twins(listing.source, ids, (video.video_id for video in again))
-    return labels
+    say(_where_none_is(listing, first))
+    return CheckedInput(labels, listing)
+
+
+def _check_root(root: str | None) -> None:
+    if root is not None and not root.startswith(S3_SCHEME) and not os.path.isdir(root):
+        raise UsageError(f"--video-root: there is no directory {root}")
+
+
+def _refuse_flags_of_lists(listing: Listing) -> None:
+    flags = listing.lists.flags
+    if flags:
+        raise UsageError(
+            f"{', '.join(flags)} is for lists of videos, and {listing.source} is none; name a list "
+            f"as INPUT, or leave the flag out"
+        )
+
+
+def _where_none_is(listing: Listing, uris: Sequence[str]) -> str | None:
+    """A message if none of a list's first videos exists here, which may be a wrong folder."""
+    here = (uri.startswith(("/", "file:")) for uri in uris)
+    if not all(here) or any(map(os.path.lexists, map(local_path, uris))):
+        return None
+    base = listing.lists.video_root or posixpath.dirname(Location.of(listing.source).uri)
+    return (
+        f"none of the first {len(uris)} videos of {listing.source} is on this machine, such as "
+        f"{displayed(uris[0])}. Relative paths of a list start at {base}; --video-root DIR names "
+        f"another folder."
+    )
 
 
 def _refuse_twins(source: str, ids: Twins, again: Iterator[str]) -> None:
@@ -58,7 +112,8 @@ def _refuse_twins(source: str, ids: Twins, again: Iterator[str]) -> None:
 def _held(listing: Listing) -> str:
     """The content of an input without a video, and what to do."""
     if listing.is_list:
-        return "the list has no row"
+        said = left_out_text(listing.skipped, listing.names, most=_KINDS, rows=listing.rows)
+        return f"of the list, {said}" if said else "the list has no row"
     if not listing.skipped:
         return "it is empty"
     said = f"it holds {left_out_text(listing.skipped, listing.names, most=_KINDS)}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import os
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,13 @@ class ListOptions:
     delimiter: str | None = None
     video_root: str | None = None
     skip_bad_lines: bool = False
+
+    def resolved(self) -> ListOptions:
+        """The options with a folder by its path without links, for comparisons."""
+        root = self.video_root
+        if root is None or not root.startswith("/"):
+            return self
+        return replace(self, video_root=os.path.realpath(root))
 
     @property
     def flags(self) -> list[str]:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import gzip
 import io
 import json
@@ -14,21 +13,18 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
-from pipeline.inputs.list_format import (
-    Columns,
-    NotAListError,
-    columns_of,
-    json_kind,
-    shown,
-    text_format,
-)
+from pipeline.inputs.dataset_lists import activitynet_rows
+from pipeline.inputs.list_columns import DATABASE, Columns, columns_of, missing_column
+from pipeline.inputs.list_format import json_kind, text_format
+from pipeline.inputs.list_options import ListOptions
+from pipeline.inputs.list_row import NotAListError, Row, bad_row, why_not_utf8
 from pipeline.storage.location import Location
 from pipeline.storage.s3_filesystem import storage_reason
 from workers.decoding.sniffing import TEXT, other_format, video_format
@@ -84,11 +80,12 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _JSON_LIST = re.compile(r'\s*\[\s*([\[{"\]]|$)')
 _BLANKS = re.compile(r"\s*")
 _JSON_OBJECT = re.compile(r'\s*\{\s*(["}]|$)')
+_JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(/))")
+# Deeply nested text ends Python's parser by its recursion limit.
+_NOT_JSON = (ValueError, RecursionError)
+# Objects of a JSON list may leave these out.
+_MAY_LACK = ("label_column", "id_column")
 _LINE_END = re.compile(r"\r\n|\r|\n")
-
-Row = tuple[str, dict[str, Any]]
-"""Where a row stands in its file ("line 3", "row 3", "object 3"), and its cells by the names in
-`COLUMN_NAMES`."""
 
 
 def is_list(location: Location, head: bytes) -> bool:
@@ -130,37 +127,40 @@ def _usage_errors(location: Location) -> Iterator[None]:
         raise UsageError(f"{location.uri} is not read as a list: {error}") from None
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"cannot read the list {location.uri}: it is not UTF-8 "
+            f"cannot read the list {location.uri}: it is not {error.encoding.upper()} "
             f"({error.object[error.start : error.start + 1]!r}); write it as UTF-8"
         ) from None
-    except (OSError, ValueError, EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
+    except (OSError, ValueError, EOFError, zlib.error, pa.ArrowException) as error:
         reason = storage_reason(error).removeprefix(f"cannot read {location.uri}: ")
         raise UsageError(f"cannot read the list {location.uri}: {reason}") from error
 
 
-def file_rows(location: Location, unread: dict[str, None]) -> Iterator[Row]:
-    """Rows of a list in a file.
+def file_rows(location: Location, options: ListOptions, unread: dict[str, None]) -> Iterator[Row]:
+    """Rows of a list in a file, with those that cannot be read.
 
     Args:
         location: the file.
+        options: of the list.
         unread: receives the names of columns that are not read, as soon as they are known.
 
     Raises:
-        UsageError: the list cannot be read.
+        UsageError: the list as a whole cannot be read.
     """
     with _usage_errors(location):
         head = location.read_head(_HEAD_BYTES)
         name = location.name.lower()
         if head[:4] == b"PAR1" or name.removesuffix(".gz").endswith(".parquet"):
-            yield from _parquet_rows(location, unread)
+            yield from _parquet_rows(location, options, unread)
         else:
-            yield from _text_rows(location, _start(head), unread)
+            yield from _text_rows(location, _start(head), options, unread)
 
 
-def parquet_rows(location: Location, unread: dict[str, None]) -> Iterator[Row]:
+def parquet_rows(
+    location: Location, options: ListOptions, unread: dict[str, None]
+) -> Iterator[Row]:
     """Rows of a Parquet file; arguments and errors are those of `file_rows`."""
     with _usage_errors(location):
-        yield from _parquet_rows(location, unread)
+        yield from _parquet_rows(location, options, unread)
 
 
 @dataclass(frozen=True)
@@ -178,25 +178,34 @@ class _Start:
     lines: list[str]
 
     @property
+    def errors(self) -> str:
+        """How bytes that are not of the encoding are decoded: in UTF-8 they cost their line."""
+        return "strict" if self.encoding == "utf-16" else "surrogateescape"
+
+    @property
     def first(self) -> str:
         """The first line that is not empty."""
         return next(line for line in self.lines if line.strip())
 
 
-def _text_rows(location: Location, start: _Start, unread: dict[str, None]) -> Iterator[Row]:
+def _text_rows(
+    location: Location, start: _Start, options: ListOptions, unread: dict[str, None]
+) -> Iterator[Row]:
     name = location.name.lower().removesuffix(".gz")
     with _opened(location, start) as text:
         if _JSON_LIST.match(start.first):
-            yield from _json_rows(_json_items(text), unread)
-        elif _is_object(start.first) or name.endswith((".jsonl", ".ndjson")):
-            yield from _json_rows(_json_lines(text), unread)
+            yield from _json_rows(_json_items(text), options, unread)
+        elif _is_row(start.first) or name.endswith((".jsonl", ".ndjson")):
+            yield from _json_rows(_json_lines(text), options, unread)
         elif _JSON_OBJECT.match(start.first):
-            raise NotAListError(f"it looks like {json_kind(_document(text))}")
+            document = _document(text)
+            if options.video_root is None or not isinstance(document.get(DATABASE), dict):
+                raise NotAListError(f"this looks like {json_kind(document)}")
+            yield from activitynet_rows(document[DATABASE])
         else:
-            written = text_format(location.name, start.lines)
+            written = text_format(location.name, start.lines, options)
             unread.update(dict.fromkeys(written.columns.unread if written.columns else ()))
-            for number, row in written.rows(text):
-                yield f"line {number}", row
+            yield from written.rows(text)
 
 
 def _start(head: bytes) -> _Start:
@@ -208,7 +217,8 @@ def _start(head: bytes) -> _Start:
     other = None if encoding == "utf-16" else other_format(head) or video_format(head)
     if other not in (None, TEXT):
         raise NotAListError(f"it is {other}")
-    text = codecs.getincrementaldecoder(encoding)().decode(head)
+    start = _Start(encoding, gzipped, [])
+    text = codecs.getincrementaldecoder(encoding)(start.errors).decode(head)
     lines = _LINE_END.split(text)
     if not text.strip():
         raise NotAListError("it is empty")
@@ -216,7 +226,7 @@ def _start(head: bytes) -> _Start:
         raise NotAListError("it is not text")
     # The last line may continue beyond the bytes that were read.
     whole = lines[:-1] if len(head) >= _HEAD_BYTES and any(map(str.strip, lines[:-1])) else lines
-    return _Start(encoding, gzipped, whole)
+    return replace(start, lines=whole)
 
 
 @contextmanager
@@ -224,27 +234,56 @@ def _opened(location: Location, start: _Start) -> Iterator[io.TextIOWrapper]:
     filesystem, path = location.filesystem()
     with filesystem.open_input_stream(path, compression=None, buffer_size=_BUFFER) as stream:
         content = gzip.GzipFile(fileobj=stream) if start.gzipped else stream
-        yield io.TextIOWrapper(content, encoding=start.encoding, newline="")
+        yield io.TextIOWrapper(content, start.encoding, start.errors, newline="")
 
 
-def _is_object(line: str) -> bool:
-    """Whether a line is one whole JSON object, as in a file of JSON lines."""
+def _is_row(line: str) -> bool:
+    """Whether a line is one whole JSON object, as in a file of JSON lines, and not ActivityNet's
+    whole file.
+    """
     try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
+        loaded = json.loads(line)
+    except _NOT_JSON:
         return False
+    return isinstance(loaded, dict) and DATABASE not in loaded
 
 
-def _json_lines(text: Iterable[str]) -> Iterator[tuple[str, Any]]:
+@dataclass(frozen=True)
+class _Item:
+    """A value of a JSON file: a whole line, or an item of a list.
+
+    Attributes:
+        place: where it stands.
+        value: the value.
+        line: what a message shows of it.
+        problem: why the line cannot be read; "" if it can.
+    """
+
+    place: str
+    value: Any
+    line: Any
+    problem: str = ""
+
+
+def _json_lines(text: Iterable[str]) -> Iterator[_Item]:
     for number, line in enumerate(text, start=1):
         if line.strip():
-            try:
-                yield f"line {number}", json.loads(line)
-            except ValueError:
-                raise NotAListError(f"line {number} is not JSON: {shown(line)}") from None
+            value, problem = None, why_not_utf8(line)
+            if not problem:
+                try:
+                    value = json.loads(line)
+                except _NOT_JSON:
+                    problem = "it is not JSON"
+            said = _JSON_ESCAPE.sub(_unescaped, line) if problem else value
+            yield _Item(f"line {number}", value, said, problem)
 
 
-def _json_items(text: io.TextIOBase) -> Iterator[tuple[str, Any]]:
+def _unescaped(found: re.Match[str]) -> str:
+    """A letter that JSON may escape, which would hide an address with a key from `shown`."""
+    return chr(int(found[1], 16)) if found[1] else found[2]
+
+
+def _json_items(text: io.TextIOBase) -> Iterator[_Item]:
     """Yields the items of a JSON list one by one: the list may be larger than memory."""
     decoder = json.JSONDecoder()
     buffer = text.read(_CHUNK)
@@ -258,11 +297,11 @@ def _json_items(text: io.TextIOBase) -> Iterator[tuple[str, Any]]:
         try:
             value, end = decoder.raw_decode(buffer, at)
             end = _after_blanks(buffer, end)
-        except ValueError:
+        except _NOT_JSON:
             end = len(buffer)
         if buffer[end : end + 1] in (",", "]"):
             number += 1
-            yield f"object {number}", value
+            yield _Item(f"object {number}", value, value)
             at = end + (buffer[end] == ",")
             size = _CHUNK
             continue
@@ -280,37 +319,58 @@ def _after_blanks(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _json_rows(items: Iterable[tuple[str, Any]], unread: dict[str, None]) -> Iterator[Row]:
-    """Rows of JSON objects, which may have different columns."""
-    columns: dict[tuple[str, ...], Columns] = {}
-    for place, item in items:
-        if not isinstance(item, dict):
-            raise NotAListError(
-                f"{place} is {shown(json.dumps(item))}; objects with a uri are expected"
-            )
-        names = tuple(item)
-        if names not in columns:
-            try:
-                columns[names] = columns_of(names)
-            except NotAListError as error:
-                raise NotAListError(f"of its objects, {place}: {error}") from None
-            unread.update(dict.fromkeys(columns[names].unread))
-        yield place, columns[names].of(item)
+def _json_rows(
+    items: Iterable[_Item], options: ListOptions, unread: dict[str, None]
+) -> Iterator[Row]:
+    """Rows of JSON objects, which may have different columns and leave some out."""
+    columns: dict[tuple[str, ...], Columns | str] = {}
+    seen: set[str] = set()
+    for item in items:
+        problem = item.problem
+        if not problem and not isinstance(item.value, dict):
+            problem = 'a row is an object such as {"uri": "a.mp4"}'
+        if not problem:
+            names = tuple(item.value)
+            if names not in columns:
+                columns[names] = _object_columns(names, options)
+                seen.update(names)
+            found = columns[names]
+            if not isinstance(found, str):
+                unread.update(dict.fromkeys(found.unread))
+                yield Row(item.place, found.of(item.value), item.line)
+                continue
+            problem = found
+        yield bad_row(item.place, item.line, problem)
+    for flag in _MAY_LACK:
+        name = getattr(options, flag)
+        if name is not None and seen and name not in seen:
+            raise missing_column(flag, options, sorted(seen))
 
 
-def _document(text: io.TextIOBase) -> Any:
-    """The JSON document, for a message on its kind; empty if it is too large or damaged."""
+def _object_columns(names: tuple[str, ...], options: ListOptions) -> Columns | str:
+    """The columns of an object, or what is wrong with it."""
     try:
-        return json.loads(text.read(_LARGEST_DOCUMENT))
-    except ValueError:
+        return columns_of(names, options, may_lack=_MAY_LACK)
+    except NotAListError as error:
+        return str(error)
+
+
+def _document(text: io.TextIOBase) -> dict[str, Any]:
+    """The JSON object of a whole file; empty if it is too large or damaged."""
+    try:
+        document = json.loads(text.read(_LARGEST_DOCUMENT))
+    except _NOT_JSON:
         return {}
+    return document if isinstance(document, dict) else {}
 
 
-def _parquet_rows(location: Location, unread: dict[str, None]) -> Iterator[Row]:
+def _parquet_rows(
+    location: Location, options: ListOptions, unread: dict[str, None]
+) -> Iterator[Row]:
     filesystem, path = location.filesystem()
     with pq.ParquetFile(path, filesystem=filesystem) as file:
         schema = file.schema_arrow
-        columns = columns_of(schema.names)
+        columns = columns_of(schema.names, options)
         unread.update(dict.fromkeys(columns.unread))
         for ours, theirs in columns.names.items():
             _check_type(ours, schema.field(theirs))
@@ -319,7 +379,7 @@ def _parquet_rows(location: Location, unread: dict[str, None]) -> Iterator[Row]:
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):
             for row in batch.to_pylist():
                 number += 1
-                yield f"row {number}", columns.of(row)
+                yield Row(f"row {number}", columns.of(row), row)
 
 
 def _check_type(ours: str, field: pa.Field) -> None:

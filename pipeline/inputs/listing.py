@@ -28,7 +28,7 @@ from pipeline.inputs.left_out import (
 )
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_rows import LIST_EXTENSIONS, is_list
-from pipeline.inputs.user_manifest import list_videos, parquet_videos
+from pipeline.inputs.user_manifest import UserManifest
 from pipeline.inputs.video import Video as Video
 from pipeline.inputs.video_names import (
     AMBIGUOUS_EXTENSIONS,
@@ -39,6 +39,7 @@ from pipeline.inputs.video_names import (
     left_out_file,
     left_out_path,
 )
+from pipeline.inputs.video_root import VideoRoot
 from pipeline.storage.addresses import S3_SCHEME
 from pipeline.storage.location import Location
 from pipeline.storage.s3_filesystem import s3_client, storage_reason
@@ -73,6 +74,7 @@ class Listing:
         found: number of videos found so far.
         is_list: whether the source is a list of videos; known after the first video.
         unread: names of the list's columns that are not read, in order.
+        rows: rows of the list so far, also those that were left out.
     """
 
     source: str
@@ -85,7 +87,9 @@ class Listing:
     found: int = 0
     is_list: bool = False
     unread: dict[str, None] = field(default_factory=dict)
+    rows: int = 0
     _tables: list[str] = field(default_factory=list, repr=False)
+    _files_by_name: VideoRoot | None = field(default=None, repr=False)
     _reported: float = field(default_factory=time.monotonic, repr=False)
 
     def again(self, report: Callable[[int], None] | None = None) -> Listing:
@@ -96,6 +100,7 @@ class Listing:
             follow_links=self.follow_links,
             lists=self.lists,
             report=report,
+            _files_by_name=self._files_by_name,
         )
 
     def videos(self) -> Iterator[Video]:
@@ -131,7 +136,7 @@ class Listing:
     def named(self) -> str | None:
         """A message about what was left out that users may miss; None without such files."""
         skipped = {reason: self.skipped[reason] for reason in self.names}
-        text = left_out_text(skipped, self.names, most=len(NAMED))
+        text = left_out_text(skipped, self.names, most=len(NAMED), rows=self.rows)
         return f"left out: {text}" if text else None
 
     def _skip(self, reason: str, name: str = "") -> None:
@@ -151,7 +156,24 @@ class Listing:
             yield video
             return
         self.is_list = True
-        yield from list_videos(location, self.unread)
+        yield from self._read(lambda manifest: manifest.videos_of_file(location))
+
+    def _read(self, videos: Callable[[UserManifest], Iterator[Video]]) -> Iterator[Video]:
+        """The videos of a list, whose rows are counted."""
+        manifest = UserManifest(self.lists, self._root, self._skip, self.unread)
+        for video in videos(manifest):
+            self.rows = manifest.rows
+            yield video
+        self.rows = manifest.rows
+
+    def _root(self) -> VideoRoot:
+        """The files below `--video-root`, which are listed once."""
+        if self._files_by_name is None:
+            root = self.lists.video_root
+            assert root is not None
+            listing = Listing(root, follow_links=self.follow_links, report=self.report)
+            self._files_by_name = VideoRoot(root, listing.videos())
+        return self._files_by_name
 
     def _searched(self, location: Location, files: Iterator[Video]) -> Iterator[Video]:
         """The videos among files, or, if there are none, those that their Parquet files list."""
@@ -164,7 +186,7 @@ class Listing:
             self.skipped[".parquet"] -= len(self._tables)
             self.skipped += Counter()  # drops counts of 0
             tables = map(Location, sorted(self._tables))
-            yield from parquet_videos(location, tables, self.unread)
+            yield from self._read(lambda manifest: manifest.videos_of_parquet(location, tables))
 
     def _may_be_video(self, name: str, uri: str) -> bool:
         """Whether a file may be a video by its name below the source; others are counted."""

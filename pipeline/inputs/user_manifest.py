@@ -4,71 +4,135 @@ from __future__ import annotations
 
 import math
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.errors import UsageError
-from pipeline.inputs.list_format import shown
-from pipeline.inputs.list_rows import Row, file_rows, parquet_rows
+from pipeline.inputs.dataset_lists import NamedClip, named_clip, without_placeholders
+from pipeline.inputs.left_out import BAD_ROWS, LONGEST_NAME, SECRET_ROWS, WITHOUT_FILE
+from pipeline.inputs.list_columns import KINETICS
+from pipeline.inputs.list_options import ListOptions
+from pipeline.inputs.list_row import Row, shown
+from pipeline.inputs.list_rows import file_rows, parquet_rows
 from pipeline.inputs.video import Video
+from pipeline.inputs.video_root import VideoRoot
 from pipeline.storage.addresses import absolute
 from pipeline.storage.location import Location
-from sta.text import holds_secret, redacted
+from sta.text import displayed, holds_secret, redacted
 
 # How pandas, SQL and Spark write an empty cell.
 _EMPTY_CELLS = {"nan", "none", "null", "<na>", "na", "n/a", "nat", "#n/a"}
 
 
-def list_videos(location: Location, unread: dict[str, None]) -> Iterator[Video]:
-    """Videos of a list in a file; relative addresses start at the file's folder.
+@dataclass
+class UserManifest:
+    """Videos of a list that a user gives.
 
-    Args:
-        location: the file.
-        unread: receives the names of columns that are not read, as soon as they are known.
-
-    Raises:
-        UsageError: the list cannot be read, or a row is wrong; the message names the row.
+    Attributes:
+        options: of the list.
+        root: makes the index of the files below `--video-root`, if rows name ids.
+        skip: called with the reason and the name of each row that is left out.
+        unread: names of columns that are not read, as soon as they are known.
+        rows: rows that were read so far, also those that were left out.
     """
-    return _videos(location, file_rows(location, unread), posixpath.dirname(location.uri))
+
+    options: ListOptions
+    root: Callable[[], VideoRoot]
+    skip: Callable[[str, str], None]
+    unread: dict[str, None] = field(default_factory=dict)
+    rows: int = 0
+
+    def videos_of_file(self, file: Location) -> Iterator[Video]:
+        """Videos of a list in a file; relative paths start at its folder or at `--video-root`.
+
+        Raises:
+            UsageError: the list cannot be read, a row is wrong, or no row has a file.
+        """
+        rows = file_rows(file, self.options, self.unread)
+        return self._videos([(file, rows)], posixpath.dirname(file.uri))
+
+    def videos_of_parquet(self, folder: Location, files: Iterable[Location]) -> Iterator[Video]:
+        """Videos of a list in several Parquet files; relative paths start at the folder.
+
+        Raises:
+            UsageError: as in `videos_of_file`; the message names the file.
+        """
+        parts = ((file, parquet_rows(file, self.options, self.unread)) for file in files)
+        return self._videos(parts, folder.uri)
+
+    def _videos(
+        self, parts: Iterable[tuple[Location, Iterator[Row]]], base: str
+    ) -> Iterator[Video]:
+        base = self.options.video_root or base
+        found, lost = 0, None
+        for file, rows in parts:
+            for row in rows:
+                self.rows += 1
+                if "frames" in row.cells:
+                    raise UsageError(
+                        f"{file.uri} is an annotation list of frame folders (`folder frames "
+                        f"label`), which are not read; write one `path label` per line, with the "
+                        f"path of a video file"
+                    )
+                try:
+                    if row.problem:
+                        raise ValueError(row.problem)
+                    video = self._video(row.cells, base)
+                except ValueError as error:
+                    self._leave_out(file, row, error)
+                    continue
+                if isinstance(video, NamedClip):
+                    lost = lost or (file, video)
+                    self.skip(WITHOUT_FILE, video.names[0])
+                    continue
+                found += 1
+                yield video
+        if lost is not None and not found:
+            file, clip = lost
+            raise UsageError(
+                f"no row of {file.uri} has a file below --video-root, such as "
+                f"{' or '.join(clip.names)} with a video's extension; {self.root().held()}"
+            )
+
+    def _leave_out(self, file: Location, row: Row, error: ValueError) -> None:
+        """Counts a row that cannot be read, or refuses the list."""
+        line = shown(row.line)
+        if not self.options.skip_bad_lines:
+            raise UsageError(
+                f"{file.uri}, {row.place}: {error}; the {row.place.split()[0]} is {line}; "
+                f"--skip-bad-lines leaves such rows out"
+            ) from None
+        what = str(error).partition("; ")[0]
+        said = displayed(f"{row.place}: {what}: {line}", longest=LONGEST_NAME)
+        self.skip(SECRET_ROWS if isinstance(error, _SecretError) else BAD_ROWS, said)
+
+    def _video(self, row: Mapping[str, Any], base: str) -> Video | NamedClip:
+        """The video of a row; of a row whose file is not found the clip that it names."""
+        _refuse_secrets(row)
+        given = _text(row.get("label"))
+        label = None if given is None else redacted(given)
+        if "uri" in row:
+            uri = _uri(row.get("uri"))
+            return Video(
+                video_id=_identity(row.get("video_id")) or uri,
+                uri=absolute(uri, base),
+                size_bytes=_size(row.get("size_bytes")),
+                ground_truth=label,
+                etag=_etag(row.get("etag")),
+            )
+        ids = {name: _identity(row.get(name)) for name in ("video_id", KINETICS[0])}
+        texts = {name: _text(row.get(name)) for name in KINETICS[1:]}
+        clip = named_clip(ids | texts | {"label": label})
+        file = self.root().find(clip)
+        if file is None:
+            return clip
+        label = None if label is None else without_placeholders(label)
+        return replace(file, video_id=clip.video_id, ground_truth=label)
 
 
-def parquet_videos(
-    folder: Location, files: Iterable[Location], unread: dict[str, None]
-) -> Iterator[Video]:
-    """Videos of a list in several Parquet files; relative addresses start at the folder.
-
-    Args:
-        folder: the folder of the files.
-        files: the files.
-        unread: receives the names of columns that are not read, as soon as they are known.
-
-    Raises:
-        UsageError: a file cannot be read, or a row is wrong; the message names file and row.
-    """
-    for file in files:
-        yield from _videos(file, parquet_rows(file, unread), folder.uri)
-
-
-def _videos(location: Location, rows: Iterator[Row], base: str) -> Iterator[Video]:
-    for place, row in rows:
-        try:
-            video = _video(row, base)
-        except ValueError as error:
-            raise UsageError(f"{location.uri}, {place}: {error}") from None
-        yield video
-
-
-def _video(row: dict[str, Any], base: str) -> Video:
-    uri = _uri(row.get("uri"))
-    _refuse_secrets(row)
-    label = _text(row.get("label"))
-    return Video(
-        video_id=_identity(row.get("video_id")) or uri,
-        uri=absolute(uri, base),
-        size_bytes=_size(row.get("size_bytes")),
-        ground_truth=None if label is None else redacted(label),
-        etag=_etag(row.get("etag")),
-    )
+class _SecretError(ValueError):
+    """A cell holds a key, a signature or a password."""
 
 
 def _uri(value: Any) -> str:
@@ -80,11 +144,11 @@ def _uri(value: Any) -> str:
     return text
 
 
-def _refuse_secrets(row: dict[str, Any]) -> None:
+def _refuse_secrets(row: Mapping[str, Any]) -> None:
     """Refuses cells that are used as they are: without its signature, an address is another one."""
-    for name in ("uri", "video_id", "etag"):
+    for name in ("uri", "video_id", "etag", KINETICS[0]):
         if holds_secret(str(row.get(name))):
-            raise ValueError(
+            raise _SecretError(
                 f"the {name} contains credentials or a signature, which would be written to every "
                 f"table; name s3://bucket/key and set the credentials in the environment"
             )
@@ -139,7 +203,7 @@ def _size(value: Any) -> int | None:
     except ValueError:
         size = -1.0
     if not (size >= 0 and size.is_integer()):
-        raise ValueError(f"size_bytes must be a whole number of bytes; got {text!r}")
+        raise ValueError(f"size_bytes must be a whole number of bytes; got {shown(text)}")
     return int(size)
 
 

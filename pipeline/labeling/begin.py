@@ -13,7 +13,7 @@ from pipeline.inputs.manifest import sampled, write_manifest
 from pipeline.inputs.video import Video
 from pipeline.labeling.graph_runner import pools_for
 from pipeline.labeling.options import LabelOptions
-from pipeline.labeling.plan import LabelPlan, true_labels
+from pipeline.labeling.plan import LabelPlan, check_input
 from pipeline.messages import say
 from pipeline.run.earlier_runs import LeftOut
 from pipeline.run.run_directory import environment, now
@@ -24,9 +24,10 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
     """Lists the input, writes the manifest and then run.json, with which the run exists."""
     run, every_s = plan.run, plan.protocol.every_s
     run.manifest.delete_parts()
-    labels = plan.true_labels or true_labels(plan, options)
+    checked = plan.checked or check_input(plan, options)
+    labels = checked.labels
     say(labels.problem())
-    listing = options.listing(report=lambda count: say(f"listed {count:,} so far"))
+    listing = checked.listing.again(report=lambda count: say(f"listed {count:,} so far"))
     left_out = LeftOut()
     videos: Iterator[Video] = plan.earlier.new(listing.videos(), left_out)
     videos = islice(videos, options.limit)
@@ -59,6 +60,7 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
                 {shortened(kind): count for kind, count in listing.skipped.items()},
                 listing.names,
                 left_out.videos,
+                listing.rows,
             ),
             environment=environment(),
         )

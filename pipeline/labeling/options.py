@@ -377,12 +377,12 @@ class LabelOptions:
 
     @property
     def lists(self) -> ListOptions:
-        """How a list is read, as an identity has it."""
+        """How a list is read."""
         from pipeline.storage.location import Location  # loads what --help does not need
 
         given = {name: getattr(self, name) for name in LISTS}
         if self.video_root is not None:
-            given["video_root"] = Location.of(self.video_root).resolved().uri
+            given["video_root"] = Location.of(self.video_root).uri
         return ListOptions(**given)
 
     def listing(self, report: Callable[[int], None] | None = None) -> Listing:

@@ -10,8 +10,7 @@ from typing import Any
 import sta
 from pipeline.early_exit import EarlyExitFile
 from pipeline.errors import UsageError
-from pipeline.inputs.ground_truth import GroundTruth
-from pipeline.inputs.input_check import checked_input
+from pipeline.inputs.input_check import CheckedInput, checked_input
 from pipeline.labeling.options import LabelOptions
 from pipeline.run.earlier_runs import EarlierRuns
 from pipeline.run.run_directory import RunDirectory, check_same
@@ -36,7 +35,7 @@ class LabelPlan:
         early_exit_file: the file with the early-exit threshold; None for all views of each.
         variants: of a sweep, the prunings that are all applied to every unit.
         sample: so many videos of the input, those with the smallest unit ids; None for all.
-        true_labels: those of the input of a run that does not exist yet.
+        checked: the input of a run that does not exist yet.
         earlier: runs whose labeled videos a run that does not exist yet leaves out.
     """
 
@@ -48,7 +47,7 @@ class LabelPlan:
     early_exit_file: EarlyExitFile | None = None
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
     sample: int | None = None
-    true_labels: GroundTruth | None = None
+    checked: CheckedInput | None = None
     earlier: EarlierRuns = field(default_factory=EarlierRuns)
 
     @property
@@ -105,7 +104,7 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
 
 
 def with_checked_places(plan: LabelPlan, options: LabelOptions) -> LabelPlan:
-    """The plan with the input's ground truth; refuses an output that holds something else, and an
+    """The plan with its checked input; refuses an output that holds something else, and an
     input that holds nothing or is malformed.
 
     Raises:
@@ -116,11 +115,11 @@ def with_checked_places(plan: LabelPlan, options: LabelOptions) -> LabelPlan:
         return plan
     plan.run.check_unused()
     earlier = EarlierRuns.of(options.since, plan.identity, plan.run.root)
-    return dataclasses.replace(plan, true_labels=true_labels(plan, options), earlier=earlier)
+    return dataclasses.replace(plan, checked=check_input(plan, options), earlier=earlier)
 
 
-def true_labels(plan: LabelPlan, options: LabelOptions) -> GroundTruth:
-    """The ground truth of the input, which is checked.
+def check_input(plan: LabelPlan, options: LabelOptions) -> CheckedInput:
+    """The input, checked, and its ground truth.
 
     Raises:
         UsageError: it holds no video, or is a list that is malformed.
@@ -149,7 +148,7 @@ def _identity(
         all_files=options.all_files,
         follow_links=options.follow_links,
         since=tuple(Location.of(each).resolved().uri for each in options.since),
-        lists=options.lists,
+        lists=options.lists.resolved(),
         model=model.fingerprint,
         labels=sta.labels_fingerprint(model.labels),
         pruning=pruning_identity(pruning),

@@ -72,7 +72,7 @@ def summary(
         lines += _wrapped(f"Bottleneck: {stages['bottleneck']}")
     skipped = record.listing.skipped
     if skipped:
-        kinds = left_out_text(skipped, record.listing.names, most=_KINDS)
+        kinds = left_out_text(skipped, record.listing.names, most=_KINDS, rows=record.listing.rows)
         lines += _wrapped(f"Skipped:   {kinds}")
     rows = first_labeled(run, _SHOWN)
     lines += [*_examples(rows, totals.ok), f"Output:    {short_path(run.root.uri)}"]

@@ -153,6 +153,7 @@ class Listed:
         skipped: numbers of files and folders that were left out, by kind.
         names: a few names of what was left out and may be a video, by kind.
         labeled_before: videos that were left out since earlier runs labeled them.
+        rows: of a list, all rows that were read.
     """
 
     videos: int = 0
@@ -160,6 +161,7 @@ class Listed:
     skipped: Mapping[str, int] = field(default_factory=dict)
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     labeled_before: int = 0
+    rows: int = 0
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def check_ground_truths(
     Raises:
         UsageError: the message names the labels that were found, if any.
     """
-    found = checked_input(listing, labels, limit=limit)
+    found = checked_input(listing, labels, limit=limit).labels
     if not found.given:
         raise UsageError(
             f"no video of {listing.source} has a label, which the evaluation needs as ground "

@@ -66,7 +66,7 @@ def _identity(
         sample=options.sample,
         all_files=options.labeling.all_files,
         follow_links=options.labeling.follow_links,
-        lists=options.labeling.lists,
+        lists=options.labeling.lists.resolved(),
         model=model.fingerprint,
         labels=sta.labels_fingerprint(model.labels),
         variants={name: pruning_identity(pruning) for name, pruning in variants.items()},

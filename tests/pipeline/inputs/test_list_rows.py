@@ -24,8 +24,12 @@ def found(source):
         ("b.jsonl", '{"uri": "a.mp4"}\n{"label": "y"}', "object 2|line 2: it has no column uri"),
         ("g.jsonl", '{"uri": "a.mp4"}\n{"uri": null}', "line 2: no uri"),
         ("h.jsonl", '{"uri": "a.mp4"}\n{"uri": 7}', "line 2: the uri is 7, which is not text"),
-        ("c.jsonl", "{nonsense", "line 1 is not JSON: '{nonsense'"),
-        ("e.jsonl", '["a.mp4"]', "object 1 is '.*a.mp4.*'; objects with a uri are expected"),
+        ("c.jsonl", "{nonsense", "line 1: it is not JSON; the line is '{nonsense'"),
+        (
+            "e.jsonl",
+            '["a.mp4"]',
+            "object 1: a row is an object such as .* the object is 'a.mp4'",
+        ),
         ("i.json", '[{"uri": "a.mp4"}, {"uri":', "ends early or is damaged after 1 objects"),
         ("j.json", '[{"uri": "a.mp4"}][{"uri": "b.mp4"}]', "text follows the end"),
         ("k.json", '{"uri": {"0": "a.mp4"}}', "to_json\\(orient='records'\\)"),
@@ -35,16 +39,28 @@ def found(source):
             "line 3: size_bytes must be a whole number",
         ),
         ("l.csv", "uri,label\na.mp4,x\n,y", "line 3: no uri"),
-        ("m.csv", "uri,label\na.mp4,x,y", "line 2 has 3 cells and the header names 2, by commas"),
-        ("n.csv", 'uri,label\n"a.mp4,x\nb.mp4,y\n', "unexpected end of data"),
+        (
+            "m.csv",
+            "uri,label\na.mp4,x,y",
+            "line 2: it has 3 cells and the header names 2, by commas; .* is 'a.mp4,x,y'",
+        ),
+        (
+            "n.csv",
+            'uri,label\n"a.mp4,x\nb.mp4,y\n',
+            "line 2: its quotes are not those of CSV .*; the line is '\"a.mp4,x'",
+        ),
         ("o.csv", "path,file_name\na,b", "2 columns that may be the uri: path, file_name"),
         ("p.csv", "uri,class,action\na,b,c", "2 columns that may be the label: class, action"),
         ("q.csv", "uri,label,label\na,b,c", "its header names 'label' twice"),
-        ("r.csv", "name,when\nx,y", "its first line names no column uri .* it is 'name,when'"),
+        (
+            "r.csv",
+            "name,when\nx,y",
+            "its first line names no column uri .* first line is 'name,when'",
+        ),
         (
             "s.txt",
             "a.mp4 1\nand so on and on\n",
-            "line 2 is not a path and label like the first line",
+            "line 2: it is not a path and label like the first line; the line is 'and so on",
         ),
         ("t.csv", "uri\n", "no video"),
         ("u.csv", "", "it is empty"),
@@ -127,14 +143,14 @@ def test_a_text_without_an_extension_is_a_list_where_it_looks_like_one(tmp_path)
     (tmp_path / "only paths").write_text("my v0.mp4\na, b.mp4\n")
     assert [v.video_id for v in found(tmp_path / "only paths")] == ["my v0.mp4", "a, b.mp4"]
     (tmp_path / "notes").write_text("Dear diary,\nnothing happened.\n")
-    with pytest.raises(UsageError, match="names no column uri .* it is 'Dear diary,'"):
+    with pytest.raises(UsageError, match="names no column uri .* first line is 'Dear diary,'"):
         found(tmp_path / "notes")
 
 
 FOREIGN = {
     "kinetics.csv": ("label,youtube_id,time_start\nabseiling,-3B32,59", "Kinetics' official CSV"),
     "frames.txt": ("some/folder 163 1\nother/folder 120 2", "annotation list of frame folders"),
-    "several.txt": ("a.mp4 1 2\nb.mp4 3 4", "several labels per video"),
+    "several.txt": ("a.mp4 1 2\nb.mp4 3 4", "it has several labels for one video"),
     "ssv2.json": ('[{"id": "1", "label": "x", "template": "[y]"}]', "Something-Something's JSON"),
     "coco.json": ('{"info": {},\n "images": [], "annotations": []}', "COCO's JSON"),
     "activitynet.json": ('{"version": "1", "database": {}}', "ActivityNet's JSON"),

@@ -176,7 +176,7 @@ def test_a_video_that_a_list_names_twice_is_refused_with_its_rows(tmp_path):
     (tmp_path / "list.csv").write_text("\n".join([*rows, "v7.mp4,7"]))
     with pytest.raises(UsageError, match=r"lists 'v7.mp4' twice, as its videos 8 and 51"):
         checked_input(Listing(str(tmp_path / "list.csv")), ["x"])
-    assert checked_input(Listing(str(tmp_path / "list.csv")), ["x"], limit=50).given == 50
+    assert checked_input(Listing(str(tmp_path / "list.csv")), ["x"], limit=50).labels.given == 50
 
 
 def test_one_file_may_be_two_videos_of_a_list_where_each_has_an_id(tmp_path):
