@@ -1,0 +1,1 @@
+"""Exports of finished runs in the formats of other tools."""

@@ -1,0 +1,29 @@
+"""Lance: a dataset per folder, its rows in the order of the run. Lance has no partitions."""
+
+from __future__ import annotations
+
+import lance
+
+from pipeline.export.tables import RUN_ID, ExportTable
+from pipeline.storage.location import Location
+
+
+def exists(place: Location) -> bool:
+    """Whether there is a dataset."""
+    return place.child("_versions").exists()
+
+
+def write(place: Location, table: ExportTable, *, append: bool) -> None:
+    """Writes a dataset in one version, in place of one that is there.
+
+    `append`: adds the rows to a dataset that is there. This run's own rows are deleted first, in a
+    version of their own, so that a second export does not double them.
+    """
+    if not exists(place):
+        lance.write_dataset(table.reader(), place.uri, mode="create")
+        return
+    if append:
+        lance.dataset(place.uri).delete(f"{RUN_ID} = '{table.run_id}'")
+        lance.write_dataset(table.reader(), place.uri, mode="append")
+        return
+    lance.write_dataset(table.reader(), place.uri, mode="overwrite")
