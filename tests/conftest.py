@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests import scripted_storage
 from tests.faults.archive import make_checkpoint
 from tests.object_storage import object_storage as serve
 from tests.sta.loopback import serving
@@ -45,6 +46,15 @@ def unreliable_s3(s3, object_storage, monkeypatch):
     with unreliable(object_storage.endpoint) as relay:
         monkeypatch.setenv("AWS_ENDPOINT_URL", relay.endpoint)
         yield relay
+
+
+@pytest.fixture
+def storage(monkeypatch):
+    """A storage that can be told to misbehave, found by the environment's settings."""
+    with scripted_storage.running() as state:
+        for name, value in state.settings().items():
+            monkeypatch.setenv(name, value)
+        yield state
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pipeline.inputs.video import Video
 from pipeline.storage.addresses import S3_SCHEME, local_path
 from pipeline.storage.location import BOTO_ERRORS, Location, first_bytes_of_objects
+from workers.failures import UnitFailure
+from workers.io.fetching import open_source
+from workers.io.parts import start_of
 
 HEAD_BYTES = 2048
 _READERS = 32
@@ -30,10 +33,14 @@ def with_heads(
 
     def read(video: Video) -> bytes | None:
         try:
+            if video.part is not None:
+                part = start_of(video.part, HEAD_BYTES)
+                with open_source(video.uri, part=part, etag=video.etag) as source:
+                    return source.head(HEAD_BYTES)
             if video.uri.startswith(S3_SCHEME):
                 return read_object(video.uri, HEAD_BYTES)
             return Location(local_path(video.uri)).read_head(HEAD_BYTES)
-        except (OSError, *BOTO_ERRORS):
+        except (OSError, UnitFailure, *BOTO_ERRORS):
             return None  # decoding fails as well and gives the reason in the row
 
     waiting: deque[_Pending] = deque()

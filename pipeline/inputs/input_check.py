@@ -43,7 +43,9 @@ class CheckedInput:
 def checked_input(
     listing: Listing, classes: Sequence[str], *, limit: int | None = None
 ) -> CheckedInput:
-    """Checks an input and collects its ground truth. A list is read to the end.
+    """Checks an input and collects its ground truth.
+
+    A list is read to the end, and so are archives if the input begins with one: labels lie in them.
 
     Args:
         listing: the input.
@@ -60,6 +62,7 @@ def checked_input(
     for video in islice(listing.videos(), limit):
         if not listing.is_list:
             _refuse_flags_of_lists(listing)
+        if not listing.is_list and video.part is None:
             return CheckedInput(labels, listing)
         labels.add(video.ground_truth)
         ids.add(video.video_id)
@@ -67,8 +70,9 @@ def checked_input(
             first.append(video.uri)
     if not listing.found:
         raise UsageError(f"no video in {listing.source}: {_held(listing)}")
-    again = islice(listing.again().videos(), limit)
-    _refuse_twins(listing.source, ids, (video.video_id for video in again))
+    if listing.is_list:
+        again = islice(listing.again().videos(), limit)
+        _refuse_twins(listing.source, ids, (video.video_id for video in again))
     say(_where_none_is(listing, first))
     return CheckedInput(labels, listing)
 

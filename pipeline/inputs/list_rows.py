@@ -37,7 +37,6 @@ LIST_EXTENSIONS = (
 
 # Formats that hold tables or videos and cannot be read, by extension.
 _UNSUPPORTED = {
-    ".tar": "a tar archive, as WebDataset's shards are; unpack it and name the folder",
     ".tar.gz": "a tar archive; unpack it and name the folder",
     ".tgz": "a tar archive; unpack it and name the folder",
     ".zip": "a ZIP archive; unpack it and name what is in it",

@@ -28,6 +28,7 @@ from pipeline.inputs.left_out import (
 )
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_rows import LIST_EXTENSIONS, is_list
+from pipeline.inputs.shards import Shards, is_archive
 from pipeline.inputs.user_manifest import UserManifest
 from pipeline.inputs.video import Video as Video
 from pipeline.inputs.video_names import (
@@ -46,6 +47,7 @@ from pipeline.storage.s3_filesystem import s3_client, storage_reason
 from sta.retry import RUN_FILES, RetryPolicy, classify
 from sta.text import holds_secret
 from workers.decoding.sniffing import DAMAGED, other_format
+from workers.io.parts import refusal
 
 # A server that does not answer the first request probably does not exist, so the first request has
 # few attempts. A server that has answered or throttles gets more.
@@ -152,16 +154,18 @@ class Listing:
     def _one_file(self, location: Location, video: Video) -> Iterator[Video]:
         """The videos of a list, or the one video that was named."""
         name = location.name.lower()
-        if extension_of(name) in VIDEO_EXTENSIONS or not is_list(location, _head(location)):
+        if is_archive(name):
+            yield from self._one_archive(video)
+        elif extension_of(name) in VIDEO_EXTENSIONS or not is_list(location, _head(location)):
             yield video
-            return
-        self.is_list = True
-        yield from self._read(lambda manifest: manifest.videos_of_file(location))
+        else:
+            self.is_list = True
+            yield from self._read(lambda manifest: manifest.videos_of_file(location))
 
     def _read(self, videos: Callable[[UserManifest], Iterator[Video]]) -> Iterator[Video]:
         """The videos of a list, whose rows are counted."""
         manifest = UserManifest(self.lists, self._root, self._skip, self.unread)
-        for video in videos(manifest):
+        for video in self._opened(videos(manifest), named=True):
             self.rows = manifest.rows
             yield video
         self.rows = manifest.rows
@@ -175,11 +179,36 @@ class Listing:
             self._files_by_name = VideoRoot(root, listing.videos())
         return self._files_by_name
 
+    def _one_archive(self, video: Video) -> Iterator[Video]:
+        for member in self._opened(iter([video]), named=True):
+            failure = refusal(member.part)
+            if failure is not None and not self.found and member.video_id == video.video_id:
+                raise UsageError(f"cannot read {video.uri}: {failure.message}")
+            yield member
+
+    def _opened(self, videos: Iterator[Video], *, named: bool = False) -> Iterator[Video]:
+        """Videos with the members of archives, without those whose content shows another format.
+
+        Args:
+            videos: files.
+            named: whether the user named them; then content is looked at with `--all-files` alone,
+                and only that of members.
+        """
+
+        def is_checked(video: Video) -> bool:
+            return not named or (self.all_files and video.part is not None)
+
+        shards = Shards(why_left_out=self._why_no_member, skip=self._skip)
+        wanted = with_heads(
+            shards.expanded(videos), lambda video: is_checked(video) and self._needs_head(video)
+        )
+        for video, head in wanted:
+            if not is_checked(video) or self._is_video(video, head):
+                yield video
+
     def _searched(self, location: Location, files: Iterator[Video]) -> Iterator[Video]:
         """The videos among files, or, if there are none, those that their Parquet files list."""
-        for video, head in with_heads(files, self._needs_head):
-            if self._is_video(video, head):
-                yield video
+        yield from self._opened(files)
         if self._tables and not self.found:
             _check_plain(location)
             self.is_list = True
@@ -190,7 +219,7 @@ class Listing:
 
     def _may_be_video(self, name: str, uri: str) -> bool:
         """Whether a file may be a video by its name below the source; others are counted."""
-        reason = self._why_no_video(name)
+        reason = self._why_no_file(name)
         if reason is None and holds_secret(uri):
             reason = SECRET_NAMES
         if reason == ".parquet" and not self.found and "/_" not in f"/{name}":
@@ -198,6 +227,19 @@ class Listing:
         if reason is not None:
             self._skip(reason, name)
         return reason is None
+
+    def _why_no_file(self, name: str) -> str | None:
+        """Why a file is neither a video nor an archive of videos by its name; None if it may be."""
+        return (
+            left_out_file(posixpath.basename(name))
+            if is_archive(name)
+            else self._why_no_video(name)
+        )
+
+    def _why_no_member(self, name: str) -> str | None:
+        """Why a member of an archive is no video by its name; None if it may be one."""
+        reason = self._why_no_video(name)
+        return SECRET_NAMES if reason is None and holds_secret(name) else reason
 
     def _why_no_video(self, name: str) -> str | None:
         """Why a file is no video by its name below the source; None if it may be one."""
@@ -210,7 +252,7 @@ class Listing:
 
     def _needs_head(self, video: Video) -> bool:
         """Whether to read the first bytes of a file; for an object that takes a request."""
-        if video.size_bytes == 0:
+        if video.size_bytes == 0 or refusal(video.part) is not None:
             return False
         extension = extension_of(video.video_id)
         if video.uri.startswith(S3_SCHEME) and not self.all_files:
@@ -219,6 +261,8 @@ class Listing:
 
     def _is_video(self, video: Video, head: bytes | None) -> bool:
         """Whether a file may be a video by its size and first bytes; others are counted."""
+        if refusal(video.part) is not None:
+            return True
         if video.size_bytes == 0:
             self._skip(EMPTY)
             return False
@@ -235,7 +279,7 @@ class Listing:
         walk = FolderWalk(
             root,
             skip=self._skip,
-            takes=lambda below: self._why_no_video(below) is None,
+            takes=lambda below: self._why_no_file(below) is None,
             follow_links=self.follow_links,
         )
         for path, below, size_bytes in walk.files():

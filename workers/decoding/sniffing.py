@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TEXT = "text"
 JPEG = "a JPEG picture"
+TAR = "a tar archive"
 _ZEROS = "nothing but zero bytes, as a broken copy leaves them"
 _POINTER = "a Git LFS pointer; the video itself was never fetched"
 DAMAGED = frozenset({_ZEROS, _POINTER})
@@ -45,7 +46,7 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"(\xb5/\xfd", "a zstd archive"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (0, b"Rar!", "a RAR archive"),
-    (257, b"ustar", "a tar archive"),
+    (257, b"ustar", TAR),
     (0, b"\x7fELF", "a program"),
     (0, b"MZ", "a program"),
     (0, b"\xfe\xed\xfa", "a program"),

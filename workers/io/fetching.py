@@ -3,7 +3,8 @@
 Local paths and file:// URIs are opened in place. Objects (s3://, gs://, az://, abfss://, https://)
 are downloaded into an anonymous file (in memory if small, else an unlinked temporary file), so that
 no file remains if the process dies; or they are read by ranges if a part is enough. Descriptors of
-files cannot write.
+files cannot write. A video that is a range of bytes within a file or object is read as one of its
+own.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from sta.responses import StoreError
 from sta.retry import VIDEOS, Retries
 from sta.store import is_remote, open_object
 from workers.failures import ErrorType, UnitFailure
-from workers.io.content import FileContent, Source, check_size
+from workers.io.content import Content, FileContent, Source, check_size
 from workers.io.objects import changed_since_listed, check_progress, wait_or_raise
-from workers.io.parts import parse
+from workers.io.parts import ByteRange, Part, parse
 from workers.io.ranged import RangedObject
 
 MEMORY_BYTES = 64 << 20
+_SMALL_BYTES = 4 << 20  # a range of so many is fetched at once, though only some may be needed
+_COPY_BYTES = 1 << 20
 _SEALS = 0x0F  # F_SEAL_SEAL, _SHRINK, _GROW, _WRITE: fcntl names them on Linux alone
 
 
@@ -47,19 +51,14 @@ def open_source(
     """Open ``uri`` (a path, file:// or an object) for decoding; raise UnitFailure with the reason.
 
     ``part``: where the video lies within ``uri``, see `parts`; None if ``uri`` is the video.
-    An object is read only if it has the ETag ``etag``, where one is given; ``seconds`` is what
-    fetching may take in all. With ``ranged`` it is fetched piece by piece as it is read, unless its
-    server cannot do that. ``private_hosts``: whether https:// may lead to private hosts, see
-    `sta.web`.
+    An object is read only if it has the ETag ``etag``, where one is given, and a part of a file
+    only if the file has that of `file_etag`; ``seconds`` is what fetching may take in all. With
+    ``ranged`` it is fetched piece by piece as it is read, unless its server cannot do that.
+    ``private_hosts``: whether https:// may lead to private hosts, see `sta.web`.
     """
     if part is not None:
-        where = parse(part)
-        with (
-            open_source(
-                uri, etag=etag, seconds=seconds, ranged=True, private_hosts=private_hosts
-            ) as whole,
-            where.open(whole, max_bytes=max_bytes) as source,
-        ):
+        fetch = {"etag": etag, "seconds": seconds, "private_hosts": private_hosts}
+        with _part(uri, parse(part), max_bytes, fetch, ranged=ranged) as source:
             yield source
         return
     scheme = uri.split("://", 1)[0].lower() if "://" in uri else ""
@@ -81,6 +80,58 @@ def open_source(
             return
     with _fetched(_VideoDownload(uri, max_bytes, etag, seconds, private_hosts)) as source:
         yield source
+
+
+@contextmanager
+def _part(
+    uri: str, where: Part, max_bytes: int, fetch: dict[str, Any], *, ranged: bool
+) -> Iterator[Source]:
+    """A part of a file or object; a range of bytes as a file of its own, unless it is large.
+
+    A decoder's child thus gets a file that holds nothing but its video.
+    """
+    at_once = where if isinstance(where, ByteRange) else None
+    if at_once is not None and ranged and at_once.size > _SMALL_BYTES:
+        at_once = None
+    if at_once is not None and is_remote(uri):
+        check_size(at_once.size, max_bytes)
+        with _fetched(_VideoDownload(uri, max_bytes, **fetch, byte_range=at_once)) as source:
+            yield source
+        return
+    with open_source(uri, **fetch, ranged=True) as whole:
+        found = file_etag(whole.content)
+        if None not in (found, fetch["etag"]) and fetch["etag"] != found:
+            raise changed_since_listed(UnitFailure(ErrorType.changed, ""))
+        with where.open(whole, max_bytes=max_bytes) as source:
+            if at_once is not None and source.size <= MEMORY_BYTES:
+                with _copied(source) as copy:
+                    yield dataclasses.replace(copy, etag=found)
+            else:
+                yield dataclasses.replace(source, etag=source.etag or found)
+
+
+@contextmanager
+def _copied(source: Source) -> Iterator[Source]:
+    """The bytes of a source as a file in memory."""
+    descriptor = anonymous_file(in_memory=True)
+    try:
+        try:
+            for start in range(0, source.size, _COPY_BYTES):
+                write_all(descriptor, source.read_at(start, _COPY_BYTES))
+        except OSError as error:
+            raise _local_failure(error) from None
+        descriptor = read_only(descriptor)
+        yield Source(FileContent(descriptor, source.size))
+    finally:
+        os.close(descriptor)
+
+
+def file_etag(content: Content) -> str | None:
+    """What stands for the ETag of an open file: its size and the time it was written; else None."""
+    if not isinstance(content, FileContent):
+        return None
+    status = os.fstat(content.descriptor)
+    return f'"{status.st_size:x}-{status.st_mtime_ns:x}"'
 
 
 def file_version(uri: str) -> tuple[int, ...]:
@@ -152,14 +203,22 @@ class _VideoDownload:
     """Download of one object into an anonymous file, resumed after broken connections."""
 
     def __init__(
-        self, uri: str, max_bytes: int, etag: str | None, seconds: float, private_hosts: bool
+        self,
+        uri: str,
+        max_bytes: int,
+        etag: str | None,
+        seconds: float,
+        private_hosts: bool,
+        byte_range: ByteRange | None = None,
     ) -> None:
         self.size = 0
+        self._object_bytes = 0
         self.received = 0
         self.etag = etag
         self._uri = uri
         self._private_hosts = private_hosts
         self._max_bytes = max_bytes
+        self._range = byte_range
         self._retries = Retries(dataclasses.replace(VIDEOS, seconds=seconds))
         self._written = 0
         self._descriptor = -1
@@ -186,19 +245,23 @@ class _VideoDownload:
             self._descriptor = -1
 
     def _read_on(self) -> None:
+        first = 0 if self._range is None else self._range.offset
         response = open_object(
             self._uri,
-            start=self._written,
+            start=first + self._written,
+            end=None if self._range is None else first + self._range.size,
             etag=self.etag,
             policy=self._retries.policy,
             private_hosts=self._private_hosts,
         )
         try:
+            if self._range is not None and response.start != first + self._written:
+                raise UnitFailure(ErrorType.internal, "the server serves no ranges")
             if not self._written:
                 self._start(response.size, response.etag)
-            elif response.size != self.size or (response.etag or None) != self.etag:
+            elif response.size != self._object_bytes or (response.etag or None) != self.etag:
                 raise StoreError("the object was replaced while it was being read", "changed")
-            elif response.start != self._written:
+            elif response.start != first + self._written:
                 self._start_over(response.start)
             for chunk in response.chunks:
                 self.received += len(chunk)
@@ -218,8 +281,12 @@ class _VideoDownload:
         os.lseek(self._descriptor, 0, os.SEEK_SET)
 
     def _start(self, size: int, etag: str | None) -> None:
+        self._object_bytes, self.etag = size, etag or None
+        if self._range is not None:
+            self._range.check_within(size)
+            size = self._range.size
         check_size(size, self._max_bytes)
-        self.size, self.etag = size, etag or None
+        self.size = size
         if self._descriptor < 0:
             self._descriptor = anonymous_file(in_memory=size <= MEMORY_BYTES)
 

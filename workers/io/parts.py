@@ -1,7 +1,8 @@
 """Videos that lie within a file: the parts of a `uri` that the manifest's column ``part`` names.
 
 A part is text, such as ``bytes:1536+44032``: its kind, a colon, and where it lies. To add a kind,
-write a class with ``parse`` and ``open`` and add it to ``_KINDS``.
+write a class with ``parse`` and ``open`` and add it to ``_KINDS``. The kind ``refused`` stands for
+what a listing found and no decoder may open, with the reason for its row.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from workers.failures import ErrorType, UnitFailure
@@ -41,21 +42,44 @@ class ByteRange:
     def open(self, whole: Source, *, max_bytes: int) -> Iterator[Source]:
         """The video in an opened file; raises UnitFailure."""
         check_size(self.size, max_bytes)
-        if self.offset + self.size > whole.size:
+        self.check_within(whole.size)
+        yield Source(RangeContent(whole.content, self.offset, self.size), whole.etag)
+
+    def check_within(self, size: int) -> None:
+        """Raises UnitFailure for a file of ``size`` bytes, if it ends before the video does."""
+        if self.offset + self.size > size:
             raise UnitFailure(
                 ErrorType.corrupt,
-                f"the video ends at byte {self.offset + self.size:,} of a file of {whole.size:,}",
+                f"the video ends at byte {self.offset + self.size:,} of a file of {size:,}",
             )
-        yield Source(RangeContent(whole.content, self.offset, self.size), whole.etag)
 
 
 Part = ByteRange | ParquetCell
 
 _KINDS: dict[str, type[Part]] = {each.kind: each for each in (ByteRange, ParquetCell)}
+_REFUSED = "refused"
+
+
+def refused(error_type: ErrorType, message: str) -> str:
+    """The part of a video that is not read: its unit fails with this reason."""
+    return f"{_REFUSED}:{error_type}:{message}"
+
+
+def refusal(part: str | None) -> UnitFailure | None:
+    """Why a part is not read, as `refused` was told; None for any other part."""
+    if part is None or not part.startswith(f"{_REFUSED}:"):
+        return None
+    _, error_type, message = part.split(":", 2)
+    return UnitFailure(ErrorType(error_type), message)
 
 
 def parse(text: str) -> Part:
-    """The part that the column ``part`` names; raises UnitFailure for another text."""
+    """The part that the column ``part`` names.
+
+    Raises UnitFailure for another text, and with its reason for a part that is `refused`.
+    """
+    if (failure := refusal(text)) is not None:
+        raise failure
     kind, _, where = text.partition(":")
     try:
         return _KINDS[kind].parse(where)
@@ -64,3 +88,11 @@ def parse(text: str) -> Part:
     except ValueError as error:
         reason = str(error)
     raise UnitFailure(ErrorType.internal, f"the part {text!r} of the manifest is wrong: {reason}")
+
+
+def start_of(part: str, count: int) -> str:
+    """The part of the first ``count`` bytes of a range of bytes; any other part as it is."""
+    where = parse(part)
+    if not isinstance(where, ByteRange):
+        return part
+    return str(replace(where, size=min(where.size, count)))

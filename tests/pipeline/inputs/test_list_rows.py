@@ -159,7 +159,6 @@ FOREIGN = {
     "list.xml": ("<?xml version='1.0'?><a/>", "an XML document"),
     "list.m3u8": ("a.mp4\n", "a playlist"),
     "table.xlsx": ("PK", "an Excel workbook"),
-    "shard-000.tar": ("x", "a tar archive, as WebDataset's shards are"),
     "list.csv.zip": ("x", "a ZIP archive"),
     "latin.csv": (b"uri,label\na.mp4,caf\xe9\n", "it is not UTF-8"),
     "photo.jpg": (b"\xff\xd8\xff\xe0", "a JPEG picture"),

@@ -1,0 +1,177 @@
+"""The index of a tar archive on any store: its members and the labels beside them.
+
+An archive is indexed once in a process, however often its input is listed.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import threading
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.inputs.first_bytes import HEAD_BYTES
+from pipeline.inputs.tar_headers import DamagedArchiveError, Member, Readable, members
+from pipeline.inputs.video_names import extension_of
+from sta.store import is_remote
+from sta.text import redacted
+from workers.decoding.sniffing import TAR, other_format
+from workers.failures import ErrorType, UnitFailure
+from workers.io.fetching import file_etag, open_source
+from workers.io.parts import ByteRange
+
+# A request takes about as long as a few MiB. Where headers lie close together, so much is read at
+# once, content and all; where they lie apart, only little around each.
+_MOST_AT_ONCE = 8 << 20
+_LEAST_AT_ONCE = 64 << 10
+_FIRST = 256 << 10
+_NEAR = 1 << 20
+
+LABEL_EXTENSIONS = (".cls", ".json", ".txt")
+"""Extensions of the members that hold the label of a video beside them, best first."""
+
+_LABEL_FIELDS = ("label", "class", "cls")
+_LARGEST_JSON = 1 << 20
+_LONGEST_LABEL = 200
+
+_CACHE_BYTES = 512 << 20
+
+
+@dataclass(frozen=True)
+class TarIndex:
+    """What an archive holds.
+
+    Attributes:
+        etag: of the archive when it was read: of an object, or as `file_etag` gives it.
+        members: its members in their order.
+        labels: labels by the name of the member that holds them.
+        problem: why the archive could not be read to its end; None if it could.
+    """
+
+    etag: str | None
+    members: list[Member] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    problem: UnitFailure | None = None
+
+
+def indexed(uri: str, size: int | None, etag: str | None) -> TarIndex:
+    """The index of the archive at `uri`.
+
+    Args:
+        uri: absolute path, file:// or s3:// address.
+        size: its bytes, None if not known.
+        etag: ETag of an object when it was listed; None if not known, and for files.
+
+    Raises:
+        UnitFailure: it cannot be read, for a reason that is not its content.
+    """
+    if is_remote(uri):
+        if size is None or etag is None:
+            with open_source(uri, etag=etag, ranged=True) as whole:
+                size, etag = whole.size, whole.etag
+        known = _CACHE.get((uri, etag))
+        return known or _CACHE.add(uri, _read(Windows(uri, size, etag), etag))
+    with open_source(uri) as whole:
+        etag = file_etag(whole.content)
+        known = _CACHE.get((uri, etag))
+        return known or _CACHE.add(uri, _read(whole, etag))
+
+
+def _read(file: Readable, etag: str | None) -> TarIndex:
+    found: list[Member] = []
+    labels: dict[str, str] = {}
+    problem = None
+    try:
+        for member in members(file):
+            found.append(member)
+            label = _label(file, member)
+            if label is not None:
+                labels[member.name] = label
+    except DamagedArchiveError as damage:
+        problem = UnitFailure(ErrorType.corrupt, str(damage))
+        other = None if found else other_format(file.read_at(0, HEAD_BYTES))
+        if other not in (None, TAR):
+            problem = UnitFailure(ErrorType.not_video, f"{other}, not a tar archive")
+    return TarIndex(etag, found, labels, problem)
+
+
+class Windows:
+    """The bytes of an object, for a reader that goes forward and skips a lot."""
+
+    def __init__(self, uri: str, size: int, etag: str | None) -> None:
+        self.size = size
+        self._uri = uri
+        self._etag = etag
+        self._begin = 0
+        self._data = b""
+        self._at_once = _FIRST
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """As in `Readable`; raises UnitFailure if the object cannot be read."""
+        count = max(0, min(count, self.size - offset))
+        start = offset - self._begin
+        if count and not 0 <= start <= len(self._data) - count:
+            self._fetch(offset, count)
+            start = 0
+        return self._data[start : start + count] if count else b""
+
+    def _fetch(self, offset: int, count: int) -> None:
+        if self._data:
+            is_near = 0 <= offset - self._begin <= len(self._data) + _NEAR
+            self._at_once = min(2 * self._at_once, _MOST_AT_ONCE) if is_near else _LEAST_AT_ONCE
+        wanted = ByteRange(offset, min(max(count, self._at_once), self.size - offset))
+        with open_source(self._uri, part=str(wanted), etag=self._etag) as piece:
+            self._begin, self._data = offset, piece.read_at(0, piece.size)
+
+
+def _label(file: Readable, member: Member) -> str | None:
+    """The label that a member holds, if it is one; damaged ones are none."""
+    extension = extension_of(member.name)
+    most = _LARGEST_JSON if extension == ".json" else 4 * _LONGEST_LABEL
+    if extension not in LABEL_EXTENSIONS or member.problem or not 0 < member.size <= most:
+        return None
+    try:
+        text = file.read_at(member.offset, member.size).decode("utf-8-sig")
+        value = _json_label(json.loads(text)) if extension == ".json" else text
+    except (ValueError, RecursionError):
+        return None
+    label = redacted(str(value).strip()) if value is not None else ""
+    is_line = 0 < len(label) <= _LONGEST_LABEL and label.isprintable()
+    return label if is_line else None
+
+
+def _json_label(document: Any) -> str | int | None:
+    fields = document if isinstance(document, dict) else {}
+    values = (fields.get(name) for name in _LABEL_FIELDS)
+    return next((each for each in values if type(each) in (str, int)), None)
+
+
+class _Cache:
+    """Indexes that were made in this process, compressed; none are added beyond a size."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._indexes: dict[tuple[str, str | None], bytes] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[str, str | None]) -> TarIndex | None:
+        packed = self._indexes.get(key) if key[1] is not None else None
+        return None if packed is None else _unpacked(packed)
+
+    def add(self, uri: str, index: TarIndex) -> TarIndex:
+        packed = zlib.compress(pickle.dumps(index), 1)
+        with self._lock:
+            if self._bytes + len(packed) <= _CACHE_BYTES:
+                self._bytes += len(packed)
+                self._indexes[uri, index.etag] = packed
+        return index
+
+
+def _unpacked(packed: bytes) -> TarIndex:
+    index: TarIndex = pickle.loads(zlib.decompress(packed))
+    return index
+
+
+_CACHE = _Cache()
