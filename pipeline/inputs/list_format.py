@@ -33,6 +33,7 @@ _VIDEO_NAME = re.compile(rf"(?P<path>.*?(?:{_EXTENSION}))(?:\s+(?P<label>\S.*))?
 _FRAMES = re.compile(r"(?P<path>\S.*?)\s+(?P<frames>\d+)\s+(?P<label>-?\d+)")
 _PATH_AND_ID = re.compile(r"(?P<path>\S+)\s+(?P<label>-?\d+)")
 _NUMBER = re.compile(r"-?\d+")
+_ENDS_IN_NUMBER = re.compile(r"(?:^|\s)-?\d+$")
 _LABELS = re.compile(r"[\s,;|]+")
 _HMDB_SPLIT = re.compile(r"_test_split\d\.txt$", re.IGNORECASE)
 
@@ -261,11 +262,11 @@ def _by_blanks(line: str, pattern: re.Pattern[str]) -> list[str]:
 
 def _is_frames(cells: Sequence[str]) -> bool:
     """Whether cells are a folder of frames, their number and a label; of a video they are two
-    labels.
+    labels, and after a number they may be anything.
     """
     if len(cells) != 3 or not all(map(_NUMBER.fullmatch, cells[1:])):
         return False
-    return not _NUMBER.fullmatch(cells[0]) and extension_of(cells[0]) not in VIDEO_EXTENSIONS
+    return not _ENDS_IN_NUMBER.search(cells[0]) and extension_of(cells[0]) not in VIDEO_EXTENSIONS
 
 
 def _is_id_and_label(cells: Sequence[str], delimiter: str) -> bool:
