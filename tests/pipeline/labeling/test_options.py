@@ -1,12 +1,23 @@
 """The options of a labeling run become what its workers are given."""
 
 import dataclasses
+import json
 
+import pytest
+
+from pipeline.errors import UsageError
 from pipeline.flags import FLAGS
+from pipeline.inputs.list_options import ListOptions
 from pipeline.labeling.flags import parser
 from pipeline.labeling.job import options_from
-from pipeline.labeling.options import LabelOptions
+from pipeline.labeling.options import LISTS, LabelOptions
+from pipeline.run.json_fields import read as read_json
+from pipeline.run.run_directory import check_same
+from pipeline.run.run_record import Identity
 from workers.decoding import DecodeLimits
+from workers.sampling import protocol
+
+PLAN = protocol("videomae-k400", size=112, frames=16)
 
 
 def options(**given: float) -> LabelOptions:
@@ -23,6 +34,22 @@ def test_every_field_that_declares_a_flag_is_a_flag() -> None:
     declared = {each.name for each in dataclasses.fields(LabelOptions) if FLAGS in each.metadata}
     assert declared
     assert declared <= vars(parser("k400").parse_args([])).keys()
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_flags_of_lists_reach_the_listing_and_a_run_with_others_is_not_resumed(name) -> None:
+    value = True if name == "skip_bad_lines" else "," if name == "delimiter" else "/x"
+    words = [f"--{name.replace('_', '-')}", *([] if value is True else [value])]
+    read = parser("k400").parse_args(["in", "out", "--checkpoint", "demo", *words])
+    asked = options_from("k400", read)
+    wanted = ListOptions(**{name: value})
+    assert asked.lists == asked.listing().lists == asked.listing().again().lists == wanted
+    plain = Identity(input="in", model="m", labels="l", protocol=PLAN, decoder="pyav")
+    other = dataclasses.replace(plain, lists=wanted)
+    assert read_json(Identity, json.loads(json.dumps(other.to_json())), "") == other
+    check_same(other, dataclasses.replace(other), "out")
+    with pytest.raises(UsageError, match=f"lists: not set in the run, {name} {value} now"):
+        check_same(plain, other, "out")
 
 
 def test_both_limits_can_be_set_by_flags() -> None:
