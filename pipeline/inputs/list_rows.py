@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -247,8 +247,7 @@ def _is_row(line: str) -> bool:
     return isinstance(loaded, dict) and DATABASE not in loaded
 
 
-@dataclass(frozen=True)
-class _Item:
+class _Item(NamedTuple):
     """A value of a JSON file: a whole line, or an item of a list.
 
     Attributes:

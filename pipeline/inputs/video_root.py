@@ -17,7 +17,7 @@ _IGNORED = re.compile(r"[\s_]+")
 class VideoRoot:
     """The videos below `--video-root`, listed once and found by their names.
 
-    It takes some 500 bytes of memory for each file.
+    It takes some 700 bytes of memory for each file.
 
     Args:
         uri: the folder or prefix.
