@@ -169,8 +169,7 @@ def test_an_archive_cut_anywhere_lists_its_whole_members_and_one_row_for_the_res
     for cut in range(0, end + 512, 97):
         found = []
         with pytest.raises(DamagedArchiveError):
-            for member in members(Memory(whole[:cut])):
-                found.append(member.name)
+            found.extend(member.name for member in members(Memory(whole[:cut])))
         assert found == [name for name, end in ends.items() if end <= cut]
 
 
