@@ -25,6 +25,7 @@ from pipeline.inputs.list_columns import DATABASE, Columns, columns_of, missing_
 from pipeline.inputs.list_format import json_kind, text_format
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_row import NotAListError, Row, bad_row, why_not_utf8
+from pipeline.inputs.parquet_bytes import bytes_column, bytes_rows
 from pipeline.storage.location import Location
 from pipeline.storage.s3_filesystem import storage_reason
 from workers.decoding.sniffing import TEXT, other_format, video_format
@@ -368,10 +369,14 @@ def _parquet_rows(
     filesystem, path = location.filesystem()
     with pq.ParquetFile(path, filesystem=filesystem) as file:
         schema = file.schema_arrow
-        columns = columns_of(schema.names, options)
+        held = bytes_column(schema, options.uri_column)
+        columns = held.columns(schema, options) if held else columns_of(schema.names, options)
         unread.update(dict.fromkeys(columns.unread))
         for ours, theirs in columns.names.items():
             _check_type(ours, schema.field(theirs))
+        if held is not None:
+            yield from bytes_rows(location, held, columns)
+            return
         number = 0
         wanted = list(columns.names.values())
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted):

@@ -64,7 +64,7 @@ class UserManifest:
     def _videos(
         self, parts: Iterable[tuple[Location, Iterator[Row]]], base: str
     ) -> Iterator[Video]:
-        base = self.options.video_root or base
+        folder, base = base, self.options.video_root or base
         found, lost = 0, None
         for file, rows in parts:
             for row in rows:
@@ -78,7 +78,7 @@ class UserManifest:
                 try:
                     if row.problem:
                         raise ValueError(row.problem)
-                    video = self._video(row.cells, base)
+                    video = self._video(_named(row.cells, file, folder), base)
                 except ValueError as error:
                     self._leave_out(file, row, error)
                     continue
@@ -120,6 +120,7 @@ class UserManifest:
                 size_bytes=_size(row.get("size_bytes")),
                 ground_truth=label,
                 etag=_etag(row.get("etag")),
+                part=row.get("part"),
             )
         ids = {name: _identity(row.get(name)) for name in ("video_id", KINETICS[0])}
         texts = {name: _text(row.get(name)) for name in KINETICS[1:]}
@@ -129,6 +130,14 @@ class UserManifest:
             return clip
         label = None if label is None else without_placeholders(label)
         return replace(file, video_id=clip.video_id, ground_truth=label)
+
+
+def _named(cells: dict[str, Any], file: Location, folder: str) -> dict[str, Any]:
+    """The cells of a row with an id: that of a video in a file begins with the file's name."""
+    if "part" not in cells or cells.get("video_id") is not None:
+        return cells
+    below = file.uri.removeprefix(f"{folder.rstrip('/')}/")
+    return cells | {"video_id": f"{below}/{cells['name']}"}
 
 
 class _SecretError(ValueError):

@@ -195,7 +195,7 @@ def test_texts_of_a_parquet_file_may_be_of_any_kind(tmp_path, kind):
 
 
 def test_a_parquet_column_of_another_type_is_refused(tmp_path):
-    pq.write_table(pa.table({"video": [{"bytes": b"", "path": "a.mp4"}]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"video": [{"id": 1, "path": "a.mp4"}]}), tmp_path / "a.parquet")
     with pytest.raises(UsageError, match="its column video is struct<"):
         found(tmp_path / "a.parquet")
     pq.write_table(pa.table({"uri": ["a.mp4"], "label": [[1, 2]]}), tmp_path / "b.parquet")
