@@ -16,7 +16,7 @@ from pipeline.inputs.list_rows import LIST_EXTENSIONS
 from pipeline.inputs.listing import Listing
 from pipeline.inputs.video_names import NO_EXTENSION
 from pipeline.messages import say
-from pipeline.storage.addresses import S3_SCHEME, local_path
+from pipeline.storage.addresses import local_path
 from pipeline.storage.location import Location
 from sta.text import displayed
 
@@ -78,7 +78,7 @@ def checked_input(
 
 
 def _check_root(root: str | None) -> None:
-    if root is not None and not root.startswith(S3_SCHEME) and not os.path.isdir(root):
+    if root is not None and "://" not in root and not os.path.isdir(root):
         raise UsageError(f"--video-root: there is no directory {root}")
 
 
@@ -86,8 +86,9 @@ def _refuse_flags_of_lists(listing: Listing) -> None:
     flags = listing.lists.flags
     if flags:
         raise UsageError(
-            f"{', '.join(flags)} is for lists of videos, and {listing.source} is none; name a list "
-            f"as INPUT, or leave the flag out"
+            f"{listing.source} is not a list of videos, which {' and '.join(flags)} "
+            f"{'is' if len(flags) == 1 else 'are'} for; leave {' and '.join(flags)} out, or name a "
+            f"list as INPUT"
         )
 
 

@@ -75,6 +75,10 @@ _HEAD_BYTES = 1 << 16
 _BUFFER = 1 << 20
 _CHUNK = 1 << 16
 _LARGEST_DOCUMENT = 1 << 26
+# Characters of a line, and of an object of a JSON list: no row of a list is as long.
+_LONGEST = 1 << 23
+# Columns that are named as not read, and kinds of objects that are kept.
+_MOST_NAMES = 100
 _GZIP = b"\x1f\x8b"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _JSON_LIST = re.compile(r'\s*\[\s*([\[{"\]]|$)')
@@ -196,7 +200,7 @@ def _text_rows(
         if _JSON_LIST.match(start.first):
             yield from _json_rows(_json_items(text), options, unread)
         elif _is_row(start.first) or name.endswith((".jsonl", ".ndjson")):
-            yield from _json_rows(_json_lines(text), options, unread)
+            yield from _json_rows(_json_lines(_lines(text)), options, unread)
         elif _JSON_OBJECT.match(start.first):
             document = _document(text)
             if options.video_root is None or not isinstance(document.get(DATABASE), dict):
@@ -204,8 +208,23 @@ def _text_rows(
             yield from activitynet_rows(document[DATABASE])
         else:
             written = text_format(location.name, start.lines, options)
-            unread.update(dict.fromkeys(written.columns.unread if written.columns else ()))
-            yield from written.rows(text)
+            _note(unread, written.columns.unread if written.columns else ())
+            yield from written.rows(_lines(text))
+
+
+def _lines(text: io.TextIOBase) -> Iterator[str]:
+    """The lines of a text, none of which takes much memory."""
+    for number, line in enumerate(iter(lambda: text.readline(_LONGEST), ""), start=1):
+        if len(line) == _LONGEST and line[-1] not in "\r\n":
+            raise NotAListError(f"line {number} has more than {_LONGEST:,} characters")
+        yield line
+
+
+def _note(unread: dict[str, None], names: Iterable[str]) -> None:
+    """Notes columns that are not read, up to a bound: each object can have others."""
+    for name in names:
+        if len(unread) < _MOST_NAMES:
+            unread.setdefault(name)
 
 
 def _start(head: bytes) -> _Start:
@@ -304,6 +323,10 @@ def _json_items(text: io.TextIOBase) -> Iterator[_Item]:
             at = end + (buffer[end] == ",")
             size = _CHUNK
             continue
+        if len(buffer) - at > _LONGEST:
+            raise NotAListError(
+                f"its object {number + 1:,} is damaged or has more than {_LONGEST:,} characters"
+            )
         piece = text.read(size)
         if not piece:
             raise NotAListError(f"its JSON ends early or is damaged after {number:,} objects")
@@ -330,12 +353,17 @@ def _json_rows(
             problem = 'a row is an object such as {"uri": "a.mp4"}'
         if not problem:
             names = tuple(item.value)
-            if names not in columns:
-                columns[names] = _object_columns(names, options)
-                seen.update(names)
-            found = columns[names]
+            found = columns.get(names)
+            if found is None:
+                found = _object_columns(names, options)
+                if len(columns) < _MOST_NAMES:
+                    columns[names] = found
+                    seen.update(names[:_MOST_NAMES])
+                wanted = (getattr(options, flag) for flag in _MAY_LACK)
+                seen.update(name for name in wanted if name in item.value)
+                if not isinstance(found, str):
+                    _note(unread, found.unread)
             if not isinstance(found, str):
-                unread.update(dict.fromkeys(found.unread))
                 yield Row(item.place, found.of(item.value), item.line)
                 continue
             problem = found
@@ -371,7 +399,7 @@ def _parquet_rows(
         schema = file.schema_arrow
         held = bytes_column(schema, options.uri_column)
         columns = held.columns(schema, options) if held else columns_of(schema.names, options)
-        unread.update(dict.fromkeys(columns.unread))
+        _note(unread, columns.unread)
         for ours, theirs in columns.names.items():
             _check_type(ours, schema.field(theirs))
         if held is not None:

@@ -11,6 +11,7 @@ from pipeline.inputs.dataset_lists import NamedClip
 from pipeline.inputs.video import Video
 
 _EXAMPLES = 3
+_REPLACEMENT = "replacement"
 _IGNORED = re.compile(r"[\s_]+")
 
 
@@ -34,8 +35,9 @@ class VideoRoot:
     def find(self, clip: NamedClip) -> Video | None:
         """The file of a clip; None if there is none.
 
-        Of several files with the best name, the one is taken whose folders have most of the clip's,
-        such as its label, with blanks as `_` or as they are.
+        Of several files with the best name, the one is taken that lies in a folder named
+        `replacement...`, as Kinetics' files for corrupted ones do, or else whose folders have most
+        of the clip's, such as its label, with blanks as `_` or as they are.
 
         Raises:
             ValueError: several files fit as well.
@@ -44,7 +46,7 @@ class VideoRoot:
         if len(found) < 2:
             return found[0] if found else None
         wanted = set(map(_folded, clip.folders))
-        fits = [len(wanted & _folders(video)) for video in found]
+        fits = [_fit(wanted, video) for video in found]
         best = [video for video, fit in zip(found, fits, strict=True) if fit == max(fits)]
         if len(best) > 1:
             some = ", ".join(video.video_id for video in best[:_EXAMPLES])
@@ -60,8 +62,10 @@ class VideoRoot:
         return f"{self.uri} holds {count:,} videos, such as {', '.join(some)}"
 
 
-def _folders(video: Video) -> set[str]:
-    return set(map(_folded, posixpath.dirname(video.video_id).split("/")))
+def _fit(wanted: set[str], video: Video) -> tuple[bool, int]:
+    """Whether a file replaces another one, and how many of its folders are wanted ones."""
+    folders = set(map(_folded, posixpath.dirname(video.video_id).split("/")))
+    return any(name.startswith(_REPLACEMENT) for name in folders), len(wanted & folders)
 
 
 def _folded(name: str) -> str:

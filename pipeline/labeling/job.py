@@ -131,6 +131,8 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
     if arguments.output is not None:
         check_outlives_job(arguments.input, "INPUT")
         check_outlives_job(output)
+        if arguments.video_root is not None:
+            check_outlives_job(arguments.video_root, "--video-root")
         for earlier in arguments.since:
             check_outlives_job(earlier, "--since")
     if checkpoint is None:

@@ -93,10 +93,11 @@ def _request(arguments: argparse.Namespace) -> _Request:
 def _file_to_write(arguments: argparse.Namespace) -> Location:
     if arguments.input is not None and arguments.early_exit is None:
         raise UsageError("EARLY_EXIT is missing: name the file to write, such as early-exit.json")
-    for what in ("input", "early_exit", "sweep"):
+    for what in ("input", "early_exit", "sweep", "video_root"):
         place = getattr(arguments, what)
         if place is not None:
-            check_outlives_job(place, "--sweep" if what == "sweep" else what.upper())
+            flag = {"sweep": "--sweep", "video_root": "--video-root"}.get(what, what.upper())
+            check_outlives_job(place, flag)
     place = Location.of(arguments.early_exit or str(DEMO / "early-exit.json"))
     if place.uri.endswith(".html"):
         raise UsageError(

@@ -116,6 +116,8 @@ def _output(arguments: argparse.Namespace) -> str:
     if arguments.output is not None:
         check_outlives_job(arguments.input, "INPUT")
         check_outlives_job(arguments.output)
+        if arguments.video_root is not None:
+            check_outlives_job(arguments.video_root, "--video-root")
         return str(arguments.output)
     if arguments.input is None:
         return str(DEMO / _demo_output(arguments))

@@ -113,6 +113,9 @@ def test_of_several_files_that_with_the_label_or_split_is_taken_and_else_none(tm
     touch(root / "validate" / "abseiling" / "-3B32lodo2M_000059_000069.webm")
     with pytest.raises(UsageError, match="line 2: 2 files below .* may be its video: .*webm"):
         found(tmp_path / "k400.csv", root)
+    better = touch(root / "replacement_for_corrupted_k400" / "-3B32lodo2M_000059_000069.mp4")
+    assert [video.uri for video in found(tmp_path / "k400.csv", root)[0]] == [str(better)]
+    better.unlink()
     touch(root / "a_000001_000002.mp4")
     kinetics(tmp_path / "k400.csv", [CLIPS[0], ("abseiling", "a", 1, 2)])
     videos, listing = found(tmp_path / "k400.csv", root, skip_bad_lines=True)

@@ -146,6 +146,8 @@ def test_flags_of_lists_are_refused_for_what_is_no_list(tmp_path, option):
     (tmp_path / "a.mp4").write_bytes(b"x")
     lists = ListOptions(**{option: str(tmp_path) if option == "video_root" else "x"})
     for source in (tmp_path, tmp_path / "a.mp4"):
-        with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} is for lists"):
+        with pytest.raises(
+            UsageError, match=f"not a list of videos, which --{option.replace('_', '-')} is"
+        ):
             checked_input(Listing(str(source), lists=lists), ["x"])
     checked_input(Listing(str(tmp_path), lists=ListOptions(skip_bad_lines=True)), ["x"])
