@@ -17,6 +17,7 @@ from pipeline.export.labeled_videos import LabeledVideo, labeled_videos
 from pipeline.export.tables import ExportTable, tables_of
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
+from sta.text import displayed
 
 FORMATS = (
     *("fiftyone", "label-studio", "activitynet", "csv"),
@@ -171,7 +172,7 @@ def _of_folder(run: RunDirectory, to: str, folder: Location) -> Output:
             segmented = record.identity.has_segments
             write_label_studio(folder, videos(), classes, model=name, timeline=segmented)
         else:
-            about = f"Labels of {record.identity.input} by {name}."
+            about = displayed(f"Labels of {record.identity.input} by {name}.")
             write_hugging_face(folder, tables_of(run), about=about)
 
     first = {"fiftyone": LABELS, "activitynet": DETECTIONS, "label-studio": TASKS}.get(to, CARD)

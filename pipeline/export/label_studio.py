@@ -1,7 +1,8 @@
 """Label Studio: tasks with predictions, and the labeling configuration that they need.
 
 `tasks.json` is imported into a project whose labeling interface is `labeling_config.xml`. A video's
-label is a choice with its score; segments are labels of a timeline, in frames counted from 1.
+label is a choice with its score; segments are labels of a timeline, in frames counted from 1. Names
+of classes are shown without control characters, which XML has not.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from xml.sax.saxutils import quoteattr
 from pipeline.export.labeled_videos import LabeledVideo
 from pipeline.export.text_files import json_of, write_json, written
 from pipeline.storage.location import Location
+from sta.text import displayed
 
 TASKS = "tasks.json"
 CONFIG = "labeling_config.xml"
@@ -44,7 +46,7 @@ def write_label_studio(
 
 def _config(classes: Sequence[str], *, timeline: bool) -> str:
     def tags(name: str) -> Iterator[str]:
-        return (f"    <{name} value={quoteattr(each)}/>\n" for each in classes)
+        return (f"    <{name} value={quoteattr(displayed(each))}/>\n" for each in classes)
 
     lines = ["<View>\n"]
     if timeline:
@@ -77,7 +79,7 @@ def _choice(video: LabeledVideo) -> dict[str, Any]:
         "to_name": "video",
         "type": "choices",
         "score": video.score,
-        "value": {"choices": [video.label]},
+        "value": {"choices": [displayed(video.label or "")]},
     }
 
 
@@ -96,6 +98,6 @@ def _timeline(video: LabeledVideo) -> Iterator[dict[str, Any]]:
             "score": segment.score,
             "value": {
                 "ranges": [{"start": first, "end": last}],
-                "timelinelabels": [segment.label],
+                "timelinelabels": [displayed(segment.label)],
             },
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lance
 
+from pipeline.export.object_stores import storage_options
 from pipeline.export.tables import RUN_ID, ExportTable
 from pipeline.storage.location import Location
 
@@ -19,11 +20,10 @@ def write(place: Location, table: ExportTable, *, append: bool) -> None:
     `append`: adds the rows to a dataset that is there. This run's own rows are deleted first, in a
     version of their own, so that a second export does not double them.
     """
-    if not exists(place):
-        lance.write_dataset(table.reader(), place.uri, mode="create")
-        return
-    if append:
-        lance.dataset(place.uri).delete(f"{RUN_ID} = '{table.run_id}'")
-        lance.write_dataset(table.reader(), place.uri, mode="append")
-        return
-    lance.write_dataset(table.reader(), place.uri, mode="overwrite")
+    options = storage_options(place)
+    mode = "overwrite" if exists(place) else "create"
+    if append and mode == "overwrite":
+        old = lance.dataset(place.uri, storage_options=options)
+        old.delete(f"{RUN_ID} = '{table.run_id}'")
+        mode = "append"
+    lance.write_dataset(table.reader(), place.uri, mode=mode, storage_options=options)

@@ -7,6 +7,7 @@ run's id, so that one table can hold many nights.
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -65,7 +66,7 @@ def tables_of(run: RunDirectory) -> list[ExportTable]:
     """The tables of a finished run."""
     record = run.load()
     finished = record.finished or datetime.datetime.now(datetime.UTC)
-    run_id = record.run_id or ""
+    run_id = re.sub(r"\W", "", record.run_id or "")  # libraries take it as a part of a condition
     of_run = {DATE: finished.date(), RUN_ID: run_id}
 
     def videos() -> Iterator[pa.RecordBatch]:

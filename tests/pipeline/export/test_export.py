@@ -17,6 +17,7 @@ from pipeline.errors import UsageError
 from pipeline.export import labeled_videos as module
 from pipeline.export.export import FORMATS, export
 from pipeline.export.labeled_videos import LabeledVideo, Segment, labeled_videos
+from pipeline.export.object_stores import storage_options
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.pipeline.synthetic_runs import CLIPS, LABELS, Made, make_run, make_segmented_run
@@ -235,6 +236,40 @@ def test_an_export_changes_nothing_in_the_run(to, whole, dense, tmp_path):
         export(run, to, str(tmp_path / run.root.name))
         assert content(run.root.uri) == before
         assert content(tmp_path / run.root.name)
+
+
+@pytest.mark.parametrize("to", [to for to in FORMATS if to != "iceberg"])
+def test_an_export_may_lie_in_a_bucket(to, whole, tmp_path, s3):
+    s3.create_bucket(Bucket=f"exports-{to}")
+    dest = f"s3://exports-{to}/a/b"
+    export(whole, to, dest)
+    with pytest.raises(UsageError, match="there is already s3://exports-"):
+        export(whole, to, dest)
+    export(whole, to, dest, append=to in READERS, overwrite=to not in READERS)
+    if to not in READERS:
+        export(whole, to, str(tmp_path))
+        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=f"exports-{to}")["Contents"]]
+        names = {key.rpartition("/")[2] for key in keys} - {""}
+        assert names == {path.name for path in content(tmp_path)}
+    if to == "delta":
+        import deltalake
+
+        options = storage_options(Location(dest))
+        table = deltalake.DeltaTable(f"{dest}/videos", storage_options=options)
+        assert table.to_pyarrow_table().num_rows == VIDEOS
+    if to == "lance":
+        import lance
+
+        options = storage_options(Location(dest))
+        assert lance.dataset(f"{dest}/videos.lance", storage_options=options).count_rows() == VIDEOS
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_run_of_which_nothing_is_new_has_an_export(to, tmp_path):
+    make_run(tmp_path / "run", Made(), videos=0)
+    dest = str(tmp_path / "out")
+    export(directory(tmp_path / "run"), to, dest)
+    export(directory(tmp_path / "run"), to, dest, append=to in READERS, overwrite=to not in READERS)
 
 
 @pytest.mark.parametrize("to", FORMATS)

@@ -142,6 +142,17 @@ def test_runs_that_an_earlier_run_left_out_are_left_out_too(tmp_path):
     assert new(runs, objects("a", "b", "c")) == (["c"], 2)
 
 
+def test_an_earlier_run_may_lie_in_a_bucket(tmp_path, s3):
+    run = make(tmp_path / "old", objects("a"))
+    s3.create_bucket(Bucket="earlier")
+    for path in (tmp_path / "old").rglob("*"):
+        if path.is_file():
+            s3.upload_file(str(path), "earlier", f"night/{path.relative_to(tmp_path / 'old')}")
+    there = RunDirectory(Location.of("s3://earlier/night"))
+    runs = since(there, identity=run.load().identity).runs
+    assert new(runs, objects("a", "b")) == (["b"], 1)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
