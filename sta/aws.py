@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sta.responses import StoreError
+from sta.responses import StoreError, response_error
+from sta.retry import RUN_FILES, RetryPolicy
 
 NO_CREDENTIALS = (
     "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"
@@ -74,7 +75,7 @@ def current_keys() -> tuple[tuple[str, str], ...]:
     try:
         frozen = credentials.get_frozen_credentials()
     except Exception as error:
-        raise credentials_error(error) from None
+        raise botocore_error(error) from None
     names = ("access", "secret", "token")
     values = (frozen.access_key, frozen.secret_key, frozen.token or "")
     return tuple(zip(names, values, strict=True))
@@ -162,14 +163,21 @@ def _session_of(settings: tuple[tuple[str, str], ...]) -> tuple[Any, Any]:
         made = botocore.session.get_session()
         return made, made.get_credentials()
     except Exception as error:
-        raise credentials_error(error) from None
+        raise botocore_error(error) from None
 
 
-def credentials_error(error: BaseException) -> StoreError:
-    """The StoreError of an exception of botocore while it looks for credentials."""
+def botocore_error(error: BaseException) -> StoreError:
+    """The StoreError of an exception of botocore, mostly while it looks for credentials."""
     name = type(error).__name__
     if isinstance(error, StoreError):
         return error
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict):
+        status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return response_error(status, str(answer.get("Error", {}).get("Code", "")))
+    if "Connection" in name or "Timeout" in name:
+        said = "connection failed"
+        return StoreError(f"the object storage did not answer ({said})", "transient", said)
     if name in ("ProfileNotFound", "InvalidConfigError", "ConfigParseError"):
         return StoreError(f"the storage is not configured: {str(error).splitlines()[0]}")
     if name == "CredentialRetrievalError":
@@ -185,22 +193,33 @@ def credentials_error(error: BaseException) -> StoreError:
 
 def signed_address(bucket: str, key: str) -> str:
     """An address by which anybody can read an object for some minutes; for no log or message."""
+    return str(
+        client(bucket, RUN_FILES).generate_presigned_url(
+            "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=_SIGNED_SECONDS
+        )
+    )
+
+
+def client(bucket: str, policy: RetryPolicy) -> Any:
+    """botocore's client for a bucket, for the keys that obstore cannot name."""
     from botocore.config import Config
 
+    connect_s, read_s = policy.timeouts()
     settings = s3_settings(bucket)
     endpoint = settings.config["endpoint"]
     if settings.config.get("virtual_hosted_style_request"):
         endpoint = endpoint.replace(f"://{bucket}.", "://", 1)
-    client = session()[0].create_client(
+    return session()[0].create_client(
         "s3",
         endpoint_url=endpoint,
         region_name=settings.config["region"],
-        config=Config(signature_version="s3v4"),
-    )
-    return str(
-        client.generate_presigned_url(
-            "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=_SIGNED_SECONDS
-        )
+        verify=settings.certificates or None,
+        config=Config(
+            signature_version="s3v4",
+            retries={"mode": "standard", "total_max_attempts": policy.max_failures or 1},
+            connect_timeout=connect_s,
+            read_timeout=read_s,
+        ),
     )
 
 

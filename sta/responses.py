@@ -11,9 +11,11 @@ from sta.retry import ErrorKind, classify
 class StoreError(OSError):
     """An object could not be read, written or listed.
 
-    The message is one line without an address or credential.
+    The message is one line without a credential, and without an address but `place`.
 
     Attributes:
+        reason: the message alone.
+        place: address of the object, as the user named it; "" if it is not told.
         kind: what the error means.
         code: error code of the storage, or a short text for a network error; "" if there is none.
         status: HTTP status; 0 if no response came.
@@ -23,9 +25,14 @@ class StoreError(OSError):
         self, message: str, kind: ErrorKind = "other", code: str = "", status: int = 0
     ) -> None:
         super().__init__(message)
+        self.reason = message
+        self.place = ""
         self.kind: ErrorKind = kind
         self.code = code
         self.status = status
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.args[0]}" if self.place else str(self.args[0])
 
 
 @dataclass
@@ -56,5 +63,5 @@ def response_error(status: int, code: str = "", *, server: str = "object storage
         "archived": "the object lies in a cold archive; restore it first",
         "changed": "the object was replaced while it was being read",
         "not_found": "no such object",
-    }.get(kind, f"the {server} answered {code or status}")
+    }.get(kind, f"the {server} answered {status} {code}".rstrip())
     return StoreError(message, kind, code or str(status), status)

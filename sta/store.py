@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import IO, Any
 
 from sta.responses import ObjectResponse, StoreError, response_error
-from sta.retry import RetryPolicy
+from sta.retry import Retries, RetryPolicy
 
 OBJECT_SCHEMES = ("s3://", "gs://", "az://", "abfss://")
 """Schemes of object storage, which can be listed and written to."""
@@ -32,6 +32,10 @@ WEB_SCHEMES = ("https://", "http://")
 _REQUEST_LIMIT = timedelta(days=1)
 # Repeated requests keep their signature, which a server accepts for some minutes.
 _RETRY_LIMIT = timedelta(minutes=5)
+
+# A larger object is uploaded in parts of this size.
+_PART_BYTES = 8 << 20
+_PARTS_AT_ONCE = 4
 
 # Keys that obstore cannot name: with an empty part, a part "." or "..", or a control character.
 UNUSUAL_KEY = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]")
@@ -167,6 +171,122 @@ def _chunks(found: Any) -> Iterator[bytes]:
         raise store_error(error) from None
 
 
+@dataclass(frozen=True)
+class ObjectBytes:
+    """Bytes of an object.
+
+    Attributes:
+        data: the bytes.
+        size: bytes of the whole object.
+        etag: its ETag.
+    """
+
+    data: bytes
+    size: int
+    etag: str | None
+
+
+def read_object(
+    uri: str,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    etag: str | None = None,
+    policy: RetryPolicy,
+) -> ObjectBytes:
+    """Reads bytes of one version of an object; a broken download is resumed.
+
+    Args:
+        uri: the address.
+        start: first byte.
+        end: byte after the last one; None for all.
+        etag: required ETag; None for any.
+        policy: time and attempts.
+
+    Raises:
+        StoreError: the bytes cannot be read.
+    """
+    # The store itself repeats requests that fail; this repeats those whose bodies break off.
+    retries, data = Retries(policy), bytearray()
+    with retries.running():
+        while True:
+            try:
+                begin = start + len(data)
+                found = open_object(uri, start=begin, end=end, etag=etag, policy=policy)
+            except StoreError as error:
+                if error.status == 416 and not start and not data:
+                    return ObjectBytes(b"", 0, None)  # an empty object has no first byte
+                raise
+            etag = found.etag
+            wanted = min(found.size if end is None else end, found.size) - start
+            try:
+                for chunk in found.chunks:
+                    data += chunk
+                    retries.progressed()
+                if len(data) >= wanted:
+                    return ObjectBytes(bytes(data), found.size, etag)
+                raise StoreError("the object did not come whole", "transient", "cut off")
+            except StoreError as error:
+                if error.kind != "transient" or not retries.wait():
+                    raise
+
+
+def asked(request: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a method of an obstore store; its exceptions as StoreError."""
+    try:
+        return request(*arguments)
+    except Exception as error:
+        raise store_error(error) from None
+
+
+def write_object(uri: str, file: IO[bytes], policy: RetryPolicy) -> None:
+    """Writes an object with the content of a file, which appears whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    address, retries = object_address(uri), Retries(policy)
+    size = file.seek(0, os.SEEK_END)
+    with retries.running():
+        while True:
+            file.seek(0)
+            content = file if size > _PART_BYTES else file.read()
+            try:
+                asked(
+                    lambda content=content: store_of(address, policy).put(
+                        address.key,
+                        content,
+                        use_multipart=size > _PART_BYTES,
+                        chunk_size=_PART_BYTES,
+                        max_concurrency=_PARTS_AT_ONCE,
+                    )
+                )
+                return
+            except StoreError as error:
+                # The store itself repeats requests that fail, but not those whose answer breaks
+                # off.
+                if error.code != "connection broken" or not retries.wait():
+                    raise
+
+
+def create_object(uri: str, content: bytes, policy: RetryPolicy) -> bool:
+    """Writes an object unless it exists; returns whether it was written.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    address = object_address(uri)
+    bucket = store_of(address, policy)
+    try:
+        bucket.put(address.key, content, mode="create", use_multipart=False)
+    except Exception as error:
+        found = store_error(error)
+        if found.kind == "changed" or found.status == 409:
+            return False
+        raise found from None
+    return True
+
+
 def store_of(address: ObjectAddress, policy: RetryPolicy) -> Any:
     """This process's obstore store of a bucket or container.
 
@@ -251,12 +371,18 @@ def store_error(error: BaseException) -> StoreError:
         return error
     module = type(error).__module__
     if module.startswith("botocore"):
-        from sta.aws import credentials_error
+        from sta.aws import botocore_error
 
-        return credentials_error(error)
+        return botocore_error(error)
     name, text = type(error).__name__, str(error)
     if isinstance(error, ValueError) and "parse path" in text:
         return StoreError("no valid name of an object", "not_found")
+    if "Account must be specified" in text:
+        return StoreError("AZURE_STORAGE_ACCOUNT_NAME is not set", "forbidden")
+    if "token request" in text or "credential provider" in text:
+        return StoreError(
+            "no credentials found; pipeline/storage/README.md names the variables", "forbidden"
+        )
     status, code = _STATUS.search(text), _CODE.search(text)
     if status is not None:
         return response_error(int(status[1]), code[1] if code else "")
@@ -267,13 +393,13 @@ def store_error(error: BaseException) -> StoreError:
     if name in ("PreconditionError", "AlreadyExistsError"):
         return StoreError("the object was replaced", "changed")
     network = _NETWORK.search(text)
-    if network is not None or isinstance(error, ConnectionError | TimeoutError):
+    if network is not None or "HTTP error" in text or isinstance(error, ConnectionError):
         said = _NETWORK_NAMES.get(network[1] if network else "", "connection broken")
+        if network is None and "error sending request" in text:
+            said = "connection failed"
         return StoreError(
             f"the object storage did not answer completely ({said})", "transient", said
         )
     if "non-partial" in text:
         return StoreError("the object storage serves no ranges")
-    if "token" in text.lower() or "credential" in text.lower():
-        return StoreError("credentials for the object storage did not come", "forbidden")
     return StoreError(f"the object storage failed with {name}")

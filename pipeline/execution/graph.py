@@ -23,7 +23,7 @@ from pipeline.run.own_files import OwnFiles
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.slices import Slice
 from pipeline.storage.location import Location
-from pipeline.storage.s3_filesystem import TRANSIENT_ERRORS
+from pipeline.storage.storage_errors import TRANSIENT_ERRORS
 from workers.actor_stats import timed
 from workers.decode_actor import DecodeActor
 from workers.decoding import DecodeLimits

@@ -19,15 +19,13 @@ from pipeline.run.commits import committed
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.atomic_files import failed_path
 from pipeline.storage.location import is_out_of_space
-from pipeline.storage.s3_filesystem import storage_reason
+from pipeline.storage.storage_errors import storage_reason
 
 # A line of a traceback that names an exception, such as `workers.devices.DeviceError: no GPU`.
 _RAISED = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*): (.+)")
 # Exceptions whose class name adds nothing to their message.
 _PLAIN = {"RuntimeError", "ValueError", "OSError", "DeviceError", "RunError", "UsageError"}
 
-_IN_BUCKET = re.compile(r"key '([^']*)' in bucket '([^']*)'")
-_BUCKET = re.compile(r"bucket '([^']*)'")
 _PATH = re.compile(r"'(/[^']*)'")
 
 # Bytes of the tables, as a share of the bytes of the rows that they are built from.
@@ -127,8 +125,8 @@ def _first_line(error: BaseException) -> str:
 def _of_storage(error: OSError) -> str:
     """Such as `/out/units: No space left on device`."""
     if not error.errno:
-        place, reason = _object(str(error)), storage_reason(error)
-        return reason if place is None or place in reason else f"{place}: {reason}"
+        place, reason = getattr(error, "place", ""), storage_reason(error)
+        return f"{place}: {reason}" if place else reason
     place, reason = _path(error), os.strerror(error.errno)
     return reason if place is None else f"{place}: {reason}"
 
@@ -142,14 +140,6 @@ def _path(error: OSError) -> str | None:
         return os.fsdecode(error.filename)
     found = _PATH.search(error.strerror or "")
     return found[1] if found else None
-
-
-def _object(said: str) -> str | None:
-    """The object or bucket that a message of Arrow names."""
-    if found := _IN_BUCKET.search(said):
-        return f"s3://{found[2]}/{found[1]}"
-    found = _BUCKET.search(said)
-    return f"s3://{found[1]}" if found else None
 
 
 def _free(error: BaseException) -> str:

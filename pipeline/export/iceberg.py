@@ -87,7 +87,7 @@ def _opened(dest: str, catalog: str | None) -> tuple[Catalog, str]:
                 f"PYICEBERG_CATALOG__{catalog.upper()}__URI"
             ) from error
     place = Location.of(dest)
-    if place.is_s3:
+    if place.is_object:
         raise UsageError(
             f"{dest}: without --catalog DEST is a local folder; for tables in object storage, name "
             f"a catalog, and its namespace as DEST"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from pipeline.inputs.video import Video
-from pipeline.storage.addresses import S3_SCHEME, local_path
-from pipeline.storage.location import BOTO_ERRORS, Location, first_bytes_of_objects
+from pipeline.storage.addresses import local_path
+from pipeline.storage.location import Location
 from workers.failures import UnitFailure
 from workers.io.fetching import open_source
 from workers.io.parts import start_of
@@ -29,7 +29,6 @@ def with_heads(
         videos: the videos; a few hundred are read ahead.
         wanted: whether the bytes of a video are wanted.
     """
-    read_object = first_bytes_of_objects(connections=_READERS)
 
     def read(video: Video) -> bytes | None:
         try:
@@ -37,10 +36,8 @@ def with_heads(
                 part = start_of(video.part, HEAD_BYTES)
                 with open_source(video.uri, part=part, etag=video.etag) as source:
                     return source.head(HEAD_BYTES)
-            if video.uri.startswith(S3_SCHEME):
-                return read_object(video.uri, HEAD_BYTES)
             return Location(local_path(video.uri)).read_head(HEAD_BYTES)
-        except (OSError, UnitFailure, *BOTO_ERRORS):
+        except (OSError, UnitFailure):
             return None  # decoding fails as well and gives the reason in the row
 
     waiting: deque[_Pending] = deque()

@@ -18,6 +18,7 @@ from pipeline.inputs.video_names import NO_EXTENSION
 from pipeline.messages import say
 from pipeline.storage.addresses import local_path
 from pipeline.storage.location import Location
+from sta.store import is_remote
 from sta.text import displayed
 
 _KINDS = 5
@@ -78,7 +79,7 @@ def checked_input(
 
 
 def _check_root(root: str | None) -> None:
-    if root is not None and "://" not in root and not os.path.isdir(root):
+    if root is not None and not is_remote(root) and not os.path.isdir(root):
         raise UsageError(f"--video-root: there is no directory {root}")
 
 

@@ -27,7 +27,7 @@ from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_row import NotAListError, Row, bad_row, why_not_utf8
 from pipeline.inputs.parquet_bytes import bytes_column, bytes_rows
 from pipeline.storage.location import Location
-from pipeline.storage.s3_filesystem import storage_reason
+from pipeline.storage.storage_errors import storage_reason
 from workers.decoding.sniffing import TEXT, other_format, video_format
 
 LIST_EXTENSIONS = (

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import posixpath
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import quote
-
-import botocore.exceptions
 
 from pipeline.errors import UsageError
 from pipeline.inputs.first_bytes import with_heads
@@ -41,18 +37,14 @@ from pipeline.inputs.video_names import (
     left_out_path,
 )
 from pipeline.inputs.video_root import VideoRoot
-from pipeline.storage.addresses import S3_SCHEME
 from pipeline.storage.location import Location
-from pipeline.storage.s3_filesystem import s3_client, storage_reason
-from sta.retry import RUN_FILES, RetryPolicy, classify
+from pipeline.storage.object_listing import Entry, entries, one_entry
+from pipeline.storage.storage_errors import storage_reason
+from sta.responses import StoreError
+from sta.store import is_remote
 from sta.text import holds_secret
 from workers.decoding.sniffing import DAMAGED, other_format
 from workers.io.parts import refusal
-
-# A server that does not answer the first request probably does not exist, so the first request has
-# few attempts. A server that has answered or throttles gets more.
-_FIRST_REQUEST = RetryPolicy(max_failures=3, connect_timeout_s=5.0, read_timeout_s=20.0)
-_NEXT_REQUESTS = dataclasses.replace(RUN_FILES, read_timeout_s=60.0)
 
 _REPORT_SECONDS = 1.0
 _HEAD_BYTES = 1 << 16
@@ -112,7 +104,7 @@ class Listing:
             UsageError: the source does not exist or cannot be read, or a list is malformed.
         """
         location = Location.of(self.source)
-        if location.is_s3:
+        if location.is_object:
             return self._counted(self._in_storage(location))
         if os.path.isdir(location.uri):
             return self._counted(self._searched(location, self._files(location.uri)))
@@ -255,7 +247,7 @@ class Listing:
         if video.size_bytes == 0 or refusal(video.part) is not None:
             return False
         extension = extension_of(video.video_id)
-        if video.uri.startswith(S3_SCHEME) and not self.all_files:
+        if is_remote(video.uri) and not self.all_files:
             return False
         return extension not in VIDEO_EXTENSIONS or extension in AMBIGUOUS_EXTENSIONS
 
@@ -305,33 +297,32 @@ class Listing:
                 if is_named_list:
                     raise UsageError(f"there is no {self.source}")
                 yield from self._one_object(location)
-        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        except StoreError as error:
             raise UsageError(f"cannot list {self.source}: {storage_reason(error)}") from error
 
     def _one_object(self, location: Location) -> Iterator[Video]:
         """The object with exactly this key, if the address is not a prefix of others."""
-        bucket, _, key = location.uri[len(S3_SCHEME) :].partition("/")
-        first = next(_entries(bucket, key), None) if key else None
-        if first is not None and first["Key"] == key:
-            yield from self._one_file(location, _object(location.uri, "", location.name, first))
+        entry = one_entry(location.uri) if "/" in location.uri.partition("://")[2] else None
+        if entry is not None:
+            yield from self._one_file(location, _object(location.uri, location.name, entry))
 
     def _objects(self, location: Location) -> Iterator[Video]:
-        bucket, _, prefix = location.uri[len(S3_SCHEME) :].partition("/")
+        scheme, _, path = location.uri.partition("://")
+        bucket, _, prefix = path.partition("/")
         folder = f"{prefix}/" if prefix else ""
-        address = f"{S3_SCHEME}{bucket}/"
         last: list[str] = []
-        for entry in _entries(bucket, folder):
-            key = entry["Key"]
-            name = key[len(folder) :]
+        for entry in entries(location.uri):
+            name = entry.key[len(folder) :]
             *above, base = name.split("/")
             left_out = left_out_path(above)
+            address = f"{scheme}://{bucket}/{entry.key}"
             if left_out is not None:
                 place, reason = left_out
                 if above[: place + 1] != last:
                     last = above[: place + 1]
                     self._skip(reason)
-            elif base and self._may_be_video(name, address + key):
-                yield _object(address, key, name, entry)
+            elif base and self._may_be_video(name, address):
+                yield _object(address, name, entry)
 
 
 def _head(location: Location) -> bytes:
@@ -366,27 +357,5 @@ def _file(path: str, video_id: str, size_bytes: int | None) -> Video:
         return Video(f"./{escaped}", f"file://{quote(os.fsencode(path))}", size_bytes)
 
 
-def _object(address: str, key: str, video_id: str, entry: dict[str, Any]) -> Video:
-    return Video(video_id, address + key, entry["Size"], etag=entry.get("ETag"))
-
-
-def _entries(bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
-    """Yields all objects whose keys begin with a prefix, page by page."""
-    request = {"Bucket": bucket, "Prefix": prefix}
-    patient = None
-    try:
-        page = s3_client(_FIRST_REQUEST).list_objects_v2(**request)
-    except botocore.exceptions.ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        code = error.response.get("Error", {}).get("Code", "")
-        if classify(status, code) != "transient":
-            raise
-        patient = s3_client(_NEXT_REQUESTS, mode="adaptive")
-        page = patient.list_objects_v2(**request)
-    while True:
-        yield from page.get("Contents", ())
-        if not page.get("IsTruncated"):
-            return
-        patient = patient or s3_client(_NEXT_REQUESTS, mode="adaptive")
-        token = page["NextContinuationToken"]
-        page = patient.list_objects_v2(**request, ContinuationToken=token)
+def _object(address: str, video_id: str, entry: Entry) -> Video:
+    return Video(video_id, address, entry.size, etag=entry.etag)

@@ -15,7 +15,6 @@ from pipeline.execution.ray_session import is_submitted
 from pipeline.inputs.demo.runs import PRUNED_RUN, UNPRUNED_RUN
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
-from pipeline.storage.addresses import S3_SCHEME
 from pipeline.storage.location import Location
 from sta.text import printable
 
@@ -167,9 +166,10 @@ def _positionals(*words: str) -> list[str]:
 
 def _address(place: Location) -> str:
     """As Arrow takes it: a path, or an address in which other characters than usual are escaped."""
-    if not place.is_s3:
+    if not place.is_object:
         return short_path(place.uri)
-    return S3_SCHEME + quote(place.uri.removeprefix(S3_SCHEME))
+    scheme, _, path = place.uri.partition("://")
+    return f"{scheme}://{quote(path)}"
 
 
 def _is_finished(output: str) -> bool:

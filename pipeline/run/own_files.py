@@ -26,7 +26,7 @@ class OwnFiles(Delegating):
 
     def __init__(self, run: RunDirectory, run_id: str) -> None:
         super().__init__()
-        self.protocol = ("s3",) if run.root.is_s3 else ("file", "local")
+        self.protocol = run.root.filesystem()[0].handler.protocol
         self._run = run
         self._run_id = run_id
 

@@ -1,4 +1,4 @@
-"""Normalizes addresses of files to an absolute path or an s3:// address."""
+"""Normalizes addresses of files to an absolute path or an address of a store."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ import posixpath
 import re
 from urllib.parse import unquote_to_bytes, urlsplit
 
-S3_SCHEME = "s3://"
-SUPPORTED = "a path, file:///path or s3://bucket/key"
+from sta.store import is_remote
+
+IN_STORAGE = "^(s3|gs|az|abfss)://"
+"""Regular expression of addresses of object storage, whose read requests cost money."""
+
+SUPPORTED = (
+    "a path, file:///path, s3://bucket/key, gs://bucket/key, az://container/key, "
+    "abfss://container@account.dfs.core.windows.net/key or https://host/file"
+)
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SPECIAL = re.compile(r"^~|[:\\]")
-_S3_SCHEMES = {"s3", "s3a", "s3n"}
+# Other names of the same stores: Hadoop's, Google's and Azure's.
+_OTHER_NAMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "azure": "az", "abfs": "abfss"}
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\[^\\]+\\")
 
 
 def normalized(text: str) -> str:
-    """A path or an s3:// address.
+    """A path or an address of a store.
 
     file:// becomes a path, Hadoop's s3a:// and s3n:// become s3://, and ~ the user's home.
 
@@ -30,8 +38,9 @@ def normalized(text: str) -> str:
     if scheme is None:
         return _path(text)
     name, rest = scheme[1].lower(), text[scheme.end() :]
-    if name in _S3_SCHEMES:
-        return S3_SCHEME + rest
+    name = _OTHER_NAMES.get(name, name)
+    if is_remote(f"{name}://"):
+        return f"{name}://{rest}"
     if name == "file":
         return _file_path(text)
     raise ValueError(f"{scheme[0]} addresses cannot be read; name {SUPPORTED}")
@@ -47,21 +56,16 @@ def absolute(text: str, base: str) -> str:
 
     Args:
         text: the address.
-        base: absolute path or s3:// address of the folder.
+        base: absolute path or address of the folder.
 
     Raises:
         ValueError: as in `normalized`, or the path has backslashes instead of slashes.
     """
     place = normalized(text)
-    if place.startswith(S3_SCHEME) or os.path.isabs(place):
+    if is_remote(place) or os.path.isabs(place):
         return place
     joined = posixpath.join(base, place)
-    if (
-        "\\" in place
-        and "/" not in place
-        and not base.startswith(S3_SCHEME)
-        and not os.path.lexists(joined)
-    ):
+    if "\\" in place and "/" not in place and not is_remote(base) and not os.path.lexists(joined):
         raise ValueError(
             f"{text!r} has backslashes and there is no such file in {base}; write / instead"
         )

@@ -1,49 +1,40 @@
-"""A local path or s3:// address, with the same methods to read, write, list and delete."""
+"""A local path or an address of a store, with the same methods to read, write, list and delete."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import os
 import posixpath
 import re
 import secrets
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import botocore.exceptions
 import pyarrow.fs as pafs
 
 from pipeline.errors import UsageError
-from pipeline.storage.addresses import S3_SCHEME, normalized
+from pipeline.storage.addresses import normalized
 from pipeline.storage.atomic_files import HIDDEN_NAME, AtomicFile, AtomicFiles, sweep
-from pipeline.storage.s3_filesystem import s3_client, s3_filesystem, storage_reason
+from pipeline.storage.object_files import ObjectFiles
+from pipeline.storage.storage_errors import storage_reason
+from sta import store
+from sta.responses import StoreError
 from sta.retry import RUN_FILES
 from sta.text import holds_secret
-
-BOTO_ERRORS = (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError)
-
-# Attempts to read a response; the client's own retries do not cover its content.
-_READS = 5
-_CUT_OFF = (
-    botocore.exceptions.IncompleteReadError,
-    botocore.exceptions.ReadTimeoutError,
-    botocore.exceptions.ResponseStreamingError,
-)
 
 _PART = re.compile(r"part-\d{5}\.parquet")
 
 
 @dataclass(frozen=True)
 class Location:
-    """A file or folder: an absolute local path, or s3://bucket/prefix without a slash at the end.
+    """A file or folder: an absolute local path, or an address without a slash at the end, such as
+    s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
 
-    Credentials, region and endpoint come from the usual AWS_* environment and profile.
+    An https:// address is a single file that can only be read. Credentials and settings come from
+    the usual environment of each store, see README.md.
     """
 
     uri: str
@@ -67,21 +58,27 @@ class Location:
             place = normalized(text)
         except ValueError as error:
             raise UsageError(f"{text}: {error}") from None
-        if place.startswith(S3_SCHEME):
-            cleaned = place.rstrip("/")
-            if len(cleaned) <= len(S3_SCHEME):
-                raise UsageError(f"{text} names no bucket; write s3://bucket/prefix")
+        if store.is_remote(place):
+            cleaned = place if store.is_web(place) else place.rstrip("/")
+            scheme, _, rest = cleaned.partition("://")
+            if not rest:
+                raise UsageError(f"{text} names no bucket; write {scheme}://bucket/prefix")
             return cls(cleaned)
         return cls(str(Path(place).absolute()))
 
     def resolved(self) -> Location:
         """The location without links and `..`, for comparisons."""
-        return self if self.is_s3 else Location(os.path.realpath(self.uri))
+        return self if self.is_remote else Location(os.path.realpath(self.uri))
 
     @property
-    def is_s3(self) -> bool:
-        """Whether this is object storage."""
-        return self.uri.startswith(S3_SCHEME)
+    def is_object(self) -> bool:
+        """Whether this is object storage, which can be listed and written to."""
+        return store.is_object(self.uri)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether this is no local file or folder."""
+        return store.is_remote(self.uri)
 
     def child(self, name: str) -> Location:
         """A folder or file below this one."""
@@ -92,10 +89,10 @@ class Location:
 
         A file appears when it is closed, complete; in object storage that is always so.
         """
-        if not self.is_s3:
+        if not self.is_object:
             return AtomicFiles().filesystem(), self.uri
-        path = self.uri.removeprefix(S3_SCHEME)
-        return s3_filesystem(path.partition("/")[0]), path
+        scheme, _, path = self.uri.partition("://")
+        return ObjectFiles(scheme).filesystem(), path
 
     @property
     def name(self) -> str:
@@ -137,13 +134,15 @@ class Location:
     def read_bytes(self) -> bytes:
         """Content of the file, consistent even if others rewrite it meanwhile."""
         with self._reading():
-            return _read_object(self.uri) if self.is_s3 else Path(self.uri).read_bytes()
+            if self.is_remote:
+                return _read(self.uri)
+            return Path(self.uri).read_bytes()
 
     def read_head(self, count: int) -> bytes:
         """The first `count` bytes of the file, or all of them if it has fewer."""
         with self._reading():
-            if self.is_s3:
-                return first_bytes_of_objects()(self.uri, count)
+            if self.is_remote:
+                return _read(self.uri, end=count)
             with open(self.uri, "rb") as file:
                 return file.read(count)
 
@@ -154,19 +153,15 @@ class Location:
             yield
         except FileNotFoundError:
             raise
-        except (
-            OSError,
-            botocore.exceptions.ClientError,
-            botocore.exceptions.BotoCoreError,
-        ) as error:
-            raise OSError(f"cannot read {self.uri}: {storage_reason(error)}") from error
+        except OSError as error:
+            raise OSError(f"cannot read {self.uri}: {storage_reason(error)}") from None
 
     def write_bytes(self, content: bytes, *, make_folder: bool = True) -> None:
         """Writes the file, which appears complete or not at all.
 
         Creates the folder if it is missing, unless `make_folder` is False.
         """
-        if self.is_s3:
+        if self.is_object:
             filesystem, path = self.filesystem()
             with filesystem.open_output_stream(path) as stream:
                 stream.write(content)
@@ -178,7 +173,7 @@ class Location:
 
     def sweep(self) -> int:
         """Removes incomplete files of killed writers in this local folder; returns their number."""
-        return 0 if self.is_s3 else sweep(self.uri)
+        return 0 if self.is_object else sweep(self.uri)
 
     def create(self, content: bytes) -> bool:
         """Writes the file unless it exists; of several writers at once, only one gets True.
@@ -187,8 +182,12 @@ class Location:
         content must be unique to the caller: it shows whether a retried write, whose first response
         was lost, had succeeded.
         """
-        if self.is_s3:
-            return _create_object(self.uri, content) or self._holds(content)
+        if self.is_object:
+            try:
+                created = store.create_object(self.uri, content, RUN_FILES)
+            except StoreError as error:
+                raise OSError(f"cannot write {self.uri}: {storage_reason(error)}") from None
+            return created or self._holds(content)
         os.makedirs(os.path.dirname(self.uri), exist_ok=True)
         aside = os.path.join(os.path.dirname(self.uri), f".writing-{secrets.token_hex(8)}")
         try:
@@ -227,7 +226,7 @@ class Location:
 
     def delete_empty(self) -> None:
         """Deletes the folder if it is empty; object storage has no empty folders."""
-        if not self.is_s3:
+        if not self.is_object:
             with contextlib.suppress(OSError):
                 os.rmdir(self.uri)
 
@@ -239,13 +238,13 @@ class Location:
         """
         probe = self.child(".writable")
         try:
-            if not self.is_s3:
+            if not self.is_object:
                 os.makedirs(self.uri, exist_ok=True)
             probe.write_bytes(b"")
             filesystem, path = probe.filesystem()
             filesystem.delete_file(path)
         except OSError as error:
-            raise UsageError(f"cannot write to {self.uri}: {storage_reason(error)}") from error
+            raise UsageError(f"cannot write to {self.uri}: {storage_reason(error)}") from None
 
 
 def is_out_of_space(error: BaseException) -> bool:
@@ -253,73 +252,13 @@ def is_out_of_space(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def _client_and_place(uri: str) -> tuple[Any, dict[str, str]]:
-    """A client with many attempts, and the bucket and key of an address."""
-    return _client(), _place(uri)
-
-
-def _client(**settings: Any) -> Any:
-    return s3_client(dataclasses.replace(RUN_FILES, max_failures=9), **settings)
-
-
-def _place(uri: str) -> dict[str, str]:
-    bucket, _, key = uri.removeprefix(S3_SCHEME).partition("/")
-    return {"Bucket": bucket, "Key": key}
-
-
-def _read_object(uri: str) -> bytes:
-    """Reads an object in one request. Arrow requests the size first, which may be that of another
-    version than the bytes.
+def _read(uri: str, *, end: int | None = None) -> bytes:
+    """Bytes of an object, from the first on. Arrow requests the size first, which may be that of
+    another version than the bytes.
     """
-    client, place = _client_and_place(uri)
-    return _read(client, place, uri)
-
-
-def _read(client: Any, request: dict[str, str], uri: str) -> bytes:
-    def read() -> bytes:
-        return bytes(client.get_object(**request)["Body"].read())
-
     try:
-        for _ in range(_READS - 1):
-            with contextlib.suppress(*_CUT_OFF):
-                return read()
-        return read()
-    except client.exceptions.NoSuchKey:
-        raise FileNotFoundError(uri) from None
-
-
-def first_bytes_of_objects(*, connections: int = 1) -> Callable[[str, int], bytes]:
-    """A function (uri, count) that reads the first bytes of an object; threads share one client.
-
-    It raises FileNotFoundError, and errors of botocore.
-    """
-    client: Any = None
-    lock = threading.Lock()
-
-    def read(uri: str, count: int) -> bytes:
-        nonlocal client
-        with lock:
-            client = client or _client(max_pool_connections=connections)
-        try:
-            return _read(client, _place(uri) | {"Range": f"bytes=0-{count - 1}"}, uri)
-        except botocore.exceptions.ClientError as error:
-            if error.response.get("Error", {}).get("Code") == "InvalidRange":
-                return b""  # an empty object has no first byte
-            raise
-
-    return read
-
-
-def _create_object(uri: str, content: bytes) -> bool:
-    """Writes an object unless it exists; returns whether it was written."""
-    client, place = _client_and_place(uri)
-    try:
-        client.put_object(**place, Body=content, IfNoneMatch="*")
-    except botocore.exceptions.ClientError as error:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if status in (409, 412):
-            return False
-        raise OSError(f"cannot write {uri}: {storage_reason(error)}") from error
-    except botocore.exceptions.BotoCoreError as error:
-        raise OSError(f"cannot write {uri}: {storage_reason(error)}") from error
-    return True
+        return store.read_object(uri, end=end, policy=RUN_FILES).data
+    except StoreError as error:
+        if error.kind == "not_found" and error.code != "NoSuchBucket":
+            raise FileNotFoundError(uri) from None
+        raise

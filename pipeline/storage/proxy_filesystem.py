@@ -1,4 +1,4 @@
-"""An Arrow file system that forwards calls to another one, for subclasses to override some."""
+"""Handlers of Arrow file systems that Ray Data accepts."""
 
 # ruff: noqa: D102 (the methods are those of Arrow's FileSystemHandler, which describes them)
 
@@ -11,10 +11,8 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 
-class Delegating(pafs.FSSpecHandler):  # type: ignore[misc]
-    """Handler of a `pyarrow.fs.PyFileSystem` that forwards each call to another file system.
-
-    Reads are as fast as the other file system's: Arrow unwraps the opened file.
+class RayHandler(pafs.FSSpecHandler):  # type: ignore[misc]
+    """Handler of a `pyarrow.fs.PyFileSystem`, of which subclasses write the methods.
 
     It is an FSSpecHandler because Ray Data accepts no other kind: for any other handler it resolves
     the path again and silently uses a file system of its own. Ray Data reads only `fs.protocol` of
@@ -28,13 +26,9 @@ class Delegating(pafs.FSSpecHandler):  # type: ignore[misc]
         pass
 
     @property
-    def fs(self) -> Delegating:
+    def fs(self) -> RayHandler:
         """The object whose `protocol` Ray Data reads."""
         return self
-
-    @abstractmethod
-    def native(self) -> pafs.FileSystem:
-        """The file system that does the work."""
 
     def filesystem(self) -> pafs.PyFileSystem:
         """The Arrow file system of this handler; it can be pickled."""
@@ -51,6 +45,17 @@ class Delegating(pafs.FSSpecHandler):  # type: ignore[misc]
 
     def get_type_name(self) -> str:
         return self.protocol[0]
+
+
+class Delegating(RayHandler):
+    """A handler that forwards each call to another file system, for subclasses to override some.
+
+    Reads are as fast as the other file system's: Arrow unwraps the opened file.
+    """
+
+    @abstractmethod
+    def native(self) -> pafs.FileSystem:
+        """The file system that does the work."""
 
     def normalize_path(self, path: str) -> str:
         return str(self.native().normalize_path(path))

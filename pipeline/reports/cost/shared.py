@@ -20,7 +20,7 @@ from pipeline.run.attempt_rows import AttemptRows
 from pipeline.run.run_tables import read_tables
 from pipeline.run.sums import Ints, exact_sum, filled, nanoseconds
 from pipeline.run.tables import VIDEOS_SCHEMA
-from pipeline.storage.addresses import S3_SCHEME
+from pipeline.storage.addresses import IN_STORAGE
 from workers.schema import UNITS_SCHEMA
 
 _OK, _FAILED = 1, 2
@@ -276,7 +276,7 @@ def _in_batches(run: ComparedRun) -> Iterator[pa.Table]:
 
 def _numbers(table: pa.Table) -> dict[str, Ints]:
     """(rows,) integers of each kind that is added up."""
-    in_storage = np.asarray(pc.starts_with(table["uri"], S3_SCHEME))
+    in_storage = np.asarray(pc.match_substring_regex(table["uri"], IN_STORAGE))
     units = filled(table["units"]).astype(np.int64)
     return {
         "views": filled(table["num_views"]).astype(np.int64),

@@ -14,7 +14,8 @@ _SUMS = """\
        coalesce(sum(floor(device_ms * 1e6 + 0.5::DOUBLE)::HUGEINT), 0) AS device_ns,
        coalesce(sum(floor(decode_ms * 1e6 + 0.5::DOUBLE)::HUGEINT), 0) AS decode_ns,
        coalesce(sum(bytes_read::HUGEINT), 0) AS bytes_read,
-       coalesce(sum(CASE WHEN starts_with(uri, 's3://') THEN units ELSE 0 END), 0)::HUGEINT AS gets,
+       coalesce(sum(CASE WHEN regexp_matches(uri, '^(s3|gs|az|abfss)://') THEN units ELSE 0 END),
+                0)::HUGEINT AS gets,
        coalesce(sum(floor(duration_s * 1e9 + 0.5::DOUBLE)::HUGEINT), 0) AS video_ns,
        coalesce(sum(unpruned_flops::HUGEINT), 0) AS unpruned_flops,
        coalesce(sum(floor(unpruned_device_ms * 1e6 + 0.5::DOUBLE)::HUGEINT), 0)

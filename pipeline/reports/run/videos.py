@@ -15,7 +15,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.sums import exact_sum, filled, nanoseconds, total
 from pipeline.run.tables import VIDEOS_SCHEMA
 from pipeline.run.totals import unknown_ground_truths
-from pipeline.storage.addresses import S3_SCHEME
+from pipeline.storage.addresses import IN_STORAGE
 
 SHOWN = 10
 
@@ -90,7 +90,7 @@ class VideoFigures:
         self.device_ns += exact_sum(nanoseconds(videos["device_ms"], 1e6))
         self.decode_ns += exact_sum(nanoseconds(videos["decode_ms"], 1e6))
         self.bytes_read += total(videos["bytes_read"])
-        in_storage = videos.filter(pc.starts_with(videos["uri"], S3_SCHEME))
+        in_storage = videos.filter(pc.match_substring_regex(videos["uri"], IN_STORAGE))
         self.gets += total(in_storage["units"])
         self.video_ns += exact_sum(nanoseconds(ok["duration_s"], 1e9))
         self.damaged += damaged.num_rows

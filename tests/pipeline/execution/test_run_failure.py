@@ -16,6 +16,7 @@ from pipeline.execution.run_failure import root_cause, run_failure
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.atomic_files import AtomicFile
 from pipeline.storage.location import Location
+from sta.responses import response_error
 from tests.disks import small_disk
 from tests.run_records import run_record
 from workers.schema import UNITS_SCHEMA
@@ -69,6 +70,12 @@ def test_of_an_error_of_several_lines_the_first_is_taken():
     assert root_cause(Wrapped(RuntimeError())) == "RuntimeError"
 
 
+def denied(place, code):
+    error = response_error(403, code)
+    error.place = place
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -76,11 +83,9 @@ def test_of_an_error_of_several_lines_the_first_is_taken():
         (OSError(errno.EROFS, "Failed renaming '/a/b' to '/a/c'. Detail: x"),
          "/a/b: Read-only file system"),
         (PermissionError(errno.EACCES, "x"), "Permission denied"),
-        (OSError("When initiating multiple part upload for key 'p/a.parquet' in bucket 'b': AWS "
-                 "Error ACCESS_DENIED during CreateMultipartUpload operation: x"),
+        (denied("s3://b/p/a.parquet", "AccessDenied"),
          "s3://b/p/a.parquet: access denied; the credentials in use do not permit this"),
-        (OSError("When listing objects under key 'p' in bucket 'b': AWS Error NO_SUCH_BUCKET "
-                 "during ListObjectsV2 operation: The specified bucket does not exist."),
+        (denied("s3://b/p", "NoSuchBucket"),
          "s3://b/p: there is no such bucket"),
     ],
 )  # fmt: skip
@@ -127,7 +132,7 @@ def test_what_a_real_writer_fails_on_keeps_its_path_on_the_way_to_the_driver(run
 def test_what_arrow_fails_on_keeps_its_path_too():
     error = OSError(errno.EROFS, "Failed renaming '/a/b' to '/a/c'. Detail: x")
     assert root_cause(sent_by_ray(error)) == "/a/b: Read-only file system"
-    error = OSError("When uploading part for key 'p/a' in bucket 'b': AWS Error ACCESS_DENIED x")
+    error = denied("s3://b/p/a", "AccessDenied")
     assert root_cause(sent_by_ray(error)).startswith("s3://b/p/a: access denied; ")
 
 
