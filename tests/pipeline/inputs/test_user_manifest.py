@@ -128,7 +128,7 @@ def test_an_address_is_resolved_and_never_joined_to_the_folder_by_mistake(
         assert video.uri == uri.format(base=tmp_path)
 
 
-SCHEMES = ["gs", "hdfs", "https", "http", "az", "abfss", "wasbs", "ftp", "dbfs", "rtsp", "GS"]
+SCHEMES = ["hdfs", "wasbs", "ftp", "dbfs", "rtsp", "HDFS"]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
