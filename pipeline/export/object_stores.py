@@ -10,11 +10,11 @@ from pipeline.storage.location import Location
 
 
 def storage_options(place: Location) -> dict[str, str] | None:
-    """Endpoint, region and credentials as boto3 finds them; None for a local folder.
+    """Endpoint, region and credentials as boto3 finds them; None for other places than S3.
 
     The libraries look in fewer places: they know no profile, and refuse a plain http:// endpoint.
     """
-    if not place.is_s3:
+    if not place.uri.startswith("s3://"):
         return None
     session = boto3.Session()
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
