@@ -20,6 +20,7 @@ from pipeline.storage.addresses import local_path
 from pipeline.storage.location import Location
 from sta.store import is_remote
 from sta.text import displayed
+from workers.io.frame_folder import IMAGE_EXTENSIONS, is_folder
 
 _KINDS = 5
 # So many first videos of a list are looked for.
@@ -63,7 +64,7 @@ def checked_input(
     for video in islice(listing.videos(), limit):
         if not listing.is_list:
             _refuse_flags_of_lists(listing)
-        if not listing.is_list and video.part is None:
+        if not listing.is_list and (video.part is None or is_folder(video.part)):
             return CheckedInput(labels, listing)
         labels.add(video.ground_truth)
         ids.add(video.video_id)
@@ -126,6 +127,8 @@ def _held(listing: Listing) -> str:
     lists = [name for name in listing.skipped if name in LIST_EXTENSIONS]
     if lists:
         said += f"; to label the videos of a {lists[0]} list, name that file"
+    if listing.lists.fps is None and any(name in IMAGE_EXTENSIONS for name in listing.skipped):
+        said += "; --fps N labels folders of numbered pictures as videos of N frames a second"
     if not listing.all_files and any(map(_is_name, listing.skipped)):
         said += "; --all-files recognizes videos by their first bytes instead of their names"
     return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, fields, replace
 
@@ -17,6 +18,7 @@ class ListOptions:
         delimiter: character between the cells of a text list.
         video_root: folder or prefix of the videos that the list names.
         skip_bad_lines: leave out rows that cannot be read, and count them.
+        fps: frames a second of folders of frames, in a list or not; None to read none.
     """
 
     uri_column: str | None = None
@@ -25,6 +27,7 @@ class ListOptions:
     delimiter: str | None = None
     video_root: str | None = None
     skip_bad_lines: bool = False
+    fps: float | None = None
 
     def resolved(self) -> ListOptions:
         """The options with a folder by its path without links, for comparisons."""
@@ -35,9 +38,24 @@ class ListOptions:
 
     @property
     def flags(self) -> list[str]:
-        """The flags that were given, without `--skip-bad-lines`, which any input may have."""
+        """The flags that were given, without those that any input may have."""
         given = [each.name for each in fields(self) if getattr(self, each.name)]
-        return [f"--{name.replace('_', '-')}" for name in given if name != "skip_bad_lines"]
+        return [f"--{name.replace('_', '-')}" for name in given if name not in _OF_ANY_INPUT]
+
+
+def fps_of(text: str) -> float:
+    """The frames a second that a user names.
+
+    Raises:
+        ValueError: it is no number above 0.
+    """
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = 0.0
+    if not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"the frames a second must be a number above 0, such as 25; got {text!r}")
+    return fps
 
 
 def delimiter_of(text: str) -> str:
@@ -55,3 +73,4 @@ def delimiter_of(text: str) -> str:
 
 
 _NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
+_OF_ANY_INPUT = ("skip_bad_lines", "fps")

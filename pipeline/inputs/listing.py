@@ -13,6 +13,7 @@ from urllib.parse import quote
 from pipeline.errors import UsageError
 from pipeline.inputs.first_bytes import with_heads
 from pipeline.inputs.folder_walk import FolderWalk
+from pipeline.inputs.frame_folders import FrameFolders
 from pipeline.inputs.left_out import (
     MAX_KINDS,
     NAMED,
@@ -44,6 +45,7 @@ from sta.responses import StoreError
 from sta.store import is_remote
 from sta.text import holds_secret
 from workers.decoding.sniffing import DAMAGED, other_format
+from workers.io.frame_folder import is_folder
 from workers.io.parts import refusal
 
 _REPORT_SECONDS = 1.0
@@ -244,7 +246,7 @@ class Listing:
 
     def _needs_head(self, video: Video) -> bool:
         """Whether to read the first bytes of a file; for an object that takes a request."""
-        if video.size_bytes == 0 or refusal(video.part) is not None:
+        if video.size_bytes == 0 or refusal(video.part) is not None or is_folder(video.part):
             return False
         extension = extension_of(video.video_id)
         if is_remote(video.uri) and not self.all_files:
@@ -253,7 +255,7 @@ class Listing:
 
     def _is_video(self, video: Video, head: bytes | None) -> bool:
         """Whether a file may be a video by its size and first bytes; others are counted."""
-        if refusal(video.part) is not None:
+        if refusal(video.part) is not None or is_folder(video.part):
             return True
         if video.size_bytes == 0:
             self._skip(EMPTY)
@@ -268,15 +270,19 @@ class Listing:
         return False
 
     def _files(self, root: str) -> Iterator[Video]:
+        frames = FrameFolders(self.lists.fps, posixpath.basename(root), _file)
         walk = FolderWalk(
             root,
             skip=self._skip,
-            takes=lambda below: self._why_no_file(below) is None,
+            takes=lambda below: frames.takes(below) or self._why_no_file(below) is None,
             follow_links=self.follow_links,
         )
         for path, below, size_bytes in walk.files():
-            if self._may_be_video(below, path):
+            if frames.takes(below) and not holds_secret(path):
+                yield from frames.add(path, below, size_bytes)
+            elif self._may_be_video(below, path):
                 yield _file(path, below, size_bytes)
+        yield from frames.last()
 
     def _in_storage(self, location: Location) -> Iterator[Video]:
         """The videos of a list, of a prefix, or of one object."""
@@ -311,6 +317,7 @@ class Listing:
         bucket, _, prefix = path.partition("/")
         folder = f"{prefix}/" if prefix else ""
         last: list[str] = []
+        frames = FrameFolders(self.lists.fps, location.name)
         for entry in entries(location.uri):
             name = entry.key[len(folder) :]
             *above, base = name.split("/")
@@ -321,8 +328,11 @@ class Listing:
                 if above[: place + 1] != last:
                     last = above[: place + 1]
                     self._skip(reason)
+            elif frames.takes(name) and not holds_secret(address):
+                yield from frames.add(address, name, entry.size)
             elif base and self._may_be_video(name, address):
                 yield _object(address, name, entry)
+        yield from frames.last()
 
 
 def _head(location: Location) -> bytes:

@@ -23,7 +23,7 @@ from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_row import NotAListError, Row
 from pipeline.storage.location import Location
 from sta.store import is_remote
-from workers.io.fetching import open_source
+from workers.io.fetching import file_etag, open_source
 from workers.io.parquet_cells import ColumnChunk, Pages
 from workers.io.parquet_headers import Read
 from workers.io.parquet_part import ParquetCell
@@ -180,7 +180,7 @@ def _places(
     """The file's ETag, and for each row group where its videos lie; None for a null."""
     uri = location.uri
     with open_source(uri, ranged=True) as source:
-        etag = source.etag
+        etag = source.etag or file_etag(source.content)
 
     def places(item: tuple[int, ColumnChunk]) -> list[_Place]:
         group, chunk = item

@@ -20,6 +20,7 @@ from pipeline.inputs.video_root import VideoRoot
 from pipeline.storage.addresses import absolute
 from pipeline.storage.location import Location
 from sta.text import displayed, holds_secret, redacted
+from workers.io.frame_folder import FrameFolder
 
 # How pandas, SQL and Spark write an empty cell.
 _EMPTY_CELLS = {"nan", "none", "null", "<na>", "na", "n/a", "nat", "#n/a"}
@@ -69,11 +70,10 @@ class UserManifest:
         for file, rows in parts:
             for row in rows:
                 self.rows += 1
-                if "frames" in row.cells:
+                if "frames" in row.cells and self.options.fps is None:
                     raise UsageError(
                         f"{file.uri} is an annotation list of frame folders (`folder frames "
-                        f"label`), which are not read; write one `path label` per line, with the "
-                        f"path of a video file"
+                        f"label`); --fps N says how many frames a second they have"
                     )
                 try:
                     if row.problem:
@@ -120,7 +120,7 @@ class UserManifest:
                 size_bytes=_size(row.get("size_bytes")),
                 ground_truth=label,
                 etag=_etag(row.get("etag")),
-                part=row.get("part"),
+                part=row.get("part") or self._frames(row.get("frames")),
             )
         ids = {name: _identity(row.get(name)) for name in ("video_id", KINETICS[0])}
         texts = {name: _text(row.get(name)) for name in KINETICS[1:]}
@@ -130,6 +130,15 @@ class UserManifest:
             return clip
         label = None if label is None else without_placeholders(label)
         return replace(file, video_id=clip.video_id, ground_truth=label)
+
+    def _frames(self, count: Any) -> str | None:
+        """The part of a folder with so many frames; None for a row of no folder."""
+        if count is None or self.options.fps is None:
+            return None
+        number = int(count)
+        if not number:
+            raise ValueError("the folder has 0 frames")
+        return str(FrameFolder(self.options.fps, number))
 
 
 def _named(cells: dict[str, Any], file: Location, folder: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.execution.failure_limit import FailureLimit
 from pipeline.execution.pools import parse_decoders
 from pipeline.flags import flag, share
-from pipeline.inputs.list_options import ListOptions, delimiter_of
+from pipeline.inputs.list_options import ListOptions, delimiter_of, fps_of
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.prices import Prices
 from sta.checkpoints.digests import parse_sha256
@@ -34,7 +34,17 @@ _FAILURES = "failures"
 # Fields whose flags the jobs of the lab take too.
 MODEL = ("checkpoint", "checkpoint_sha256", "architecture", "labels")
 PROTOCOL = ("protocol", "views")
-LISTS = (*("uri_column", "label_column", "id_column", "delimiter", "video_root", "skip_bad_lines"),)
+LISTS = (
+    *(
+        "uri_column",
+        "label_column",
+        "id_column",
+        "delimiter",
+        "video_root",
+        "skip_bad_lines",
+        "fps",
+    ),
+)
 INPUTS = ("all_files", "follow_links", *LISTS)
 FAILURES = ("max_failed", "retry_failed")
 POOLS = (
@@ -217,6 +227,14 @@ class LabelOptions:
         "leave out rows of a list that cannot be read, and count them; without this flag the first "
         "one ends the command before any work",
         False,
+        group=_LISTS,
+    )
+    fps: float | None = flag(
+        "frames a second of videos that are folders of numbered pictures, such as img_00001.jpg: "
+        "one video a folder, also of a list of `folder frames label`",
+        None,
+        type=fps_of,
+        metavar="N",
         group=_LISTS,
     )
     shadow_share: float = flag(

@@ -52,6 +52,11 @@ def is_frame(name: str) -> bool:
     return not name.lower().startswith(_NO_FRAMES) and _NUMBERED.fullmatch(name) is not None
 
 
+def is_folder(part: str | None) -> bool:
+    """Whether a manifest's ``part`` says that the uri is a folder of frames."""
+    return part is not None and part.startswith(f"{FrameFolder.kind}:")
+
+
 @dataclass(frozen=True)
 class FrameFolder:
     """A video that is a folder of pictures.
@@ -69,7 +74,7 @@ class FrameFolder:
     @classmethod
     def of(cls, part: str | None) -> FrameFolder | None:
         """The folder that a manifest's ``part`` says that the uri is; None for other parts."""
-        if part is None or not part.startswith(f"{cls.kind}:"):
+        if part is None or not is_folder(part):
             return None
         found = re.fullmatch(r"frames:(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?:/(\d+))?", part)
         fps = float(found[1]) if found else 0.0
