@@ -87,17 +87,7 @@ def s3_settings(bucket: str) -> S3Settings:
     Raises:
         StoreError: there are no credentials, or a profile does not exist.
     """
-    if _needs_session():
-        config, provider, certificates = _by_session()
-    else:
-        config, provider = {}, None
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        if region:
-            config["region"] = region
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        if endpoint:
-            config["endpoint"] = endpoint
-        certificates = os.environ.get("AWS_CA_BUNDLE", "")
+    config, provider, certificates = _configured()
     if endpoint := config.get("endpoint", ""):
         config["endpoint"] = endpoint.rstrip("/")
         config["aws_endpoint_url_s3"] = config["endpoint"]
@@ -107,6 +97,31 @@ def s3_settings(bucket: str) -> S3Settings:
         config["endpoint"] = _aws_endpoint(config["region"], bucket)
         config["virtual_hosted_style_request"] = "." not in bucket
     return S3Settings(config, provider, certificates)
+
+
+def server() -> str:
+    """Address of the server that requests go to, without one.
+
+    Raises:
+        StoreError: as in `s3_settings`.
+    """
+    config, _, _ = _configured()
+    region = config.get("region", "us-east-1")
+    return str(config.get("endpoint") or _aws_endpoint(region, "."))
+
+
+def _configured() -> tuple[dict[str, Any], Any, str]:
+    """(config, credential provider, certificates), without what only AWS knows of a bucket."""
+    if _needs_session():
+        return _by_session()
+    config: dict[str, Any] = {}
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region:
+        config["region"] = region
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        config["endpoint"] = endpoint
+    return config, None, os.environ.get("AWS_CA_BUNDLE", "")
 
 
 def _needs_session() -> bool:

@@ -97,6 +97,7 @@ def open_object(
     etag: str | None = None,
     policy: RetryPolicy,
     private_hosts: bool = False,
+    own_machine: bool = False,
 ) -> ObjectResponse:
     """Opens an object for reading with one request.
 
@@ -107,6 +108,7 @@ def open_object(
         etag: required ETag or version; None for any.
         policy: timeouts, and attempts where `max_failures` is set.
         private_hosts: whether web servers may have private addresses.
+        own_machine: whether a web address may be of this machine, as `web.open_web` says.
 
     Raises:
         StoreError: the object cannot be read.
@@ -115,7 +117,13 @@ def open_object(
         from sta import web
 
         return web.open_web(
-            uri, start=start, end=end, version=etag, policy=policy, private_hosts=private_hosts
+            uri,
+            start=start,
+            end=end,
+            version=etag,
+            policy=policy,
+            private_hosts=private_hosts,
+            own_machine=own_machine,
         )
     address = object_address(uri)
     if not address.container or not address.key or address.key.endswith("/"):
@@ -363,6 +371,18 @@ def _store(
 def _azure_account(host: str) -> dict[str, Any]:
     """The account that an abfss:// address names: container@account.dfs.core.windows.net."""
     return {"account_name": host.partition(".")[0]} if host else {}
+
+
+def server_of(address: ObjectAddress) -> str:
+    """Address of the server of a bucket of S3; "" if it is not known or another store."""
+    if address.scheme != "s3":
+        return ""
+    from sta.aws import server
+
+    try:
+        return server()
+    except StoreError:  # opening the object reports what is missing
+        return ""
 
 
 def store_error(error: BaseException) -> StoreError:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import os
 import re
 import socket
 import ssl
@@ -29,7 +30,6 @@ from sta.retry import RetryPolicy
 _CHUNK_BYTES = 1 << 18
 _MAX_REDIRECTS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
-PRIVATE = "a private, loopback or link-local address"
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,15 @@ def open_web(
         end: byte after the last one; None for all.
         version: the ETag, or else the modification time, that the object must have; None for any.
         policy: timeouts.
-        private_hosts: whether the server may have a private, loopback or link-local address.
+        private_hosts: whether the server may have a private, loopback or link-local address; it may
+            as well where STA_ALLOW_PRIVATE_HOSTS is 1.
         own_machine: whether the address itself may be of this machine; redirects may not.
         trusted: whether the address is the user's own setting, which is not checked.
 
     Raises:
         StoreError: the object cannot be read.
     """
+    private_hosts = private_hosts or private_hosts_allowed()
     headers = {"User-Agent": "sta", "Accept-Encoding": "identity", "Accept": "*/*"}
     if start or end is not None:
         headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
@@ -74,7 +76,13 @@ def open_web(
         checked = (
             _Hop(urlsplit(here), None)
             if trusted
-            else _checked(here, private_hosts, own_machine and hop == 0, secure=secure)
+            else _checked(
+                here,
+                private_hosts,
+                own_machine and urlsplit(here).netloc == urlsplit(address).netloc,
+                leads="the server redirects to" if hop else "it is",
+                secure=secure,
+            )
         )
         secure = checked.parts.scheme == "https"
         connection, response = _request(checked, headers, policy)
@@ -85,7 +93,9 @@ def open_web(
     raise StoreError(f"the server redirects more than {_MAX_REDIRECTS} times")
 
 
-def _checked(address: str, private_hosts: bool, own_machine: bool, *, secure: bool) -> _Hop:
+def _checked(
+    address: str, private_hosts: bool, own_machine: bool, *, leads: str, secure: bool
+) -> _Hop:
     """The parts of an address that may be asked, and the checked network address to connect to."""
     try:
         parts = urlsplit(address)
@@ -93,11 +103,13 @@ def _checked(address: str, private_hosts: bool, own_machine: bool, *, secure: bo
     except ValueError:
         raise StoreError("not a valid https:// address", "not_found") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise StoreError("the address is not https://", "not_found")
+        raise StoreError(f"{leads} an address that is not https://", "not_found")
     if parts.username or parts.password:
         raise StoreError("the address contains a user or password", "forbidden")
-    if secure and parts.scheme == "http":
-        raise StoreError("the server redirects to an address that is not encrypted", "forbidden")
+    not_encrypted = StoreError(f"{leads} an address that is not encrypted", "forbidden")
+    here = own_machine and names_this_machine(parts.hostname)
+    if parts.scheme == "http" and (secure or not (private_hosts or here)):
+        raise not_encrypted
     proxied = _proxy(parts) is not None
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
@@ -112,10 +124,18 @@ def _checked(address: str, private_hosts: bool, own_machine: bool, *, secure: bo
     private = [each for each in addresses if not is_public(each)]
     own = own_machine and all(_is_loopback(each) for each in addresses) and addresses
     if parts.scheme == "http" and not own and not (private_hosts and private):
-        raise StoreError("the address is not encrypted; use https://", "forbidden")
+        raise not_encrypted
     if private and not private_hosts and not own:
-        raise StoreError(f"the server has {PRIVATE}; --allow-private-hosts permits it", "forbidden")
+        raise StoreError(
+            f"{leads} a private, loopback or link-local address; --allow-private-hosts permits it",
+            "forbidden",
+        )
     return _Hop(parts, None if proxied or not addresses else addresses[0])
+
+
+def private_hosts_allowed() -> bool:
+    """Whether STA_ALLOW_PRIVATE_HOSTS is 1."""
+    return os.environ.get("STA_ALLOW_PRIVATE_HOSTS") == "1"
 
 
 def is_public(address: str) -> bool:
@@ -129,6 +149,14 @@ def is_public(address: str) -> bool:
 
 # Addresses by which an IPv6 network reaches IPv4 hosts (RFC 6052), private ones too.
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+
+
+def names_this_machine(host: str) -> bool:
+    """Whether a host is localhost or a loopback address."""
+    try:
+        return host == "localhost" or _is_loopback(host)
+    except ValueError:
+        return False
 
 
 def _is_loopback(address: str) -> bool:
@@ -198,8 +226,8 @@ def _request(
 def _network_error(error: BaseException) -> StoreError:
     if isinstance(error, TimeoutError):
         said = "no answer in time"
-    elif isinstance(error, ConnectionRefusedError | socket.gaierror):
-        said = "connection failed"
+    elif isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
+        said = error.strerror
     else:
         said = "connection broken"
     return StoreError(f"the server did not answer completely ({said})", "transient", said)
@@ -214,7 +242,7 @@ def _response(
             code = re.search(rb"<Code>([A-Za-z0-9]{2,48})</Code>", response.read(4096))
             raise response_error(status, code[1].decode() if code else "", server="server")
         start, size = _extent(response)
-        found = response.getheader("ETag") or response.getheader("Last-Modified")
+        found = _version(response)
         if version and found and found != version:
             raise StoreError("the object was replaced", "changed", status=status)
     except StoreError:
@@ -229,6 +257,13 @@ def _response(
         connection.close()
 
     return ObjectResponse(start, size, found, _chunks(response, close), status == 206, close)
+
+
+def _version(response: http.client.HTTPResponse) -> str | None:
+    # A weak ETag does not guarantee the same bytes, so a download cannot be resumed with it.
+    etag = response.getheader("ETag", "")
+    strong = etag if not etag.startswith("W/") else ""
+    return strong or response.getheader("Last-Modified")
 
 
 def _extent(response: http.client.HTTPResponse) -> tuple[int, int]:

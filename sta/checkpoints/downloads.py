@@ -22,12 +22,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sta.checkpoints.limits import MAX_DOWNLOAD_BYTES
-from sta.checkpoints.remote import ChangedError, ObjectResponse, Remote, TransientError
+from sta.checkpoints.remote import ChangedError, Remote, TransientError
 from sta.errors import CheckpointError
+from sta.responses import ObjectResponse
 from sta.retry import CHECKPOINTS, Retries, RetryPolicy
 from sta.text import displayed
-
-_CHUNK = 1 << 18
 
 
 def download_policy() -> RetryPolicy:
@@ -162,13 +161,13 @@ class _CachedDownload:
 
     def _attempt(self) -> Path:
         opened = self.source.open(0, "")
-        self.version, self.size = opened.version, opened.size
-        with closing(opened.body):
+        self.version, self.size = opened.etag or "", opened.size
+        with closing(opened):
             check_size(opened.size, self.source.shown)
             whole, partial = self._paths(opened)
-            if opened.version and whole.is_file() and whole.stat().st_size == opened.size:
+            if opened.etag and whole.is_file() and whole.stat().st_size == opened.size:
                 return whole
-            have = partial.stat().st_size if opened.version and partial.is_file() else 0
+            have = partial.stat().st_size if opened.etag and partial.is_file() else 0
             if not 0 < have <= opened.size:
                 self._write(opened, partial)
         if 0 < have < opened.size:
@@ -177,15 +176,15 @@ class _CachedDownload:
         return whole
 
     def _paths(self, opened: ObjectResponse) -> tuple[Path, Path]:
-        version = hashlib.sha256(f"{opened.version} {opened.size}".encode()).hexdigest()[:16]
+        version = hashlib.sha256(f"{opened.etag or ''} {opened.size}".encode()).hexdigest()[:16]
         stem = f"{self.source.identity}-{version}"
         return self.folder / stem, self.folder / f"{stem}.partial"
 
     def _resume(self, have: int, first: ObjectResponse, partial: Path) -> None:
-        rest = self.source.open(have, first.version)
-        with closing(rest.body):
+        rest = self.source.open(have, first.etag or "")
+        with closing(rest):
             # A changed object, or a server without ranges, sends the object from its first byte.
-            if (rest.version, rest.size) != (first.version, first.size):
+            if (rest.etag, rest.size) != (first.etag, first.size):
                 raise ChangedError
             if rest.start not in (0, have):
                 raise TransientError("the server sent another range than was asked for")
@@ -198,7 +197,7 @@ class _CachedDownload:
         with partial.open("r+b" if done else "wb") as file, closing(progress):
             file.truncate(done)
             file.seek(done)
-            while chunk := opened.body.read(_CHUNK):
+            for chunk in opened.chunks:
                 file.write(chunk)
                 done += len(chunk)
                 self.arrived = max(self.arrived, done)

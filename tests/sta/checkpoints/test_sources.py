@@ -42,7 +42,7 @@ def test_a_model_loads_from_a_presigned_address_whose_secrets_are_told_nowhere(s
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(403, r"access refused \(403\)"), (404, r"no such object \(404\)")]
+    ("status", "said"), [(403, r"the server answered 403"), (404, r"no such object")]
 )
 def test_what_cannot_be_had_is_said_at_once_and_without_secrets(server, status, said):
     server.statuses = [status] * 3
@@ -95,16 +95,16 @@ def test_a_model_loads_from_object_storage(s3, server, checkpoint):
             read_weights(absent)
 
 
-def test_object_storage_without_boto3_or_credentials_is_one_line(s3, server, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "boto3", None)
-        with pytest.raises(sta.CheckpointError, match="needs boto3, which is not installed"):
-            read_weights("s3://models/a")
+def test_object_storage_without_credentials_is_one_line(s3, server, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    with pytest.raises(sta.CheckpointError, match="no usable credentials"):
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "botocore.session", None)
+        with pytest.raises(sta.CheckpointError, match="is not installed: pip install boto3"):
+            read_weights("s3://models/a")
+    with pytest.raises(sta.CheckpointError, match="no credentials found; set AWS_ACCESS_KEY_ID"):
         read_weights("s3://models/a")
 
 
