@@ -257,7 +257,7 @@ class LabelRun:
     def _parts(self, run: OpenRun, graph: GraphRunner) -> Iterable[RunPart]:
         """What is labeled in one go: the whole run, or with a budget slice after slice."""
         file, budget = self._plan.early_exit_file, self._options.budget
-        if budget is None or file is None:
+        if budget is None or file is None or not graph.total:
             return [RunPart(None if file is None else file.early_exit, graph.total)]
         return parts_within(run, budget, file, self._profile())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -152,9 +153,9 @@ def _labeled_digests(run: RunDirectory) -> _Digests:
     ok, failed = _units(run)
     parts: list[_Digests] = []
     states: list[npt.NDArray[np.int8]] = []
-    for table in _tables(run.manifest.files(".parquet"), ["unit_id", *_KEY]):
-        units = _binary(table["unit_id"])
-        parts.append(_digests(zip(*(table[name].to_pylist() for name in _KEY), strict=True)))
+    for batch in _batches(run.manifest.files(".parquet"), ["unit_id", *_KEY]):
+        units = _binary(batch["unit_id"])
+        parts.append(_digests(zip(*(batch[name].to_pylist() for name in _KEY), strict=True)))
         states.append(np.where(_in(units, ok), 1, np.where(_in(units, failed), -1, 0)))
     if not parts:
         return np.zeros(0, f"S{_DIGEST_BYTES}")
@@ -171,24 +172,23 @@ def _units(run: RunDirectory) -> tuple[_Digests, _Digests]:
     """Sorted ids of the labeled and of the failed units."""
     ok, failed = [np.zeros(0, f"S{_DIGEST_BYTES}")], [np.zeros(0, f"S{_DIGEST_BYTES}")]
     files = run.units.files(".parquet") if run.success.exists() else confirmed_files(run)
-    for table in _tables(files, ["unit_id", "status"]):
-        is_ok = pc.equal(table["status"], "ok")
-        ok.append(_binary(table["unit_id"].filter(is_ok)))
-        failed.append(_binary(table["unit_id"].filter(pc.invert(is_ok))))
+    for batch in _batches(files, ["unit_id", "status"]):
+        is_ok = pc.equal(batch["status"], "ok")
+        ok.append(_binary(batch["unit_id"].filter(is_ok)))
+        failed.append(_binary(batch["unit_id"].filter(pc.invert(is_ok))))
     return np.sort(np.concatenate(ok)), np.sort(np.concatenate(failed))
 
 
-def _tables(files: Iterable[Location], columns: list[str]) -> Iterator[pa.Table]:
-    """Tables of the files that are whole: of an unfinished run others may be written right now."""
+def _batches(files: Iterable[Location], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Rows of the files that are whole: of an unfinished run others may be written right now."""
     for file in files:
         filesystem, path = file.filesystem()
-        try:
-            yield pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None)
-        except (FileNotFoundError, pa.ArrowInvalid):
-            continue
+        lost = suppress(FileNotFoundError, pa.ArrowInvalid)
+        with lost, pq.ParquetFile(path, filesystem=filesystem) as opened:
+            yield from opened.iter_batches(_AT_ONCE, columns=columns)
 
 
-def _binary(ids: pa.ChunkedArray) -> _Digests:
+def _binary(ids: pa.Array) -> _Digests:
     """Ids of units, which are hexadecimal, as bytes."""
     joined = "".join(ids.to_pylist())
     return np.frombuffer(bytes.fromhex(joined), f"S{_DIGEST_BYTES}")

@@ -11,6 +11,8 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.inputs.manifest import write_manifest
 from pipeline.inputs.video import Video
+from pipeline.labeling.options import LabelOptions
+from pipeline.planner.sample import listed
 from pipeline.run import earlier_runs
 from pipeline.run.earlier_runs import EarlierRuns, LeftOut
 from pipeline.run.run_directory import RunDirectory
@@ -206,3 +208,16 @@ def test_memory_is_a_few_bytes_per_labeled_video(tmp_path):
     tracemalloc.stop()
     assert left == count
     assert peak < 600 * count
+
+
+def test_a_plan_counts_what_is_new(tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(b"1234567")
+        os.utime(tmp_path / name, (SINCE - 10, SINCE - 10))
+    options = LabelOptions("k400", str(tmp_path), "out", checkpoint="demo")
+    run = make(tmp_path / "old", [Video("a.mp4", str(tmp_path / "a.mp4"), 7)])
+    found = listed(options, EarlierRuns([run]))
+    assert [video.video_id for video in found.videos] == ["b.mp4"]
+    (tmp_path / "b.mp4").unlink()
+    with pytest.raises(UsageError, match="no new video in"):
+        listed(options, EarlierRuns([run]))
