@@ -24,11 +24,11 @@ from pipeline.inputs.list_columns import (
 )
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_row import NotAListError, Row, bad_row, shown, why_not_utf8
-from pipeline.inputs.video_names import VIDEO_EXTENSIONS, extension_of
+from pipeline.inputs.video_names import LISTED_EXTENSIONS, extension_of
 
 _DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", " ": "blanks"}
 
-_EXTENSION = "|".join(map(re.escape, sorted(VIDEO_EXTENSIONS, key=len, reverse=True)))
+_EXTENSION = "|".join(map(re.escape, sorted(LISTED_EXTENSIONS, key=len, reverse=True)))
 _VIDEO_NAME = re.compile(rf"(?P<path>.*?(?:{_EXTENSION}))(?:\s+(?P<label>\S.*))?", re.IGNORECASE)
 _FRAMES = re.compile(r"(?P<path>\S.*?)\s+(?P<frames>\d+)\s+(?P<label>-?\d+)")
 _PATH_AND_ID = re.compile(r"(?P<path>\S+)\s+(?P<label>-?\d+)")
@@ -266,7 +266,7 @@ def _is_frames(cells: Sequence[str]) -> bool:
     """
     if len(cells) != 3 or not all(map(_NUMBER.fullmatch, cells[1:])):
         return False
-    return not _ENDS_IN_NUMBER.search(cells[0]) and extension_of(cells[0]) not in VIDEO_EXTENSIONS
+    return not _ENDS_IN_NUMBER.search(cells[0]) and extension_of(cells[0]) not in LISTED_EXTENSIONS
 
 
 def _is_id_and_label(cells: Sequence[str], delimiter: str) -> bool:
@@ -278,14 +278,14 @@ def _is_id_and_label(cells: Sequence[str], delimiter: str) -> bool:
 
 def _is_plain(text: str) -> bool:
     """Whether a text may be an id: no path, no words, no name of a file."""
-    return not re.search(r"[\s/\\,;|]", text) and extension_of(text) not in VIDEO_EXTENSIONS
+    return not re.search(r"[\s/\\,;|]", text) and extension_of(text) not in LISTED_EXTENSIONS
 
 
 def _is_path_and_label(cells: Sequence[str]) -> bool:
-    if len(cells) != 2 or extension_of(cells[1]) in VIDEO_EXTENSIONS:
+    if len(cells) != 2 or extension_of(cells[1]) in LISTED_EXTENSIONS:
         return False
     path, label = cells
-    if extension_of(path) not in VIDEO_EXTENSIONS:
+    if extension_of(path) not in LISTED_EXTENSIONS:
         return "/" in path and _NUMBER.fullmatch(label) is not None
     return not _are_numbers(label)
 
@@ -297,13 +297,13 @@ def _are_numbers(label: str) -> bool:
 
 def _has_several_labels(cells: Sequence[str]) -> bool:
     """Whether cells are a video and several labels."""
-    if len(cells) < 2 or extension_of(cells[0]) not in VIDEO_EXTENSIONS:
+    if len(cells) < 2 or extension_of(cells[0]) not in LISTED_EXTENSIONS:
         return False
     return _are_numbers(" ".join(cells[1:]))
 
 
 def _is_path(text: str) -> bool:
-    return extension_of(text) in VIDEO_EXTENSIONS or (
+    return extension_of(text) in LISTED_EXTENSIONS or (
         "://" in text and not any(map(str.isspace, text))
     )
 

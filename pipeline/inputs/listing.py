@@ -25,6 +25,8 @@ from pipeline.inputs.left_out import (
 )
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_rows import LIST_EXTENSIONS, is_list
+from pipeline.inputs.pattern_files import PatternFiles
+from pipeline.inputs.patterns import Pattern
 from pipeline.inputs.shards import Shards, is_archive
 from pipeline.inputs.user_manifest import UserManifest
 from pipeline.inputs.video import Video as Video
@@ -106,6 +108,11 @@ class Listing:
             UsageError: the source does not exist or cannot be read, or a list is malformed.
         """
         location = Location.of(self.source)
+        patterns = self._patterns()
+        if patterns.is_pattern(location):
+            pattern = Pattern(location.uri)
+            files = self._searched(Location(pattern.base), patterns.videos(pattern))
+            return self._counted(self._storage_errors(files))
         if location.is_object:
             return self._counted(self._in_storage(location))
         if os.path.isdir(location.uri):
@@ -116,6 +123,33 @@ class Listing:
         if os.path.exists(location.uri):
             raise UsageError(f"{self.source} is a pipe, socket or device; name a file or directory")
         raise UsageError(f"there is no {self.source}")
+
+    def _patterns(self) -> PatternFiles:
+        return PatternFiles(
+            exists=self._exists,
+            folder=self._files,
+            objects=_objects_below,
+            file=_file,
+            takes=self._may_be_video,
+            skip=self._skip,
+            follow_links=self.follow_links,
+        )
+
+    def _exists(self, location: Location) -> bool:
+        """Whether there is a file, folder, object or prefix of this very name."""
+        if not location.is_object:
+            return os.path.lexists(location.uri)
+        try:
+            return one_entry(location.uri) is not None or any(entries(location.uri))
+        except StoreError as error:
+            raise UsageError(f"cannot list {location.uri}: {storage_reason(error)}") from error
+
+    def _storage_errors(self, videos: Iterator[Video]) -> Iterator[Video]:
+        """The videos; errors of listing a storage are raised as UsageError."""
+        try:
+            yield from videos
+        except StoreError as error:
+            raise UsageError(f"cannot list {self.source}: {storage_reason(error)}") from error
 
     def _counted(self, videos: Iterator[Video]) -> Iterator[Video]:
         for video in videos:
@@ -159,7 +193,7 @@ class Listing:
     def _read(self, videos: Callable[[UserManifest], Iterator[Video]]) -> Iterator[Video]:
         """The videos of a list, whose rows are counted."""
         manifest = UserManifest(self.lists, self._root, self._skip, self.unread)
-        for video in self._opened(videos(manifest), named=True):
+        for video in self._opened(self._patterns().of_list(videos(manifest)), named=True):
             self.rows = manifest.rows
             yield video
         self.rows = manifest.rows
@@ -297,14 +331,11 @@ class Listing:
             else:
                 yield from self._one_file(location, Video(location.name, location.uri))
                 return
-        try:
-            yield from self._searched(location, self._objects(location))
-            if not self.found and not self.skipped:
-                if is_named_list:
-                    raise UsageError(f"there is no {self.source}")
-                yield from self._one_object(location)
-        except StoreError as error:
-            raise UsageError(f"cannot list {self.source}: {storage_reason(error)}") from error
+        yield from self._storage_errors(self._searched(location, self._objects(location)))
+        if not self.found and not self.skipped:
+            if is_named_list:
+                raise UsageError(f"there is no {self.source}")
+            yield from self._storage_errors(self._one_object(location))
 
     def _one_object(self, location: Location) -> Iterator[Video]:
         """The object with exactly this key, if the address is not a prefix of others."""
@@ -369,3 +400,11 @@ def _file(path: str, video_id: str, size_bytes: int | None) -> Video:
 
 def _object(address: str, video_id: str, entry: Entry) -> Video:
     return Video(video_id, address, entry.size, etag=entry.etag)
+
+
+def _objects_below(folder: str) -> Iterator[Video]:
+    """All objects below a folder."""
+    scheme, _, path = folder.partition("://")
+    for entry in entries(folder):
+        uri = f"{scheme}://{path.partition('/')[0]}/{entry.key}"
+        yield _object(uri, uri, entry)

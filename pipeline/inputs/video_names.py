@@ -21,6 +21,9 @@ streams of DVDs, camcorders and television; broadcast, tape and surveillance for
 without a container.
 """
 
+LISTED_EXTENSIONS = VIDEO_EXTENSIONS | {".tar", ".tgz", ".gz"}
+"""Extensions of what a list may name: videos, and archives of videos (.tar.gz)."""
+
 # Extensions that other files use too: source code (.ts, .mts), music modules and Go modules
 # (.mod), scripts (.avs, .evc, .rm), tables (.dif, .tp).
 AMBIGUOUS_EXTENSIONS = frozenset({".ts", ".mts", ".mod", ".avs", ".evc", ".rm", ".dif", ".tp"})
