@@ -264,7 +264,7 @@ def _is_frames(cells: Sequence[str]) -> bool:
     """Whether cells are a folder of frames, their number and a label; of a video they are two
     labels, and after a number they may be anything.
     """
-    if len(cells) != 3 or not all(map(_NUMBER.fullmatch, cells[1:])):
+    if len(cells) != 3 or not (cells[1].isdecimal() and _NUMBER.fullmatch(cells[2])):
         return False
     return not _ENDS_IN_NUMBER.search(cells[0]) and extension_of(cells[0]) not in LISTED_EXTENSIONS
 

@@ -203,7 +203,12 @@ class Listing:
         if self._files_by_name is None:
             root = self.lists.video_root
             assert root is not None
-            listing = Listing(root, follow_links=self.follow_links, report=self.report)
+            listing = Listing(
+                root,
+                follow_links=self.follow_links,
+                lists=ListOptions(fps=self.lists.fps),
+                report=self.report,
+            )
             self._files_by_name = VideoRoot(root, listing.videos())
         return self._files_by_name
 

@@ -35,15 +35,8 @@ _FAILURES = "failures"
 MODEL = ("checkpoint", "checkpoint_sha256", "architecture", "labels")
 PROTOCOL = ("protocol", "views")
 LISTS = (
-    *(
-        "uri_column",
-        "label_column",
-        "id_column",
-        "delimiter",
-        "video_root",
-        "skip_bad_lines",
-        "fps",
-    ),
+    *("uri_column", "label_column", "id_column", "delimiter", "video_root", "skip_bad_lines"),
+    "fps",
 )
 INPUTS = ("all_files", "follow_links", *LISTS)
 FAILURES = ("max_failed", "retry_failed")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tarfile
 
 import pandas as pd
 import pytest
@@ -81,6 +82,23 @@ def test_kinetics_finds_its_files_by_whatever_name_they_were_downloaded(
         assert list(listing.unread) == list(more)
         checked = checked_input(listing, CLASSES)
         assert (checked.labels.given, checked.labels.known) == (3, 3)
+
+
+def test_the_root_may_hold_folders_of_frames_or_archives(tmp_path):
+    kinetics(tmp_path / "k400.csv")
+    for number in (1, 2, 3):
+        touch(tmp_path / "frames" / "-3B32lodo2M_000059_000069" / f"img_{number:05d}.jpg")
+    videos, listing = found(tmp_path / "k400.csv", tmp_path / "frames", fps=25.0)
+    assert [(video.ground_truth, video.part is None) for video in videos] == [("abseiling", False)]
+    assert listing.skipped == {WITHOUT_FILE: 2}
+    (tmp_path / "tars").mkdir()
+    with tarfile.open(tmp_path / "tars" / "shard-000.tar", "w") as tar:
+        tar.add(tmp_path / "k400.csv", "_0kYoDNAs0E_000000_000010.mp4")
+    videos, _ = found(tmp_path / "k400.csv", tmp_path / "tars")
+    assert [(video.ground_truth, video.uri) for video in videos] == [
+        ("air drumming", str(tmp_path / "tars" / "shard-000.tar"))
+    ]
+    assert videos[0].part is not None
 
 
 def test_rows_without_a_file_are_counted_and_named_and_none_at_all_is_refused(tmp_path):

@@ -38,8 +38,8 @@ def test_every_field_that_declares_a_flag_is_a_flag() -> None:
 
 @pytest.mark.parametrize("name", LISTS)
 def test_flags_of_lists_reach_the_listing_and_a_run_with_others_is_not_resumed(name) -> None:
-    value = True if name == "skip_bad_lines" else "," if name == "delimiter" else "/x"
-    words = [f"--{name.replace('_', '-')}", *([] if value is True else [value])]
+    value = {"skip_bad_lines": True, "delimiter": ",", "fps": 25.0}.get(name, "/x")
+    words = [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     read = parser("k400").parse_args(["in", "out", "--checkpoint", "demo", *words])
     asked = options_from("k400", read)
     wanted = ListOptions(**{name: value})
