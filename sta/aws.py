@@ -181,6 +181,29 @@ def _session_of(settings: tuple[tuple[str, str], ...]) -> tuple[Any, Any]:
         raise botocore_error(error) from None
 
 
+def library_options(uri: str) -> dict[str, str] | None:
+    """Settings of S3 for libraries with stores of their own; None for other addresses.
+
+    They are what boto3 finds. Libraries such as Lance and Delta look in fewer places: they know
+    no profile, and refuse a plain http:// endpoint.
+    """
+    if not uri.startswith("s3://"):
+        return None
+    import boto3
+
+    found_session = boto3.Session()
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    found = {"aws_region": found_session.region_name, "aws_endpoint": endpoint}
+    if endpoint is not None and endpoint.startswith("http://"):
+        found["aws_allow_http"] = "true"
+    if (credentials := found_session.get_credentials()) is not None:
+        frozen = credentials.get_frozen_credentials()
+        found["aws_access_key_id"] = frozen.access_key
+        found["aws_secret_access_key"] = frozen.secret_key
+        found["aws_session_token"] = frozen.token
+    return {name: value for name, value in found.items() if value}
+
+
 def botocore_error(error: BaseException) -> StoreError:
     """The StoreError of an exception of botocore, mostly while it looks for credentials."""
     name = type(error).__name__

@@ -6,15 +6,15 @@ from typing import Any
 
 import deltalake
 
-from pipeline.export.object_stores import storage_options
 from pipeline.export.tables import DATE, RUN_ID, ExportTable
 from pipeline.storage.location import Location
+from sta.aws import library_options
 
 
 def exists(place: Location) -> bool:
     """Whether there is a table."""
     return bool(
-        deltalake.DeltaTable.is_deltatable(place.uri, storage_options=storage_options(place))
+        deltalake.DeltaTable.is_deltatable(place.uri, storage_options=library_options(place.uri))
     )
 
 
@@ -26,7 +26,7 @@ def write(place: Location, table: ExportTable, *, append: bool) -> None:
     how: dict[str, Any] = {"schema_mode": "overwrite", "partition_by": [DATE]}
     if append and exists(place):
         how = {"predicate": f"{RUN_ID} = '{table.run_id}'"}
-    options = storage_options(place)
+    options = library_options(place.uri)
     deltalake.write_deltalake(
         place.uri, table.reader(), mode="overwrite", storage_options=options, **how
     )

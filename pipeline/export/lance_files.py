@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import lance
 
-from pipeline.export.object_stores import storage_options
 from pipeline.export.tables import RUN_ID, ExportTable
 from pipeline.storage.location import Location
+from sta.aws import library_options
 
 
 def exists(place: Location) -> bool:
@@ -20,7 +20,7 @@ def write(place: Location, table: ExportTable, *, append: bool) -> None:
     `append`: adds the rows to a dataset that is there. This run's own rows are deleted first, in a
     version of their own, so that a second export does not double them.
     """
-    options = storage_options(place)
+    options = library_options(place.uri)
     mode = "overwrite" if exists(place) else "create"
     if append and mode == "overwrite":
         old = lance.dataset(place.uri, storage_options=options)

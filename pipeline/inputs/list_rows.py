@@ -401,7 +401,7 @@ def _parquet_rows(
         columns = held.columns(schema, options) if held else columns_of(schema.names, options)
         _note(unread, columns.unread)
         for ours, theirs in columns.names.items():
-            _check_type(ours, schema.field(theirs))
+            check_type(ours, schema.field(theirs))
         if held is not None:
             yield from bytes_rows(location, held, columns)
             return
@@ -413,7 +413,8 @@ def _parquet_rows(
                 yield Row(f"row {number}", columns.of(row), row)
 
 
-def _check_type(ours: str, field: pa.Field) -> None:
+def check_type(ours: str, field: pa.Field) -> None:
+    """Raises NotAListError for a column that does not hold one text or value per row."""
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or (ours == "uri" and not text):

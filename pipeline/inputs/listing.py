@@ -14,6 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs.first_bytes import with_heads
 from pipeline.inputs.folder_walk import FolderWalk
 from pipeline.inputs.frame_folders import FrameFolders
+from pipeline.inputs.lance_rows import is_lance
 from pipeline.inputs.left_out import (
     MAX_KINDS,
     NAMED,
@@ -113,6 +114,9 @@ class Listing:
             pattern = Pattern(location.uri)
             files = self._searched(Location(pattern.base), patterns.videos(pattern))
             return self._counted(self._storage_errors(files))
+        if is_lance(location):
+            self.is_list = True
+            return self._counted(self._read(lambda manifest: manifest.videos_of_lance(location)))
         if location.is_object:
             return self._counted(self._in_storage(location))
         if os.path.isdir(location.uri):

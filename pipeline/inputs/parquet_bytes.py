@@ -24,6 +24,7 @@ from pipeline.inputs.list_row import NotAListError, Row
 from pipeline.storage.location import Location
 from sta.store import is_remote
 from workers.io.fetching import file_etag, open_source
+from workers.io.lance_part import is_blob
 from workers.io.parquet_cells import ColumnChunk, Pages
 from workers.io.parquet_headers import Read
 from workers.io.parquet_part import ParquetCell
@@ -249,7 +250,8 @@ def _column(field: pa.Field) -> BytesColumn | None:
         if _BYTES in parts and _is_bytes(parts[_BYTES]):
             return BytesColumn(field.name, True, has_path=_PATH in parts)
         return None
-    return BytesColumn(field.name, False) if _is_bytes(field.type) else None
+    holds = _is_bytes(field.type) or is_blob(field)
+    return BytesColumn(field.name, False) if holds else None
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.inputs.dataset_lists import NamedClip, named_clip, without_placeholders
+from pipeline.inputs.lance_rows import lance_rows
 from pipeline.inputs.left_out import BAD_ROWS, LONGEST_NAME, SECRET_ROWS, WITHOUT_FILE
 from pipeline.inputs.list_columns import KINETICS
 from pipeline.inputs.list_options import ListOptions
@@ -61,6 +62,15 @@ class UserManifest:
         """
         parts = ((file, parquet_rows(file, self.options, self.unread)) for file in files)
         return self._videos(parts, folder.uri)
+
+    def videos_of_lance(self, table: Location) -> Iterator[Video]:
+        """Videos of a Lance table; relative paths start at the folder it lies in.
+
+        Raises:
+            UsageError: as in `videos_of_file`.
+        """
+        rows = lance_rows(table, self.options, self.unread)
+        return self._videos([(table, rows)], posixpath.dirname(table.uri))
 
     def _videos(
         self, parts: Iterable[tuple[Location, Iterator[Row]]], base: str

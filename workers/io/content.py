@@ -60,6 +60,24 @@ class FileContent:
         return data
 
 
+class BytesContent:
+    """Bytes in memory."""
+
+    failure: UnitFailure | None = None
+    is_remote = False
+
+    def __init__(self, data: bytes) -> None:
+        self.size = self.received = len(data)
+        self._data = data
+
+    def begin_unit(self) -> None:
+        """As in Content."""
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """As in Content."""
+        return self._data[offset : offset + max(0, count)]
+
+
 class RangeContent:
     """``size`` bytes of another content, from ``offset`` on."""
 

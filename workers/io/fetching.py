@@ -27,6 +27,7 @@ from sta.retry import VIDEOS, Retries
 from sta.store import is_remote, open_object
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Content, FileContent, Source, check_size
+from workers.io.lance_part import LanceCell
 from workers.io.objects import changed_since_listed, check_progress, wait_or_raise
 from workers.io.parts import ByteRange, Part, parse
 from workers.io.ranged import RangedObject
@@ -90,6 +91,10 @@ def _part(
 
     A decoder's child thus gets a file that holds nothing but its video.
     """
+    if isinstance(where, LanceCell):
+        with where.open_at(uri, max_bytes=max_bytes) as source:
+            yield source
+        return
     at_once = where if isinstance(where, ByteRange) else None
     if at_once is not None and ranged and at_once.size > _SMALL_BYTES:
         at_once = None

@@ -1,7 +1,8 @@
 """Videos that lie within a file: the parts of a `uri` that the manifest's column ``part`` names.
 
 A part is text, such as ``bytes:1536+44032``: its kind, a colon, and where it lies. To add a kind,
-write a class with ``parse`` and ``open`` and add it to ``_KINDS``. The kind ``refused`` stands for
+write a class with ``parse`` and ``open`` (``open_at`` where ``uri`` is no file) and add it to
+``_KINDS``. The kind ``refused`` stands for
 what a listing found and no decoder may open, with the reason for its row.
 """
 
@@ -15,6 +16,7 @@ from typing import ClassVar
 
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import RangeContent, Source, check_size
+from workers.io.lance_part import LanceCell
 from workers.io.parquet_part import ParquetCell
 
 
@@ -54,9 +56,9 @@ class ByteRange:
             )
 
 
-Part = ByteRange | ParquetCell
+Part = ByteRange | ParquetCell | LanceCell
 
-_KINDS: dict[str, type[Part]] = {each.kind: each for each in (ByteRange, ParquetCell)}
+_KINDS: dict[str, type[Part]] = {each.kind: each for each in (ByteRange, ParquetCell, LanceCell)}
 _REFUSED = "refused"
 
 

@@ -17,9 +17,9 @@ from pipeline.errors import UsageError
 from pipeline.export import labeled_videos as module
 from pipeline.export.export import FORMATS, export
 from pipeline.export.labeled_videos import LabeledVideo, Segment, labeled_videos
-from pipeline.export.object_stores import storage_options
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
+from sta.aws import library_options
 from tests.pipeline.synthetic_runs import CLIPS, LABELS, Made, make_run, make_segmented_run
 
 VIDEOS = 6
@@ -254,13 +254,13 @@ def test_an_export_may_lie_in_a_bucket(to, whole, tmp_path, s3):
     if to == "delta":
         import deltalake
 
-        options = storage_options(Location(dest))
+        options = library_options(dest)
         table = deltalake.DeltaTable(f"{dest}/videos", storage_options=options)
         assert table.to_pyarrow_table().num_rows == VIDEOS
     if to == "lance":
         import lance
 
-        options = storage_options(Location(dest))
+        options = library_options(dest)
         assert lance.dataset(f"{dest}/videos.lance", storage_options=options).count_rows() == VIDEOS
 
 

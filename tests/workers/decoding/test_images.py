@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -49,7 +50,9 @@ def fps_of(video: Path) -> str:
         return repr(float(container.streams.video[0].average_rate))
 
 
-def unit(path: Path, part: str | None = None, start: float | None = None, end: float | None = None):
+def unit(
+    path: object, part: str | None = None, start: float | None = None, end: float | None = None
+) -> Unit:
     return Unit("u", "v", str(path), start, end, part=part)
 
 
@@ -195,3 +198,21 @@ def test_a_list_may_say_how_many_frames_there_are(
     assert decoded(decoders["whole"], unit(folder, "frames:25/100")).frame_count == 100
     longer = decoded(decoders["whole"], unit(folder, "frames:25/200"))
     assert (longer.frame_count, longer.lost_frames) == (200, 50)
+
+
+def test_frames_of_object_storage_are_those_of_files(
+    decoders: dict[str, SandboxedDecoder], folder: Path, s3: Any
+) -> None:
+    s3.create_bucket(Bucket="pictures")
+    for path in folder.iterdir():
+        s3.upload_file(str(path), "pictures", f"some/v 1/{path.name}")
+    reference = decoded(decoders["whole"], unit(folder, "frames:25"))
+    found = decoded(decoders["whole"], unit("s3://pictures/some/v 1", "frames:25"))
+    assert (found.frames == reference.frames).all()
+    assert found.bytes_read == reference.bytes_read
+    s3.delete_object(Bucket="pictures", Key="some/v 1/img_00005.png")
+    found = decoded(decoders["whole"], unit("s3://pictures/some/v 1", "frames:25"))
+    assert found.lost_frames == 1
+    missing = decoders["whole"].decode(unit("s3://pictures/none", "frames:25"))
+    assert isinstance(missing, UnitFailure)
+    assert missing.error_type is ErrorType.not_video
