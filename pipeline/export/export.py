@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline.errors import UsageError
+import pyarrow as pa
+
+from pipeline.errors import RunError, UsageError
 from pipeline.export.activitynet import DETECTIONS, write_activitynet
 from pipeline.export.csv_files import write_csv
 from pipeline.export.fiftyone import LABELS, write_fiftyone
@@ -18,6 +20,7 @@ from pipeline.export.tables import ExportTable, tables_of
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from sta.text import displayed
+from workers.failures import one_line
 
 FORMATS = (
     *("fiftyone", "label-studio", "activitynet", "csv"),
@@ -66,6 +69,8 @@ def export(
     Raises:
         UsageError: the run is not finished, the destination exists or cannot be used, or the
             format's library is not installed.
+        RunError: the format's library failed.
+        OSError, pa.ArrowException: a table of the run cannot be read, or the destination written.
     """
     _check_flags(to, overwrite=overwrite, append=append, catalog=catalog)
     run.check_labels()
@@ -84,7 +89,15 @@ def export(
             f"there is already {taken[0]}; {how}--overwrite replaces it, or name another DEST"
         )
     for output in outputs:
-        output.write()
+        try:
+            output.write()
+        except (UsageError, OSError, pa.ArrowException):
+            raise
+        except Exception as error:  # of the format's library, which has kinds of its own
+            raise RunError(
+                f"{output.name} could not be written: {one_line(str(error))}",
+                advice="Remove the cause and run the same command again.",
+            ) from error
     return [each.name for each in outputs]
 
 

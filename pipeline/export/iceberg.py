@@ -13,7 +13,6 @@ from pathlib import Path
 import pyarrow as pa
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.expressions import AlwaysTrue, EqualTo
-from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 
 from pipeline.errors import UsageError
@@ -46,21 +45,18 @@ class IcebergTables:
         """
         self._catalog.create_namespace_if_not_exists(self.namespace)
         name = self._name(table)
-        found = self._catalog.table_exists(name)
-        made = self._catalog.load_table(name) if found else self._created(name, table)
-        with made.transaction() as transaction:
-            if found:
-                mine = EqualTo(RUN_ID, table.run_id) if append else AlwaysTrue()
-                with warnings.catch_warnings(action="ignore"):  # where there is nothing to delete
-                    transaction.delete(mine)
-            for part in _parts(table):
-                transaction.append(part)
-
-    def _created(self, name: str, table: ExportTable) -> Table:
-        made = self._catalog.create_table(name, table.schema)
-        with made.update_spec() as spec:
-            spec.add_field(DATE, IdentityTransform(), DATE)
-        return made
+        if self._catalog.table_exists(name):
+            transaction = self._catalog.load_table(name).transaction()
+            mine = EqualTo(RUN_ID, table.run_id) if append else AlwaysTrue()
+            with warnings.catch_warnings(action="ignore"):  # where there is nothing to delete
+                transaction.delete(mine)
+        else:
+            transaction = self._catalog.create_table_transaction(name, table.schema)
+            with transaction.update_spec() as spec:
+                spec.add_field(DATE, IdentityTransform(), DATE)
+        for part in _parts(table):
+            transaction.append(part)
+        transaction.commit_transaction()
 
     def _name(self, table: ExportTable) -> str:
         return f"{self.namespace}.{table.name}"

@@ -25,8 +25,8 @@ _VIDEO = (
 )
 _CLIP = ("video_id", "clip", "start_s", "end_s", "label", "label_id", "score")
 _ROWS_AT_ONCE = 10_000
-# Views whose videos are put together at a time, some 200 bytes each.
-_VIEWS_AT_ONCE = 2_000_000
+# Views whose videos are put together at a time, some 600 bytes each.
+_VIEWS_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True)

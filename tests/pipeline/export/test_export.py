@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import UsageError
+from pipeline.errors import RunError, UsageError
 from pipeline.export import labeled_videos as module
 from pipeline.export.export import FORMATS, export
 from pipeline.export.labeled_videos import LabeledVideo, Segment, labeled_videos
@@ -262,6 +262,19 @@ def test_an_export_may_lie_in_a_bucket(to, whole, tmp_path, s3):
 
         options = library_options(dest)
         assert lance.dataset(f"{dest}/videos.lance", storage_options=options).count_rows() == VIDEOS
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_an_export_that_breaks_off_leaves_nothing_that_exists(to, tmp_path):
+    make_run(tmp_path / "run", Made(), videos=3)
+    (whole,) = (tmp_path / "run" / "videos").iterdir()
+    damaged = whole.with_name("part-00001.parquet")
+    damaged.write_bytes(whole.read_bytes()[:1000])
+    dest = str(tmp_path / "out")
+    with pytest.raises((OSError, pa.ArrowException, RunError)):
+        export(directory(tmp_path / "run"), to, dest)
+    damaged.unlink()
+    export(directory(tmp_path / "run"), to, dest)  # and is not refused
 
 
 @pytest.mark.parametrize("to", FORMATS)
