@@ -31,7 +31,9 @@ _VALUE = rf"(?!{re.escape(HIDDEN)}) (?: (?! %26|&amp; ) [^\s&\#\"'<>`|] )+"
 _PATTERNS = (
     # scheme://user:password@host; a password may contain a slash. Of s3:// also without an @, since
     # names of buckets have no colon.
-    r"(?<=://) (?!\*\*\*@) (?: [^\s/?\#\"'<>]{1,128} | [^\s/?\#\"'@:]+:(?!\d+/)[^\s\"'@]{1,128} )"
+    # abfss:// names a container and an account in this form.
+    r"(?<=://) (?!\*\*\*@) (?! (?<=abfss://) [a-z0-9$-]{1,63}@[a-z0-9-]{1,63}\.(?:dfs|blob)\. )"
+    r" (?: [^\s/?\#\"'<>]{1,128} | [^\s/?\#\"'@:]+:(?!\d+/)[^\s\"'@]{1,128} )"
     r" (?=@)",
     r"(?<=s3://) [^\s/?\#\"'@:*]+ : [^\s/\"']+ | (?<=s3[an]://) [^\s/?\#\"'@:*]+ : [^\s/\"']+",
     rf"(?: (?<=[?&\#;]) | (?<=%3F) | (?<=%26) | (?<=%23) ) (?P<mark>(?:{_PARAMETER})(?:=|%3D))"

@@ -71,6 +71,8 @@ def open_web(
     headers = {"User-Agent": "sta", "Accept-Encoding": "identity", "Accept": "*/*"}
     if start or end is not None:
         headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        if start and version:
+            headers["If-Range"] = version  # of another version the whole is sent
     here, secure = address, False
     for hop in range(_MAX_REDIRECTS + 1):
         checked = (
@@ -113,13 +115,16 @@ def _checked(
     proxied = _proxy(parts) is not None
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        if proxied:
-            found = []  # the proxy resolves it
-        else:
+    except (OSError, UnicodeError) as error:
+        if not proxied:
+            # A name that does not exist is final; a resolver that does not answer is not.
+            final = isinstance(error, UnicodeError) or error.errno == socket.EAI_NONAME
             raise StoreError(
-                "the server's name is not known", "transient", "no such host"
+                "the server's name is not known",
+                "not_found" if final else "transient",
+                "no such host",
             ) from None
+        found = []  # the proxy resolves it
     addresses = [str(each[4][0]) for each in found]
     private = [each for each in addresses if not is_public(each)]
     own = own_machine and all(_is_loopback(each) for each in addresses) and addresses
@@ -131,6 +136,11 @@ def _checked(
             "forbidden",
         )
     return _Hop(parts, None if proxied or not addresses else addresses[0])
+
+
+def allow_private_hosts() -> None:
+    """Allows private hosts in this process and those that it starts."""
+    os.environ["STA_ALLOW_PRIVATE_HOSTS"] = "1"
 
 
 def private_hosts_allowed() -> bool:

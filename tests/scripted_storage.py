@@ -19,13 +19,15 @@ class Storage:
     ``answers``: a refusal for every request of a path. ``first``: refusals (status, code) that the
     next requests get, whatever they ask; a status of 0 closes the connection without an answer.
     ``cuts``: after how many bytes the next answers break off. ``hangs``: how many of the next
-    requests get no answer. ``ranges`` and ``sent``: what was asked and how many bytes were given.
+    requests get no answer. ``redirects``: from path to address. ``ranges`` and ``sent``: what
+    was asked and how many bytes were given.
     """
 
     address: str = ""
     objects: dict[str, bytes] = field(default_factory=dict)
     answers: dict[str, tuple[int, str]] = field(default_factory=dict)
     first: list[tuple[int, str]] = field(default_factory=list)
+    redirects: dict[str, str] = field(default_factory=dict)
     cuts: list[int] = field(default_factory=list)
     hangs: int = 0
     etag: str = '"one"'
@@ -78,6 +80,11 @@ def _handler(storage: Storage) -> type[BaseHTTPRequestHandler]:
                 storage.hangs -= 1
                 storage.released.wait(60)
                 self.close_connection = True
+            elif path in storage.redirects:
+                self.send_response(302)
+                self.send_header("Location", storage.redirects[path])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
             elif storage.first:
                 self.refuse(*storage.first.pop(0))
             elif path in storage.answers:

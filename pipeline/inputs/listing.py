@@ -119,6 +119,8 @@ class Listing:
             return self._counted(self._read(lambda manifest: manifest.videos_of_lance(location)))
         if location.is_object:
             return self._counted(self._in_storage(location))
+        if location.is_remote:
+            return self._counted(self._on_web(location))
         if os.path.isdir(location.uri):
             return self._counted(self._searched(location, self._files(location.uri)))
         if os.path.isfile(location.uri):
@@ -326,6 +328,16 @@ class Listing:
             elif self._may_be_video(below, path):
                 yield _file(path, below, size_bytes)
         yield from frames.last()
+
+    def _on_web(self, location: Location) -> Iterator[Video]:
+        """The one video at an https:// address, or those of a list."""
+        if not location.name:
+            raise UsageError(
+                f"{self.source}: folders of a web server cannot be listed; name one video, or a "
+                f"list of the videos' https:// addresses (a text file with one a line, .csv, "
+                f".jsonl or .parquet)"
+            )
+        yield from self._one_file(location, Video(location.name, location.uri))
 
     def _in_storage(self, location: Location) -> Iterator[Video]:
         """The videos of a list, of a prefix, or of one object."""

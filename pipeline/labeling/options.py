@@ -15,6 +15,7 @@ from pipeline.inputs.list_options import ListOptions, delimiter_of, fps_of
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.prices import Prices
 from sta.checkpoints.digests import parse_sha256
+from sta.web import allow_private_hosts
 from workers.decoding.types import DECODERS, DecodeLimits
 from workers.failures import ErrorType
 from workers.sampling import PROTOCOLS, parse_seconds, parse_views
@@ -38,7 +39,7 @@ LISTS = (
     *("uri_column", "label_column", "id_column", "delimiter", "video_root", "skip_bad_lines"),
     "fps",
 )
-INPUTS = ("all_files", "follow_links", *LISTS)
+INPUTS = ("all_files", "follow_links", "allow_private_hosts", *LISTS)
 FAILURES = ("max_failed", "retry_failed")
 POOLS = (
     *(
@@ -178,6 +179,13 @@ class LabelOptions:
         "label the first N videos only; with --since, the first N new ones",
         None,
         metavar="N",
+        group=_WORK,
+    )
+    allow_private_hosts: bool = flag(
+        "read https:// addresses of private, loopback and link-local hosts too, and http:// ones "
+        "of such hosts; without it, no list and no redirect can make this cluster ask machines of "
+        "its own network",
+        False,
         group=_WORK,
     )
     uri_column: str | None = flag(
@@ -400,6 +408,8 @@ class LabelOptions:
         """Lists the source; `report` is called with the number of videos found so far."""
         from pipeline.inputs.listing import Listing
 
+        if self.allow_private_hosts:
+            allow_private_hosts()
         return Listing(
             self.source,
             all_files=self.all_files,
@@ -419,4 +429,5 @@ class LabelOptions:
             max_units=self.max_units_per_video,
             allow_codecs=self.allow_codec,
             require_sandbox=self.require_sandbox,
+            private_hosts=self.allow_private_hosts,
         )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pyarrow.fs as pafs
 
@@ -97,6 +98,8 @@ class Location:
     @property
     def name(self) -> str:
         """The last part of the address."""
+        if store.is_web(self.uri):
+            return posixpath.basename(unquote(urlsplit(self.uri).path))
         return posixpath.basename(self.uri)
 
     def holds_only_parts(self) -> bool:
@@ -236,6 +239,11 @@ class Location:
         Raises:
             UsageError: no file can be written.
         """
+        if store.is_web(self.uri):
+            raise UsageError(
+                f"cannot write to {self.uri}: name a directory, or s3://bucket/prefix, gs://, "
+                f"az:// or abfss://"
+            )
         probe = self.child(".writable")
         try:
             if not self.is_object:

@@ -27,7 +27,7 @@ _CONFIG = "config.json"
 _PREPROCESSOR = "preprocessor_config.json"
 _CARD = "README.md"
 _HEAD_SECONDS = 5
-_ADDRESS = re.compile(r"(?i)(https?|s3)://")
+_ADDRESS = re.compile(r"(?i)(https?|s3|gs|az|abfss)://")
 
 
 @dataclass(frozen=True)

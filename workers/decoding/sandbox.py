@@ -184,6 +184,7 @@ class SandboxedDecoder:
                     etag=unit.etag,
                     seconds=self._limits.fetch_seconds,
                     ranged=in_part,
+                    private_hosts=self._limits.private_hosts,
                 )
             )
         assert self._source is not None
