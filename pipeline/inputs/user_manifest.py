@@ -89,6 +89,8 @@ class UserManifest:
                     if row.problem:
                         raise ValueError(row.problem)
                     video = self._video(_named(row.cells, file, folder), base)
+                except UsageError:
+                    raise  # of the folder of the videos
                 except ValueError as error:
                     self._leave_out(file, row, error)
                     continue

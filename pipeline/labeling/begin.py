@@ -26,7 +26,8 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
     run.manifest.delete_parts()
     checked = plan.checked or check_input(plan, options)
     labels = checked.labels
-    say(labels.problem())
+    problem = labels.problem()
+    say(problem if problem is None or labels.known else f"{problem}; no accuracy is computed")
     listing = checked.listing.again(report=lambda count: say(f"listed {count:,} so far"))
     left_out = LeftOut()
     videos: Iterator[Video] = plan.earlier.new(listing.videos(), left_out)

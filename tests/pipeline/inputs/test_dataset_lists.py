@@ -270,6 +270,8 @@ def test_a_root_that_is_not_there_is_refused_before_the_list_is_read(tmp_path):
     listing = Listing(str(tmp_path / "k400.csv"), lists=ListOptions(video_root=f"{tmp_path}/none"))
     with pytest.raises(UsageError, match="--video-root: there is no directory .*/none"):
         checked_input(listing, CLASSES)
+    with pytest.raises(UsageError, match="^there is no .*/none"):
+        found(tmp_path / "k400.csv", tmp_path / "none", skip_bad_lines=True)
 
 
 @pytest.mark.parametrize("kind", ["csv", "txt", "jsonl", "parquet"])
