@@ -29,6 +29,7 @@ from pipeline.inputs.parquet_bytes import bytes_column, bytes_rows
 from pipeline.storage.location import Location
 from pipeline.storage.storage_errors import storage_reason
 from workers.decoding.sniffing import TEXT, other_format, video_format
+from workers.failures import UnitFailure
 
 LIST_EXTENSIONS = (
     ".parquet", ".csv", ".tsv", ".txt", ".lst", ".list", ".jsonl", ".ndjson", ".json",
@@ -129,6 +130,8 @@ def _usage_errors(location: Location) -> Iterator[None]:
         raise UsageError(f"there is no {location.uri}") from None
     except NotAListError as error:
         raise UsageError(f"{location.uri} is not read as a list: {error}") from None
+    except UnitFailure as failure:
+        raise UsageError(f"cannot read the list {location.uri}: {failure.message}") from None
     except UnicodeDecodeError as error:
         raise UsageError(
             f"cannot read the list {location.uri}: it is not {error.encoding.upper()} "
