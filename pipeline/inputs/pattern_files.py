@@ -14,7 +14,7 @@ from pipeline.inputs.patterns import Pattern, is_pattern
 from pipeline.inputs.video import Video
 from pipeline.inputs.video_names import left_out_path
 from pipeline.storage.location import Location
-from sta.store import OBJECT_SCHEMES
+from sta.store import OBJECT_SCHEMES, object_address
 
 
 @dataclass
@@ -41,7 +41,13 @@ class PatternFiles:
     _seen: set[str] = field(default_factory=set)
 
     def is_pattern(self, location: Location, *, in_list: bool = False) -> bool:
-        """Whether an address is a pattern, and not the name of what is there."""
+        """Whether an address is a pattern, and not the name of what is there.
+
+        Raises:
+            UsageError: the name of a bucket is a pattern.
+        """
+        if location.is_object and is_pattern(object_address(location.uri).container):
+            raise UsageError(f"{location.uri}: the name of a bucket cannot be a pattern")
         return is_pattern(location.uri, in_list=in_list) and not self.exists(location)
 
     def videos(self, pattern: Pattern) -> Iterator[Video]:
@@ -106,8 +112,6 @@ class PatternFiles:
         return None
 
     def _objects(self, pattern: Pattern) -> Iterator[Video]:
-        if not Location(pattern.base).is_object:
-            raise UsageError(f"{pattern.text}: the name of a bucket cannot be a pattern")
         found = []
         for video in self.objects(pattern.base):
             is_named, below = pattern.match(video.uri), pattern.below(video.uri)
