@@ -39,8 +39,6 @@ LIST_EXTENSIONS = (
 
 # Formats that hold tables or videos and cannot be read, by extension.
 _UNSUPPORTED = {
-    ".tar.gz": "a tar archive; unpack it and name the folder",
-    ".tgz": "a tar archive; unpack it and name the folder",
     ".zip": "a ZIP archive; unpack it and name what is in it",
     ".7z": "a 7z archive; unpack it and name what is in it",
     ".rar": "a RAR archive; unpack it and name what is in it",

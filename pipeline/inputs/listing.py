@@ -67,6 +67,7 @@ class Listing:
             format.
         follow_links: follow links that lead out of a directory.
         lists: how a list is read.
+        gzip_indexes: folder for indexes of gzipped archives, which decoders read; see `shards`.
         report: called about once a second with the number of videos found so far.
         skipped: files and folders left out, counted by extension or by another reason.
         names: a few names of them by reason, for the reasons in `left_out.NAMED`.
@@ -80,6 +81,7 @@ class Listing:
     all_files: bool = False
     follow_links: bool = False
     lists: ListOptions = field(default_factory=ListOptions)
+    gzip_indexes: Location | None = None
     report: Callable[[int], None] | None = None
     skipped: Counter[str] = field(default_factory=Counter)
     names: dict[str, list[str]] = field(default_factory=dict)
@@ -91,13 +93,18 @@ class Listing:
     _files_by_name: VideoRoot | None = field(default=None, repr=False)
     _reported: float = field(default_factory=time.monotonic, repr=False)
 
-    def again(self, report: Callable[[int], None] | None = None) -> Listing:
+    def again(
+        self,
+        report: Callable[[int], None] | None = None,
+        gzip_indexes: Location | None = None,
+    ) -> Listing:
         """The same listing before its first video."""
         return Listing(
             self.source,
             all_files=self.all_files,
             follow_links=self.follow_links,
             lists=self.lists,
+            gzip_indexes=gzip_indexes,
             report=report,
             _files_by_name=self._files_by_name,
         )
@@ -237,7 +244,7 @@ class Listing:
         def is_checked(video: Video) -> bool:
             return not named or (self.all_files and video.part is not None)
 
-        shards = Shards(why_left_out=self._why_no_member, skip=self._skip)
+        shards = Shards(self._why_no_member, self._skip, self.gzip_indexes)
         wanted = with_heads(
             shards.expanded(videos), lambda video: is_checked(video) and self._needs_head(video)
         )

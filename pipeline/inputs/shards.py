@@ -5,6 +5,7 @@ Archives are indexed in several threads, ahead of what is asked for, and in orde
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,14 +14,16 @@ from dataclasses import dataclass, replace
 
 from pipeline.errors import UsageError
 from pipeline.inputs.tar_headers import Member
-from pipeline.inputs.tar_index import LABEL_EXTENSIONS, TarIndex, indexed
+from pipeline.inputs.tar_index import LABEL_EXTENSIONS, TarIndex, indexed, is_gzip
 from pipeline.inputs.video import Video
 from pipeline.inputs.video_names import EMPTY, extension_of, left_out_path
+from pipeline.storage.location import Location
 from sta.text import displayed
 from workers.failures import ErrorType, UnitFailure
+from workers.io.gzip_part import GzipRange
 from workers.io.parts import ByteRange, refused
 
-ARCHIVE_EXTENSIONS = (".tar",)
+ARCHIVE_EXTENSIONS = (".tar", ".tar.gz", ".tgz")
 WITHOUT_VIDEO = "archives without a video"
 
 _THREADS = 16
@@ -45,10 +48,13 @@ class Shards:
     Attributes:
         why_left_out: why a member is no video, by its name; None if it may be one.
         skip: called with the reason and the name of each member that is left out.
+        gzip_indexes: folder for the indexes of gzipped archives; without one, a decoder unpacks
+            such an archive from its beginning.
     """
 
     why_left_out: Callable[[str], str | None]
     skip: Callable[[str, str], None]
+    gzip_indexes: Location | None = None
 
     def expanded(self, videos: Iterable[Video]) -> Iterator[Video]:
         """Yields the videos, and the members of each archive in its place.
@@ -87,6 +93,7 @@ class Shards:
 
     def _members(self, archive: Video, index: TarIndex) -> Iterator[Video]:
         archive = replace(archive, etag=index.etag)
+        at = self._gzip_index(archive, index) if is_gzip(archive.uri) else None
         names = [_path(member.name) for member in index.members]
         labels = _labels(index)
         why = {name: self._why_left_out(name) for name in names}
@@ -108,13 +115,23 @@ class Shards:
                 video_id=identity,
                 size_bytes=member.size,
                 ground_truth=label or archive.ground_truth,
-                part=_part(member, name),
+                part=_part(member, name, at),
             )
         if index.problem is not None:
             rest = f"{index.problem.message}; {len(ids):,} videos before that are listed"
             yield _not_read(archive, index.problem, rest if ids else index.problem.message)
         elif not ids:
             self.skip(WITHOUT_VIDEO, archive.video_id)
+
+    def _gzip_index(self, archive: Video, index: TarIndex) -> str:
+        """The address of an archive's index, which is written first; "" without a folder."""
+        if self.gzip_indexes is None:
+            return ""
+        version = f"{archive.uri}\0{index.etag}".encode()
+        name = hashlib.blake2b(version, digest_size=10).hexdigest()
+        file = self.gzip_indexes.child(f"{name}.gzidx")
+        file.write_bytes(index.gzip_index)
+        return file.uri
 
     def _why_left_out(self, name: str) -> str | None:
         place = left_out_path([each for each in name.split("/")[:-1] if each not in ("", "..")])
@@ -127,7 +144,7 @@ def _not_read(archive: Video, failure: UnitFailure, message: str) -> Video:
     return replace(archive, part=part, size_bytes=0, ground_truth=None)
 
 
-def _part(member: Member, name: str) -> str:
+def _part(member: Member, name: str, gzip_index: str | None) -> str:
     """Where a member lies in its archive, or why it is not read."""
     problem = member.problem
     if name.startswith("/") or ".." in name.split("/"):
@@ -136,6 +153,8 @@ def _part(member: Member, name: str) -> str:
         problem = "a member whose name is no path"
     if problem is not None:
         return refused(ErrorType.not_video, f"{problem} is not read")
+    if gzip_index is not None:
+        return str(GzipRange(member.offset, member.size, gzip_index))
     return str(ByteRange(member.offset, member.size))
 
 

@@ -30,9 +30,8 @@ _OLD_SPARSE_MORE, _SPARSE_MORE = 482, 504  # bytes that say whether another bloc
 class Readable(Protocol):
     """The bytes of an archive."""
 
-    @property
-    def size(self) -> int:
-        """Bytes in all."""
+    def reaches(self, end: int) -> bool:
+        """Whether the archive has so many bytes."""
 
     def read_at(self, offset: int, count: int) -> bytes:
         """`count` bytes from `offset` on, fewer only at the end."""
@@ -96,7 +95,7 @@ def members(file: Readable) -> Iterator[Member]:
             begin = _after_holes(file, block, begin)
         size = _size(info, attributes, at)
         name = attributes.get("GNU.sparse.name") or attributes.get("path") or info.name
-        if begin + size > file.size:
+        if not file.reaches(begin + size):
             raise DamagedArchiveError(f"the archive ends within its member {name!r}")
         if info.type not in (tarfile.DIRTYPE, _VOLUME):
             yield Member(name, begin, size, _problem(info.type, attributes))
@@ -119,10 +118,10 @@ def _header(block: bytes, at: int) -> tarfile.TarInfo:
 
 def _check_end(file: Readable, at: int) -> None:
     """Raises DamagedArchiveError if much follows the end: a copy may have holes of zeros."""
-    rest = file.size - at
-    if rest > _MOST_FILLING:
+    if file.reaches(at + _MOST_FILLING + 1):
         raise DamagedArchiveError(
-            f"the end marker of the archive is followed by {rest:,} bytes, as in a broken copy"
+            f"the end marker of the archive, at byte {at:,}, is followed by more than "
+            f"{_MOST_FILLING:,} bytes, as in a broken copy"
         )
 
 

@@ -5,11 +5,12 @@ An archive is indexed once in a process, however often its input is listed.
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import threading
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.inputs.first_bytes import HEAD_BYTES
@@ -19,7 +20,9 @@ from sta.store import is_remote
 from sta.text import redacted
 from workers.decoding.sniffing import TAR, other_format
 from workers.failures import ErrorType, UnitFailure
+from workers.io.content import Source
 from workers.io.fetching import file_etag, open_source
+from workers.io.gzip_part import failure_of, unpacked
 from workers.io.parts import ByteRange
 
 # A request takes about as long as a few MiB. Where headers lie close together, so much is read at
@@ -36,6 +39,10 @@ _LABEL_FIELDS = ("label", "class", "cls")
 _LARGEST_JSON = 1 << 20
 _LONGEST_LABEL = 200
 
+# Videos cannot be compressed: what unpacks to much more was made to keep readers busy.
+_MOST_UNPACKED = 100
+_READ_AT_ONCE = 1 << 20
+
 _CACHE_BYTES = 512 << 20
 
 
@@ -48,12 +55,14 @@ class TarIndex:
         members: its members in their order.
         labels: labels by the name of the member that holds them.
         problem: why the archive could not be read to its end; None if it could.
+        gzip_index: of an archive that is gzipped, its index; see `workers.io.gzip_part`.
     """
 
     etag: str | None
     members: list[Member] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     problem: UnitFailure | None = None
+    gzip_index: bytes = b""
 
 
 def indexed(uri: str, size: int | None, etag: str | None) -> TarIndex:
@@ -67,6 +76,11 @@ def indexed(uri: str, size: int | None, etag: str | None) -> TarIndex:
     Raises:
         UnitFailure: it cannot be read, for a reason that is not its content.
     """
+    if is_gzip(uri):
+        with open_source(uri, etag=etag, ranged=True) as whole:
+            etag = whole.etag or file_etag(whole.content)
+            known = _CACHE.get((uri, etag))
+            return known or _CACHE.add(uri, _read_gzip(whole, etag))
     if is_remote(uri):
         if size is None or etag is None:
             with open_source(uri, etag=etag, ranged=True) as whole:
@@ -76,7 +90,12 @@ def indexed(uri: str, size: int | None, etag: str | None) -> TarIndex:
     with open_source(uri) as whole:
         etag = file_etag(whole.content)
         known = _CACHE.get((uri, etag))
-        return known or _CACHE.add(uri, _read(whole, etag))
+        return known or _CACHE.add(uri, _read(_File(whole), etag))
+
+
+def is_gzip(uri: str) -> bool:
+    """Whether an archive is gzipped, by its name."""
+    return uri.lower().endswith((".tar.gz", ".tgz"))
 
 
 def _read(file: Readable, etag: str | None) -> TarIndex:
@@ -95,6 +114,63 @@ def _read(file: Readable, etag: str | None) -> TarIndex:
         if other not in (None, TAR):
             problem = UnitFailure(ErrorType.not_video, f"{other}, not a tar archive")
     return TarIndex(etag, found, labels, problem)
+
+
+def _read_gzip(whole: Source, etag: str | None) -> TarIndex:
+    file = _Unpacked(whole)
+    index = _read(file, etag)
+    return replace(index, gzip_index=file.index())
+
+
+class _File:
+    """A local archive."""
+
+    def __init__(self, source: Source) -> None:
+        self.read_at = source.read_at
+        self._size = source.size
+
+    def reaches(self, end: int) -> bool:
+        """As in `Readable`."""
+        return end <= self._size
+
+
+class _Unpacked:
+    """The unpacked bytes of a gzipped archive, read once from its beginning to its end."""
+
+    def __init__(self, whole: Source) -> None:
+        self._whole = whole
+        self._stream = unpacked(whole)
+        self._most = _MOST_UNPACKED * whole.size + (1 << 30)
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """As in `Readable`; raises UnitFailure if the file cannot be read."""
+        if offset + count > self._most:
+            raise DamagedArchiveError(
+                f"the gzip file of {self._whole.size:,} bytes unpacks to more than {self._most:,}"
+            )
+        try:
+            # By reading and not by seeking, so that checksums are compared.
+            while (ahead := offset - self._stream.tell()) > 0:
+                if not self._stream.read(min(ahead, _READ_AT_ONCE)):
+                    return b""
+            if ahead:
+                self._stream.seek(offset)
+            return bytes(self._stream.read(count))
+        except Exception as error:
+            failure = failure_of(error)
+            if failure.error_type is not ErrorType.corrupt:
+                raise failure from None
+            raise DamagedArchiveError(failure.message) from None
+
+    def reaches(self, end: int) -> bool:
+        """As in `Readable`."""
+        return end == 0 or len(self.read_at(end - 1, 1)) == 1
+
+    def index(self) -> bytes:
+        """The index of what was read."""
+        exported = io.BytesIO()
+        self._stream.export_index(fileobj=exported)
+        return exported.getvalue()
 
 
 class Windows:
@@ -116,6 +192,10 @@ class Windows:
             self._fetch(offset, count)
             start = 0
         return self._data[start : start + count] if count else b""
+
+    def reaches(self, end: int) -> bool:
+        """As in `Readable`."""
+        return end <= self.size
 
     def _fetch(self, offset: int, count: int) -> None:
         if self._data:

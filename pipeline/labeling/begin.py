@@ -28,7 +28,10 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
     labels = checked.labels
     problem = labels.problem()
     say(problem if problem is None or labels.known else f"{problem}; no accuracy is computed")
-    listing = checked.listing.again(report=lambda count: say(f"listed {count:,} so far"))
+    listing = checked.listing.again(
+        report=lambda count: say(f"listed {count:,} so far"),
+        gzip_indexes=run.gzip_indexes,
+    )
     left_out = LeftOut()
     videos: Iterator[Video] = plan.earlier.new(listing.videos(), left_out)
     videos = islice(videos, options.limit)

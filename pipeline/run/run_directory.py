@@ -51,6 +51,11 @@ class RunDirectory:
         return self.root.child("manifest")
 
     @property
+    def gzip_indexes(self) -> Location:
+        """Indexes of gzipped archives of the input, by which decoders find their members."""
+        return self.root.child("indexes")
+
+    @property
     def units(self) -> Location:
         """One row per unit, written once; what resuming reads."""
         return self.root.child("units")

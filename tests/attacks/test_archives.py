@@ -24,7 +24,10 @@ class Memory:
     """An archive in memory that counts what is read of it."""
 
     def __init__(self, data):
-        self.data, self.size, self.read = data, len(data), 0
+        self.data, self.read = data, 0
+
+    def reaches(self, end):
+        return end <= len(self.data)
 
     def read_at(self, offset, count):
         found = self.data[offset : offset + count]

@@ -19,6 +19,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -27,6 +28,7 @@ from sta.retry import VIDEOS, Retries
 from sta.store import is_remote, open_object
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Content, FileContent, Source, check_size
+from workers.io.gzip_part import GzipRange
 from workers.io.lance_part import LanceCell
 from workers.io.objects import changed_since_listed, check_progress, wait_or_raise
 from workers.io.parts import ByteRange, Part, parse
@@ -107,10 +109,15 @@ def _part(
         found = file_etag(whole.content)
         if None not in (found, fetch["etag"]) and fetch["etag"] != found:
             raise changed_since_listed(UnitFailure(ErrorType.changed, ""))
-        with where.open(whole, max_bytes=max_bytes) as source:
-            if at_once is not None and source.size <= MEMORY_BYTES:
+        if isinstance(where, GzipRange):
+            opened = where.open(whole, max_bytes=max_bytes, index=_gzip_index(where.index))
+        else:
+            opened = where.open(whole, max_bytes=max_bytes)
+        with opened as source:
+            is_copied = at_once is not None or isinstance(where, GzipRange)
+            if is_copied and source.size <= MEMORY_BYTES:
                 with _copied(source) as copy:
-                    yield dataclasses.replace(copy, etag=found)
+                    yield dataclasses.replace(copy, etag=source.etag or found)
             else:
                 yield dataclasses.replace(source, etag=source.etag or found)
 
@@ -125,10 +132,27 @@ def _copied(source: Source) -> Iterator[Source]:
                 write_all(descriptor, source.read_at(start, _COPY_BYTES))
         except OSError as error:
             raise _local_failure(error) from None
+        if source.failure is not None:
+            raise source.failure
         descriptor = read_only(descriptor)
-        yield Source(FileContent(descriptor, source.size))
+        fetched = source.content.received if source.content.is_remote else None
+        yield Source(FileContent(descriptor, source.size), fetched=fetched)
     finally:
         os.close(descriptor)
+
+
+def _gzip_index(uri: str) -> bytes:
+    """The index of a gzip file at an address; none if there is none that can be read."""
+    try:
+        return _whole(uri) if uri else b""
+    except UnitFailure:
+        return b""
+
+
+@lru_cache(maxsize=4)
+def _whole(uri: str) -> bytes:
+    with open_source(uri) as source:
+        return source.read_at(0, source.size)
 
 
 def file_etag(content: Content) -> str | None:

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import RangeContent, Source, check_size
+from workers.io.gzip_part import GzipRange
 from workers.io.lance_part import LanceCell
 from workers.io.parquet_part import ParquetCell
 
@@ -56,9 +57,11 @@ class ByteRange:
             )
 
 
-Part = ByteRange | ParquetCell | LanceCell
+Part = ByteRange | GzipRange | ParquetCell | LanceCell
 
-_KINDS: dict[str, type[Part]] = {each.kind: each for each in (ByteRange, ParquetCell, LanceCell)}
+_KINDS: dict[str, type[Part]] = {
+    each.kind: each for each in (ByteRange, GzipRange, ParquetCell, LanceCell)
+}
 _REFUSED = "refused"
 
 
@@ -95,6 +98,6 @@ def parse(text: str) -> Part:
 def start_of(part: str, count: int) -> str:
     """The part of the first ``count`` bytes of a range of bytes; any other part as it is."""
     where = parse(part)
-    if not isinstance(where, ByteRange):
+    if not isinstance(where, ByteRange | GzipRange):
         return part
     return str(replace(where, size=min(where.size, count)))

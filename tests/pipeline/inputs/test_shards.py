@@ -1,6 +1,8 @@
 """Tar archives as input: each member is a video, wherever the archive lies and whoever wrote it."""
 
+import gzip
 import os
+import tarfile
 import time
 
 import pytest
@@ -11,6 +13,7 @@ from pipeline.inputs.input_check import checked_input
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.listing import Listing
 from pipeline.inputs.shards import WITHOUT_VIDEO
+from pipeline.storage.location import Location
 from tests.scripted_storage import Storage
 from tests.tars import GNU_FORMATS, PYTHON_FORMATS, by_gnu, by_python, by_webdataset
 from workers.failures import ErrorType, UnitFailure
@@ -230,3 +233,79 @@ def test_what_is_no_tar_is_refused_alone_and_a_row_among_others(content, said, t
     failure = refusal(no_tar.part)
     assert failure is not None
     assert (no_tar.video_id, failure.error_type) == ("a.tar", ErrorType.not_video)
+
+
+def gzipped(path, members, *more):
+    """An archive by GNU tar and gzip, as data sets are handed out."""
+    return by_gnu(path, members, "gnu", "-z", *more)
+
+
+BIG = {f"{number}.mp4": os.urandom(1_500_000) for number in range(12)} | {"9.txt": b"archery"}
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz"])
+@pytest.mark.parametrize("has_index", [True, False])
+def test_members_of_a_gzipped_archive_are_read_in_any_order(name, has_index, tmp_path):
+    path = gzipped(tmp_path / name, BIG)
+    indexes = Location(str(tmp_path / "indexes"))
+    videos, listing = listed(path, gzip_indexes=indexes if has_index else None)
+    assert {video.video_id: video.ground_truth for video in videos}[f"{name}/9.mp4"] == "archery"
+    assert dict(listing.skipped) == {}
+    assert contents(reversed(videos)) == expected(name, BIG)
+    if has_index:
+        (index,) = (tmp_path / "indexes").iterdir()
+        assert index.stat().st_size < 0.02 * path.stat().st_size
+        assert all(video.part.endswith(f"@{index}") for video in videos)
+        index.unlink()
+        assert contents(videos[:2]) == {key: contents(videos)[key] for key in contents(videos[:2])}
+
+
+def test_a_gzipped_object_is_read_once_and_then_by_ranges(tmp_path, storage: Storage):
+    path = gzipped(tmp_path / "a.tar.gz", BIG)
+    size = path.stat().st_size
+    storage.objects["/bucket/a.tar.gz"] = path.read_bytes()
+    (tmp_path / "list.txt").write_text("s3://bucket/a.tar.gz\n")
+    videos, _ = listed(tmp_path / "list.txt", gzip_indexes=Location(str(tmp_path / "indexes")))
+    assert len(videos) == 12
+    assert storage.sent <= 1.05 * size
+    before = storage.sent
+    (last,) = contents(videos[-1:]).values()
+    assert last == BIG["11.mp4"]
+    assert storage.sent - before < 0.6 * size
+
+
+def cut(data):
+    return data[: len(data) // 2]
+
+
+def wrong(data):
+    """Other bytes in the middle: of videos, which cannot be compressed, only checksums tell."""
+    middle = len(data) // 2
+    return data[:middle] + bytes(range(100)) + data[middle + 100 :]
+
+
+@pytest.mark.parametrize("damage", [cut, wrong])
+def test_a_damaged_gzip_has_its_whole_members_and_one_row_for_the_rest(damage, tmp_path):
+    path = gzipped(tmp_path / "a.tar.gz", BIG)
+    path.write_bytes(damage(path.read_bytes()))
+    *whole, rest = listed(path)[0]
+    failure = refusal(rest.part)
+    assert failure is not None
+    assert (rest.video_id, failure.error_type) == ("a.tar.gz", ErrorType.corrupt)
+    assert len(whole) >= 5
+    read = contents(whole[:5])
+    assert read.items() <= expected("a.tar.gz", BIG).items()
+
+
+def test_what_unpacks_without_end_is_given_up(tmp_path):
+    path = tmp_path / "a.tar.gz"
+    by_python(tmp_path / "a.tar", {"a.mp4": b"x"})
+    head = (tmp_path / "a.tar").read_bytes()[:1024]
+    with gzip.open(path, "wb", compresslevel=9) as file:
+        file.write(head)
+        info = tarfile.TarInfo("huge.mp4")
+        info.size = 1 << 40
+        file.write(info.tobuf(tarfile.GNU_FORMAT))
+    (video, rest), _ = listed(path)
+    assert video.video_id == "a.tar.gz/a.mp4"
+    assert "unpacks to more than" in refusal(rest.part).message
