@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.formatting import clock, digits, quantity, short_names
+from pipeline.formatting import clock, counted, digits, quantity, short_names
 from pipeline.inputs.ground_truth import not_among
 from pipeline.inputs.left_out import left_out_text
 from pipeline.labeling.next_steps import OtherRun, next_steps, open_command, short_path
@@ -116,22 +116,21 @@ def _since(record: RunRecord) -> list[str]:
     """How many videos earlier runs had labeled."""
     if not record.identity.since:
         return []
-    count = record.listing.labeled_before
-    return _wrapped(f"Since:     left out {count:,} videos that were {_labeled_in(record)}")
+    return _wrapped(f"Since:     {_labeled_before(record)}, left out")
 
 
-def _labeled_in(record: RunRecord) -> str:
+def _labeled_before(record: RunRecord) -> str:
+    count = counted(record.listing.labeled_before, "videos")
     first, *more = record.identity.since
     others = f" and in {len(more):,} more of --since" if more else ""
-    return f"labeled in {first}{others}, and have not changed"
+    return f"{count} labeled in {first}{others} and not changed since"
 
 
 def _nothing_new(run: RunDirectory, record: RunRecord) -> list[str]:
     """What stands in place of a summary where all videos were left out."""
-    count = record.listing.labeled_before
     text = (
-        f"Nothing new: all {count:,} videos of {record.identity.input} were {_labeled_in(record)}. "
-        f"This run is finished and has no rows."
+        f"Nothing new in {record.identity.input}: {_labeled_before(record)}. This run is finished "
+        f"and has no rows."
     )
     return [
         *textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False),

@@ -1,5 +1,6 @@
 """What a run says at its end: true of this run, the same each time, and plain."""
 
+import dataclasses
 import re
 import shlex
 
@@ -220,3 +221,17 @@ def test_accuracy_counts_only_ground_truth_that_the_model_has(judged, correct, u
     totals.unknown_examples.append("yak")
     lines = _accuracy(totals)
     assert " ".join(" ".join(lines).split()) == " ".join(told.split())
+
+
+def test_what_earlier_runs_labeled_is_counted(tmp_path):
+    run = RunDirectory(Location.of(make_run(tmp_path / "run", Made(), videos=2)))
+    record = run.load()
+    identity = dataclasses.replace(record.identity, since=("s3://bucket/a", "s3://bucket/b"))
+    listing = dataclasses.replace(record.listing, videos=2, labeled_before=1)
+    record = dataclasses.replace(record, identity=identity, listing=listing)
+    said = " ".join(summary("k400", run, record, other=OtherRun([], None, "x")).split())
+    told = "1 video labeled in s3://bucket/a and in 1 more of --since and not changed since"
+    assert f"Since: {told}, left out" in said
+    record = dataclasses.replace(record, listing=dataclasses.replace(listing, videos=0))
+    said = " ".join(summary("k400", run, record, other=OtherRun([], None, "x")).split())
+    assert said.startswith(f"Nothing new in s3://bucket: {told}. This run is finished")
