@@ -38,7 +38,7 @@ _BYTES, _PATH = "bytes", "path"
 _HUGGING_FACE = b"huggingface"
 _URI, _OF_FILE = "uri", ("uri", "size_bytes", "etag")
 _OTHER_MEDIA = ("Image", "Audio", "Pdf")
-_READERS = 16
+_READERS = 32
 _BLOCK_BYTES = 1 << 10  # holds the header of a page and a length
 
 _Item = TypeVar("_Item")

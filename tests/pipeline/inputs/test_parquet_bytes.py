@@ -14,7 +14,9 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.listing import Listing
+from pipeline.inputs.manifest import write_manifest
 from pipeline.inputs.video import Video
+from pipeline.storage.location import Location
 from tests import videos
 from workers.failures import UnitFailure
 from workers.io.fetching import open_source
@@ -111,6 +113,16 @@ def test_rows_without_bytes_are_addresses_and_those_with_neither_have_a_reason(
     for video in neither:
         with pytest.raises(UnitFailure, match="the row has no clip.bytes"):
             content(video)
+
+
+def test_rows_of_a_compressed_page_stay_together_in_the_manifest(tmp_path: Path) -> None:
+    rows = {"mp4": [bytes([number]) * 50 for number in range(200)]}
+    for number in range(2):
+        pq.write_table(pa.table(rows), tmp_path / f"{number}.parquet", row_group_size=40)
+    write_manifest(found(tmp_path), Location(str(tmp_path / "manifest")))
+    (file,) = Location(str(tmp_path / "manifest")).files(".parquet")
+    parts = pq.read_table(file.uri, partitioning=None)["part"].to_pylist()
+    assert parts == [f"parquet:{n // 40}/{n % 40}/mp4" for n in range(200)] * 2
 
 
 def test_the_column_is_chosen_by_its_kind_or_by_the_flag(tmp_path: Path, files: list[Path]) -> None:
