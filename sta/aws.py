@@ -96,6 +96,7 @@ def s3_settings(bucket: str) -> S3Settings:
         config["region"] = bucket_region(bucket, config.get("region", "us-east-1"))
         config["endpoint"] = _aws_endpoint(config["region"], bucket)
         config["virtual_hosted_style_request"] = "." not in bucket
+    config["disable_bulk_delete"] = True  # some servers lack it, and objects go one by one here
     return S3Settings(config, provider, certificates)
 
 

@@ -11,6 +11,7 @@ HTTP status, the storage's error code and the kind of network error are taken fr
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -89,6 +90,11 @@ def object_address(uri: str) -> ObjectAddress:
     return ObjectAddress(scheme, container, key)
 
 
+def quoted(etag: str | None) -> str | None:
+    """An ETag in quotes, without which Azure lists it and users may name it."""
+    return etag if not etag or etag.startswith(('"', "W/")) else f'"{etag}"'
+
+
 def open_object(
     uri: str,
     *,
@@ -132,7 +138,7 @@ def open_object(
         return _open_unusual(address, start, end, etag, policy)
     options: dict[str, Any] = {}
     if etag:
-        options["if_match"] = etag if etag.startswith(('"', "W/")) else f'"{etag}"'
+        options["if_match"] = quoted(etag)
     if end is not None:
         options["range"] = (start, end)
     elif start:
@@ -145,7 +151,7 @@ def open_object(
     return ObjectResponse(
         start=found.range[0],
         size=int(found.meta["size"]),
-        etag=found.meta["e_tag"],
+        etag=quoted(found.meta["e_tag"]),
         chunks=_chunks(found),
         partial=True,
         close=lambda: None,
@@ -165,8 +171,9 @@ def _open_unusual(
     from sta import aws, web
 
     signed = aws.signed_address(address.container, address.key)
-    quoted = etag if not etag or etag.startswith(('"', "W/")) else f'"{etag}"'
-    return web.open_web(signed, start=start, end=end, version=quoted, policy=policy, trusted=True)
+    return web.open_web(
+        signed, start=start, end=end, version=quoted(etag), policy=policy, trusted=True
+    )
 
 
 def _chunks(found: Any) -> Iterator[bytes]:
@@ -352,7 +359,10 @@ def _store(
         config, more = {}, {}
         if emulator := environment.get("STORAGE_EMULATOR_HOST"):
             base = emulator if "://" in emulator else f"http://{emulator}"
-            config = {"base_url": base, "skip_signature": True}
+            # An emulator knows no accounts.
+            account = {"gcs_base_url": base, "disable_oauth": True}
+            account |= dict.fromkeys(("client_email", "private_key", "private_key_id"), "")
+            config = {"service_account_key": json.dumps(account)}
             client["allow_http"] = base.startswith("http://")
         kind = store.GCSStore
     else:

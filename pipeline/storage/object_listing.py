@@ -92,7 +92,7 @@ def one_entry(uri: str) -> Entry | None:
         if error.kind == "not_found":
             return None
         raise
-    return Entry(address.key, found["size"], found["e_tag"])
+    return Entry(address.key, found["size"], store.quoted(found["e_tag"]))
 
 
 def _listed(address: store.ObjectAddress, folder: str) -> Iterator[Entry]:
@@ -115,7 +115,7 @@ def _listed(address: store.ObjectAddress, folder: str) -> Iterator[Entry]:
                         if _is_marker(bucket, key):
                             key += "/"
                     last = key
-                    yield Entry(key, meta["size"], meta["e_tag"])
+                    yield Entry(key, meta["size"], store.quoted(meta["e_tag"]))
             return
         except (GeneratorExit, _UnusualKeyError):
             raise
