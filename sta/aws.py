@@ -8,7 +8,6 @@ only then. It finds and renews credentials; it sends no request to the storage.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -274,6 +273,8 @@ def _aws_endpoint(region: str, bucket: str) -> str:
 
 def bucket_region(bucket: str, usual: str) -> str:
     """The region of a bucket at AWS, which says so to anybody; `usual` if it does not answer."""
+    import http.client  # workers with keys and an endpoint never pay for it
+
     suffix = ".cn" if usual.startswith("cn-") else ""
     connection = http.client.HTTPSConnection(
         f"s3.{usual}.amazonaws.com{suffix}", timeout=_REGION_SECONDS

@@ -29,10 +29,13 @@ def get(key):
         os.write(file, chunk)
 """,
     "this program": """
-from workers.io.fetching import open_source
+import os
+from sta.retry import VIDEOS
+from sta.store import open_object
 def get(key):
-    with open_source(f"s3://figures/{key}"):
-        pass
+    file = os.memfd_create("video")
+    for chunk in open_object(f"s3://figures/{key}", policy=VIDEOS).chunks:
+        os.write(file, chunk)
 """,
 }
 _MEASURE = """
