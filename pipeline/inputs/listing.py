@@ -1,4 +1,4 @@
-"""Lists the videos of an input: a directory, an s3:// prefix, one video or a list of videos."""
+"""Lists the videos of an input: a directory, prefix, video, archive, list, or pattern of these."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ class Places:
     """What is labeled, and where the run goes."""
 
     input: str | None = argument(
-        "directory (searched recursively), s3://bucket/prefix, one video, or a list of videos: "
+        "directory (searched recursively), s3://bucket/prefix, one video, a tar archive of videos "
+        "(.tar, .tar.gz), a pattern such as 'shard-{000..999}.tar', or a list of videos: "
         "Parquet, CSV, TSV or JSON with uri and optionally video_id and label, or text with "
         "`path label` in each line",
         None,

@@ -75,7 +75,7 @@ class LabelOptions:
 
     Attributes:
         task: "k400" or "ssv2", which names the protocol.
-        source: directory, s3:// prefix, video or manifest.
+        source: directory, s3:// prefix, video, archive, list, or a pattern of these.
         output: directory or s3:// prefix.
         pruning: the pruning that is asked for, whose r may depend on the model.
         decoders: (min, max) decode actors, AUTO for what fits the rates that are measured, None for
