@@ -30,15 +30,18 @@ class Places:
     """What is labeled, and where the run goes."""
 
     input: str | None = argument(
-        "directory (searched recursively), s3://bucket/prefix, one video, a tar archive of videos "
-        "(.tar, .tar.gz), a pattern such as 'shard-{000..999}.tar', or a list of videos: "
+        "directory (searched recursively), s3://bucket/prefix (or gs://, az://, abfss://), one "
+        "video (also https://), a tar archive of videos (.tar, .tar.gz), a pattern such as "
+        "'shard-{000..999}.tar', or a list of videos: "
         "Parquet, CSV, TSV or JSON with uri and optionally video_id and label, or text with "
         "`path label` in each line",
         None,
         metavar="INPUT",
     )
     output: str | None = argument(
-        "directory or s3://bucket/prefix of the run", None, metavar="OUTPUT"
+        "directory or s3://bucket/prefix (or gs://, az://, abfss://) of the run",
+        None,
+        metavar="OUTPUT",
     )
 
 
