@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import Identity, RunRecord
 from pipeline.storage.location import Location
 from workers.io.fetching import file_version
+from workers.io.parts import without_index
 
 # Fields of an identity that choose videos or add columns, and change no label.
 _FREE = {
@@ -198,9 +200,11 @@ def _in(ids: _Digests, among: _Digests) -> npt.NDArray[np.bool_]:
     return _Labeled(among, 0.0).among(ids)
 
 
-def _digests(keys: Iterable[tuple[object, ...]]) -> _Digests:
+def _digests(keys: Iterable[tuple[Any, ...]]) -> _Digests:
+    """A digest of each uri, part, size and ETag."""
+    same = ((uri, without_index(part), *version) for uri, part, *version in keys)
     made = b"".join(
-        hashlib.blake2b(repr(key).encode(), digest_size=_DIGEST_BYTES).digest() for key in keys
+        hashlib.blake2b(repr(key).encode(), digest_size=_DIGEST_BYTES).digest() for key in same
     )
     return np.frombuffer(made, f"S{_DIGEST_BYTES}")
 

@@ -95,6 +95,13 @@ def parse(text: str) -> Part:
     raise UnitFailure(ErrorType.internal, f"the part {text!r} of the manifest is wrong: {reason}")
 
 
+def without_index(part: str | None) -> str | None:
+    """The part as it is the same in every run: where an index of its file lies is left out."""
+    if part is None or not part.startswith(f"{GzipRange.kind}:"):
+        return part
+    return part.partition("@")[0]
+
+
 def start_of(part: str, count: int) -> str:
     """The part of the first ``count`` bytes of a range of bytes; any other part as it is."""
     where = parse(part)

@@ -75,6 +75,15 @@ def test_a_labeled_video_is_left_out_until_its_uri_size_part_or_etag_differs(tmp
     assert new([run], again) == (["b", "c", "d", "e", "a in a part"], 2)
 
 
+def test_a_member_of_a_gzipped_archive_is_the_same_wherever_its_index_lies(tmp_path):
+    def member(index, offset=512):
+        part = f"gzip:{offset}+7@{tmp_path}/{index}.gzidx"
+        return dataclasses.replace(objects("a")[0], video_id=f"a/{offset}", part=part)
+
+    run = make(tmp_path / "old", [member("old")])
+    assert new([run], [member("new"), member("new", 2048)]) == (["a/2048"], 1)
+
+
 def test_a_file_that_was_modified_since_is_new(tmp_path):
     videos = []
     for name, changed in (("before.mp4", -10), ("after.mp4", 10), ("at-that-second.mp4", 0)):
