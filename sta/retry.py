@@ -1,8 +1,8 @@
-"""Retries of HTTP and S3 requests: the settings, the attempts, and which errors are transient.
+"""Retries of requests to stores: the settings, the attempts, and which errors are transient.
 
 All network access takes its settings here: `CHECKPOINTS` for downloads of weights, `VIDEOS` for the
 objects that decoders read, `RUN_FILES` for the manifest and tables of a run. `classify` is the one
-table of HTTP statuses and S3 error codes. Needs no boto3.
+table of HTTP statuses and error codes of stores.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Retries:
 TRANSIENT_STATUSES = r"408|425|429|5\d\d"
 
 _KIND_BY_CODE: dict[str, ErrorKind] = {
-    "InvalidObjectState": "archived",
+    **dict.fromkeys(("InvalidObjectState", "BlobArchived"), "archived"),
     **dict.fromkeys(("PreconditionFailed", "InvalidRange"), "changed"),
     **dict.fromkeys(("NoSuchKey", "NoSuchBucket", "NotFound", "NoSuchVersion"), "not_found"),
     **dict.fromkeys(
@@ -174,18 +174,3 @@ def classify(status: int, code: str = "") -> ErrorKind:
     if code in _KIND_BY_CODE:
         return _KIND_BY_CODE[code]
     return "transient" if status >= 500 else _KIND_BY_STATUS.get(status, "other")
-
-
-def is_network_error(error: BaseException) -> bool:
-    """Whether an exception of botocore or the operating system means a failed connection."""
-    if isinstance(error, OSError):
-        return True
-    from botocore import exceptions
-
-    return isinstance(
-        error,
-        exceptions.ConnectionError
-        | exceptions.HTTPClientError
-        | exceptions.IncompleteReadError
-        | exceptions.ResponseStreamingError,
-    )

@@ -97,3 +97,13 @@ def test_weights_of_another_digest_are_refused_before_they_are_parsed(
     monkeypatch.setattr("sta.checkpoints.load.load_pickle", None)  # is not called
     with pytest.raises(sta.CheckpointError, match=f"has the SHA-256 .* not {digest}: the weights"):
         sta.load_model(source, sha256=digest)
+
+
+def test_a_redirect_to_the_machines_own_network_is_not_followed(server):
+    for path, target in {
+        "/m": "https://169.254.169.254/latest",
+        "/n": "https://10.0.0.1/x",
+    }.items():
+        server.redirects[path] = target
+        with pytest.raises(sta.CheckpointError, match="redirects to a private, loopback or link"):
+            fetch(remote(f"{server.address}{path}"))
