@@ -43,7 +43,7 @@ _NUMBERED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 # mmaction2 puts pictures of the optical flow beside the frames.
-_NO_FRAMES = ("flow_", "x_", "y_", ".")
+_NO_FRAMES = ("flow_", ".")
 _LOST = (ErrorType.not_found, ErrorType.empty)
 
 

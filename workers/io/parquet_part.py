@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Content, FileContent, RangeContent, Source, check_size
@@ -136,6 +135,8 @@ def _page(whole: Source, cell: ParquetCell, key: tuple[object, ...]) -> _Page:
 
 def _metadata(whole: Source) -> Any:
     """pyarrow's FileMetaData, from the end of the file alone."""
+    import pyarrow.parquet as pq  # which most decoders never need
+
     size = int.from_bytes(whole.read_at(whole.size - 8, 4), "little")
     if size > min(_LONGEST_FOOTER, whole.size):
         raise ValueError(f"its footer has {size:,} bytes")
