@@ -80,7 +80,9 @@ def export(
             f"it, then export it"
         )
     if catalog is None:
-        _check_apart(run, Location.of(dest))
+        place = Location.of(dest)
+        _check_apart(run, place)
+        place.check_writable()
     outputs = _outputs(run, to, dest, append=append, catalog=catalog)
     taken = [each.name for each in outputs if each.exists()]
     if taken and not (overwrite or append):

@@ -329,6 +329,16 @@ def test_an_unfinished_run_and_a_destination_in_it_are_refused(tmp_path):
         export(run, "csv", str(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_destination_that_cannot_be_written_is_refused(to, whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("not a folder")
+    for dest in ("https://127.0.0.1:9/out", str(tmp_path / "file" / "out")):
+        with pytest.raises(UsageError, match="cannot write to|is a file"):
+            export(whole, to, dest)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def clip(number, label, score, crop=0):
     return {
         **{"clip": number, "crop": crop, "start_s": 2.0 * number, "end_s": 2.0 * number + 1.5},
