@@ -60,26 +60,27 @@ class ObjectFiles(RayHandler):
         return [self._info(path) for path in paths]
 
     def _info(self, path: str) -> pafs.FileInfo:
+        found: Any = None
         with self._doing(path):
             bucket, key = self._store(path)
-            try:
-                if key:
+            if key:
+                with _absent():
                     size = int(store.asked(bucket.head, key)["size"])
                     return pafs.FileInfo(path, pafs.FileType.File, size=size)
-            except StoreError as error:
-                if error.kind != "not_found" or error.code == "NoSuchBucket":
-                    raise
-            found = store.asked(lambda: next(iter(bucket.list(key, chunk_size=1)), None))
-            kind = pafs.FileType.Directory if found or not key else pafs.FileType.NotFound
-            return pafs.FileInfo(path, kind)
+            with _absent():
+                found = store.asked(lambda: next(iter(bucket.list(key, chunk_size=1)), None))
+        kind = pafs.FileType.Directory if found or not key else pafs.FileType.NotFound
+        return pafs.FileInfo(path, kind)
 
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
         base = selector.base_dir.rstrip("/")
-        with self._doing(base):
+        objects: Any = ()
+        folders: Any = ()
+        with self._doing(base), _absent():
             bucket, key = self._store(base)
             if selector.recursive:
                 pages = store.asked(lambda: list(bucket.list(key, chunk_size=1000)))
-                objects, folders = [meta for page in pages for meta in page], []
+                objects = [meta for page in pages for meta in page]
             else:
                 listed = store.asked(bucket.list_with_delimiter, key)
                 objects, folders = listed["objects"], listed["common_prefixes"]
@@ -139,6 +140,16 @@ class ObjectFiles(RayHandler):
 
     def open_append_stream(self, path: str, metadata: Any) -> pa.NativeFile:
         raise OSError("objects are written as a whole and cannot be appended to")
+
+
+@contextmanager
+def _absent() -> Iterator[None]:
+    """Passes over what is not there, the bucket included."""
+    try:
+        yield
+    except StoreError as error:
+        if error.kind != "not_found":
+            raise
 
 
 class _Reader:
