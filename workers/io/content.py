@@ -142,7 +142,10 @@ class Source:
 
     def read_at(self, offset: int, count: int) -> bytes:
         """``count`` bytes from ``offset`` on, fewer only at the end."""
-        data = bytearray()
+        first = self.content.read_at(offset, count)
+        if len(first) >= count or not first:
+            return first
+        data = bytearray(first)
         while piece := self.content.read_at(offset + len(data), count - len(data)):
             data += piece
         return bytes(data)

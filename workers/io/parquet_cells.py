@@ -27,8 +27,8 @@ from workers.io.parquet_headers import (
     pages,
 )
 
-MOST_PAGE_BYTES = 512 << 20
-"""The largest page that is decompressed; it must fit into a decoder's memory twice."""
+MOST_PAGE_BYTES = 256 << 20
+"""The largest page that is decompressed; a decoder holds it up to three times for a moment."""
 
 _CODECS = {
     "UNCOMPRESSED": None, "SNAPPY": "snappy", "GZIP": "gzip", "ZSTD": "zstd", "BROTLI": "brotli",
