@@ -34,6 +34,8 @@ def with_heads(
         try:
             if video.part is not None:
                 part = start_of(video.part, HEAD_BYTES)
+                if part is None:
+                    return None
                 with open_source(video.uri, part=part, etag=video.etag) as source:
                     return source.head(HEAD_BYTES)
             return Location(local_path(video.uri)).read_head(HEAD_BYTES)

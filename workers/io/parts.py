@@ -102,9 +102,9 @@ def without_index(part: str | None) -> str | None:
     return part.partition("@")[0]
 
 
-def start_of(part: str, count: int) -> str:
-    """The part of the first ``count`` bytes of a range of bytes; any other part as it is."""
+def start_of(part: str, count: int) -> str | None:
+    """The part of the first ``count`` bytes of a part; None for one that is always read whole."""
     where = parse(part)
     if not isinstance(where, ByteRange | GzipRange):
-        return part
+        return None
     return str(replace(where, size=min(where.size, count)))

@@ -19,6 +19,7 @@ from pipeline.inputs.video import Video
 from pipeline.storage.location import Location
 from tests import videos
 from workers.failures import UnitFailure
+from workers.io import parquet_part
 from workers.io.fetching import open_source
 
 VIDEO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -123,6 +124,14 @@ def test_rows_of_a_compressed_page_stay_together_in_the_manifest(tmp_path: Path)
     (file,) = Location(str(tmp_path / "manifest")).files(".parquet")
     parts = pq.read_table(file.uri, partitioning=None)["part"].to_pylist()
     assert parts == [f"parquet:{n // 40}/{n % 40}/mp4" for n in range(200)] * 2
+
+
+def test_no_page_is_read_for_a_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"mp4": [b"x" * 500] * 20}), tmp_path / "x.parquet")
+    read: list[object] = []
+    monkeypatch.setattr(parquet_part, "_page", lambda *of: read.append(of))
+    assert len(list(Listing(str(tmp_path / "x.parquet"), all_files=True).videos())) == 20
+    assert read == []
 
 
 def test_the_column_is_chosen_by_its_kind_or_by_the_flag(tmp_path: Path, files: list[Path]) -> None:
