@@ -234,16 +234,22 @@ def read_object(
                 raise
             etag = found.etag
             wanted = min(found.size if end is None else end, found.size) - start
+            skip = begin - found.start  # what a web server without ranges sends before
             try:
                 for chunk in found.chunks:
-                    data += chunk
+                    data += chunk[skip:]
+                    skip = max(0, skip - len(chunk))
                     retries.progressed()
-                if len(data) >= wanted:
-                    return ObjectBytes(bytes(data), found.size, etag)
+                    if len(data) >= wanted:
+                        return ObjectBytes(bytes(data[:wanted]), found.size, etag)
+                if not wanted:
+                    return ObjectBytes(b"", found.size, etag)
                 raise StoreError("the object did not come whole", "transient", "cut off")
             except StoreError as error:
                 if error.kind != "transient" or not retries.wait():
                     raise
+            finally:
+                found.close()
 
 
 def asked(request: Callable[..., Any], *arguments: Any) -> Any:
@@ -308,6 +314,8 @@ def store_of(address: ObjectAddress, policy: RetryPolicy) -> Any:
     Raises:
         StoreError: there are no credentials, or the settings are invalid.
     """
+    if f"{address.scheme}://" not in OBJECT_SCHEMES:
+        raise StoreError("a web server can neither be listed nor written to")
     settings = tuple(
         sorted(item for item in os.environ.items() if item[0].startswith(_ENVIRONMENT))
     )

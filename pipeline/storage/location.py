@@ -90,7 +90,7 @@ class Location:
 
         A file appears when it is closed, complete; in object storage that is always so.
         """
-        if not self.is_object:
+        if not self.is_remote:
             return AtomicFiles().filesystem(), self.uri
         scheme, _, path = self.uri.partition("://")
         return ObjectFiles(scheme).filesystem(), path

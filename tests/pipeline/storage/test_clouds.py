@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.inputs.listing import Listing
 from pipeline.storage.location import Location
-from tests import loopback_clouds
+from tests import loopback_clouds, scripted_storage
 from workers.failures import ErrorType, UnitFailure
 from workers.io.fetching import open_source
 
@@ -99,3 +99,18 @@ def test_a_folder_of_a_web_server_is_refused_with_what_to_name(uri):
         list(Listing(uri).videos())
     with pytest.raises(UsageError, match="cannot write to https://.*: name a directory, or s3://"):
         Location.of(uri).check_writable()
+
+
+def test_a_web_address_is_a_video_or_a_list_of_relative_and_whole_addresses(monkeypatch):
+    with scripted_storage.running() as web:
+        web.objects["/d/a%20b.mp4"] = BODY
+        web.objects["/d/list.csv"] = b"uri,label\na%20b.mp4,1\nhttps://example.com/c.mp4,2\n"
+        with pytest.raises(UsageError, match="cannot read .*not encrypted"):
+            list(Listing(f"{web.address}/d/list.csv").videos())
+        monkeypatch.setenv("STA_ALLOW_PRIVATE_HOSTS", "1")
+        (video,) = Listing(f"{web.address}/d/a%20b.mp4").videos()
+        assert (video.video_id, video.uri) == ("a b.mp4", f"{web.address}/d/a%20b.mp4")
+        videos = list(Listing(f"{web.address}/d/list.csv").videos())
+        assert [each.uri for each in videos] == [video.uri, "https://example.com/c.mp4"]
+        with open_source(videos[0].uri) as source:
+            assert source.head(100) == BODY[:100]
