@@ -10,13 +10,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sta.aws import library_options
 from workers.failures import ErrorType, UnitFailure, one_line
 from workers.io.content import BytesContent, Source, check_size
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NEEDED = "reading a Lance table needs the package lance: pip install '.[lance]'"
 

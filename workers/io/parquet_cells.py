@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from workers.io.parquet_headers import (
     PLAIN,
@@ -215,6 +214,8 @@ class Pages:
             return data
         levels, packed = data[: page.levels_size], data[page.levels_size :]
         size = page.raw_size - page.levels_size
+        import pyarrow as pa  # --help loads this module too
+
         try:
             raw: bytes = pa.Codec(self.chunk.codec).decompress(packed, size, asbytes=True)
         except (OSError, pa.ArrowException) as error:

@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
-import pyarrow as pa
-
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Content, FileContent, RangeContent, Source, check_size
 from workers.io.parquet_cells import ColumnChunk, Pages, PageTooLargeError, Span
@@ -67,6 +65,8 @@ class ParquetCell:
         yield Source(_CellContent(page.content, offset, size, whole.content), whole.etag)
 
     def _read(self, whole: Source, key: tuple[object, ...]) -> _Page:
+        import pyarrow as pa  # --help loads this module too
+
         try:
             return _page(whole, self, key)
         except PageTooLargeError as error:
@@ -135,7 +135,8 @@ def _page(whole: Source, cell: ParquetCell, key: tuple[object, ...]) -> _Page:
 
 def _metadata(whole: Source) -> Any:
     """pyarrow's FileMetaData, from the end of the file alone."""
-    import pyarrow.parquet as pq  # which most decoders never need
+    import pyarrow as pa  # which most decoders never need
+    import pyarrow.parquet as pq
 
     size = int.from_bytes(whole.read_at(whole.size - 8, 4), "little")
     if size > min(_LONGEST_FOOTER, whole.size):
