@@ -28,7 +28,7 @@ from sta.retry import VIDEOS, Retries
 from sta.store import is_remote, open_object
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Content, FileContent, Source, check_size
-from workers.io.gzip_part import GzipRange
+from workers.io.gzip_part import Excerpt, GzipRange
 from workers.io.lance_part import LanceCell
 from workers.io.objects import changed_since_listed, check_progress, wait_or_raise
 from workers.io.parts import ByteRange, Part, parse
@@ -105,6 +105,23 @@ def _part(
         with _fetched(_VideoDownload(uri, max_bytes, **fetch, byte_range=at_once)) as source:
             yield source
         return
+    if isinstance(where, GzipRange) and is_remote(uri):
+        index = _gzip_index(where.index)
+        span = where.compressed(index)
+        if span is not None:
+            check_size(where.size, max_bytes)
+            piece_of = ByteRange(span[0], span[1] - span[0])
+            with (
+                _part(uri, piece_of, 1 << 62, fetch, ranged=False) as piece,
+                where.open(
+                    Source(Excerpt(piece, span[0], index), piece.etag),
+                    max_bytes=max_bytes,
+                    index=index,
+                ) as source,
+                _copied(source) as copy,
+            ):
+                yield dataclasses.replace(copy, etag=piece.etag, fetched=piece.fetched)
+            return
     with open_source(uri, **fetch, ranged=True) as whole:
         found = file_etag(whole.content)
         if None not in (found, fetch["etag"]) and fetch["etag"] != found:
@@ -124,8 +141,8 @@ def _part(
 
 @contextmanager
 def _copied(source: Source) -> Iterator[Source]:
-    """The bytes of a source as a file in memory."""
-    descriptor = anonymous_file(in_memory=True)
+    """The bytes of a source as an anonymous file."""
+    descriptor = anonymous_file(in_memory=source.size <= MEMORY_BYTES)
     try:
         try:
             for start in range(0, source.size, _COPY_BYTES):

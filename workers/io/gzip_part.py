@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ SPACING_BYTES = 4 << 20
 """Unpacked bytes between two places to begin at. Each takes 32 KiB of the index."""
 
 _COPY_BYTES = 1 << 20
+# GZIDX: a version, flags, sizes, and for each place its compressed and unpacked offset.
+_MAGIC = b"GZIDX"
+_HEADER_BYTES = 35
+_POINT = struct.Struct("<QQBB")
+_SLACK = 4096
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,27 @@ class GzipRange:
         index = f"@{self.index}" if self.index else ""
         return f"{self.kind}:{self.offset}+{self.size}{index}"
 
+    def compressed(self, index: bytes) -> tuple[int, int] | None:
+        """The bytes of the gzip file that hold this, from where unpacking can begin; see GZIDX.
+
+        None where the index is none, or has the wrong size.
+        """
+        if index[: len(_MAGIC)] != _MAGIC or len(index) < _HEADER_BYTES:
+            return None
+        count = struct.unpack_from("<I", index, _HEADER_BYTES - 4)[0]
+        if len(index) < _HEADER_BYTES + count * _POINT.size or not count:
+            return None
+        points = _POINT.iter_unpack(index[_HEADER_BYTES : _HEADER_BYTES + count * _POINT.size])
+        begin, end = 0, _compressed_size(index)
+        for at, unpacked_at, *_ in points:
+            if unpacked_at <= self.offset:
+                begin = at
+            if unpacked_at >= self.offset + self.size:
+                end = min(at + _SLACK, end)
+                break
+        begin = max(0, begin - 1)  # a place may begin within a byte
+        return begin, end
+
     @contextmanager
     def open(self, whole: Source, *, max_bytes: int, index: bytes = b"") -> Iterator[Source]:
         """The video in an opened file; raises UnitFailure.
@@ -55,6 +82,40 @@ class GzipRange:
         check_size(self.size, max_bytes)
         content = GzipContent(whole, index, self.offset, self.size)
         yield Source(content, whole.etag)
+
+
+class Excerpt:
+    """A file of which only a piece is at hand; elsewhere it seems to end."""
+
+    is_remote = True
+
+    def __init__(self, piece: Source, begin: int, index: bytes) -> None:
+        self.size = _compressed_size(index)
+        self._piece = piece
+        self._begin = begin
+
+    @property
+    def received(self) -> int:
+        """As in Content."""
+        return self._piece.fetched or 0
+
+    @property
+    def failure(self) -> UnitFailure | None:
+        """As in Content."""
+        return self._piece.failure
+
+    def begin_unit(self) -> None:
+        """As in Content."""
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """As in Content."""
+        start = offset - self._begin
+        return b"" if start < 0 else self._piece.read_at(start, count)
+
+
+def _compressed_size(index: bytes) -> int:
+    size: int = struct.unpack_from("<Q", index, len(_MAGIC) + 2)[0]
+    return size
 
 
 class GzipContent:
