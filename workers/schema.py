@@ -40,7 +40,11 @@ OUTCOME = (
     column("attempts", pa.int32(), "decoders that tried"),
     column("decode_ms", pa.float64(), "CPU time of fetching, decoding and resizing, milliseconds"),
     column("bytes_read", pa.int64(), "bytes read from storage"),
-    column("etag", pa.string(), "ETag of the object that was read; null for files"),
+    column(
+        "etag",
+        pa.string(),
+        "ETag of the object, or size and time of a local archive, that was read; else null",
+    ),
     column(
         "frame_count",
         pa.int64(),

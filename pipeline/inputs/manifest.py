@@ -28,7 +28,11 @@ MANIFEST_SCHEMA = pa.schema(
         column("uri", pa.string(), "path or address of the video", nullable=False),
         column("part", pa.string(), "where the video lies within uri; null: uri is the video"),
         column("size_bytes", pa.int64(), "size when it was listed; null if not known"),
-        column("etag", pa.string(), "ETag of the object when it was listed; null for files"),
+        column(
+            "etag",
+            pa.string(),
+            "ETag of the object, or size and time of a local archive, when it was listed; else null",
+        ),
         column("start_s", pa.float64(), "start of the unit, seconds; null: from the start"),
         column("end_s", pa.float64(), "end of the unit, seconds; null: to the end"),
         column("ground_truth", pa.string(), "label that the input gives, if any"),

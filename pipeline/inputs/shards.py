@@ -86,6 +86,8 @@ class Shards:
             return
         try:
             yield from self._members(video, index.result())
+        except OSError as error:
+            raise UsageError(f"cannot list {video.uri}: {error.strerror or error}") from error
         except UnitFailure as failure:
             if failure.error_type in _NOT_NOW:
                 raise UsageError(f"cannot list {video.uri}: {failure.message}") from None

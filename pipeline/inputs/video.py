@@ -14,7 +14,8 @@ class Video:
         uri: absolute path, file:// or s3:// address.
         size_bytes: size when it was listed; None if a list does not give it.
         ground_truth: label that the input gives; None without one.
-        etag: ETag of the object when it was listed, in quotes; None for files.
+        etag: ETag of the object when it was listed, in quotes; of a local archive what `file_etag`
+            gives; None for other files.
         duration_s: length in seconds; None if not known.
         part: where the video lies within `uri`, see `workers.io.parts`; None if `uri` is the video.
     """
