@@ -31,7 +31,7 @@ MANIFEST_SCHEMA = pa.schema(
         column(
             "etag",
             pa.string(),
-            "ETag of the object, or size and time of a local archive, when it was listed; else null",
+            "when listed: ETag of the object, or size and time of a local archive; else null",
         ),
         column("start_s", pa.float64(), "start of the unit, seconds; null: from the start"),
         column("end_s", pa.float64(), "end of the unit, seconds; null: to the end"),
