@@ -381,9 +381,24 @@ def _store(
         client["allow_http"] = emulated or (endpoint or "").startswith("http://")
         kind = store.AzureStore
     if certificates:
-        with open(certificates, "rb") as file:
-            client["root_certificate"] = file.read()
-    return kind(container, config=config, client_options=client, retry_config=retries, **more)
+        try:
+            with open(certificates, "rb") as file:
+                client["root_certificate"] = file.read()
+        except OSError as error:
+            raise StoreError(
+                f"the certificates {certificates}, which AWS_CA_BUNDLE or SSL_CERT_FILE names, "
+                f"cannot be read: {error.strerror}"
+            ) from None
+    try:
+        return kind(container, config=config, client_options=client, retry_config=retries, **more)
+    except Exception as error:
+        if "Account must be specified" in str(error):
+            raise
+        raise StoreError(
+            f"the credentials or settings of {scheme}:// in the environment are not valid; "
+            f"pipeline/storage/README.md names the variables",
+            "forbidden",
+        ) from None
 
 
 def _azure_account(host: str) -> dict[str, Any]:
