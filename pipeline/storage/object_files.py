@@ -23,6 +23,8 @@ from sta.retry import RUN_FILES
 
 # A file of up to so many bytes is read by one request, which also tells its size.
 _FIRST_BYTES = 4 << 20
+# A larger file is read from the temporary folder.
+_MEMORY_BYTES = 64 << 20
 # A writer holds so many bytes of a file in memory.
 _PART_BYTES = 8 << 20
 
@@ -129,9 +131,9 @@ class ObjectFiles(RayHandler):
     def open_input_file(self, path: str) -> pa.NativeFile:
         with self._doing(path):
             first = store.read_object(self._uri(path), end=_FIRST_BYTES, policy=RUN_FILES)
-        if first.size <= len(first.data):
-            return pa.BufferReader(first.data)
-        return pa.PythonFile(_Reader(self._uri(path), first), mode="r")
+            if first.size <= len(first.data):
+                return _reader(first.data)
+            return _whole(self._uri(path), first)
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
         with self._doing(path):
@@ -152,47 +154,32 @@ def _absent() -> Iterator[None]:
             raise
 
 
-class _Reader:
-    """One version of an object, read by ranges."""
+def _whole(uri: str, first: store.ObjectBytes) -> pa.NativeFile:
+    """A file of Arrow's own with the object's bytes.
 
-    def __init__(self, uri: str, first: store.ObjectBytes) -> None:
-        self._uri = uri
-        self._first = first
-        self._at = 0
-        self.closed = False
+    Arrow reads ahead in threads of its own, and a thread that needs Python while the process ends
+    aborts it: for a file in Python, or to free bytes of Python. So the bytes are fetched into
+    Arrow's memory, or into an unlinked temporary file if they are many.
+    """
+    if first.size <= _MEMORY_BYTES:
+        return _reader(first.data, _bytes(uri, first, len(first.data), first.size))
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(first.data)
+        for start in range(len(first.data), first.size, _MEMORY_BYTES):
+            file.write(_bytes(uri, first, start, min(start + _MEMORY_BYTES, first.size)))
+        file.flush()
+        return pa.memory_map(file.name)
 
-    def size(self) -> int:
-        return self._first.size
 
-    def read(self, count: int = -1) -> bytes:
-        end = self._first.size if count < 0 else min(self._at + count, self._first.size)
-        start, self._at = self._at, max(self._at, end)
-        if start >= end:
-            return b""
-        if end <= len(self._first.data):
-            return self._first.data[start:end]
-        try:
-            return store.read_object(
-                self._uri, start=start, end=end, etag=self._first.etag, policy=RUN_FILES
-            ).data
-        except Exception as error:
-            raise _named(error, self._uri) from None
+def _reader(*pieces: bytes) -> pa.NativeFile:
+    memory = pa.BufferOutputStream()
+    for piece in pieces:
+        memory.write(piece)
+    return pa.BufferReader(memory.getvalue())
 
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + {0: 0, 1: self._at, 2: self._first.size}[whence]
-        return self._at
 
-    def tell(self) -> int:
-        return self._at
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.closed = True
+def _bytes(uri: str, first: store.ObjectBytes, start: int, end: int) -> bytes:
+    return store.read_object(uri, start=start, end=end, etag=first.etag, policy=RUN_FILES).data
 
 
 class _Writer:

@@ -144,6 +144,27 @@ def test_answers_that_are_refused_or_cut_off_are_asked_for_again(bucket, unrelia
     assert read_table(f"{bucket}/{how}.parquet").equals(large)
 
 
+READ_AND_END = """
+import sys
+import pyarrow.parquet as pq
+from pipeline.storage.location import Location
+filesystem, path = Location.of(sys.argv[1]).filesystem()
+pq.read_table(path, filesystem=filesystem, partitioning=None)
+"""
+
+
+def test_a_process_that_ends_right_after_reading_ends_well(bucket, s3):
+    """Arrow's threads, which read ahead, must hold nothing of Python then."""
+    write_table(f"{bucket}/ahead.parquet", pa.concat_tables([TABLE] * 30))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    for _ in range(6):
+        done = subprocess.run(
+            [sys.executable, "-c", READ_AND_END, f"{bucket}/ahead.parquet"],
+            capture_output=True, text=True, timeout=100, check=False, env=environment,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("how", ["busy", "cut"])
 def test_a_small_file_is_read_by_one_request_which_is_made_again(bucket, unreliable_s3, how):
     file = Location.of(f"{bucket}/small")
