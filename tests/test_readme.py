@@ -26,7 +26,7 @@ from pipeline.labeling.flags import parser
 from pipeline.run import lease, slices
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
-from sta import retry
+from sta.transport import retry
 from tests.jobs.parsers import COMMANDS, PARTS, flags, job_parser
 from tests.pipeline.token_runs import VIT, make_run
 from tests.videos import write_video

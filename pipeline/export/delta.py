@@ -8,7 +8,7 @@ import deltalake
 
 from pipeline.export.tables import DATE, RUN_ID, ExportTable
 from pipeline.storage.location import Location
-from sta.aws import library_options
+from sta.transport.aws import library_options
 
 
 def exists(place: Location) -> bool:

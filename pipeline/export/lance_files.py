@@ -6,7 +6,7 @@ import lance
 
 from pipeline.export.tables import RUN_ID, ExportTable
 from pipeline.storage.location import Location
-from sta.aws import library_options
+from sta.transport.aws import library_options
 
 
 def exists(place: Location) -> bool:

@@ -18,8 +18,8 @@ from pipeline.inputs.video_names import NO_EXTENSION
 from pipeline.messages import say
 from pipeline.storage.addresses import local_path
 from pipeline.storage.location import Location
-from sta.store import is_remote
 from sta.text import displayed
+from sta.transport.store import is_remote
 from workers.io.frame_folder import IMAGE_EXTENSIONS, is_folder
 
 _KINDS = 5

@@ -22,7 +22,7 @@ from pipeline.inputs.list_columns import Columns, columns_of, folded
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_row import NotAListError, Row
 from pipeline.storage.location import Location
-from sta.store import is_remote
+from sta.transport.store import is_remote
 from workers.io.fetching import file_etag, open_source
 from workers.io.lance_part import is_blob
 from workers.io.parquet_cells import ColumnChunk, Pages

@@ -16,8 +16,8 @@ from typing import Any
 from pipeline.inputs.first_bytes import HEAD_BYTES
 from pipeline.inputs.tar_headers import DamagedArchiveError, Member, Readable, members
 from pipeline.inputs.video_names import extension_of
-from sta.store import is_remote
 from sta.text import redacted
+from sta.transport.store import is_remote
 from workers.decoding.sniffing import TAR, other_format
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Source

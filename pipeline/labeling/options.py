@@ -15,7 +15,7 @@ from pipeline.inputs.list_options import ListOptions, delimiter_of, fps_of
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.prices import Prices
 from sta.checkpoints.digests import parse_sha256
-from sta.web import allow_private_hosts
+from sta.transport.web import allow_private_hosts
 from workers.decoding.types import DECODERS, DecodeLimits
 from workers.failures import ErrorType
 from workers.sampling import PROTOCOLS, parse_seconds, parse_views

@@ -21,10 +21,10 @@ from pipeline.storage.addresses import normalized
 from pipeline.storage.atomic_files import HIDDEN_NAME, AtomicFile, AtomicFiles, sweep
 from pipeline.storage.object_files import ObjectFiles
 from pipeline.storage.storage_errors import storage_reason
-from sta import store
-from sta.responses import StoreError
-from sta.retry import RUN_FILES
 from sta.text import holds_secret
+from sta.transport import store
+from sta.transport.responses import StoreError
+from sta.transport.retry import RUN_FILES
 
 _PART = re.compile(r"part-\d{5}\.parquet")
 

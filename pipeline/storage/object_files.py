@@ -1,6 +1,6 @@
-"""An Arrow file system of the objects in S3, Google Cloud Storage or Azure, through `sta.store`.
+"""An Arrow file system of the objects in S3, Google Cloud Storage or Azure.
 
-Arrow's own file systems would be a second transport with credentials and retries of their own.
+Requests are those of `sta.transport.store`. Arrow's own file systems would be a second transport with credentials and retries of their own.
 """
 
 # ruff: noqa: D102 (the methods are those of Arrow's FileSystemHandler, which describes them)
@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from pipeline.storage.proxy_filesystem import RayHandler
-from sta import store
-from sta.responses import StoreError
-from sta.retry import RUN_FILES
+from sta.transport import store
+from sta.transport.responses import StoreError
+from sta.transport.retry import RUN_FILES
 
 # A file of up to so many bytes is read by one request, which also tells its size.
 _FIRST_BYTES = 4 << 20

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sta import aws, store
-from sta.responses import StoreError
-from sta.retry import RUN_FILES, Retries, RetryPolicy
+from sta.transport import aws, store
+from sta.transport.responses import StoreError
+from sta.transport.retry import RUN_FILES, Retries, RetryPolicy
 
 # A server that does not answer the first request probably does not exist, so the first request has
 # few attempts. A server that has answered or throttles gets more.

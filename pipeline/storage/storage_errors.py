@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sta.aws import NO_CREDENTIALS
-from sta.responses import StoreError
-from sta.retry import TRANSIENT_STATUSES
+from sta.transport.aws import NO_CREDENTIALS
+from sta.transport.responses import StoreError
+from sta.transport.retry import TRANSIENT_STATUSES
 
 _SAID = {
     "NoSuchBucket": "there is no such bucket",

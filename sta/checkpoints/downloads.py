@@ -24,9 +24,9 @@ from pathlib import Path
 from sta.checkpoints.limits import MAX_DOWNLOAD_BYTES
 from sta.checkpoints.remote import ChangedError, Remote, TransientError
 from sta.errors import CheckpointError
-from sta.responses import ObjectResponse
-from sta.retry import CHECKPOINTS, Retries, RetryPolicy
 from sta.text import displayed
+from sta.transport.responses import ObjectResponse
+from sta.transport.retry import CHECKPOINTS, Retries, RetryPolicy
 
 
 def download_policy() -> RetryPolicy:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from sta.errors import CheckpointError
-from sta.responses import ObjectResponse, StoreError
-from sta.retry import CHECKPOINTS
-from sta.store import is_object, is_web, object_address, open_object, server_of
 from sta.text import holds_secret, redacted
-from sta.web import names_this_machine, private_hosts_allowed
+from sta.transport.responses import ObjectResponse, StoreError
+from sta.transport.retry import CHECKPOINTS
+from sta.transport.store import is_object, is_web, object_address, open_object, server_of
+from sta.transport.web import names_this_machine, private_hosts_allowed
 
 # Downloads repeat requests themselves.
 _ONE_ATTEMPT = replace(CHECKPOINTS, max_failures=1)

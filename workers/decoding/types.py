@@ -60,7 +60,7 @@ class DecodeLimits:
     ``max_units``: segments of a recording; None for what its frames can fill, see `segment_count`.
     ``allow_codecs``: codecs that are decoded besides the usual ones.
     ``quick``: whether this is a first, short attempt; what exceeds it fails as ``deferred``.
-    ``private_hosts``: whether https:// videos may be of private hosts, see `sta.web`.
+    ``private_hosts``: whether https:// videos may be of private hosts, see `sta.transport.web`.
     ``require_sandbox``: whether a decoder refuses to start where the kernel lacks a part of the
     sandbox.
     """

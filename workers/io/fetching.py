@@ -23,9 +23,9 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from sta.responses import StoreError
-from sta.retry import VIDEOS, Retries
-from sta.store import is_remote, open_object
+from sta.transport.responses import StoreError
+from sta.transport.retry import VIDEOS, Retries
+from sta.transport.store import is_remote, open_object
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Content, FileContent, Source, check_size
 from workers.io.gzip_part import Excerpt, GzipRange
@@ -57,7 +57,7 @@ def open_source(
     An object is read only if it has the ETag ``etag``, where one is given, and a part of a file
     only if the file has that of `file_etag`; ``seconds`` is what fetching may take in all. With
     ``ranged`` it is fetched piece by piece as it is read, unless its server cannot do that.
-    ``private_hosts``: whether https:// may lead to private hosts, see `sta.web`.
+    ``private_hosts``: whether https:// may lead to private hosts, see `sta.transport.web`.
     """
     if part is not None:
         fetch = {"etag": etag, "seconds": seconds, "private_hosts": private_hosts}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sta.aws import library_options
+from sta.transport.aws import library_options
 from workers.failures import ErrorType, UnitFailure, one_line
 from workers.io.content import BytesContent, Source, check_size
 

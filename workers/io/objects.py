@@ -5,8 +5,8 @@ No message ever carries a credential, a signed address or a temporary path.
 
 from __future__ import annotations
 
-from sta.responses import StoreError
-from sta.retry import ErrorKind, Retries
+from sta.transport.responses import StoreError
+from sta.transport.retry import ErrorKind, Retries
 from workers.failures import ErrorType, UnitFailure
 
 _ERROR_TYPES: dict[ErrorKind, ErrorType] = {

@@ -16,7 +16,7 @@ from pipeline.execution.run_failure import root_cause, run_failure
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.atomic_files import AtomicFile
 from pipeline.storage.location import Location
-from sta.responses import response_error
+from sta.transport.responses import response_error
 from tests.disks import small_disk
 from tests.run_records import run_record
 from workers.schema import UNITS_SCHEMA

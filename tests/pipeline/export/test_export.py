@@ -19,7 +19,7 @@ from pipeline.export.export import FORMATS, export
 from pipeline.export.labeled_videos import LabeledVideo, Segment, labeled_videos
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
-from sta.aws import library_options
+from sta.transport.aws import library_options
 from tests.pipeline.synthetic_runs import CLIPS, LABELS, Made, make_run, make_segmented_run
 
 VIDEOS = 6

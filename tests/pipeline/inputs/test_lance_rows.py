@@ -68,7 +68,7 @@ def test_a_column_of_addresses_is_a_list(tmp_path: Path) -> None:
 
 
 def test_a_table_of_object_storage_is_read(s3: Any, values: list[bytes]) -> None:
-    from sta.aws import library_options
+    from sta.transport.aws import library_options
 
     s3.create_bucket(Bucket="lance-tables")
     uri = "s3://lance-tables/some/clips.lance"

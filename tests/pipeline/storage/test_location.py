@@ -23,8 +23,8 @@ from pipeline.errors import UsageError
 from pipeline.inputs.listing import Listing
 from pipeline.storage.location import Location
 from pipeline.storage.object_files import ObjectFiles
-from sta import store
-from sta.retry import RUN_FILES, RetryPolicy
+from sta.transport import store
+from sta.transport.retry import RUN_FILES, RetryPolicy
 from tests.object_storage import KEY_NAMES, free_port
 
 TABLE = pa.table({"a": np.random.default_rng(0).integers(2**62, size=100_000)})

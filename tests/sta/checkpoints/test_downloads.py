@@ -11,7 +11,7 @@ import pytest
 import sta
 from sta.checkpoints.downloads import cache_folder, fetch
 from sta.checkpoints.remote import remote
-from sta.retry import RetryPolicy
+from sta.transport.retry import RetryPolicy
 from tests.disks import small_disk
 
 SECRET = "not-to-be-printed-anywhere"

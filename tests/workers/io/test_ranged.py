@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from sta import retry
+from sta.transport import retry
 from tests import recordings, videos
 from tests.scripted_storage import Storage
 from workers.decoding import DecodedUnit, DecodeLimits, Measured, SandboxedDecoder, Unit

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from sta import web
-from sta.retry import VIDEOS
+from sta.transport import web
+from sta.transport.retry import VIDEOS
 from tests import scripted_storage
 from tests.scripted_storage import SECRET, Storage
 from workers.failures import ErrorType, UnitFailure

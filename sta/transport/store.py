@@ -1,6 +1,6 @@
 """Objects at s3://, gs://, az:// and https:// addresses: one transport for all packages.
 
-obstore carries every request to S3, Google Cloud Storage and Azure; `sta.web` carries https://.
+obstore carries every request to S3, Google Cloud Storage and Azure; `sta.transport.web` carries https://.
 Both are imported when the first object is opened. A process builds one store per bucket and set of
 timeouts, from the environment of that process, and never pickles a store: a pickle would contain
 the credentials.
@@ -20,8 +20,8 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import IO, Any
 
-from sta.responses import ObjectResponse, StoreError, response_error
-from sta.retry import Retries, RetryPolicy
+from sta.transport.responses import ObjectResponse, StoreError, response_error
+from sta.transport.retry import Retries, RetryPolicy
 
 OBJECT_SCHEMES = ("s3://", "gs://", "az://", "abfss://")
 """Schemes of object storage, which can be listed and written to."""
@@ -120,7 +120,7 @@ def open_object(
         StoreError: the object cannot be read.
     """
     if is_web(uri):
-        from sta import web
+        from sta.transport import web
 
         return web.open_web(
             uri,
@@ -168,7 +168,7 @@ def _open_unusual(
             "s3:// alone; rename the object",
             "not_found",
         )
-    from sta import aws, web
+    from sta.transport import aws, web
 
     signed = aws.signed_address(address.container, address.key)
     return web.open_web(
@@ -321,7 +321,7 @@ def store_of(address: ObjectAddress, policy: RetryPolicy) -> Any:
     )
     try:
         if address.scheme == "s3":
-            from sta.aws import current_keys
+            from sta.transport.aws import current_keys
 
             settings += current_keys()
         return _store(address.scheme, address.container, policy, settings)
@@ -356,7 +356,7 @@ def _store(
     environment = dict(settings)
     certificates = environment.get("SSL_CERT_FILE", "")
     if scheme == "s3":
-        from sta.aws import s3_settings
+        from sta.transport.aws import s3_settings
 
         found = s3_settings(container)
         config, provider = found.config, found.provider
@@ -410,7 +410,7 @@ def server_of(address: ObjectAddress) -> str:
     """Address of the server of a bucket of S3; "" if it is not known or another store."""
     if address.scheme != "s3":
         return ""
-    from sta.aws import server
+    from sta.transport.aws import server
 
     try:
         return server()
@@ -424,7 +424,7 @@ def store_error(error: BaseException) -> StoreError:
         return error
     module = type(error).__module__
     if module.startswith("botocore"):
-        from sta.aws import botocore_error
+        from sta.transport.aws import botocore_error
 
         return botocore_error(error)
     name, text = type(error).__name__, str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sta.retry import ErrorKind, classify
+from sta.transport.retry import ErrorKind, classify
 
 
 class StoreError(OSError):

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sta.responses import StoreError, response_error
-from sta.retry import RUN_FILES, RetryPolicy
+from sta.transport.responses import StoreError, response_error
+from sta.transport.retry import RUN_FILES, RetryPolicy
 
 NO_CREDENTIALS = (
     "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"

@@ -24,8 +24,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from sta.responses import ObjectResponse, StoreError, response_error
-from sta.retry import RetryPolicy
+from sta.transport.responses import ObjectResponse, StoreError, response_error
+from sta.transport.retry import RetryPolicy
 
 _CHUNK_BYTES = 1 << 18
 _MAX_REDIRECTS = 5
