@@ -1,6 +1,7 @@
 """An Arrow file system of the objects in S3, Google Cloud Storage or Azure.
 
-Requests are those of `sta.transport.store`. Arrow's own file systems would be a second transport with credentials and retries of their own.
+Requests are those of `sta.transport.store`. Arrow's own file systems would be a second transport
+with credentials and retries of their own.
 """
 
 # ruff: noqa: D102 (the methods are those of Arrow's FileSystemHandler, which describes them)
