@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.execution.block_size import grain
 from pipeline.execution.bottleneck import Capacity, fit_decoders
@@ -20,6 +19,7 @@ from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from pipeline.run.run_directory import OpenRun, RunDirectory
 from pipeline.run.run_record import RunRecord, StagesRecord
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import read_parquet
 from pipeline.storage.parquet_parts import PartWriter
 from workers.sampling import Protocol
 
@@ -125,8 +125,7 @@ def write_sample(run: RunDirectory, count: int) -> Location:
     files = [files[at] for at in _spread(len(files), _FILES)]
     with PartWriter(place, MANIFEST_SCHEMA, count) as writer:
         for number, file in enumerate(files):
-            filesystem, path = file.filesystem()
-            rows = pq.read_table(path, filesystem=filesystem, partitioning=None)
+            rows = read_parquet(file)
             share = count * (number + 1) // len(files) - count * number // len(files)
             wanted = pa.array(_spread(rows.num_rows, share), pa.int64())
             writer.write(rows.select(MANIFEST_SCHEMA.names).take(wanted).cast(MANIFEST_SCHEMA))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import read_parquet
 from workers.decoding.types import (
     QUICK_SECONDS,
     READ_BYTES_A_SECOND,
@@ -44,9 +44,8 @@ def worst_case(manifest: Location, limits: DecodeLimits, decoders: int) -> Worst
     """The worst case of a manifest, whose sizes are read; a file of unknown size is a large one."""
     longest = total = 0.0
     for file in manifest.files(".parquet"):
-        filesystem, path = file.filesystem()
         columns = ["size_bytes", "start_s"]
-        rows = pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None)
+        rows = read_parquet(file, columns)
         size = np.asarray(pc.fill_null(rows["size_bytes"].cast("float64"), np.inf))
         start_s = np.asarray(pc.fill_null(rows["start_s"], -1.0))
         quick_s = _attempt_s(size, limits, min(QUICK_SECONDS, limits.seconds))

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from pipeline.inputs.manifest import count_rows
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import parquet_file
 
 _VIDEO = (
     *("video_id", "uri", "part", "status", "error_type", "error", "label", "label_id", "score"),
@@ -123,8 +124,7 @@ def _rows(table: Location, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
 def batches(table: Location, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The rows of a folder of Parquet files, some thousands at a time."""
     for file in table.files(".parquet"):
-        filesystem, path = file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
+        with parquet_file(file) as parquet:
             yield from parquet.iter_batches(_ROWS_AT_ONCE, columns=columns and list(columns))
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
 from pipeline.inputs.dataset_lists import activitynet_rows
@@ -27,6 +26,7 @@ from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_row import NotAListError, Row, bad_row, why_not_utf8
 from pipeline.inputs.parquet_bytes import bytes_column, bytes_rows
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import parquet_file
 from pipeline.storage.storage_errors import storage_reason
 from workers.decoding.sniffing import TEXT, other_format, video_format
 from workers.failures import UnitFailure
@@ -395,8 +395,7 @@ def _document(text: io.TextIOBase) -> dict[str, Any]:
 def _parquet_rows(
     location: Location, options: ListOptions, unread: dict[str, None]
 ) -> Iterator[Row]:
-    filesystem, path = location.filesystem()
-    with pq.ParquetFile(path, filesystem=filesystem) as file:
+    with parquet_file(location) as file:
         schema = file.schema_arrow
         held = bytes_column(schema, options.uri_column)
         columns = held.columns(schema, options) if held else columns_of(schema.names, options)

@@ -18,6 +18,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs.duplicate_ids import Twins
 from pipeline.inputs.video import Video
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import parquet_file, read_parquet
 from workers.decoding.types import MOST_UNITS
 from workers.schema import column
 
@@ -171,10 +172,7 @@ def _rows(
 def _first_units(folder: Location) -> Iterator[str]:
     """The video id of each video's first unit."""
     for file in folder.files(".parquet"):
-        filesystem, path = file.filesystem()
-        part = pq.read_table(
-            path, columns=["video_id", "start_s"], filesystem=filesystem, partitioning=None
-        )
+        part = read_parquet(file, ["video_id", "start_s"])
         first = pc.equal(pc.fill_null(part["start_s"], 0.0), 0.0)
         yield from part["video_id"].filter(first).to_pylist()
 
@@ -183,10 +181,7 @@ def size_bytes(folder: Location) -> int | None:
     """Bytes of all videos of a manifest of whole videos; None if some size is not known."""
     total = 0
     for file in folder.files(".parquet"):
-        filesystem, path = file.filesystem()
-        sizes = pq.read_table(
-            path, columns=["size_bytes"], filesystem=filesystem, partitioning=None
-        )["size_bytes"]
+        sizes = read_parquet(file, ["size_bytes"])["size_bytes"]
         if sizes.null_count:
             return None
         total += pc.sum(sizes, min_count=0).as_py()
@@ -197,6 +192,6 @@ def count_rows(folder: Location) -> int:
     """Number of rows of all Parquet files in a folder, from their footers."""
     total = 0
     for file in folder.files(".parquet"):
-        filesystem, path = file.filesystem()
-        total += pq.read_metadata(path, filesystem=filesystem).num_rows
+        with parquet_file(file) as opened:
+            total += opened.metadata.num_rows
     return total

@@ -22,6 +22,7 @@ from pipeline.inputs.list_columns import Columns, columns_of, folded
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_row import NotAListError, Row
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import parquet_file
 from sta.transport.store import is_remote
 from workers.io.fetching import file_etag, open_source
 from workers.io.lance_part import is_blob
@@ -119,9 +120,8 @@ def bytes_rows(location: Location, column: BytesColumn, columns: Columns) -> Ite
         column: of the videos.
         columns: those beside it.
     """
-    filesystem, path = location.filesystem()
     number = 0
-    with pq.ParquetFile(path, filesystem=filesystem) as file:
+    with parquet_file(location) as file:
         groups = range(file.metadata.num_row_groups)
         chunks = [ColumnChunk.of(file.metadata, group, column.leaf) for group in groups]
         paths = _paths(file, column)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.errors import RunError
 from pipeline.labeling.graph_runner import retryable
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
+from pipeline.storage.parquet_files import read_parquet
 from sta.text import displayed
 
 # The most frequent reasons are named.
@@ -60,9 +60,8 @@ def _examples(run: RunDirectory, reasons: list[str]) -> dict[str, str]:
     """A video and its error for each of these reasons, as far as they can be read."""
     found: dict[str, str] = {}
     for file in run.units.files(".parquet"):
-        filesystem, path = file.filesystem()
         columns = ["video_id", "error_type", "error"]
-        rows = pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None)
+        rows = read_parquet(file, columns)
         for reason in [each for each in reasons if each not in found]:
             for row in rows.filter(pc.equal(rows["error_type"], reason)).slice(0, 1).to_pylist():
                 found[reason] = displayed(f"{row['video_id']}: {row['error']}")

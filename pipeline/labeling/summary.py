@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.formatting import clock, counted, digits, quantity, short_names
 from pipeline.inputs.ground_truth import not_among
@@ -21,6 +20,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
 from pipeline.run.totals import Totals
 from pipeline.run.view_savings import ViewSavings
+from pipeline.storage.parquet_files import parquet_file
 from sta.text import displayed
 
 _SHOWN = 5
@@ -86,8 +86,7 @@ def first_labeled(run: RunDirectory, count: int) -> list[dict[str, Any]]:
     names = ["video_id", "status", "label", "score", "ground_truth", "ground_truth_id"]
     first = None
     for file in run.videos.files(".parquet"):
-        filesystem, path = file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as opened:
+        with parquet_file(file) as opened:
             for batch in opened.iter_batches(columns=names):
                 part = pa.Table.from_batches([batch])
                 part = part.filter(pc.equal(part["status"], "ok"))

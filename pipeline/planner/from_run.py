@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
 from pipeline.execution.stage_stats import Stages
@@ -26,6 +25,7 @@ from pipeline.planner.unit_costs import Floats
 from pipeline.run.devices import device_words, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import Identity, RunRecord
+from pipeline.storage.parquet_files import parquet_file
 from workers.sampling import Protocol
 
 _COLUMNS = [
@@ -137,8 +137,7 @@ def _rows(run: RunDirectory) -> tuple[dict[str, Floats], dict[str, int]]:
     sample: StrideSample[tuple[float, ...]] = StrideSample(_MAX_ROWS)
     failed: Counter[str] = Counter()
     for file in run.units.files(".parquet"):
-        filesystem, path = file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as opened:
+        with parquet_file(file) as opened:
             for batch in opened.iter_batches(batch_size=_BATCH_ROWS, columns=_COLUMNS):
                 _add(batch, sample, failed)
     values = np.array(sample.kept, dtype=np.float64).reshape(-1, len(_COLUMNS) - 2).T

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from pipeline.run.counts import COUNTED, Counts
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import parquet_file, read_parquet
 
 _PENDING = ".pending.parquet"
 _CONFIRMED = ".parquet"
@@ -115,8 +116,7 @@ def committed(run: RunDirectory) -> Counts:
     """Counts of the rows of units/, after `reconcile`."""
 
     def count(file: Location) -> Counts:
-        filesystem, path = file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as rows:
+        with parquet_file(file) as rows:
             held = [name for name in COUNTED if name in rows.schema_arrow.names]
             return Counts.of(rows.read(columns=held))
 
@@ -196,8 +196,7 @@ def _ids(files: tuple[Location, ...]) -> Ids:
 def _table(files: Iterable[Location], columns: list[str] | None = None) -> pa.Table:
     parts = []
     for file in files:
-        filesystem, path = file.filesystem()
-        parts.append(pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None))
+        parts.append(read_parquet(file, columns))
     return pa.concat_tables(parts)
 
 

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
 from pipeline.inputs.video import Video
@@ -27,6 +26,7 @@ from pipeline.run.differences import differences
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import Identity, RunRecord
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import parquet_file
 from workers.io.fetching import file_version
 from workers.io.parts import without_index
 
@@ -184,9 +184,8 @@ def _units(run: RunDirectory) -> tuple[_Digests, _Digests]:
 def _batches(files: Iterable[Location], columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Rows of the files that are whole: of an unfinished run others may be written right now."""
     for file in files:
-        filesystem, path = file.filesystem()
         lost = suppress(FileNotFoundError, pa.ArrowInvalid)
-        with lost, pq.ParquetFile(path, filesystem=filesystem) as opened:
+        with lost, parquet_file(file) as opened:
             yield from opened.iter_batches(_AT_ONCE, columns=columns)
 
 

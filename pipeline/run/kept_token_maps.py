@@ -13,12 +13,12 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
 from pipeline.run.row_lookup import rows_with
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import parquet_file
 from workers.inference.masks import unpack_mask
 
 Mask = npt.NDArray[np.bool_]
@@ -97,8 +97,8 @@ def kept_grids(run: RunDirectory) -> list[tuple[int, int]]:
         unfinished = "is not finished; its tables are written at the end"
         state = unfinished if run.exists() else "holds no run"
         raise UsageError(f"{run.root.uri} {state}")
-    filesystem, path = files[0].filesystem()
-    metadata = pq.read_schema(path, filesystem=filesystem).metadata or {}
+    with parquet_file(files[0]) as opened:
+        metadata = opened.schema_arrow.metadata or {}
     return [(n_t, n_s) for n_t, n_s in json.loads(metadata.get(b"kept_grids", b"[]"))]
 
 
@@ -137,8 +137,7 @@ def _examples(run: RunDirectory) -> str:
     total = 0
     some: list[str] = []
     for file in run.videos.files(".parquet"):
-        filesystem, path = file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
+        with parquet_file(file) as parquet:
             total += parquet.metadata.num_rows
             if len(some) < _EXAMPLES:
                 batch = next(parquet.iter_batches(_EXAMPLES, columns=["video_id"]), None)
@@ -154,8 +153,7 @@ def _every_unit(run: RunDirectory, sides: list[tuple[int, int, int]]) -> Iterato
 
 def _rows(clips: Location) -> Iterator[dict[str, Any]]:
     for file in clips.files(".parquet"):
-        filesystem, path = file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
+        with parquet_file(file) as parquet:
             for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=list(_COLUMNS)):
                 yield from pa.Table.from_batches([batch]).to_pylist()
 

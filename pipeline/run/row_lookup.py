@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import parquet_file
 
 
 def rows_with(
@@ -33,8 +34,7 @@ def rows_with(
     """
     wanted = pa.array(sorted(values), pa.string())
     for file in table.files(".parquet"):
-        filesystem, path = file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
+        with parquet_file(file) as parquet:
             place = parquet.schema_arrow.names.index(column)
             for number in range(parquet.num_row_groups):
                 if not _may_hold(parquet.metadata.row_group(number), place, column, wanted):

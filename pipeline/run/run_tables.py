@@ -20,6 +20,7 @@ from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import CLIPS_SCHEMA, VIDEOS_SCHEMA
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import parquet_file
 from workers.schema import UNITS_SCHEMA
 
 Ints = npt.NDArray[np.int64]
@@ -129,8 +130,7 @@ def read_table(file: Location, schema: pa.Schema, columns: list[str]) -> pa.Tabl
 
 
 def _opened(file: Location, schema: pa.Schema) -> pq.ParquetFile:
-    filesystem, path = file.filesystem()
-    opened = pq.ParquetFile(path, filesystem=filesystem)
+    opened = parquet_file(file)
     if not opened.schema_arrow.equals(schema):
         opened.close()
         raise pa.ArrowInvalid(f"{file.uri} does not have the columns of its schema")

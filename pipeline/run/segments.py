@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.parquet_files import read_parquet
 from workers.inference.top_classes import top_classes
 
 _SUMMED = (
@@ -117,8 +117,7 @@ class SegmentedVideos:
 def _segments_by_video(run: RunDirectory) -> Counter[str]:
     counts: Counter[str] = Counter()
     for file in run.manifest.files(".parquet"):
-        filesystem, path = file.filesystem()
         columns = ["video_id", "start_s"]
-        part = pq.read_table(path, columns=columns, filesystem=filesystem, partitioning=None)
+        part = read_parquet(file, columns)
         counts.update(part.filter(pc.is_valid(part["start_s"]))["video_id"].to_pylist())
     return counts

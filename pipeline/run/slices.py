@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import read_parquet
 
 _DIGITS = 12
 _NUMBERS: int = 16**_DIGITS
@@ -81,8 +81,7 @@ def units_per_slice(folder: Location, slices: Sequence[Slice]) -> list[int]:
     """Number of units of each slice in the files of a folder."""
 
     def count(file: Location) -> npt.NDArray[np.int64]:
-        filesystem, path = file.filesystem()
-        ids = pq.read_table(path, columns=["unit_id"], filesystem=filesystem, partitioning=None)
+        ids = read_parquet(file, ["unit_id"])
         numbers = slice_numbers(ids["unit_id"].to_pylist(), slices)
         return np.bincount(numbers[numbers >= 0], minlength=len(slices))
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
+from pipeline.storage.parquet_files import parquet_file
 
 Floats = npt.NDArray[np.float32]
 
@@ -68,8 +68,7 @@ def _chunks(run: RunDirectory, record: RunRecord) -> Iterator[Sweep]:
     views = record.identity.protocol.views
     rows = max(1, min(_MOST_ROWS, _CHUNK_BYTES // (4 * len(names) * views * classes)))
     for file in run.units.files(".parquet"):
-        filesystem, path = file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as units:
+        with parquet_file(file) as units:
             for batch in units.iter_batches(batch_size=rows, columns=_COLUMNS):
                 yield _chunk(pa.Table.from_batches([batch]), names, views, classes)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.errors import RunError
 from pipeline.inputs.manifest import count_rows
@@ -15,6 +14,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.segments import SegmentedVideos
 from pipeline.run.totals import Totals
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import read_parquet
 from pipeline.storage.parquet_parts import PartWriter
 from workers.schema import OUTCOME, PREDICTION, SHADOW, VIEW, column
 
@@ -97,8 +97,7 @@ def build_tables(run: RunDirectory) -> Totals:
 
 def _unit_tables(units: Location) -> Iterator[pa.Table]:
     for file in units.files(".parquet"):
-        filesystem, path = file.filesystem()
-        yield pq.read_table(path, filesystem=filesystem, partitioning=None)
+        yield read_parquet(file)
 
 
 def _check_complete(run: RunDirectory) -> None:
@@ -106,8 +105,7 @@ def _check_complete(run: RunDirectory) -> None:
     files = run.units.files(".parquet")
     ids = [np.array([], dtype="S1")]
     for file in files:
-        filesystem, path = file.filesystem()
-        part = pq.read_table(path, columns=["unit_id"], filesystem=filesystem, partitioning=None)
+        part = read_parquet(file, ["unit_id"])
         ids.append(part["unit_id"].to_numpy(zero_copy_only=False).astype(np.bytes_))
     every = np.concatenate(ids)
     distinct = len(np.unique(every))

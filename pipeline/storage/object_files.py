@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from pipeline.storage.proxy_filesystem import RayHandler
+from pipeline.storage.storage_errors import named_error
 from sta.transport import store
 from sta.transport.responses import StoreError
 from sta.transport.retry import RUN_FILES
@@ -54,7 +55,7 @@ class ObjectFiles(RayHandler):
         try:
             yield
         except Exception as error:
-            raise _named(error, self._uri(path)) from None
+            raise named_error(error, self._uri(path)) from None
 
     def normalize_path(self, path: str) -> str:
         return path
@@ -224,13 +225,4 @@ class _Writer:
                 try:
                     store.write_object(self._uri, self._file, RUN_FILES)
                 except Exception as error:
-                    raise _named(error, self._uri) from None
-
-
-def _named(error: Exception, uri: str) -> Exception:
-    """An error of a store with the address; FileNotFoundError where there is no such object."""
-    found = store.store_error(error)
-    if found.kind == "not_found" and found.code not in ("NoSuchBucket", "ContainerNotFound"):
-        return FileNotFoundError(uri)
-    found.place = uri
-    return found
+                    raise named_error(error, self._uri) from None

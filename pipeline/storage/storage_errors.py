@@ -5,6 +5,7 @@ from __future__ import annotations
 from sta.transport.aws import NO_CREDENTIALS
 from sta.transport.responses import StoreError
 from sta.transport.retry import TRANSIENT_STATUSES
+from sta.transport.store import store_error
 
 _SAID = {
     "NoSuchBucket": "there is no such bucket",
@@ -39,3 +40,12 @@ def storage_reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def named_error(error: Exception, uri: str) -> Exception:
+    """An error of a store with the address; FileNotFoundError where there is no such object."""
+    found = store_error(error)
+    if found.kind == "not_found" and found.code not in ("NoSuchBucket", "ContainerNotFound"):
+        return FileNotFoundError(uri)
+    found.place = uri
+    return found

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import Identity, RunRecord
 from pipeline.run.run_tables import RunTables, sum_by
 from pipeline.run.segments import has_failed
 from pipeline.run.sums import exact_sum
+from pipeline.storage.parquet_files import parquet_file
 from pipeline.verify.early_exit import check_early_exit
 from sta.text import displayed
 from workers.failures import ErrorType
@@ -138,9 +138,8 @@ def _outcomes(tables: RunTables) -> str | None:
 def _checkpoint(run: RunDirectory, tables: RunTables) -> str | None:
     parts = [pa.chunked_array([], pa.string())]
     for file in run.checkpoint.files(".parquet"):
-        filesystem, path = file.filesystem()
-        if not path.endswith(".pending.parquet"):
-            with pq.ParquetFile(path, filesystem=filesystem) as opened:
+        if not file.uri.endswith(".pending.parquet"):
+            with parquet_file(file) as opened:
                 parts.append(opened.read(columns=["unit_id"])["unit_id"])
     confirmed = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
     written = tables.units["unit_id"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from pipeline.labeling.nothing_labeled import check_anything_labeled
 from pipeline.labeling.run import Conclusion, is_finished, label
@@ -14,6 +13,7 @@ from pipeline.run.commits import committed
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.totals import Totals
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import read_parquet
 
 
 def run_sweep(options: SweepOptions) -> RunDirectory:
@@ -53,7 +53,6 @@ def _ids(folder: Location) -> npt.NDArray[np.bytes_]:
     """The unit ids of a folder's files, sorted."""
     parts = []
     for file in folder.files(".parquet"):
-        filesystem, path = file.filesystem()
-        ids = pq.read_table(path, columns=["unit_id"], filesystem=filesystem, partitioning=None)
+        ids = read_parquet(file, ["unit_id"])
         parts.append(ids["unit_id"].to_numpy().astype(np.bytes_))
     return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.bytes_)

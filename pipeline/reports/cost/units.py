@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.reports.cost.runs import ComparedRun
 from pipeline.reports.cost.shared import Shared
+from pipeline.storage.parquet_files import parquet_file
 
 _VIEW_FIELDS = ("clip", "crop", "label_id", "top_ids")
 _COLUMNS = [
@@ -93,8 +93,7 @@ def joined(one: Dealt, other: Dealt, shared: Shared) -> Iterator[tuple[pa.Table,
 def labeled_units(run: ComparedRun, columns: list[str]) -> Iterator[pa.Table]:
     """Columns of the labeled units, a few thousand rows at a time."""
     for file in run.directory.units.files(".parquet"):
-        filesystem, path = file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as opened:
+        with parquet_file(file) as opened:
             for batch in opened.iter_batches(batch_size=_ROWS, columns=[*columns, "status"]):
                 table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
                 yield table.filter(pc.equal(table["status"], "ok")).drop_columns(["status"])

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import parquet_file
 
 Floats = npt.NDArray[np.float64]
 
@@ -100,8 +100,8 @@ class _Group:
 def _groups(folder: Location) -> list[_Group]:
     found = []
     for file in folder.files(".parquet"):
-        filesystem, path = file.filesystem()
-        metadata = pq.read_metadata(path, filesystem=filesystem)
+        with parquet_file(file) as opened:
+            metadata = opened.metadata
         for number in range(metadata.num_row_groups):
             rows = metadata.row_group(number).num_rows
             if rows:
@@ -126,8 +126,7 @@ def _spread(groups: list[_Group], most: int) -> list[_Group]:
 def _batches(groups: list[_Group], rows: int) -> Iterator[pa.ListArray]:
     """Kept maps of the groups, so many views at a time."""
     for group in groups:
-        filesystem, path = group.file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as opened:
+        with parquet_file(group.file) as opened:
             left = group.rows
             for batch in opened.iter_batches(rows, [group.number], columns=["kept_token_maps"]):
                 yield batch["kept_token_maps"].slice(0, left)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import parquet_file
 
 _ROWS = 16_384
 
@@ -18,8 +18,7 @@ def column_batches(
     """Columns `names` of all files of a folder; null where a file of an older run lacks one."""
     fields = [schema.field(name) for name in names]
     for file in folder.files(".parquet"):
-        filesystem, path = file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as opened:
+        with parquet_file(file) as opened:
             there = set(opened.schema_arrow.names)
             wanted = [name for name in names if name in there]
             for batch in opened.iter_batches(batch_size=_ROWS, columns=wanted):

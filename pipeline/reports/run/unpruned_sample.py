@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.formatting import digits
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
 from pipeline.run.view_savings import all_views
 from pipeline.statistics import Estimate, ratio, share
+from pipeline.storage.parquet_files import parquet_file
 
 _RULE = "!" * 78
 
@@ -27,9 +27,8 @@ def unpruned_agreement(run: RunDirectory, record: RunRecord) -> Estimate | None:
     has_segments = record.identity.has_segments
     agreeing, counts = [np.zeros(0)], [np.zeros(0)]
     for file in run.units.files(".parquet"):
-        filesystem, path = file.filesystem()
         columns = ["label_id", "unpruned_label_id", *(_OF_VIEWS if has_segments else ())]
-        with pq.ParquetFile(path, filesystem=filesystem) as opened:
+        with parquet_file(file) as opened:
             part = opened.read(columns=columns)
         part = part.filter(pc.is_valid(part["unpruned_label_id"]))
         if not part.num_rows:

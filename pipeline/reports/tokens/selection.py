@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice, zip_longest
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.parquet_files import parquet_file
 
 # Kinds of videos, the ones to show first in front.
 DISAGREES, WRONG, OTHER = KINDS = ("disagrees", "wrong", "other")
@@ -78,7 +77,6 @@ def _labeled(run: RunDirectory) -> Iterable[dict[str, Any]]:
 
 def _rows(run: RunDirectory) -> Iterator[dict[str, Any]]:
     for file in run.videos.files(".parquet"):
-        filesystem, path = file.filesystem()
-        with pq.ParquetFile(path, filesystem=filesystem) as parquet:
+        with parquet_file(file) as parquet:
             for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=_COLUMNS):
                 yield from batch.to_pylist()
