@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -198,7 +198,7 @@ class _RadosGateway(ObjectStorage):
         self._daemon("ceph-mon", "-i", "a")
         self._run("ceph", "osd", "new", osd)
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
-        self._daemon("ceph-osd", "-i", "0")
+        self._store = self._daemon("ceph-osd", "-i", "0")
         self.start()
         self._run(
             "radosgw-admin", "user", "create", "--uid", "tests", "--display-name", "tests",
@@ -222,12 +222,19 @@ class _RadosGateway(ObjectStorage):
         for attempt in range(_ATTEMPTS):
             self._gateway = self._daemon("radosgw", "-n", "client.rgw")
             try:
-                _wait_for(self.endpoint, self._gateway, self._folder)
+                _wait_for(self.endpoint, self._gateway, self._folder, meanwhile=self._keep_store)
                 return
             except _NotStartedError:  # a busy machine may take longer than Ceph waits
                 self.stop()
                 if attempt == _ATTEMPTS - 1:
                     raise
+
+    def _keep_store(self) -> None:
+        """Starts the store again if it ended: it does where its first command is sent before the
+        monitor has said which cluster this is ("wrong fsid").
+        """
+        if self._store.poll() is not None:
+            self._store = self._daemon("ceph-osd", "-i", "0")
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
@@ -311,7 +318,13 @@ def _running(command: list[str], output: Path) -> Iterator[subprocess.Popen[byte
         process.wait()
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes], folder: Path) -> None:
+def _wait_for(
+    address: str,
+    process: subprocess.Popen[bytes],
+    folder: Path,
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -322,6 +335,7 @@ def _wait_for(address: str, process: subprocess.Popen[bytes], folder: Path) -> N
         except urllib.error.HTTPError:
             return  # an answer, if only a refusal
         except OSError:
+            meanwhile()
             time.sleep(0.1)
     raise _NotStartedError(f"{address} did not come up: {_last_words(folder)}")
 
