@@ -17,7 +17,6 @@ _SAID = {
     "InvalidToken": "the session token is not valid",
     "NoCredentials": NO_CREDENTIALS,
     "SlowDown": "the storage still throttles requests after all attempts",
-    "connection failed": "the storage cannot be reached",
     "403": "access denied; the credentials in use do not permit this",
 }
 # Regular expressions of messages for transient errors, to add to Ray Data's
@@ -36,6 +35,9 @@ def storage_reason(error: BaseException) -> str:
         error: exception of a store, Arrow or the operating system.
     """
     if isinstance(error, StoreError):
+        if error.code == "connection failed":
+            place = f" at {error.server}" if error.server else ""
+            return f"the storage{place} cannot be reached"
         return _SAID.get(error.code, error.reason)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

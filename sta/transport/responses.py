@@ -19,6 +19,7 @@ class StoreError(OSError):
         kind: what the error means.
         code: error code of the storage, or a short text for a network error; "" if there is none.
         status: HTTP status; 0 if no response came.
+        server: host and port that were asked, where the request failed; "" if not known.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class StoreError(OSError):
         self.kind: ErrorKind = kind
         self.code = code
         self.status = status
+        self.server = ""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.args[0]}" if self.place else str(self.args[0])

@@ -44,6 +44,7 @@ UNUSUAL_KEY = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]")
 _STATUS = re.compile(r"status code: (\d{3})\b")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{2,48})</Code>")
 _NETWORK = re.compile(r"\bkind: (Connect|Timeout|Interrupted|Body|Request|Decode)\b")
+_SERVER = re.compile(r"performing [A-Z]+ https?://([\w.:\[\]-]+)/")
 _NETWORK_NAMES = {
     "Connect": "connection failed",
     "Timeout": "no answer in time",
@@ -450,9 +451,12 @@ def store_error(error: BaseException) -> StoreError:
         said = _NETWORK_NAMES.get(network[1] if network else "", "connection broken")
         if network is None and "error sending request" in text:
             said = "connection failed"
-        return StoreError(
+        found = StoreError(
             f"the object storage did not answer completely ({said})", "transient", said
         )
+        server = _SERVER.search(text)
+        found.server = server[1] if server else ""
+        return found
     if "non-partial" in text:
         return StoreError("the object storage serves no ranges")
     return StoreError(f"the object storage failed with {name}")

@@ -78,7 +78,7 @@ def test_an_input_without_videos(refused, random_checkpoint, tmp_path):
         ("val.csv", "label,youtube_id,time_start\na,-3B,5\n", "looks like Kinetics' official CSV"),
         ("val.txt", "a/b 163 1\nc/d 120 2\n", "an annotation list of frame folders"),
         ("notes", "Dear diary,\nnothing happened.\n", "its first line names no column uri"),
-        ("x.csv", "uri,label\na.mp4,jump\ngs://bucket/b.mp4,run\n", "line 3: gs:// addresses"),
+        ("x.csv", "uri,label\na.mp4,jump\nftp://host/b.mp4,run\n", "line 3: ftp:// addresses"),
         ("twice.txt", "a.mp4 0\nb.mp4 1\na.mp4 1\n", "lists 'a.mp4' twice, as its videos 1 and 3"),
         ("empty.csv", "uri,label\n", "no video in empty.csv: the list has no row"),
     ],
