@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sta.transport.aws import NO_CREDENTIALS
+from sta.transport.obstore_errors import store_error
 from sta.transport.responses import StoreError
 from sta.transport.retry import TRANSIENT_STATUSES
-from sta.transport.store import store_error
 
 _SAID = {
     "NoSuchBucket": "there is no such bucket",

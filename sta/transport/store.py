@@ -1,12 +1,11 @@
 """Objects at s3://, gs://, az:// and https:// addresses: one transport for all packages.
 
-obstore carries every request to S3, Google Cloud Storage and Azure; `sta.transport.web` carries https://.
-Both are imported when the first object is opened. A process builds one store per bucket and set of
-timeouts, from the environment of that process, and never pickles a store: a pickle would contain
-the credentials.
+obstore carries every request to S3, Google Cloud Storage and Azure; `sta.transport.web` carries
+https://. Both are imported when the first object is opened. A process builds one store per bucket
+and set of timeouts, from the environment of that process, and never pickles a store: a pickle would
+contain the credentials.
 
-Errors are `StoreError`. obstore's own messages contain addresses and the server's text, so only the
-HTTP status, the storage's error code and the kind of network error are taken from them.
+Errors are `StoreError`, see `obstore_errors`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import IO, Any
 
-from sta.transport.responses import ObjectResponse, StoreError, response_error
+from sta.transport.obstore_errors import store_error
+from sta.transport.responses import ObjectResponse, StoreError
 from sta.transport.retry import Retries, RetryPolicy
 
 OBJECT_SCHEMES = ("s3://", "gs://", "az://", "abfss://")
@@ -41,15 +41,6 @@ _PARTS_AT_ONCE = 4
 # Keys that obstore cannot name: with an empty part, a part "." or "..", or a control character.
 UNUSUAL_KEY = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]")
 
-_STATUS = re.compile(r"status code: (\d{3})\b")
-_CODE = re.compile(r"<Code>([A-Za-z0-9]{2,48})</Code>")
-_NETWORK = re.compile(r"\bkind: (Connect|Timeout|Interrupted|Body|Request|Decode)\b")
-_SERVER = re.compile(r"performing [A-Z]+ https?://([\w.:\[\]-]+)/")
-_NETWORK_NAMES = {
-    "Connect": "connection failed",
-    "Timeout": "no answer in time",
-    "Interrupted": "connection broken",
-}
 _ENVIRONMENT = ("AWS_", "GOOGLE_", "AZURE_", "AZURITE_", "STORAGE_EMULATOR_HOST", "SSL_CERT_FILE")
 
 
@@ -417,46 +408,3 @@ def server_of(address: ObjectAddress) -> str:
         return server()
     except StoreError:  # opening the object reports what is missing
         return ""
-
-
-def store_error(error: BaseException) -> StoreError:
-    """The StoreError of an exception of obstore, botocore or the operating system."""
-    if isinstance(error, StoreError):
-        return error
-    module = type(error).__module__
-    if module.startswith("botocore"):
-        from sta.transport.aws import botocore_error
-
-        return botocore_error(error)
-    name, text = type(error).__name__, str(error)
-    if isinstance(error, ValueError) and "parse path" in text:
-        return StoreError("no valid name of an object", "not_found")
-    if "Account must be specified" in text:
-        return StoreError("AZURE_STORAGE_ACCOUNT_NAME is not set", "forbidden")
-    if "token request" in text or "credential provider" in text:
-        return StoreError(
-            "no credentials found; pipeline/storage/README.md names the variables", "forbidden"
-        )
-    status, code = _STATUS.search(text), _CODE.search(text)
-    if status is not None:
-        return response_error(int(status[1]), code[1] if code else "")
-    if isinstance(error, FileNotFoundError):
-        return StoreError("no such object", "not_found")
-    if name in ("PermissionDeniedError", "UnauthenticatedError"):
-        return StoreError("access denied", "forbidden")
-    if name in ("PreconditionError", "AlreadyExistsError"):
-        return StoreError("the object was replaced", "changed")
-    network = _NETWORK.search(text)
-    if network is not None or "HTTP error" in text or isinstance(error, ConnectionError):
-        said = _NETWORK_NAMES.get(network[1] if network else "", "connection broken")
-        if network is None and "error sending request" in text:
-            said = "connection failed"
-        found = StoreError(
-            f"the object storage did not answer completely ({said})", "transient", said
-        )
-        server = _SERVER.search(text)
-        found.server = server[1] if server else ""
-        return found
-    if "non-partial" in text:
-        return StoreError("the object storage serves no ranges")
-    return StoreError(f"the object storage failed with {name}")
