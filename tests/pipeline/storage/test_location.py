@@ -362,7 +362,9 @@ def test_a_profile_that_is_not_there_is_named(bucket, found_by_profile, monkeypa
 def test_a_server_that_is_not_there_is_one_line(s3, monkeypatch):
     monkeypatch.setattr("pipeline.storage.object_files.RUN_FILES", RetryPolicy(max_failures=2))
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(UsageError, match="^cannot write to s3://any/x: the storage cannot be rea"):
+    with pytest.raises(
+        UsageError, match=r"^cannot write to s3://any/x: the storage at 127\.0\.0\.1:"
+    ):
         Location.of("s3://any/x").check_writable()
 
 
