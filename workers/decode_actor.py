@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from workers.actor_stats import DECODE, ActorTotals, StageName
-from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
+from workers.decoding import DECODE_MODES, DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.file_history import FileCost, FileHistory, Files
 from workers.sampling import Protocol
@@ -33,6 +33,7 @@ class DecodeActor:
         accept_changed: whether an object is decoded although its ETag differs from that in the
             manifest's column ``etag``; otherwise the unit fails as ``changed``.
         files: what the files of the run have cost so far; None to count for this actor alone.
+        mode: "exact" or "fast", as in SandboxedDecoder.
     """
 
     stage: ClassVar[StageName] = DECODE
@@ -46,11 +47,12 @@ class DecodeActor:
         *,
         accept_changed: bool = False,
         files: Files | None = None,
+        mode: str = DECODE_MODES[0],
     ) -> None:
         self._limits = limits or DecodeLimits()
         self._files = files or FileHistory()
         self._accept_changed = accept_changed
-        self._decoder = SandboxedDecoder(protocol, decoder=decoder, limits=self._limits)
+        self._decoder = SandboxedDecoder(protocol, decoder=decoder, limits=self._limits, mode=mode)
         self._decode_s = 0.0
 
     @property

@@ -26,7 +26,7 @@ from pipeline.storage.location import Location
 from pipeline.storage.storage_errors import TRANSIENT_ERRORS
 from workers.actor_stats import timed
 from workers.decode_actor import DecodeActor
-from workers.decoding import DecodeLimits
+from workers.decoding import DECODE_MODES, DecodeLimits
 from workers.file_history import Files
 from workers.inference.early_exit import EarlyExit
 from workers.inference.labeler import LabelerConfig
@@ -59,6 +59,7 @@ class GraphConfig:
         early_exit: when the evaluation of a unit stops; None for all views of each.
         variants: prunings of a sweep by name; a sweep runs all of them on every unit.
         files: what the files of the run have cost so far; None to count for each actor alone.
+        decode_mode: "exact" or "fast", as in SandboxedDecoder.
     """
 
     protocol: Protocol
@@ -72,6 +73,7 @@ class GraphConfig:
     early_exit: EarlyExit | None = None
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
     files: Files | None = None
+    decode_mode: str = DECODE_MODES[0]
 
     @property
     def shadow(self) -> Shadow | None:
@@ -141,7 +143,11 @@ def run_graph(
     units = units.map_batches(
         timed(DecodeActor),
         fn_constructor_args=(report.add_work, config.protocol, config.decoder, config.limits),
-        fn_constructor_kwargs={"accept_changed": config.accept_changed, "files": config.files},
+        fn_constructor_kwargs={
+            "accept_changed": config.accept_changed,
+            "files": config.files,
+            "mode": config.decode_mode,
+        },
         batch_size=None,
         batch_format="pyarrow",
         compute=_pool(pools.decoders),

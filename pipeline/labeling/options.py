@@ -16,7 +16,7 @@ from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.prices import Prices
 from sta.checkpoints.digests import parse_sha256
 from sta.transport.web import allow_private_hosts
-from workers.decoding.types import DECODERS, DecodeLimits
+from workers.decoding.types import DECODE_MODES, DECODERS, DecodeLimits
 from workers.failures import ErrorType
 from workers.sampling import PROTOCOLS, parse_seconds, parse_views
 
@@ -44,6 +44,7 @@ FAILURES = ("max_failed", "retry_failed")
 POOLS = (
     *(
         "decoder",
+        "decode",
         "fetch_s",
         "decode_s",
         "allow_codec",
@@ -272,6 +273,12 @@ class LabelOptions:
         group=_FAILURES,
     )
     decoder: str = flag("library that decodes videos", DECODERS[0], choices=DECODERS, group=_WORK)
+    decode: str = flag(
+        "exact: frames are those of a full decode, to the bit; fast: nearly those, for less work",
+        DECODE_MODES[0],
+        choices=DECODE_MODES,
+        group=_WORK,
+    )
     fetch_s: float | None = flag(
         "time limit for fetching one video from object storage, retries included, such as 10m for "
         "large files (default: 2m)",
@@ -393,6 +400,11 @@ class LabelOptions:
             )
         if self.every_s is not None and self.decoder != DECODERS[0]:
             raise UsageError(f"--clip-every needs --decoder {DECODERS[0]}")
+        if self.decode != DECODE_MODES[0] and self.decoder != DECODERS[0]:
+            raise UsageError(
+                f"--decode {self.decode} needs --decoder {DECODERS[0]}; got --decoder "
+                f"{self.decoder}, which decodes exactly"
+            )
 
     @property
     def lists(self) -> ListOptions:

@@ -154,6 +154,7 @@ def _identity(
         pruning=pruning_identity(pruning),
         protocol=views,
         decoder=options.decoder,
+        decode=options.decode,
         shadow_share=options.shadow_share,
         unit_schema=UNIT_SCHEMA_VERSION,
     )

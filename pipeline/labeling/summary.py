@@ -22,6 +22,7 @@ from pipeline.run.totals import Totals
 from pipeline.run.view_savings import ViewSavings
 from pipeline.storage.parquet_files import parquet_file
 from sta.text import displayed
+from workers.decoding.types import DECODE_MODES
 
 _SHOWN = 5
 _KINDS = 10
@@ -159,7 +160,8 @@ def _model(record: RunRecord) -> str:
     else:
         clips = f"{protocol.clips} clip{'s' * (protocol.clips > 1)}"
         seen = f"{clips} x {crops} of each video"
-    return f"Model:     {record.model.architecture}, {pruned}; {seen}"
+    decoded = "" if identity.decode == DECODE_MODES[0] else f"; --decode {identity.decode}"
+    return f"Model:     {record.model.architecture}, {pruned}; {seen}{decoded}"
 
 
 def _accuracy(totals: Totals) -> list[str]:

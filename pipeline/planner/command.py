@@ -137,6 +137,7 @@ def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
         "views": f"{views.clips}x{views.crops}",
         "every_s": f"{views.every_s:g}s" if views.every_s is not None else None,
         "decoder": done.identity.decoder,
+        "decode": done.identity.decode,
     }
     defaults = label_flags.parser("k400")
     for name, value in adopted.items():

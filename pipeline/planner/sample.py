@@ -112,7 +112,7 @@ def decode_sample(
     """
     taken = _Taken()
     began = time.monotonic()
-    actor = DecodeActor(protocol, options.decoder, options.limits)
+    actor = DecodeActor(protocol, options.decoder, options.limits, mode=options.decode)
     try:
         for entry, video in _entries(found.videos, protocol):
             taken.decode(actor, entry, video, keep=keep)

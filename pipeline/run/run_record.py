@@ -16,6 +16,7 @@ from pipeline.inputs.list_options import ListOptions
 from pipeline.prices import Prices
 from pipeline.run.json_fields import read, without_defaults
 from pipeline.run.totals import Totals
+from workers.decoding.types import DECODE_MODES
 from workers.inference.early_exit import EarlyExit
 from workers.sampling import Protocol
 
@@ -68,6 +69,7 @@ class Identity:
         early_exit_curve: digest of the curve by which the budget is spent.
         unit_schema: version of the columns of units/.
         sweep_schema: version of the columns of a sweep.
+        decode: "exact", or "fast" for nearly the frames of a full decode.
     """
 
     input: str
@@ -89,6 +91,7 @@ class Identity:
     early_exit_curve: str | None = None
     unit_schema: int | None = None
     sweep_schema: int | None = None
+    decode: str = DECODE_MODES[0]
 
     @property
     def r(self) -> int:

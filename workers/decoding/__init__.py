@@ -1,6 +1,14 @@
 """Decodes videos to frames in a child process, isolated from crashes, hangs and leaks."""
 
 from workers.decoding.sandbox import SandboxedDecoder
-from workers.decoding.types import DECODERS, DecodedUnit, DecodeLimits, Measured, Unit
+from workers.decoding.types import DECODE_MODES, DECODERS, DecodedUnit, DecodeLimits, Measured, Unit
 
-__all__ = ["DECODERS", "DecodeLimits", "DecodedUnit", "Measured", "SandboxedDecoder", "Unit"]
+__all__ = [
+    "DECODERS",
+    "DECODE_MODES",
+    "DecodeLimits",
+    "DecodedUnit",
+    "Measured",
+    "SandboxedDecoder",
+    "Unit",
+]

@@ -97,6 +97,8 @@ class Worker:
         limits: DecodeLimits,
         memory_descriptor: int,
         channel: ipc.Channel,
+        *,
+        mode: str,
     ) -> None:
         from workers.decoding import images
         from workers.decoding.job import DecodeJob
@@ -106,12 +108,13 @@ class Worker:
         self._channel = channel
         self._progress = Progress(self._tell, self._reserve)
         self._decoder = _decoder(decoder)
-        self._segments = SegmentDecoder(protocol, limits, progress=self._progress)
+        self._segments = SegmentDecoder(protocol, limits, progress=self._progress, mode=mode)
         self._job_class = DecodeJob
         self._work = DecodeWork()
         self._large = False
         self._protocol = protocol
         self._limits = limits
+        self._mode = mode
         self._shared = SharedFrames(memory_descriptor)
         self._source: Source | None = None
 
@@ -147,7 +150,13 @@ class Worker:
         if self._protocol.every_s is not None and table is None:
             return {"decoded": self._segments.decode(source, unit, self._shared.allocate).report()}
         job = self._job_class(
-            source, unit, self._protocol, self._limits, self._shared.allocate, self._progress
+            source,
+            unit,
+            self._protocol,
+            self._limits,
+            self._shared.allocate,
+            self._progress,
+            self._mode,
         )
         if table is not None:
             return {"decoded": self._images(job, FrameTable(**table)).report()}
@@ -268,7 +277,14 @@ def main() -> None:
     try:
         protocol = Protocol(**settings["protocol"])
         _load_libraries()
-        worker = Worker(settings["decoder"], protocol, limits, settings["memory"], channel)
+        worker = Worker(
+            settings["decoder"],
+            protocol,
+            limits,
+            settings["memory"],
+            channel,
+            mode=settings["mode"],
+        )
     except ImportError as error:
         channel.send({"error": one_line(str(error))})
         return

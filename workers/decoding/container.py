@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from workers.decoding import codecs, fragments, sniffing
-from workers.decoding.types import DecodeLimits
+from workers.decoding.types import DECODE_MODES, DecodeLimits
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Source
 
@@ -45,16 +45,19 @@ _PICTURES = 20
 _RGB_COPIES = 3
 _MOST_PIXEL_BYTES = 8  # four components of 16 bits
 
+_UNFILTERED = {"exact": "default", "fast": "noref"}  # FFmpeg's option skip_loop_filter
+
 
 @contextmanager
 def opened_video(
-    source: Source, limits: DecodeLimits, *, sparse: bool = False
+    source: Source, limits: DecodeLimits, *, sparse: bool = False, mode: str = DECODE_MODES[0]
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its best video stream, decoding on one thread; raises UnitFailure.
 
     No decoder opens but those of the codecs that ``limits`` allow, also not to read a header.
     ``sparse``: only a part will be read; the fragments of a fragmented MP4 are then found by the
-    index at its end, if that is reliable, and not by reading the whole file.
+    index at its end, if that is reliable, and not by reading the whole file. ``mode``: one of
+    DECODE_MODES; "fast" leaves out the loop filter of frames that no other frame refers to.
     """
     head = source.head(_HEAD_BYTES)
     other, certain = sniffing.other_format(head), None
@@ -90,6 +93,7 @@ def opened_video(
         context.options = {  # for what comes later in the stream
             "max_pixels": str(limits.max_pixels),
             "codec_whitelist": decoders,
+            "skip_loop_filter": _UNFILTERED[mode],
         }
         yield container, stream
 

@@ -17,7 +17,7 @@ from workers.decoding.container import decoding_bytes, opened_video
 from workers.decoding.packets import packets
 from workers.decoding.plan import NO_TIME, REORDERED, PacketTable
 from workers.decoding.progress import Progress
-from workers.decoding.types import DecodeLimits
+from workers.decoding.types import DECODE_MODES, DecodeLimits
 from workers.io.content import Source
 
 # A file up to this size is read once: its packets are kept for decoding.
@@ -33,9 +33,9 @@ class SeekError(Exception):
 class Demuxer:
     """An open file, for reading packets and decoding; a context manager.
 
-    ``container`` and ``stream`` change when the file is opened again. ``sparse`` is as in
-    opened_video. ``progress`` is told of every packet. Raises UnitFailure if the file cannot be
-    opened.
+    ``container`` and ``stream`` change when the file is opened again. ``sparse`` and ``mode`` are
+    as in opened_video. ``progress`` is told of every packet. Raises UnitFailure if the file cannot
+    be opened.
     """
 
     def __init__(
@@ -45,11 +45,13 @@ class Demuxer:
         *,
         sparse: bool = False,
         progress: Progress | None = None,
+        mode: str = DECODE_MODES[0],
     ) -> None:
         self.progress = progress or Progress()
         self._source = source
         self._sparse = sparse
         self._limits = limits
+        self._mode = mode
         self._open = ExitStack()
         self._moved = False
         self._kept: list[Packet[Any] | None] | None = None
@@ -181,7 +183,7 @@ class Demuxer:
     def _start_over(self) -> None:
         self._open.close()
         self.container, self.stream = self._open.enter_context(
-            opened_video(self._source, self._limits, sparse=self._sparse)
+            opened_video(self._source, self._limits, sparse=self._sparse, mode=self._mode)
         )
         self.progress.reserve(decoding_bytes(self.stream.codec_context))
         self._moved = False

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from workers.decoding.frames import Allocate, FrameStore
 from workers.decoding.progress import Progress
-from workers.decoding.types import DecodeLimits, Unit
+from workers.decoding.types import DECODE_MODES, DecodeLimits, Unit
 from workers.io.content import Source
 from workers.sampling import Protocol
 
@@ -17,6 +17,7 @@ class DecodeJob:
 
     ``source``: the open file or object of ``unit``. ``allocate``: gives the memory for the resized
     frames; see FrameStore. ``progress``: is told that packets are read and frames decoded.
+    ``mode``: one of DECODE_MODES.
     """
 
     source: Source
@@ -25,6 +26,7 @@ class DecodeJob:
     limits: DecodeLimits
     allocate: Allocate
     progress: Progress = field(default_factory=Progress)
+    mode: str = DECODE_MODES[0]
 
     def store(self, count: int, *, growing: bool = False) -> FrameStore:
         """Memory for ``count`` resized frames; ``growing`` as in FrameStore."""

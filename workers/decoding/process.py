@@ -55,7 +55,7 @@ class ChildProcess:
     video. Raises ChildDied if a signal killed it during the start.
     """
 
-    def __init__(self, decoder: str, protocol: Protocol, limits: DecodeLimits) -> None:
+    def __init__(self, decoder: str, protocol: Protocol, limits: DecodeLimits, mode: str) -> None:
         self.served = 0
         self.had_large_limit = False
         self._limits = limits
@@ -69,6 +69,7 @@ class ChildProcess:
         self._handed: Source | None = None
         settings = {
             "decoder": decoder,
+            "mode": mode,
             "protocol": asdict(protocol),
             "limits": asdict(limits),
             "memory": self._memory,

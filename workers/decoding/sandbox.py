@@ -12,7 +12,14 @@ import numpy as np
 
 from workers.decoding import frame_folders, ipc, replies
 from workers.decoding.process import ChildDied, ChildProcess
-from workers.decoding.types import DECODERS, DecodedUnit, DecodeLimits, Measured, Unit
+from workers.decoding.types import (
+    DECODE_MODES,
+    DECODERS,
+    DecodedUnit,
+    DecodeLimits,
+    Measured,
+    Unit,
+)
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Source
 from workers.io.fetching import file_version, open_source
@@ -67,9 +74,10 @@ class SandboxedDecoder:
     """Fetches, decodes, samples and resizes units in a persistent child process.
 
     ``decoder``: "pyav" (the default) or "decord", which uses PyAV for files of which decord gives
-    wrong frames. Raises ValueError for any other and RuntimeError if the child cannot start, for
-    example because decord is not installed. Use one per thread; ``close`` it, or use it as a
-    context manager.
+    wrong frames. ``mode``: "exact" (the default), or "fast", which gives nearly the same frames
+    for less and needs "pyav". Raises ValueError for any other and RuntimeError if the child cannot
+    start, for example because decord is not installed. Use one per thread; ``close`` it, or use it
+    as a context manager.
 
     After a crash the unit is tried once more, in a new child and always with PyAV: the cause may be
     an earlier file, a lack of system memory, or decord. A unit that needs more memory than the
@@ -83,6 +91,7 @@ class SandboxedDecoder:
         *,
         decoder: str = "pyav",
         limits: DecodeLimits = DecodeLimits(),  # noqa: B008 - frozen
+        mode: str = DECODE_MODES[0],
     ) -> None:
         self._child: ChildProcess | None = None
         self._open = ExitStack()
@@ -90,11 +99,16 @@ class SandboxedDecoder:
         self._key: tuple[object, ...] = ()
         if decoder not in DECODERS:
             raise ValueError(f"decoder must be one of {', '.join(DECODERS)}; got {decoder!r}")
+        if mode not in DECODE_MODES:
+            raise ValueError(f"mode must be one of {', '.join(DECODE_MODES)}; got {mode!r}")
+        if decoder != "pyav" and mode != DECODE_MODES[0]:
+            raise ValueError(f"decoder {decoder!r} has no mode {mode!r}; use 'pyav'")
         if decoder != "pyav" and protocol.every_s is not None:
             raise ValueError(f"decoder {decoder!r} cannot do dense labeling; use 'pyav'")
         self._protocol = protocol
         self._decoder = decoder
         self._limits = limits
+        self._mode = mode
         self._closed = False
         self._had_large_limit = False
         try:
@@ -214,10 +228,10 @@ class SandboxedDecoder:
         """A ready child; raises ChildDied if several in a row were killed during their start."""
         for pause in _START_PAUSES_S:
             try:
-                return ChildProcess(decoder, self._protocol, self._limits)
+                return ChildProcess(decoder, self._protocol, self._limits, self._mode)
             except ChildDied:
                 time.sleep(pause)
-        return ChildProcess(decoder, self._protocol, self._limits)
+        return ChildProcess(decoder, self._protocol, self._limits, self._mode)
 
     def _attempt(
         self, kind: str, video: _Video, read: Reader[_Result], decoder: str

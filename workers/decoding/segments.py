@@ -41,7 +41,7 @@ from workers.decoding.segment_count import check_segment_count
 from workers.decoding.sequential import FrameClock, Ranks, SequentialDecode, last_frame_s
 from workers.decoding.start_time import StartTime, find_start_time
 from workers.decoding.stream_index import StreamIndex, find_index
-from workers.decoding.types import DecodeLimits, Unit
+from workers.decoding.types import DECODE_MODES, DecodeLimits, Unit
 from workers.io.content import Source
 from workers.sampling import SAME_S, Protocol
 
@@ -58,10 +58,16 @@ class SegmentDecoder:
     """
 
     def __init__(
-        self, protocol: Protocol, limits: DecodeLimits, *, progress: Progress | None = None
+        self,
+        protocol: Protocol,
+        limits: DecodeLimits,
+        *,
+        progress: Progress | None = None,
+        mode: str = DECODE_MODES[0],
     ) -> None:
         self._protocol = protocol
         self._limits = limits
+        self._mode = mode
         self._progress = progress
         self._open: _Open | None = None
 
@@ -73,7 +79,7 @@ class SegmentDecoder:
         if unit.start_s is None and unit.end_s is None:
             self.measure(source)
         with self._opened(source) as opened:
-            job = DecodeJob(source, unit, self._protocol, self._limits, allocate)
+            job = DecodeJob(source, unit, self._protocol, self._limits, allocate, mode=self._mode)
             return _SegmentDecode(job, opened.demuxer).decode(opened)
 
     def measure(self, source: Source) -> float:
@@ -97,7 +103,9 @@ class SegmentDecoder:
         """The file, opened if it is not; closed after an error."""
         if self._open is None or self._open.source != source:
             self.close()
-            demuxer = Demuxer(source, self._limits, sparse=True, progress=self._progress)
+            demuxer = Demuxer(
+                source, self._limits, sparse=True, progress=self._progress, mode=self._mode
+            )
             self._open = _Open(source, demuxer, StartTime(None))
             try:
                 self._open = _Open(source, demuxer, find_start_time(demuxer))

@@ -13,6 +13,7 @@ from workers.failures import ErrorType, UnitFailure
 MIB = 1024**2
 GIB = 1024**3
 DECODERS = ("pyav", "decord")
+DECODE_MODES = ("exact", "fast")  # whether frames are those of a full decode, to the bit
 OPENCV_NO_MEMORY = -4  # code of an OpenCV error
 
 # More segments than this have recordings with wrong timestamps, unless --max-units-per-video is

@@ -175,7 +175,7 @@ class _Work:
         config, rows = self._config, self._config.grain.label_rows
         manifest = pq.read_table(self._folder / "run" / "manifest", partitioning=None)
         limits = dataclasses.replace(config.limits, videos_per_child=self.units + 1)
-        decoder = DecodeActor(config.protocol, config.decoder, limits)
+        decoder = DecodeActor(config.protocol, config.decoder, limits, mode=config.decode_mode)
         labeler = LabelActor(config.labeler, config.protocol)
         # Ray's own threads in this process are no part of the loop.
         own_s = time.thread_time if config.labeler.threads == 1 else time.process_time

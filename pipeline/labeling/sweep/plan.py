@@ -72,6 +72,7 @@ def _identity(
         variants={name: pruning_identity(pruning) for name, pruning in variants.items()},
         protocol=views,
         decoder=options.labeling.decoder,
+        decode=options.labeling.decode,
         sweep_schema=SWEEP_SCHEMA_VERSION,
     )
 

@@ -22,6 +22,7 @@ _COMPARED = {
     "model": "model weights",
     "protocol": "protocol",
     "decoder": "decoder",
+    "decode": "--decode",
     "shadow_share": "shadow share",
     "early_exit": "early exit",
 }

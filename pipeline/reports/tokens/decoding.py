@@ -17,7 +17,10 @@ class ViewDecoder:
     """
 
     def __init__(self, facts: RunFacts) -> None:
-        self._decoder = SandboxedDecoder(facts.protocol, decoder=facts.record.identity.decoder)
+        identity = facts.record.identity
+        self._decoder = SandboxedDecoder(
+            facts.protocol, decoder=identity.decoder, mode=identity.decode
+        )
 
     def close(self) -> None:
         """Ends the decoder's child."""

@@ -57,6 +57,14 @@ def test_both_limits_can_be_set_by_flags() -> None:
     assert (read.fetch_s, read.decode_s) == (600, 7200)
 
 
+def test_fast_decoding_is_refused_with_a_decoder_that_has_none() -> None:
+    assert options(decode="fast").decode == "fast"
+    with pytest.raises(
+        UsageError, match="--decode fast needs --decoder pyav; got --decoder decord"
+    ):
+        options(decode="fast", decoder="decord")
+
+
 def test_the_flags_that_were_given_are_kept_without_secrets() -> None:
     words = ["videos", "out", "--checkpoint", "https://host/c.pth?X-Amz-Signature=secret"]
     read = parser("k400").parse_args([*words, "--r", "8", "--shadow-share", "1%"])

@@ -73,6 +73,7 @@ def test_a_named_protocol_overrides_the_models(options):
         ({"every_s": 2.0}, "protocol"),
         ({"limit": 1}, "limit"),
         ({"decoder": "decord"}, "decoder"),
+        ({"decode": "fast"}, "decode"),
     ],
 )
 def test_what_decides_a_row_is_part_of_the_identity(options, change, named):
