@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from workers.sampling import parse_duration
 _PLAN = "plan"
 _PRICES = "prices"
 _LIMITS = "limits that more machines do not raise (default: none)"
+_MAY_BE_ZERO = ("gpu_price", "core_price", "cores_per_gpu", "preemptions")
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,17 @@ class PlanFlags:
     )
 
     def __post_init__(self) -> None:
-        if not self.seconds > 0:
-            raise UsageError(f"--seconds must be above 0; got {self.seconds:g}")
-        if self.preemptions < 0:
-            raise UsageError(f"--preemptions must be 0 or more; got {self.preemptions:g}")
+        """Refuses wrong values before anything is measured, which takes a minute."""
+        for each in fields(self):
+            value, name = getattr(self, each.name), each.name.replace("_", "-")
+            if not isinstance(value, int | float):
+                continue
+            if each.name in _MAY_BE_ZERO and not 0 <= value < math.inf:
+                raise UsageError(f"--{name} must be 0 or more; got {value:g}")
+            if each.name not in _MAY_BE_ZERO and not 0 < value < math.inf:
+                raise UsageError(f"--{name} must be above 0; got {value:g}")
+        if self.videos is not None and self.archive_hours is not None:
+            raise UsageError("give --videos or --archive-hours, not both")
 
     @property
     def limits(self) -> Limits:

@@ -80,19 +80,13 @@ def plan_for(rates: MeasuredRates, terms: Terms, pools: LocalPools, *, with_clus
 
 
 def scaled(work: Workload, *, videos: int | None, archive_hours: float | None) -> Workload:
-    """The work scaled to a number of videos or to hours of video; unchanged where neither is given.
-
-    Raises:
-        UsageError: both are given, or a value that is not above 0.
-    """
-    if videos is not None and archive_hours is not None:
-        raise UsageError("give --videos or --archive-hours, not both")
-    if videos is None and archive_hours is None:
+    """The work scaled to a number of videos or to hours of video; unchanged if neither is given."""
+    if videos is not None:
+        factor = videos / work.videos
+    elif archive_hours is not None:
+        factor = 3600 * archive_hours / work.video_s
+    else:
         return work
-    given = float(videos) if videos is not None else float(archive_hours or 0.0)
-    if not 0 < given < float("inf"):
-        raise UsageError(f"--videos and --archive-hours must be above 0; got {given:g}")
-    factor = given / work.videos if videos is not None else 3600 * given / work.video_s
     return dataclasses.replace(
         work,
         videos=max(1, round(work.videos * factor)),

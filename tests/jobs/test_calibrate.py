@@ -48,6 +48,7 @@ def calibrated(archive, random_checkpoint, tmp_path_factory):
     return done.stdout, place
 
 
+@pytest.mark.slow
 def test_file_report_and_sweep_lie_beside_each_other(calibrated):
     said, place = calibrated
     early_exit = EarlyExitFile.read(Location.of(str(place)))

@@ -45,6 +45,7 @@ def content(output):
     return json.loads((output / "evaluation.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_report_is_written_and_its_shares_are_those_of_the_sweep(finished):
     (_, output, *_), done = finished
     assert done.returncode == 0, done.stderr
@@ -69,6 +70,7 @@ def test_the_report_is_written_and_its_shares_are_those_of_the_sweep(finished):
     assert "no pruning" in (output / "evaluation.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_command_labels_nothing_again_and_says_the_same(finished):
     arguments, first = finished
     before = (arguments[1] / "sweep" / "run.json").read_bytes()
@@ -113,6 +115,7 @@ def test_what_is_missing_or_unknown_is_named(archive, random_checkpoint, tmp_pat
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_other_variants_in_the_same_place_are_refused(finished):
     (archive, output, _, checkpoint, *_), _ = finished
     line = refused(archive, output, "--checkpoint", checkpoint, "--quick", "--views", "2x1")

@@ -233,6 +233,7 @@ def test_stopped_and_then_killed_the_same_command_finishes_with_every_video_once
     assert checked.stdout.endswith("Verified: all checks passed.\n")
 
 
+@pytest.mark.slow
 def test_ssv2_shares_everything_but_the_protocol(archive, random_checkpoint, tmp_path):
     output = tmp_path / "out"
     done = label(

@@ -187,9 +187,9 @@ def test_a_sample_that_cannot_be_decoded_ends_the_plan_with_its_reasons(
         (["--deadline", "soon"], "a time must be a number above 0"),
         (["--seconds", "0"], "--seconds must be above 0"),
         (["--gpu-price", "2", "--prices", "p.yaml"], "not both"),
-        (["--gpu-price", "-2", "--core-price", "1"], "gpu_hour must be 0 or more"),
+        (["--gpu-price", "-2", "--core-price", "1"], "--gpu-price must be 0 or more"),
         (["--preemptions", "-1"], "--preemptions must be 0 or more"),
-        (["--rows-per-s", "0"], "rows_per_s must be above 0"),
+        (["--rows-per-s", "0"], "--rows-per-s must be above 0"),
     ],
 )
 def test_a_wrong_command_is_refused_before_any_work(

@@ -235,13 +235,6 @@ def test_work_is_scaled_by_videos_or_by_hours():
     assert scaled(work, videos=None, archive_hours=None) is work
 
 
-@pytest.mark.parametrize(("videos", "hours"), [(1, 1.0), (0, None), (None, -1.0)])
-def test_work_that_is_none_is_refused(videos, hours):
-    work = Workload(videos=100, units=100, video_s=1000.0, bytes=1e9, known_from="x")
-    with pytest.raises(UsageError, match="--archive-hours"):
-        scaled(work, videos=videos, archive_hours=hours)
-
-
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 100, 12_345])
 def test_a_stride_sample_is_evenly_spaced_and_bounded(count):
     sample = StrideSample(8)
