@@ -29,6 +29,9 @@ class DemoArchiveOptions:
         "split of the scenes; the demo model was trained on train only", "test"
     )
     crf: int = flag("x264 quality, 0 to 51", 23, metavar="N")
+    width: int = flag("width of a frame in pixels", 320, metavar="N")
+    height: int = flag("height of a frame in pixels; the scenes grow with it", 240, metavar="N")
+    gop: int = flag("largest number of frames between keyframes", 250, metavar="N")
     processes: int = flag("number of rendering processes", 1, metavar="N")
 
 
@@ -42,7 +45,13 @@ def _make(options: DemoArchiveOptions) -> None:
     from pipeline.inputs.demo.scenes import LABELS
 
     settings = ArchiveSettings(
-        videos=options.videos, seed=options.seed, split=options.split, crf=options.crf
+        videos=options.videos,
+        seed=options.seed,
+        split=options.split,
+        crf=options.crf,
+        width=options.width,
+        height=options.height,
+        gop=options.gop,
     )
     begin = time.monotonic()
 

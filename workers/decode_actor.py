@@ -28,7 +28,7 @@ class DecodeActor:
 
     Args:
         protocol: which frames are decoded, and to which size.
-        decoder: "pyav" or "decord".
+        decoder: one of `workers.decoding.types.DECODERS`.
         limits: limits of time, memory and size for a unit.
         accept_changed: whether an object is decoded although its ETag differs from that in the
             manifest's column ``etag``; otherwise the unit fails as ``changed``.

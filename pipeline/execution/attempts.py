@@ -7,6 +7,7 @@ what a cluster bills.
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -118,5 +119,6 @@ def _pools(pools: Pools) -> dict[str, Any]:
         "labelers": pools.labelers,
         # A labeler without a GPU computes on more cores than it reserves.
         "labeler_cpus": pools.labeler_threads or pools.labeler_cpus,
-        "labeler_gpus": pools.labeler_gpus,
+        # One that shares its GPU with decoders computes on the whole of it.
+        "labeler_gpus": math.ceil(pools.labeler_gpus),
     }

@@ -152,6 +152,7 @@ def run_graph(
         batch_format="pyarrow",
         compute=_pool(pools.decoders),
         num_cpus=pools.decoder_cpus,
+        num_gpus=pools.decoder_gpus or None,
         memory=DECODER_MEMORY,
         **on_nodes_of("decode"),
     )

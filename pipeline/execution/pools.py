@@ -31,6 +31,9 @@ IO_CPUS = 0.5
 DECODER_MEMORY = 288 * 1024**2 + DecodeLimits().small_memory_bytes
 FILTER_MEMORY = 1024**3
 
+# An H100 has seven video engines, an A10G two; a decoder also converts colors on a core.
+_DECODERS_PER_GPU = 4
+
 # More actors per core would only take turns and use memory.
 _ACTORS_PER_CPU = 2
 
@@ -44,9 +47,10 @@ class Pools:
         decoder_cpus: cores that each decoder reserves.
         labelers: number of label actors.
         labeler_cpus: cores that each labeler reserves.
-        labeler_gpus: GPUs that each labeler reserves.
+        labeler_gpus: GPUs that each labeler reserves; less than one where decoders share its GPU.
         labeler_threads: CPU threads of each labeler; None on a GPU.
         labeler_memory: bytes that each labeler reserves.
+        decoder_gpus: GPUs that each decoder reserves.
     """
 
     decoders: tuple[int, int]
@@ -56,6 +60,7 @@ class Pools:
     labeler_gpus: float
     labeler_threads: int | None
     labeler_memory: int = 0
+    decoder_gpus: float = 0.0
 
 
 def parse_decoders(text: str) -> tuple[int, int] | Literal["auto"]:
@@ -82,6 +87,7 @@ def plan_pools(
     labelers: int | None = None,
     labelers_worth: int = 1,
     labeler_memory: int = 0,
+    decode_on_gpu: bool = False,
 ) -> Pools:
     """Pools that fit a cluster.
 
@@ -98,6 +104,8 @@ def plan_pools(
         labelers: number that the user chose; None to choose here.
         labelers_worth: labelers on CPUs that the work justifies.
         labeler_memory: bytes that each labeler reserves.
+        decode_on_gpu: whether decoders use GPUs; each GPU then has as many as any other, and one
+            labeler.
 
     Raises:
         UsageError: the pools do not fit the cluster; the message has the arithmetic.
@@ -114,6 +122,11 @@ def plan_pools(
             f"{labelers} labelers need {labelers} GPUs; the cluster has {gpus:g}; if it grows on "
             f"demand, give its largest size with --max-gpus"
         )
+    if decode_on_gpu and gpus < 1:
+        raise UsageError(
+            "--decoder nvdec decodes on GPUs, and the cluster has none; use --decoder pyav, or "
+            "give the largest size of a cluster that grows on demand with --max-gpus"
+        )
     rest = memory - FILTER_MEMORY
     if labelers is None and gpus >= 1:
         labelers = int(gpus)
@@ -126,6 +139,11 @@ def plan_pools(
         # On CPUs labeling is most of the work; with GPUs decoding is most of the CPU work.
         most = spare / 2 if on_cpu else spare
         decoders = (max(1, int(min(most, rest // DECODER_MEMORY))),) * 2
+        if decode_on_gpu:
+            decoders = (min(decoders[1], _DECODERS_PER_GPU * int(gpus)),) * 2
+    shared = _SharedGpu(-(-decoders[1] // int(gpus))) if decode_on_gpu else None
+    if shared is not None:
+        decoders = (shared.decoders * int(gpus),) * 2
     _check_memory(memory, decoders[1], labelers, labeler_memory)
     actors = decoders[1] + on_cpu
     if actors > _ACTORS_PER_CPU * cpus:
@@ -139,10 +157,30 @@ def plan_pools(
         decoder_cpus=share,
         labelers=labelers,
         labeler_cpus=share if on_cpu else 0.0,
-        labeler_gpus=0.0 if on_cpu else 1.0,
+        labeler_gpus=0.0 if on_cpu else 1.0 if shared is None else shared.labeler_share,
         labeler_threads=max(1, int(spare) // labelers) if on_cpu else None,
         labeler_memory=labeler_memory,
+        decoder_gpus=0.0 if shared is None else shared.decoder_share,
     )
+
+
+@dataclass(frozen=True)
+class _SharedGpu:
+    """Shares of a GPU, for so many ``decoders`` and one labeler.
+
+    Ray fills one GPU before it takes the next. One decoder more does not fit on a GPU, and beside
+    all of them one labeler alone, so that every GPU gets the same.
+    """
+
+    decoders: int
+
+    @property
+    def decoder_share(self) -> float:
+        return math.floor(10_000 / (self.decoders + 0.75)) / 10_000  # Ray's precision
+
+    @property
+    def labeler_share(self) -> float:
+        return round(1 - self.decoders * self.decoder_share, 4)
 
 
 def most_decoders(pools: Pools, *, cpus: float, memory: float = math.inf) -> int:

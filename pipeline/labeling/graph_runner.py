@@ -30,6 +30,7 @@ from pipeline.run.counts import Counts
 from pipeline.run.devices import labeler_device
 from pipeline.run.view_savings import all_views
 from pipeline.storage.location import Location
+from workers.decoding.types import NVDEC
 from workers.failures import ErrorType
 from workers.file_history import Files
 
@@ -193,6 +194,7 @@ def pools_for(
         labelers=options.labelers,
         labelers_worth=worth,
         labeler_memory=memory,
+        decode_on_gpu=options.decoder == NVDEC,
     )
 
 

@@ -16,7 +16,7 @@ from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.prices import Prices
 from sta.checkpoints.digests import parse_sha256
 from sta.transport.web import allow_private_hosts
-from workers.decoding.types import DECODE_MODES, DECODERS, DecodeLimits
+from workers.decoding.types import DECODE_MODES, DECODERS, NVDEC, DecodeLimits
 from workers.failures import ErrorType
 from workers.sampling import PROTOCOLS, parse_seconds, parse_views
 
@@ -272,7 +272,12 @@ class LabelOptions:
         False,
         group=_FAILURES,
     )
-    decoder: str = flag("library that decodes videos", DECODERS[0], choices=DECODERS, group=_WORK)
+    decoder: str = flag(
+        "what decodes videos; nvdec is the video engine of an NVIDIA GPU, for nodes with few cores",
+        DECODERS[0],
+        choices=DECODERS,
+        group=_WORK,
+    )
     decode: str = flag(
         "exact: frames are those of a full decode, to the bit; fast: nearly those, for less work",
         DECODE_MODES[0],
@@ -403,7 +408,13 @@ class LabelOptions:
         if self.decode != DECODE_MODES[0] and self.decoder != DECODERS[0]:
             raise UsageError(
                 f"--decode {self.decode} needs --decoder {DECODERS[0]}; got --decoder "
-                f"{self.decoder}, which decodes exactly"
+                f"{self.decoder}, which has no other way"
+            )
+        if self.require_sandbox and self.decoder == NVDEC:
+            raise UsageError(
+                f"--require-sandbox refuses --decoder {NVDEC}, whose processes go without a part "
+                f"of the sandbox, since a GPU's driver opens device files; use --decoder "
+                f"{DECODERS[0]}"
             )
 
     @property

@@ -59,6 +59,8 @@ from pipeline.run.run_record import RunRecord
 from pipeline.run.tables import build_tables
 from pipeline.run.totals import Totals
 from pipeline.verify.verify import verify
+from workers.decoding.restrictions import WITHOUT_FOR_GPU
+from workers.decoding.types import NVDEC
 from workers.failures import ErrorType
 
 
@@ -276,10 +278,7 @@ class LabelRun:
 
         missing = set(stages.decode.missing) - set(run.record.attempts[-1].missing_sandbox)
         if missing:
-            say(
-                f"The decoders' sandbox is incomplete: the kernel of a machine lacks "
-                f"{' and '.join(sorted(missing))}. --require-sandbox refuses such machines."
-            )
+            say(_incomplete_sandbox(missing, self._options.decoder))
         best_effort("The note of the actors' machines", note, again=LATER)
 
     def _note_worst_case(self, run: OpenRun, pools: Pools) -> None:
@@ -311,18 +310,33 @@ class LabelRun:
         return run.record
 
 
+def _incomplete_sandbox(missing: set[str], decoder: str) -> str:
+    parts = " and ".join(sorted(missing))
+    if decoder == NVDEC and missing >= set(WITHOUT_FOR_GPU):
+        return (
+            f"--decoder {NVDEC}: the decoders' sandbox goes without {parts}, since a GPU's driver "
+            f"opens files and maps memory as long as it runs."
+        )
+    return (
+        f"The decoders' sandbox is incomplete: the kernel of a machine lacks {parts}. "
+        f"--require-sandbox refuses such machines."
+    )
+
+
 def _check_decoder(name: str) -> None:
-    """Refuses an old FFmpeg and a decord that is not there; tells that decord's FFmpeg is old.
+    """Refuses an old FFmpeg and a decoder that is not there; tells that decord's FFmpeg is old.
 
     Raises:
-        UsageError: PyAV's FFmpeg is too old, or decord is not installed.
+        UsageError: PyAV's FFmpeg is too old or without NVDEC, or decord is not installed.
     """
-    from workers.decoding import codecs, decord  # load FFmpeg, which only actors need otherwise
+    from workers.decoding import codecs, decord, nvdec  # load FFmpeg, which only actors need
 
     try:
         codecs.check_ffmpeg()
         if name == "decord":
             decord.require()
+        if name == NVDEC:
+            nvdec.require()
     except ImportError as error:
         raise UsageError(str(error)) from None
     if name == "decord":

@@ -18,6 +18,7 @@ from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan
 from pipeline.planner.rates import Machine
 from workers.decoding import DECODERS, DecodeLimits
+from workers.decoding.types import NVDEC
 from workers.inference.labeler import LabelerConfig
 from workers.machine import available_memory
 from workers.sampling import Protocol
@@ -68,6 +69,7 @@ def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: in
             batch_size=batch,
             models=2 if options.shadow_share else 1,
         ),
+        decode_on_gpu=options.decoder == NVDEC,
     )
 
 

@@ -219,7 +219,8 @@ class Attempt:
         labeler_cpus: cores that each label actor computes on; 0 on a GPU.
         labeler_gpus: GPUs of each label actor.
         devices: names of the devices of label actors; empty before their first batch.
-        missing_sandbox: parts of the decoders' sandbox that the kernel of a machine lacks.
+        missing_sandbox: parts of the decoders' sandbox that the kernel of a machine lacks, or that
+            a decoder goes without.
         units_before: units that had a row when it began; None until they are counted.
         worst_file_s: the longest that one file can keep decoders by the limits, seconds.
         worst_run_s: the longest that all units can, on all decoders.

@@ -12,7 +12,7 @@ import pytest
 from tests import videos
 from tests.processes import eventually, is_running
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, process
-from workers.decoding.restrictions import LANDLOCK, SECCOMP
+from workers.decoding.restrictions import LANDLOCK, SECCOMP, WITHOUT_FOR_GPU
 from workers.failures import UnitFailure
 from workers.sampling import protocol
 
@@ -43,6 +43,32 @@ def test_a_decoder_that_was_taken_over_gets_nothing(
     result = spying.decode(Unit("u", "v", str(video)))
     assert isinstance(result, UnitFailure)
     assert result.message == "nothing"
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.mp4", "rows.parquet"]
+    assert target.read_text() == "rows"
+
+
+OPEN_TO_A_GPUS_DRIVER = {
+    *("reads a file", "reads its own program", "lists a folder", "changes its folder"),
+    *("opens its own memory", "opens a device", "makes a file in memory", "starts a thread"),
+    *("leaves its process group", "maps executable memory"),
+    *("raises its memory limit", "raises its file limit", "controls a terminal"),
+}
+
+
+def test_a_decoder_with_a_gpu_that_was_taken_over_can_read_files_and_reaches_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a key of the object store")
+    monkeypatch.setattr(process, "_MODULE", "tests.attacks.gpu_spy_child")
+    target, video = tmp_path / "rows.parquet", tmp_path / "a.mp4"
+    target.write_text("rows")
+    video.write_text(str(target))
+    with SandboxedDecoder(PROTOCOL, decoder="nvdec") as decoder:
+        if set(decoder.missing) != set(WITHOUT_FOR_GPU):
+            pytest.skip(f"the kernel lacks {decoder.missing}")
+        result = decoder.decode(Unit("u", "v", str(video)))
+    assert isinstance(result, UnitFailure)
+    assert set(result.message.split("; ")) <= OPEN_TO_A_GPUS_DRIVER
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.mp4", "rows.parquet"]
     assert target.read_text() == "rows"
 

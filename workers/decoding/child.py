@@ -28,9 +28,9 @@ import av
 from workers.decoding import ipc
 from workers.decoding.progress import DecodeWork, Progress
 from workers.decoding.replies import LONGEST_READ
-from workers.decoding.restrictions import die_with_parent, restrict
+from workers.decoding.restrictions import die_with_parent, restrict, restrict_with_gpu
 from workers.decoding.shared_memory import SharedFrames
-from workers.decoding.types import OPENCV_NO_MEMORY, DecodeLimits, Unit
+from workers.decoding.types import NVDEC, OPENCV_NO_MEMORY, DecodeLimits, Unit
 from workers.failures import ErrorType, UnitFailure, one_line
 from workers.io.content import Content, FileContent, Source
 from workers.io.frame_table import FrameTable
@@ -226,6 +226,11 @@ def _decoder(name: str) -> Callable[..., Decoded]:
 
         decord.require()
         return decord.decode
+    if name == NVDEC:
+        from workers.decoding import nvdec
+
+        nvdec.begin()
+        return nvdec.decode
     from workers.decoding import pyav
 
     return pyav.decode
@@ -288,10 +293,12 @@ def main() -> None:
     except ImportError as error:
         channel.send({"error": one_line(str(error))})
         return
-    _limit_memory(limits)
-    missing += restrict(
-        file_bytes=limits.output_bytes + _STDERR_BYTES, threads=settings["decoder"] == "decord"
-    )
+    file_bytes = limits.output_bytes + _STDERR_BYTES
+    if settings["decoder"] == NVDEC:
+        missing += restrict_with_gpu(file_bytes=file_bytes)
+    else:
+        _limit_memory(limits)
+        missing += restrict(file_bytes=file_bytes, threads=settings["decoder"] == "decord")
     channel.send({"missing": missing})
     while True:
         try:

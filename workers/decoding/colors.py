@@ -31,6 +31,9 @@ _REFUSED = {
 }
 _FULL_RANGE = 2
 
+# Pixel formats of a GPU's pictures, whose chroma components share a plane.
+_PLANAR = {"nv12": "yuv420p", "nv16": "yuv422p", "p010le": "yuv420p10le", "p012le": "yuv420p12le"}
+
 
 def is_plain(matrix: int) -> bool:
     """Whether every decoder converts a stream of this color matrix as its number says."""
@@ -39,12 +42,28 @@ def is_plain(matrix: int) -> bool:
 
 def rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Pixels:
     """uint8 (height, width, 3); raises UnitFailure, which names what cannot be converted."""
+    frame = in_memory(frame, reformatter)
     try:
         return _converted(frame, reformatter)
     except MemoryError:
         raise
     except (OSError, ValueError) as error:
         return _by_definition(frame, reformatter, error)
+
+
+def in_memory(frame: VideoFrame, reformatter: VideoReformatter) -> VideoFrame:
+    """The frame; one that lies on a GPU is copied to memory.
+
+    Its planes are then arranged as FFmpeg's own decoders arrange them, without loss: FFmpeg's
+    scaler rounds the colors of other arrangements differently.
+    """
+    held = frame.sw_format
+    return frame if held is None else planar(frame, held.name, reformatter)
+
+
+def planar(frame: VideoFrame, layout: str, reformatter: VideoReformatter) -> VideoFrame:
+    """The frame with each component in a plane of its own; ``layout`` is its pixel format."""
+    return reformatter.reformat(frame, format=_PLANAR.get(layout, layout), threads=1)
 
 
 def _by_definition(frame: VideoFrame, reformatter: VideoReformatter, refusal: Exception) -> Pixels:

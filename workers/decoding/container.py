@@ -10,6 +10,7 @@ from typing import Any
 import av
 import av.error
 import av.logging
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
@@ -50,7 +51,12 @@ _UNFILTERED = {"exact": "default", "fast": "noref"}  # FFmpeg's option skip_loop
 
 @contextmanager
 def opened_video(
-    source: Source, limits: DecodeLimits, *, sparse: bool = False, mode: str = DECODE_MODES[0]
+    source: Source,
+    limits: DecodeLimits,
+    *,
+    sparse: bool = False,
+    mode: str = DECODE_MODES[0],
+    hwaccel: HWAccel | None = None,
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The container and its best video stream, decoding on one thread; raises UnitFailure.
 
@@ -58,6 +64,7 @@ def opened_video(
     ``sparse``: only a part will be read; the fragments of a fragmented MP4 are then found by the
     index at its end, if that is reliable, and not by reading the whole file. ``mode``: one of
     DECODE_MODES; "fast" leaves out the loop filter of frames that no other frame refers to.
+    ``hwaccel``: the device that decodes; None for the processor.
     """
     head = source.head(_HEAD_BYTES)
     other, certain = sniffing.other_format(head), None
@@ -79,6 +86,7 @@ def opened_video(
             format=certain,
             container_options=options,
             metadata_errors="replace",
+            hwaccel=hwaccel,
         )
     except MemoryError:
         raise

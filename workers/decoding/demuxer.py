@@ -9,6 +9,7 @@ from typing import Any
 from zlib import crc32
 
 import av.error
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
@@ -33,9 +34,9 @@ class SeekError(Exception):
 class Demuxer:
     """An open file, for reading packets and decoding; a context manager.
 
-    ``container`` and ``stream`` change when the file is opened again. ``sparse`` and ``mode`` are
-    as in opened_video. ``progress`` is told of every packet. Raises UnitFailure if the file cannot
-    be opened.
+    ``container`` and ``stream`` change when the file is opened again. ``sparse``, ``mode`` and
+    ``hwaccel`` are as in opened_video. ``progress`` is told of every packet. Raises UnitFailure if
+    the file cannot be opened.
     """
 
     def __init__(
@@ -46,10 +47,12 @@ class Demuxer:
         sparse: bool = False,
         progress: Progress | None = None,
         mode: str = DECODE_MODES[0],
+        hwaccel: HWAccel | None = None,
     ) -> None:
         self.progress = progress or Progress()
         self._source = source
         self._sparse = sparse
+        self._hwaccel = hwaccel
         self._limits = limits
         self._mode = mode
         self._open = ExitStack()
@@ -183,7 +186,13 @@ class Demuxer:
     def _start_over(self) -> None:
         self._open.close()
         self.container, self.stream = self._open.enter_context(
-            opened_video(self._source, self._limits, sparse=self._sparse, mode=self._mode)
+            opened_video(
+                self._source,
+                self._limits,
+                sparse=self._sparse,
+                mode=self._mode,
+                hwaccel=self._hwaccel,
+            )
         )
         self.progress.reserve(decoding_bytes(self.stream.codec_context))
         self._moved = False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from av.codec.hwaccel import HWAccel
+
 from workers.decoding.frames import Allocate, FrameStore
 from workers.decoding.progress import Progress
 from workers.decoding.types import DECODE_MODES, DecodeLimits, Unit
@@ -27,6 +29,7 @@ class DecodeJob:
     allocate: Allocate
     progress: Progress = field(default_factory=Progress)
     mode: str = DECODE_MODES[0]
+    hwaccel: HWAccel | None = None
 
     def store(self, count: int, *, growing: bool = False) -> FrameStore:
         """Memory for ``count`` resized frames; ``growing`` as in FrameStore."""

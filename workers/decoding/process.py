@@ -19,7 +19,7 @@ from workers.decoding import ipc, replies
 from workers.decoding.memory_slots import MemorySlots
 from workers.decoding.progress import DecodeWork
 from workers.decoding.shared_memory import Pixels, Shape, SharedFrames
-from workers.decoding.types import DecodeLimits, Unit
+from workers.decoding.types import NVDEC, DecodeLimits, Unit
 from workers.failures import one_line
 from workers.io.content import FileContent, Source
 from workers.io.fetching import anonymous_file
@@ -36,6 +36,7 @@ _NEAR = 0.75  # of the memory limit; no allocation of a usual picture is larger 
 # All that the child inherits of the environment, apart from where modules lie: nothing that gives
 # access to anything.
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
+_INHERITED_WITH_GPU = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 
 
 class ChildDied(Exception):  # noqa: N818 - an event
@@ -84,7 +85,7 @@ class ChildProcess:
                     stdout=subprocess.DEVNULL,
                     stderr=self._stderr,
                     pass_fds=(self._memory, theirs.fileno()),
-                    env=_environment(),
+                    env=_environment(decoder),
                     start_new_session=True,  # its process group ends with it
                 )
         except BaseException:
@@ -319,11 +320,12 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _environment() -> dict[str, str]:
+def _environment(decoder: str) -> dict[str, str]:
     """The child's environment: where its modules and libraries lie, and one thread each."""
+    names = (*_INHERITED, *(_INHERITED_WITH_GPU if decoder == NVDEC else ()))
     root = str(Path(workers.__file__).resolve().parent.parent)
     inherited = os.environ.get("PYTHONPATH")
-    return {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
+    return {name: os.environ[name] for name in names if name in os.environ} | {
         "PYTHONPATH": os.pathsep.join([root, inherited] if inherited else [root]),
         "PATH": os.defpath,  # decord asks for it
         "MALLOC_ARENA_MAX": "1",  # each other one takes 64 MiB of the limited address space

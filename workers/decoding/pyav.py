@@ -36,7 +36,9 @@ _WORTH_PLANNING = 0.5
 def decode(job: DecodeJob) -> Decoded:
     """Decodes the frames that the job's protocol takes from its unit; raises UnitFailure."""
     source = job.source
-    with Demuxer(source, job.limits, progress=job.progress, mode=job.mode) as demuxer:
+    with Demuxer(
+        source, job.limits, progress=job.progress, mode=job.mode, hwaccel=job.hwaccel
+    ) as demuxer:
         index = None
         if is_indexed(demuxer):
             table = read_table(demuxer.whole(), demuxer.stream, size=source.size)

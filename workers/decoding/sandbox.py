@@ -12,9 +12,11 @@ import numpy as np
 
 from workers.decoding import frame_folders, ipc, replies
 from workers.decoding.process import ChildDied, ChildProcess
+from workers.decoding.restrictions import WITHOUT_FOR_GPU
 from workers.decoding.types import (
     DECODE_MODES,
     DECODERS,
+    NVDEC,
     DecodedUnit,
     DecodeLimits,
     Measured,
@@ -73,11 +75,11 @@ class _Video:
 class SandboxedDecoder:
     """Fetches, decodes, samples and resizes units in a persistent child process.
 
-    ``decoder``: "pyav" (the default) or "decord", which uses PyAV for files of which decord gives
-    wrong frames. ``mode``: "exact" (the default), or "fast", which gives nearly the same frames
-    for less and needs "pyav". Raises ValueError for any other and RuntimeError if the child cannot
-    start, for example because decord is not installed. Use one per thread; ``close`` it, or use it
-    as a context manager.
+    ``decoder``: "pyav" (the default); "decord", which uses PyAV for files of which decord gives
+    wrong frames; or "nvdec", which decodes on a GPU. ``mode``: "exact" (the default), or "fast",
+    which gives nearly the same frames for less and needs "pyav". Raises ValueError for any other
+    and RuntimeError if the child cannot start, for example because decord is not installed. Use one
+    per thread; ``close`` it, or use it as a context manager.
 
     After a crash the unit is tried once more, in a new child and always with PyAV: the cause may be
     an earlier file, a lack of system memory, or decord. A unit that needs more memory than the
@@ -105,6 +107,11 @@ class SandboxedDecoder:
             raise ValueError(f"decoder {decoder!r} has no mode {mode!r}; use 'pyav'")
         if decoder != "pyav" and protocol.every_s is not None:
             raise ValueError(f"decoder {decoder!r} cannot do dense labeling; use 'pyav'")
+        if decoder == NVDEC and limits.require_sandbox:
+            raise ValueError(
+                f"--require-sandbox refuses --decoder nvdec, whose process goes without "
+                f"{', '.join(WITHOUT_FOR_GPU)}; use --decoder pyav"
+            )
         self._protocol = protocol
         self._decoder = decoder
         self._limits = limits

@@ -12,7 +12,8 @@ from workers.failures import ErrorType, UnitFailure
 
 MIB = 1024**2
 GIB = 1024**3
-DECODERS = ("pyav", "decord")
+NVDEC = "nvdec"
+DECODERS = ("pyav", "decord", NVDEC)
 DECODE_MODES = ("exact", "fast")  # whether frames are those of a full decode, to the bit
 OPENCV_NO_MEMORY = -4  # code of an OpenCV error
 

@@ -36,6 +36,9 @@ _SAY_EVERY = 100
 # x264's AVX-512 code reads uninitialized memory, so that its files differ from call to call.
 _REPEATABLE = {"x264-params": "asm=sse4"}
 
+X264_GOP = 250
+"""x264's own largest number of frames from one keyframe to the next."""
+
 SAMPLE_EVERY = 4
 """The demo model sees every fourth frame, as VideoMAE does on Kinetics-400."""
 
@@ -50,12 +53,17 @@ class ArchiveSettings:
         seed: seed of every scene, together with the split and the video's number.
         split: "train" or "test"; the same seed gives different scenes in the two.
         crf: x264's constant rate factor; larger is smaller and coarser.
+        width, height: frame size in pixels.
+        gop: largest number of frames from one keyframe to the next.
     """
 
     videos: int
     seed: int = 0
     split: str = "test"
     crf: int = 23
+    width: int = WIDTH
+    height: int = HEIGHT
+    gop: int = X264_GOP
 
     def __post_init__(self) -> None:
         if self.videos < 1:
@@ -66,6 +74,12 @@ class ArchiveSettings:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {self.split!r}")
         if not 0 <= self.crf <= 51:
             raise ValueError(f"crf must be between 0 and 51, not {self.crf}")
+        if self.width % 2 or self.height % 2 or min(self.width, self.height) < 2:
+            raise ValueError(
+                f"width and height must be even and 2 or more, not {self.width} x {self.height}"
+            )
+        if self.gop < 1:
+            raise ValueError(f"gop must be at least 1, not {self.gop}")
 
 
 @dataclass(frozen=True)
@@ -139,7 +153,10 @@ def demo_archive(name: str, settings: ArchiveSettings, *, processes: int = 1) ->
 
 
 def _path(folder: Path, settings: ArchiveSettings, index: int) -> Path:
-    return folder / f"{settings.split}-{settings.seed}-{index:05d}.mp4"
+    name = f"{settings.split}-{settings.seed}-{index:05d}"
+    if (settings.width, settings.height, settings.gop) != (WIDTH, HEIGHT, X264_GOP):
+        name += f"-{settings.width}x{settings.height}-g{settings.gop}"
+    return folder / f"{name}.mp4"
 
 
 def _mapped(
@@ -159,21 +176,26 @@ def _make_one(work: tuple[Path, ArchiveSettings, int]) -> Entry:
     path = _path(folder, settings, index)
     if not path.exists():
         partial = path.with_name(f".{path.stem}.{os.getpid()}.partial")
-        write_video(partial, scene, crf=settings.crf)
+        write_video(partial, scene, settings)
         partial.replace(path)
     return Entry(path.name, path.stem, scene.label)
 
 
-def write_video(path: Path, scene: Scene, *, crf: int = 23) -> None:
+def write_video(path: Path, scene: Scene, settings: ArchiveSettings) -> None:
     """Render a scene into an mp4 file: H.264, yuv420p, the scene's own frame rate.
 
     The same scene gives the same file on the same machine.
     """
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=scene.fps)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.options = {"preset": "veryfast", "crf": str(crf), "threads": "1"} | _REPEATABLE
-        for picture in render(scene):
+        stream.width, stream.height, stream.pix_fmt = settings.width, settings.height, "yuv420p"
+        stream.options = {
+            "preset": "veryfast",
+            "crf": str(settings.crf),
+            "g": str(settings.gop),
+            "threads": "1",
+        } | _REPEATABLE
+        for picture in render(scene, width=settings.width, height=settings.height):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,8 @@ LABELS = tuple(f"{kind} {motion}" for kind in KINDS for motion in MOTIONS)
 SPLITS = ("train", "test")
 
 WIDTH, HEIGHT = 320, 240
-"""Frame size in pixels. Every square crop along the long side shows columns 80 to 239."""
+"""Frame size of the archive in pixels, in which the lengths of a scene are given. Every square crop
+along the long side shows columns 80 to 239."""
 
 _SHAKE = 6
 """The camera's largest offset from rest, in pixels, along each axis."""
@@ -195,27 +196,42 @@ def position(scene: Scene, frame: int) -> tuple[float, float] | None:
     return x + across * way, y + down * way
 
 
-def render(scene: Scene, *, step: int = 1) -> Iterator[NDArray[np.uint8]]:
-    """The frames 0, step, 2*step, ... of a scene, each (HEIGHT, WIDTH, 3) uint8 RGB.
+def render(
+    scene: Scene, *, step: int = 1, width: int = WIDTH, height: int = HEIGHT
+) -> Iterator[NDArray[np.uint8]]:
+    """The frames 0, step, 2*step, ... of a scene, each (height, width, 3) uint8 RGB.
 
-    A frame does not depend on ``step``: rendering every fourth one gives the same pixels.
+    A frame does not depend on ``step``: rendering every fourth one gives the same pixels. All
+    lengths of the scene grow with ``height``; a frame that is wider in proportion shows more of the
+    backdrop on both sides.
     """
     rng = np.random.default_rng(scene.pixel_seed)
-    backdrop = _backdrop(rng, scene)
+    scale = height / HEIGHT
+    origin = (width - WIDTH * scale) / 2
+    margin = math.ceil(_SHAKE * scale)
+    backdrop = _backdrop(rng, scene, width + 2 * margin, height + 2 * margin, scale)
+    for item, x, y in scene.resting:
+        across, down = x * scale + origin + margin, y * scale + margin
+        _paint(backdrop, _scaled(item, scale), across, down, item.angle)
     shake = _shake(rng, scene.frames)
-    grain = np.rint(rng.normal(0, scene.noise, (HEIGHT + 64, WIDTH + 64, 1))).astype(np.int16)
+    grain = np.rint(rng.normal(0, scene.noise, (height + 64, width + 64, 1))).astype(np.int16)
     corners = rng.integers(0, 64, (scene.frames, 2))
+    mover = _scaled(scene.mover, scale)
     for frame in range(0, scene.frames, step):
-        dx, dy = (int(v) for v in shake[frame])
-        top, left = _SHAKE + dy, _SHAKE + dx
-        picture = backdrop[top : top + HEIGHT, left : left + WIDTH].copy()
+        dx, dy = (round(int(v) * scale) for v in shake[frame])
+        top, left = margin + dy, margin + dx
+        picture = backdrop[top : top + height, left : left + width].copy()
         place = position(scene, frame)
         if place is not None:
             angle = scene.mover.angle + scene.spin * frame
-            _paint(picture, scene.mover, place[0] - dx, place[1] - dy, angle)
+            _paint(picture, mover, place[0] * scale + origin - dx, place[1] * scale - dy, angle)
         row, column = (int(v) for v in corners[frame])
-        picture += grain[row : row + HEIGHT, column : column + WIDTH]
+        picture += grain[row : row + height, column : column + width]
         yield np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def _scaled(item: Item, scale: float) -> Item:
+    return replace(item, radius=item.radius * scale)
 
 
 def _shake(rng: np.random.Generator, frames: int) -> NDArray[np.int64]:
@@ -227,24 +243,23 @@ def _shake(rng: np.random.Generator, frames: int) -> NDArray[np.int64]:
     return np.clip(np.rint(offsets), -_SHAKE, _SHAKE).astype(np.int64)
 
 
-def _backdrop(rng: np.random.Generator, scene: Scene) -> NDArray[np.int16]:
-    """Texture of three octaves with the resting objects, larger than a frame by the shake."""
-    height, width = HEIGHT + 2 * _SHAKE, WIDTH + 2 * _SHAKE
+def _backdrop(
+    rng: np.random.Generator, scene: Scene, width: int, height: int, scale: float
+) -> NDArray[np.int16]:
+    """Texture of three octaves, whose cells grow with the scale."""
     picture = np.tile(rng.uniform(40, 110) + rng.uniform(-15, 15, 3), (height, width, 1))
     contrast = rng.uniform(0.5, 1.0)
     for cell, strength in ((80, 30.0), (28, 20.0), (10, 12.0)):
-        rows, columns = height // cell + 2, width // cell + 2
+        size = cell * scale
+        rows, columns = int(height // size) + 2, int(width // size) + 2
         grey = rng.normal(0, 0.8, (rows, columns, 1)) + rng.normal(0, 0.25, (rows, columns, 3))
-        down, across = _stretch(height, rows, cell), _stretch(width, columns, cell)
+        down, across = _stretch(height, rows, size), _stretch(width, columns, size)
         smooth = np.einsum("hr,rcd->hcd", down, grey, optimize=True)
         picture += contrast * strength * np.einsum("wc,hcd->hwd", across, smooth, optimize=True)
-    canvas = np.clip(picture, 0, 255).astype(np.int16)
-    for item, x, y in scene.resting:
-        _paint(canvas, item, x + _SHAKE, y + _SHAKE, item.angle)
-    return canvas
+    return np.clip(picture, 0, 255).astype(np.int16)
 
 
-def _stretch(size: int, nodes: int, cell: int) -> NDArray[np.float64]:
+def _stretch(size: int, nodes: int, cell: float) -> NDArray[np.float64]:
     """Linear interpolation from nodes ``cell`` pixels apart to pixels: a (size, nodes) matrix."""
     places = np.arange(size)[:, None] / cell
     return np.maximum(0.0, 1.0 - np.abs(places - np.arange(nodes)[None, :]))

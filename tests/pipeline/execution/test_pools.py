@@ -92,3 +92,21 @@ def test_there_is_room_for_as_many_decoders_as_cores_and_memory_hold():
     pools = plan_pools(cpus=16, gpus=1, labeler_memory=3 * gib)
     assert most_decoders(pools, cpus=16) == 32
     assert most_decoders(pools, cpus=16, memory=10 * gib) == 9
+
+
+@pytest.mark.parametrize("gpus", [1, 2, 8])
+@pytest.mark.parametrize("decoders", [None, (1, 1), (3, 3), (2, 9), (32, 32)])
+def test_decoders_on_gpus_are_spread_evenly_beside_one_labeler_each(gpus, decoders):
+    pools = plan_pools(cpus=64, gpus=gpus, decoders=decoders, decode_on_gpu=True)
+    each, rest = divmod(pools.decoders[1], gpus)
+    assert rest == 0
+    assert pools.decoders[0] == pools.decoders[1] >= (decoders or (1, 1))[1]
+    assert each * pools.decoder_gpus + pools.labeler_gpus <= 1 + 1e-9
+    assert (each + 1) * pools.decoder_gpus > 1, "one more fits nowhere"
+    assert each * pools.decoder_gpus + 2 * pools.labeler_gpus > 1, "nor does a second labeler"
+    assert pools.labelers == gpus
+
+
+def test_decoders_on_gpus_need_gpus():
+    with pytest.raises(UsageError, match="nvdec decodes on GPUs, and the cluster has none"):
+        plan_pools(cpus=8, gpus=0, decode_on_gpu=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -118,11 +119,32 @@ def test_reading_an_archive_pairs_videos_with_label_ids(archive: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"videos": 0}, {"videos": 1, "split": "dev"}, {"videos": 1, "crf": 99}]
+    "wrong",
+    [
+        {"videos": 0},
+        {"videos": 1, "split": "dev"},
+        {"videos": 1, "crf": 99},
+        {"videos": 1, "width": 321},
+        {"videos": 1, "gop": 0},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"at least 1|train, test|between 0 and 51"):
+    with pytest.raises(ValueError, match=r"at least 1|train, test|between 0 and 51|even"):
         ArchiveSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_archive_of_another_size_has_that_size_and_its_keyframes(tmp_path: Path) -> None:
+    make_archive(tmp_path, ArchiveSettings(videos=1, seed=1))
+    make_archive(tmp_path, ArchiveSettings(videos=1, seed=1, width=640, height=360, gop=40))
+    (entry,) = read_manifest(tmp_path)
+    assert entry.uri == "test-1-00000-640x360-g40.mp4"
+    with av.open(str(tmp_path / entry.uri)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == (640, 360)
+        keys = [frame.key_frame for frame in container.decode(stream)]
+    places = [number for number, key in enumerate(keys) if key]
+    assert places[0] == 0
+    assert max(b - a for a, b in pairwise([*places, len(keys)])) <= 40
 
 
 def test_the_command_writes_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
@@ -138,3 +139,19 @@ def test_the_mover_is_what_changes_in_the_picture() -> None:
 def test_a_scene_that_cannot_be_is_refused(seed: int, split: str, index: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         draw_scene(seed=seed, split=split, index=index)
+
+
+def test_a_larger_frame_shows_the_same_scene_larger_and_a_wider_one_more_beside_it() -> None:
+    scene = dataclasses.replace(draw_scene(seed=0, split="test", index=0), noise=0.0)
+    shown = [number for number in range(scene.frames) if position(scene, number) is not None]
+    own = list(render(scene))
+    large = list(render(scene, width=2 * WIDTH, height=2 * HEIGHT))
+    wide = list(render(scene, width=3 * WIDTH, height=2 * HEIGHT))
+    assert wide[0].shape == (2 * HEIGHT, 3 * WIDTH, 3)
+    for number in shown[:40:8]:
+        x, y = (round(each) for each in position(scene, number) or (0, 0))
+        small = own[number][y - 8 : y + 8, x - 8 : x + 8].mean(axis=(0, 1))
+        for pictures, left in ((large, 0), (wide, WIDTH // 2)):
+            across, down = 2 * x + left, 2 * y
+            piece = pictures[number][down - 16 : down + 16, across - 16 : across + 16]
+            assert np.abs(piece.mean(axis=(0, 1)) - small).max() < 12
