@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,14 @@ from pipeline.lab.benchmark.decoders import (
     check_equality,
     core_time,
     decode_here,
+    difference,
     plain_views,
     views_here,
 )
 from pipeline.lab.benchmark.generated_videos import HEIGHT, RATE, WIDTH, write_clip
 from pipeline.lab.benchmark.paired import Run, Spread, in_turn, ratio
 from pipeline.lab.benchmark.report import Chart, Column, Report, conditions
+from workers.decoding import DECODERS
 
 _FULL, _RESIZED, _SANDBOXED = "full size, in the process", "resized, in the process", "sandboxed"
 _FFMPEG, _PLAIN = "ffmpeg, every frame", "PyAV, every frame"
@@ -48,6 +50,12 @@ class DecodeBenchmark:
     rounds: int = flag("how often each way of decoding is run", 15, metavar="N")
     videos: tuple[Path, ...] = flag(
         "files to measure on besides the clips that are made", (), metavar="FILE"
+    )
+    decoder: str = flag(
+        "another decoder that is measured beside PyAV's; its frames are compared, and need not be "
+        "the same to the bit",
+        DECODERS[0],
+        choices=DECODERS,
     )
     seconds: float = flag("length of the clips that are made", 10.0, metavar="S")
     long_seconds: float = flag(
@@ -84,11 +92,15 @@ def run_decode(options: DecodeBenchmark, say: Callable[[str], None] = print) -> 
         rounds=options.rounds,
         protocol=PROTOCOL.name,
         videos=[video.name for video in options.videos],
+        decoder=options.decoder,
     )
     ffmpeg = shutil.which("ffmpeg")
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder, closing(Sandboxed()) as sandboxed:
-        measure = _Measurer(options.rounds, ffmpeg, sandboxed, say)
+    with ExitStack() as open_, tempfile.TemporaryDirectory() as folder:
+        sandboxed, other = open_.enter_context(closing(Sandboxed())), None
+        if options.decoder != sandboxed.name:
+            other = open_.enter_context(closing(Sandboxed(options.decoder)))
+        measure = _Measurer(options.rounds, ffmpeg, sandboxed, other, say)
         length = f"{options.seconds:g} s"
         usual = write_clip(Path(folder) / "usual.mp4", seconds=options.seconds)
         rows += measure.clip(f"made, {length}", usual)
@@ -113,6 +125,7 @@ class _Measurer:
     rounds: int
     ffmpeg: str | None
     sandboxed: Sandboxed
+    other: Sandboxed | None
     say: Callable[[str], None]
 
     def clip(self, name: str, path: Path) -> list[dict[str, Any]]:
@@ -122,13 +135,26 @@ class _Measurer:
         runs[_SINGLY_PLAIN] = core_time(lambda: plain_views(path, frames))
         runs[_SINGLY] = core_time(lambda: views_here(path))
         cost = in_turn(runs, rounds=self.rounds)
-        return [_row(name, what, cost, _CLIP_GOALS) for what in cost]
+        return self._rows(name, path, cost, _CLIP_GOALS)
 
     def recording(self, name: str, path: Path, goals: Mapping[str, float]) -> list[dict[str, Any]]:
         """Rows of a video of which few frames are wanted."""
         self._checked(name, path)
         cost = in_turn(self._runs(path), rounds=self.rounds)
-        return [_row(name, what, cost, goals) for what in cost]
+        return self._rows(name, path, cost, goals)
+
+    def _rows(
+        self,
+        name: str,
+        path: Path,
+        cost: Mapping[str, Sequence[float]],
+        goals: Mapping[str, float],
+    ) -> list[dict[str, Any]]:
+        rows = [_row(name, what, cost, goals) for what in cost]
+        if self.other is not None:
+            same, off = difference(path, self.sandboxed, self.other)
+            rows[list(cost).index(_sandboxed(self.other))] |= {"same": same, "off": off}
+        return rows
 
     def _checked(self, name: str, path: Path) -> int:
         self.say(f"{name}: checking frames")
@@ -143,7 +169,12 @@ class _Measurer:
             _FULL: core_time(lambda: decode_here(path, FULL_SIZE)),
             _RESIZED: core_time(lambda: decode_here(path)),
             _SANDBOXED: self.sandboxed.on(path),
+            **({} if self.other is None else {_sandboxed(self.other): self.other.on(path)}),
         }
+
+
+def _sandboxed(decoder: Sandboxed) -> str:
+    return f"{_SANDBOXED}, {decoder.name}"
 
 
 def _row(
@@ -167,6 +198,7 @@ def _report(
     rows: Sequence[dict[str, Any]], before: Mapping[str, Any], start_s: Spread | None
 ) -> Report:
     reference = _PLAIN if start_s is None else "`ffmpeg -threads 1 -f null -`"
+    compared = before["decoder"] != DECODERS[0]
     clips = f"{PROTOCOL.clips} x {PROTOCOL.frames} frames of {PROTOCOL.name}"
     notes = [
         f"The reference is {reference}. Wanted are the {clips}; videos that were made are "
@@ -185,7 +217,7 @@ def _report(
     return Report(
         part="decode",
         title="Decoding: core time of the wanted frames against decoding every frame",
-        columns=_columns(ffmpeg=start_s is not None),
+        columns=[*_columns(ffmpeg=start_s is not None), *(_COMPARED if compared else ())],
         rows=rows,
         conditions={
             **before,
@@ -200,6 +232,14 @@ def _report(
         ),
         notes=notes,
     )
+
+
+_COMPARED = (
+    Column(
+        "same", "same", "share of the frames that equal those of PyAV's decoder to the bit", ".2f"
+    ),
+    Column("off", "off", "mean difference of a color value from PyAV's decoder, 0 to 255", ".3f"),
+)
 
 
 def _columns(*, ffmpeg: bool) -> list[Column]:

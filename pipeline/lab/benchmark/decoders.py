@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from pipeline.lab.benchmark.paired import OutputsDiffer, Run
-from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, pyav
+from workers.decoding import DECODERS, DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, pyav
 from workers.decoding.job import DecodeJob
 from workers.decoding.result import Decoded
 from workers.failures import UnitFailure
@@ -146,10 +146,11 @@ def _plain_view(path: Path, clip: list[int]) -> list[Pixels]:
 
 
 class Sandboxed:
-    """The decoder as the pipeline runs it: child process, shared memory, resized."""
+    """A decoder as the pipeline runs it: child process, shared memory, resized."""
 
-    def __init__(self) -> None:
-        self._decoder = SandboxedDecoder(PROTOCOL)
+    def __init__(self, decoder: str = DECODERS[0]) -> None:
+        self.name = decoder
+        self._decoder = SandboxedDecoder(PROTOCOL, decoder=decoder)
 
     def frames(self, path: Path) -> DecodedUnit:
         """Raises ValueError where ``path`` gives none."""
@@ -202,6 +203,19 @@ def check_equality(path: Path, sandboxed: Sandboxed) -> int:
         view = clips[number : number + 1]
         _compare(f"{path.name}, clip {number} alone", view, decoded.clip_frames, frames, small)
     return count
+
+
+def difference(path: Path, one: Sandboxed, other: Sandboxed) -> tuple[float, float]:
+    """Share of the frames of two decoders that are the same to the bit, and the mean difference of
+    a color value, 0 to 255.
+
+    Raises OutputsDiffer where they choose other frames.
+    """
+    first, second = one.frames(path), other.frames(path)
+    if not np.array_equal(first.clip_frames, second.clip_frames):
+        raise OutputsDiffer(f"{path.name}: {one.name} and {other.name} choose other frames")
+    off = np.abs(first.frames.astype(np.int16) - second.frames)
+    return float((off == 0).all(axis=(1, 2, 3)).mean()), float(off.mean())
 
 
 def _compare(

@@ -68,6 +68,14 @@ def test_each_video_is_measured_in_every_way_and_recordings_not_by_view(tmp_path
     assert len(saved["rows"]) == len(report.rows)
 
 
+def test_another_decoder_is_measured_and_its_frames_are_compared(clip: Path) -> None:
+    pytest.importorskip("decord")
+    report = run_decode(DecodeBenchmark(videos=(clip,), decoder="decord", **SHORT))
+    row = rows_of(report, "clip.mp4")["sandboxed, decord"]
+    assert (row["same"], row["off"]) == (1.0, 0.0)
+    assert row["core_ms"].median > 0
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
