@@ -83,7 +83,6 @@ def selector(path):
     return pafs.FileSelector(path, recursive=True)
 
 
-@pytest.mark.slow
 def test_a_killed_run_is_finished_by_the_same_command_and_says_no_secret(
     s3, bucket, job, object_storage
 ):
