@@ -51,6 +51,12 @@ def _labeler() -> Part:
     return LabelerBenchmark, run_labeler
 
 
+def _precision() -> Part:
+    from pipeline.lab.benchmark.precision import PrecisionBenchmark, run_precision
+
+    return PrecisionBenchmark, run_precision
+
+
 def _pipeline() -> Part:
     from pipeline.lab.benchmark.pipeline import PipelineBenchmark, run_pipeline
 
@@ -61,6 +67,7 @@ _PARTS = {
     "model": ("pruned and unpruned models, on a CPU or a GPU", _model),
     "decode": ("this decoder, the ffmpeg command and plain PyAV", _decode),
     "labeler": ("the throughput of a labeler and of its model alone", _labeler),
+    "precision": ("a forward pass in bfloat16 and in float32", _precision),
     "pipeline": ("labeling through Ray and in a plain loop", _pipeline),
 }
 

@@ -8,6 +8,7 @@ from pipeline.labeling.plan import plan_labeling
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.storage.location import Location
 from workers.inference.early_exit import EarlyExit, Floats
+from workers.precisions import fast_precision
 
 
 def write_early_exit(place, threshold, *, source, checkpoint, agreement=0.9, views=3.0, r=None):
@@ -23,6 +24,7 @@ def write_early_exit(place, threshold, *, source, checkpoint, agreement=0.9, vie
     bound = {name: identity[name] for name in ("model", "labels", "pruning", "protocol")}
     EarlyExitFile(
         **bound,
+        precision=fast_precision("cpu"),
         agreement=agreement,
         confidence=0.95,
         threshold=threshold,

@@ -8,6 +8,11 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+_CPUINFO = Path("/proc/cpuinfo")
+
+# Names of instructions that multiply bfloat16, of x86 (AVX-512 and AMX) and of Arm.
+_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -39,9 +44,23 @@ def available_memory() -> int:
 
 def cpu_model() -> str:
     """Name of the processor; only its architecture where the system does not tell more."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    named = _cpuinfo("model name")
     return named[0] if named else platform.machine()
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor has instructions for products of bfloat16; False where /proc is
+    missing.
+    """
+    flags = _cpuinfo("flags") or _cpuinfo("Features")  # on x86, on Arm
+    return bool(flags) and not _BFLOAT16.isdisjoint(flags[0].split())
+
+
+def _cpuinfo(field: str) -> list[str]:
+    """A field of /proc/cpuinfo, for each core; empty where the system does not tell it."""
+    try:
+        lines = _CPUINFO.read_text().splitlines()
+    except OSError:
+        return []
+    parts = (line.partition(":") for line in lines)
+    return [value.strip() for name, _, value in parts if name.strip() == field]

@@ -86,6 +86,7 @@ def calibrate(run: RunDirectory, variant: str, guarantee: AgreementGuarantee) ->
     guarantee.check(videos, f"{videos:,} of the sample were labeled{failed}")
     record = run.load()
     identity = record.identity
+    assert identity.precision is not None
     trace = Trace.of(sample.view_margins)
     number = trace.chosen(guarantee)
     file = EarlyExitFile(
@@ -93,6 +94,7 @@ def calibrate(run: RunDirectory, variant: str, guarantee: AgreementGuarantee) ->
         labels=identity.labels,
         pruning=dict(identity.variants[variant]),
         protocol=dataclasses.asdict(identity.protocol),
+        precision=identity.precision,
         agreement=guarantee.agreement,
         confidence=guarantee.confidence,
         threshold=float(trace.thresholds[number]),

@@ -13,11 +13,12 @@ from pipeline.run.differences import differences
 from pipeline.run.run_record import Identity
 from pipeline.storage.location import Location
 from workers.inference.early_exit import EarlyExit
+from workers.precisions import Precision
 
 VERSION = 1
 
 # What must be the same in the calibration and in a run that uses its threshold.
-_BOUND = ("model", "labels", "pruning", "protocol")
+_BOUND = ("model", "labels", "pruning", "protocol", "precision")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class EarlyExitFile:
         labels: fingerprint of the class names.
         pruning: the pruning, as in run.json's identity.
         protocol: the protocol, as in run.json's identity.
+        precision: what the model computed in.
         agreement: guaranteed share of videos that keep the label of all views.
         confidence: of that guarantee.
         threshold: the one that meets the guarantee with the fewest views.
@@ -60,6 +62,7 @@ class EarlyExitFile:
     labels: str
     pruning: dict[str, Any]
     protocol: dict[str, Any]
+    precision: Precision
     agreement: float
     confidence: float
     threshold: float

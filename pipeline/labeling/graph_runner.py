@@ -66,6 +66,8 @@ class GraphRunner:
     def graph(self) -> GraphConfig:
         """The settings of the graph."""
         pools, file = self.pools, self.plan.early_exit_file
+        precision = self.plan.identity.precision
+        assert precision is not None, "the precision is chosen before the run begins"
         return GraphConfig(
             protocol=self.plan.protocol,
             decoder=self.options.decoder,
@@ -74,6 +76,7 @@ class GraphRunner:
                 self.plan.labeler,
                 threads=pools.labeler_threads,
                 device=labeler_device(on_gpu=pools.labeler_gpus > 0),
+                precision=precision,
             ),
             pools=pools,
             units=self.total,

@@ -33,16 +33,8 @@ _DEMO_VIDEOS = 48
 # Flags by which runs differ so that they cannot share an OUTPUT, besides those of pruning.
 _CONFIGURING = (
     *("checkpoint", "labels", "protocol", "views", "every_s", *INPUTS),
-    *(
-        "since",
-        "limit",
-        "decoder",
-        "decode",
-        "early_exit",
-        "budget_flops",
-        "budget_cost",
-        "shadow_share",
-    ),
+    *("since", "limit", "decoder", "decode", "precision", "early_exit"),
+    *("budget_flops", "budget_cost", "shadow_share"),
 )
 
 # What an unpruned run of all views is refused with, besides the flags of pruning.

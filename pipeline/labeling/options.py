@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import sta
 from pipeline.errors import UsageError
 from pipeline.execution.failure_limit import FailureLimit
-from pipeline.execution.pools import parse_decoders
+from pipeline.execution.pools import AUTO, parse_decoders
 from pipeline.flags import flag, share
 from pipeline.inputs.list_options import ListOptions, delimiter_of, fps_of
 from pipeline.labeling.pruning_flags import PruningFlags
@@ -18,6 +18,7 @@ from sta.checkpoints.digests import parse_sha256
 from sta.transport.web import allow_private_hosts
 from workers.decoding.types import DECODE_MODES, DECODERS, NVDEC, DecodeLimits
 from workers.failures import ErrorType
+from workers.precisions import PRECISIONS, Precision
 from workers.sampling import PROTOCOLS, parse_seconds, parse_views
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ POOLS = (
         "max_cpus",
         "max_gpus",
     ),
-    *("batch_size", "compile"),
+    *("precision", "batch_size", "compile"),
 )
 _COUNTS = ("limit", "max_units_per_video", "labelers", "max_cpus", "max_gpus", "batch_size")
 
@@ -353,6 +354,14 @@ class LabelOptions:
         metavar="N",
         group=_WORK,
     )
+    precision: str = flag(
+        "number format of the model's matrix products; auto: that of the run that is resumed or of "
+        "the --early-exit file, else bfloat16 on GPUs and where every processor that labels has "
+        "instructions for it (AVX512-BF16, AMX, Arm BF16), else float32",
+        AUTO,
+        choices=(AUTO, *PRECISIONS),
+        group=_WORK,
+    )
     batch_size: int | None = flag(
         "views per forward pass (default: 32 on a GPU, 8 on a CPU)",
         None,
@@ -416,6 +425,11 @@ class LabelOptions:
                 f"of the sandbox, since a GPU's driver opens device files; use --decoder "
                 f"{DECODERS[0]}"
             )
+
+    @property
+    def chosen_precision(self) -> Precision | None:
+        """The precision that was asked for; None for auto."""
+        return next((each for each in PRECISIONS if each == self.precision), None)
 
     @property
     def lists(self) -> ListOptions:

@@ -18,6 +18,7 @@ from pipeline.run.run_record import EarlyExitTerms, Identity, Model
 from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
 from workers.inference.labeler import LabelerConfig
+from workers.precisions import Precision
 from workers.sampling import Protocol, default_protocol, protocol
 from workers.schema import UNIT_SCHEMA_VERSION
 
@@ -55,6 +56,10 @@ class LabelPlan:
         """Views of a unit that are evaluated, on average, as far as is known before the run."""
         file = self.early_exit_file
         return self.protocol.views if file is None else file.point.views
+
+    def with_precision(self, precision: Precision | None) -> LabelPlan:
+        """The plan with this precision, unless it has one."""
+        return dataclasses.replace(self, identity=_with_precision(self.identity, precision))
 
     def models(self, *, shadow: bool) -> int:
         """How many a labeler holds."""
@@ -111,7 +116,9 @@ def with_checked_places(plan: LabelPlan, options: LabelOptions) -> LabelPlan:
         UsageError: the message says what is there.
     """
     if plan.run.exists():
-        check_same(plan.run.load().identity, plan.identity, plan.run.root.uri)
+        recorded = plan.run.load().identity
+        plan = plan.with_precision(recorded.precision)
+        check_same(recorded, plan.identity, plan.run.root.uri)
         return plan
     plan.run.check_unused()
     earlier = EarlierRuns.of(options.since, plan.identity, plan.run.root)
@@ -155,9 +162,14 @@ def _identity(
         protocol=views,
         decoder=options.decoder,
         decode=options.decode,
+        precision=options.chosen_precision,
         shadow_share=options.shadow_share,
         unit_schema=UNIT_SCHEMA_VERSION,
     )
+
+
+def _with_precision(identity: Identity, precision: Precision | None) -> Identity:
+    return identity if identity.precision else dataclasses.replace(identity, precision=precision)
 
 
 def pruning_identity(pruning: sta.Pruning) -> dict[str, Any]:
@@ -171,7 +183,7 @@ def _early_exit_file(options: LabelOptions, identity: Identity) -> EarlyExitFile
         return None
     place = Location.of(options.early_exit)
     file = EarlyExitFile.read(place)
-    file.check_fits(identity, place.uri)
+    file.check_fits(_with_precision(identity, file.precision), place.uri)
     return file
 
 
@@ -179,6 +191,7 @@ def _with_early_exit(identity: Identity, file: EarlyExitFile, options: LabelOpti
     """The identity with the terms of the early exit, and with what its budget is in."""
     settings = file.early_exit
     terms = EarlyExitTerms(settings.threshold, settings.max_views, file.agreement, file.confidence)
+    identity = _with_precision(identity, file.precision)
     if options.budget is None:
         return dataclasses.replace(identity, early_exit=terms)
     return dataclasses.replace(

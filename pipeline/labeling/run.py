@@ -49,6 +49,7 @@ from pipeline.labeling.begin import begin
 from pipeline.labeling.graph_runner import LATER, GraphRunner, check_failures, pools_for, retryable
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan
+from pipeline.labeling.precision import with_precision
 from pipeline.messages import best_effort, say
 from pipeline.run.commits import committed, reconcile, withdraw_failed
 from pipeline.run.counts import Counts
@@ -166,8 +167,11 @@ class LabelRun:
         start_ray()
         pools_for(options, plan, units=0)  # refuses a cluster that is too small before any work
         exists = self._directory.exists()
-        record = self._directory.resume() if exists else begin(plan, options)
+        record = (
+            self._directory.resume() if exists else begin(with_precision(plan, options), options)
+        )
         self._run_id = record.run_id
+        plan = plan.with_precision(record.identity.precision)
         pools = pools_for(options, plan)
         if pools.labeler_gpus and labeler_device(on_gpu=True) == "cpu":
             say(f"{STAND_IN} is cpu: labelers hold GPUs and compute on CPUs, which is for tests.")

@@ -21,8 +21,10 @@ from pipeline.planner.labeler_timing import LabelerTiming, time_labelers
 from pipeline.planner.local_pools import grain_rule, pools_of, ray_memory
 from pipeline.planner.rates import PRUNED, UNPRUNED, LabelingRate, Machine, MeasuredRates, Workload
 from pipeline.planner.sample import ListedInput, decode_sample, listed, work_of
+from workers.device_names import DeviceKind
 from workers.devices import has_unusable_gpu, why_no_cuda
 from workers.machine import cpu_model, usable_cores
+from workers.precisions import fast_precision
 
 # Units of which the frames are kept; larger calls label some of them several times.
 _MAX_FRAMES = 32
@@ -109,9 +111,14 @@ class _Timer:
         some = f"{labelers} labelers" if labelers > 1 else "one labeler"
         self.say(f"Calibrating: labeling {name} for {self.seconds:.0f} s ({some}).")
         threads = self.pools.labeler_threads
+        kind: DeviceKind = "cuda" if self.pools.labeler_gpus else "cpu"
+        precision = self.plan.identity.precision or fast_precision(kind)
+        config = dataclasses.replace(
+            self.plan.labeler, pruning=pruning, threads=threads, precision=precision
+        )
         with tempfile.TemporaryDirectory(prefix="plan-") as folder:
             return time_labelers(
-                dataclasses.replace(self.plan.labeler, pruning=pruning, threads=threads),
+                config,
                 self.plan.protocol,
                 self.frames,
                 Path(folder),

@@ -30,10 +30,11 @@ from pipeline.storage.parquet_files import parquet_file
 from workers.io.fetching import file_version
 from workers.io.parts import without_index
 
-# Fields of an identity that choose videos or add columns, and change no label.
+# Fields of an identity that choose videos or add columns, and change no label; and the precision,
+# which changes labels as little as another kind of machine does.
 _FREE = {
     *("input", "limit", "sample", "all_files", "follow_links", "lists", "since"),
-    *("shadow_share", "unit_schema"),
+    *("shadow_share", "unit_schema", "precision"),
 }
 _KEY = ("uri", "part", "size_bytes", "etag")
 

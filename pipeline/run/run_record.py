@@ -18,6 +18,7 @@ from pipeline.run.json_fields import read, without_defaults
 from pipeline.run.totals import Totals
 from workers.decoding.types import DECODE_MODES
 from workers.inference.early_exit import EarlyExit
+from workers.precisions import Precision
 from workers.sampling import Protocol
 
 RUN_VERSION = 1
@@ -55,6 +56,7 @@ class Identity:
         labels: fingerprint of the class names.
         protocol: how videos become views.
         decoder: name of the decoder.
+        precision: what the model computes in; None before it is chosen, see `labeling.precision`.
         limit: largest number of videos to label; None for all.
         sample: number of videos of a sweep, those with the smallest unit ids; None for all.
         all_files: whether files without a video's extension are included.
@@ -77,6 +79,7 @@ class Identity:
     labels: str
     protocol: Protocol
     decoder: str
+    precision: Precision | None = None
     limit: int | None = None
     sample: int | None = None
     all_files: bool = False

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sta.models.architectures import VIT_NORM_EPS, ViTConfig
+from sta.models.attention import attention
 from sta.models.base import MLP, ModelOutput, VideoModel, embed_tubelets, initialize
 from sta.pruning import Pruning, PruningStage
 from sta.score import fixed_selection, select_tokens
@@ -59,7 +60,7 @@ class Attention(nn.Module):
         qkv = F.linear(x, self.qkv.weight, bias)
         qkv = qkv.reshape(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)
-        attended = F.scaled_dot_product_attention(query, key, value)
+        attended = attention(query, key, value)
         return self.proj(attended.transpose(1, 2).reshape(batch, tokens, dim)), qkv
 
 
@@ -131,7 +132,9 @@ class VisionTransformer(VideoModel):
     def forward(self, clips: Tensor) -> ModelOutput:
         """Classifies clips; see `VideoModel.forward`."""
         x, _, kept = self.tokens(clips)
-        logits: Tensor = self.head(self.fc_norm(x.mean(dim=1)))
+        # Of tokens in bfloat16 the classifier, with its norm, may have weights in float32.
+        mean = x.mean(dim=1, dtype=self.fc_norm.weight.dtype)
+        logits: Tensor = self.head(self.fc_norm(mean))
         return ModelOutput(logits, kept)
 
     def tokens(

@@ -25,6 +25,7 @@ from workers.inference.loading import DirectLoader, Loaded, Loader, StagedLoader
 from workers.inference.output_buffer import OutputBuffer
 from workers.inference.streams import CudaStream, HostStream, Stream
 from workers.inference.views import Frames, IdMismatch, View
+from workers.precisions import PRECISIONS, Precision
 from workers.sampling import Protocol
 
 # A larger batch is no faster: this one occupies a GPU, and fits a CPU's caches.
@@ -49,6 +50,7 @@ class LabelerConfig:
             compiles on a GPU where shapes are static: always, except for VideoSwin's sparse window
             attention.
         device: the kind of device to compute on, see `devices.device_for`.
+        precision: what the model computes in, see `precisions`.
     """
 
     checkpoint: str
@@ -59,6 +61,7 @@ class LabelerConfig:
     fingerprint: str | None = None
     compile: bool | None = None
     device: DeviceKind | None = None
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "threads"):
@@ -67,6 +70,9 @@ class LabelerConfig:
                 raise ValueError(f"{name} must be 1 or more; got {value}")
         if self.compile not in (True, False, None):
             raise ValueError(f"compile must be True, False or None; got {self.compile!r}")
+        if self.precision not in PRECISIONS:
+            allowed = " or ".join(PRECISIONS)
+            raise ValueError(f"precision must be {allowed}; got {self.precision!r}")
 
 
 @dataclass(frozen=True)
@@ -133,8 +139,8 @@ class Engine:
             transferred to it; None for those of `config.device`.
 
     Attributes:
-        model: the model, as `sta.load_model` gives it; on a GPU with the weights of its linear
-            layers in bfloat16.
+        model: the model, as `sta.load_model` gives it; with the precision bfloat16, the weights of
+            its linear layers and convolutions are bfloat16.
         device: where it runs.
         is_asynchronous: whether the device computes while the caller goes on.
         batch_size: views per forward pass.
@@ -283,9 +289,10 @@ class Engine:
             )
         on_gpu = self.device.type == "cuda"
         whole = on_gpu and static if config.compile is None else config.compile
-        if on_gpu:
+        mixed = config.precision == "bfloat16"
+        if mixed:
             mixed_precision(self.model)
-        forward = Forward(self.model, self._input, mixed=on_gpu, whole=whole)
+        forward = Forward(self.model, self._input, mixed=mixed, whole=whole)
         if on_gpu:
             # Weights and buffers were written on the default stream; others do not wait for it.
             torch.cuda.synchronize(self.device)

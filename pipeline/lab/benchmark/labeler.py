@@ -19,15 +19,17 @@ from pipeline.lab.benchmark.timing import seconds_of
 from pipeline.labeling.pruning_flags import PruningFlags
 from workers.inference.labeler import Frames, Labeler, LabelerConfig
 from workers.inference.pixels import MEAN, STD, normalized
+from workers.precisions import PRECISIONS, Precision, fast_precision
 from workers.sampling import Protocol, default_protocol, protocol
 
 # Largest relative difference of scores: float32 in another batch, or bfloat16.
-_DIFFERENCE = {"cpu": 1e-2, "cuda": 0.2}
+_DIFFERENCE = {"float32": 1e-2, "bfloat16": 0.2}
 
 _COLUMNS = (
     Column("architecture", "model", "architecture"),
     Column("r", "r", "tokens dropped per frame at the first stage", "d"),
     Column("batch", "batch", "views per forward pass", "d"),
+    Column("precision", "precision", "what the model computes in"),
     Column("graph", "graph", "how the forward pass runs"),
     Column("views", "views", "views labeled per round", "d"),
     Column("forward", "forward views/s", "views per second, of a batch that lies there", ".1f"),
@@ -55,6 +57,9 @@ class LabelerBenchmark:
     units: int = flag("videos per round", 8, metavar="N")
     views: tuple[int, int] = (5, 3)
     aspect: float = 16 / 9
+    precision: Precision | None = flag(
+        "default: what the device computes fast", None, choices=PRECISIONS
+    )
     compile: bool | None = flag("default: on a GPU where shapes are static", None)
     threads: int | None = flag(
         "CPU threads; one gives the steadiest figures (default: torch's)", None, metavar="N"
@@ -119,9 +124,10 @@ def _measure(options: LabelerBenchmark, architecture: str, device: str) -> Row:
         frames=shape.frames,
         views=options.views,
     )
-    made = _labeler(options, architecture, pruning, views)
+    precision = options.precision or fast_precision("cuda" if device == "cuda" else "cpu")
+    made = _labeler(options, architecture, pruning, views, precision)
     units = _units(views, options)
-    _check(made, units[0], shape.image_size)
+    _check(made, units[0], shape.image_size, _DIFFERENCE[precision])
     count = options.units * views.views
     batches = -(-count // made.batch_size)
 
@@ -141,6 +147,7 @@ def _measure(options: LabelerBenchmark, architecture: str, device: str) -> Row:
         "architecture": architecture,
         "r": pruning.r,
         "batch": made.batch_size,
+        "precision": precision,
         "graph": _graph(made),
         "views": count,
         **rates,
@@ -148,7 +155,7 @@ def _measure(options: LabelerBenchmark, architecture: str, device: str) -> Row:
     }
 
 
-def _check(made: Labeler, unit: Frames, size: int) -> None:
+def _check(made: Labeler, unit: Frames, size: int, allowed: float) -> None:
     """Compares a unit's labels with those of the model alone in float32, view by view.
 
     Raises:
@@ -159,7 +166,6 @@ def _check(made: Labeler, unit: Frames, size: int) -> None:
     bare.to(made.engine.device)
     mean, std = (torch.tensor(values, device=made.engine.device) for values in (MEAN, STD))
     origins = made.protocol.crop_origins(*unit.pixels.shape[1:3])
-    allowed = _DIFFERENCE[made.engine.device.type]
     for view in made.label([unit])[0].views:
         top, left = origins[view.crop]
         pixels = unit.pixels[unit.clip_frames[view.clip], top : top + size, left : left + size]
@@ -191,7 +197,11 @@ def _timed(work: Callable[[], None], device: str) -> Run:
 
 
 def _labeler(
-    options: LabelerBenchmark, architecture: str, pruning: sta.Pruning, views: Protocol
+    options: LabelerBenchmark,
+    architecture: str,
+    pruning: sta.Pruning,
+    views: Protocol,
+    precision: Precision,
 ) -> Labeler:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -199,7 +209,11 @@ def _labeler(
         model = sta.create_model(architecture)
         sta.save_checkpoint(model, path, labels=list(model.labels), origin="random weights")
         config = LabelerConfig(
-            str(path), pruning=pruning, batch_size=options.batch, compile=options.compile
+            str(path),
+            pruning=pruning,
+            batch_size=options.batch,
+            compile=options.compile,
+            precision=precision,
         )
         return Labeler(config, views)
 

@@ -32,6 +32,7 @@ from pipeline.labeling.begin import begin
 from pipeline.labeling.graph_runner import GraphRunner, pools_for
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan, plan_labeling
+from pipeline.labeling.precision import with_precision
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.run.counts import Counts
 from pipeline.run.run_directory import RunDirectory
@@ -145,6 +146,7 @@ class _Work:
         )
         plan = plan_labeling(asked)
         start_ray()
+        plan = with_precision(plan, asked)
         begin(plan, asked)
         total = pq.read_table(folder / "run" / "manifest", partitioning=None).num_rows
         pools = pools_for(asked, plan)
@@ -164,6 +166,7 @@ class _Work:
             "different_videos": options.videos,
             "rounds": options.rounds,
             "batch_size": self._config.batch_size,
+            "precision": self._config.labeler.precision,
             "decoders": pools.decoders[1],
             "labelers": pools.labelers,
             "labeler_threads": pools.labeler_threads,

@@ -73,6 +73,7 @@ def _identity(
         protocol=views,
         decoder=options.labeling.decoder,
         decode=options.labeling.decode,
+        precision=options.labeling.chosen_precision,
         sweep_schema=SWEEP_SCHEMA_VERSION,
     )
 

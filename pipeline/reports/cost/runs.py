@@ -23,6 +23,7 @@ _COMPARED = {
     "protocol": "protocol",
     "decoder": "decoder",
     "decode": "--decode",
+    "precision": "precision",
     "shadow_share": "shadow share",
     "early_exit": "early exit",
 }

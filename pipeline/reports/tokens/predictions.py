@@ -118,7 +118,10 @@ def from_model(found: ViewRows, decoded: DecodedUnit) -> UnprunedPrediction:
     """
     facts, model = found.facts, found.facts.record.model
     config = LabelerConfig(
-        checkpoint=model.checkpoint, fingerprint=facts.record.identity.model, compile=False
+        checkpoint=model.checkpoint,
+        fingerprint=facts.record.identity.model,
+        compile=False,
+        precision=facts.record.identity.precision or "float32",
     )
     place = clip_place(found, decoded)
     clips = decoded.clip_frames[[place]] if facts.has_segments else decoded.clip_frames

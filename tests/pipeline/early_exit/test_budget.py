@@ -52,6 +52,7 @@ FILE = EarlyExitFile(
     labels="l",
     pruning={"r": 0},
     protocol={},
+    precision="float32",
     agreement=0.99,
     confidence=0.95,
     threshold=1.0,

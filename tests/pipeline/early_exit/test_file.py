@@ -18,6 +18,7 @@ EARLY_EXIT = EarlyExitFile(
     labels="sha256:b",
     pruning={"r": 22, "grouping": "released"},
     protocol=dataclasses.asdict(Protocol("videomae-k400", clips=5, crops=3)),
+    precision="bfloat16",
     agreement=0.99,
     confidence=0.95,
     threshold=0.1 + 0.2,
@@ -29,13 +30,17 @@ EARLY_EXIT = EarlyExitFile(
         OperatingPoint(0.0, 0.95, 0.941, 1.0, 0.0),
     ),
 )
-BOUND = {name: getattr(EARLY_EXIT, name) for name in ("model", "labels", "pruning", "protocol")}
+BOUND = {
+    name: getattr(EARLY_EXIT, name)
+    for name in ("model", "labels", "pruning", "protocol", "precision")
+}
 IDENTITY = run_record({"identity": BOUND | {"input": "/elsewhere"}}).identity
 OTHERS = {
     "model": "another",
     "labels": "another",
     "pruning": {"r": 1},
     "protocol": dataclasses.replace(IDENTITY.protocol, clips=2),
+    "precision": "float32",
 }
 
 

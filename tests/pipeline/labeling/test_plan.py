@@ -19,7 +19,9 @@ from pipeline.run.run_record import EarlyExitTerms, RunRecord
 from pipeline.storage.location import Location
 from tests.early_exit_files import write_early_exit
 from tests.videos import write_video
+from workers import precisions
 from workers.inference.early_exit import EarlyExit
+from workers.precisions import PRECISIONS
 
 
 @pytest.fixture
@@ -187,7 +189,38 @@ def test_early_exit_is_part_of_the_identity_and_gives_the_expected_views(options
     assert plan.expected_views == 3.0
     without = plan_labeling(dataclasses.replace(asked, early_exit=None))
     assert without.expected_views == without.protocol.views == 15
-    assert without.identity == dataclasses.replace(plan.identity, early_exit=None)
+    assert without.identity == dataclasses.replace(plan.identity, early_exit=None, precision=None)
+
+
+def test_with_auto_an_early_exit_file_names_the_precision_and_another_one_is_refused(
+    options, early_exit
+):
+    asked = dataclasses.replace(options, pruning=PruningFlags(r=22), early_exit=early_exit)
+    fitted = EarlyExitFile.read(Location.of(early_exit)).precision
+    assert plan_labeling(asked).identity.precision == fitted
+    other = next(each for each in PRECISIONS if each != fitted)
+    said = f"precision: {fitted} in the early-exit file, {other} now"
+    with pytest.raises(UsageError, match=said):
+        plan_labeling(dataclasses.replace(asked, precision=other))
+
+
+@pytest.mark.parametrize("recorded", PRECISIONS)
+def test_a_resumed_run_keeps_its_precision_on_any_machine(options, monkeypatch, recorded):
+    first = plan_labeling(options).with_precision(recorded)
+    first.run.save(RunRecord(first.identity, first.model))
+    for has in (True, False):
+        monkeypatch.setattr(precisions, "has_bfloat16", lambda has=has: has)
+        assert plan_labeling(options).identity == first.identity
+    other = next(each for each in PRECISIONS if each != recorded)
+    said = f"another configuration: precision: {recorded} in the run, {other} now"
+    with pytest.raises(UsageError, match=said):
+        plan_labeling(dataclasses.replace(options, precision=other))
+
+
+def test_without_a_run_the_precision_is_open_until_the_cluster_is_known(options):
+    assert plan_labeling(options).identity.precision is None
+    asked = dataclasses.replace(options, precision="float32")
+    assert plan_labeling(asked).identity.precision == "float32"
 
 
 def test_an_early_exit_file_may_lie_in_object_storage(options, early_exit, s3):

@@ -15,6 +15,7 @@ from workers.inference.labeler import (
 )
 from workers.inference.pixels import MEAN, STD
 from workers.inference.top_classes import top_classes
+from workers.precisions import PRECISIONS
 from workers.sampling import protocol
 
 SIZE = 112
@@ -39,8 +40,10 @@ def unit(name, seed, *, height=SIZE, width=149, frames=20, clips=2):
     )
 
 
-def labeler(checkpoint, *, batch_size=4, views=(2, 3), r=22):
-    config = LabelerConfig(checkpoint, pruning=sta.Pruning(r=r), batch_size=batch_size)
+def labeler(checkpoint, *, batch_size=4, views=(2, 3), r=22, precision="float32"):
+    config = LabelerConfig(
+        checkpoint, pruning=sta.Pruning(r=r), batch_size=batch_size, precision=precision
+    )
     return Labeler(config, protocol("videomae-k400", size=SIZE, views=views))
 
 
@@ -68,9 +71,10 @@ def test_every_view_is_the_result_of_the_model_for_its_clip_and_crop(checkpoint,
         assert all(np.array_equal(a, b) for a, b in zip(view.kept, kept, strict=True))
 
 
-def test_a_unit_has_the_same_bits_whatever_it_shares_its_batches_with(checkpoint):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_unit_has_the_same_bits_whatever_it_shares_its_batches_with(checkpoint, precision):
     units = [unit(f"u{i}", i) for i in range(3)]
-    made = labeler(checkpoint, batch_size=4)
+    made = labeler(checkpoint, batch_size=4, precision=precision)
     together = made.label(units)
     for alone, shared in zip((made.label([u])[0] for u in units), together, strict=True):
         for x, y in zip(alone.views, shared.views, strict=True):
@@ -103,17 +107,38 @@ def test_units_of_any_number_of_clips_get_a_label_for_each_view(checkpoint, batc
     np.testing.assert_allclose(labels[1].views[-1].probabilities, probabilities, atol=1e-5)
 
 
-def test_two_runs_agree_bit_for_bit(checkpoint):
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_two_runs_agree_bit_for_bit(checkpoint, precision):
     units = [unit(f"u{i}", i) for i in range(2)]
-    first, second = (labeler(checkpoint).label(units) for _ in range(2))
+    first, second = (labeler(checkpoint, precision=precision).label(units) for _ in range(2))
     for a, b in zip(first, second, strict=True):
         for x, y in zip(a.views, b.views, strict=True):
             assert x.probabilities.tobytes() == y.probabilities.tobytes()
             assert [m.tobytes() for m in x.kept] == [m.tobytes() for m in y.kept]
 
 
-def test_flops_are_counted_for_the_tokens_that_are_kept(checkpoint):
-    made = labeler(checkpoint)
+@pytest.mark.parametrize(("r", "allowed"), [(0, 0.05), (22, 0.3)])
+def test_in_bfloat16_probabilities_differ_by_its_rounding(checkpoint, r, allowed):
+    """Of two tokens of noise with almost the same score, the other one may be kept."""
+    frames = unit("u", 1)
+    exact, rounded = (
+        labeler(checkpoint, r=r, precision=each).label([frames])[0].views for each in PRECISIONS
+    )
+    for x, y in zip(exact, rounded, strict=True):
+        assert x.probabilities.tobytes() != y.probabilities.tobytes()
+        np.testing.assert_allclose(x.probabilities, y.probabilities, atol=allowed)
+        for a, b in zip(x.kept, y.kept, strict=True):
+            assert (a & b).sum() >= 0.8 * a.sum()
+
+
+def test_a_precision_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="must be float32 or bfloat16; got 'float16'"):
+        LabelerConfig("demo", precision="float16")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_flops_are_counted_for_the_tokens_that_are_kept(checkpoint, precision):
+    made = labeler(checkpoint, precision=precision)
     kept = [sorted({int(view.kept[s].sum()) for view in made.label([unit("u", 0)])[0].views})
             for s in range(3)]  # fmt: skip
     assert kept == [[stage.groups * stage.kept] for stage in made.model.stages]
