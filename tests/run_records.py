@@ -8,7 +8,10 @@ from typing import Any
 
 from pipeline.run.run_record import RunRecord
 
-_IDENTITY = {"input": "/videos", "model": "sha256:m", "labels": "sha256:l", "decoder": "pyav"}
+_IDENTITY = {
+    **{"input": "/videos", "model": "sha256:m", "labels": "sha256:l"},
+    **{"decoder": "pyav", "precision": "float32"},
+}
 _PROTOCOL = {"name": "videomae-k400", "clips": 1, "crops": 1}
 _MODEL = {"architecture": "vit_demo", "checkpoint": "demo", "labels": []}
 _DEVICE = {"cpu": "a CPU", "cpus": 8, "gpus": 0, "nodes": 1}

@@ -100,6 +100,7 @@ def _run_json(recipe: Recipe) -> dict[str, Any]:
             "pruning": pruning,
             "protocol": dataclasses.asdict(recipe.protocol),
             "decoder": "pyav",
+            "precision": "float32",
         },
         "model": {
             "architecture": recipe.architecture,

@@ -70,6 +70,7 @@ def make_run(folder: Path, units: int, views: int) -> None:
                     "pruning": {"r": 64},
                     "protocol": dataclasses.asdict(Protocol("videomae-k400", views, 1)),
                     "decoder": "pyav",
+                    "precision": "float32",
                 },
                 "model": {
                     "architecture": "vit_base",
