@@ -13,11 +13,11 @@ from workers.decoding.bits import Bits
 
 _START_CODE = b"\0\0\1"
 _LAYER = range(0x20, 0x30)
-_SEQUENCE, _GROUP, _PICTURE = 0xB0, 0xB3, 0xB6
+_SEQUENCE, _USER_DATA, _GROUP, _PICTURE = 0xB0, 0xB2, 0xB3, 0xB6
 _STUDIO_PROFILES = range(0xE1, 0xE9)
 _EXTENDED_ASPECT = 15
 _RECTANGULAR = 0
-_INTRA = 0
+_INTRA, _BIDIRECTIONAL = 0, 2
 _VBV_BITS = 79
 _HEADER_BYTES = 64
 
@@ -46,6 +46,16 @@ class Mpeg4Header:
                 with suppress(IndexError):
                     return _read_layer(header, at)
         return None
+
+    def is_unreferenced(self, packet: memoryview) -> bool:
+        """Whether it holds one B-picture, and nothing that changes how later pictures decode."""
+        data = bytes(packet)
+        codes = _codes(data)
+        pictures = [at for code, at in codes if code == _PICTURE]
+        if self.interlaced or len(pictures) != 1 or len(data) <= pictures[0]:
+            return False
+        only = all(code in (_PICTURE, _USER_DATA) for code, _ in codes)
+        return only and data[pictures[0]] >> 6 == _BIDIRECTIONAL
 
     def contents(self, packet: memoryview) -> tuple[int, bool]:
         """(frames that it shows, whether decoding may start here); (-1, False) where unclear.

@@ -8,7 +8,7 @@ MPEG-2 video ITU-T H.262, 6.2.1 (start codes).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from workers.decoding.bits import Bits
 
@@ -50,28 +50,9 @@ def framing(codec: str, extradata: bytes | None) -> int | None:
     return None
 
 
-def is_unreferenced(codec: str, packet: memoryview, prefix: int) -> bool:
-    """True where no other H.264 picture refers to this one, so that it may stay undecoded.
-
-    Every slice must say so: a packet may hold two fields of which only one is a reference. A
-    damaged packet may give no picture, which only decoding it shows: none that is broken in form
-    counts as unreferenced.
-    """
-    if codec != "h264":
-        return False
-    found = list(units(packet, prefix))
-    headers = [unit[0] for unit in found if (unit[0] & 31) in _H264_SLICES]
-    if not headers or any(h >> 5 & 3 for h in headers):
-        return False
-    return _are_whole(found, packet, prefix)
-
-
 def is_whole(packet: memoryview, prefix: int) -> bool:
     """Whether the NAL units of a packet are sound in form: damage that shows without decoding."""
-    return _are_whole(list(units(packet, prefix)), packet, prefix)
-
-
-def _are_whole(found: Sequence[memoryview], packet: memoryview, prefix: int) -> bool:
+    found = list(units(packet, prefix))
     if prefix and sum(prefix + len(unit) for unit in found) != len(packet):
         return False
     return not any(_NEVER_INSIDE in bytes(unit).rstrip(b"\0") for unit in found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from zlib import crc32
 
@@ -141,15 +141,6 @@ class PacketRows:
         if not self._open_groups or self._framing is None:
             return False
         return nal.is_exact_recovery(self._codec, data, self._framing)
-
-
-def may_stay_undecoded(stream: VideoStream) -> Callable[[Packet[Any]], bool]:
-    """What tells whether no other frame of the stream needs a packet's."""
-    codec = stream.codec_context.name
-    framing = nal.framing(codec, stream.codec_context.extradata)
-    if codec != "h264" or framing is None:
-        return lambda packet: False
-    return lambda packet: nal.is_unreferenced(codec, memoryview(packet), framing)
 
 
 def frames_cut(stream: VideoStream, size: int) -> int:

@@ -9,8 +9,8 @@ from av.video.frame import VideoFrame
 
 from workers.decoding.demuxer import Demuxer, SeekError
 from workers.decoding.frames import FrameStore, RgbConverter
-from workers.decoding.packets import may_stay_undecoded
 from workers.decoding.plan import Ints, PacketTable, decoding_runs
+from workers.decoding.unreferenced import may_stay_undecoded
 
 
 def decode_frames(
