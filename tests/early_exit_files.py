@@ -11,7 +11,9 @@ from workers.inference.early_exit import EarlyExit, Floats
 from workers.precisions import fast_precision
 
 
-def write_early_exit(place, threshold, *, source, checkpoint, agreement=0.9, views=3.0, r=None):
+def write_early_exit(
+    place, threshold, *, source, checkpoint, agreement=0.9, views=3.0, r=None, decode="exact"
+):
     """An early-exit file with this threshold for the labeling of `source` by k400's protocol."""
     options = LabelOptions(
         task="k400",
@@ -25,6 +27,7 @@ def write_early_exit(place, threshold, *, source, checkpoint, agreement=0.9, vie
     EarlyExitFile(
         **bound,
         precision=fast_precision("cpu"),
+        decode=decode,
         agreement=agreement,
         confidence=0.95,
         threshold=threshold,

@@ -36,7 +36,16 @@ def said(videos, views=15, *, hard=0.1, noise=1.5, seed=0):
     return (exponentials / exponentials.sum(-1, keepdims=True)).astype(np.float32), ground_truth
 
 
-def write_sweep(folder: Path, variants, *, ground_truths=None, failed=0, views=(5, 3)):
+def write_sweep(
+    folder: Path,
+    variants,
+    *,
+    ground_truths=None,
+    failed=0,
+    views=(5, 3),
+    decode="exact",
+    missing=(),
+):
     """A finished run.
 
     Args:
@@ -45,6 +54,8 @@ def write_sweep(folder: Path, variants, *, ground_truths=None, failed=0, views=(
         ground_truths: (videos,) true classes, None where none is known.
         failed: videos that failed, besides.
         views: (clips, crops).
+        decode: how frames were decoded; fast takes a quarter of the time.
+        missing: numbers of videos that failed instead of having their predictions.
     """
     run = RunDirectory(Location.of(str(folder)))
     names = sorted(variants)
@@ -56,6 +67,7 @@ def write_sweep(folder: Path, variants, *, ground_truths=None, failed=0, views=(
     rows = [
         _row(f"video {number}")
         | {
+            "decode_ms": 400.0 if decode == "exact" else 100.0,
             "ground_truth": None if ground_truths is None else LABELS[ground_truths[number]],
             "sweep": [
                 {
@@ -69,9 +81,11 @@ def write_sweep(folder: Path, variants, *, ground_truths=None, failed=0, views=(
             ],
         }
         for number in range(videos)
+        if number not in missing
     ] + [
-        _row(f"broken {number}") | {"status": "failed", "error_type": "corrupt", "error": "broken"}
-        for number in range(failed)
+        _row(name) | {"status": "failed", "error_type": "corrupt", "error": "broken"}
+        for name in [f"broken {number}" for number in range(failed)]
+        + [f"video {number}" for number in missing]
     ]
     run.save(
         run_record(
@@ -80,6 +94,7 @@ def write_sweep(folder: Path, variants, *, ground_truths=None, failed=0, views=(
                     "input": "/videos",
                     "model": "sha256:model",
                     "labels": "sha256:labels",
+                    "decode": decode,
                     "variants": {
                         name: dataclasses.asdict(pruning) if pruning.r else {"r": 0}
                         for name, (pruning, _) in variants.items()

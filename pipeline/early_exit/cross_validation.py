@@ -56,7 +56,9 @@ class Resampled:
 
 
 def held_out(trace: Trace, fitting: Bools, guarantee: AgreementGuarantee) -> HeldOut | None:
-    """Fits on some videos and evaluates on the others; None where either are too few.
+    """Fits on some videos and evaluates on the others.
+
+    None where either are too few, or where no threshold meets the guarantee.
 
     Args:
         trace: of all videos.
@@ -67,6 +69,8 @@ def held_out(trace: Trace, fitting: Bools, guarantee: AgreementGuarantee) -> Hel
     if not guarantee.is_provable(len(inside)) or not len(outside):
         return None
     number = trace.chosen(guarantee, inside)
+    if number is None:
+        return None
     missed, views = trace.missed[number, outside], trace.views[number, outside]
     return HeldOut(
         fitted_on=len(inside),
@@ -79,24 +83,29 @@ def held_out(trace: Trace, fitting: Bools, guarantee: AgreementGuarantee) -> Hel
 def resample(
     trace: Trace, guarantee: AgreementGuarantee, *, count: int = RESAMPLINGS
 ) -> Resampled | None:
-    """Fits on random halves and evaluates on the others; None where a half is too few to fit on.
+    """Fits on random halves and evaluates on the others.
 
-    Deterministic for the same videos in the same order.
+    None where a half is too few to fit on. Halves on which no threshold meets the guarantee are
+    left out. Deterministic for the same videos in the same order.
     """
     videos = trace.views.shape[1]
     half = videos // 2
     if not guarantee.is_provable(half):
         return None
     draw = np.random.default_rng(_SEED)
-    agreements, views = np.empty(count), np.empty(count)
+    agreements, views = [], []
     kept = refuted = 0
-    for number in range(count):
+    for _ in range(count):
         shuffled = draw.permutation(videos)
         chosen = trace.chosen(guarantee, shuffled[:half])
+        if chosen is None:
+            continue
         others = shuffled[half:]
         misses = int(trace.missed[chosen, others].sum())
-        agreements[number] = 1 - misses / len(others)
-        views[number] = trace.views[chosen, others].mean()
+        agreements.append(1 - misses / len(others))
+        views.append(float(trace.views[chosen, others].mean()))
         kept += reaches(misses, len(others), guarantee.agreement)
         refuted += refutes(misses, len(others), guarantee.agreement, guarantee.confidence)
-    return Resampled(agreements, views, kept, refuted)
+    if not agreements:
+        return None
+    return Resampled(np.array(agreements), np.array(views), kept, refuted)

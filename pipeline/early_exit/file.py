@@ -15,10 +15,10 @@ from pipeline.storage.location import Location
 from workers.inference.early_exit import EarlyExit
 from workers.precisions import Precision
 
-VERSION = 1
+VERSION = 2
 
 # What must be the same in the calibration and in a run that uses its threshold.
-_BOUND = ("model", "labels", "pruning", "protocol", "precision")
+_BOUND = ("model", "labels", "pruning", "protocol", "precision", "decode")
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class OperatingPoint:
 
     Attributes:
         threshold: of `EarlyExit`.
-        agreement: share of videos that keep the label of all views.
-        low: its one-sided lower bound, at the file's confidence.
+        agreement: share of videos that keep the label of all views, decoded exactly.
+        low: its one-sided lower bound, at the file's confidence or a higher one.
         views: mean evaluated views per video.
         views_sd: their standard deviation over the videos.
     """
@@ -50,7 +50,8 @@ class EarlyExitFile:
         pruning: the pruning, as in run.json's identity.
         protocol: the protocol, as in run.json's identity.
         precision: what the model computed in.
-        agreement: guaranteed share of videos that keep the label of all views.
+        decode: how frames are decoded, "exact" or "fast"; the guarantee holds for this mode alone.
+        agreement: guaranteed share of videos that keep the label of all views, decoded exactly.
         confidence: of that guarantee.
         threshold: the one that meets the guarantee with the fewest views.
         videos: how many it was fitted on.
@@ -63,6 +64,7 @@ class EarlyExitFile:
     pruning: dict[str, Any]
     protocol: dict[str, Any]
     precision: Precision
+    decode: str
     agreement: float
     confidence: float
     threshold: float
@@ -79,6 +81,11 @@ class EarlyExitFile:
     def point(self) -> OperatingPoint:
         """The curve at the fitted threshold."""
         return next(point for point in self.curve if point.threshold == self.threshold)
+
+    @property
+    def saves_views(self) -> bool:
+        """Whether the fitted threshold leaves out a view of any video of the calibration."""
+        return bool(self.point.views < self.protocol["clips"] * self.protocol["crops"])
 
     @property
     def digest(self) -> str:
@@ -125,9 +132,8 @@ class EarlyExitFile:
             UsageError: the message lists every field that differs.
         """
         mine = dataclasses.asdict(self)
-        bound, asked = (
-            {name: each.get(name) for name in _BOUND} for each in (mine, identity.to_json())
-        )
+        now = identity.to_json() | {"decode": identity.decode}
+        bound, asked = ({name: each.get(name) for name in _BOUND} for each in (mine, now))
         differing = differences(bound, asked, places=("in the early-exit file", "now"))
         if differing:
             raise UsageError(

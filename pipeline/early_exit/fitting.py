@@ -10,7 +10,7 @@ then Test, 2021, section 2.2).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +72,13 @@ class AgreementGuarantee:
         """Whether this number of videos can prove it."""
         return is_provable(videos, self.agreement, self.confidence)
 
+    def each_of(self, count: int) -> AgreementGuarantee:
+        """What each of several candidates must meet, so that this holds whichever is chosen.
+
+        The allowed error is divided among them (C. E. Bonferroni's inequality).
+        """
+        return replace(self, confidence=1 - (1 - self.confidence) / count)
+
 
 def thresholds(views: int) -> Floats:
     """(m,) float64 thresholds to test, descending: from all views to a single view.
@@ -95,7 +102,7 @@ class Trace:
     Attributes:
         thresholds: (m,) as `thresholds` gives them.
         views: (m, n) evaluated views.
-        missed: (m, n) whether the label differs from that of all views.
+        missed: (m, n) whether the label differs from the reference.
     """
 
     thresholds: Floats
@@ -103,10 +110,16 @@ class Trace:
     missed: Bools
 
     @classmethod
-    def of(cls, known: ViewMargins) -> Trace:
-        """Simulates every threshold on every video."""
+    def of(cls, known: ViewMargins, reference: Ints | None = None) -> Trace:
+        """Simulates every threshold on every video.
+
+        Args:
+            known: margins and labels of the videos.
+            reference: (n,) the labels to keep; None for those of all views.
+        """
         tried = thresholds(known.views)
-        agreeing, rows = known.agreeing, np.arange(known.videos)
+        wanted = known.labels[:, -1] if reference is None else reference
+        agreeing, rows = known.labels == wanted[:, None], np.arange(known.videos)
         views = np.empty((len(tried), known.videos), np.int16)
         missed = np.empty((len(tried), known.videos), np.bool_)
         for number, threshold in enumerate(tried.tolist()):
@@ -115,10 +128,17 @@ class Trace:
             missed[number] = ~agreeing[rows, used - 1]
         return cls(tried, views, missed)
 
+    def first(self, count: int) -> Trace:
+        """The same for the first thresholds alone."""
+        return Trace(self.thresholds[:count], self.views[:count], self.missed[:count])
+
     def chosen(
         self, guarantee: AgreementGuarantee, videos: npt.NDArray[np.integer] | None = None
-    ) -> int:
+    ) -> int | None:
         """Index of the threshold that meets the guarantee with the fewest views.
+
+        None where even all views do not meet it, which is possible only where the reference was
+        decoded in another way.
 
         Args:
             guarantee: what it must meet.
@@ -132,8 +152,8 @@ class Trace:
         allowed = max_misses(count, guarantee.agreement, guarantee.confidence)
         guarantee.check(count, f"there are {count:,}")
         failing = np.flatnonzero(missed.sum(axis=1) > allowed)
-        # The first threshold evaluates every view and misses nothing.
-        return int(failing[0]) - 1 if len(failing) else len(self.thresholds) - 1
+        found = int(failing[0]) - 1 if len(failing) else len(self.thresholds) - 1
+        return None if found < 0 else found
 
     def curve(self, confidence: float) -> tuple[OperatingPoint, ...]:
         """Agreement and views at every threshold."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -107,6 +107,8 @@ class CalibrationSample:
         ground_truths: (n,) class index, -1 where none is given or the model has no such class.
         order: numbers of the views in evaluation order.
         failed: videos that could not be labeled; left out.
+        decode_s: mean CPU time of fetching and decoding all clips of a video, seconds.
+        label_s: mean device time of all views of a video, seconds.
     """
 
     video_ids: tuple[str, ...]
@@ -114,6 +116,8 @@ class CalibrationSample:
     ground_truths: Ints
     order: tuple[int, ...]
     failed: int
+    decode_s: float
+    label_s: float
 
     @property
     def fitting_half(self) -> Bools:
@@ -122,6 +126,27 @@ class CalibrationSample:
         A hash of the video's id decides, so that a video is in the same half of every sample.
         """
         return np.array([_is_even(video_id) for video_id in self.video_ids], np.bool_)
+
+    def matched(self, reference: CalibrationSample) -> CalibrationSample:
+        """The same for the videos of another sample, in its order.
+
+        A video that failed in this sample alone has no label, so it keeps that of the other one at
+        no threshold.
+        """
+        mine = {video_id: number for number, video_id in enumerate(self.video_ids)}
+        rows = np.array([mine.get(video_id, -1) for video_id in reference.video_ids], np.int64)
+        found = rows >= 0
+        shape = (len(rows), self.view_margins.views)
+        known, labels = np.zeros(shape), np.full(shape, _UNKNOWN)
+        known[found] = self.view_margins.margins[rows[found]]
+        labels[found] = self.view_margins.labels[rows[found]]
+        return replace(
+            self,
+            video_ids=reference.video_ids,
+            view_margins=ViewMargins(known, labels),
+            ground_truths=reference.ground_truths,
+            failed=reference.failed,
+        )
 
 
 def read_calibration_sample(run: RunDirectory, variant: str) -> CalibrationSample:
@@ -144,6 +169,7 @@ def read_calibration_sample(run: RunDirectory, variant: str) -> CalibrationSampl
     ground_truths: list[int] = []
     parts = [ViewMargins(np.empty((0, len(order))), np.empty((0, len(order)), np.int64))]
     failed = 0
+    decode_ms = label_ms = 0.0
     for chunk in read_sweep(run):
         unit_ids += chunk.unit_ids
         video_ids += chunk.video_ids
@@ -152,6 +178,8 @@ def read_calibration_sample(run: RunDirectory, variant: str) -> CalibrationSampl
         ]
         parts.append(ViewMargins.of_probabilities(chunk.probabilities[variant], order))
         failed += chunk.failed
+        decode_ms += float(chunk.decode_ms.sum())
+        label_ms += float(chunk.device_ms[variant].sum())
     by_unit_id = np.argsort(np.array(unit_ids, dtype=np.str_))
     return CalibrationSample(
         video_ids=tuple(video_ids[number] for number in by_unit_id),
@@ -159,6 +187,8 @@ def read_calibration_sample(run: RunDirectory, variant: str) -> CalibrationSampl
         ground_truths=np.array(ground_truths, np.int64)[by_unit_id],
         order=order,
         failed=failed,
+        decode_s=decode_ms / 1e3 / max(1, len(unit_ids)),
+        label_s=label_ms / 1e3 / max(1, len(unit_ids)),
     )
 
 

@@ -75,7 +75,7 @@ class MoneyFlags:
 
 _WORK = (
     *("protocol", "views", "every_s", "max_units_per_video", "early_exit", *INPUTS),
-    *("since", "limit", "shadow_share", "min_agreement", "gallery"),
+    *("decode", "since", "limit", "shadow_share", "min_agreement", "gallery"),
 )
 
 

@@ -85,7 +85,7 @@ class GraphRunner:
             early_exit=None if file is None else file.early_exit,
             variants=self.plan.variants,
             files=self.files,
-            decode_mode=self.options.decode,
+            decode_mode=self.plan.identity.decode,
         )
 
     @property

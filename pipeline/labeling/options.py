@@ -45,7 +45,6 @@ FAILURES = ("max_failed", "retry_failed")
 POOLS = (
     *(
         "decoder",
-        "decode",
         "fetch_s",
         "decode_s",
         "allow_codec",
@@ -151,7 +150,7 @@ class LabelOptions:
     early_exit: str | None = flag(
         "file of jobs/calibrate.py (local or s3://), fitted for the same model, pruning and "
         "protocol: the views of a video are evaluated until the top-1/top-2 margin of the averaged "
-        "probabilities reaches the threshold in this file",
+        "probabilities reaches the threshold in this file, and frames are decoded as the file says",
         None,
         metavar="FILE",
         group=_WORK,
@@ -279,9 +278,11 @@ class LabelOptions:
         choices=DECODERS,
         group=_WORK,
     )
-    decode: str = flag(
-        "exact: frames are those of a full decode, to the bit; fast: nearly those, for less work",
-        DECODE_MODES[0],
+    decode: str | None = flag(
+        "exact: frames are those of a full decode, to the bit; fast: nearly those, for less work, "
+        "which needs an early-exit file that was fitted for it (default: as the file of "
+        "--early-exit says; exact without one)",
+        None,
         choices=DECODE_MODES,
         group=_WORK,
     )
@@ -414,16 +415,20 @@ class LabelOptions:
             )
         if self.every_s is not None and self.decoder != DECODERS[0]:
             raise UsageError(f"--clip-every needs --decoder {DECODERS[0]}")
-        if self.decode != DECODE_MODES[0] and self.decoder != DECODERS[0]:
-            raise UsageError(
-                f"--decode {self.decode} needs --decoder {DECODERS[0]}; got --decoder "
-                f"{self.decoder}, which has no other way"
-            )
+        self.check_decoder(self.decode or DECODE_MODES[0])
         if self.require_sandbox and self.decoder == NVDEC:
             raise UsageError(
                 f"--require-sandbox refuses --decoder {NVDEC}, whose processes go without a part "
                 f"of the sandbox, since a GPU's driver opens device files; use --decoder "
                 f"{DECODERS[0]}"
+            )
+
+    def check_decoder(self, decode: str) -> None:
+        """Refuses a decode mode that the decoder does not have."""
+        if decode != DECODE_MODES[0] and self.decoder != DECODERS[0]:
+            raise UsageError(
+                f"--decode {decode} needs --decoder {DECODERS[0]}; got --decoder {self.decoder}, "
+                f"which has no other way"
             )
 
     @property

@@ -17,6 +17,7 @@ from pipeline.run.run_directory import RunDirectory, check_same
 from pipeline.run.run_record import EarlyExitTerms, Identity, Model
 from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
+from workers.decoding.types import DECODE_MODES
 from workers.inference.labeler import LabelerConfig
 from workers.precisions import Precision
 from workers.sampling import Protocol, default_protocol, protocol
@@ -87,9 +88,18 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
         )
     views = protocol_for(options, model)
     identity = _identity(options, model, pruning, views)
-    file = _early_exit_file(options, identity)
+    file = _early_exit_file(options)
+    if file is None and options.decode not in (None, DECODE_MODES[0]):
+        raise UsageError(
+            f"--decode {options.decode} changes labels, and no early-exit file says how many: add "
+            f"--early-exit FILE, a file of jobs/calibrate.py --decode {options.decode} (with "
+            f"--all-views where all views are to be evaluated); without one, decoding is "
+            f"{DECODE_MODES[0]}"
+        )
     if file is not None:
-        identity = _with_early_exit(identity, file, options)
+        identity = _with_file(identity, file, options)
+        if not file.saves_views and options.budget is None:
+            file = None  # it promises its decode mode alone
     plan = LabelPlan(
         run=RunDirectory(Location.of(options.output)),
         identity=identity,
@@ -161,7 +171,6 @@ def _identity(
         pruning=pruning_identity(pruning),
         protocol=views,
         decoder=options.decoder,
-        decode=options.decode,
         precision=options.chosen_precision,
         shadow_share=options.shadow_share,
         unit_schema=UNIT_SCHEMA_VERSION,
@@ -177,21 +186,29 @@ def pruning_identity(pruning: sta.Pruning) -> dict[str, Any]:
     return dataclasses.asdict(pruning) if pruning.r else {"r": 0}
 
 
-def _early_exit_file(options: LabelOptions, identity: Identity) -> EarlyExitFile | None:
-    """The early-exit file that is asked for, which must have been fitted for such a run."""
+def _early_exit_file(options: LabelOptions) -> EarlyExitFile | None:
+    """The early-exit file that is asked for."""
     if options.early_exit is None:
         return None
-    place = Location.of(options.early_exit)
-    file = EarlyExitFile.read(place)
-    file.check_fits(_with_precision(identity, file.precision), place.uri)
-    return file
+    return EarlyExitFile.read(Location.of(options.early_exit))
 
 
-def _with_early_exit(identity: Identity, file: EarlyExitFile, options: LabelOptions) -> Identity:
-    """The identity with the terms of the early exit, and with what its budget is in."""
+def _with_file(identity: Identity, file: EarlyExitFile, options: LabelOptions) -> Identity:
+    """The identity with the decode mode and the terms of the early-exit file, and with what its
+    budget is in.
+
+    Raises:
+        UsageError: the file was not fitted for such a run.
+    """
+    assert options.early_exit is not None
+    identity = dataclasses.replace(identity, decode=options.decode or file.decode)
+    identity = _with_precision(identity, file.precision)
+    file.check_fits(identity, Location.of(options.early_exit).uri)
+    options.check_decoder(file.decode)
+    if not file.saves_views and options.budget is None:
+        return identity
     settings = file.early_exit
     terms = EarlyExitTerms(settings.threshold, settings.max_views, file.agreement, file.confidence)
-    identity = _with_precision(identity, file.precision)
     if options.budget is None:
         return dataclasses.replace(identity, early_exit=terms)
     return dataclasses.replace(

@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float32]
 
 _CHUNK_BYTES = 64 * 1024**2
 _MOST_ROWS = 4096
-_COLUMNS = ["unit_id", "video_id", "ground_truth", "status", "sweep"]
+_COLUMNS = ["unit_id", "video_id", "ground_truth", "status", "decode_ms", "sweep"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Sweep:
         probabilities: by variant (n, views, classes), views clip by clip and crop by crop.
         flops: by variant (n,) int64 multiply-accumulates of all views.
         device_ms: by variant (n,) float64 device time of all views, milliseconds.
+        decode_ms: (n,) float64 CPU time of fetching and decoding, milliseconds.
         failed: units of this chunk that failed.
     """
 
@@ -43,6 +44,7 @@ class Sweep:
     probabilities: dict[str, Floats]
     flops: dict[str, npt.NDArray[np.int64]]
     device_ms: dict[str, npt.NDArray[np.float64]]
+    decode_ms: npt.NDArray[np.float64]
     failed: int = 0
 
 
@@ -91,6 +93,7 @@ def _chunk(rows: pa.Table, names: list[str], views: int, classes: int) -> Sweep:
         probabilities={name: said[:, place] for place, name in enumerate(names)},
         flops={name: flops[:, place] for place, name in enumerate(names)},
         device_ms={name: device_ms[:, place] for place, name in enumerate(names)},
+        decode_ms=_numbers(pc.fill_null(good["decode_ms"], 0.0)),
         failed=rows.num_rows - count,
     )
 

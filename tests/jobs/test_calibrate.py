@@ -105,7 +105,7 @@ def refused(capsys, *arguments):
 def test_too_few_videos_are_refused_before_any_work(capsys, archive, random_checkpoint, tmp_path):
     place = tmp_path / "early-exit.json"
     named = (archive, place, "--checkpoint", random_checkpoint)
-    assert "needs at least 598 videos, and " in (said := refused(capsys, *named))
+    assert "needs at least 736 videos, and " in (said := refused(capsys, *named))
     assert f"{archive} has 7" in said
     assert "--sample is 200" in refused(capsys, *named, "--sample", "200")
     assert not os.listdir(tmp_path)

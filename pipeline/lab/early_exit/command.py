@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import sta
-from pipeline.early_exit.calibrate import calibrate
+from pipeline.early_exit.calibrate import EXACT, FAST, DecodeChoice, calibrate, tested_guarantee
 from pipeline.early_exit.file import EarlyExitFile
 from pipeline.early_exit.fitting import AgreementGuarantee
 from pipeline.errors import UsageError
@@ -23,7 +23,7 @@ from pipeline.lab.early_exit.flags import DEMO_VIDEOS, binding, parser
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.labeling.sweep import SweepOptions, run_sweep
-from pipeline.messages import tell
+from pipeline.messages import say, tell
 from pipeline.reports.early_exit.methodology import summary
 from pipeline.reports.early_exit.page import page
 from pipeline.storage.location import Location
@@ -37,11 +37,13 @@ _DEMO_SEED = 1
 class _Request:
     """What the flags ask for."""
 
-    sweep: SweepOptions
+    sweeps: Mapping[str, SweepOptions]
     file: Location
     report: Location
     variant: str
     guarantee: AgreementGuarantee
+    decode: DecodeChoice
+    all_views: bool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,10 +53,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _calibrate(arguments: argparse.Namespace) -> None:
     asked = _request(arguments)
-    run = run_sweep(asked.sweep)
+    runs = {}
+    for mode, sweep in asked.sweeps.items():
+        if len(asked.sweeps) > 1:
+            say(f"Labeling the sample, decoded with --decode {mode}.")
+        runs[mode] = run_sweep(sweep)
     command = _command(arguments, asked)
     with after_work():
-        found = calibrate(run, asked.variant, asked.guarantee)
+        found = calibrate(
+            runs,
+            asked.variant,
+            asked.guarantee,
+            decode=asked.decode,
+            all_views=asked.all_views,
+        )
         found.file.write(asked.file)
         asked.report.write_bytes(page(found, command).encode())
     tell(
@@ -67,7 +79,13 @@ def _calibrate(arguments: argparse.Namespace) -> None:
 
 def _request(arguments: argparse.Namespace) -> _Request:
     guarantee = AgreementGuarantee(arguments.agreement, arguments.confidence)
-    guarantee.check(arguments.sample, f"--sample is {arguments.sample:,}")
+    if arguments.all_views and arguments.decode != FAST:
+        raise UsageError(
+            "--all-views fits no threshold, so that only fast decoding is left to save anything; "
+            "give --decode fast"
+        )
+    tested = tested_guarantee(guarantee, arguments.decode)
+    tested.check(arguments.sample, f"--sample is {arguments.sample:,}")
     checkpoint = arguments.checkpoint or (None if arguments.input else "demo")
     if checkpoint is None:
         raise UsageError("--checkpoint is missing: name fine-tuned weights, or demo")
@@ -76,18 +94,37 @@ def _request(arguments: argparse.Namespace) -> _Request:
     file = _file_to_write(arguments)
     stem = file.uri.removesuffix(".json")
     source = arguments.input or _demo_archive(arguments.sample)
-    asked = options_of(
-        LabelOptions,
-        arguments,
-        task=arguments.task,
-        source=source,
-        output=arguments.sweep or f"{stem}-sweep",
-        checkpoint=checkpoint,
-        early_exit=None,
+    output = arguments.sweep or f"{stem}-sweep"
+    outputs = {EXACT: output}
+    if arguments.decode != EXACT:
+        outputs[FAST] = f"{output.rstrip('/')}-{FAST}"
+    sweeps = {
+        mode: SweepOptions(
+            options_of(
+                LabelOptions,
+                arguments,
+                task=arguments.task,
+                source=source,
+                output=place,
+                checkpoint=checkpoint,
+                early_exit=None,
+                decode=mode,
+            ),
+            {variant: pruning},
+            arguments.sample,
+        )
+        for mode, place in outputs.items()
+    }
+    _check_enough(sweeps[EXACT].labeling.listing(), tested)
+    return _Request(
+        sweeps,
+        file,
+        Location(f"{stem}.html"),
+        variant,
+        guarantee,
+        arguments.decode,
+        arguments.all_views,
     )
-    _check_enough(asked.listing(), guarantee)
-    sweep = SweepOptions(asked, {variant: pruning}, arguments.sample)
-    return _Request(sweep, file, Location(f"{stem}.html"), variant, guarantee)
 
 
 def _file_to_write(arguments: argparse.Namespace) -> Location:

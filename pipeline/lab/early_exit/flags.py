@@ -14,12 +14,13 @@ from pipeline.labeling.pruning_flags import PRUNING, PruningFlags
 DEMO_VIDEOS = 1200
 
 _ABOUT = """\
-Fit an early-exit threshold. The job evaluates all views of a sample of videos. Of the thresholds
-for which the guaranteed share of videos keeps the label of all views, it chooses the one with the
-fewest views."""
+Fit an early-exit threshold and choose how to decode. The job evaluates all views of a sample of
+videos, decoded exactly and, unless --decode is exact, decoded fast. Of the thresholds for which the
+guaranteed share of videos keeps the label of all views decoded exactly, it chooses the one with
+the fewest views; of the two decode modes, the cheaper one."""
 _EPILOG = f"""\
 Without INPUT, the job generates an archive of {DEMO_VIDEOS:,} videos (or --sample, if that is
-less) and calibrates the demo model on it, which takes about ten minutes on two cores.
+less) and calibrates the demo model on it, which takes about twenty minutes on two cores.
 
 To resume, run the same command again. Another guarantee on the same sweep takes seconds.
 
@@ -62,11 +63,25 @@ class CalibrationFlags:
         metavar="N",
         group=_GUARANTEE,
     )
+    decode: Literal["auto", "exact", "fast"] = flag(
+        "how runs with the file decode: exact, fast (nearly the same frames for less work), or "
+        "auto, which measures both and takes the cheaper one that meets the guarantee; the labels "
+        "to keep are those of exact decoding in any case, so fast and auto decode and label the "
+        "sample twice",
+        "auto",
+        group=_GUARANTEE,
+    )
+    all_views: bool = flag(
+        "with --decode fast, fit no threshold: the file stands for all views, decoded fast",
+        False,
+        group=_GUARANTEE,
+    )
     task: Literal["k400", "ssv2"] = flag(
         "which labeling job the threshold is for", "k400", group="work"
     )
     sweep: str | None = flag(
-        "folder for the scores of all views (default: EARLY_EXIT without .json, plus -sweep)",
+        "folder for the scores of all views (default: EARLY_EXIT without .json, plus -sweep); "
+        "those of fast decoding go to the same name plus -fast",
         None,
         metavar="DIR",
         group="work",
@@ -85,6 +100,6 @@ def parser() -> argparse.ArgumentParser:
 
 def binding(arguments: argparse.Namespace) -> list[str]:
     """The flags that the labeling job needs to do what was calibrated."""
-    names = {*PRUNING, "labels", *PROTOCOL, "decode", "precision"}
+    names = {*PRUNING, "labels", *PROTOCOL, "precision"}
     given = {name: words for name, words in arguments.given.items() if name in names}
     return words_given(parser(), argparse.Namespace(given=given))

@@ -128,7 +128,7 @@ def _demo_output(arguments: argparse.Namespace) -> str:
     """A folder per setting, since without INPUT none can be named."""
     parser = _parser()
     names = ["checkpoint", "quick", "variants", "r", "seeds", "videos", "limit"]
-    names += ["task", "protocol", "views", "decoder", "decode", "precision"]
+    names += ["task", "protocol", "views", "decoder", "precision"]
     said = [
         name if value is True else f"{name}-{arguments.given[name][0].replace('/', '_')}"
         for name in names

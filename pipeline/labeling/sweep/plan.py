@@ -10,6 +10,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import Identity, Model
 from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
+from workers.decoding.types import DECODE_MODES
 from workers.inference.labeler import LabelerConfig
 from workers.sampling import Protocol
 from workers.sweep_schema import SWEEP_SCHEMA_VERSION
@@ -72,7 +73,7 @@ def _identity(
         variants={name: pruning_identity(pruning) for name, pruning in variants.items()},
         protocol=views,
         decoder=options.labeling.decoder,
-        decode=options.labeling.decode,
+        decode=options.labeling.decode or DECODE_MODES[0],
         precision=options.labeling.chosen_precision,
         sweep_schema=SWEEP_SCHEMA_VERSION,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.early_exit.calibrate import Calibration
+from pipeline.early_exit.calibrate import EXACT, Calibration, DecodeModeFit
 from pipeline.formatting import digits
 from pipeline.reports import settings
 
@@ -14,6 +14,7 @@ def summary(found: Calibration) -> str:
     rows = [
         ("Model:", model(found)),
         ("Guarantee:", guarantee(found)),
+        ("Decoding:", decoding(found)),
         ("Agreement:", f"{fitted(found)}"),
         ("Views:", f"{views(found)}"),
         ("Held out:", held_out(found)),
@@ -35,8 +36,42 @@ def guarantee(found: Calibration) -> str:
     """The agreement guarantee."""
     return (
         f"at least {percent(found.guarantee.agreement)} of videos keep the label of all "
-        f"{found.views} views, at {percent(found.guarantee.confidence)} confidence"
+        f"{found.views} views{_decoded_exactly(found)}, at {percent(found.guarantee.confidence)} "
+        f"confidence"
     )
+
+
+def _decoded_exactly(found: Calibration) -> str:
+    return "" if found.file.decode == EXACT else " decoded exactly"
+
+
+def decoding(found: Calibration) -> str:
+    """The decode mode of the file, and every mode that was measured."""
+    measured = "; ".join(f"{each.mode}: {_mode(found, each)}" for each in found.modes)
+    return found.file.decode if len(found.modes) == 1 else f"{found.file.decode} ({measured})"
+
+
+def comparison(found: Calibration) -> str:
+    """What the decode modes are compared by."""
+    tested = ""
+    if found.tested.confidence != found.guarantee.confidence:
+        tested = (
+            f" Each mode is tested at {percent(found.tested.confidence)} confidence, so that the "
+            f"guarantee holds at {percent(found.guarantee.confidence)} whichever is chosen."
+        )
+    return (
+        f"Labels are compared with those of all views decoded exactly. The file names "
+        f"{found.file.decode}.{tested}"
+    )
+
+
+def _mode(found: Calibration, each: DecodeModeFit) -> str:
+    cost = f"{digits(each.decode_s)} core-s to decode all clips"
+    if each.mode != EXACT:
+        cost += f", {percent(each.all_views.agreement)} keep the label by all views"
+    if each.chosen is None:
+        return f"{cost}, no threshold meets the guarantee"
+    return f"{cost}, {digits(each.chosen.views)} views"
 
 
 def fitted(found: Calibration) -> str:
@@ -86,9 +121,11 @@ def resampled(found: Calibration) -> str:
 
 
 def _too_few(found: Calibration) -> str:
+    if found.tested.is_provable(found.file.videos // 2):
+        return f"on a half of {found.file.videos:,} videos, no threshold meets the guarantee"
     return (
         f"a half of {found.file.videos:,} videos is fewer than the "
-        f"{found.guarantee.videos_needed:,} that the guarantee needs"
+        f"{found.tested.videos_needed:,} that the guarantee needs"
     )
 
 

@@ -13,6 +13,7 @@ from pipeline.reports.html.report import (
     Plot,
     Plots,
     Section,
+    Table,
     Text,
     Tile,
     Tiles,
@@ -29,6 +30,7 @@ def page(found: Calibration, command: str) -> str:
     """
     sections = [
         Section(_summary(found, command)),
+        Section(_decoding(found), "Decoding"),
         Section(_curve(found), "Thresholds and views"),
         Section(_held_out(found), "On held-out videos"),
         Section([Facts(_facts(found))], "Configuration", folded=True),
@@ -41,6 +43,36 @@ def _summary(found: Calibration, command: str) -> list[Block]:
     if found.accuracy is not None:
         blocks.append(Text(f"Top-1 accuracy: {words.accuracy(found)}."))
     return [*blocks, Text("Label with this threshold:"), Code(command)]
+
+
+def _decoding(found: Calibration) -> list[Block]:
+    """The decode modes beside each other; nothing where exact decoding alone was measured."""
+    if len(found.modes) == 1:
+        return []
+    rows = [
+        (
+            each.mode,
+            f"{words.percent(each.all_views.agreement)} ({words.percent(each.all_views.low)})",
+            "none" if each.chosen is None else digits(each.chosen.views),
+            "" if each.chosen is None else words.percent(each.chosen.agreement),
+            digits(each.decode_s),
+            digits(each.label_s),
+        )
+        for each in found.modes
+    ]
+    table = Table(
+        columns=(
+            "--decode",
+            "keep the label, all views (at least)",
+            "views at the threshold",
+            "keep the label there",
+            "core-seconds to decode all clips",
+            "device seconds for all views",
+        ),
+        rows=rows,
+        numbers=True,
+    )
+    return [Text(words.comparison(found)), table]
 
 
 def _curve(found: Calibration) -> list[Block]:
@@ -90,6 +122,7 @@ def _facts(found: Calibration) -> list[tuple[str, str]]:
         ("Fitted on", f"{file.videos:,} videos of {file.source}{failed}"),
         ("Guarantee", words.guarantee(found)),
         ("Threshold", digits(file.threshold, 6)),
+        ("Decoding", f"--decode {file.decode}"),
     ]
 
 

@@ -19,6 +19,7 @@ EARLY_EXIT = EarlyExitFile(
     pruning={"r": 22, "grouping": "released"},
     protocol=dataclasses.asdict(Protocol("videomae-k400", clips=5, crops=3)),
     precision="bfloat16",
+    decode="fast",
     agreement=0.99,
     confidence=0.95,
     threshold=0.1 + 0.2,
@@ -32,7 +33,7 @@ EARLY_EXIT = EarlyExitFile(
 )
 BOUND = {
     name: getattr(EARLY_EXIT, name)
-    for name in ("model", "labels", "pruning", "protocol", "precision")
+    for name in ("model", "labels", "pruning", "protocol", "precision", "decode")
 }
 IDENTITY = run_record({"identity": BOUND | {"input": "/elsewhere"}}).identity
 OTHERS = {
@@ -41,6 +42,7 @@ OTHERS = {
     "pruning": {"r": 1},
     "protocol": dataclasses.replace(IDENTITY.protocol, clips=2),
     "precision": "float32",
+    "decode": "exact",
 }
 
 
@@ -51,6 +53,7 @@ def test_what_was_written_is_read_to_the_last_digit(tmp_path):
     assert read == EARLY_EXIT
     assert read.point == EARLY_EXIT.curve[1]
     assert read.early_exit == EarlyExit(0.1 + 0.2)
+    assert read.saves_views
 
 
 def test_it_lies_in_object_storage_as_well(s3):
@@ -65,7 +68,7 @@ def test_it_lies_in_object_storage_as_well(s3):
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda content: content | {"version": 2},
+        lambda content: content | {"version": 1},
         lambda content: content | {"threshold": 7.0},
         lambda content: content | {"curve": [{"threshold": 1.0}]},
         lambda content: content | {"surprise": 1},

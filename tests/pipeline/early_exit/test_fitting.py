@@ -19,6 +19,18 @@ def view_margins(videos, **how):
     return ViewMargins.of_probabilities(said(videos, **how)[0], ORDER)
 
 
+def test_of_two_candidates_each_is_tested_at_half_the_error():
+    each = AgreementGuarantee(0.99, 0.95).each_of(2)
+    assert (each.agreement, each.confidence) == (0.99, pytest.approx(0.975))
+    # Whichever is taken of two that are both below the guarantee, it is wrong at most 1 in 10.
+    draw, guarantee = np.random.default_rng(5), AgreementGuarantee(0.98, 0.9)
+    wrong = 0
+    for _ in range(400):
+        traces = [drawn([0.979], 400, draw) for _ in range(2)]
+        wrong += any(trace.chosen(guarantee.each_of(2)) is not None for trace in traces)
+    assert wrong / 400 <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / 400)
+
+
 def drawn(agreements, videos, draw):
     """Videos in which threshold k keeps the label with agreements[k]."""
     luck = draw.random(videos)
@@ -77,6 +89,8 @@ def test_the_last_threshold_before_the_first_that_fails_is_chosen():
     assert trace.chosen(guarantee, np.arange(600, 1200)) == 4
     missed[1, :7] = True
     assert trace.chosen(guarantee) == 0
+    missed[0, :7] = True  # of a reference that was decoded in another way
+    assert trace.chosen(guarantee) is None
 
 
 def test_the_guarantee_holds_at_its_confidence_although_thresholds_were_searched():

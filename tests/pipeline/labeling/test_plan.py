@@ -75,7 +75,6 @@ def test_a_named_protocol_overrides_the_models(options):
         ({"every_s": 2.0}, "protocol"),
         ({"limit": 1}, "limit"),
         ({"decoder": "decord"}, "decoder"),
-        ({"decode": "fast"}, "decode"),
     ],
 )
 def test_what_decides_a_row_is_part_of_the_identity(options, change, named):
@@ -221,6 +220,44 @@ def test_without_a_run_the_precision_is_open_until_the_cluster_is_known(options)
     assert plan_labeling(options).identity.precision is None
     asked = dataclasses.replace(options, precision="float32")
     assert plan_labeling(asked).identity.precision == "float32"
+
+
+def with_file(options, tmp_path, **file):
+    """The options with an early-exit file for them."""
+    named = {"source": options.source, "checkpoint": options.checkpoint, "r": 22} | file
+    place = write_early_exit(tmp_path / "fast.json", 0.5, **named)
+    return dataclasses.replace(options, pruning=PruningFlags(r=22), early_exit=str(place))
+
+
+def test_fast_decoding_needs_a_file_that_promises_it(options, tmp_path):
+    with pytest.raises(UsageError, match=r"--decode fast changes labels.*calibrate.py --decode"):
+        plan_labeling(dataclasses.replace(options, decode="fast"))
+    asked = with_file(options, tmp_path, decode="exact")
+    with pytest.raises(UsageError, match="decode: exact in the early-exit file, fast now"):
+        plan_labeling(dataclasses.replace(asked, decode="fast"))
+
+
+def test_the_decode_mode_is_that_of_the_early_exit_file(options, tmp_path):
+    asked = with_file(options, tmp_path, decode="fast")
+    plan = plan_labeling(asked)
+    assert plan.identity.decode == "fast"
+    assert plan.identity.early_exit == EarlyExitTerms(0.5, None, 0.9, 0.95)
+    assert plan_labeling(dataclasses.replace(asked, decode="fast")).identity == plan.identity
+    with pytest.raises(UsageError, match="decode: fast in the early-exit file, exact now"):
+        plan_labeling(dataclasses.replace(asked, decode="exact"))
+    with pytest.raises(UsageError, match="--decode fast needs --decoder pyav; got --decoder dec"):
+        plan_labeling(dataclasses.replace(asked, decoder="decord"))
+    assert plan_labeling(options).identity.decode == "exact"
+
+
+def test_a_file_of_all_views_gives_its_decode_mode_alone(options, tmp_path):
+    asked = with_file(options, tmp_path, decode="fast", views=15.0)
+    plan = plan_labeling(asked)
+    assert (plan.identity.decode, plan.identity.early_exit) == ("fast", None)
+    assert (plan.early_exit_file, plan.expected_views) == (None, 15)
+    # A budget may ask for fewer views.
+    within = plan_labeling(dataclasses.replace(asked, budget=Budget(flops=1e15)))
+    assert within.identity.early_exit is not None
 
 
 def test_an_early_exit_file_may_lie_in_object_storage(options, early_exit, s3):

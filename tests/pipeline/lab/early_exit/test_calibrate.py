@@ -34,7 +34,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(run):
-    return calibrate(run, "r-16", GUARANTEE)
+    return calibrate({"exact": run}, "r-16", GUARANTEE)
 
 
 def text_of(markup):
@@ -86,7 +86,7 @@ def test_accuracy_counts_the_videos_with_a_ground_truth(run, found):
 
 def test_without_ground_truth_there_is_no_accuracy(tmp_path):
     bare = write_sweep(tmp_path, {"r-16": (sta.Pruning(r=16), said(200)[0])})
-    found = calibrate(bare, "r-16", GUARANTEE)
+    found = calibrate({"exact": bare}, "r-16", GUARANTEE)
     assert found.accuracy is None
     assert "Accuracy" not in summary(found)
     assert "Top-1 accuracy" not in text_of(page(found, "label"))
@@ -94,7 +94,7 @@ def test_without_ground_truth_there_is_no_accuracy(tmp_path):
 
 def test_halves_too_small_for_the_guarantee_are_not_shown(tmp_path):
     run = write_sweep(tmp_path, {"r-16": (sta.Pruning(r=16), said(200, hard=0.0)[0])})
-    found = calibrate(run, "r-16", GUARANTEE)
+    found = calibrate({"exact": run}, "r-16", GUARANTEE)
     assert found.held_out is None
     assert summary(found).count("not shown: a half of 200 videos is fewer than the 149") == 2
     assert "a half of 200 videos is fewer than the 149" in text_of(page(found, "label"))
@@ -103,12 +103,12 @@ def test_halves_too_small_for_the_guarantee_are_not_shown(tmp_path):
 def test_too_few_videos_and_a_single_view_are_refused(tmp_path):
     few = write_sweep(tmp_path / "few", {"r-16": (sta.Pruning(r=16), said(100)[0])})
     with pytest.raises(UsageError, match="needs at least 149 videos, and 100 of the sample"):
-        calibrate(few, "r-16", GUARANTEE)
+        calibrate({"exact": few}, "r-16", GUARANTEE)
     once = write_sweep(
         tmp_path / "once", {"r-16": (sta.Pruning(r=16), said(200, views=1)[0])}, views=(1, 1)
     )
     with pytest.raises(UsageError, match="one view per video"):
-        calibrate(once, "r-16", GUARANTEE)
+        calibrate({"exact": once}, "r-16", GUARANTEE)
 
 
 def test_where_every_video_failed_there_is_nothing_to_fit_on(tmp_path):
@@ -116,7 +116,7 @@ def test_where_every_video_failed_there_is_nothing_to_fit_on(tmp_path):
     with pytest.raises(
         UsageError, match="at least 149 videos, and 0 of the sample were labeled .5 failed"
     ):
-        calibrate(nothing, "r-16", GUARANTEE)
+        calibrate({"exact": nothing}, "r-16", GUARANTEE)
 
 
 def test_summary_and_page_show_the_guarantee_the_result_and_the_command(found):
@@ -140,6 +140,83 @@ def test_nothing_of_the_page_is_taken_as_html(found):
     markup = page(found, script)
     assert "<script" not in markup
     assert "&lt;script&gt;" in markup
+
+
+def fast_scores(*, changed):
+    """Probabilities of fast decoding: the exact ones, but in some videos those of another class."""
+    scores = said(VIDEOS, noise=1.6)[0].copy()
+    scores[:changed] = np.roll(scores[:changed], 1, axis=-1)
+    return scores
+
+
+def both_modes(folder, *, changed, missing=()):
+    """Sweeps of the same videos, decoded exactly and fast."""
+    pruning, exact = sta.Pruning(r=16), said(VIDEOS, noise=1.6)[0]
+    fast = fast_scores(changed=changed)
+    return {
+        "exact": write_sweep(folder / "exact", {"r-16": (pruning, exact)}),
+        "fast": write_sweep(
+            folder / "fast", {"r-16": (pruning, fast)}, decode="fast", missing=missing
+        ),
+    }
+
+
+def test_fast_decoding_is_compared_with_the_label_of_all_views_decoded_exactly(tmp_path):
+    runs = both_modes(tmp_path, changed=2, missing=(400,))
+    found = calibrate(runs, "r-16", GUARANTEE, decode="fast")
+    exact, fast = found.modes
+    assert (exact.all_views.agreement, exact.decode_s) == (1.0, 0.4)
+    # Two changed labels, and a video that fast decoding alone could not decode.
+    assert fast.all_views.agreement == pytest.approx(1 - 3 / VIDEOS)
+    assert fast.decode_s == pytest.approx(0.1)
+    assert found.file.decode == "fast"
+    assert found.file.videos == VIDEOS
+    assert found.file.curve[0].agreement == fast.all_views.agreement
+    assert found.file.point.low >= 0.98
+    for text in (summary(found), text_of(page(found, "label"))):
+        assert "keep the label of all 15 views decoded exactly" in text
+
+
+def test_auto_takes_the_cheaper_mode_and_tests_each_at_half_the_error(tmp_path):
+    found = calibrate(both_modes(tmp_path, changed=1), "r-16", GUARANTEE, decode="auto")
+    assert found.file.decode == "fast"
+    assert found.tested.confidence == pytest.approx(0.975)
+    assert found.file.confidence == 0.95
+    assert found.file.point.low >= 0.98
+    exact, fast = found.modes
+    assert exact.chosen.views <= fast.chosen.views < 15
+    assert "Each mode is tested at 97.5 % confidence" in text_of(page(found, "label"))
+
+
+def test_fast_decoding_that_breaks_the_promise_leaves_exact_or_is_refused(tmp_path):
+    runs = both_modes(tmp_path, changed=20)
+    found = calibrate(runs, "r-16", GUARANTEE, decode="auto")
+    assert found.file.decode == "exact"
+    assert found.modes[1].chosen is None
+    assert "no threshold meets the guarantee" in summary(found)
+    with pytest.raises(UsageError, match="with --decode fast, 96.00 % of the videos keep"):
+        calibrate(runs, "r-16", GUARANTEE, decode="fast")
+
+
+def test_a_file_may_promise_fast_decoding_of_all_views(tmp_path):
+    runs = both_modes(tmp_path, changed=2)
+    found = calibrate(runs, "r-16", GUARANTEE, decode="fast", all_views=True)
+    assert found.file.point.views == 15
+    assert not found.file.saves_views
+    assert len(found.file.curve) == 1
+    assert found.file.point.agreement == pytest.approx(1 - 2 / VIDEOS)
+
+
+def test_a_protocol_of_one_view_may_be_decoded_fast(tmp_path):
+    scores = said(200, views=1)[0]
+    runs = {
+        mode: write_sweep(
+            tmp_path / mode, {"r-16": (sta.Pruning(r=16), scores)}, views=(1, 1), decode=mode
+        )
+        for mode in ("exact", "fast")
+    }
+    file = calibrate(runs, "r-16", GUARANTEE, decode="fast").file
+    assert (file.decode, file.point.views, file.saves_views) == ("fast", 1.0, False)
 
 
 @needs_browser
