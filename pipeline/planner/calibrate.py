@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +13,23 @@ import pyarrow as pa
 import torch
 
 import sta
+from pipeline.early_exit import EarlyExitFile
 from pipeline.errors import RunError
 from pipeline.execution.pools import Pools
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan
 from pipeline.planner.labeler_timing import LabelerTiming, time_labelers
 from pipeline.planner.local_pools import grain_rule, pools_of, ray_memory
-from pipeline.planner.rates import PRUNED, UNPRUNED, LabelingRate, Machine, MeasuredRates, Workload
-from pipeline.planner.sample import ListedInput, decode_sample, listed, work_of
+from pipeline.planner.rates import (
+    EARLY_EXIT,
+    PRUNED,
+    UNPRUNED,
+    LabelingRate,
+    Machine,
+    MeasuredRates,
+    Workload,
+)
+from pipeline.planner.sample import Decoding, ListedInput, Sampled, decode_sample, listed, work_of
 from workers.device_names import DeviceKind
 from workers.devices import has_unusable_gpu, why_no_cuda
 from workers.machine import cpu_model, usable_cores
@@ -67,31 +76,74 @@ def calibrate(
     """
     machine = this_machine()
     found = listed(options, plan.earlier)
-    pruning = plan.labeler.pruning
-    variants = [(PRUNED, pruning)] if pruning.r else []
-    variants.append((UNPRUNED, sta.Pruning(r=0)))
-    share = seconds / (1 + len(variants))
+    ways = _ways(plan)
+    decodings = list(dict.fromkeys(way.decoding for way in ways))
+    share = seconds / (len(decodings) + len(ways))
     pools = pools_of(plan, options, machine, found.count)
-    grain, _ = grain_rule(plan.protocol, options.batch_size, found.count, on_gpu=machine.gpus > 0)(
-        pools.decoders[1], pools.labelers
+    grain_of = grain_rule(plan.protocol, options.batch_size, found.count, on_gpu=machine.gpus > 0)
+    grain, _ = grain_of(pools.decoders[1], pools.labelers, False)
+    keep = min(grain.label_rows, _MAX_FRAMES)
+    sampled = {}
+    for decoding in decodings:
+        say(
+            f"Calibrating: decoding a sample of {found.count:,} videos {decoding.words}for "
+            f"{share:.0f} s."
+        )
+        sampled[decoding] = decode_sample(
+            found, options, plan.protocol, decoding, seconds=share, keep=keep
+        )
+    timer = _Timer(plan, pools, grain.label_rows, share, say)
+    measured = [timer.of(way, sampled[way.decoding].frames) for way in ways]
+    labelings = tuple(
+        _labeling(way, done, sampled[way.decoding], on_gpu=machine.gpus > 0)
+        for way, done in zip(ways, measured, strict=True)
     )
-    say(f"Calibrating: decoding a sample of {found.count:,} videos for {share:.0f} s.")
-    sampled = decode_sample(
-        found, options, plan.protocol, seconds=share, keep=min(grain.label_rows, _MAX_FRAMES)
-    )
-    timer = _Timer(plan, pools, sampled.frames, grain.label_rows, share, say)
-    timed = [(name, each.r, timer.of(name, each)) for name, each in variants]
-    measured = [done for _, _, done in timed]
+    reference = sampled[ways[-1].decoding]
     rates = MeasuredRates(
-        decoded=sampled.decoded,
-        labelings=tuple(_labeling(*each, on_gpu=machine.gpus > 0) for each in timed),
+        labelings=labelings,
+        unpruned_s=labelings[-1].unit_s,
         threads=pools.labeler_threads,
-        label_shares=np.ones(len(sampled.decoded.size)),
         machine=dataclasses.replace(machine, cores_left=_cores_left(machine, pools, measured)),
         started_s=float(np.mean([done.imported_s for done in measured])),
-        known_from=_known_from(found, sampled.decoded.failed, len(sampled.decoded.size), measured),
+        known_from=_known_from(found, sampled.values(), measured),
     )
-    return PlanCalibration(rates, work_of(found, sampled), found.seconds)
+    return PlanCalibration(rates, work_of(found, reference), found.seconds)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A way of labeling that is measured.
+
+    Attributes:
+        name: PRUNED, UNPRUNED or EARLY_EXIT.
+        pruning: of the model.
+        decoding: how frames are decoded.
+        file: the early-exit file; None for all views of each unit.
+    """
+
+    name: str
+    pruning: sta.Pruning
+    decoding: Decoding
+    file: EarlyExitFile | None = None
+
+    @property
+    def words(self) -> str:
+        """For a line of progress."""
+        return f"with {self.name}" if self.file is not None else self.name
+
+
+def _ways(plan: LabelPlan) -> list[_Way]:
+    """What is asked for first, and unpruned labeling by all views, decoded exactly, last."""
+    pruning, file = plan.labeler.pruning, plan.early_exit_file
+    mine, exact = Decoding(plan.identity.decode), Decoding()
+    unpruned = _Way(UNPRUNED, sta.Pruning(r=0), exact)
+    if file is not None:
+        stopping = _Way(EARLY_EXIT, pruning, mine, file)
+        all_views = [_Way(PRUNED, pruning, exact)] if pruning.r else []
+        return [stopping, *all_views, unpruned]
+    if pruning.r:
+        return [_Way(PRUNED, pruning, mine), unpruned]
+    return [dataclasses.replace(unpruned, decoding=mine)]
 
 
 @dataclass(frozen=True)
@@ -100,31 +152,31 @@ class _Timer:
 
     plan: LabelPlan
     pools: Pools
-    frames: pa.Table
     rows: int
     seconds: float
     say: Callable[[str], None]
 
-    def of(self, name: str, pruning: sta.Pruning) -> LabelerTiming:
+    def of(self, way: _Way, frames: pa.Table) -> LabelerTiming:
         """Times all labelers of the machine on CPUs, a single one on GPUs, which share nothing."""
         labelers = 1 if self.pools.labeler_gpus else self.pools.labelers
         some = f"{labelers} labelers" if labelers > 1 else "one labeler"
-        self.say(f"Calibrating: labeling {name} for {self.seconds:.0f} s ({some}).")
+        self.say(f"Calibrating: labeling {way.words} for {self.seconds:.0f} s ({some}).")
         threads = self.pools.labeler_threads
         kind: DeviceKind = "cuda" if self.pools.labeler_gpus else "cpu"
         precision = self.plan.identity.precision or fast_precision(kind)
         config = dataclasses.replace(
-            self.plan.labeler, pruning=pruning, threads=threads, precision=precision
+            self.plan.labeler, pruning=way.pruning, threads=threads, precision=precision
         )
         with tempfile.TemporaryDirectory(prefix="plan-") as folder:
             return time_labelers(
                 config,
                 self.plan.protocol,
-                self.frames,
+                frames,
                 Path(folder),
                 labelers=labelers,
                 rows=self.rows,
                 seconds=self.seconds,
+                early_exit=None if way.file is None else way.file.early_exit,
             )
 
 
@@ -142,9 +194,22 @@ def this_machine() -> Machine:
     return Machine(name=name, cpus=cpus, cores_left=cpus, memory=ray_memory(), gpus=gpus)
 
 
-def _labeling(name: str, r: int, timed: LabelerTiming, *, on_gpu: bool) -> LabelingRate:
+def _labeling(way: _Way, timed: LabelerTiming, sampled: Sampled, *, on_gpu: bool) -> LabelingRate:
+    """The rate of a way of labeling, by the time of a view and the views of a unit.
+
+    The views with early exit are those of the calibration's videos, which are many more.
+    """
     used = timed.wall_s if on_gpu else timed.cpu_s
-    return LabelingRate(name, r, used / timed.units, timed.start_s, "measured")
+    views = timed.views / timed.units if way.file is None else way.file.point.views
+    return LabelingRate(
+        name=way.name,
+        r=way.pruning.r,
+        unit_s=used / timed.views * views,
+        start_s=timed.start_s,
+        known_from="measured",
+        decoded=sampled.decoded,
+        views=views,
+    )
 
 
 def _cores_left(machine: Machine, pools: Pools, measured: list[LabelerTiming]) -> float:
@@ -156,8 +221,12 @@ def _cores_left(machine: Machine, pools: Pools, measured: list[LabelerTiming]) -
 
 
 def _known_from(
-    found: ListedInput, failed: dict[str, int], decoded: int, measured: list[LabelerTiming]
+    found: ListedInput, sampled: Iterable[Sampled], measured: list[LabelerTiming]
 ) -> str:
+    decoded = " and ".join(str(len(each.decoded.size)) for each in sampled)
+    failed: dict[str, int] = {}
+    for each in sampled:
+        failed |= each.decoded.failed
     text = f"{decoded} of {found.count:,} videos decoded"
     if failed:
         text += f", {sum(failed.values())} more failed ({', '.join(sorted(failed))})"

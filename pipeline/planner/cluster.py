@@ -92,7 +92,7 @@ def rent(
     rates: MeasuredRates, labeling: LabelingRate, terms: Terms, labelers: int, more: float
 ) -> Rented:
     """Machines for this many labelers and for the decoders that keep them busy, times `more`."""
-    machine, decoded = rates.machine, rates.decoded
+    machine, decoded = rates.machine, labeling.decoded
     if machine.gpus:
         ratio = MARGIN * decoded.seconds / labeling.unit_s
         decoders = math.ceil(labelers * ratio * more)
@@ -132,7 +132,7 @@ def scenario_for(
     )
 
 
-def cost(rates: MeasuredRates, terms: Terms, rented: Rented, seconds: float) -> float | None:
+def cost(labeling: LabelingRate, terms: Terms, rented: Rented, seconds: float) -> float | None:
     """Price of the machines for `seconds` and of reading the videos; None without prices."""
     prices = terms.prices
     if prices is None:
@@ -140,7 +140,7 @@ def cost(rates: MeasuredRates, terms: Terms, rented: Rented, seconds: float) -> 
     units = float(terms.work.units)
     return prices.cluster(
         DeviceTime(rented.gpus * seconds, rented.cores * seconds),
-        bytes_read=float(rates.decoded.bytes_read.mean()) * units,
+        bytes_read=float(labeling.decoded.bytes_read.mean()) * units,
         gets=units,
     )
 
@@ -148,7 +148,7 @@ def cost(rates: MeasuredRates, terms: Terms, rented: Rented, seconds: float) -> 
 def fixed_s(rates: MeasuredRates, labeling: LabelingRate, terms: Terms) -> float:
     """Seconds of a run that more machines do not reduce: its start and one unit."""
     before = before_graph_s(rates, terms.listing_s) + max(actor_start_s(rates, labeling))
-    return before + rates.decoded.seconds + labeling.unit_s / (rates.threads or 1)
+    return before + labeling.decoded.seconds + labeling.unit_s / (rates.threads or 1)
 
 
 def _check_time(rates: MeasuredRates, labeling: LabelingRate, terms: Terms) -> None:
@@ -166,7 +166,7 @@ def _check_limits(rates: MeasuredRates, labeling: LabelingRate, terms: Terms) ->
     """Refuses what storage, driver or commits do not allow, before simulating any cluster."""
     scenario = scenario_for(rates, labeling, terms, rent(rates, labeling, terms, 1, 1.0))
     needed = terms.work.units / (terms.deadline_s - fixed_s(rates, labeling, terms))
-    for name, most in limited(rates.costs(labeling), scenario).items():
+    for name, most in limited(labeling.costs, scenario).items():
         if most < needed:
             raise UsageError(
                 f"no cluster labels {terms.work.units:,} units {labeling.name} within "
@@ -184,14 +184,15 @@ def _enough(
     left = terms.deadline_s - fixed_s(rates, labeling, terms)
     unit_s = labeling.unit_s / threads
     if not rates.machine.gpus:
-        unit_s += float(rates.decoded.cpu_s.mean()) / threads
+        unit_s += float(labeling.decoded.cpu_s.mean()) / threads
     labelers = max(1, min(most, math.ceil(terms.work.units * unit_s / left)))
     for _ in range(_TRIES):
         rented = rent(rates, labeling, terms, labelers, more)
         scenario = scenario_for(rates, labeling, terms, rented)
         prediction = predict(rates, labeling, terms, scenario)
         if prediction.seconds <= terms.deadline_s:
-            return Choice(rented, prediction, cost(rates, terms, rented, prediction.seconds))
+            money = cost(labeling, terms, rented, prediction.seconds)
+            return Choice(rented, prediction, money)
         if labelers == most:
             return None
         late = (prediction.seconds - terms.deadline_s + left) / left

@@ -20,9 +20,9 @@ from pipeline.planner.calibrate import calibrate
 from pipeline.planner.flags import PlanFlags
 from pipeline.planner.from_run import FinishedRun, finished_run
 from pipeline.planner.local_pools import LocalPools, buffered_units, grain_rule, pools_of
-from pipeline.planner.plan import Plan, plan_for, scaled
+from pipeline.planner.plan import Plan, PlanVariant, plan_for, scaled
 from pipeline.planner.predict import Terms
-from pipeline.planner.rates import MeasuredRates, Workload
+from pipeline.planner.rates import UNPRUNED, MeasuredRates, Workload
 from pipeline.planner.report import as_json, text
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
@@ -41,13 +41,10 @@ deadline is impossible."""
 
 # Flags of the labeling job that the plan itself is to say, or that are about another attempt.
 _NOT_PRINTED = ("r", "decoders", "labelers", "prices", "retry_failed")
-# Flags that the labeling job refuses beside `--r 0`.
+# Flags that the labeling job refuses with all views of the unpruned model.
 _OF_PRUNING = ("shadow_share", "min_agreement")
-
-_ALL_VIEWS = (
-    "plans are for all views of each video; plan without --early-exit (early exit does not change "
-    "decoding, and reduces labeling to the share of views that the early-exit file states)"
-)
+# Flags of early exit, which the ways of labeling by all views do without.
+_OF_EARLY_EXIT = ("early_exit", "decode")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,9 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _plan_and_tell(arguments: argparse.Namespace) -> None:
     found = _plan(arguments)
-    commands = {
-        each.labeling.name: _command(arguments, found, each.labeling.r) for each in found.variants
-    }
+    commands = {each.labeling.name: _command(arguments, each) for each in found.variants}
     if arguments.json is not None:
         content = json_text(as_json(found, commands), allow_nan=True)
         with after_work():
@@ -93,7 +88,6 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         deadline_s=asked.deadline or 0.0,
         prices=prices,
         grain_of=grain_of,
-        views=protocol.views,
         buffer_units=buffered_units(rates.machine, protocol),
         preemptions=asked.preemptions,
         limits=asked.limits,
@@ -110,13 +104,14 @@ def _measured(
         run = RunDirectory(Location.of(arguments.input))
         if run.exists():
             done = finished_run(run)
-            if done.identity.early_exit is not None or arguments.early_exit is not None:
-                raise UsageError(f"{run.root.uri}: {_ALL_VIEWS}")
+            if arguments.early_exit is not None:
+                raise UsageError(
+                    f"{run.root.uri} is a finished run, whose rates are those of its own settings; "
+                    f"leave --early-exit out, or give its videos as INPUT"
+                )
             _adopt(arguments, done)
             return done.rates, done.work, done.protocol, done.pools, 0.0
         arguments.output = arguments.output or _OUTPUT
-    if arguments.early_exit is not None:
-        raise UsageError(f"--early-exit: {_ALL_VIEWS}")
     options = options_from(arguments.task, arguments)
     plan = plan_labeling(options)
     found = calibrate(plan, options, seconds=arguments.seconds, say=say)
@@ -146,15 +141,19 @@ def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
             arguments.given[name] = [str(value)]
 
 
-def _command(arguments: argparse.Namespace, plan: Plan, r: int) -> str:
+def _command(arguments: argparse.Namespace, variant: PlanVariant) -> str:
     """The labeling command: the flags that were given, and those that the plan recommends."""
     words = ["python", f"jobs/label_{arguments.task}.py"]
     if arguments.input is not None:
         words += [arguments.input, arguments.output or _OUTPUT]
-    left_out = _NOT_PRINTED if r else (*_NOT_PRINTED, *_OF_PRUNING)
+    labeling, choice = variant.labeling, variant.choice
+    left_out = list(_NOT_PRINTED)
+    if labeling.name == UNPRUNED:
+        left_out += _OF_PRUNING
+    if not labeling.adaptive:
+        left_out += _OF_EARLY_EXIT
     words += words_given(label_flags.parser("k400"), arguments, left_out=left_out)
-    words += ["--r", str(r)]
-    choice = next(each.choice for each in plan.variants if each.labeling.r == r)
+    words += ["--r", str(labeling.r)]
     if choice is not None:
         rented = choice.rented
         words += ["--decoders", str(rented.decoders), "--labelers", str(rented.labelers)]

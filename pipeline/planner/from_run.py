@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.execution.stage_stats import Stages
 from pipeline.planner.local_pools import LocalPools, ray_memory
 from pipeline.planner.rates import (
+    EARLY_EXIT,
     PRUNED,
     UNPRUNED,
     DecodeCosts,
@@ -88,11 +90,11 @@ def finished_run(run: RunDirectory) -> FinishedRun:
         raise UsageError(f"{run.root.uri} has no stage statistics to take rates from")
     on_gpu = bool(record.attempts) and ran_on_gpu(record.attempts[-1])
     rows, failed = _rows(run)
+    labelings = _labelings(record, stages, rows, failed, on_gpu=on_gpu)
     rates = MeasuredRates(
-        decoded=_decoded(rows, stages, failed, on_gpu=on_gpu),
-        labelings=_labelings(record, stages, on_gpu=on_gpu),
+        labelings=labelings,
+        unpruned_s=_unpruned_s(record, labelings[0]),
         threads=None if on_gpu else max(1, int(record.attempts[-1].labeler_cpus)),
-        label_shares=_shares(rows["device_ms"]),
         machine=_machine(record, stages, on_gpu=on_gpu),
         started_s=_LIBRARIES_S,
         known_from=f"the run {run.root.uri}: {stages.label.units:,} units labeled in one attempt",
@@ -176,24 +178,63 @@ def _decoded(
     )
 
 
-def _labelings(record: RunRecord, stages: Stages, *, on_gpu: bool) -> tuple[LabelingRate, ...]:
-    """Rate of the run, and of the unpruned model: from the shadow sample, else from FLOPs."""
-    totals, model, label = record.finished_totals, record.model, stages.label
-    shadow_ms, unpruned_units = totals.unpruned_device_ms, totals.unpruned_units
-    share = totals.device_ms / max(1e-9, totals.device_ms + shadow_ms)
+def _labelings(
+    record: RunRecord,
+    stages: Stages,
+    rows: dict[str, Floats],
+    failed: dict[str, int],
+    *,
+    on_gpu: bool,
+) -> tuple[LabelingRate, ...]:
+    """Rate of the run, and of the unpruned model where the run evaluated all views, which decodes
+    the same.
+    """
+    totals, label, identity = record.finished_totals, stages.label, record.identity
+    share = totals.device_ms / max(1e-9, totals.device_ms + totals.unpruned_device_ms)
     used = (label.busy_s if on_gpu else label.cpu_s) * share / label.units
-    r = record.identity.r
-    if not r:
-        return (LabelingRate(UNPRUNED, 0, used, _LABELER_S, "the run"),)
-    known, more = "FLOPs", model.flops_per_view_unpruned / model.flops_per_view
-    if unpruned_units:
-        labeled = max(1, totals.units - sum(totals.unit_failures.values()))
-        known = f"a shadow sample of {unpruned_units:,} units"
-        more = (shadow_ms / unpruned_units) / max(1e-9, totals.device_ms / labeled)
-    return (
-        LabelingRate(PRUNED, r, used, _LABELER_S, "the run"),
-        LabelingRate(UNPRUNED, 0, used * more, _LABELER_S, known),
+    name = PRUNED if identity.r else UNPRUNED
+    mine = LabelingRate(
+        name=name if identity.early_exit is None else EARLY_EXIT,
+        r=identity.r,
+        unit_s=used,
+        start_s=_LABELER_S,
+        known_from="the run",
+        decoded=_decoded(rows, stages, failed, on_gpu=on_gpu),
+        views=_views(record),
+        label_shares=_shares(rows["device_ms"]),
     )
+    if mine.name != PRUNED:
+        return (mine,)
+    units = totals.unpruned_units
+    known = f"a shadow sample of {units:,} units" if units else "FLOPs"
+    unpruned = dataclasses.replace(
+        mine, name=UNPRUNED, r=0, unit_s=_unpruned_s(record, mine), known_from=known
+    )
+    return mine, unpruned
+
+
+def _unpruned_s(record: RunRecord, mine: LabelingRate) -> float:
+    """Device time of a unit by all views unpruned: by the shadow sample, else by FLOPs."""
+    totals, model = record.finished_totals, record.model
+    if totals.unpruned_units:
+        device_ms = totals.device_ms / _labeled(record)
+        return (
+            mine.unit_s * totals.unpruned_device_ms / totals.unpruned_units / max(1e-9, device_ms)
+        )
+    more = model.flops_per_view_unpruned / model.flops_per_view
+    return mine.unit_s * more * record.identity.protocol.views / _views(record)
+
+
+def _views(record: RunRecord) -> float:
+    identity = record.identity
+    if identity.early_exit is None:
+        return identity.protocol.views
+    return record.finished_totals.clips / _labeled(record)
+
+
+def _labeled(record: RunRecord) -> int:
+    totals = record.finished_totals
+    return max(1, totals.units - sum(totals.unit_failures.values()))
 
 
 def _shares(values: Floats) -> Floats:

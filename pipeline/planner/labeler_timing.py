@@ -17,6 +17,7 @@ from threading import BrokenBarrierError
 import pyarrow as pa
 
 from pipeline.errors import RunError
+from workers.inference.early_exit import EarlyExit
 from workers.inference.labeler import LabelerConfig
 from workers.label_actor import LabelActor
 from workers.sampling import Protocol
@@ -32,6 +33,7 @@ class LabelerTiming:
     Attributes:
         labelers: how many.
         units: labeled by all of them.
+        views: evaluated views of these units.
         wall_s: time of labeling, summed over the labelers.
         cpu_s: CPU time of labeling, summed.
         imported_s: mean time to start a process and import the program's libraries.
@@ -41,6 +43,7 @@ class LabelerTiming:
 
     labelers: int
     units: int
+    views: int
     wall_s: float
     cpu_s: float
     imported_s: float
@@ -61,6 +64,7 @@ def time_labelers(
     labelers: int,
     rows: int,
     seconds: float,
+    early_exit: EarlyExit | None = None,
 ) -> LabelerTiming:
     """Labels decoded units repeatedly for `seconds`, with at least one call.
 
@@ -72,6 +76,7 @@ def time_labelers(
         labelers: how many processes at once.
         rows: units of a call.
         seconds: how long.
+        early_exit: when the evaluation of a unit stops; None for all views of each.
 
     Raises:
         RunError: a labeler could not start or died; the message says why.
@@ -85,7 +90,7 @@ def time_labelers(
     ends, processes = [], []
     for _ in range(labelers):
         receiving, sending = context.Pipe(duplex=False)
-        work = (path, config, protocol, rows, seconds, time.time(), barrier, sending)
+        work = (path, config, protocol, early_exit, rows, seconds, time.time(), barrier, sending)
         processes.append(context.Process(target=_label, args=work, daemon=True))
         processes[-1].start()
         sending.close()
@@ -120,6 +125,7 @@ def _together(parts: list[LabelerTiming]) -> LabelerTiming:
     return LabelerTiming(
         labelers=len(parts),
         units=int(total("units")),
+        views=int(total("views")),
         wall_s=total("wall_s"),
         cpu_s=total("cpu_s"),
         imported_s=total("imported_s") / len(parts),
@@ -131,6 +137,7 @@ def _label(
     path: Path,
     config: LabelerConfig,
     protocol: Protocol,
+    early_exit: EarlyExit | None,
     rows: int,
     seconds: float,
     launched: float,
@@ -142,10 +149,9 @@ def _label(
     try:
         with pa.memory_map(str(path)) as source:
             frames = pa.ipc.open_file(source).read_all()
-            timed = _measured(
-                frames, LabelActor(config, protocol), rows, seconds, launched, barrier
-            )
-        answer.send(LabelerTiming(1, *timed[:3], imported_s, timed[3]))
+            actor = LabelActor(config, protocol, early_exit=early_exit)
+            timed = _measured(frames, actor, rows, seconds, launched, barrier)
+        answer.send(LabelerTiming(1, *timed[:4], imported_s, timed[4]))
     except BrokenBarrierError:
         answer.send("another labeler failed")
     except Exception as error:
@@ -160,12 +166,13 @@ def _measured(
     seconds: float,
     launched: float,
     barrier: Barrier,
-) -> tuple[int, float, float, float]:
-    """(units, wall, CPU time, start-up) of one labeler."""
+) -> tuple[int, int, float, float, float]:
+    """(units, views, wall, CPU time, start-up) of one labeler."""
     actor(frames.slice(0, rows))
     started = time.time() - launched
     barrier.wait(_START_S)
     units = at = 0
+    views = actor.totals.views
     began, cpu = time.perf_counter(), time.process_time()
     while True:
         call = frames.slice(at, rows)
@@ -177,4 +184,5 @@ def _measured(
         if wall_s >= seconds:
             break
     cpu_s = time.process_time() - cpu
-    return units, wall_s, cpu_s, max(0.0, started - wall_s * rows / units)
+    views = actor.totals.views - views
+    return units, views, wall_s, cpu_s, max(0.0, started - wall_s * rows / units)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from pipeline.labeling.plan import LabelPlan
 from pipeline.planner.rates import Machine
 from workers.decoding import DECODERS, DecodeLimits
 from workers.decoding.types import NVDEC
+from workers.inference.early_exit import EarlyExit
 from workers.inference.labeler import LabelerConfig
 from workers.machine import available_memory
 from workers.sampling import Protocol
@@ -75,10 +77,12 @@ def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: in
 
 def grain_rule(
     protocol: Protocol, batch_size: int | None, units: int, *, on_gpu: bool
-) -> Callable[[int, int], tuple[Grain, int]]:
-    """A function of (decoders, labelers) to the block sizes and the units per commit of a run."""
+) -> Callable[[int, int, bool], tuple[Grain, int]]:
+    """A function of (decoders, labelers, early exit or not) to the block sizes and the units per
+    commit of a run.
+    """
 
-    def of(decoders: int, labelers: int) -> tuple[Grain, int]:
+    def of(decoders: int, labelers: int, adaptive: bool) -> tuple[Grain, int]:
         graph = GraphConfig(
             protocol=protocol,
             decoder=DECODERS[0],
@@ -86,6 +90,7 @@ def grain_rule(
             labeler=LabelerConfig("", batch_size=batch_size),
             pools=Pools((decoders, decoders), 1.0, labelers, 0.0, float(on_gpu), None),
             units=units,
+            early_exit=EarlyExit(math.inf) if adaptive else None,
         )
         return graph.grain, graph.commit_rows
 

@@ -38,8 +38,8 @@ class Terms:
         work: what to label.
         deadline_s: seconds from the command's start.
         prices: of machines and storage; None if unknown.
-        grain_of: block sizes and units per commit of a run, by its decoders and labelers.
-        views: of a unit.
+        grain_of: block sizes and units per commit of a run, by its decoders, its labelers and
+            whether it uses early exit.
         buffer_units: decoded units that the object store of one machine holds.
         preemptions: machines lost per machine and hour.
         limits: of storage, driver and commits.
@@ -49,8 +49,7 @@ class Terms:
     work: Workload
     deadline_s: float
     prices: Prices | None
-    grain_of: Callable[[int, int], tuple[Grain, int]]
-    views: int
+    grain_of: Callable[[int, int, bool], tuple[Grain, int]]
     buffer_units: int
     preemptions: float
     limits: Limits
@@ -88,13 +87,13 @@ def predict(
     rates: MeasuredRates, labeling: LabelingRate, terms: Terms, scenario: Scenario
 ) -> Prediction:
     """Simulates a run of all the work."""
-    costs, units = rates.costs(labeling), terms.work.units
+    costs, units = labeling.costs, terms.work.units
     outcome = simulate(costs, units, scenario)
     parts = capacities(costs, scenario)
     return Prediction(
         before_s=before_graph_s(rates, terms.listing_s) + scenario.decoder_start_s,
         graph_s=outcome.seconds - scenario.decoder_start_s,
-        after_s=GRAPH_END_S + TABLES_S_PER_VIEW * terms.views * units,
+        after_s=GRAPH_END_S + TABLES_S_PER_VIEW * labeling.views * units,
         outcome=outcome,
         capacities=parts,
         bottleneck=min(parts, key=lambda name: parts[name]),
@@ -131,7 +130,7 @@ def scenario_of(
     cores: float,
 ) -> Scenario:
     """Scenario of a run on these pools; `cores` are those left to them."""
-    grain, commit_rows = terms.grain_of(decoders, labelers)
+    grain, commit_rows = terms.grain_of(decoders, labelers, labeling.adaptive)
     decoder_s, labeler_s = actor_start_s(rates, labeling)
     return Scenario(
         decoders=decoders,

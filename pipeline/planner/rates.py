@@ -11,6 +11,7 @@ from pipeline.planner.unit_costs import Floats, UnitCosts
 
 PRUNED = "pruned"
 UNPRUNED = "unpruned"
+EARLY_EXIT = "early exit"
 
 # Lower bound of the seconds of a unit: plans divide by times.
 MIN_UNIT_S = 1e-3
@@ -33,28 +34,6 @@ class Machine:
     cores_left: float
     memory: float
     gpus: int
-
-
-@dataclass(frozen=True)
-class LabelingRate:
-    """How fast pruned or unpruned labeling is.
-
-    Attributes:
-        name: PRUNED or UNPRUNED.
-        r: tokens pruned per frame at the first stage.
-        unit_s: device time of one unit; CPU time without a GPU.
-        start_s: from the start of a labeler's process to its first call.
-        known_from: source of `unit_s`.
-    """
-
-    name: str
-    r: int
-    unit_s: float
-    start_s: float
-    known_from: str
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "unit_s", max(MIN_UNIT_S, self.unit_s))
 
 
 @dataclass(frozen=True)
@@ -92,44 +71,77 @@ class DecodeCosts:
 
 
 @dataclass(frozen=True)
-class MeasuredRates:
-    """All measured rates.
+class LabelingRate:
+    """Costs of a unit in one way of labeling.
 
     Attributes:
-        decoded: costs of decoding the sample.
-        labelings: pruned and unpruned, or one of them.
-        threads: CPU threads of a labeler; None on a GPU.
-        label_shares: float64 (n,) labeling time of each unit over the mean; ones where all units
-            have the same number of views.
-        machine: on which they were measured.
-        started_s: seconds to start a process with the program's libraries.
-        known_from: what was measured, in words.
+        name: PRUNED or UNPRUNED, by all views; or EARLY_EXIT.
+        r: tokens pruned per frame at the first stage.
+        unit_s: device time of one unit; CPU time without a GPU.
+        start_s: from the start of a labeler's process to its first call.
+        known_from: source of `unit_s`.
+        decoded: costs of decoding the sample in this way.
+        views: evaluated views of a unit, on average.
+        label_shares: float64 (n,) labeling time of each decoded unit over the mean; None where all
+            are alike.
     """
 
-    decoded: DecodeCosts
-    labelings: tuple[LabelingRate, ...]
-    threads: int | None
-    label_shares: Floats
-    machine: Machine
-    started_s: float
+    name: str
+    r: int
+    unit_s: float
+    start_s: float
     known_from: str
+    decoded: DecodeCosts
+    views: float
+    label_shares: Floats | None = None
 
-    def costs(self, labeling: LabelingRate) -> UnitCosts:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "unit_s", max(MIN_UNIT_S, self.unit_s))
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the views of a unit are not known in advance."""
+        return self.name == EARLY_EXIT
+
+    @property
+    def costs(self) -> UnitCosts:
         """Unit costs from which a simulated run draws."""
+        alike = np.ones(len(self.decoded.size))
         return UnitCosts(
             size=self.decoded.size,
             bytes_read=self.decoded.bytes_read,
             decode_cpu_s=self.decoded.cpu_s,
             decode_wait_s=self.decoded.wait_s,
-            label_s=labeling.unit_s * self.label_shares,
+            label_s=self.unit_s * (alike if self.label_shares is None else self.label_shares),
         )
+
+
+@dataclass(frozen=True)
+class MeasuredRates:
+    """All measured rates.
+
+    Attributes:
+        labelings: one or more ways of labeling, the cheapest first.
+        unpruned_s: device time of a unit by all views of the unpruned model.
+        threads: CPU threads of a labeler; None on a GPU.
+        machine: on which they were measured.
+        started_s: seconds to start a process with the program's libraries.
+        known_from: what was measured, in words.
+    """
+
+    labelings: tuple[LabelingRate, ...]
+    unpruned_s: float
+    threads: int | None
+    machine: Machine
+    started_s: float
+    known_from: str
 
     def with_shadow(self, share: float) -> MeasuredRates:
         """The same for runs with a shadow sample of this share; unpruned runs have none."""
-        dense = next(each.unit_s for each in self.labelings if each.name == UNPRUNED)
-        more = {PRUNED: share * dense, UNPRUNED: 0.0}
         labelings = (
-            dataclasses.replace(each, unit_s=each.unit_s + more[each.name])
+            each
+            if each.name == UNPRUNED
+            else dataclasses.replace(each, unit_s=each.unit_s + share * self.unpruned_s)
             for each in self.labelings
         )
         return dataclasses.replace(self, labelings=tuple(labelings))
@@ -137,7 +149,7 @@ class MeasuredRates:
     @property
     def unit_video_s(self) -> float:
         """Mean seconds of video in a unit."""
-        return float(np.mean(self.decoded.video_s))
+        return float(np.mean(self.labelings[0].decoded.video_s))
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from pipeline.formatting import clock, digits, text_table
 from pipeline.planner.cluster import Choice
 from pipeline.planner.plan import Plan, PlanVariant
 from pipeline.planner.predict import Prediction
-from pipeline.planner.rates import LabelingRate, MeasuredRates
+from pipeline.planner.rates import EARLY_EXIT, PRUNED, LabelingRate, MeasuredRates
 
 _Row = tuple[str, ...]
+
+_SAVES = {PRUNED: "Pruning", EARLY_EXIT: "Early exit"}
 
 # Columns of a terminal.
 _WIDTH = 80
@@ -64,24 +66,26 @@ def as_json(plan: Plan, commands: dict[str, str]) -> dict[str, Any]:
         "work": dataclasses.asdict(plan.work),
         "deadline_s": terms.deadline_s if terms else None,
         "prices": terms.prices.as_json() if terms and terms.prices else None,
-        "decoder": {
-            "unit_s": rates.decoded.seconds,
-            "cpu_s": float(rates.decoded.cpu_s.mean()),
-            "units_per_s": 1 / rates.decoded.seconds,
-            "failed": rates.decoded.failed,
-        },
         "local_pools": {"decoders": plan.pools.decoders, "labelers": plan.pools.labelers},
-        "variants": [_variant_json(rates, each, commands) for each in plan.variants],
+        "variants": [_variant_json(plan, each, commands) for each in plan.variants],
     }
 
 
-def _variant_json(
-    rates: MeasuredRates, each: PlanVariant, commands: dict[str, str]
-) -> dict[str, Any]:
-    choice = each.choice
-    return dataclasses.asdict(each.labeling) | {
-        "labeler_units_per_s": _labeler_rate(rates, each.labeling),
-        "decoders_per_labeler": _labeler_rate(rates, each.labeling) * rates.decoded.seconds,
+def _variant_json(plan: Plan, each: PlanVariant, commands: dict[str, str]) -> dict[str, Any]:
+    rates = plan.rates
+    choice, labeling = each.choice, each.labeling
+    named = ("name", "r", "unit_s", "start_s", "known_from", "views")
+    return {name: getattr(labeling, name) for name in named} | {
+        "decoder": {
+            "unit_s": labeling.decoded.seconds,
+            "cpu_s": float(labeling.decoded.cpu_s.mean()),
+            "units_per_s": 1 / labeling.decoded.seconds,
+            "failed": labeling.decoded.failed,
+        },
+        "decode_core_hours": _decode_h(plan, labeling),
+        "label_gpu_hours" if rates.machine.gpus else "label_core_hours": _label_h(plan, labeling),
+        "labeler_units_per_s": _labeler_rate(rates, labeling),
+        "decoders_per_labeler": _decoders_per_labeler(rates, labeling),
         "local_run": _prediction_json(each.local),
         "cluster": None
         if choice is None
@@ -117,16 +121,22 @@ def _rows(plan: Plan) -> list[_Row]:
     one = "GPU" if rates.machine.gpus else "labeler (CPU)"
     rows = [
         row("", lambda each: f"{each.labeling.name} (r = {each.labeling.r})"),
+        row("views of a video", lambda each: digits(each.labeling.views)),
         row(f"one {one}", lambda each: _rate(_labeler_rate(rates, each.labeling), hours)),
-        row("one decoder", lambda each: _rate(1 / rates.decoded.seconds, hours)),
+        row("one decoder", lambda each: _rate(1 / each.labeling.decoded.seconds, hours)),
         row(
             f"decoders per {one}",
-            lambda e: f"{_labeler_rate(rates, e.labeling) * rates.decoded.seconds:.2f}",
+            lambda each: f"{_decoders_per_labeler(rates, each.labeling):.2f}",
         ),
         row(
             f"this machine ({plan.pools.decoders} decoders, {plan.pools.labelers} labelers)",
             lambda each: f"{clock(each.local.seconds)}, {each.local.bottleneck}",
         ),
+    ]
+    label_on = "GPU-hours" if rates.machine.gpus else "core-hours"
+    rows += [
+        row("decoding, core-hours", lambda each: digits(_decode_h(plan, each.labeling))),
+        row(f"labeling, {label_on}", lambda each: digits(_label_h(plan, each.labeling))),
     ]
     known = [each.labeling.known_from for each in variants]
     if set(known) != {"measured"}:
@@ -167,12 +177,26 @@ def _cluster_rows(plan: Plan) -> list[_Row]:
     return rows
 
 
+def _decode_h(plan: Plan, labeling: LabelingRate) -> float:
+    """Core-hours of decoding all the work."""
+    return plan.work.units * float(labeling.decoded.cpu_s.mean()) / 3600
+
+
+def _label_h(plan: Plan, labeling: LabelingRate) -> float:
+    """GPU-hours of labeling all the work; core-hours without GPUs."""
+    return plan.work.units * labeling.unit_s / 3600
+
+
 def _cores(choice: Choice) -> str:
     return f"{choice.rented.cores:,} ({choice.rented.paid_cores:,})"
 
 
 def _labeler_rate(rates: MeasuredRates, labeling: LabelingRate) -> float:
     return (rates.threads or 1) / labeling.unit_s
+
+
+def _decoders_per_labeler(rates: MeasuredRates, labeling: LabelingRate) -> float:
+    return _labeler_rate(rates, labeling) * labeling.decoded.seconds
 
 
 def _rate(units_per_s: float, hours: float) -> str:
@@ -190,8 +214,15 @@ def _machine(rates: MeasuredRates) -> str:
 
 
 def _saved(plan: Plan) -> str:
-    """What pruning saves, if both variants have a price."""
-    money = [each.choice.money for each in plan.variants if each.choice is not None]
-    if len(money) < 2 or money[0] is None or not money[1]:
+    """What each way of labeling saves over the last one, where both have a price."""
+    money = {each.labeling.name: each.choice.money for each in plan.variants if each.choice}
+    *others, last = plan.variants
+    base = money.get(last.labeling.name)
+    if not base:
         return ""
-    return f"Pruning saves {100 * (1 - money[0] / money[1]):.0f} % of the cost."
+    saved = {
+        _SAVES[each.labeling.name]: 1 - found / base
+        for each in others
+        if (found := money.get(each.labeling.name)) is not None
+    }
+    return " ".join(f"{name} saves {100 * part:.0f} % of the cost." for name, part in saved.items())

@@ -23,7 +23,7 @@ from pipeline.planner.stride_sample import StrideSample
 from pipeline.run.earlier_runs import EarlierRuns, LeftOut
 from sta.text import displayed
 from workers.decode_actor import DecodeActor
-from workers.decoding import Measured, SandboxedDecoder, Unit
+from workers.decoding import DECODE_MODES, Measured, SandboxedDecoder, Unit
 from workers.sampling import Protocol
 
 _MAX_VIDEOS = 1024
@@ -94,8 +94,30 @@ def listed(options: LabelOptions, earlier: EarlierRuns) -> ListedInput:
     return ListedInput(videos, sample.seen, float(size), sized, time.monotonic() - began)
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How the sample is decoded.
+
+    Attributes:
+        mode: one of DECODE_MODES.
+    """
+
+    mode: str = DECODE_MODES[0]
+
+    @property
+    def words(self) -> str:
+        """For a line of progress."""
+        return "" if self.mode == DECODE_MODES[0] else f"with --decode {self.mode} "
+
+
 def decode_sample(
-    found: ListedInput, options: LabelOptions, protocol: Protocol, *, seconds: float, keep: int
+    found: ListedInput,
+    options: LabelOptions,
+    protocol: Protocol,
+    decoding: Decoding,
+    *,
+    seconds: float,
+    keep: int,
 ) -> Sampled:
     """Decodes units of the sample one after another for `seconds`, or up to ten times as long until
     one is decoded.
@@ -104,6 +126,7 @@ def decode_sample(
         found: the sample.
         options: of the labeling job.
         protocol: how videos become views.
+        decoding: how they are decoded.
         seconds: how long.
         keep: decoded units to keep the frames of.
 
@@ -112,7 +135,7 @@ def decode_sample(
     """
     taken = _Taken()
     began = time.monotonic()
-    actor = DecodeActor(protocol, options.decoder, options.limits, mode=options.decode)
+    actor = DecodeActor(protocol, options.decoder, options.limits, mode=decoding.mode)
     try:
         for entry, video in _entries(found.videos, protocol):
             taken.decode(actor, entry, video, keep=keep)

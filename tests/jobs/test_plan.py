@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.planner.command import main
-from tests.scale.plan_against_run import Compared
+from tests.scale.plan_against_run import Compared, Work
 from tests.videos import write_video
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -82,7 +82,8 @@ def test_each_has_a_cluster_within_the_deadline_and_its_price(planned):
 
 def test_a_broken_video_is_counted_and_costs_no_plan(planned):
     said, told = planned
-    assert told["decoder"]["failed"] == {"not_video": 1}
+    for each in told["variants"]:
+        assert each["decoder"]["failed"] == {"not_video": 1}
     assert "5 of 6 videos decoded, 1 more failed (not_video)" in said
 
 
@@ -211,6 +212,7 @@ def test_an_impossible_deadline_says_what_takes_longer(failing, archive, random_
     ("predicted", "actual", "within"), [(100, 120, True), (100, 140, False), (130, 100, False)]
 )
 def test_a_plan_agrees_with_the_run_within_its_tolerance(predicted, actual, within):
-    compared = Compared("pruned", predicted, actual, 10.0, 12.0, 2.0, 1.6)
+    work = Work(0.1, 0.2, 15.0)
+    compared = Compared("pruned", predicted, actual, 10.0, 12.0, 2.0, 1.6, work, work)
     assert compared.is_within is within
     assert compared.with_its_cores == pytest.approx(12.5)

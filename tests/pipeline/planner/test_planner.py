@@ -50,13 +50,12 @@ def rates(*, gpus=8, decode=0.2, wait=0.05, pruned=0.1, unpruned=0.2, start_s=60
         video_s=ones * 10.0,
     )
     return MeasuredRates(
-        decoded=decoded,
         labelings=(
-            LabelingRate(PRUNED, 64, pruned, start_s, "measured"),
-            LabelingRate(UNPRUNED, 0, unpruned, start_s, "measured"),
+            LabelingRate(PRUNED, 64, pruned, start_s, "measured", decoded, 15.0),
+            LabelingRate(UNPRUNED, 0, unpruned, start_s, "measured", decoded, 15.0),
         ),
+        unpruned_s=unpruned,
         threads=None if gpus else 1,
-        label_shares=ones,
         machine=Machine("made up", 96 if gpus else 2, 96.0 if gpus else 2.0, 100e9, gpus),
         started_s=2.0,
         known_from="made up",
@@ -69,7 +68,6 @@ def terms(*, videos=VIDEOS, deadline_s=900.0, prices=PRICES, on_gpu=True, **chan
         deadline_s=deadline_s,
         prices=prices,
         grain_of=grain_rule(PROTOCOL, None, videos, on_gpu=on_gpu),
-        views=PROTOCOL.views,
         buffer_units=2000,
         **(
             {
@@ -120,10 +118,10 @@ def test_money_is_machines_for_the_time_and_reading():
     asked = terms(prices=prices)
     rented = rent(found, found.labelings[0], asked, 8, 1.0)
     assert rented.paid_cores == 21 - 16
-    money = cost(found, asked, rented, 1800.0)
+    money = cost(found.labelings[0], asked, rented, 1800.0)
     machines = (8 * 2.0 + 5 * 0.05) / 2
     assert money == pytest.approx(machines + 20 * 0.02 + 20 * 0.0004)
-    assert cost(found, dataclasses.replace(asked, prices=None), rented, 1800.0) is None
+    assert cost(found.labelings[0], dataclasses.replace(asked, prices=None), rented, 1800.0) is None
 
 
 def test_without_gpus_cores_are_counted_in_whole_machines():
@@ -310,9 +308,10 @@ def write_run(folder, *, pruned=True, gpu=False, shadow=0, finished=True):
 def test_a_runs_rates_are_those_of_its_stages(tmp_path):
     done = finished_run(write_run(tmp_path))
     found = done.rates
-    assert found.decoded.cpu_s.mean() == pytest.approx(8.4 / 42)
-    assert found.decoded.failed == {"corrupt": 2}
-    assert sorted(found.decoded.size) == [1000.0 * n for n in range(1, 41)]
+    decoded = found.labelings[0].decoded
+    assert decoded.cpu_s.mean() == pytest.approx(8.4 / 42)
+    assert decoded.failed == {"corrupt": 2}
+    assert sorted(decoded.size) == [1000.0 * n for n in range(1, 41)]
     pruned, unpruned = found.labelings
     assert (pruned.r, pruned.unit_s) == (64, pytest.approx(21.0 / 42))
     assert unpruned.unit_s == pytest.approx(2 * pruned.unit_s)
@@ -332,7 +331,7 @@ def test_on_gpus_a_runs_labeling_goes_by_the_wall_and_decoders_wait_for_storage(
     found = finished_run(write_run(tmp_path, gpu=True)).rates
     assert found.labelings[0].unit_s == pytest.approx(42.0 / 42)
     assert found.threads is None
-    assert found.decoded.wait_s.mean() == pytest.approx((10.5 - 8.4) / 42)
+    assert found.labelings[0].decoded.wait_s.mean() == pytest.approx((10.5 - 8.4) / 42)
     assert (found.machine.name, found.machine.gpus) == ("NVIDIA X", 2)
 
 
