@@ -121,4 +121,5 @@ def _pools(pools: Pools) -> dict[str, Any]:
         "labeler_cpus": pools.labeler_threads or pools.labeler_cpus,
         # One that shares its GPU with decoders computes on the whole of it.
         "labeler_gpus": math.ceil(pools.labeler_gpus),
+        "drivers": pools.drivers,
     }

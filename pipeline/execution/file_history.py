@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,24 +17,28 @@ _SECONDS = 30.0
 
 @dataclass(frozen=True)
 class SharedHistory:
-    """A FileHistory in an actor of its own, which reserves no core.
+    """A FileHistory in actors of its own, which reserve no core.
+
+    Every unit asks twice, and one process answers some thousand calls a second. So the files of a
+    run with several drivers are divided among several actors.
 
     Attributes:
-        actor: the actor.
+        actors: the actors; a file belongs to one of them.
     """
 
-    actor: Any
+    actors: tuple[Any, ...]
 
     @classmethod
-    def start(cls) -> SharedHistory:
+    def start(cls, actors: int = 1) -> SharedHistory:
         """A new one, on the node of the driver. Ray must run."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        return cls(ray.remote(num_cpus=0, scheduling_strategy=here)(FileHistory).remote())
+        history = ray.remote(num_cpus=0, scheduling_strategy=here)(FileHistory)
+        return cls(tuple(history.remote() for _ in range(actors)))
 
     def begin(self, unit_id: str, file: str) -> FileCost:
         """As in workers.file_history.Files; waits for the answer."""
         try:
-            cost = ray.get(self.actor.begin.remote(unit_id, file), timeout=_SECONDS)
+            cost = ray.get(self._of(file).begin.remote(unit_id, file), timeout=_SECONDS)
         except ray.exceptions.RayError:
             return FileCost()
         assert isinstance(cost, FileCost)
@@ -41,4 +46,7 @@ class SharedHistory:
 
     def end(self, unit_id: str, file: str, cost: FileCost) -> None:
         """As in workers.file_history.Files; does not wait."""
-        self.actor.end.remote(unit_id, file, cost)
+        self._of(file).end.remote(unit_id, file, cost)
+
+    def _of(self, file: str) -> Any:
+        return self.actors[zlib.crc32(file.encode()) % len(self.actors)]

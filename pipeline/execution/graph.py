@@ -8,18 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import ray
 from ray.data import ActorPoolStrategy, DataContext
-from ray.data.checkpoint import CheckpointConfig
-from ray.data.expressions import Expr, col
 
 import sta
 from pipeline.execution.block_size import Grain, default_batch, grain, shadow_batch
+from pipeline.execution.checkpointing import belongs, checkpointing, own_files
 from pipeline.execution.node_roles import on_nodes_of
 from pipeline.execution.pools import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.execution.progress import Reporter
-from pipeline.run.own_files import OwnFiles
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.slices import Slice
 from pipeline.storage.location import Location
@@ -60,6 +57,8 @@ class GraphConfig:
         variants: prunings of a sweep by name; a sweep runs all of them on every unit.
         files: what the files of the run have cost so far; None to count for each actor alone.
         decode_mode: "exact" or "fast", as in SandboxedDecoder.
+        drivers: number of graphs that label these units at the same time, each with pools of its
+            own.
     """
 
     protocol: Protocol
@@ -74,6 +73,7 @@ class GraphConfig:
     variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
     files: Files | None = None
     decode_mode: str = DECODE_MODES[0]
+    drivers: int = 1
 
     @property
     def shadow(self) -> Shadow | None:
@@ -83,6 +83,11 @@ class GraphConfig:
         batch = shadow_batch(self.protocol.views, self.batch_size)
         unpruned = dataclasses.replace(self.labeler, pruning=sta.Pruning(r=0), batch_size=batch)
         return Shadow(self.shadow_share, unpruned)
+
+    @property
+    def actors(self) -> tuple[type, type]:
+        """Classes of the actors of the two pools, decoders first."""
+        return timed(DecodeActor), timed(SweepActor if self.variants else LabelActor)
 
     @property
     def batch_size(self) -> int:
@@ -95,7 +100,7 @@ class GraphConfig:
         return grain(
             self.protocol,
             batch_size=self.batch_size,
-            units=self.units,
+            units=self.units // self.drivers,
             decoders=self.pools.decoders[1],
             labelers=self.pools.labelers,
             adaptive=self.early_exit is not None,
@@ -133,15 +138,16 @@ def run_graph(
     for pattern in TRANSIENT_ERRORS:
         if pattern not in context.retried_io_errors:
             context.retried_io_errors.append(pattern)
-    context.checkpoint_config = _checkpointing(run)
+    context.checkpoint_config = checkpointing(run, within)
     pools, rows = config.pools, config.grain
     filesystem, path = (manifest or run.manifest).filesystem()
     units = ray.data.read_parquet(path, filesystem=filesystem, num_cpus=IO_CPUS)
     if within is not None:
-        units = units.filter(expr=_belongs(within))
+        units = units.filter(expr=belongs(within))
     units = units.repartition(target_num_rows_per_block=rows.decode_rows)
+    decode_actor, label_actor = config.actors
     units = units.map_batches(
-        timed(DecodeActor),
+        decode_actor,
         fn_constructor_args=(report.add_work, config.protocol, config.decoder, config.limits),
         fn_constructor_kwargs={
             "accept_changed": config.accept_changed,
@@ -158,7 +164,7 @@ def run_graph(
     )
     task = _task(config, report)
     units = units.map_batches(
-        task.actor,
+        label_actor,
         fn_constructor_args=(report.add_work, config.labeler, config.protocol, task.progress),
         fn_constructor_kwargs=task.settings,
         batch_size=rows.label_rows,
@@ -172,7 +178,7 @@ def run_graph(
     )
     units.write_parquet(
         run.units.filesystem()[1],
-        filesystem=_own(run),
+        filesystem=own_files(run),
         min_rows_per_file=config.commit_rows,
         schema=task.schema.with_metadata(run.schema_metadata()),
         ray_remote_args={"num_cpus": IO_CPUS, **on_nodes_of("label")},
@@ -184,13 +190,11 @@ class _Task:
     """What the labelers do.
 
     Attributes:
-        actor: their class.
-        settings: its further arguments.
+        settings: further arguments of their class.
         progress: called with each batch of rows.
         schema: schema of the rows.
     """
 
-    actor: type
     settings: dict[str, Any]
     progress: Callable[[pa.Table], None]
     schema: pa.Schema
@@ -199,32 +203,9 @@ class _Task:
 def _task(config: GraphConfig, report: Reporter) -> _Task:
     if config.variants:
         variants = {"variants": dict(config.variants)}
-        return _Task(timed(SweepActor), variants, report.add_sweep, SWEEP_SCHEMA)
+        return _Task(variants, report.add_sweep, SWEEP_SCHEMA)
     settings = {"shadow": config.shadow, "early_exit": config.early_exit}
-    return _Task(timed(LabelActor), settings, report.add_labels, UNITS_SCHEMA)
-
-
-def _belongs(within: Slice) -> Expr:
-    expression = col("unit_id") >= within.low
-    return expression if within.high is None else expression & (col("unit_id") < within.high)
-
-
-def _checkpointing(run: RunDirectory) -> CheckpointConfig:
-    config = CheckpointConfig(
-        id_column="unit_id",
-        checkpoint_path=run.checkpoint.filesystem()[1],
-        override_filesystem=_own(run),
-        delete_checkpoint_on_success=False,
-    )
-    # The pools are sized for one filter; Ray's default is up to ten, of one core each.
-    config.checkpoint_actor_pool_max_size = 1
-    return config
-
-
-def _own(run: RunDirectory) -> pafs.FileSystem:
-    """The file system that workers write to; it refuses once OUTPUT is no longer this run's."""
-    run_id = run.load().run_id
-    return OwnFiles(run, run_id).filesystem() if run_id else run.root.filesystem()[0]
+    return _Task(settings, report.add_labels, UNITS_SCHEMA)
 
 
 def _pool(size: tuple[int, int]) -> Any:

@@ -3,13 +3,14 @@
 The graph needs cores for its own steps: resuming runs the checkpoint filter in an actor that
 reserves one core, and splitting the manifest into commits runs in tasks of one core. If the pools
 reserved all cores, these steps would never run and the job would hang. So the pools share the
-cores that remain.
+cores that remain. Each driver of a run has a graph of its own, with such steps and a part of the
+pools.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from pipeline.errors import UsageError
@@ -51,6 +52,7 @@ class Pools:
         labeler_threads: CPU threads of each labeler; None on a GPU.
         labeler_memory: bytes that each labeler reserves.
         decoder_gpus: GPUs that each decoder reserves.
+        drivers: number of drivers that share the pools.
     """
 
     decoders: tuple[int, int]
@@ -61,6 +63,16 @@ class Pools:
     labeler_threads: int | None
     labeler_memory: int = 0
     decoder_gpus: float = 0.0
+    drivers: int = 1
+
+    def divided(self, drivers: int) -> list[Pools]:
+        """The pools of so many drivers; they differ by one actor of a kind at the most."""
+        low, high = (_divided(size, drivers) for size in self.decoders)
+        labelers = _divided(self.labelers, drivers)
+        return [
+            replace(self, decoders=(max(1, least), most), labelers=count, drivers=1)
+            for least, most, count in zip(low, high, labelers, strict=True)
+        ]
 
 
 def parse_decoders(text: str) -> tuple[int, int] | Literal["auto"]:
@@ -88,6 +100,7 @@ def plan_pools(
     labelers_worth: int = 1,
     labeler_memory: int = 0,
     decode_on_gpu: bool = False,
+    drivers: int = 1,
 ) -> Pools:
     """Pools that fit a cluster.
 
@@ -106,14 +119,16 @@ def plan_pools(
         labeler_memory: bytes that each labeler reserves.
         decode_on_gpu: whether decoders use GPUs; each GPU then has as many as any other, and one
             labeler.
+        drivers: number of drivers, each with a graph of its own.
 
     Raises:
         UsageError: the pools do not fit the cluster; the message has the arithmetic.
     """
-    spare = cpus - OVERHEAD_CPUS
+    spare = cpus - drivers * OVERHEAD_CPUS
     if spare < 0:
+        each = "" if drivers == 1 else f" of each of {drivers} drivers"
         raise UsageError(
-            f"the graph's own steps need {OVERHEAD_CPUS:g} cores ({FILTER_CPUS:g} for the "
+            f"the graph's own steps need {OVERHEAD_CPUS:g} cores{each} ({FILTER_CPUS:g} for the "
             f"checkpoint filter, {TASK_CPUS:g} for tasks) and the cluster has {cpus:g}; if it "
             f"grows on demand, give its largest size with --max-cpus"
         )
@@ -127,7 +142,7 @@ def plan_pools(
             "--decoder nvdec decodes on GPUs, and the cluster has none; use --decoder pyav, or "
             "give the largest size of a cluster that grows on demand with --max-gpus"
         )
-    rest = memory - FILTER_MEMORY
+    rest = memory - drivers * FILTER_MEMORY
     if labelers is None and gpus >= 1:
         labelers = int(gpus)
     elif labelers is None:
@@ -144,7 +159,8 @@ def plan_pools(
     shared = _SharedGpu(-(-decoders[1] // int(gpus))) if decode_on_gpu else None
     if shared is not None:
         decoders = (shared.decoders * int(gpus),) * 2
-    _check_memory(memory, decoders[1], labelers, labeler_memory)
+    _check_memory(memory, decoders[1], labelers, labeler_memory, drivers)
+    _check_drivers(drivers, decoders[1], labelers)
     actors = decoders[1] + on_cpu
     if actors > _ACTORS_PER_CPU * cpus:
         raise UsageError(
@@ -161,6 +177,7 @@ def plan_pools(
         labeler_threads=max(1, int(spare) // labelers) if on_cpu else None,
         labeler_memory=labeler_memory,
         decoder_gpus=0.0 if shared is None else shared.decoder_share,
+        drivers=drivers,
     )
 
 
@@ -186,18 +203,36 @@ class _SharedGpu:
 def most_decoders(pools: Pools, *, cpus: float, memory: float = math.inf) -> int:
     """The largest number of decoders that a cluster holds beside these labelers."""
     on_cpu = 0 if pools.labeler_gpus else pools.labelers
-    rest = memory - FILTER_MEMORY - pools.labelers * pools.labeler_memory
+    rest = memory - pools.drivers * FILTER_MEMORY - pools.labelers * pools.labeler_memory
     return max(1, int(min(_ACTORS_PER_CPU * cpus - on_cpu, rest // DECODER_MEMORY)))
 
 
-def _check_memory(memory: float, decoders: int, labelers: int, labeler_memory: int) -> None:
-    needed = FILTER_MEMORY + decoders * DECODER_MEMORY + labelers * labeler_memory
+def _divided(count: int, parts: int) -> list[int]:
+    """`count` as a sum of whole numbers that differ by one at the most."""
+    return [count * (part + 1) // parts - count * part // parts for part in range(parts)]
+
+
+def _check_drivers(drivers: int, decoders: int, labelers: int) -> None:
+    if drivers > min(decoders, labelers):
+        raise UsageError(
+            f"--drivers {drivers}: each driver needs a decoder and a labeler of its own; there are "
+            f"{decoders} decoders and {labelers} labelers, so {min(decoders, labelers)} drivers "
+            f"are the most"
+        )
+
+
+def _check_memory(
+    memory: float, decoders: int, labelers: int, labeler_memory: int, drivers: int
+) -> None:
+    needed = drivers * FILTER_MEMORY + decoders * DECODER_MEMORY + labelers * labeler_memory
     if needed <= memory:
         return
     beside = f", {labelers} labelers of {_gib(labeler_memory)}" if labeler_memory else ""
+    each = "" if drivers == 1 else f" for each of {drivers} drivers"
     raise UsageError(
         f"{decoders} decoders of {_gib(DECODER_MEMORY)}{beside} and the checkpoint filter's "
-        f"{_gib(FILTER_MEMORY)} need {_gib(needed)} of memory; Ray has {_gib(memory)} to give"
+        f"{_gib(FILTER_MEMORY)}{each} need {_gib(needed)} of memory; Ray has {_gib(memory)} to "
+        f"give"
     )
 
 

@@ -47,7 +47,7 @@ _NEVER = logging.CRITICAL + 1
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def start_ray(*, cores: int | None = None) -> None:
+def start_ray(*, cores: int | None = None, drivers: int = 1) -> None:
     """Joins the cluster that RAY_ADDRESS names, or starts a local Ray.
 
     `ray job submit` sets RAY_ADDRESS. A cluster that an earlier program left on this machine is not
@@ -55,7 +55,8 @@ def start_ray(*, cores: int | None = None) -> None:
 
     Args:
         cores: cores that a local Ray is told of; None for this machine's cores and those of the
-            graph's own steps.
+            graphs' own steps.
+        drivers: number of drivers, each with a graph of its own.
 
     Raises:
         UsageError: RAY_ADDRESS names no cluster, or several fit it.
@@ -69,7 +70,7 @@ def start_ray(*, cores: int | None = None) -> None:
     if is_own_ray():
         # The graph's own steps are light. On a machine of few cores they must not take a whole core
         # from the pools.
-        cores = cores or usable_cores() + int(OVERHEAD_CPUS)
+        cores = cores or usable_cores() + drivers * int(OVERHEAD_CPUS)
         settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     with _native_stderr_held():
         try:
@@ -144,7 +145,7 @@ def is_submitted() -> bool:
 
 def real_cores(counted: float) -> float:
     """Cores that exist, where Ray counts `counted`: a local Ray is told of more than exist."""
-    return counted - OVERHEAD_CPUS * is_own_ray()
+    return min(counted, usable_cores()) if is_own_ray() else counted
 
 
 @contextmanager

@@ -5,16 +5,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import ray
 
 from pipeline.early_exit.budget import RunPart
 from pipeline.errors import RunError
-from pipeline.execution.block_size import default_batch, labeler_bytes, labelers_worth_starting
+from pipeline.execution.block_size import (
+    Grain,
+    default_batch,
+    labeler_bytes,
+    labelers_worth_starting,
+)
 from pipeline.execution.bottleneck import Capacity
 from pipeline.execution.cluster import cluster_for
+from pipeline.execution.driver_rate import drivers_worth
+from pipeline.execution.drivers import run_drivers
 from pipeline.execution.failure_limit import FailureLimit
-from pipeline.execution.graph import GraphConfig, run_graph
+from pipeline.execution.graph import GraphConfig
 from pipeline.execution.pools import AUTO, Pools, most_decoders, plan_pools
 from pipeline.execution.progress import ProgressLine, reporting
 from pipeline.execution.ray_session import real_cores
@@ -33,6 +41,7 @@ from pipeline.storage.location import Location
 from workers.decoding.types import NVDEC
 from workers.failures import ErrorType
 from workers.file_history import Files
+from workers.machine import usable_cores
 
 # Of what is measured while the graph runs.
 LATER = "Labels and tables are not affected; the next run measures anew."
@@ -144,7 +153,7 @@ class GraphRunner:
             with reporting(
                 line, run.root.name, watch, min_agreement=options.min_agreement
             ) as report:
-                run_graph(run, config, report, manifest=manifest, within=within)
+                run_drivers(run, config, report, manifest=manifest, within=within)
                 stages = best_effort("The account of the stages", report.stages, again=LATER)
         except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
             raise run_failure(error, run, run_id=self.run_id, total=self.total) from error
@@ -188,7 +197,8 @@ def pools_for(
             batch_size=options.batch_size or default_batch(on_gpu=on_gpu),
             models=models,
         )
-    return plan_pools(
+    plan_of = partial(
+        plan_pools,
         cpus=cluster.cpus,
         gpus=cluster.gpus,
         memory=cluster.memory,
@@ -199,6 +209,22 @@ def pools_for(
         labeler_memory=memory,
         decode_on_gpu=options.decoder == NVDEC,
     )
+    if options.drivers is not None or plan is None:
+        return plan_of(drivers=options.drivers or 1)
+    pools = plan_of()
+    drivers = drivers_worth(
+        pools,
+        cpus=cluster.cpus,
+        own_cores=usable_cores(),
+        unit_flops=plan.expected_views * plan.model.flops_per_view,
+        block_rows=_grain(plan, options, pools, units or 0).decode_rows,
+    )
+    return pools if drivers == 1 else plan_of(drivers=drivers)
+
+
+def _grain(plan: LabelPlan, options: LabelOptions, pools: Pools, units: int) -> Grain:
+    runner = GraphRunner(plan, options, pools, units, Stop(), note=lambda stages: None)
+    return runner.graph.grain
 
 
 def retryable() -> set[str]:

@@ -51,12 +51,16 @@ POOLS = (
         "require_sandbox",
         "decoders",
         "labelers",
+        "drivers",
         "max_cpus",
         "max_gpus",
     ),
     *("precision", "batch_size", "compile"),
 )
-_COUNTS = ("limit", "max_units_per_video", "labelers", "max_cpus", "max_gpus", "batch_size")
+_COUNTS = (
+    *("limit", "max_units_per_video", "labelers", "drivers", "max_cpus", "max_gpus"),
+    "batch_size",
+)
 
 
 def allowed_codecs(text: str) -> tuple[str, ...]:
@@ -331,6 +335,14 @@ class LabelOptions:
     labelers: int | None = flag(
         "number of label actors (default: one per GPU; without GPUs one per core, fewer for small "
         "runs)",
+        None,
+        metavar="N",
+        group=_WORK,
+    )
+    drivers: int | None = flag(
+        "number of drivers, each with a Ray Data graph over a slice of the videos; one passes some "
+        "hundred videos a second (default: as many as the labelers can need, as far as this "
+        "machine has cores)",
         None,
         metavar="N",
         group=_WORK,

@@ -164,7 +164,7 @@ class LabelRun:
         """Begins or resumes the run, chooses its pools, and records the attempt."""
         plan, options, began = self._plan, self._options, now()
         _check_decoder(options.decoder)
-        start_ray()
+        start_ray(drivers=options.drivers or 1)
         pools_for(options, plan, units=0)  # refuses a cluster that is too small before any work
         exists = self._directory.exists()
         record = (
@@ -181,7 +181,7 @@ class LabelRun:
         note = partial(self._note, run)
         total = count_rows(self._directory.manifest)
         best_effort("The worst case", partial(self._note_worst_case, run, pools), again=LATER)
-        files = SharedHistory.start()
+        files = SharedHistory.start(pools.drivers)
         return run, GraphRunner(plan, options, pools, total, self.stop, note, self._run_id, files)
 
     @contextmanager

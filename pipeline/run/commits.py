@@ -28,7 +28,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import parquet_file, read_parquet
 
-_PENDING = ".pending.parquet"
+PENDING = ".pending.parquet"
 _CONFIRMED = ".parquet"
 _DATA = re.compile(r"(?P<name>.+)-\d+\.parquet")
 _ID = "unit_id"
@@ -160,8 +160,8 @@ def _checkpoints(run: RunDirectory) -> tuple[dict[str, Location], dict[str, Loca
     """(pending, confirmed) checkpoints by the name of their commit."""
     pending, confirmed = {}, {}
     for file in run.checkpoint.files(_CONFIRMED):
-        if file.name.endswith(_PENDING):
-            pending[file.name.removesuffix(_PENDING)] = file
+        if file.name.endswith(PENDING):
+            pending[file.name.removesuffix(PENDING)] = file
         else:
             confirmed[file.name.removesuffix(_CONFIRMED)] = file
     return pending, confirmed
@@ -227,7 +227,7 @@ def _keep(run: RunDirectory, commit: _Commit, rows: pa.Array | pa.ChunkedArray) 
     table = _table(commit.files).filter(rows)
     if table.num_rows:
         name = f"{uuid.uuid4().hex}_000000"
-        pending = run.checkpoint.child(f"{name}{_PENDING}")
+        pending = run.checkpoint.child(f"{name}{PENDING}")
         _write(table.select([_ID]).replace_schema_metadata(None), pending)
         _write(table, run.units.child(f"{name}-0.parquet"))
         pending.move(_confirmed(run, name))

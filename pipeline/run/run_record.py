@@ -221,6 +221,7 @@ class Attempt:
         labelers: number of label actors.
         labeler_cpus: cores that each label actor computes on; 0 on a GPU.
         labeler_gpus: GPUs of each label actor.
+        drivers: number of drivers that shared the actors.
         devices: names of the devices of label actors; empty before their first batch.
         missing_sandbox: parts of the decoders' sandbox that the kernel of a machine lacks, or that
             a decoder goes without.
@@ -239,6 +240,7 @@ class Attempt:
     labelers: int
     labeler_cpus: float
     labeler_gpus: float
+    drivers: int = 1
     devices: tuple[str, ...] = ()
     missing_sandbox: tuple[str, ...] = ()
     units_before: int | None = None

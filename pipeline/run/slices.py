@@ -1,8 +1,9 @@
-"""Slices of a run with a budget, labeled one after the other.
+"""Slices of a run: of one with a budget, labeled one after the other; of one with several drivers,
+labeled at the same time.
 
-Before each slice, early exit is adapted to what is left of the budget. The first digits of a unit's
-id, which is a hash, determine its slice: each slice is a random sample of the archive, and the same
-in every process.
+Before each slice of a budget, early exit is adapted to what is left of it. The first digits of a
+unit's id, which is a hash, determine its slice: each slice is a random sample of the archive, and
+the same in every process.
 """
 
 from __future__ import annotations
@@ -67,6 +68,31 @@ def slices_of(units: int, *, pilot: bool = False) -> list[Slice]:
     ]
 
 
+def slices_of_missing(
+    manifest: Location, units: Location, *, most: int, least: int, within: Slice | None = None
+) -> list[Slice]:
+    """Slices that have the same number of units without a row.
+
+    Args:
+        manifest: folder with the units of the run.
+        units: folder with the rows of the run.
+        most: largest number of slices.
+        least: smallest number of units of a slice; there are fewer slices where units are few.
+        within: the slice that is divided; None for all units.
+    """
+    missing = np.setdiff1d(_digits(manifest), _digits(units))
+    low, high = (f"{0:0{_DIGITS}x}", None) if within is None else (within.low, within.high)
+    missing = missing[missing >= low.encode()]
+    if high is not None:
+        missing = missing[missing < high.encode()]
+    count = max(1, min(most, len(missing) // least))
+    inner = [missing[number * len(missing) // count].decode() for number in range(1, count)]
+    return [
+        Slice(number, *edges)
+        for number, edges in enumerate(zip([low, *inner], [*inner, high], strict=True))
+    ]
+
+
 def slice_numbers(unit_ids: Iterable[str], slices: Sequence[Slice]) -> npt.NDArray[np.int64]:
     """(units,) index of each unit's slice in `slices`, which are consecutive; -1 for none."""
     lows = np.array([each.low for each in slices], dtype=np.bytes_)
@@ -88,3 +114,15 @@ def units_per_slice(folder: Location, slices: Sequence[Slice]) -> list[int]:
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         counts = sum(pool.map(count, folder.files(".parquet")), np.zeros(len(slices), np.int64))
     return [int(count) for count in counts]
+
+
+def _digits(folder: Location) -> npt.NDArray[np.bytes_]:
+    """The first digits of the ids in the files of a folder, sorted; equal ones once."""
+
+    def read(file: Location) -> npt.NDArray[np.bytes_]:
+        ids = read_parquet(file, ["unit_id"])["unit_id"].to_pylist()
+        return np.array([unit_id[:_DIGITS] for unit_id in ids], dtype=f"S{_DIGITS}")
+
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        found = list(pool.map(read, folder.files(".parquet")))
+    return np.unique(np.concatenate([np.empty(0, f"S{_DIGITS}"), *found]))
