@@ -75,10 +75,8 @@ def run_drivers(
     drivers = [driver.remote(len(slices), context) for _ in slices]
     try:
         numbers = {
-            each.run.remote(run, its, report, manifest, part): number
-            for number, (each, its, part) in enumerate(
-                zip(drivers, configs, slices, strict=True), 1
-            )
+            each.run.remote(run, its, report.of(number), manifest, part): number
+            for number, (each, its, part) in enumerate(zip(drivers, configs, slices, strict=True))
         }
         waiting = list(numbers)
         while waiting:
@@ -87,7 +85,7 @@ def run_drivers(
                 ray.get(ended)
             except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
                 raise RunError(
-                    f"driver {numbers[ended]} of {len(slices)} ended: {root_cause(error)}"
+                    f"driver {numbers[ended] + 1} of {len(slices)} ended: {root_cause(error)}"
                 ) from error
     finally:
         # Ray ends the actors and tasks of a driver with it.

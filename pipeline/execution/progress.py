@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TextIO
 
@@ -60,32 +60,41 @@ class Reporter:
     """Sends what the actors did to the driver's node; the actors do not wait for an answer.
 
     Attributes:
-        tally: the actor that adds it up.
+        tallies: the actors that add it up, one for the actors of each driver.
         run: name of the run in the metrics.
+        number: index of the tally that the reports go to.
     """
 
-    tally: Any
+    tallies: tuple[Any, ...]
     run: str
+    number: int = 0
+
+    def of(self, number: int) -> Reporter:
+        """The reporter for the actors of a driver, counted from 0."""
+        return replace(self, number=number)
+
+    @property
+    def _tally(self) -> Any:
+        return self.tallies[self.number]
 
     def add_labels(self, units: pa.Table) -> None:
         """Reports a batch of labeled units; `LabelActor` calls it in its own process."""
-        self.tally.add.remote(Counts.of(units))
+        self._tally.add.remote(Counts.of(units))
         count_units(self.run, settled(units))
 
     def add_sweep(self, units: pa.Table) -> None:
         """Reports a batch of a sweep; `SweepActor` calls it. The metrics count labels, and a sweep
         has none.
         """
-        self.tally.add.remote(Counts.of(units))
+        self._tally.add.remote(Counts.of(units))
 
     def add_work(self, worked: WorkReport) -> None:
         """Reports the time that an actor worked; the wrapper `timed` calls it."""
-        self.tally.add_work.remote(worked)
+        self._tally.add_work.remote(worked)
 
     def stages(self) -> Stages:
         """The sums so far; the driver calls it and waits for the answer."""
-        _, stages = ray.get(self.tally.state.remote())
-        assert isinstance(stages, Stages)
+        _, stages = _sums(self.tallies)
         return stages
 
 
@@ -241,6 +250,13 @@ def _rate(per_s: float, what: str) -> str:
     return f"{short(per_s * 3600)} {what}/h"
 
 
+def _sums(tallies: Sequence[Any], *, timeout: float | None = None) -> tuple[Counts, Stages]:
+    """The sums of all tallies so far."""
+    states = ray.get([tally.state.remote() for tally in tallies], timeout=timeout)
+    counts, stages = zip(*states, strict=True)
+    return sum(counts, Counts()), sum(stages, Stages())
+
+
 @contextmanager
 def reporting(
     line: ProgressLine,
@@ -248,6 +264,7 @@ def reporting(
     watch: Callable[[Counts, Stages], None] | None = None,
     *,
     min_agreement: float | None = None,
+    drivers: int = 1,
 ) -> Iterator[Reporter]:
     """Shows progress while the block runs; yields the Reporter for the actors.
 
@@ -257,10 +274,12 @@ def reporting(
         watch: called every second, from another thread, with the counts of the whole run and the
             statistics of this attempt's stages.
         min_agreement: value of --min-agreement, for the metrics.
+        drivers: number of drivers whose actors report.
     """
     gauges = RunGauges(run, total=line.total, min_agreement=min_agreement)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    tally = ray.remote(num_cpus=0, scheduling_strategy=here)(Tally).remote()
+    tally = ray.remote(num_cpus=0, scheduling_strategy=here)(Tally)
+    tallies = tuple(tally.remote() for _ in range(drivers))
     every = _LIVE_SECONDS if line.out.isatty() else _LOG_SECONDS
     stop = threading.Event()
 
@@ -274,7 +293,7 @@ def reporting(
         shown, works = line.started, True
         while not stop.wait(_LIVE_SECONDS):
             try:
-                counts, stages = ray.get(tally.state.remote())
+                counts, stages = _sums(tallies)
             except ray.exceptions.RayError:
                 continue  # the error that ends the block reports it
             if watch is not None:
@@ -289,7 +308,7 @@ def reporting(
     thread = threading.Thread(target=show, name="progress", daemon=True)
     thread.start()
     try:
-        yield Reporter(tally, run)
+        yield Reporter(tallies, run)
     finally:
         stop.set()
         thread.join(timeout=5)
@@ -297,7 +316,7 @@ def reporting(
         def conclude() -> None:
             # If the cluster is gone, the error that ended the block reports it.
             with contextlib.suppress(ray.exceptions.RayError):
-                counts, stages = ray.get(tally.state.remote(), timeout=5)
+                counts, stages = _sums(tallies, timeout=5)
                 line.write(line.parts(counts, stages, now=time.monotonic(), ended=True))
             line.finish()
 

@@ -48,20 +48,37 @@ class Stage:
         """Share of the batch slots that was padding, 0 to 1."""
         return 1 - self.views / self.slots if self.slots else 0.0
 
+    def __add__(self, other: Stage) -> Stage:
+        """The sums over the actors of both, which are different ones."""
+        began = [each for each in (self.began, other.began) if each is not None]
+        ended = [each for each in (self.ended, other.ended) if each is not None]
+        return Stage(
+            actors=self.actors + other.actors,
+            units=self.units + other.units,
+            busy_s=self.busy_s + other.busy_s,
+            cpu_s=self.cpu_s + other.cpu_s,
+            began=min(began, default=None),
+            ended=max(ended, default=None),
+            views=self.views + other.views,
+            slots=self.slots + other.slots,
+            devices=tuple(sorted({*self.devices, *other.devices} - {""})),
+            missing=tuple(sorted({*self.missing, *other.missing})),
+        )
+
     def with_work(self, worked: WorkReport, *, actors: int) -> Stage:
         """The sums with one more report added."""
-        return Stage(
-            actors=actors,
-            units=self.units + worked.units,
-            busy_s=self.busy_s + worked.busy_s,
-            cpu_s=self.cpu_s + worked.cpu_s,
-            began=worked.began if self.began is None else min(self.began, worked.began),
-            ended=worked.ended if self.ended is None else max(self.ended, worked.ended),
-            views=self.views + worked.views,
-            slots=self.slots + worked.slots,
-            devices=tuple(sorted({*self.devices, worked.device} - {""})),
-            missing=tuple(sorted({*self.missing, *worked.missing})),
+        added = self + Stage(
+            units=worked.units,
+            busy_s=worked.busy_s,
+            cpu_s=worked.cpu_s,
+            began=worked.began,
+            ended=worked.ended,
+            views=worked.views,
+            slots=worked.slots,
+            devices=(worked.device,),
+            missing=worked.missing,
         )
+        return dataclasses.replace(added, actors=actors)
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,10 @@ class Stages:
 
     decode: Stage = field(default_factory=Stage)
     label: Stage = field(default_factory=Stage)
+
+    def __add__(self, other: Stages) -> Stages:
+        """The statistics of both, which are of different actors."""
+        return Stages(self.decode + other.decode, self.label + other.label)
 
     @property
     def are_measured(self) -> bool:

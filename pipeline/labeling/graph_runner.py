@@ -151,7 +151,11 @@ class GraphRunner:
 
         try:
             with reporting(
-                line, run.root.name, watch, min_agreement=options.min_agreement
+                line,
+                run.root.name,
+                watch,
+                min_agreement=options.min_agreement,
+                drivers=self.pools.drivers,
             ) as report:
                 run_drivers(run, config, report, manifest=manifest, within=within)
                 stages = best_effort("The account of the stages", report.stages, again=LATER)

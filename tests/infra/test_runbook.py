@@ -9,7 +9,7 @@ from pipeline.execution.graph import GraphConfig
 from pipeline.execution.pools import plan_pools
 from pipeline.labeling.flags import parser
 from tests.infra.manifests import ROOT
-from tests.scale.many_gpus import Inputs, fewest_runs, night, table
+from tests.scale.many_gpus import Inputs, fewest_drivers, night, table
 from workers.decoding import DecodeLimits
 from workers.inference.labeler import LabelerConfig
 from workers.sampling import protocol
@@ -77,12 +77,12 @@ def test_the_inputs_of_the_simulation_are_those_of_the_page():
         assert [line for line in lines if value in line], row
 
 
-def test_runs_side_by_side_are_the_fewest_whose_drivers_keep_up():
+def test_drivers_are_the_fewest_that_keep_up():
     inputs = Inputs(rows_per_s=40.0, most_videos=20_000)
-    runs = fewest_runs(inputs, 8)
-    assert runs == 2
-    assert night(inputs, 8, runs - 1).bottleneck == "driver"
-    assert night(inputs, 8, runs).bottleneck == "GPUs"
+    drivers = fewest_drivers(inputs, 8)
+    assert drivers == 2
+    assert night(inputs, 8, drivers - 1).bottleneck == "driver"
+    assert night(inputs, 8, drivers).bottleneck == "GPUs"
 
 
 def test_every_alert_is_in_the_table_of_what_to_do():

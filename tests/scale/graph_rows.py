@@ -232,7 +232,7 @@ def _measured(arguments: argparse.Namespace, run: RunDirectory) -> str:
         line = ProgressLine(units, Counts(), out=io.StringIO())
         with (
             ray_messages_aside(),
-            reporting(line, "graph-rows", samples) as report,
+            reporting(line, "graph-rows", samples, drivers=drivers) as report,
         ):
             run_drivers(run, config, report)
     finally:

@@ -5,6 +5,7 @@
 
 Prints the table of infra/README.md, where each input's source stands. There are as many decoders as
 keep the GPUs busy, and as many videos as the GPUs would label in a night, or as one run may have.
+`python -m tests.scale.graph_rows` measures what a driver does.
 """
 
 from __future__ import annotations
@@ -84,25 +85,23 @@ class Inputs:
         flops = 2 * sta.estimate_flops("vit_base", pruning=sta.Pruning(r=_R)) * _PROTOCOL.views
         return flops / (1e12 * self.gpu_tflops)
 
-    def limits(self, runs: int) -> Limits:
-        """What one of so many runs side by side has: a driver of its own, and its part of what all
-        read from.
-        """
+    def limits(self, drivers: int) -> Limits:
+        """What a run with so many drivers has."""
         bandwidth = self.storage_mb_per_s
         return Limits(
-            storage_bytes_per_s=None if bandwidth is None else 1e6 * bandwidth / runs,
-            storage_requests_per_s=self.requests_per_s / runs,
-            rows_per_s=self.rows_per_s,
+            storage_bytes_per_s=None if bandwidth is None else 1e6 * bandwidth,
+            storage_requests_per_s=self.requests_per_s,
+            rows_per_s=self.rows_per_s * drivers,
             commits_per_s=self.commits_per_s,
         )
 
 
 @dataclass(frozen=True)
 class Night:
-    """A night on so many GPUs, as so many runs side by side; what follows is of one of them."""
+    """A night of one run on so many GPUs, with so many drivers."""
 
     gpus: int
-    runs: int
+    drivers: int
     videos: int
     rented: Rented
     prediction: Prediction
@@ -114,31 +113,30 @@ class Night:
 
     @property
     def videos_per_s(self) -> float:
-        """Of all runs, while their graphs run."""
-        return self.gpus / self.rented.gpus * self.videos / self.prediction.graph_s
+        """While the graph runs."""
+        return self.videos / self.prediction.graph_s
 
 
-def night(inputs: Inputs, gpus: int, runs: int) -> Night:
-    """Simulates one of `runs` equal runs."""
-    each = math.ceil(gpus / runs)
-    videos = round(min(each * 3600 * inputs.hours / inputs.unit_s, inputs.most_videos))
-    rates, terms = _rates(inputs), _terms(inputs, videos, runs)
+def night(inputs: Inputs, gpus: int, drivers: int) -> Night:
+    """Simulates a run."""
+    videos = round(min(gpus * 3600 * inputs.hours / inputs.unit_s, inputs.most_videos))
+    rates, terms = _rates(inputs), _terms(inputs, videos, drivers)
     labeling = rates.labelings[0]
-    rented = rent(rates, labeling, terms, each, 1.0)
+    rented = rent(rates, labeling, terms, gpus, 1.0)
     scenario = scenario_for(rates, labeling, terms, rented)
     prediction = predict(rates, labeling, terms, scenario)
-    return Night(gpus, runs, videos, rented, prediction)
+    return Night(gpus, drivers, videos, rented, prediction)
 
 
-def fewest_runs(inputs: Inputs, gpus: int) -> int:
-    """Runs side by side, so that no driver holds its GPUs up."""
+def fewest_drivers(inputs: Inputs, gpus: int) -> int:
+    """Drivers that keep up with the GPUs."""
     return math.ceil(gpus / max(1, math.floor(inputs.rows_per_s * inputs.unit_s)))
 
 
 def table(inputs: Inputs, counts: Sequence[int] = GPUS) -> str:
     """The table of infra/README.md."""
     alone = [night(inputs, gpus, 1) for gpus in counts]
-    apart = [night(inputs, gpus, fewest_runs(inputs, gpus)) for gpus in counts]
+    apart = [night(inputs, gpus, fewest_drivers(inputs, gpus)) for gpus in counts]
 
     def row(title: str, nights: list[Night], cell: Callable[[Night], str]) -> str:
         return f"| {title} | {' | '.join(cell(each) for each in nights)} |"
@@ -157,14 +155,14 @@ def table(inputs: Inputs, counts: Sequence[int] = GPUS) -> str:
             row("... one prefix of S3, GET", alone, could("storage requests")),
             *([row("... bandwidth", alone, could("storage bandwidth"))] if limited else []),
             row("... commits", alone, could("commits")),
-            row("**first bottleneck of one run**", alone, lambda each: f"**{each.bottleneck}**"),
-            row("one run does, videos a second", alone, lambda e: f"{e.videos_per_s:,.0f}"),
+            row("**first bottleneck, one driver**", alone, lambda each: f"**{each.bottleneck}**"),
+            row("videos a second", alone, lambda e: f"{e.videos_per_s:,.0f}"),
             row("GPUs busy", alone, _busy),
-            row("runs side by side instead", apart, lambda each: f"{each.runs}"),
-            row("they do, videos a second", apart, lambda each: f"{each.videos_per_s:,.0f}"),
+            row("`--drivers` instead", apart, lambda each: f"{each.drivers}"),
+            row("videos a second then", apart, lambda each: f"{each.videos_per_s:,.0f}"),
             row("GPUs busy then", apart, _busy),
             row("first bottleneck then", apart, lambda each: each.bottleneck),
-            row("videos of one of them", apart, lambda each: f"{each.videos / 1e6:.2g} million"),
+            row("videos of the run", apart, lambda each: f"{each.videos / 1e6:.2g} million"),
             row("... its listing, start, tables and verification", apart, _around),
         ]
     )
@@ -193,7 +191,7 @@ def _rates(inputs: Inputs) -> MeasuredRates:
     )
 
 
-def _terms(inputs: Inputs, videos: int, runs: int) -> Terms:
+def _terms(inputs: Inputs, videos: int, drivers: int) -> Terms:
     return Terms(
         work=Workload(videos, videos, 10.0 * videos, 1e6 * inputs.megabytes * videos, "inputs"),
         deadline_s=0.0,
@@ -202,7 +200,7 @@ def _terms(inputs: Inputs, videos: int, runs: int) -> Terms:
         views=_PROTOCOL.views,
         buffer_units=buffered_units(_MACHINE, _PROTOCOL),
         preemptions=inputs.preemptions,
-        limits=inputs.limits(runs),
+        limits=inputs.limits(drivers),
         listing_s=videos / inputs.listed_per_s,
     )
 

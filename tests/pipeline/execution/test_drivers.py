@@ -20,6 +20,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.processes import descendants, eventually, kill
 from tests.scale.graph_rows import Config, config_of, make_run, parser
+from workers.inference.labeler import LabelerConfig
 
 UNITS = 256
 
@@ -38,9 +39,9 @@ def run(tmp_path):
     return directory
 
 
-def config(drivers, *, decode_s=0.0, label_s="0.0"):
+def config(drivers, *, decode_s=0.0):
     flags = ["--drivers", drivers, "--decoders", 2, "--labelers", 2, "--decode-s", decode_s]
-    flags += ["--of", UNITS, "--label-s", label_s]
+    flags += ["--of", UNITS]
     return config_of(parser().parse_args([str(each) for each in flags]))
 
 
@@ -48,7 +49,7 @@ def labeled(run, config, **settings):
     line = ProgressLine(UNITS, Counts(), out=open(os.devnull, "w"))  # noqa: SIM115
     settings["files"] = SharedHistory.start(config.pools.drivers)
     config = Config(**(vars(config) | settings))
-    with ray_messages_aside(), reporting(line, "drivers") as report:
+    with ray_messages_aside(), reporting(line, "drivers", drivers=2) as report:
         run_drivers(run, config, report)
         return report.stages()
 
@@ -127,5 +128,5 @@ def test_a_killed_driver_ends_the_others_and_the_rest_is_labeled_by_the_next(loc
 @pytest.mark.slow
 def test_an_error_of_a_graph_is_that_of_the_run(local_ray, run):
     with pytest.raises(ray.exceptions.RayError, match="could not convert string to float: 'none'"):
-        labeled(run, config(2, label_s="none"))
+        labeled(run, config(2), labeler=LabelerConfig("none", batch_size=32))
     assert eventually(lambda: running("ray::GraphDriver") == [])
