@@ -143,6 +143,5 @@ class _Share:
 def limits(pools: Pools) -> ExecutionResources:
     """The cores and GPUs of one driver's graph: those of its pools and of its own steps."""
     cpus = pools.decoders[1] * pools.decoder_cpus + pools.labelers * pools.labeler_cpus
-    return ExecutionResources.for_limits(
-        cpu=cpus + OVERHEAD_CPUS, gpu=pools.labelers * pools.labeler_gpus
-    )
+    gpus = pools.decoders[1] * pools.decoder_gpus + pools.labelers * pools.labeler_gpus
+    return ExecutionResources.for_limits(cpu=cpus + OVERHEAD_CPUS, gpu=gpus)
