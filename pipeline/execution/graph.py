@@ -13,6 +13,7 @@ from ray.data import ActorPoolStrategy, DataContext
 
 import sta
 from pipeline.execution.block_size import Grain, default_batch, grain, shadow_batch
+from pipeline.execution.budget_updates import update_budgets_now_and_then
 from pipeline.execution.checkpointing import belongs, checkpointing, own_files
 from pipeline.execution.node_roles import on_nodes_of
 from pipeline.execution.pools import DECODER_MEMORY, IO_CPUS, Pools
@@ -132,6 +133,7 @@ def run_graph(
         manifest: manifest to read; None for the run's own.
         within: slice of the units to label; None for all.
     """
+    update_budgets_now_and_then()
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
