@@ -10,6 +10,7 @@ from pipeline.execution.bottleneck import MARGIN
 from pipeline.execution.pools import OVERHEAD_CPUS
 from pipeline.formatting import clock
 from pipeline.planner.predict import (
+    DRIVERS,
     Prediction,
     Terms,
     actor_start_s,
@@ -163,11 +164,11 @@ def _check_time(rates: MeasuredRates, labeling: LabelingRate, terms: Terms) -> N
 
 
 def _check_limits(rates: MeasuredRates, labeling: LabelingRate, terms: Terms) -> None:
-    """Refuses what storage, driver or commits do not allow, before simulating any cluster."""
+    """Refuses what storage or commits do not allow, before simulating any cluster."""
     scenario = scenario_for(rates, labeling, terms, rent(rates, labeling, terms, 1, 1.0))
     needed = terms.work.units / (terms.deadline_s - fixed_s(rates, labeling, terms))
     for name, most in limited(labeling.costs, scenario).items():
-        if most < needed:
+        if name != DRIVERS and most < needed:
             raise UsageError(
                 f"no cluster labels {terms.work.units:,} units {labeling.name} within "
                 f"{clock(terms.deadline_s)}: that needs {needed:.3g} units/s, and {name} "

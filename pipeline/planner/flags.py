@@ -63,7 +63,10 @@ class PlanFlags:
         "requests per second that the storage serves", None, metavar="X", group=_LIMITS
     )
     rows_per_s: float | None = flag(
-        "units per second that the driver process handles", None, metavar="X", group=_LIMITS
+        "units per second that one driver handles (default: by the size of blocks)",
+        None,
+        metavar="X",
+        group=_LIMITS,
     )
     commits_per_s: float | None = flag(
         "result files per second that can be written and committed",

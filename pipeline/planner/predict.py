@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.execution.block_size import Grain
+from pipeline.execution.driver_rate import driver_units_per_s
 from pipeline.planner.rates import LabelingRate, MeasuredRates, Workload
 from pipeline.planner.scenario import Limits, Scenario
 from pipeline.planner.simulation import SimulationResult, simulate
@@ -26,6 +28,9 @@ RAY_CORES = 2 * RAY_SHARE
 # The last commit, and the graph's own end.
 GRAPH_END_S = 0.9
 
+# Name of the limit of all drivers together.
+DRIVERS = "driver (rows)"
+
 # Tables and their proof, per view: `python -m tests.scale.tables_at_size`, 62 s for 5 million.
 TABLES_S_PER_VIEW = 62 / 5e6
 
@@ -44,6 +49,7 @@ class Terms:
         preemptions: machines lost per machine and hour.
         limits: of storage, driver and commits.
         listing_s: seconds of listing the work.
+        drivers: number of drivers; None for as many as keep up with the labelers.
     """
 
     work: Workload
@@ -54,6 +60,7 @@ class Terms:
     preemptions: float
     limits: Limits
     listing_s: float
+    drivers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class Prediction:
         outcome: of the simulation.
         capacities: units per second of each part of the run, by itself.
         bottleneck: the part with the least capacity.
+        drivers: number of drivers.
     """
 
     before_s: float
@@ -76,6 +84,7 @@ class Prediction:
     outcome: SimulationResult
     capacities: dict[str, float]
     bottleneck: str
+    drivers: int = 1
 
     @property
     def seconds(self) -> float:
@@ -97,6 +106,7 @@ def predict(
         outcome=outcome,
         capacities=parts,
         bottleneck=min(parts, key=lambda name: parts[name]),
+        drivers=scenario.drivers,
     )
 
 
@@ -132,6 +142,9 @@ def scenario_of(
     """Scenario of a run on these pools; `cores` are those left to them."""
     grain, commit_rows = terms.grain_of(decoders, labelers, labeling.adaptive)
     decoder_s, labeler_s = actor_start_s(rates, labeling)
+    each = terms.limits.rows_per_s or driver_units_per_s(grain.decode_rows)
+    labeled_per_s = labelers * (rates.threads or 1) / labeling.unit_s
+    drivers = terms.drivers or min(labelers, max(1, math.ceil(labeled_per_s / each)))
     return Scenario(
         decoders=decoders,
         labelers=labelers,
@@ -145,7 +158,8 @@ def scenario_of(
         decoder_start_s=decoder_s,
         labeler_start_s=labeler_s,
         preemptions_per_node_hour=terms.preemptions,
-        limits=terms.limits,
+        drivers=drivers,
+        limits=replace(terms.limits, rows_per_s=drivers * each),
     )
 
 
@@ -167,7 +181,7 @@ def limited(costs: UnitCosts, scenario: Scenario) -> dict[str, float]:
     found = {
         "storage bandwidth": _over(limits.storage_bytes_per_s, costs.mean("bytes_read")),
         "storage requests": _over(limits.storage_requests_per_s, scenario.requests_per_unit),
-        "driver (rows)": limits.rows_per_s,
+        DRIVERS: limits.rows_per_s,
         "commits": _times(limits.commits_per_s, scenario.commit_rows),
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -159,6 +159,7 @@ def _cluster_rows(plan: Plan) -> list[_Row]:
         row("  GPUs", lambda c: f"{c.rented.gpus:,}"),
         row("  labelers", lambda c: f"{c.rented.labelers:,}"),
         row("  decoders", lambda c: f"{c.rented.decoders:,}"),
+        row("  drivers", lambda c: f"{c.prediction.drivers:,}"),
         row("  cores (billed separately)", _cores),
         row("  machines", lambda c: f"{c.rented.nodes:,}"),
         row("  time of the whole run", lambda c: clock(c.prediction.seconds)),

@@ -15,7 +15,8 @@ class Limits:
     Attributes:
         storage_bytes_per_s: bandwidth of the storage for all decoders together.
         storage_requests_per_s: requests per second that the storage answers.
-        rows_per_s: units per second that the driver passes through the graph.
+        rows_per_s: units per second that a driver passes through the graph; in a scenario, all
+            drivers together.
         commits_per_s: result files per second that are written and confirmed.
     """
 
@@ -52,7 +53,8 @@ class Scenario:
         preemptions_per_node_hour: machines lost per machine and hour.
         longest_first: whether the largest units go first, as in a run's manifest.
         sorted_units: units per manifest file, within which they are sorted.
-        limits: of storage, driver and commits.
+        drivers: number of drivers.
+        limits: of storage, drivers and commits.
     """
 
     decoders: int
@@ -71,6 +73,7 @@ class Scenario:
     preemptions_per_node_hour: float = 0.0
     longest_first: bool = True
     sorted_units: int = 100_000
+    drivers: int = 1
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -82,6 +85,7 @@ class Scenario:
             "label_rows",
             "commit_rows",
             "sorted_units",
+            "drivers",
         )
         for name in whole:
             if getattr(self, name) < 1:

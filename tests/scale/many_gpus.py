@@ -85,13 +85,14 @@ class Inputs:
         flops = 2 * sta.estimate_flops("vit_base", pruning=sta.Pruning(r=_R)) * _PROTOCOL.views
         return flops / (1e12 * self.gpu_tflops)
 
-    def limits(self, drivers: int) -> Limits:
-        """What a run with so many drivers has."""
+    @property
+    def limits(self) -> Limits:
+        """What more machines do not raise."""
         bandwidth = self.storage_mb_per_s
         return Limits(
             storage_bytes_per_s=None if bandwidth is None else 1e6 * bandwidth,
             storage_requests_per_s=self.requests_per_s,
-            rows_per_s=self.rows_per_s * drivers,
+            rows_per_s=self.rows_per_s,
             commits_per_s=self.commits_per_s,
         )
 
@@ -200,7 +201,8 @@ def _terms(inputs: Inputs, videos: int, drivers: int) -> Terms:
         views=_PROTOCOL.views,
         buffer_units=buffered_units(_MACHINE, _PROTOCOL),
         preemptions=inputs.preemptions,
-        limits=inputs.limits(drivers),
+        limits=inputs.limits,
+        drivers=drivers,
         listing_s=videos / inputs.listed_per_s,
     )
 
