@@ -31,7 +31,7 @@ class WorkReport:
         actor: unique id of the actor.
         began: when the first of the work began, seconds since the epoch.
         ended: when the last of it ended.
-        busy_s: wall-clock time within the actor's `__call__`.
+        busy_s: wall-clock time within the actor's `__call__`, without `ActorTotals.idle_s`.
         cpu_s: CPU time of its process and of its decoder's child, in and outside of `__call__`.
         units: rows.
         views: views labeled; 0 for a decoder.
@@ -58,11 +58,15 @@ Listener = Callable[[WorkReport], None]
 
 @dataclass(frozen=True)
 class ActorTotals:
-    """Totals over an actor's life, as in `WorkReport`; `child_cpu_s` is a part of `cpu_s`."""
+    """Totals over an actor's life, as in `WorkReport`; `child_cpu_s` is a part of `cpu_s`.
+
+    `idle_s`: time within `__call__` in which a labeler waited for further clips to be decoded.
+    """
 
     views: int = 0
     slots: int = 0
     child_cpu_s: float = 0.0
+    idle_s: float = 0.0
 
 
 class Actor(Protocol):
@@ -137,7 +141,7 @@ class TimedActor:
                 actor=self._id,
                 began=self._began,
                 ended=self._ended,
-                busy_s=self._busy_s,
+                busy_s=max(0.0, self._busy_s - (totals.idle_s - self._totals.idle_s)),
                 cpu_s=cpu_s - self._cpu_s + totals.child_cpu_s - self._totals.child_cpu_s,
                 units=self._units,
                 views=totals.views - self._totals.views,

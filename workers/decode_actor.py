@@ -1,5 +1,8 @@
 """The decoder pool's actor: rows of the manifest in, decoded rows out, one for one.
 
+With early exit it decodes the clips that are evaluated first; a labeler that needs more asks for
+them by rows of FURTHER_SCHEMA, which name the clips.
+
 It is a plain class that runs without Ray. It must not import torch, which would cost every decoder
 some 340 MB of memory.
 """
@@ -7,6 +10,7 @@ some 340 MB of memory.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,11 +20,35 @@ from workers.actor_stats import DECODE, ActorTotals, StageName
 from workers.decoding import DECODE_MODES, DecodedUnit, DecodeLimits, SandboxedDecoder, Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.file_history import FileCost, FileHistory, Files
+from workers.inference.unpruned_sample import in_sample
 from workers.sampling import Protocol
 from workers.schema import DECODED_SCHEMA, IDENTITY
 
 _IDENTITY = [field.name for field in IDENTITY]
 _UNIT = ("unit_id", "video_id", "uri", "part", "start_s", "end_s")
+
+
+@dataclass(frozen=True)
+class FirstClips:
+    """Clips that are decoded before a labeler has asked for others.
+
+    Attributes:
+        clips: their numbers, ascending.
+        whole_share: share of the units that are in the shadow sample, which needs all clips.
+    """
+
+    clips: tuple[int, ...]
+    whole_share: float = 0.0
+
+    def of(self, unit_id: str) -> tuple[int, ...] | None:
+        """Numbers of a unit's first clips; None for all."""
+        if self.whole_share and in_sample(unit_id, self.whole_share):
+            return None
+        return self.clips
+
+    def mean(self, clips: int) -> float:
+        """Clips per unit on average, of a protocol of so many."""
+        return self.whole_share * clips + (1 - self.whole_share) * len(self.clips)
 
 
 class DecodeActor:
@@ -34,6 +62,7 @@ class DecodeActor:
             manifest's column ``etag``; otherwise the unit fails as ``changed``.
         files: what the files of the run have cost so far; None to count for this actor alone.
         mode: "exact" or "fast", as in SandboxedDecoder.
+        first: the clips to decode of units whose row names none; None for all.
     """
 
     stage: ClassVar[StageName] = DECODE
@@ -48,7 +77,9 @@ class DecodeActor:
         accept_changed: bool = False,
         files: Files | None = None,
         mode: str = DECODE_MODES[0],
+        first: FirstClips | None = None,
     ) -> None:
+        self._first = first
         self._limits = limits or DecodeLimits()
         self._files = files or FileHistory()
         self._accept_changed = accept_changed
@@ -82,11 +113,22 @@ class DecodeActor:
         for entry in manifest.to_pylist():
             row = {name: entry.get(name) for name in _IDENTITY if name != "ground_truth"}
             row["ground_truth"] = entry["ground_truth"]
-            etag = None if self._accept_changed else entry.get("etag")
-            unit = Unit(**{name: row[name] for name in _UNIT}, etag=etag)
+            unit = self._unit(entry)
             outcome = self._decoded(unit, row["size_bytes"])
             self._decode_s += outcome.decode_ms / 1e3
             yield _decoded_table(row, outcome)
+
+    def _unit(self, entry: dict[str, Any]) -> Unit:
+        """The unit of a row, and the clips of it to decode."""
+        etag, clips = entry.get("etag"), entry.get("clips")
+        if clips is None:
+            etag = None if self._accept_changed else etag
+            clips = None if self._first is None else self._first.of(entry["unit_id"])
+        return Unit(
+            **{name: entry[name] for name in _UNIT if name in entry},
+            etag=etag,
+            clips=None if clips is None else tuple(clips),
+        )
 
     def _decoded(self, unit: Unit, size_bytes: int | None) -> DecodedUnit | UnitFailure:
         """The unit's outcome, unless its file has cost too much already."""
@@ -138,6 +180,8 @@ def _decoded_table(row: dict[str, Any], outcome: DecodedUnit | UnitFailure) -> p
         "clip_frames": outcome.clip_frames.reshape(-1).tolist(),
         "first_clip": outcome.first_clip,
         "clip_times": outcome.clip_times.reshape(-1).tolist(),
+        "decoded_clips": len(outcome.clip_frames),
+        "clips": outcome.clips,
     }
     table = pa.Table.from_pylist([columns], schema=DECODED_SCHEMA)
     index = DECODED_SCHEMA.get_field_index("frames")

@@ -5,7 +5,7 @@ It is a plain class that runs without Ray.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow as pa
 from workers.actor_stats import LABEL, ActorTotals, StageName
 from workers.decoded_rows import DecodedRows
 from workers.devices import device_name
+from workers.further_clips import FurtherClips
 from workers.inference.adaptive import AdaptiveLabeler
 from workers.inference.early_exit import EarlyExit
 from workers.inference.labeler import (
@@ -41,6 +42,7 @@ class LabelActor:
         progress: called with each result table.
         shadow: the sample that is labeled without pruning too, by all views; None for none.
         early_exit: when to stop evaluating views of a unit; None to evaluate all.
+        further: decodes further clips of units that were decoded in part; None if none are.
     """
 
     stage: ClassVar[StageName] = LABEL
@@ -54,6 +56,7 @@ class LabelActor:
         *,
         shadow: Shadow | None = None,
         early_exit: EarlyExit | None = None,
+        further: FurtherClips | None = None,
     ) -> None:
         self._labeler: Labeler = (
             Labeler(config, protocol)
@@ -61,6 +64,7 @@ class LabelActor:
             else AdaptiveLabeler(config, protocol, early_exit)
         )
         self._progress = progress
+        self._further = further
         self._shadow = shadow
         self._unpruned = Labeler(shadow.labeler, protocol) if shadow is not None else None
         self._num_views = 0
@@ -69,7 +73,7 @@ class LabelActor:
     def totals(self) -> ActorTotals:
         """Views so far and the slots of their batches, without those of the shadow sample."""
         slots = self._labeler.batch_size * self._labeler.engine.batches
-        return ActorTotals(views=self._num_views, slots=slots)
+        return ActorTotals(views=self._num_views, slots=slots, idle_s=self._labeler.waited_s)
 
     @property
     def device(self) -> str:
@@ -82,11 +86,11 @@ class LabelActor:
         Raises:
             IdMismatch: the result is not of the same units.
         """
-        rows = DecodedRows(decoded)
+        rows = DecodedRows(decoded, self._further)
         stream = self._labeler.stream(rows.frames.values())
         for index, evaluated in zip(rows.frames, stream, strict=True):
-            times, first_clip = rows.clip_times(index), rows.first_clip(index)
-            rows.rows[index] |= self._labeled(evaluated, times, first_clip)
+            if evaluated.views:
+                rows.rows[index] |= self._labeled(evaluated, rows.times[index])
             self._num_views += len(evaluated.views)
         if self._unpruned is not None:
             self._label_shadow(self._unpruned, rows)
@@ -115,23 +119,22 @@ class LabelActor:
                 (view.clip, view.crop): top_classes(view.probabilities, 1)[0][0]
                 for view in evaluated.views
             }
-            first_clip = rows.first_clip(index)
             for entry in row["views"]:
-                entry["unpruned_label_id"] = labels[entry["clip"] - first_clip, entry["crop"]]
+                entry["unpruned_label_id"] = labels[entry["clip"], entry["crop"]]
 
     def _labeled(
-        self, evaluated: EvaluatedViews, times: np.ndarray, first_clip: int
+        self, evaluated: EvaluatedViews, times: Mapping[int, tuple[float, float]]
     ) -> dict[str, Any]:
-        """The columns of a labeled unit; `times`: (clips, 2) seconds."""
+        """The columns of a labeled unit; `times`: start and end of each clip, seconds."""
         entries = []
         for view in evaluated.views:
             entries.append(
                 self._prediction(view.probabilities)
                 | {
-                    "clip": first_clip + view.clip,
+                    "clip": view.clip,
                     "crop": view.crop,
-                    "start_s": float(times[view.clip, 0]),
-                    "end_s": float(times[view.clip, 1]),
+                    "start_s": times[view.clip][0],
+                    "end_s": times[view.clip][1],
                     "flops": view.flops,
                     "tokens_kept": [int(mask.sum()) for mask in view.kept],
                     "kept_token_maps": [pack_mask(mask) for mask in view.kept],

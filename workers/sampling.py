@@ -7,11 +7,11 @@ settings of VideoMAE and of Video Swin Transformer), so that labels agree with t
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -31,6 +31,10 @@ _SAME_CLIP = 1e-6
 _WIDE = 1 << 16
 
 DENSE_VIEWS = (16, 1)
+
+# Clips that early exit has decoded at once: of the first look, of the second; the third has the
+# rest.
+_LOOK_CLIPS = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,16 @@ class Protocol:
         offsets = _recipe(self.name).offsets(_WIDE, self.crops)
         return view_order(self.clips, sorted(range(self.crops), key=offsets.__getitem__))
 
+    def looks(self, max_views: int | None = None) -> list[tuple[int, ...]]:
+        """Numbers of the clips that early exit has decoded together: first, second, and so on.
+
+        ``max_views``: views that may be evaluated at most; None for all.
+        """
+        clips = list(dict.fromkeys(clip for clip, _ in self.views_in_order[:max_views]))
+        ends = [*itertools.accumulate(_LOOK_CLIPS), len(clips)]
+        spans = itertools.pairwise([0, *ends])
+        return [tuple(sorted(clips[a:b])) for a, b in spans if clips[a:b]]
+
     def crop_origins(self, height: int, width: int) -> IntArray:
         """(crops, 2) int64 (top, left) of each crop within a frame of ``resized`` size."""
         if min(height, width) < self.size:
@@ -291,7 +305,7 @@ def _segment_middles(frame_count: int, clips: int, frames: int) -> IntArray:
     """VideoSwin on SSv2: the middle of each of ``frames`` segments."""
     segment = (frame_count - 1) / frames
     edges = [round(segment * i) for i in range(frames + 1)]
-    middles = [(a + b) // 2 for a, b in pairwise(edges)]
+    middles = [(a + b) // 2 for a, b in itertools.pairwise(edges)]
     return np.array([middles] * clips, dtype=np.int64)
 
 
@@ -356,19 +370,17 @@ def default_protocol(architecture: str, task: str) -> str:
 
 
 def view_order(clips: int, across: Sequence[int]) -> list[tuple[int, int]]:
-    """Every (clip, crop) once, in evaluation order.
+    """Every (clip, crop) once, in evaluation order: all crops of a clip, then those of the next.
 
-    The middle clip under the middle crop comes first, then the other clips, each as far as possible
-    from those before, then the other crops in the same way.
+    Clips come one after another, since each that is not needed need not be decoded. Of the crops
+    the middle one comes first, then each as far as possible from those before.
 
     Args:
         clips: number of clips.
         across: numbers of the crops, from one edge of the frame to the other.
     """
     return [
-        (clip, across[place])
-        for place in _farthest_first(len(across))
-        for clip in _farthest_first(clips)
+        (clip, across[place]) for clip in range(clips) for place in _farthest_first(len(across))
     ]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-UNIT_SCHEMA_VERSION = 4
+UNIT_SCHEMA_VERSION = 5
 
 KEPT_MAPS_ABOUT = (
     "one bit map per pruning stage, 1 = token kept; bits run over (temporal position, row, "
@@ -37,7 +37,9 @@ OUTCOME = (
     column("status", pa.string(), "ok or failed"),
     column("error_type", pa.string(), "kind of failure, from a closed list; null if ok"),
     column("error", pa.string(), "what went wrong, in one line; null if ok"),
-    column("attempts", pa.int32(), "decoders that tried"),
+    column(
+        "attempts", pa.int32(), "attempts to decode, summed where further clips were decoded later"
+    ),
     column("decode_ms", pa.float64(), "CPU time of fetching, decoding and resizing, milliseconds"),
     column("bytes_read", pa.int64(), "bytes read from storage"),
     column(
@@ -55,6 +57,12 @@ OUTCOME = (
         "duration_s",
         pa.float64(),
         "duration by timestamps of the video, or of the unit's segment, seconds",
+    ),
+    column(
+        "decoded_clips",
+        pa.int32(),
+        "clips that were decoded; with early exit those that its views needed, or more; null if "
+        "not decoded",
     ),
 )
 
@@ -106,6 +114,19 @@ DECODED_SCHEMA = pa.schema(
         column("clip_frames", pa.list_(pa.int32()), "(clips, T) rows of frames, row-major"),
         column("first_clip", pa.int32(), "number in the video of the unit's first clip"),
         column("clip_times", pa.list_(pa.float64()), "(clips, 2) seconds, row-major"),
+        column(
+            "clips",
+            pa.list_(pa.int32()),
+            "(clips,) numbers of these clips in the protocol; null: all clips of the unit",
+        ),
+    ]
+)
+
+FURTHER_SCHEMA = pa.schema(
+    [
+        *IDENTITY,
+        column("etag", pa.string(), "as in the row whose further clips are to be decoded"),
+        column("clips", pa.list_(pa.int32()), "numbers of the clips that are to be decoded"),
     ]
 )
 

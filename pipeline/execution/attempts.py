@@ -114,7 +114,7 @@ def _changed(record: RunRecord, **changes: Any) -> RunRecord:
 
 def _pools(pools: Pools) -> dict[str, Any]:
     return {
-        "decoders": pools.decoders[1],
+        "decoders": pools.most_decoders,
         "decoder_cpus": pools.decoder_cpus,
         "labelers": pools.labelers,
         # A labeler without a GPU computes on more cores than it reserves.

@@ -23,6 +23,9 @@ _MAX_CLIPS = 160
 _BLOCK_BYTES = 88 * _MIB
 _WIDTH_TO_HEIGHT = 16 / 9
 
+# With early exit, a labeler holds further clips of some of its units too.
+_MORE_UNITS = 2
+
 # In small runs each decoder still gets several tasks and each labeler several calls, and a killed
 # attempt loses little.
 _TASKS_PER_DECODER = 8
@@ -68,6 +71,7 @@ def grain(
     decoders: int,
     labelers: int,
     adaptive: bool = False,
+    clips: float | None = None,
 ) -> Grain:
     """The grain that suits a run.
 
@@ -79,11 +83,15 @@ def grain(
         labelers: number of labelers.
         adaptive: whether the run uses early exit. The views of a unit are then not known in
             advance, and batches are fuller the more units a call has.
+        clips: clips of a unit that come from its decoder, on average, where a labeler asks for
+            others; None for all.
     """
     calls = max(1 if adaptive else _CALLS, _CALLS_PER_LABELER * labelers)
-    most = max(1, min(_MAX_CLIPS // protocol.clips, units // calls))
+    decoded = protocol.clips if clips is None else clips
+    held = min(_MAX_CLIPS / decoded, _MORE_UNITS * _MAX_CLIPS / protocol.clips)
+    most = max(1, min(int(held), units // calls))
     rows = most if adaptive else _fewest_filling(protocol.views, batch_size, most)
-    fitting = _BLOCK_BYTES // unit_bytes(protocol)
+    fitting = int(_BLOCK_BYTES * protocol.clips / (unit_bytes(protocol) * decoded))
     fair = units // (_TASKS_PER_DECODER * decoders)
     decode = max(1, min(fitting, fair, rows))
     while rows % decode:

@@ -39,6 +39,8 @@ class Capacity:
         full_batch: views per forward pass above which larger batches bring nothing.
         views_per_call: views of one call of a labeler if no unit fails; None with early exit,
             where the number varies.
+        decoders_each: actors for each decoder of --decoders: above 1 where others decode further
+            clips.
     """
 
     cores: float
@@ -47,6 +49,7 @@ class Capacity:
     batch_size: int
     full_batch: int
     views_per_call: int | None
+    decoders_each: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def fit_decoders(stages: Stages, capacity: Capacity, *, what: str = "videos") ->
     Returns:
         None if nothing was measured.
     """
-    wanted = _wanted(stages)
+    wanted = _wanted(stages, capacity)
     if wanted is None:
         return None
     label, decode = stages.label.rate, stages.decode.rate
@@ -130,7 +133,7 @@ def _cores(stages: Stages, capacity: Capacity) -> str:
 
 
 def _decoding(stages: Stages, capacity: Capacity, behind: float) -> str:
-    wanted, most = _wanted(stages), _most(stages, capacity)
+    wanted, most = _wanted(stages, capacity), _most(stages, capacity)
     assert wanted is not None
     text = f"decoding ({stages.brief()}); "
     if wanted <= most:
@@ -138,7 +141,7 @@ def _decoding(stages: Stages, capacity: Capacity, behind: float) -> str:
             f"{text}{behind:.1f} times as many decoders would keep the labelers busy: "
             f"--decoders {wanted}."
         )
-    needed = math.ceil(wanted * _cores_of_a_decoder(stages))
+    needed = math.ceil(wanted * capacity.decoders_each * _cores_of_a_decoder(stages))
     text += f"{behind:.1f} times as many decoders would keep the labelers busy: {wanted}, "
     if needed > capacity.cores:
         text += f"which need {needed} cores; the cluster has {capacity.cores:g}"
@@ -146,13 +149,15 @@ def _decoding(stages: Stages, capacity: Capacity, behind: float) -> str:
         text += f"but the memory is enough for {most} only"
     text += ". Add machines without GPUs"
     return (
-        f"{text}; until then use --decoders {most}." if most > stages.decode.actors else f"{text}."
+        f"{text}; until then use --decoders {most}."
+        if most > _have(stages, capacity)
+        else f"{text}."
     )
 
 
 def _labeling(stages: Stages, capacity: Capacity) -> str:
     text = f"labeling ({stages.brief()}); "
-    wanted, have = _wanted(stages), stages.decode.actors
+    wanted, have = _wanted(stages, capacity), _have(stages, capacity)
     assert wanted is not None
     if capacity.labeler_threads is not None:
         return f"{text}cores are idle: --labelers {stages.label.actors + 1}."
@@ -195,17 +200,24 @@ def _filled_batch(views: int, batch_size: int) -> int | None:
     return next(s for s in sizes if padding(views, s) <= _LITTLE_PADDING)
 
 
-def _wanted(stages: Stages) -> int | None:
-    """The number of decoders that keeps the labelers busy, with a margin."""
+def _wanted(stages: Stages, capacity: Capacity) -> int | None:
+    """The value of --decoders that keeps the labelers busy, with a margin."""
     if not stages.are_measured:
         return None
     assert stages.decode.rate is not None
-    return max(1, math.ceil(MARGIN * _capacity_of_labelers(stages) / stages.decode.rate))
+    every = MARGIN * _capacity_of_labelers(stages) / stages.decode.rate
+    return max(1, math.ceil(every / capacity.decoders_each))
+
+
+def _have(stages: Stages, capacity: Capacity) -> int:
+    """The present value of --decoders, by the decoders that did something."""
+    return max(1, round(stages.decode.actors / capacity.decoders_each))
 
 
 def _most(stages: Stages, capacity: Capacity) -> int:
     """Decoders that the cluster can hold; one that waits for storage takes less than a core."""
-    return max(1, min(capacity.most_decoders, int(capacity.cores / _cores_of_a_decoder(stages))))
+    by_cores = capacity.cores / (_cores_of_a_decoder(stages) * capacity.decoders_each)
+    return max(1, min(capacity.most_decoders, int(by_cores)))
 
 
 def _cores_of_a_decoder(stages: Stages) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ import sta
 from pipeline.execution.block_size import Grain, default_batch, grain, shadow_batch
 from pipeline.execution.budget_updates import update_budgets_now_and_then
 from pipeline.execution.checkpointing import belongs, checkpointing, own_files
+from pipeline.execution.further_decoders import FurtherDecoders, further_decoders
 from pipeline.execution.node_roles import on_nodes_of
 from pipeline.execution.pools import DECODER_MEMORY, IO_CPUS, Pools
 from pipeline.execution.progress import Reporter
@@ -23,7 +25,7 @@ from pipeline.run.slices import Slice
 from pipeline.storage.location import Location
 from pipeline.storage.storage_errors import TRANSIENT_ERRORS
 from workers.actor_stats import timed
-from workers.decode_actor import DecodeActor
+from workers.decode_actor import DecodeActor, FirstClips
 from workers.decoding import DECODE_MODES, DecodeLimits
 from workers.file_history import Files
 from workers.inference.early_exit import EarlyExit
@@ -91,6 +93,21 @@ class GraphConfig:
         return timed(DecodeActor), timed(SweepActor if self.variants else LabelActor)
 
     @property
+    def looks(self) -> list[tuple[int, ...]]:
+        """Numbers of the clips that are decoded together, as early exit asks for them; empty where
+        all clips of a unit are decoded at once.
+        """
+        if self.early_exit is None or not self.pools.further_decoders:
+            return []
+        looks = self.protocol.looks(self.early_exit.max_views)
+        return looks if len(looks[0]) < self.protocol.clips else []
+
+    @property
+    def first(self) -> FirstClips | None:
+        """The clips that are decoded of every unit; None for all."""
+        return FirstClips(self.looks[0], self.shadow_share) if self.looks else None
+
+    @property
     def batch_size(self) -> int:
         """Views per forward pass."""
         return self.labeler.batch_size or default_batch(on_gpu=self.pools.labeler_gpus > 0)
@@ -105,6 +122,7 @@ class GraphConfig:
             decoders=self.pools.decoders[1],
             labelers=self.pools.labelers,
             adaptive=self.early_exit is not None,
+            clips=None if self.first is None else self.first.mean(self.protocol.clips),
         )
 
     @property
@@ -133,6 +151,49 @@ def run_graph(
         manifest: manifest to read; None for the run's own.
         within: slice of the units to label; None for all.
     """
+    with _further_decoders(config, report) as further:
+        _run_graph(run, config, report, further, manifest=manifest, within=within)
+
+
+@contextmanager
+def _further_decoders(config: GraphConfig, report: Reporter) -> Iterator[FurtherDecoders | None]:
+    """The decoders that labelers ask for further clips; None where no unit has any."""
+    if len(config.looks) < 2:
+        yield None
+        return
+    reserve = {"num_cpus": config.pools.decoder_cpus, "memory": DECODER_MEMORY}
+    with further_decoders(
+        config.pools.further_decoders,
+        *(report.add_work, *_decoding(config)),
+        reserve=reserve | on_nodes_of("decode"),
+        **_decoding_settings(config),
+    ) as further:
+        yield further
+
+
+def _decoding(config: GraphConfig) -> tuple[Any, ...]:
+    """Arguments of a `DecodeActor`."""
+    return config.protocol, config.decoder, config.limits
+
+
+def _decoding_settings(config: GraphConfig) -> dict[str, Any]:
+    """Its keyword arguments, but for which clips it decodes."""
+    return {
+        "accept_changed": config.accept_changed,
+        "files": config.files,
+        "mode": config.decode_mode,
+    }
+
+
+def _run_graph(
+    run: RunDirectory,
+    config: GraphConfig,
+    report: Reporter,
+    further: FurtherDecoders | None,
+    *,
+    manifest: Location | None,
+    within: Slice | None,
+) -> None:
     update_budgets_now_and_then()
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -150,12 +211,8 @@ def run_graph(
     decode_actor, label_actor = config.actors
     units = units.map_batches(
         decode_actor,
-        fn_constructor_args=(report.add_work, config.protocol, config.decoder, config.limits),
-        fn_constructor_kwargs={
-            "accept_changed": config.accept_changed,
-            "files": config.files,
-            "mode": config.decode_mode,
-        },
+        fn_constructor_args=(report.add_work, *_decoding(config)),
+        fn_constructor_kwargs=_decoding_settings(config) | {"first": config.first},
         batch_size=None,
         batch_format="pyarrow",
         compute=_pool(pools.decoders),
@@ -164,7 +221,7 @@ def run_graph(
         memory=DECODER_MEMORY,
         **on_nodes_of("decode"),
     )
-    task = _task(config, report)
+    task = _task(config, report, further)
     units = units.map_batches(
         label_actor,
         fn_constructor_args=(report.add_work, config.labeler, config.protocol, task.progress),
@@ -202,11 +259,11 @@ class _Task:
     schema: pa.Schema
 
 
-def _task(config: GraphConfig, report: Reporter) -> _Task:
+def _task(config: GraphConfig, report: Reporter, further: FurtherDecoders | None) -> _Task:
     if config.variants:
         variants = {"variants": dict(config.variants)}
         return _Task(variants, report.add_sweep, SWEEP_SCHEMA)
-    settings = {"shadow": config.shadow, "early_exit": config.early_exit}
+    settings = {"shadow": config.shadow, "early_exit": config.early_exit, "further": further}
     return _Task(settings, report.add_labels, UNITS_SCHEMA)
 
 

@@ -34,6 +34,9 @@ FILTER_MEMORY = 1024**3
 
 # An H100 has seven video engines, an A10G two; a decoder also converts colors on a core.
 _DECODERS_PER_GPU = 4
+# Decoders of further clips for each other decoder. While they have nothing to do, the others use
+# their cores.
+FURTHER_SHARE = 0.5
 
 # More actors per core would only take turns and use memory.
 _ACTORS_PER_CPU = 2
@@ -46,6 +49,8 @@ class Pools:
     Attributes:
         decoders: (min, max) number of decode actors.
         decoder_cpus: cores that each decoder reserves.
+        further_decoders: decoders beside them, which labelers ask for further clips; 0 where all
+            clips of a video are decoded at once.
         labelers: number of label actors.
         labeler_cpus: cores that each labeler reserves.
         labeler_gpus: GPUs that each labeler reserves; less than one where decoders share its GPU.
@@ -64,13 +69,25 @@ class Pools:
     labeler_memory: int = 0
     decoder_gpus: float = 0.0
     drivers: int = 1
+    further_decoders: int = 0
+
+    @property
+    def most_decoders(self) -> int:
+        """The largest number of decoders of both kinds."""
+        return self.decoders[1] + self.further_decoders
 
     def divided(self, drivers: int) -> list[Pools]:
         """The pools of so many drivers; they differ by one actor of a kind at the most."""
         low, high = (_divided(size, drivers) for size in self.decoders)
         labelers = _divided(self.labelers, drivers)
         return [
-            replace(self, decoders=(max(1, least), most), labelers=count, drivers=1)
+            replace(
+                self,
+                decoders=(max(1, least), most),
+                labelers=count,
+                drivers=1,
+                further_decoders=_further(most) if self.further_decoders else 0,
+            )
             for least, most, count in zip(low, high, labelers, strict=True)
         ]
 
@@ -101,6 +118,7 @@ def plan_pools(
     labeler_memory: int = 0,
     decode_on_gpu: bool = False,
     drivers: int = 1,
+    further: bool = False,
 ) -> Pools:
     """Pools that fit a cluster.
 
@@ -120,6 +138,7 @@ def plan_pools(
         decode_on_gpu: whether decoders use GPUs; each GPU then has as many as any other, and one
             labeler.
         drivers: number of drivers, each with a graph of its own.
+        further: whether labelers ask for further clips, which takes decoders beside the others.
 
     Raises:
         UsageError: the pools do not fit the cluster; the message has the arithmetic.
@@ -153,18 +172,23 @@ def plan_pools(
     if decoders is None:
         # On CPUs labeling is most of the work; with GPUs decoding is most of the CPU work.
         most = spare / 2 if on_cpu else spare
-        decoders = (max(1, int(min(most, rest // DECODER_MEMORY))),) * 2
+        fitting = rest // DECODER_MEMORY
+        fitting = fitting // (1 + FURTHER_SHARE) if further else fitting
+        decoders = (max(1, int(min(most, fitting))),) * 2
         if decode_on_gpu:
             decoders = (min(decoders[1], _DECODERS_PER_GPU * int(gpus)),) * 2
     shared = _SharedGpu(-(-decoders[1] // int(gpus))) if decode_on_gpu else None
     if shared is not None:
         decoders = (shared.decoders * int(gpus),) * 2
-    _check_memory(memory, decoders[1], labelers, labeler_memory, drivers)
+    others = sum(map(_further, _divided(decoders[1], drivers))) if further else 0
+    every = decoders[1] + others
+    _check_memory(memory, every, labelers, labeler_memory, drivers)
     _check_drivers(drivers, decoders[1], labelers)
-    actors = decoders[1] + on_cpu
+    actors = every + on_cpu
     if actors > _ACTORS_PER_CPU * cpus:
+        beside = f" (of these {others} for further clips)" if others else ""
         raise UsageError(
-            f"{decoders[1]} decoders and {on_cpu} labelers on CPUs are {actors} actors; with "
+            f"{every} decoders{beside} and {on_cpu} labelers on CPUs are {actors} actors; with "
             f"{cpus:g} cores there can be {int(_ACTORS_PER_CPU * cpus)} at most"
         )
     share = round(min(1.0, int(100 * spare / actors) / 100), 2)
@@ -178,6 +202,7 @@ def plan_pools(
         labeler_memory=labeler_memory,
         decoder_gpus=0.0 if shared is None else shared.decoder_share,
         drivers=drivers,
+        further_decoders=others,
     )
 
 
@@ -201,10 +226,18 @@ class _SharedGpu:
 
 
 def most_decoders(pools: Pools, *, cpus: float, memory: float = math.inf) -> int:
-    """The largest number of decoders that a cluster holds beside these labelers."""
+    """The largest number of decoders that a cluster holds beside these labelers, without those of
+    further clips.
+    """
     on_cpu = 0 if pools.labeler_gpus else pools.labelers
     rest = memory - pools.drivers * FILTER_MEMORY - pools.labelers * pools.labeler_memory
-    return max(1, int(min(_ACTORS_PER_CPU * cpus - on_cpu, rest // DECODER_MEMORY)))
+    every = min(_ACTORS_PER_CPU * cpus - on_cpu, rest // DECODER_MEMORY)
+    return max(1, int(every / (1 + FURTHER_SHARE) if pools.further_decoders else every))
+
+
+def _further(decoders: int) -> int:
+    """Decoders of further clips beside so many of one driver."""
+    return math.ceil(FURTHER_SHARE * decoders)
 
 
 def _divided(count: int, parts: int) -> list[int]:

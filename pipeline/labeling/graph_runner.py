@@ -110,6 +110,7 @@ class GraphRunner:
             batch_size=config.batch_size,
             full_batch=default_batch(on_gpu=pools.labeler_gpus > 0),
             views_per_call=views if config.early_exit is None else None,
+            decoders_each=pools.most_decoders / pools.decoders[1],
         )
 
     def run_graph(
@@ -164,7 +165,7 @@ class GraphRunner:
         reconcile(run)
         known = stages or Stages()
         self.note(known)
-        return known.within(decoders=self.pools.decoders[1], labelers=self.pools.labelers)
+        return known.within(decoders=self.pools.most_decoders, labelers=self.pools.labelers)
 
 
 def pools_for(
@@ -188,7 +189,11 @@ def pools_for(
     cluster = cluster_for(max_cpus=options.max_cpus, max_gpus=options.max_gpus)
     chosen = None if options.decoders == AUTO else options.decoders
     worth = memory = 0
+    further = False
     if plan is not None:
+        file = plan.early_exit_file
+        # Decoders that share a GPU with a labeler leave no room for others.
+        further = file is not None and options.decoder != NVDEC and len(plan.protocol.looks()) > 1
         on_gpu = cluster.gpus >= 1
         models = plan.models(shadow=bool(options.shadow_share))
         units = count_rows(plan.run.manifest) if units is None else units
@@ -212,6 +217,7 @@ def pools_for(
         labelers_worth=worth,
         labeler_memory=memory,
         decode_on_gpu=options.decoder == NVDEC,
+        further=further,
     )
     if options.drivers is not None or plan is None:
         return plan_of(drivers=options.drivers or 1)

@@ -27,6 +27,7 @@ SOUND: dict[str, Any] = {
         "duration_s": 0.8,
         "lost_frames": 0,
         "first_clip": 0,
+        "clips": None,
     },
     "bytes_read": 10,
     "decode_ms": 1.5,
@@ -70,6 +71,8 @@ WRONG_VALUES: dict[str, list[Any]] = {
     "duration_s": list(NO_NUMBER),
     "lost_frames": NO_NUMBER,
     "first_clip": [*NO_NUMBER, 1],
+    "clips": ["0", 5, [], [0, 1, 2, 3], [0, 1, 2, 3, 5], [-1, 0, 1, 2, 3, 4], [4, 3, 2, 1, 0],
+              [0, 0, 1, 2, 3, 4], [False, 1, 2, 3, 4], ["0", "1", "2", "3", "4"]],
 }  # fmt: skip
 
 MESSAGES: dict[str, Any] = {

@@ -158,7 +158,7 @@ def test_early_exit_evaluates_the_middle_crop_first(name, middle):
     plan = protocol(name)
     lefts = plan.crop_origins(224, 400)[:, 1].tolist()
     assert sorted(lefts)[1] == lefts[middle]
-    assert plan.views_in_order[0] == (plan.clips // 2, middle)
+    assert plan.views_in_order[0] == (0, middle)
     assert sorted(plan.views_in_order) == [
         (clip, crop) for clip in range(plan.clips) for crop in range(plan.crops)
     ]

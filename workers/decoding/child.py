@@ -216,7 +216,13 @@ def _asked_of_parent(channel: ipc.Channel, question: ipc.Message) -> ipc.Message
 
 def _unit(request: ipc.Message) -> Unit:
     """The request's unit; who asks keeps its names and address to itself."""
-    return Unit("", "", "", start_s=request["start_s"], end_s=request["end_s"])
+    clips = request["clips"]
+    return Unit(
+        *("", "", ""),
+        start_s=request["start_s"],
+        end_s=request["end_s"],
+        clips=None if clips is None else tuple(clips),
+    )
 
 
 def _decoder(name: str) -> Callable[..., Decoded]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from workers.sampling import SAME_S, Protocol
 
 @dataclass(frozen=True)
 class Sample:
-    """The frames that a unit takes from a folder.
+    """The frames that a unit takes from a folder: those of all clips, whichever it asks for. A
+    picture that cannot be read is replaced by the one before, which may be of another clip.
 
     Attributes:
         clips: (clips, T) indices of frames.
@@ -41,7 +42,7 @@ def sampled(count: int, fps: float, unit: Unit, protocol: Protocol) -> Sample:
     times = np.arange(count, dtype=np.float64) / fps
     whole_s = count / fps
     if protocol.every_s is None:
-        clips = select(times, unit, protocol).clips
+        clips = select(times, replace(unit, clips=None), protocol).clips
         return Sample(clips, times, 0, count, whole_s)
     start_s = unit.start_s or 0.0
     end_s = whole_s if unit.end_s is None else min(unit.end_s, whole_s)

@@ -169,12 +169,13 @@ class Selection:
     """Which frames of a video a unit needs.
 
     ``clips``: (clips, T) frame indices of the whole video; ``wanted``: the distinct ones,
-    ascending; ``rows``: (clips, T), places in ``wanted``.
+    ascending; ``rows``: (clips, T), places in ``wanted``; ``numbers``: of the clips, None for all.
     """
 
     clips: Ints
     wanted: Ints
     rows: Ints
+    numbers: tuple[int, ...] | None = None
 
 
 def select(times: Floats, unit: Unit, protocol: Protocol) -> Selection:
@@ -191,8 +192,10 @@ def select(times: Floats, unit: Unit, protocol: Protocol) -> Selection:
             f"the segment has no frame; the video is {times[-1]:.2f} s long",
         )
     clips = first + protocol.clip_indices(last - first)
+    if unit.clips is not None:
+        clips = clips[list(unit.clips)]
     wanted, rows = np.unique(clips, return_inverse=True)
-    return Selection(clips, wanted, rows.reshape(clips.shape))
+    return Selection(clips, wanted, rows.reshape(clips.shape), unit.clips)
 
 
 def decoding_runs(entry: Bools, pts: Ints, packets: Ints) -> list[tuple[int, int]]:
@@ -224,6 +227,11 @@ def _last_before(packet: int, pts: Ints) -> int:
     """The last packet, in decoding order, that is not shown after ``packet``."""
     following = pts[packet : packet + REORDERED + 1]
     return packet + int(np.flatnonzero(following <= pts[packet])[-1])
+
+
+def frames_to_decode(entry: Bools, pts: Ints, packets: Ints) -> int:
+    """The number of packets in the `decoding_runs` of ``packets``."""
+    return sum(last + 1 - first for first, last in decoding_runs(entry, pts, packets))
 
 
 def clip_times(times: Floats, clips: Ints) -> Floats:

@@ -137,6 +137,7 @@ class ChildProcess:
                 "kind": kind,
                 "start_s": unit.start_s,
                 "end_s": unit.end_s,
+                "clips": unit.clips,
                 "size": source.size,
                 "again": again,
                 "keep": keep,

@@ -10,7 +10,7 @@ anything is missing, damaged or ambiguous, the whole video is decoded and its fr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import av.error
 import numpy as np
@@ -22,7 +22,15 @@ from workers.decoding.endings import ending
 from workers.decoding.frames import FrameStore, RgbConverter
 from workers.decoding.job import DecodeJob
 from workers.decoding.packets import read_table
-from workers.decoding.plan import Floats, PacketTable, length_s, seconds, select
+from workers.decoding.plan import (
+    Floats,
+    PacketTable,
+    Selection,
+    frames_to_decode,
+    length_s,
+    seconds,
+    select,
+)
 from workers.decoding.planned import decode_frames
 from workers.decoding.result import Decoded
 from workers.decoding.sequential import with_flush
@@ -31,6 +39,9 @@ from workers.failures import ErrorType, UnitFailure
 
 _INDEXED_FORMATS = {"mov", "mp4", "matroska", "webm"}
 _WORTH_PLANNING = 0.5
+
+# Decoding and converting so many frames more costs less than opening the video again for them.
+_FEW_FRAMES = 12
 
 
 def decode(job: DecodeJob) -> Decoded:
@@ -69,7 +80,7 @@ def _decode_planned(job: DecodeJob, demuxer: Demuxer, index: StreamIndex) -> Dec
     """Decodes the packets that the wanted frames need; None where the result may be wrong."""
     table = index.table
     times, order = table.times(), table.order()
-    selection = select(times, job.unit, job.protocol)
+    selection = _selected(job, table)
     store, packets = job.store(len(selection.wanted)), order[selection.wanted]
     if not decode_frames(demuxer, table, packets, store, starts_file=index.starts_file):
         return None
@@ -77,6 +88,21 @@ def _decode_planned(job: DecodeJob, demuxer: Demuxer, index: StreamIndex) -> Dec
     damage.undecodable = index.undecodable
     duration_s = length_s(times, float(table.duration[order[-1]]) * table.tick_s, table.frame_s)
     return Decoded.of(selection, store.shape, times, duration_s, damage.lost(len(times)))
+
+
+def _selected(job: DecodeJob, table: PacketTable) -> Selection:
+    """The frames of the clips that the unit asks for; those of all where that is few more."""
+    times, order = table.times(), table.order()
+    asked = select(times, job.unit, job.protocol)
+    if job.unit.clips is None:
+        return asked
+    whole = select(times, replace(job.unit, clips=None), job.protocol)
+
+    def cost(selection: Selection) -> int:
+        packets = order[selection.wanted]
+        return len(packets) + frames_to_decode(table.entry, table.pts, packets)
+
+    return whole if cost(whole) - cost(asked) <= _FEW_FRAMES else asked
 
 
 def _damage(job: DecodeJob, demuxer: Demuxer, table: PacketTable) -> Damage:
@@ -94,16 +120,18 @@ class _Pass:
 
 
 def _decode_sequentially(job: DecodeJob, demuxer: Demuxer, table: PacketTable) -> Decoded:
-    """Decodes the whole video; again if it has other frames than the packets had suggested."""
-    expected = table.times()
+    """Decodes the whole video, for all clips whichever the unit asks for; again if it has other
+    frames than the packets had suggested.
+    """
+    expected, unit = table.times(), replace(job.unit, clips=None)
     for _ in range(3):
-        selection = select(expected, job.unit, job.protocol) if len(expected) else None
+        selection = select(expected, unit, job.protocol) if len(expected) else None
         store = job.store(len(selection.wanted)) if selection is not None else None
         wanted = selection.wanted.tolist() if selection is not None else []
         demuxer.expect(len(table.pts))
         done = _decode_all(job, demuxer, table, store, {i: row for row, i in enumerate(wanted)})
         lost = done.damage.lost(len(done.times))
-        actual = select(done.times, job.unit, job.protocol)
+        actual = select(done.times, unit, job.protocol)
         right = selection is not None and np.array_equal(actual.clips, selection.clips)
         if store is not None and right and store.complete:
             return Decoded.of(actual, store.shape, done.times, done.duration_s, lost)

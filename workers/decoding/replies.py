@@ -100,8 +100,9 @@ def decoded(message: Message, unit: Unit, protocol: Protocol, limits: DecodeLimi
     told = _fields(_typed(message, "decoded", dict), names)
     first = _integer(told, "first_clip", _MOST_FRAMES)
     clips = _typed(told, "clip_frames", list)
+    numbers = _numbers(told["clips"], unit, protocol)
     shape = _shape(_typed(told, "shape", list), protocol, limits)
-    _check_clips(len(clips), first, unit, protocol)
+    _check_clips(len(clips), first, numbers, unit, protocol)
     return Decoded(
         shape=shape,
         clip_frames=_clip_frames(clips, protocol, frames=shape[0]),
@@ -110,6 +111,7 @@ def decoded(message: Message, unit: Unit, protocol: Protocol, limits: DecodeLimi
         duration_s=_number(told, "duration_s", MOST_SECONDS),
         lost_frames=_integer(told, "lost_frames", _MOST_FRAMES),
         first_clip=first,
+        clips=numbers,
     )
 
 
@@ -124,9 +126,26 @@ def _shape(shape: list[Any], protocol: Protocol, limits: DecodeLimits) -> tuple[
     return count, height, width, channels
 
 
-def _check_clips(count: int, first: int, unit: Unit, protocol: Protocol) -> None:
+def _numbers(numbers: Any, unit: Unit, protocol: Protocol) -> tuple[int, ...] | None:
+    if numbers is None:
+        return None
+    if (
+        protocol.every_s is not None
+        or type(numbers) is not list
+        or not all(type(number) is int for number in numbers)
+    ):
+        raise BadReply("the numbers of the clips are none")
+    wanted = set(range(protocol.clips) if unit.clips is None else unit.clips)
+    if not wanted <= set(numbers) <= set(range(protocol.clips)) or numbers != sorted(set(numbers)):
+        raise BadReply("other clips than were asked for")
+    return None if len(numbers) == protocol.clips else tuple(numbers)
+
+
+def _check_clips(
+    count: int, first: int, numbers: tuple[int, ...] | None, unit: Unit, protocol: Protocol
+) -> None:
     if protocol.every_s is None:
-        if count != protocol.clips or first:
+        if count != (protocol.clips if numbers is None else len(numbers)) or first:
             raise BadReply("another number of clips than was asked for")
         return
     start_s = unit.start_s or 0.0

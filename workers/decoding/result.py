@@ -19,6 +19,7 @@ class Decoded:
     duration_s: float
     lost_frames: int
     first_clip: int = 0
+    clips: tuple[int, ...] | None = None
 
     @classmethod
     def of(
@@ -31,7 +32,15 @@ class Decoded:
     ) -> Decoded:
         """Of a whole video, given the time of every frame."""
         spans = clip_times(times, selection.clips)
-        return cls(shape, selection.rows, spans, len(times), duration_s, lost_frames)
+        return cls(
+            shape,
+            selection.rows,
+            spans,
+            len(times),
+            duration_s,
+            lost_frames,
+            clips=selection.numbers,
+        )
 
     def report(self) -> dict[str, Any]:
         """As plain lists and numbers, for the parent."""
@@ -43,4 +52,5 @@ class Decoded:
             "duration_s": self.duration_s,
             "lost_frames": self.lost_frames,
             "first_clip": self.first_clip,
+            "clips": None if self.clips is None else list(self.clips),
         }

@@ -288,6 +288,7 @@ class SandboxedDecoder:
             attempts=1,
             first_clip=decoded.first_clip,
             etag=video.source.etag,
+            clips=decoded.clips,
         )
 
     def _ready_child(self, decoder: str) -> ChildProcess:

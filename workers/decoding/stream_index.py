@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workers.decoding.demuxer import Demuxer
-from workers.decoding.plan import REORDERED, Ints, PacketTable, decoding_runs
+from workers.decoding.plan import REORDERED, Ints, PacketTable, frames_to_decode
 from workers.decoding.planned import decodes_completely
 from workers.decoding.start_time import first_frame
 
@@ -62,5 +62,4 @@ def _begun(demuxer: Demuxer, table: PacketTable) -> StreamIndex | None:
 
 def share_to_decode(table: PacketTable, frames: Ints) -> float:
     """The share of all packets that must be decoded for the frames of these packets."""
-    runs = decoding_runs(table.entry, table.pts, frames)
-    return sum(last + 1 - first for first, last in runs) / len(table.pts)
+    return frames_to_decode(table.entry, table.pts, frames) / len(table.pts)

@@ -133,7 +133,8 @@ class Unit:
 
     ``etag``: the ETag of the object when it was listed; an object with another ETag is not read.
     None to read any. ``part``: where the video lies within ``uri``, see `workers.io.parts`; None if
-    ``uri`` is the video.
+    ``uri`` is the video. ``clips``: ascending numbers of the protocol's clips that are wanted; None
+    for all, as always with a dense protocol.
     """
 
     unit_id: str
@@ -143,6 +144,7 @@ class Unit:
     end_s: float | None = None
     etag: str | None = None
     part: str | None = None
+    clips: tuple[int, ...] | None = None
 
     @property
     def file(self) -> str:
@@ -168,6 +170,8 @@ class DecodedUnit:
 
     ``frames``: uint8 (n, height, width, 3), RGB, resized as the protocol says; every distinct
     wanted frame once, in ascending order. ``clip_frames``: int32 (clips, T), rows of ``frames``.
+    ``clips``: ascending numbers of these clips in the protocol, those of the unit and perhaps more;
+    None for all.
     ``clip_times``: float64 (clips, 2), seconds from the video's first frame to the clip's first and
     to its last frame. ``first_clip``: number in the video of the unit's first clip, 0 unless the
     protocol is dense. ``frame_count`` and ``duration_s`` are those of the whole video, counted
@@ -190,3 +194,4 @@ class DecodedUnit:
     attempts: int
     first_clip: int = 0
     etag: str | None = None
+    clips: tuple[int, ...] | None = None

@@ -3,14 +3,21 @@
 The result of a unit depends on its own frames alone: batches have one shape whatever they hold,
 views are evaluated in the order of `sampling.view_order`, and the results of views computed beyond
 the stop are discarded.
+
+A unit may come with the pixels of its first clips alone. When its next view is of another clip, the
+labeler asks for that one (`Frames.further`), evaluates other units meanwhile, and goes on with the
+unit when the pixels have come.
 """
 
 from __future__ import annotations
 
 import heapq
+import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,15 +38,17 @@ class _AdaptiveUnit:
     """A unit that is being evaluated.
 
     Attributes:
-        frames: its pixels.
+        frames: the pixels that it began with.
         origins: int64 (crops, 2), top and left of each crop.
         order: (clip, crop) of the views that may be evaluated, in this order.
         num_views: views of the protocol, evaluated or not.
         total: float64 (classes,), sum of the probabilities so far.
+        clips: by a clip's number, pixels and (T,) their rows.
         views: evaluated views, in that order.
         margins: margin after each of them.
         submitted: views in batches so far, collected or not.
         should_stop: whether no further view is needed.
+        answer: a request for further clips that was not answered yet.
     """
 
     frames: Frames
@@ -47,10 +56,17 @@ class _AdaptiveUnit:
     order: list[tuple[int, int]]
     num_views: int
     total: npt.NDArray[np.float64]
+    clips: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]] = field(
+        default_factory=dict
+    )
     views: list[View] = field(default_factory=list)
     margins: list[float] = field(default_factory=list)
     submitted: int = 0
     should_stop: bool = False
+    answer: Future[Any] | None = None
+
+    def __post_init__(self) -> None:
+        self._hold(self.frames)
 
     @property
     def in_flight(self) -> int:
@@ -59,8 +75,49 @@ class _AdaptiveUnit:
 
     @property
     def has_more(self) -> bool:
-        """Whether a view is left that no batch holds."""
-        return self.submitted < len(self.order)
+        """Whether a view is left that no batch holds and whose pixels are there."""
+        return self.submitted < len(self.order) and self.order[self.submitted][0] in self.clips
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether its next view is certainly needed and can be computed."""
+        return not self.in_flight and self.has_more
+
+    @property
+    def lacks_pixels(self) -> bool:
+        """Whether its next view is certainly needed and its pixels were not asked for."""
+        return not self.in_flight and not self.has_more and self.answer is None
+
+    def ask(self, clips: tuple[int, ...]) -> None:
+        """Requests those of these clips that are not there."""
+        if self.frames.further is None:
+            raise RuntimeError(
+                f"unit {self.frames.unit_id} has clips {sorted(self.clips)} alone, and no source "
+                f"of others"
+            )
+        missing = tuple(sorted(set(clips) - self.clips.keys()))
+        self.answer = self.frames.further.request(missing)
+
+    def receive(self) -> None:
+        """Takes the answer to the request, or waits for it."""
+        assert self.frames.further is not None
+        assert self.answer is not None
+        received = self.frames.further.received(self.answer)
+        self.answer = None
+        if received.frames is None or received.restart:
+            self.views.clear()
+            self.margins.clear()
+            self.clips.clear()
+            self.total[:] = 0
+            self.submitted = 0
+        if received.frames is None:
+            self.should_stop = True
+        else:
+            self._hold(received.frames)
+
+    def _hold(self, frames: Frames) -> None:
+        for number, rows in zip(frames.numbers, frames.clip_frames, strict=True):
+            self.clips.setdefault(number, (frames.pixels, rows))
 
     def add(self, probabilities: npt.NDArray[np.float32], early_exit: EarlyExit) -> None:
         """Adds the probabilities of the next view."""
@@ -76,6 +133,7 @@ class AdaptiveLabeler(Labeler):
     A batch first takes the next view of every unit without views in flight: these views are
     certainly needed. New units begin only while such views do not fill the batch. When no new units
     are left, the rest of the batch goes to views that are needed unless their unit stops before.
+    A unit that waits for further clips is in no batch.
 
     Args:
         config: model, pruning and batch size.
@@ -100,6 +158,7 @@ class AdaptiveLabeler(Labeler):
             )
         super().__init__(config, protocol, views_per_load=1, streams=streams)
         self.early_exit = early_exit
+        self._looks = protocol.looks(early_exit.max_views)
         # A device that computes synchronously has the results at once, and they may save views.
         self._max_in_flight = MAX_IN_FLIGHT if self.engine.is_asynchronous else 1
         self._active: list[_AdaptiveUnit] = []
@@ -120,7 +179,7 @@ class AdaptiveLabeler(Labeler):
 
     def _begin(self, units: Iterator[Frames]) -> None:
         """Begins units until the views that are certainly needed fill a batch."""
-        needed = sum(not unit.in_flight for unit in self._active)
+        needed = sum(unit.is_needed for unit in self._active)
         while needed < self.batch_size and (frames := next(units, None)) is not None:
             order = self.protocol.views_in_order
             unit = _AdaptiveUnit(
@@ -135,16 +194,42 @@ class AdaptiveLabeler(Labeler):
             needed += 1
 
     def _step(self) -> None:
-        """Submits a batch or collects one."""
-        needed = [unit for unit in self._active if not unit.in_flight]
+        """Submits a batch, collects one, or waits for further clips."""
+        self._exchange_clips()
+        needed = [unit for unit in self._active if unit.is_needed]
+        is_small = 2 * len(needed) < self.batch_size
         # The batch in flight decides which further views are needed: do not guess most of a batch.
-        if self.engine.in_flight and 2 * len(needed) < self.batch_size:
+        if self.engine.in_flight and is_small:
             self._collect()
+            return
+        # A GPU would be idle; a CPU computes the padding of a batch too.
+        may_wait = not needed or (is_small and not self.engine.is_asynchronous)
+        if (may_wait and self._wait_for_clips()) or not needed:
             return
         self._fill(needed)
         self.engine.submit()
         while self.engine.in_flight >= self._max_in_flight:
             self._collect()
+
+    def _exchange_clips(self) -> None:
+        """Asks for the clips that are needed now, and takes those that have come."""
+        for unit in self._active:
+            if unit.lacks_pixels:
+                clip, _ = unit.order[unit.submitted]
+                unit.ask(next(clips for clips in self._looks if clip in clips))
+            if unit.answer is not None and unit.answer.done():
+                unit.receive()
+        self._active = [unit for unit in self._active if not unit.should_stop]
+
+    def _wait_for_clips(self) -> bool:
+        """Waits until further clips of a unit have come; False if no unit waits for any."""
+        answers = [unit.answer for unit in self._active if unit.answer is not None]
+        if not answers:
+            return False
+        began = time.monotonic()
+        wait(answers, return_when=FIRST_COMPLETED)
+        self.waited_s += time.monotonic() - began
+        return True
 
     def _fill(self, needed: list[_AdaptiveUnit]) -> None:
         """Fills the batch with the next view of these units, then with views that may be needed:
@@ -166,8 +251,8 @@ class AdaptiveLabeler(Labeler):
         """Puts a unit's next view into the batch; only its own pixels are transferred."""
         clip, crop = unit.order[unit.submitted]
         top, left = unit.origins[crop].tolist()
-        size, rows = self.protocol.size, unit.frames.clip_frames[clip]
-        pixels = np.take(unit.frames.pixels[:, top : top + size, left : left + size], rows, axis=0)
+        size, (pixels, rows) = self.protocol.size, unit.clips[clip]
+        pixels = np.take(pixels[:, top : top + size, left : left + size], rows, axis=0)
         view = Frames(unit.frames.unit_id, pixels, np.arange(len(rows), dtype=np.int32)[None])
         loaded, _ = self.engine.load(view, 1)
         self.engine.fill(loaded, _WHOLE)

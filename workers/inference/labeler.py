@@ -27,10 +27,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class _WaitingUnit:
-    """A unit with views that were not collected yet, and the number of its first view."""
+    """A unit with views that were not collected yet, the number of its first view, and the numbers
+    of its clips.
+    """
 
     first: int
     count: int
+    clips: tuple[int, ...]
     views: list[View]
 
 
@@ -47,6 +50,7 @@ class Labeler:
         engine: the model and its batches.
         model: the model.
         batch_size: views per forward pass.
+        waited_s: time spent without anything to compute, until further clips were decoded.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Labeler:
         )
         self.model, self.batch_size = self.engine.model, self.engine.batch_size
         self.protocol = protocol
+        self.waited_s = 0.0
         self._is_busy = False
         self._waiting: deque[_WaitingUnit] = deque()
 
@@ -111,7 +116,7 @@ class Labeler:
         """Loads a unit's frames and submits the batches that its views complete."""
         count = len(unit.clip_frames) * self.protocol.crops
         loaded, first = self.engine.load(unit, count)
-        self._waiting.append(_WaitingUnit(first, count, []))
+        self._waiting.append(_WaitingUnit(first, count, unit.numbers, []))
         origins = self.protocol.crop_origins(*unit.pixels.shape[1:3])
         done = 0
         while done < count:
@@ -134,7 +139,8 @@ class Labeler:
             while result.first + row >= unit.first + unit.count:
                 unit = next(units)
             clip, crop = divmod(result.first + row - unit.first, self.protocol.crops)
-            unit.views.append(result.view(row, clip=clip, crop=crop, sharing=len(result)))
+            number = unit.clips[clip]
+            unit.views.append(result.view(row, clip=number, crop=crop, sharing=len(result)))
 
     def _finished(self) -> Iterator[EvaluatedViews]:
         while self._waiting and len(self._waiting[0].views) == self._waiting[0].count:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +19,45 @@ class Frames:
         pixels: uint8 (n, height, width, 3), RGB, resized as the protocol says; labelers neither
             write nor keep them.
         clip_frames: int (clips, T), rows of `pixels`.
+        clips: (clips,) numbers of these clips, ascending; None for 0, 1, and so on.
+        further: decodes further clips of the unit; None where there are no others.
     """
 
     unit_id: str
     pixels: npt.NDArray[np.uint8]
     clip_frames: npt.NDArray[np.int32]
+    clips: tuple[int, ...] | None = None
+    further: FurtherFrames | None = None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """(clips,) numbers of the clips."""
+        return tuple(range(len(self.clip_frames))) if self.clips is None else self.clips
+
+
+@dataclass(frozen=True)
+class Received:
+    """What came of a request for further clips.
+
+    Attributes:
+        frames: the clips, and perhaps others; None where they could not be decoded, and the unit
+            fails.
+        restart: whether the unit is evaluated anew with these frames, which are all: a decode of
+            the whole video found other frames than a decode of the first clips had to assume.
+    """
+
+    frames: Frames | None
+    restart: bool = False
+
+
+class FurtherFrames(Protocol):
+    """Decodes further clips of one unit."""
+
+    def request(self, clips: tuple[int, ...]) -> Future[Any]:
+        """Begins to decode these clips; does not wait."""
+
+    def received(self, answer: Future[Any]) -> Received:
+        """What came of a request; waits for it."""
 
 
 @dataclass(frozen=True)
