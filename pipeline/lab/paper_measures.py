@@ -131,7 +131,7 @@ def read_sample(options: MeasureOptions, model: sta.VisionTransformer) -> ClipSa
         UsageError: there is no video, or none can be decoded.
     """
     plan = protocol("videomae-k400", size=model.config.image_size, frames=model.config.frames)
-    clip, crop = plan.views_in_order[0]
+    clip, (_, crop) = plan.clips // 2, plan.views_in_order[0]
     clips, ground_truths, failures = [], [], []
     with SandboxedDecoder(plan) as decoder:
         for video in sampled(Listing(options.source).videos(), options.videos):

@@ -23,6 +23,7 @@ _SUMMED = (
     "frame_count",
     "lost_frames",
     "duration_s",
+    "decoded_clips",
 )
 _SHADOW_SUMMED = ("unpruned_flops", "unpruned_device_ms")
 

@@ -26,6 +26,7 @@ _OF_VIDEO = (
     "frame_count",
     "lost_frames",
     "duration_s",
+    "decoded_clips",
 )
 
 CLIPS_SCHEMA = pa.schema(
