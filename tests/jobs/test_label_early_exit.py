@@ -1,23 +1,33 @@
 """Runs with early exit, as users of the job see them."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import sta
 from pipeline.inputs.demo.archive import ArchiveSettings, make_archive
 from tests.early_exit_files import write_early_exit
+from workers.decode_actor import DecodeActor
 from workers.inference.early_exit import EarlyExit
+from workers.inference.labeler import LabelerConfig
+from workers.inference.unpruned_sample import Shadow
+from workers.label_actor import LabelActor
+from workers.sampling import Protocol
 
 pytestmark = pytest.mark.slow
 
 JOBS = Path(__file__).parents[2] / "jobs"
 THRESHOLD = 0.7
 TIMES = ("labeled_at", "decode_ms", "device_ms", "unpruned_device_ms", "attempts")
+# What depends on which clips were decoded when.
+DECODING = ("bytes_read", "decoded_clips")
 
 
 def run(*arguments, job="label_k400"):
@@ -70,7 +80,9 @@ def labeled(label, output):
 
 def rows(output):
     """Rows of units/ without the times that no two runs share."""
-    read = pq.read_table(Path(output) / "units", partitioning=None).to_pylist()
+    place = Path(output)
+    place = place if place.is_file() else place / "units"
+    read = pq.read_table(place, partitioning=None).to_pylist()
     for row in read:
         for part in (row, *(row["views"] or ())):
             for name in TIMES:
@@ -92,6 +104,27 @@ def test_evaluation_stops_at_the_first_view_that_meets_the_threshold(labeled, ou
         counts.add(len(row["views"]))
     assert len(counts) > 1
     assert run(output, job="verify").returncode == 0
+
+
+def test_rows_are_those_of_a_run_that_decodes_all_clips(labeled, output):
+    record = json.loads((output / "run.json").read_text())
+    views = Protocol(**record["identity"]["protocol"])
+    config = LabelerConfig("demo", batch_size=4, threads=record["attempts"][-1]["labeler_cpus"])
+    unpruned = dataclasses.replace(config, pruning=sta.Pruning(r=0))
+    config = dataclasses.replace(config, pruning=sta.Pruning(**record["identity"]["pruning"]))
+    manifest = pq.read_table(output / "manifest", partitioning=None)
+    decoded = pa.concat_tables(DecodeActor(views)(manifest))
+    settings = {"shadow": Shadow(0.5, unpruned), "early_exit": EarlyExit(THRESHOLD)}
+    pq.write_table(LabelActor(config, views, **settings)(decoded), output.parent / "whole.parquet")
+    found, expected = rows(output), rows(output.parent / "whole.parquet")
+    counts = {found[name]["decoded_clips"] for name in found}
+    assert {1, None} < counts, "some videos need further clips"
+    for row in (*found.values(), *expected.values()):
+        for name in DECODING:
+            row.pop(name)
+    assert found == expected
+    stage = record["totals"]["stages"]["decode"]
+    assert stage["units"] == len(found)
 
 
 def test_the_summary_says_what_was_saved(labeled, output):

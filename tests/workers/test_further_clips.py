@@ -97,7 +97,7 @@ def early_exit(config, every):
 
 
 @pytest.fixture(scope="module")
-def label(early_exit):
+def label(config, early_exit):
     def labeled(decoded, further=None, **settings):
         actor = LabelActor(config, PROTOCOL, early_exit=early_exit, further=further, **settings)
         table = actor(decoded)

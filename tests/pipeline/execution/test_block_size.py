@@ -95,3 +95,11 @@ def test_every_further_model_reserves_its_weights_and_its_input():
     inputs, weights = 8 * 16 * 112 * 112 * 3 * 5, 4 * 12 * 6 * 192**2
     assert many - one == pytest.approx(1.25 * 30 * (inputs + weights), rel=1e-6)
     assert many > 1.35e9
+
+
+def test_units_of_which_one_clip_is_decoded_go_through_in_larger_numbers():
+    settings = {"batch_size": 32, "units": 10**6, "decoders": 3, "labelers": 1, "adaptive": True}
+    whole, first = grain(K400, **settings), grain(K400, **settings, clips=1)
+    assert first.label_rows == 2 * whole.label_rows
+    assert first.decode_rows >= 4 * whole.decode_rows
+    assert grain(K400, **settings, clips=K400.clips) == whole

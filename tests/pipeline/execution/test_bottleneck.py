@@ -156,3 +156,11 @@ def test_the_fit_stays_within_the_cores():
 def test_a_fit_is_never_none_at_all():
     fit = fit_decoders(stages(decoders=4, decode_s=0.001, labelers=1, label_s=4.0), GPU)
     assert fit.decoders == 1
+
+
+def test_decoders_of_further_clips_are_not_counted_by_the_flag():
+    both = dataclasses.replace(GPU, decoders_each=1.5)
+    lagging = stages(decoders=6, decode_s=0.58, labelers=1, label_s=0.07)
+    assert fit_decoders(lagging, dataclasses.replace(both, cores=32)).decoders == 7
+    assert fit_decoders(lagging, dataclasses.replace(GPU, cores=32)).decoders == 10
+    assert fit_decoders(lagging, both).decoders == 5, "8 cores hold 5 and their further decoders"

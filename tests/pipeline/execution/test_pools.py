@@ -1,9 +1,19 @@
 """Pools: what is started always leaves the graph its own steps."""
 
+import math
+
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.execution.pools import OVERHEAD_CPUS, most_decoders, parse_decoders, plan_pools
+from pipeline.execution.pools import (
+    DECODER_MEMORY,
+    FILTER_MEMORY,
+    FURTHER_SHARE,
+    OVERHEAD_CPUS,
+    most_decoders,
+    parse_decoders,
+    plan_pools,
+)
 
 
 @pytest.mark.parametrize("cpus", [2, 3, 4, 8, 16, 64, 500])
@@ -110,3 +120,23 @@ def test_decoders_on_gpus_are_spread_evenly_beside_one_labeler_each(gpus, decode
 def test_decoders_on_gpus_need_gpus():
     with pytest.raises(UsageError, match="nvdec decodes on GPUs, and the cluster has none"):
         plan_pools(cpus=8, gpus=0, decode_on_gpu=True)
+
+
+@pytest.mark.parametrize("cpus", [2, 4, 16, 64])
+@pytest.mark.parametrize("gpus", [0, 1, 4])
+def test_decoders_of_further_clips_share_the_cores_of_the_others(cpus, gpus):
+    pools = plan_pools(cpus=cpus, gpus=gpus, further=True)
+    alone = plan_pools(cpus=cpus, gpus=gpus)
+    assert (pools.decoders, pools.labelers) == (alone.decoders, alone.labelers)
+    assert pools.further_decoders == math.ceil(FURTHER_SHARE * pools.decoders[1])
+    held = pools.most_decoders * pools.decoder_cpus + pools.labelers * pools.labeler_cpus
+    assert held + OVERHEAD_CPUS <= cpus
+    assert most_decoders(pools, cpus=cpus) <= most_decoders(alone, cpus=cpus)
+
+
+@pytest.mark.parametrize("decoders", range(2, 12))
+def test_decoders_of_both_kinds_fit_into_the_memory(decoders):
+    memory = FILTER_MEMORY + decoders * DECODER_MEMORY
+    pools = plan_pools(cpus=64, gpus=4, memory=memory, further=True)
+    assert decoders - 1 <= pools.most_decoders <= decoders
+    assert most_decoders(pools, cpus=64, memory=memory) >= pools.decoders[1]
