@@ -196,7 +196,8 @@ class AdaptiveLabeler(Labeler):
     def _step(self) -> None:
         """Submits a batch, collects one, or waits for further clips."""
         self._exchange_clips()
-        needed = [unit for unit in self._active if unit.is_needed]
+        # More than fill a batch, where pixels of several units have come at once.
+        needed = [unit for unit in self._active if unit.is_needed][: self.batch_size]
         is_small = 2 * len(needed) < self.batch_size
         # The batch in flight decides which further views are needed: do not guess most of a batch.
         if self.engine.in_flight and is_small:
