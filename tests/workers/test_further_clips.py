@@ -285,10 +285,10 @@ def test_without_a_source_a_unit_that_lacks_clips_is_refused(label, first, whole
 
 
 def test_the_time_that_a_labeler_waits_for_clips_is_not_its_work(
-    config, early_exit, decoder, first
+    config, early_exit, decoder, first, whole
 ):
     actor = LabelActor(config, PROTOCOL, early_exit=early_exit, further=Late(decoder))
-    actor(first)
+    actor(first.slice(asking_most(whole), 1))
     assert actor.totals.idle_s > 0
 
 
