@@ -173,7 +173,8 @@ def plan_pools(
         # On CPUs labeling is most of the work; with GPUs decoding is most of the CPU work.
         most = spare / 2 if on_cpu else spare
         fitting = rest // DECODER_MEMORY
-        fitting = fitting // (1 + FURTHER_SHARE) if further else fitting
+        if further:  # half a decoder more at each driver, which `_further` rounds up
+            fitting = (fitting - drivers / 2) // (1 + FURTHER_SHARE)
         decoders = (max(1, int(min(most, fitting))),) * 2
         if decode_on_gpu:
             decoders = (min(decoders[1], _DECODERS_PER_GPU * int(gpus)),) * 2

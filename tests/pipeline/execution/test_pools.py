@@ -134,6 +134,14 @@ def test_decoders_of_further_clips_share_the_cores_of_the_others(cpus, gpus):
     assert most_decoders(pools, cpus=cpus) <= most_decoders(alone, cpus=cpus)
 
 
+@pytest.mark.parametrize("drivers", [1, 2, 4])
+def test_each_driver_has_decoders_of_further_clips(drivers):
+    pools = plan_pools(cpus=64, gpus=8, decoders=(7, 7), drivers=drivers, further=True)
+    parts = pools.divided(drivers)
+    assert all(part.further_decoders >= part.decoders[1] / 2 for part in parts)
+    assert sum(part.most_decoders for part in parts) == pools.most_decoders
+
+
 @pytest.mark.parametrize("decoders", range(2, 12))
 def test_decoders_of_both_kinds_fit_into_the_memory(decoders):
     memory = FILTER_MEMORY + decoders * DECODER_MEMORY
