@@ -4,6 +4,7 @@
     python -m tests.scale.graph_rows --units 1500 --frames-mb 12
     python -m tests.scale.graph_rows --decoders 40 --decode-s 0.4
     python -m tests.scale.graph_rows --drivers 4 --decoders 4 --labelers 4
+    python -m tests.scale.graph_rows --rounds 2 --units 2000    # with Ray Data's own budgets, too
 
 Manifest, blocks, actors, commits and progress are the pipeline's own. Prints the CPU time per unit
 of each process that more machines do not relieve, and how many units per second the processes of a
@@ -23,11 +24,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import pyarrow as pa
 import ray
 from ray.data import DataContext
 
+from pipeline.execution import budget_updates
 from pipeline.execution.block_size import Grain
 from pipeline.execution.drivers import run_drivers
 from pipeline.execution.file_history import SharedHistory
@@ -197,6 +200,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--decoders", type=int, default=2)
     parser.add_argument("--labelers", type=int, default=1)
     parser.add_argument("--drivers", type=int, default=1)
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=0,
+        help="so often in turn, with one driver: with the budgets of Ray Data computed at every "
+        "step, as it does by itself, and now and then, as here",
+    )
     parser.add_argument("--block-rows", type=int, help="units per block (default: as planned)")
     parser.add_argument(
         "--of", type=int, default=5_000_000, help="with blocks and files as of a run of so many"
@@ -207,8 +217,18 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Runs the graph once and prints its rates."""
     arguments = parser().parse_args()
-    with tempfile.TemporaryDirectory(prefix="graph-rows-") as folder:
-        print(_measured(arguments, RunDirectory(Location.of(folder))))
+    drivers = arguments.drivers
+    # A core for each actor, since these only sleep.
+    start_ray(cores=drivers * int(OVERHEAD_CPUS) + arguments.decoders + arguments.labelers)
+    try:
+        for _ in range(arguments.rounds):
+            with patch.object(budget_updates, "SECONDS", 0.0):
+                print("budgets at every step:", _measured(arguments), flush=True)
+            print("budgets now and then:", _measured(arguments), flush=True)
+        if not arguments.rounds:
+            print(_measured(arguments))
+    finally:
+        ray.shutdown()
 
 
 def make_run(run: RunDirectory, units: int) -> None:
@@ -218,14 +238,12 @@ def make_run(run: RunDirectory, units: int) -> None:
     run.save(run_record({"identity": {}, "model": {"kept_grids": _GRIDS}}))
 
 
-def _measured(arguments: argparse.Namespace, run: RunDirectory) -> str:
-    units = arguments.units
-    make_run(run, units)
-    drivers = arguments.drivers
-    config, samples = config_of(arguments), Samples(units, drivers)
-    # A core for each actor, since these only sleep.
-    start_ray(cores=drivers * int(OVERHEAD_CPUS) + arguments.decoders + arguments.labelers)
-    try:
+def _measured(arguments: argparse.Namespace) -> str:
+    """What one run cost."""
+    with tempfile.TemporaryDirectory(prefix="graph-rows-") as folder:
+        run, units, drivers = RunDirectory(Location.of(folder)), arguments.units, arguments.drivers
+        make_run(run, units)
+        config, samples = config_of(arguments), Samples(units, drivers)
         config = dataclasses.replace(config, files=SharedHistory.start(drivers))
         # What starts late is not the graph's cost.
         DataContext.get_current().wait_for_min_actors_s = 300
@@ -235,13 +253,11 @@ def _measured(arguments: argparse.Namespace, run: RunDirectory) -> str:
             reporting(line, "graph-rows", samples, drivers=drivers) as report,
         ):
             run_drivers(run, config, report)
-    finally:
-        ray.shutdown()
-    if count_rows(run.units) != units:
-        raise SystemExit(f"{count_rows(run.units):,} rows of {units:,} units")
-    if len(samples.samples) < 3:
-        raise SystemExit("too short to be measured; try more --units")
-    return samples.text(config.grain, len(run.units.files(".parquet")))
+        if count_rows(run.units) != units:
+            raise SystemExit(f"{count_rows(run.units):,} rows of {units:,} units")
+        if len(samples.samples) < 3:
+            raise SystemExit("too short to be measured; try more --units")
+        return samples.text(config.grain, len(run.units.files(".parquet")))
 
 
 def config_of(arguments: argparse.Namespace) -> Config:

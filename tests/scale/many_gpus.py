@@ -186,9 +186,11 @@ def _rates(inputs: Inputs) -> MeasuredRates:
         wait_s=0.0 * one,
         video_s=10.0 * one,
     )
-    labeling = LabelingRate(PRUNED, _R, inputs.unit_s, inputs.labeler_start_s, "assumed")
+    labeling = LabelingRate(
+        PRUNED, _R, inputs.unit_s, inputs.labeler_start_s, "assumed", decoded, _PROTOCOL.views
+    )
     return MeasuredRates(
-        decoded, (labeling,), None, one, _MACHINE, started_s=5.0, known_from="inputs"
+        (labeling,), inputs.unit_s, None, _MACHINE, started_s=5.0, known_from="inputs"
     )
 
 
@@ -198,7 +200,6 @@ def _terms(inputs: Inputs, videos: int, drivers: int) -> Terms:
         deadline_s=0.0,
         prices=None,
         grain_of=grain_rule(_PROTOCOL, None, videos, on_gpu=True),
-        views=_PROTOCOL.views,
         buffer_units=buffered_units(_MACHINE, _PROTOCOL),
         preemptions=inputs.preemptions,
         limits=inputs.limits,
