@@ -63,11 +63,18 @@ def _pipeline() -> Part:
     return PipelineBenchmark, run_pipeline
 
 
+def _chain() -> Part:
+    from pipeline.lab.benchmark.chain import ChainBenchmark, run_chain
+
+    return ChainBenchmark, run_chain
+
+
 _PARTS = {
     "model": ("pruned and unpruned models, on a CPU or a GPU", _model),
     "decode": ("this decoder, the ffmpeg command and plain PyAV", _decode),
     "labeler": ("the throughput of a labeler and of its model alone", _labeler),
     "precision": ("a forward pass in bfloat16 and in float32", _precision),
+    "chain": ("what a video costs from its file to its label, way by way", _chain),
     "pipeline": ("labeling through Ray and in a plain loop", _pipeline),
 }
 

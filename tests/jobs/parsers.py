@@ -15,7 +15,7 @@ JOBS = Path(__file__).parents[2] / "jobs"
 
 # Jobs that have parts, each with flags of its own.
 PARTS = {
-    "benchmark": ("model", "decode", "labeler", "pipeline"),
+    "benchmark": ("model", "decode", "labeler", "precision", "chain", "pipeline"),
     "reproduce": ("tables", "trajectory", "gradnorm"),
 }
 

@@ -35,7 +35,7 @@ class CpuRecord:
     def __init__(self) -> None:
         self._used: dict[int, float] = {}
         self._times: list[float] = []
-        self._sums: list[tuple[float, float]] = []
+        self._sums: list[tuple[float, float, float]] = []
 
     def sample(self) -> None:
         """Takes one sample, now."""
@@ -43,16 +43,17 @@ class CpuRecord:
             with contextlib.suppress(OSError):
                 self._used[pid] = process_cpu_s(pid)
         self._times.append(time.time())
-        self._sums.append((sum(self._used.values()), idle_s()))
+        own = self._used.get(os.getpid(), 0.0)
+        self._sums.append((sum(self._used.values()), idle_s(), own))
 
-    def between(self, began: float, ended: float) -> tuple[float, float]:
-        """(CPU seconds used, seconds that cores were idle) from `began` to `ended` (`time.time`),
-        to about a sample's distance.
+    def between(self, began: float, ended: float) -> tuple[float, float, float]:
+        """(CPU seconds used, seconds that cores were idle, CPU seconds of this process alone) from
+        `began` to `ended` (`time.time`), to about a sample's distance.
         """
-        (used, idle), (used_before, idle_before) = self._at(ended), self._at(began)
-        return used - used_before, idle - idle_before
+        used, idle, own = (b - a for a, b in zip(self._at(began), self._at(ended), strict=True))
+        return used, idle, own
 
-    def _at(self, moment: float) -> tuple[float, float]:
+    def _at(self, moment: float) -> tuple[float, float, float]:
         after = bisect_right(self._times, moment)
         if after == 0:
             return self._sums[0]
@@ -60,8 +61,9 @@ class CpuRecord:
             return self._sums[-1]
         before, then = self._times[after - 1 : after + 1]
         share = (moment - before) / (then - before)
-        (used, idle), (used_then, idle_then) = self._sums[after - 1 : after + 1]
-        return used + share * (used_then - used), idle + share * (idle_then - idle)
+        one, other = self._sums[after - 1 : after + 1]
+        used, idle, own = (a + share * (b - a) for a, b in zip(one, other, strict=True))
+        return used, idle, own
 
 
 @contextmanager

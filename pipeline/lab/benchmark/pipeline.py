@@ -52,7 +52,11 @@ _START_S = 600
 
 @dataclass(frozen=True)
 class PipelineBenchmark:
-    """What is measured; each field is a flag."""
+    """What is measured.
+
+    Attributes:
+        early_exit: an early-exit file, for `driver_cost`.
+    """
 
     source: str | None = flag(
         "directory or manifest of videos (default: a generated archive)", None, metavar="INPUT"
@@ -66,6 +70,7 @@ class PipelineBenchmark:
         "clips x crops (default: the protocol's own)", None, metavar="CxS", type=parse_views
     )
     rounds: int = flag("how often each variant is run", 5, metavar="N")
+    early_exit: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("videos", "passes", "rounds"):
@@ -84,6 +89,33 @@ class _Cost:
     wall_s: float
     decode_s: float
     label_s: float
+    driver_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class DriverCost:
+    """What a run's driver took.
+
+    Attributes:
+        per_unit_s: CPU seconds of its process, per unit.
+        decode_rows: units of a block of decoded frames.
+    """
+
+    per_unit_s: float
+    decode_rows: int
+
+
+def driver_cost(
+    options: PipelineBenchmark, folder: Path, say: Callable[[str], None] = lambda line: None
+) -> DriverCost:
+    """Labels the units once through Ray.
+
+    Raises:
+        UsageError, ValueError: the source or the checkpoint is not as it must be.
+    """
+    folder.mkdir()
+    work = _Work.begin(options, folder, say)
+    return DriverCost(work.graph().driver_s / work.units, work.decode_rows)
 
 
 def run_pipeline(
@@ -131,6 +163,7 @@ class _Work:
         self._folder = folder
         self._graphs = 0
         self.units = config.units
+        self.decode_rows = config.grain.decode_rows
         self.results: dict[str, pa.Table] = {}
 
     @classmethod
@@ -143,6 +176,7 @@ class _Work:
             checkpoint=options.checkpoint,
             pruning=PruningFlags(r=options.r),
             views=options.views,
+            early_exit=options.early_exit,
         )
         plan = plan_labeling(asked)
         start_ray()
@@ -227,9 +261,11 @@ class _Work:
         began = stages.decode.began
         assert began is not None
         ended = max(os.stat(file.filesystem()[1]).st_mtime for file in run.checkpoint.files(""))
-        cpu_s, idle_s = record.between(began, ended)
+        cpu_s, idle_s, own_s = record.between(began, ended)
         self.results["graph"] = pq.read_table(run.units.filesystem()[1], partitioning=None)
-        return _Cost(cpu_s + idle_s, cpu_s, ended - began, stages.decode.cpu_s, stages.label.cpu_s)
+        return _Cost(
+            cpu_s + idle_s, cpu_s, ended - began, stages.decode.cpu_s, stages.label.cpu_s, own_s
+        )
 
 
 def _archive(options: PipelineBenchmark, folder: Path, say: Callable[[str], None]) -> Path:
