@@ -39,6 +39,8 @@ class Capacity:
         full_batch: views per forward pass above which larger batches bring nothing.
         views_per_call: views of one call of a labeler if no unit fails; None with early exit,
             where the number varies.
+        drivers: number of drivers.
+        driver_per_s: units per second that one of them passes through its graph, at the most.
         decoders_each: actors for each decoder of --decoders: above 1 where others decode further
             clips.
     """
@@ -50,6 +52,8 @@ class Capacity:
     full_batch: int
     views_per_call: int | None
     decoders_each: float = 1.0
+    drivers: int = 1
+    driver_per_s: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,13 @@ def _stage(stages: Stages, capacity: Capacity) -> str:
     if capacity.labeler_threads is not None and _are_cores_full(stages, capacity):
         return _cores(stages, capacity)
     if max(stages.decoders_busy, stages.labelers_busy) < _BUSY:
+        rate = stages.label.units / stages.wall_s
+        if rate > _BUSY * capacity.drivers * capacity.driver_per_s:
+            return (
+                f"the drivers ({stages.brief()}): one passes at most about "
+                f"{capacity.driver_per_s:,.0f} a second through Ray, and the run did {rate:,.0f} "
+                f"with {capacity.drivers}: --drivers {2 * capacity.drivers}."
+            )
         return (
             f"neither stage ({stages.brief()}): both wait, for storage to accept results, for "
             f"cores that other programs use, or for each other in a short run."

@@ -28,7 +28,7 @@ from pipeline.run.slices import Slice, slices_of_missing
 from pipeline.storage.location import Location
 
 # A driver for fewer units starts a graph for too little.
-_UNITS_PER_DRIVER = 64
+_UNITS_PER_DRIVER = 16
 
 
 def run_drivers(

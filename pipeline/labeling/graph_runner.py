@@ -19,7 +19,7 @@ from pipeline.execution.block_size import (
 )
 from pipeline.execution.bottleneck import Capacity
 from pipeline.execution.cluster import cluster_for
-from pipeline.execution.driver_rate import drivers_worth
+from pipeline.execution.driver_rate import driver_units_per_s, drivers_worth
 from pipeline.execution.drivers import run_drivers
 from pipeline.execution.failure_limit import FailureLimit
 from pipeline.execution.graph import GraphConfig
@@ -111,6 +111,8 @@ class GraphRunner:
             full_batch=default_batch(on_gpu=pools.labeler_gpus > 0),
             views_per_call=views if config.early_exit is None else None,
             decoders_each=pools.most_decoders / pools.decoders[1],
+            drivers=pools.drivers,
+            driver_per_s=driver_units_per_s(config.grain.decode_rows),
         )
 
     def run_graph(

@@ -2,10 +2,10 @@
 
     python -m tests.faults.kill --rounds 20
 
-Targets: the driver; a decoder's child process; a decode actor; a label actor; a whole node of a
-Ray cluster. Every round prints its seed; `--seed` repeats it. A round in which the job ended before
-the kill does not count. Compared with an undisturbed run, to the bit: status, labels and scores of
-every video, and the kept-token maps of every view.
+Targets: the command; one of its two drivers (`graph`); a decoder's child process; a decode actor; a
+label actor; a whole node of a Ray cluster. Every round prints its seed; `--seed` repeats it. A
+round in which the job ended before the kill does not count. Compared with an undisturbed run of one
+driver, to the bit: status, labels and scores of every video, and the kept-token maps of every view.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from tests.faults.archive import make_archive, make_checkpoint
 from tests.processes import descendants, kill
 
 JOBS = Path(__file__).parents[2] / "jobs"
-TARGETS = ("driver", "child", "decoder", "labeler", "node")
+TARGETS = ("driver", "graph", "child", "decoder", "labeler", "node")
 # How they show in command lines; Ray names its actors' processes after the graph's steps.
 _SIGNS = {
+    "graph": "ray::GraphDriver",
     "child": "workers.decoding.child",
     "decoder": "DecodeActor",
     "labeler": "LabelActor",
@@ -85,6 +86,8 @@ def run_round(scene: Scene, target: str, seed: int, folder: Path) -> Outcome:
     draw = random.Random(seed)
     output = folder / f"{target}-{seed}"
     command = _command(scene.archive, output, scene.checkpoint)
+    if target == "graph":
+        command += ["--drivers", "2"]
     kills = starts = 0
     with _ray(target) as (environment, remove_node):
         while starts < _MOST_STARTS:
@@ -161,7 +164,8 @@ def _wait(job: subprocess.Popen[str]) -> int:
 
 def _command(archive: Path, output: Path, checkpoint: Path) -> list[str]:
     job = [sys.executable, str(JOBS / "label_k400.py"), str(archive), str(output)]
-    return [*job, "--checkpoint", str(checkpoint), "--views", "2x1"]
+    actors = ["--decoders", "2", "--labelers", "2"]
+    return [*job, "--checkpoint", str(checkpoint), "--views", "2x1", *actors]
 
 
 @contextmanager

@@ -72,6 +72,16 @@ def test_stages_that_keep_up_with_each_other_are_in_balance():
     assert said.startswith("none: decoding and labeling are in balance")
 
 
+def test_drivers_that_hold_both_stages_up_are_told_to_grow():
+    waiting = stages(decoders=8, decode_s=0.004, labelers=1, label_s=0.0005, units=100_000)
+    few = dataclasses.replace(GPU, drivers=2, driver_per_s=600.0)
+    assert bottleneck(waiting, few) == (
+        "the drivers (decoders 50 % busy, labelers 50 %): one passes at most about 600 a second "
+        "through Ray, and the run did 1,000 with 2: --drivers 4."
+    )
+    assert bottleneck(waiting, GPU).startswith("neither stage")
+
+
 def test_stages_that_both_wait_are_not_told_to_grow():
     said = bottleneck(stages(decoders=4, decode_s=0.1, labelers=1, label_s=0.03), GPU)
     assert said.startswith("neither stage")

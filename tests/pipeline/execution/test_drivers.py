@@ -22,7 +22,7 @@ from tests.processes import descendants, eventually, kill
 from tests.scale.graph_rows import Config, config_of, make_run, parser
 from workers.inference.labeler import LabelerConfig
 
-UNITS = 256
+UNITS = 128
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_killed_driver_ends_the_others_and_the_rest_is_labeled_by_the_next(loc
     thread = threading.Thread(target=kill_one)
     thread.start()
     with pytest.raises(RunError, match=r"^driver \d of 2 ended: "):
-        labeled(run, config(2, decode_s=0.2))
+        labeled(run, config(2, decode_s=0.4))
     thread.join()
     assert len(killed) == 2
     left = ("ray::GraphDriver", "ray::TimedSleeping", "ray::MapWorker")
