@@ -166,10 +166,10 @@ class Samples:
             f"calls of {grain.label_rows}; CPU time of all processes "
             f"{1e3 * used_s / units:.1f} ms per unit, {used_s / seconds:.2f} cores"
         ]
-        for kind in dict.fromkeys(self.kinds.values()):
-            each = [
-                used[pid] - used_before[pid] for pid, name in self.kinds.items() if name == kind
-            ]
+        # Those of a run before this one may just have ended.
+        alive = {pid: self.kinds[pid] for pid in used_before.keys() & used.keys()}
+        for kind in sorted(set(alive.values())):
+            each = [used[pid] - used_before[pid] for pid, name in alive.items() if name == kind]
             per_unit = sum(each) / units
             lines.append(
                 f"{kind:<13}{len(each):>3} process(es) {1e3 * per_unit:>6.2f} ms per unit "
