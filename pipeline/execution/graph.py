@@ -161,9 +161,14 @@ def _further_decoders(config: GraphConfig, report: Reporter) -> Iterator[Further
     if len(config.looks) < 2:
         yield None
         return
-    reserve = {"num_cpus": config.pools.decoder_cpus, "memory": DECODER_MEMORY}
+    pools = config.pools
+    reserve = {
+        "num_cpus": pools.decoder_cpus,
+        "num_gpus": pools.decoder_gpus or None,
+        "memory": DECODER_MEMORY,
+    }
     with further_decoders(
-        config.pools.further_decoders,
+        pools.further_decoders,
         *(report.add_work, *_decoding(config)),
         reserve=reserve | on_nodes_of("decode"),
         **_decoding_settings(config),

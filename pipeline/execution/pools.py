@@ -178,11 +178,13 @@ def plan_pools(
         decoders = (max(1, int(min(most, fitting))),) * 2
         if decode_on_gpu:
             decoders = (min(decoders[1], _DECODERS_PER_GPU * int(gpus)),) * 2
-    shared = _SharedGpu(-(-decoders[1] // int(gpus))) if decode_on_gpu else None
-    if shared is not None:
-        decoders = (shared.decoders * int(gpus),) * 2
+    if decode_on_gpu:
+        # With an even number, every GPU gets as many decoders of further clips as any other.
+        step = int(gpus) * (2 if further else 1)
+        decoders = (-(-decoders[1] // step) * step,) * 2
     others = sum(map(_further, _divided(decoders[1], drivers))) if further else 0
     every = decoders[1] + others
+    shared = _SharedGpu(-(-every // int(gpus))) if decode_on_gpu else None
     _check_memory(memory, every, labelers, labeler_memory, drivers)
     _check_drivers(drivers, decoders[1], labelers)
     actors = every + on_cpu

@@ -105,12 +105,13 @@ def test_there_is_room_for_as_many_decoders_as_cores_and_memory_hold():
 
 
 @pytest.mark.parametrize("gpus", [1, 2, 8])
-@pytest.mark.parametrize("decoders", [None, (1, 1), (3, 3), (2, 9), (32, 32)])
-def test_decoders_on_gpus_are_spread_evenly_beside_one_labeler_each(gpus, decoders):
-    pools = plan_pools(cpus=64, gpus=gpus, decoders=decoders, decode_on_gpu=True)
-    each, rest = divmod(pools.decoders[1], gpus)
-    assert rest == 0
+@pytest.mark.parametrize("decoders", [None, (1, 1), (3, 3), (2, 9), (16, 16)])
+@pytest.mark.parametrize("further", [False, True])
+def test_decoders_on_gpus_are_spread_evenly_beside_one_labeler_each(gpus, decoders, further):
+    pools = plan_pools(cpus=64, gpus=gpus, decoders=decoders, decode_on_gpu=True, further=further)
     assert pools.decoders[0] == pools.decoders[1] >= (decoders or (1, 1))[1]
+    each, rest = divmod(pools.most_decoders, gpus)
+    assert rest == 0
     assert each * pools.decoder_gpus + pools.labeler_gpus <= 1 + 1e-9
     assert (each + 1) * pools.decoder_gpus > 1, "one more fits nowhere"
     assert each * pools.decoder_gpus + 2 * pools.labeler_gpus > 1, "nor does a second labeler"
