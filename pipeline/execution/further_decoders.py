@@ -7,6 +7,7 @@ owns the actors, so they end with it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
 import threading
@@ -94,5 +95,6 @@ def further_decoders(
     try:
         yield FurtherDecoders(actors)
     finally:
-        for actor in actors:
-            ray.kill(actor)
+        with contextlib.suppress(ray.exceptions.RayError):  # they end with the driver anyway
+            for actor in actors:
+                ray.kill(actor)

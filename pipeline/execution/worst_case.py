@@ -40,8 +40,13 @@ class WorstCase:
     run_s: float
 
 
-def worst_case(manifest: Location, limits: DecodeLimits, decoders: int) -> WorstCase:
-    """The worst case of a manifest, whose sizes are read; a file of unknown size is a large one."""
+def worst_case(
+    manifest: Location, limits: DecodeLimits, decoders: int, *, looks: int = 1
+) -> WorstCase:
+    """The worst case of a manifest, whose sizes are read; a file of unknown size is a large one.
+
+    ``looks``: how often early exit may have clips of a video decoded, each time with these limits.
+    """
     longest = total = 0.0
     for file in manifest.files(".parquet"):
         columns = ["size_bytes", "start_s"]
@@ -50,7 +55,7 @@ def worst_case(manifest: Location, limits: DecodeLimits, decoders: int) -> Worst
         start_s = np.asarray(pc.fill_null(rows["start_s"], -1.0))
         quick_s = _attempt_s(size, limits, min(QUICK_SECONDS, limits.seconds))
         full_s = _attempt_s(size, limits, limits.seconds)
-        whole_s = quick_s + 2 * full_s
+        whole_s = looks * (quick_s + 2 * full_s)
         recording_s = STRIKES * quick_s + (STRIKES + 1) * full_s
         recording_s += RECORDING_ATTEMPTS * limits.seconds + np.minimum(
             size / VIDEO_BYTES_A_SECOND, limits.source_bytes / VIDEO_BYTES_A_SECOND

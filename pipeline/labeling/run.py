@@ -287,7 +287,12 @@ class LabelRun:
 
     def _note_worst_case(self, run: OpenRun, pools: Pools) -> None:
         """Records how long hostile files could keep the attempt's decoders."""
-        worst = worst_case(self._directory.manifest, self._options.limits, pools.decoders[1])
+        worst = worst_case(
+            self._directory.manifest,
+            self._options.limits,
+            pools.most_decoders,
+            looks=len(self._plan.protocol.looks()) if pools.further_decoders else 1,
+        )
         run.update(partial(note_worst_case, worst=worst))
 
     def _finish(self, run: OpenRun, stages: Mapping[str, Any] | None) -> RunRecord:

@@ -201,6 +201,9 @@ def _view_savings(record: RunRecord) -> list[str]:
         text += (
             f" and {100 * savings.share_of_unpruned:.1f} % of those of all views without pruning"
         )
+    if totals.decoded_clips:
+        mean = digits(totals.decoded_clips / savings.videos)
+        text += f"; {mean} of {record.identity.protocol.clips} clips decoded per video"
     if record.identity.budget is None:
         text += (
             f"; guaranteed: the label of all views for {100 * early_exit.agreement:g} % of videos"

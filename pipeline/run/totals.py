@@ -26,6 +26,7 @@ class Totals:
         failures: number of failed videos by reason.
         examples: (video_id, error) of a few failures by reason.
         clips: rows of clips/.
+        decoded_clips: clips that were decoded.
         flops: multiply-accumulates of all views.
         device_ms: device time of all views, milliseconds.
         decode_ms: CPU time of fetching and decoding, milliseconds.
@@ -54,6 +55,7 @@ class Totals:
     failures: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     clips: int = 0
+    decoded_clips: int = 0
     flops: int = 0
     device_ms: float = 0.0
     decode_ms: float = 0.0
@@ -104,6 +106,7 @@ class Totals:
             if len(examples) < _EXAMPLES:
                 examples.append((row["video_id"], row["error"]))
         self.clips += total(videos["num_views"])
+        self.decoded_clips += total(videos["decoded_clips"])
         self.flops += total(videos["flops"])
         self.device_ms += total(videos["device_ms"])
         self.decode_ms += total(videos["decode_ms"])

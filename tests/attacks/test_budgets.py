@@ -244,6 +244,7 @@ def test_the_worst_case_follows_from_the_limits_and_the_sizes(tmp_path: Path) ->
     found = worst_case(folder, full, 4)
     assert found.file_s == pytest.approx(max(each))
     assert found.run_s == pytest.approx(sum(each) / 4)
+    assert worst_case(folder, full, 4, looks=3).file_s == pytest.approx(3 * max(each))
 
 
 def test_the_worst_case_of_a_recording_hardly_depends_on_its_segments(tmp_path: Path) -> None:

@@ -240,6 +240,23 @@ def test_a_video_that_was_replaced_meanwhile_fails_as_changed(label, folder, who
     assert (row["status"], row["error_type"]) == ("failed", "changed")
 
 
+def test_a_video_that_was_replaced_by_a_short_one_is_labeled_as_that_one(
+    label, decoder, folder, whole, tmp_path
+):
+    """All its clips are decoded at once, and are of one version of the file."""
+    number = asking_most(whole)
+    shutil.copy(folder / f"{number}.mp4", tmp_path / "a.mp4")
+    replaced = manifest(tmp_path, ["a.mp4"])
+    actor = DecodeActor(PROTOCOL, first=FIRST)
+    (decoded,) = actor(replaced)
+    write_video(tmp_path / "a.mp4", frames=40, width=160)
+    (row,) = label(decoded, LocalFurtherClips(actor))
+    actor.close()
+    (same,) = label(next(decoder(replaced)))
+    assert results([row]) == results([same])
+    assert row["frame_count"] == 40
+
+
 def test_a_replaced_object_is_refused_even_where_changed_objects_are_accepted(
     label, storage, folder, whole
 ):

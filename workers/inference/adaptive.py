@@ -39,7 +39,6 @@ class _AdaptiveUnit:
 
     Attributes:
         frames: the pixels that it began with.
-        origins: int64 (crops, 2), top and left of each crop.
         order: (clip, crop) of the views that may be evaluated, in this order.
         num_views: views of the protocol, evaluated or not.
         total: float64 (classes,), sum of the probabilities so far.
@@ -52,7 +51,6 @@ class _AdaptiveUnit:
     """
 
     frames: Frames
-    origins: npt.NDArray[np.int64]
     order: list[tuple[int, int]]
     num_views: int
     total: npt.NDArray[np.float64]
@@ -184,7 +182,6 @@ class AdaptiveLabeler(Labeler):
             order = self.protocol.views_in_order
             unit = _AdaptiveUnit(
                 frames=frames,
-                origins=self.protocol.crop_origins(*frames.pixels.shape[1:3]),
                 order=order[: self.early_exit.max_views],
                 num_views=len(order),
                 total=np.zeros(self.model.head.out_features),
@@ -251,8 +248,8 @@ class AdaptiveLabeler(Labeler):
     def _fill_next_view(self, unit: _AdaptiveUnit) -> None:
         """Puts a unit's next view into the batch; only its own pixels are transferred."""
         clip, crop = unit.order[unit.submitted]
-        top, left = unit.origins[crop].tolist()
         size, (pixels, rows) = self.protocol.size, unit.clips[clip]
+        top, left = self.protocol.crop_origins(*pixels.shape[1:3])[crop].tolist()
         pixels = np.take(pixels[:, top : top + size, left : left + size], rows, axis=0)
         view = Frames(unit.frames.unit_id, pixels, np.arange(len(rows), dtype=np.int32)[None])
         loaded, _ = self.engine.load(view, 1)
