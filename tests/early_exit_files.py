@@ -12,7 +12,16 @@ from workers.precisions import fast_precision
 
 
 def write_early_exit(
-    place, threshold, *, source, checkpoint, agreement=0.9, views=3.0, r=None, decode="exact"
+    place,
+    threshold,
+    *,
+    source,
+    checkpoint,
+    agreement=0.9,
+    views=3.0,
+    r=None,
+    decode="exact",
+    protocol_views=None,
 ):
     """An early-exit file with this threshold for the labeling of `source` by k400's protocol."""
     options = LabelOptions(
@@ -21,6 +30,7 @@ def write_early_exit(
         output=str(Path(place).with_suffix(".none")),
         checkpoint=str(checkpoint),
         pruning=PruningFlags(r=r),
+        views=protocol_views,
     )
     identity = plan_labeling(options).identity.to_json()
     bound = {name: identity[name] for name in ("model", "labels", "pruning", "protocol")}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +31,14 @@ from pipeline.planner.rates import (
     Workload,
 )
 from pipeline.planner.sample import Decoding, ListedInput, Sampled, decode_sample, listed, work_of
+from pipeline.planner.unit_costs import Floats
 from workers.device_names import DeviceKind
 from workers.devices import has_unusable_gpu, why_no_cuda
 from workers.machine import cpu_model, usable_cores
 from workers.precisions import fast_precision
+
+# Standard errors by which the views of a sample may differ from those of the calibration.
+_ERRORS = 4.0
 
 # Units of which the frames are kept; larger calls label some of them several times.
 _MAX_FRAMES = 32
@@ -81,24 +86,34 @@ def calibrate(
     share = seconds / (len(decodings) + len(ways))
     pools = pools_of(plan, options, machine, found.count)
     grain_of = grain_rule(plan.protocol, options.batch_size, found.count, on_gpu=machine.gpus > 0)
-    grain, _ = grain_of(pools.decoders[1], pools.labelers, False)
-    keep = min(grain.label_rows, _MAX_FRAMES)
+    rows = {
+        adaptive: grain_of(pools.decoders[1], pools.labelers, adaptive)[0].label_rows
+        for adaptive in {way.file is not None for way in ways}
+    }
+    keep = min(max(rows.values()), _MAX_FRAMES)
     sampled = {}
     for decoding in decodings:
         say(
             f"Calibrating: decoding a sample of {found.count:,} videos {decoding.words}for "
             f"{share:.0f} s."
         )
-        sampled[decoding] = decode_sample(
-            found, options, plan.protocol, decoding, seconds=share, keep=keep
-        )
-    timer = _Timer(plan, pools, grain.label_rows, share, say)
-    measured = [timer.of(way, sampled[way.decoding].frames) for way in ways]
+        sampled[decoding] = decode_sample(found, options, plan, decoding, seconds=share, keep=keep)
+    reference = sampled[ways[-1].decoding]
+    assert reference.frames is not None
+    timer = _Timer(plan, pools, reference.frames, rows, share, say)
+    measured = [timer.of(way) for way in ways]
     labelings = tuple(
         _labeling(way, done, sampled[way.decoding], on_gpu=machine.gpus > 0)
         for way, done in zip(ways, measured, strict=True)
     )
-    reference = sampled[ways[-1].decoding]
+    for way in ways:
+        views = sampled[way.decoding].views
+        if way.file is not None and not views_are_alike(way.file, views):
+            say(
+                f"Calibrating: these videos take {views.mean():.3g} views, and those of the "
+                f"early-exit file took {way.file.point.views:.3g}. Fit one on videos like these "
+                f"with jobs/calibrate.py."
+            )
     rates = MeasuredRates(
         labelings=labelings,
         unpruned_s=labelings[-1].unit_s,
@@ -135,7 +150,8 @@ class _Way:
 def _ways(plan: LabelPlan) -> list[_Way]:
     """What is asked for first, and unpruned labeling by all views, decoded exactly, last."""
     pruning, file = plan.labeler.pruning, plan.early_exit_file
-    mine, exact = Decoding(plan.identity.decode), Decoding()
+    mine = Decoding(plan.identity.decode, early_exit=file is not None)
+    exact = Decoding()
     unpruned = _Way(UNPRUNED, sta.Pruning(r=0), exact)
     if file is not None:
         stopping = _Way(EARLY_EXIT, pruning, mine, file)
@@ -148,15 +164,16 @@ def _ways(plan: LabelPlan) -> list[_Way]:
 
 @dataclass(frozen=True)
 class _Timer:
-    """Times labelers on the decoded frames."""
+    """Times labelers on the decoded frames; `rows`: units of a call, by whether they stop early."""
 
     plan: LabelPlan
     pools: Pools
-    rows: int
+    frames: pa.Table
+    rows: Mapping[bool, int]
     seconds: float
     say: Callable[[str], None]
 
-    def of(self, way: _Way, frames: pa.Table) -> LabelerTiming:
+    def of(self, way: _Way) -> LabelerTiming:
         """Times all labelers of the machine on CPUs, a single one on GPUs, which share nothing."""
         labelers = 1 if self.pools.labeler_gpus else self.pools.labelers
         some = f"{labelers} labelers" if labelers > 1 else "one labeler"
@@ -171,10 +188,10 @@ class _Timer:
             return time_labelers(
                 config,
                 self.plan.protocol,
-                frames,
+                self.frames,
                 Path(folder),
                 labelers=labelers,
-                rows=self.rows,
+                rows=self.rows[way.file is not None],
                 seconds=self.seconds,
                 early_exit=None if way.file is None else way.file.early_exit,
             )
@@ -195,12 +212,12 @@ def this_machine() -> Machine:
 
 
 def _labeling(way: _Way, timed: LabelerTiming, sampled: Sampled, *, on_gpu: bool) -> LabelingRate:
-    """The rate of a way of labeling, by the time of a view and the views of a unit.
-
-    The views with early exit are those of the calibration's videos, which are many more.
-    """
+    """The rate of a way of labeling, by the time of a view and the views of a unit."""
     used = timed.wall_s if on_gpu else timed.cpu_s
-    views = timed.views / timed.units if way.file is None else way.file.point.views
+    views, shares = timed.views / timed.units, None
+    if way.file is not None:
+        views = expected_views(way.file, sampled.views)
+        shares = sampled.views / sampled.views.mean()
     return LabelingRate(
         name=way.name,
         r=way.pruning.r,
@@ -209,7 +226,24 @@ def _labeling(way: _Way, timed: LabelerTiming, sampled: Sampled, *, on_gpu: bool
         known_from="measured",
         decoded=sampled.decoded,
         views=views,
+        label_shares=shares,
     )
+
+
+def expected_views(file: EarlyExitFile, sampled: Floats) -> float:
+    """Evaluated views per video: of the sample and of the many more videos of the early-exit file;
+    of the sample alone where they are not alike.
+    """
+    mean, count = float(sampled.mean()), len(sampled)
+    if not views_are_alike(file, sampled):
+        return mean
+    return (mean * count + file.point.views * file.videos) / (count + file.videos)
+
+
+def views_are_alike(file: EarlyExitFile, sampled: Floats) -> bool:
+    """Whether the sample may be of the kind of videos that the file was fitted on."""
+    error = file.point.views_sd * math.sqrt(1 / len(sampled) + 1 / file.videos)
+    return abs(float(sampled.mean()) - file.point.views) <= _ERRORS * error
 
 
 def _cores_left(machine: Machine, pools: Pools, measured: list[LabelerTiming]) -> float:

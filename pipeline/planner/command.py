@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 from collections.abc import Sequence
 
 from pipeline.command_line import JobParser, words_given
 from pipeline.errors import UsageError
+from pipeline.execution.pools import FURTHER_SHARE
 from pipeline.execution.run_failure import after_work
 from pipeline.exit_codes import exit_code
 from pipeline.flags import add_flags, options_of
@@ -116,7 +118,7 @@ def _measured(
     plan = plan_labeling(options)
     found = calibrate(plan, options, seconds=arguments.seconds, say=say)
     pools = pools_of(plan, options, found.rates.machine, found.work.units)
-    local = LocalPools(pools.decoders[1], pools.labelers)
+    local = LocalPools(pools.most_decoders, pools.labelers)
     return found.rates, found.work, plan.protocol, local, found.listing_s
 
 
@@ -156,5 +158,8 @@ def _command(arguments: argparse.Namespace, variant: PlanVariant) -> str:
     words += ["--r", str(labeling.r)]
     if choice is not None:
         rented = choice.rented
-        words += ["--decoders", str(rented.decoders), "--labelers", str(rented.labelers)]
+        # A run with early exit has decoders of further clips beside those of --decoders.
+        beside = FURTHER_SHARE if labeling.adaptive else 0.0
+        decoders = math.ceil(rented.decoders / (1 + beside))
+        words += ["--decoders", str(decoders), "--labelers", str(rented.labelers)]
     return shlex.join(words)

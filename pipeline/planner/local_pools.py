@@ -63,7 +63,7 @@ def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: in
         memory=machine.memory,
         decoders=None if options.decoders == AUTO else options.decoders,
         labelers=options.labelers,
-        labelers_worth=labelers_worth_starting(units * plan.protocol.views),
+        labelers_worth=labelers_worth_starting(int(units * plan.expected_views)),
         labeler_memory=labeler_bytes(
             architecture,
             plan.protocol,
@@ -72,6 +72,7 @@ def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: in
             models=2 if options.shadow_share else 1,
         ),
         decode_on_gpu=options.decoder == NVDEC,
+        further=plan.early_exit_file is not None and len(plan.protocol.looks()) > 1,
     )
 
 

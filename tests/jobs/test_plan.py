@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.planner.command import main
+from tests.early_exit_files import write_early_exit
 from tests.scale.plan_against_run import Compared, Work
 from tests.videos import write_video
 
@@ -32,8 +33,19 @@ def archive(tmp_path_factory):
 def planned(archive, random_checkpoint, tmp_path_factory):
     """What a calibration prints and writes."""
     path = tmp_path_factory.mktemp("plan") / "plan.json"
+    early_exit = write_early_exit(
+        path.with_name("early-exit.json"),
+        0.5,
+        source=archive,
+        checkpoint=random_checkpoint,
+        protocol_views=(2, 1),
+        views=1.5,
+        decode="fast",
+    )
     done = plan(
         archive,
+        "--early-exit",
+        early_exit,
         "--checkpoint",
         random_checkpoint,
         "--views",
@@ -59,12 +71,14 @@ def planned(archive, random_checkpoint, tmp_path_factory):
     return done.stdout, json.loads(path.read_text())
 
 
-def test_pruned_and_unpruned_stand_side_by_side(planned):
+def test_early_exit_pruned_and_unpruned_stand_side_by_side(planned):
     said, told = planned
-    assert [each["name"] for each in told["variants"]] == ["pruned", "unpruned"]
-    pruned, unpruned = told["variants"]
-    assert pruned["r"] > unpruned["r"] == 0
-    assert {pruned["known_from"], unpruned["known_from"]} == {"measured"}
+    assert [each["name"] for each in told["variants"]] == ["early exit", "pruned", "unpruned"]
+    stopping, pruned, unpruned = told["variants"]
+    assert stopping["r"] == pruned["r"] > unpruned["r"] == 0
+    assert {each["known_from"] for each in told["variants"]} == {"measured"}
+    assert 1 <= stopping["views"] < pruned["views"] == unpruned["views"] == 2
+    assert "early exit (r = " in said
     assert "pruned (r = " in said
     assert "unpruned (r = 0)" in said
 
@@ -100,14 +114,16 @@ def test_the_command_to_run_has_the_flags_given_and_those_found(planned, archive
         for flag, value in (
             ("--views", "2x1"),
             ("--r", each["r"]),
-            ("--decoders", each["cluster"]["decoders"]),
             ("--labelers", each["cluster"]["labelers"]),
         ):
             assert words[words.index(flag) + 1] == str(value)
         assert "--prices" not in words
         # The labeling job refuses a shadow sample of the unpruned model.
         for flag in ("--shadow-share", "--min-agreement"):
-            assert (flag in words) == (each["name"] == "pruned")
+            assert (flag in words) == (each["name"] != "unpruned")
+        assert ("--early-exit" in words) == (each["name"] == "early exit")
+        decoders = int(words[words.index("--decoders") + 1])
+        assert decoders <= each["cluster"]["decoders"] <= 2 * decoders
 
 
 @pytest.mark.slow

@@ -8,13 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.early_exit import EarlyExitFile, OperatingPoint
 from pipeline.errors import UsageError
+from pipeline.planner.calibrate import expected_views, views_are_alike
 from pipeline.planner.cluster import choose, cost, rent
 from pipeline.planner.from_run import finished_run
 from pipeline.planner.local_pools import grain_rule
 from pipeline.planner.plan import LocalPools, plan_for, scaled
 from pipeline.planner.predict import GRAPH_END_S, RAY_CORES, TABLES_S_PER_VIEW, Terms
 from pipeline.planner.rates import (
+    EARLY_EXIT,
     PRUNED,
     UNPRUNED,
     DecodeCosts,
@@ -222,6 +225,64 @@ def test_a_gpus_price_on_a_machine_without_one_is_remarked_on():
     plan = plan_for(found, terms(on_gpu=False), LocalPools(1, 2), with_cluster=True)
     assert "This machine has no GPU" in text(plan, {}, gpu_price=True)
     assert "This machine has no GPU" not in text(plan, {}, gpu_price=False)
+
+
+def fitted(**changes):
+    """An early-exit file of 1,500 videos with 3 of 15 views, 2 of them one way or the other."""
+    return EarlyExitFile(
+        **(
+            {"model": "m", "labels": "l", "pruning": {}, "protocol": {"clips": 5, "crops": 3}}
+            | {"precision": "float32", "decode": "fast", "agreement": 0.99, "confidence": 0.95}
+            | {"threshold": 0.5, "videos": 1500, "source": "s"}
+            | {"curve": (OperatingPoint(0.5, 1.0, 0.99, 3.0, 2.0),)}
+            | changes
+        )
+    )
+
+
+def test_views_are_those_of_the_files_many_videos_unless_the_sample_is_of_another_kind():
+    alike = np.full(100, 3.4)
+    assert expected_views(fitted(), alike) == pytest.approx((100 * 3.4 + 1500 * 3.0) / 1600)
+    assert views_are_alike(fitted(), alike)
+    other = np.full(100, 6.0)
+    assert expected_views(fitted(), other) == 6.0
+    assert not views_are_alike(fitted(), other)
+
+
+def test_early_exit_has_decode_costs_and_views_of_its_own():
+    found = rates()
+    stopping = dataclasses.replace(
+        found.labelings[0],
+        name=EARLY_EXIT,
+        unit_s=0.02,
+        views=3.0,
+        decoded=dataclasses.replace(found.labelings[0].decoded, cpu_s=np.full(20, 0.08)),
+        label_shares=np.linspace(0.5, 1.5, 20),
+    )
+    found = dataclasses.replace(found, labelings=(stopping, *found.labelings))
+    plan = plan_for(found, terms(), LocalPools(24, 8), with_cluster=True)
+    first, pruned, unpruned = as_json(plan, {})["variants"]
+    assert (first["name"], first["views"]) == (EARLY_EXIT, 3.0)
+    assert first["decode_core_hours"] == pytest.approx(VIDEOS * 0.08 / 3600)
+    assert first["label_gpu_hours"] == pytest.approx(VIDEOS * 0.02 / 3600)
+    assert first["cluster"]["gpus"] < pruned["cluster"]["gpus"] < unpruned["cluster"]["gpus"]
+    assert "Early exit saves" in (said := text(plan, {}, gpu_price=True))
+    assert "views of a video" in said
+    assert plan.variants[0].local.after_s < plan.variants[1].local.after_s
+
+
+def test_a_run_with_early_exit_is_planned_by_its_own_rates(tmp_path):
+    run = write_run(tmp_path)
+    content = run.load().to_json()
+    content["identity"]["early_exit"] = {
+        **{"threshold": 0.5, "max_views": None, "agreement": 0.99, "confidence": 0.95}
+    }
+    content["totals"]["clips"] = 120
+    run.save(run_record(content))
+    found = finished_run(run).rates
+    (only,) = found.labelings
+    assert (only.name, only.r, only.views) == (EARLY_EXIT, 64, 3.0)
+    assert found.unpruned_s == pytest.approx(only.unit_s * 2 * 15 / 3)
 
 
 def test_work_is_scaled_by_videos_or_by_hours():
