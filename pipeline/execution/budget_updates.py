@@ -3,8 +3,8 @@
 Ray Data computes what each operator uses and may use before and after every task that it submits.
 That is two thirds of the CPU time of a driver's scheduler (measured with cProfile in `python -m
 tests.scale.graph_rows`), and a driver's CPU time limits a run with many GPUs. Budgets that are a
-twentieth of a second old serve as well: in that time a driver submits some tasks, which wait for
-their cores, and reads some blocks, a small part of any object store.
+tenth of a second old serve as well: in that time a driver submits some tasks, which wait for their
+cores, and reads some blocks, a small part of any object store.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 
 from ray.data._internal.execution.resource_manager import ResourceManager
 
-SECONDS = 0.05
+SECONDS = 0.1
 
 _update = ResourceManager.update_usages
 

@@ -14,12 +14,15 @@ from workers.file_history import FileCost, FileHistory
 # An answer takes a millisecond. Without one, decoding goes on: it must not depend on the history.
 _SECONDS = 30.0
 
+# An actor answers for fewer units than a driver passes: `python -m tests.scale.graph_rows`.
+_ACTORS_PER_DRIVER = 2
+
 
 @dataclass(frozen=True)
 class SharedHistory:
     """A FileHistory in actors of its own, which reserve no core.
 
-    Every unit asks twice, and one process answers some thousand calls a second. So the files of a
+    Every unit calls twice, and one process answers some thousand calls a second. So the files of a
     run with several drivers are divided among several actors.
 
     Attributes:
@@ -29,10 +32,11 @@ class SharedHistory:
     actors: tuple[Any, ...]
 
     @classmethod
-    def start(cls, actors: int = 1) -> SharedHistory:
-        """A new one, on the node of the driver. Ray must run."""
+    def start(cls, *, drivers: int = 1) -> SharedHistory:
+        """A new one for a run with so many drivers, on the node of the first. Ray must run."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         history = ray.remote(num_cpus=0, scheduling_strategy=here)(FileHistory)
+        actors = 1 if drivers == 1 else _ACTORS_PER_DRIVER * drivers
         return cls(tuple(history.remote() for _ in range(actors)))
 
     def begin(self, unit_id: str, file: str) -> FileCost:

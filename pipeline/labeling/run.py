@@ -181,7 +181,7 @@ class LabelRun:
         note = partial(self._note, run)
         total = count_rows(self._directory.manifest)
         best_effort("The worst case", partial(self._note_worst_case, run, pools), again=LATER)
-        files = SharedHistory.start(pools.drivers)
+        files = SharedHistory.start(drivers=pools.drivers)
         return run, GraphRunner(plan, options, pools, total, self.stop, note, self._run_id, files)
 
     @contextmanager

@@ -244,7 +244,7 @@ def _measured(arguments: argparse.Namespace) -> str:
         run, units, drivers = RunDirectory(Location.of(folder)), arguments.units, arguments.drivers
         make_run(run, units)
         config, samples = config_of(arguments), Samples(units, drivers)
-        config = dataclasses.replace(config, files=SharedHistory.start(drivers))
+        config = dataclasses.replace(config, files=SharedHistory.start(drivers=drivers))
         # What starts late is not the graph's cost.
         DataContext.get_current().wait_for_min_actors_s = 300
         line = ProgressLine(units, Counts(), out=io.StringIO())

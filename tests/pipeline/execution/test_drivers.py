@@ -47,7 +47,7 @@ def config(drivers, *, decode_s=0.0):
 
 def labeled(run, config, **settings):
     line = ProgressLine(UNITS, Counts(), out=open(os.devnull, "w"))  # noqa: SIM115
-    settings["files"] = SharedHistory.start(config.pools.drivers)
+    settings["files"] = SharedHistory.start(drivers=config.pools.drivers)
     config = Config(**(vars(config) | settings))
     with ray_messages_aside(), reporting(line, "drivers", drivers=2) as report:
         run_drivers(run, config, report)
