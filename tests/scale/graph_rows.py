@@ -159,7 +159,7 @@ class Samples:
         """For people; `files` are those of the whole run."""
         (began, before, used_before), (ended, after, used) = self.samples[0], self.samples[-1]
         units, seconds = after - before, ended - began
-        used_s, _ = self.everything.between(began, ended)
+        used_s, _, _ = self.everything.between(began, ended)
         lines = [
             f"{units:,} units in {seconds:.1f} s: {units / seconds:,.0f} units/s and "
             f"{files * units / self.units / seconds:.2g} files/s; blocks of {grain.decode_rows}, "

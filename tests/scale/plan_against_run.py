@@ -107,7 +107,7 @@ def take(archive: Path, output: Path, flags: list[str]) -> tuple[float, float, f
     taken = (output / "_SUCCESS").stat().st_mtime - began
     totals = json.loads((output / "run.json").read_text())["totals"]
     stages, videos = totals["stages"], totals["videos"]
-    used, idle = record.between(stages["decode"]["began"], stages["label"]["ended"])
+    used, idle, _ = record.between(stages["decode"]["began"], stages["label"]["ended"])
     work = Work(
         decode_s=stages["decode"]["cpu_s"] / videos,
         label_s=stages["label"]["cpu_s"] / videos,
