@@ -6,6 +6,7 @@ the results of the one before.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,11 +26,14 @@ from workers.inference.loading import DirectLoader, Loaded, Loader, StagedLoader
 from workers.inference.output_buffer import OutputBuffer
 from workers.inference.streams import CudaStream, HostStream, Stream
 from workers.inference.views import Frames, IdMismatch, View
+from workers.machine import cpu_model, has_bfloat16
 from workers.precisions import PRECISIONS, Precision
 from workers.sampling import Protocol
 
 # A larger batch is no faster: this one occupies a GPU, and fits a CPU's caches.
 DEFAULT_BATCH = {"cuda": 32, "cpu": 8}
+
+_log = logging.getLogger(__name__)
 
 # Batches that the device may have at once: one is computed while the one before is read.
 MAX_IN_FLIGHT = 2
@@ -292,6 +296,12 @@ class Engine:
         mixed = config.precision == "bfloat16"
         if mixed:
             mixed_precision(self.model)
+            if not on_gpu and not has_bfloat16():
+                _log.warning(
+                    "labeling in bfloat16, the precision of this run, is slow on this processor, "
+                    "which has no instructions for it: %s",
+                    cpu_model(),
+                )
         forward = Forward(self.model, self._input, mixed=mixed, whole=whole)
         if on_gpu:
             # Weights and buffers were written on the default stream; others do not wait for it.

@@ -36,6 +36,7 @@ _COLUMNS = (
     Column("float32", "float32 views/s", "views per second in float32", ".3g"),
     Column("bfloat16", "bfloat16 views/s", "views per second in bfloat16", ".3g"),
     Column("speedup", "speed-up", "views per second in bfloat16 over those in float32", ".2f"),
+    Column("products", "of products", "the same ratio of a large matrix product", ".2f"),
     Column("difference", "difference", "of the probabilities, relative to their spread", ".2%"),
     Column("same_tokens", "same", "share of kept tokens that both keep", ".1%"),
 )
@@ -107,9 +108,9 @@ def _measure(options: PrecisionBenchmark, architecture: str, r: int, device: str
             f"{row['difference']:.2%} from those in float32, and {same:.1%} of the kept tokens "
             f"are the same; allowed are {_DIFFERENCE:.0%} and {_SAME_TOKENS:.0%}"
         )
-    cost = in_turn(
-        {name: _timed(engine, device) for name, engine in engines.items()}, rounds=options.rounds
-    )
+    runs = {name: _timed(engine.step, device) for name, engine in engines.items()}
+    runs |= {f"product {name}": _timed(_product(name, device), device) for name in engines}
+    cost = in_turn(runs, rounds=options.rounds)
     model = engines["float32"].model
     flops = sta.estimate_flops(
         model.config, pruning=model.pruning, num_classes=model.head.out_features
@@ -125,6 +126,7 @@ def _measure(options: PrecisionBenchmark, architecture: str, r: int, device: str
             "batch": options.batch,
             "gflops": flops / 1e9,
             "speedup": speedup,
+            "products": ratio(cost["product float32"], cost["product bfloat16"]),
         }
     )
 
@@ -182,12 +184,18 @@ def _compared(float32: Outputs, bfloat16: Outputs) -> dict[str, Any]:
     return {"difference": difference, "same_tokens": both / kept if kept else None}
 
 
-def _timed(engine: Engine, device: str) -> Run:
+def _product(precision: str, device: str) -> Callable[[], object]:
+    """A large matrix product, whose speed is what a forward pass could reach."""
+    a, b = (torch.randn(1024, 1024, device=device).to(getattr(torch, precision)) for _ in range(2))
+    return lambda: a @ b
+
+
+def _timed(work: Callable[[], object], device: str) -> Run:
     def run() -> float:
         if device == "cuda":
-            return seconds_of(engine.step, device)
+            return seconds_of(work, device)
         began = time.process_time()
-        engine.step()
+        work()
         return time.process_time() - began
 
     return run

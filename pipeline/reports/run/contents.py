@@ -2,10 +2,10 @@
 
 run: what was labeled with what.
     output, input, since (earlier runs whose videos were left out), labeled_before (how many videos
-    that were), architecture, checkpoint, r, pruning, protocol, decode (as --decode), classes (how
-    many), code, device, began (the first attempt), finished; units_are: "videos", or "segments" of
-    recordings (--clip-every); labels_are, what has a label of its own: "videos", or "clips"
-    ("views" where a clip has several crops).
+    that were), architecture, checkpoint, r, pruning, protocol, decode (as --decode), precision,
+    classes (how many), code, device, began (the first attempt), finished; units_are: "videos", or
+    "segments" of recordings (--clip-every); labels_are, what has a label of its own: "videos", or
+    "clips" ("views" where a clip has several crops).
 totals
     videos, ok, failed, units, units_failed, incomplete (labeled recordings with failed segments),
     views, video_hours (of labeled videos), flops, flops_unpruned (of the same views), flops_share,
@@ -119,6 +119,7 @@ def _described(run: RunDirectory, record: RunRecord) -> dict[str, Any]:
         "pruning": dict(identity.pruning),
         "protocol": dataclasses.asdict(identity.protocol),
         "decode": identity.decode,
+        "precision": identity.precision,
         "classes": len(model.labels),
         "units_are": identity.units_are,
         "labels_are": _labeled_things(identity),

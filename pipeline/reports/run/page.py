@@ -369,6 +369,7 @@ def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Classes": run["classes"] or None,
         "Pruning": settings.pruning(run),
         "Protocol": settings.protocol(run),
+        "Precision": run["precision"],
         "Decoding": None if run["decode"] == "exact" else f"--decode {run['decode']}",
         "Code (git commit)": run["code"],
         "Device": settings.device(run),

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import sta
+from workers.inference import engine
 from workers.inference.labeler import (
     Frames,
     IdMismatch,
@@ -129,6 +130,18 @@ def test_in_bfloat16_probabilities_differ_by_its_rounding(checkpoint, r, allowed
         np.testing.assert_allclose(x.probabilities, y.probabilities, atol=allowed)
         for a, b in zip(x.kept, y.kept, strict=True):
             assert (a & b).sum() >= 0.8 * a.sum()
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_processor_without_instructions_computes_the_same_and_says_that_it_is_slow(
+    checkpoint, monkeypatch, caplog, has
+):
+    frames = unit("u", 1)
+    want = labeler(checkpoint, precision="bfloat16").label([frames])[0].views
+    monkeypatch.setattr(engine, "has_bfloat16", lambda: has)
+    got = labeler(checkpoint, precision="bfloat16").label([frames])[0].views
+    assert [v.probabilities.tobytes() for v in got] == [v.probabilities.tobytes() for v in want]
+    assert ("is slow on this processor" in caplog.text) != has
 
 
 def test_a_precision_that_does_not_exist_is_refused():
