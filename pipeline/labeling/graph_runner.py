@@ -235,6 +235,8 @@ def pools_for(
 
 
 def _grain(plan: LabelPlan, options: LabelOptions, pools: Pools, units: int) -> Grain:
+    # Sizes do not depend on the precision, which is chosen later: on the machine of a labeler.
+    plan = plan.with_precision("float32")
     runner = GraphRunner(plan, options, pools, units, Stop(), note=lambda stages: None)
     return runner.graph.grain
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from pipeline.early_exit.budget import Budget
 from pipeline.errors import UsageError
 from pipeline.execution.failure_limit import FailureLimit
 from pipeline.inputs.listing import Listing
+from pipeline.labeling import graph_runner
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import plan_labeling
 from pipeline.labeling.pruning_flags import PruningFlags
@@ -220,6 +222,14 @@ def test_without_a_run_the_precision_is_open_until_the_cluster_is_known(options)
     assert plan_labeling(options).identity.precision is None
     asked = dataclasses.replace(options, precision="float32")
     assert plan_labeling(asked).identity.precision == "float32"
+
+
+def test_pools_are_planned_before_the_precision_is_chosen(options, monkeypatch):
+    cluster = SimpleNamespace(cpus=4, gpus=0, memory=64e9, nodes=1)
+    monkeypatch.setattr(graph_runner, "cluster_for", lambda **_: cluster)
+    plan = plan_labeling(options)
+    assert plan.identity.precision is None
+    assert graph_runner.pools_for(options, plan, units=0).labelers >= 1
 
 
 def with_file(options, tmp_path, **file):
