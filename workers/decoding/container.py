@@ -46,7 +46,7 @@ _PICTURES = 20
 _RGB_COPIES = 3
 _MOST_PIXEL_BYTES = 8  # four components of 16 bits
 
-_UNFILTERED = {"exact": "default", "fast": "noref"}  # FFmpeg's option skip_loop_filter
+_UNFILTERED = {"exact": "default", "fast": "all"}  # FFmpeg's option skip_loop_filter
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def opened_video(
     No decoder opens but those of the codecs that ``limits`` allow, also not to read a header.
     ``sparse``: only a part will be read; the fragments of a fragmented MP4 are then found by the
     index at its end, if that is reliable, and not by reading the whole file. ``mode``: one of
-    DECODE_MODES; "fast" leaves out the loop filter of frames that no other frame refers to.
+    DECODE_MODES; "fast" leaves out the loop filter.
     ``hwaccel``: the device that decodes; None for the processor.
     """
     head = source.head(_HEAD_BYTES)

@@ -119,6 +119,10 @@ class PacketTable:
         shown = np.flatnonzero(self.shown)
         return shown[np.argsort(self.pts[shown], kind="stable")]
 
+    def entries(self) -> Ints:
+        """Numbers of the frames, in presentation order, where decoding may start."""
+        return np.flatnonzero(self.entry[self.order()])
+
     def times(self) -> Floats:
         """(frames,) expected seconds of each frame since the first; from the rate if need be."""
         count = int(self.shown.sum())
@@ -178,11 +182,14 @@ class Selection:
     numbers: tuple[int, ...] | None = None
 
 
-def select(times: Floats, unit: Unit, protocol: Protocol) -> Selection:
+def select(
+    times: Floats, unit: Unit, protocol: Protocol, *, entries: Ints | None = None
+) -> Selection:
     """The frames that ``protocol`` takes from ``unit``, given every frame's time in seconds.
 
     A frame belongs to the segment [start_s, end_s) that holds its time, so that neighboring
-    segments share none. Raises UnitFailure if the segment holds no frame.
+    segments share none. ``entries``: frames where decoding may start, to which clips are moved as
+    in `moved_to_entries`. Raises UnitFailure if the segment holds no frame.
     """
     first = 0 if unit.start_s is None else int(np.searchsorted(times, unit.start_s))
     last = len(times) if unit.end_s is None else int(np.searchsorted(times, unit.end_s))
@@ -192,10 +199,27 @@ def select(times: Floats, unit: Unit, protocol: Protocol) -> Selection:
             f"the segment has no frame; the video is {times[-1]:.2f} s long",
         )
     clips = first + protocol.clip_indices(last - first)
+    if entries is not None:
+        clips = moved_to_entries(clips, entries[(entries >= first) & (entries < last)], last)
     if unit.clips is not None:
         clips = clips[list(unit.clips)]
     wanted, rows = np.unique(clips, return_inverse=True)
     return Selection(clips, wanted, rows.reshape(clips.shape), unit.clips)
+
+
+def moved_to_entries(clips: Ints, entries: Ints, end: int) -> Ints:
+    """The clips, each moved as a whole so that its first frame is an entry.
+
+    That is the nearest entry, where one lies within half a clip and the moved clip ends before the
+    frame ``end``; other clips stay. Where a clip goes does not depend on the other clips.
+    """
+    moved = clips.copy()
+    for row, clip in enumerate(clips):
+        length = int(clip[-1] - clip[0])
+        near = entries[(np.abs(entries - clip[0]) <= length // 2) & (entries + length < end)]
+        if len(near) and (np.diff(clip) >= 0).all():
+            moved[row] += near[np.argmin(np.abs(near - clip[0]))] - clip[0]
+    return moved
 
 
 def decoding_runs(entry: Bools, pts: Ints, packets: Ints) -> list[tuple[int, int]]:

@@ -24,6 +24,7 @@ from workers.decoding.job import DecodeJob
 from workers.decoding.packets import read_table
 from workers.decoding.plan import (
     Floats,
+    Ints,
     PacketTable,
     Selection,
     frames_to_decode,
@@ -80,7 +81,8 @@ def _decode_planned(job: DecodeJob, demuxer: Demuxer, index: StreamIndex) -> Dec
     """Decodes the packets that the wanted frames need; None where the result may be wrong."""
     table = index.table
     times, order = table.times(), table.order()
-    selection = _selected(job, table)
+    moves = job.mode == "fast" and is_indexed(demuxer)
+    selection = _selected(job, table, table.entries() if moves else None)
     store, packets = job.store(len(selection.wanted)), order[selection.wanted]
     if not decode_frames(demuxer, table, packets, store, starts_file=index.starts_file):
         return None
@@ -90,13 +92,16 @@ def _decode_planned(job: DecodeJob, demuxer: Demuxer, index: StreamIndex) -> Dec
     return Decoded.of(selection, store.shape, times, duration_s, damage.lost(len(times)))
 
 
-def _selected(job: DecodeJob, table: PacketTable) -> Selection:
-    """The frames of the clips that the unit asks for; those of all where that is few more."""
+def _selected(job: DecodeJob, table: PacketTable, entries: Ints | None) -> Selection:
+    """The frames of the clips that the unit asks for; those of all where that is few more.
+
+    ``entries`` as in `select`.
+    """
     times, order = table.times(), table.order()
-    asked = select(times, job.unit, job.protocol)
+    asked = select(times, job.unit, job.protocol, entries=entries)
     if job.unit.clips is None:
         return asked
-    whole = select(times, replace(job.unit, clips=None), job.protocol)
+    whole = select(times, replace(job.unit, clips=None), job.protocol, entries=entries)
 
     def cost(selection: Selection) -> int:
         packets = order[selection.wanted]
