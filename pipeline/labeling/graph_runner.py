@@ -228,7 +228,7 @@ def pools_for(
         pools,
         cpus=cluster.cpus,
         own_cores=usable_cores(),
-        unit_flops=plan.expected_views * plan.model.flops_per_view,
+        unit_flops=plan.expected_views * plan.model.flops_per_view_of_all,
         block_rows=_grain(plan, options, pools, units or 0).decode_rows,
     )
     return pools if drivers == 1 else plan_of(drivers=drivers)

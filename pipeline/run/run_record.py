@@ -148,6 +148,11 @@ class Model:
     flops_vary_by_clip: bool = False
     flops: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def flops_per_view_of_all(self) -> int:
+        """Multiply-accumulates of a view; of a sweep, under all its variants together."""
+        return sum(self.flops.values()) or self.flops_per_view
+
 
 @dataclass(frozen=True)
 class Listed:

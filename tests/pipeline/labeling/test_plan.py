@@ -17,6 +17,8 @@ from pipeline.labeling import graph_runner
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import plan_labeling
 from pipeline.labeling.pruning_flags import PruningFlags
+from pipeline.labeling.sweep import SweepOptions
+from pipeline.labeling.sweep.plan import plan_sweep
 from pipeline.run.run_record import EarlyExitTerms, RunRecord
 from pipeline.storage.location import Location
 from tests.early_exit_files import write_early_exit
@@ -230,6 +232,8 @@ def test_pools_are_planned_before_the_precision_is_chosen(options, monkeypatch):
     plan = plan_labeling(options)
     assert plan.identity.precision is None
     assert graph_runner.pools_for(options, plan, units=0).labelers >= 1
+    sweep = plan_sweep(SweepOptions(options, {"r-0": sta.Pruning(r=0)}))
+    assert graph_runner.pools_for(options, sweep, units=0).labelers >= 1
 
 
 def with_file(options, tmp_path, **file):
