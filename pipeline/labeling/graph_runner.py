@@ -75,8 +75,6 @@ class GraphRunner:
     def graph(self) -> GraphConfig:
         """The settings of the graph."""
         pools, file = self.pools, self.plan.early_exit_file
-        precision = self.plan.identity.precision
-        assert precision is not None, "the precision is chosen before the run begins"
         return GraphConfig(
             protocol=self.plan.protocol,
             decoder=self.options.decoder,
@@ -85,7 +83,7 @@ class GraphRunner:
                 self.plan.labeler,
                 threads=pools.labeler_threads,
                 device=labeler_device(on_gpu=pools.labeler_gpus > 0),
-                precision=precision,
+                precision=self.plan.identity.precision or "float32",
             ),
             pools=pools,
             units=self.total,
@@ -132,6 +130,7 @@ class GraphRunner:
             quick: defers units that take long for their bytes, see `DecodeLimits.quick`.
         """
         run, options = self.plan.run, self.options
+        assert self.plan.identity.precision is not None, "it is chosen before the run begins"
         config, within = self.graph, None
         config = dataclasses.replace(config, limits=dataclasses.replace(config.limits, quick=quick))
         if part is not None:

@@ -165,13 +165,15 @@ class LabelRun:
         plan, options, began = self._plan, self._options, now()
         _check_decoder(options.decoder)
         start_ray(drivers=options.drivers or 1)
-        pools_for(options, plan, units=0)  # refuses a cluster that is too small before any work
         exists = self._directory.exists()
-        record = (
-            self._directory.resume() if exists else begin(with_precision(plan, options), options)
+        plan = (
+            plan.with_precision(self._directory.load().identity.precision)
+            if exists
+            else with_precision(plan, options)
         )
+        pools_for(options, plan, units=0)  # refuses a cluster that is too small before any work
+        record = self._directory.resume() if exists else begin(plan, options)
         self._run_id = record.run_id
-        plan = plan.with_precision(record.identity.precision)
         pools = pools_for(options, plan)
         if pools.labeler_gpus and labeler_device(on_gpu=True) == "cpu":
             say(f"{STAND_IN} is cpu: labelers hold GPUs and compute on CPUs, which is for tests.")
