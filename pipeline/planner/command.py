@@ -45,7 +45,7 @@ deadline is impossible."""
 _NOT_PRINTED = ("r", "decoders", "labelers", "prices", "retry_failed")
 # Flags that the labeling job refuses with all views of the unpruned model.
 _OF_PRUNING = ("shadow_share", "min_agreement")
-# Flags of early exit, which the ways of labeling by all views do without.
+# Flags that the ways of labeling do without that are planned for comparison.
 _OF_EARLY_EXIT = ("early_exit", "decode")
 
 
@@ -56,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _plan_and_tell(arguments: argparse.Namespace) -> None:
     found = _plan(arguments)
-    commands = {each.labeling.name: _command(arguments, each) for each in found.variants}
+    commands = {
+        each.labeling.name: _command(arguments, each, is_asked_for=each is found.variants[0])
+        for each in found.variants
+    }
     if arguments.json is not None:
         content = json_text(as_json(found, commands), allow_nan=True)
         with after_work():
@@ -134,7 +137,7 @@ def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
         "views": f"{views.clips}x{views.crops}",
         "every_s": f"{views.every_s:g}s" if views.every_s is not None else None,
         "decoder": done.identity.decoder,
-        "decode": done.identity.decode,
+        "early_exit": done.early_exit,
     }
     defaults = label_flags.parser("k400")
     for name, value in adopted.items():
@@ -143,7 +146,7 @@ def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
             arguments.given[name] = [str(value)]
 
 
-def _command(arguments: argparse.Namespace, variant: PlanVariant) -> str:
+def _command(arguments: argparse.Namespace, variant: PlanVariant, *, is_asked_for: bool) -> str:
     """The labeling command: the flags that were given, and those that the plan recommends."""
     words = ["python", f"jobs/label_{arguments.task}.py"]
     if arguments.input is not None:
@@ -152,7 +155,7 @@ def _command(arguments: argparse.Namespace, variant: PlanVariant) -> str:
     left_out = list(_NOT_PRINTED)
     if labeling.name == UNPRUNED:
         left_out += _OF_PRUNING
-    if not labeling.adaptive:
+    if not is_asked_for:
         left_out += _OF_EARLY_EXIT
     words += words_given(label_flags.parser("k400"), arguments, left_out=left_out)
     words += ["--r", str(labeling.r)]

@@ -28,6 +28,7 @@ from pipeline.run.devices import device_words, ran_on_gpu
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import Identity, RunRecord
 from pipeline.storage.parquet_files import parquet_file
+from workers.decoding.types import DECODE_MODES
 from workers.sampling import Protocol
 
 _COLUMNS = [
@@ -59,6 +60,7 @@ class FinishedRun:
         pools: of its last attempt.
         checkpoint: the weights, without secrets.
         identity: of the run.
+        early_exit: the early-exit file that its command named; None without one.
     """
 
     rates: MeasuredRates
@@ -67,6 +69,7 @@ class FinishedRun:
     pools: LocalPools
     checkpoint: str
     identity: Identity
+    early_exit: str | None
 
 
 def finished_run(run: RunDirectory) -> FinishedRun:
@@ -113,6 +116,7 @@ def finished_run(run: RunDirectory) -> FinishedRun:
         pools=LocalPools(stages.decode.actors, stages.label.actors),
         checkpoint=record.model.checkpoint,
         identity=record.identity,
+        early_exit=record.flags.get("early_exit"),
     )
 
 
@@ -186,8 +190,8 @@ def _labelings(
     *,
     on_gpu: bool,
 ) -> tuple[LabelingRate, ...]:
-    """Rate of the run, and of the unpruned model where the run evaluated all views, which decodes
-    the same.
+    """Rate of the run, and of the unpruned model where that decodes the same: where the run decoded
+    exactly and evaluated all views.
     """
     totals, label, identity = record.finished_totals, stages.label, record.identity
     share = totals.device_ms / max(1e-9, totals.device_ms + totals.unpruned_device_ms)
@@ -203,7 +207,7 @@ def _labelings(
         views=_views(record),
         label_shares=_shares(rows["device_ms"]),
     )
-    if mine.name != PRUNED:
+    if mine.name != PRUNED or identity.decode != DECODE_MODES[0]:
         return (mine,)
     units = totals.unpruned_units
     known = f"a shadow sample of {units:,} units" if units else "FLOPs"

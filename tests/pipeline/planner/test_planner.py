@@ -278,9 +278,12 @@ def test_a_run_with_early_exit_is_planned_by_its_own_rates(tmp_path):
         **{"threshold": 0.5, "max_views": None, "agreement": 0.99, "confidence": 0.95}
     }
     content["totals"]["clips"] = 120
+    content["flags"] = {"early_exit": "early-exit.json"}
     run.save(run_record(content))
-    found = finished_run(run).rates
+    done = finished_run(run)
+    found = done.rates
     (only,) = found.labelings
+    assert done.early_exit == "early-exit.json"
     assert (only.name, only.r, only.views) == (EARLY_EXIT, 64, 3.0)
     assert found.unpruned_s == pytest.approx(only.unit_s * 2 * 15 / 3)
 
