@@ -193,8 +193,7 @@ def pools_for(
     further = False
     if plan is not None:
         file = plan.early_exit_file
-        # Decoders that share a GPU with a labeler leave no room for others.
-        further = file is not None and options.decoder != NVDEC and len(plan.protocol.looks()) > 1
+        further = file is not None and len(plan.protocol.looks()) > 1
         on_gpu = cluster.gpus >= 1
         models = plan.models(shadow=bool(options.shadow_share))
         units = count_rows(plan.run.manifest) if units is None else units

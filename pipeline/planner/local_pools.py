@@ -72,9 +72,7 @@ def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: in
             models=2 if options.shadow_share else 1,
         ),
         decode_on_gpu=options.decoder == NVDEC,
-        further=plan.early_exit_file is not None
-        and options.decoder != NVDEC
-        and len(plan.protocol.looks()) > 1,
+        further=plan.early_exit_file is not None and len(plan.protocol.looks()) > 1,
     )
 
 
