@@ -1,10 +1,10 @@
 """Lets Ray Data's scheduler compute the budgets of its operators now and then, not at every step.
 
-Ray Data computes what each operator uses and may use before and after every task that it submits.
-That is two thirds of the CPU time of a driver's scheduler (measured with cProfile in `python -m
-tests.scale.graph_rows`), and a driver's CPU time limits a run with many GPUs. Budgets that are a
-tenth of a second old serve as well: in that time a driver submits some tasks, which wait for their
-cores, and reads some blocks, a small part of any object store.
+Ray Data computes what each operator uses and may use before and after every task that it submits,
+which is a fifth of a driver's CPU time (`python -m tests.scale.graph_rows --rounds 1`), and a
+driver's CPU time limits a run with many GPUs. Budgets that are a tenth of a second old serve as
+well: in that time a driver submits some tasks, which wait for their cores, and reads some blocks, a
+small part of any object store.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import math
 from pipeline.execution.pools import Pools
 
 # CPU seconds of a driver for a block of units, and for each unit of it.
-_BLOCK_S = 6.0e-3
-_UNIT_S = 0.4e-3
+_BLOCK_S = 5.5e-3
+_UNIT_S = 0.7e-3
 
 # Multiply-accumulates per second of the fastest labeler: an H100 labels some 140 videos a second
 # with ViT-B, r = 64, 15 views; a core computes 0.25e12 in bfloat16.
