@@ -166,11 +166,8 @@ class LabelRun:
         _check_decoder(options.decoder)
         start_ray(drivers=options.drivers or 1)
         exists = self._directory.exists()
-        plan = (
-            plan.with_precision(self._directory.load().identity.precision)
-            if exists
-            else with_precision(plan, options)
-        )
+        recorded = self._directory.load().identity.precision if exists else None
+        plan = with_precision(plan.with_precision(recorded), options)
         pools_for(options, plan, units=0)  # refuses a cluster that is too small before any work
         record = self._directory.resume() if exists else begin(plan, options)
         self._run_id = record.run_id
