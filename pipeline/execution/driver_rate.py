@@ -23,6 +23,9 @@ _CORE_FLOPS = 0.25e12
 # driver these are a sixteenth.
 _CORES_PER_DRIVER = 32
 
+# Cores of the drivers' machine: for the driver, its tally and its file history.
+_OWN_CORES_PER_DRIVER = 2
+
 
 def driver_units_per_s(block_rows: int) -> float:
     """Units per second that one driver passes through the graph in blocks of so many."""
@@ -43,5 +46,10 @@ def drivers_worth(
     """
     each = _GPU_FLOPS if pools.labeler_gpus else _CORE_FLOPS * (pools.labeler_threads or 1)
     needed = math.ceil(pools.labelers * each / unit_flops / driver_units_per_s(block_rows))
-    most = min(pools.labelers, pools.decoders[1], own_cores - 1, int(cpus / _CORES_PER_DRIVER))
+    most = min(
+        pools.labelers,
+        pools.decoders[1],
+        own_cores // _OWN_CORES_PER_DRIVER,
+        int(cpus / _CORES_PER_DRIVER),
+    )
     return max(1, min(needed, most))

@@ -5,8 +5,8 @@ tests.scale.graph_rows`). A run with several drivers is one run all the same: on
 lease, counts its failures and shows its progress; all drivers write to one units/ and one
 _checkpoint/. When one of them fails, the others are ended and the command resumes the run.
 
-The drivers are Ray actors on the machine of the command. They reserve no core of the cluster, so
-that machine needs about a core and half a gigabyte of memory for each.
+The drivers are Ray actors on the machine of the command. They reserve no core of the cluster. That
+machine needs about two cores and a gigabyte of memory for each, with what counts for it.
 """
 
 from __future__ import annotations

@@ -341,8 +341,8 @@ class LabelOptions:
     )
     drivers: int | None = flag(
         "number of drivers, each with a Ray Data graph over a slice of the videos; one passes some "
-        "hundred videos a second (default: as many as the labelers can need, as far as this "
-        "machine has cores)",
+        "hundred videos a second (default: as many as the labelers can need, at most one for "
+        "every two cores of this machine)",
         None,
         metavar="N",
         group=_WORK,

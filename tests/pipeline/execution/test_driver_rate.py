@@ -36,6 +36,6 @@ def test_64_gpus_have_as_many_drivers_as_they_can_need():
 
 
 def test_the_cores_of_the_own_machine_and_of_the_cluster_limit_the_drivers():
-    assert worth(64 * 40, 64, own_cores=5) == 4
+    assert worth(64 * 40, 64, own_cores=9) == 4
     assert worth(70, 64, own_cores=64) == 2
     assert worth(64 * 40, 2, own_cores=64) <= 2
