@@ -205,8 +205,10 @@ def _view_savings(record: RunRecord) -> list[str]:
         mean = digits(totals.decoded_clips / savings.videos)
         text += f"; {mean} of {record.identity.protocol.clips} clips decoded per video"
     if record.identity.budget is None:
+        exactly = "" if record.identity.decode == DECODE_MODES[0] else ", decoded exactly,"
         text += (
-            f"; guaranteed: the label of all views for {100 * early_exit.agreement:g} % of videos"
+            f"; guaranteed: the label of all views{exactly} for {100 * early_exit.agreement:g} % "
+            f"of videos"
         )
     return _wrapped(text)
 

@@ -81,8 +81,8 @@ def _curve(found: Calibration) -> list[Block]:
         plots.curve(found),
         f"Each point is a threshold, from one view per video on the left to all {found.views} on "
         f"the right. The shaded area ends at the exact lower bound at "
-        f"{words.percent(guarantee.confidence)} confidence. Thresholds are tested from the right; "
-        f"the last one before a bound below {words.percent(guarantee.agreement)} is chosen.",
+        f"{words.percent(found.tested.confidence)} confidence. Thresholds are tested from the "
+        f"right; the last one before a bound below {words.percent(guarantee.agreement)} is chosen.",
     )
     needed = Plot(
         plots.views_needed(found),

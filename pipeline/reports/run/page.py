@@ -253,9 +253,11 @@ def _early_exit(figures: Content) -> list[Block]:
     )
     budget = early_exit["budget"]
     if not budget:
+        exactly = "" if figures["run"]["decode"] == "exact" else ", decoded exactly"
         text += (
             f" The threshold guarantees that at least {100 * early_exit['agreement']:g} % of the "
-            f"labels are those of all views ({100 * early_exit['confidence']:g} % confidence)."
+            f"labels are those of all views{exactly} ({100 * early_exit['confidence']:g} % "
+            f"confidence)."
         )
     blocks: list[Block] = [Text(text)]
     if budget:
