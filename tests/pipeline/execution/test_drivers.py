@@ -14,6 +14,7 @@ from pipeline.execution.file_history import SharedHistory
 from pipeline.execution.pools import OVERHEAD_CPUS, plan_pools
 from pipeline.execution.progress import ProgressLine, reporting
 from pipeline.execution.ray_session import ray_messages_aside, start_ray
+from pipeline.execution.run_failure import root_cause
 from pipeline.run.commits import committed, reconcile
 from pipeline.run.counts import Counts
 from pipeline.run.run_directory import RunDirectory
@@ -127,6 +128,7 @@ def test_a_killed_driver_ends_the_others_and_the_rest_is_labeled_by_the_next(loc
 
 @pytest.mark.slow
 def test_an_error_of_a_graph_is_that_of_the_run(local_ray, run):
-    with pytest.raises(ray.exceptions.RayError, match="could not convert string to float: 'none'"):
+    with pytest.raises(ray.exceptions.RayError) as error:
         labeled(run, config(2), labeler=LabelerConfig("none", batch_size=32))
+    assert root_cause(error.value) == "could not convert string to float: 'none'"
     assert eventually(lambda: running("ray::GraphDriver") == [])
