@@ -2,7 +2,7 @@
 
     python -m tests.scale.decode_cost /tmp/videos --rounds 5
 
-The videos show a scene of the demo and are made once. Every way of decoding a video is run in each
+The videos show scenes of the demo and are made once. Every way of decoding a video is run in each
 round, in this process, on one thread; figures are medians over the rounds, with quartiles, of the
 ratio to exact decoding of all clips.
 """
@@ -26,13 +26,14 @@ from workers.decoding.job import DecodeJob
 from workers.io.fetching import open_source
 from workers.sampling import protocol
 
-MADE = {  # encoder, width, height, frames from keyframe to keyframe
-    "1080p-60.mp4": ("libx264", 1920, 1080, 60),
-    "1080p-250.mp4": ("libx264", 1920, 1080, 250),
-    "256p-250.mp4": ("libx264", 340, 256, 250),
-    "hevc.mp4": ("libx265", 640, 360, 250),
-    "mpeg4.mp4": ("mpeg4", 640, 360, 60),
-    "mpeg2.mp4": ("mpeg2video", 640, 360, 60),
+QUIET, NOISY = 4, 8  # numbers of scenes: a sensor's noise of 1.4 and of 3.8 levels
+MADE = {  # encoder, width, height, frames from keyframe to keyframe, scene
+    "1080p-60.mp4": ("libx264", 1920, 1080, 60, QUIET),
+    "1080p-250.mp4": ("libx264", 1920, 1080, 250, QUIET),
+    "256p-250.mp4": ("libx264", 340, 256, 250, NOISY),
+    "hevc.mp4": ("libx265", 640, 360, 250, NOISY),
+    "mpeg4.mp4": ("mpeg4", 640, 360, 60, NOISY),
+    "mpeg2.mp4": ("mpeg2video", 640, 360, 60, NOISY),
 }
 _OPTIONS = {
     "libx265": {"preset": "fast", "x265-params": "log-level=none"},
@@ -47,10 +48,10 @@ ALL, FIRST, SECOND = None, (0,), (1,)
 
 def make(path: Path) -> None:
     """Writes a video of MADE unless it is there."""
-    encoder, width, height, gop = MADE[path.name]
+    encoder, width, height, gop, number = MADE[path.name]
     if path.exists():
         return
-    scene, partial = draw_scene(seed=7, split="test", index=4), path.with_suffix(".part")
+    scene, partial = draw_scene(seed=7, split="test", index=number), path.with_suffix(".part")
     if encoder == "libx264":
         write_video(partial, scene, ArchiveSettings(1, width=width, height=height, gop=gop))
     else:

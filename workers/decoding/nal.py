@@ -8,6 +8,7 @@ MPEG-2 video ITU-T H.262, 6.2.1 (start codes).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from workers.decoding.bits import Bits
@@ -27,6 +28,10 @@ _MPEG_INTRA = 1
 _MPEG_PICTURE_CODING = 8
 _MPEG_FRAME = 3
 _START_CODE = b"\0\0\1"
+_NO_SLICE = re.compile(
+    rb"\x00\x00\x01(?=[\x00\xb0-\xff])"
+)  # start codes of MPEG-1 and MPEG-2 video
+_LOST = re.compile(rb"\x00{3,}[^\x00\x01]")  # see _NEVER_INSIDE
 _NEVER_INSIDE = b"\0\0\0"  # ITU-T H.264, 7.4.1: emulation prevention; lost sectors are full of it
 
 
@@ -52,8 +57,10 @@ def framing(codec: str, extradata: bytes | None) -> int | None:
 
 def is_whole(packet: memoryview, prefix: int) -> bool:
     """Whether the NAL units of a packet are sound in form: damage that shows without decoding."""
+    if not prefix:
+        return _LOST.search(packet) is None
     found = list(units(packet, prefix))
-    if prefix and sum(prefix + len(unit) for unit in found) != len(packet):
+    if sum(prefix + len(unit) for unit in found) != len(packet):
         return False
     return not any(_NEVER_INSIDE in bytes(unit).rstrip(b"\0") for unit in found)
 
@@ -91,7 +98,7 @@ def is_entry(codec: str, packet: memoryview, prefix: int) -> bool:
     refresh and open groups of pictures, after which frames differ from those of a full decode.
     """
     if codec in _MPEG_VIDEO:
-        return _is_mpeg_entry(units(packet, prefix))
+        return _is_mpeg_entry(mpeg_headers(packet))
     headers = list(_headers(packet, prefix))
     if codec == "h264":
         slices = [h & 31 for h in headers if (h & 31) in _H264_SLICES]
@@ -107,7 +114,7 @@ def frames(codec: str, prefix: int, packet: memoryview) -> int:
     wait for their turn when a random access picture says that they shall not be shown.
     """
     if codec in _MPEG_VIDEO:
-        return _mpeg_frames(units(packet, prefix))
+        return _mpeg_frames(mpeg_headers(packet))
     if codec == "h264":  # the two fields of a frame are pictures of their own
         return int(_holds_h264_slice(packet, prefix))
     pictures = 0
@@ -222,6 +229,16 @@ def units(packet: memoryview, prefix: int) -> Iterator[memoryview]:
             return
         yield packet[at : at + length]
         at += length
+
+
+def mpeg_headers(packet: memoryview) -> Iterator[memoryview]:
+    """Every unit of an MPEG-1 or MPEG-2 packet that is no slice, none of them empty."""
+    data = bytes(packet)
+    for found in _NO_SLICE.finditer(data):
+        following = data.find(_START_CODE, found.end())
+        unit = packet[found.end() : following if following >= 0 else len(data)]
+        if unit:
+            yield unit
 
 
 def _after_start_codes(packet: bytes) -> Iterator[memoryview]:

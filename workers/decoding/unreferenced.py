@@ -32,7 +32,6 @@ _HEVC_KEPT = (32, 33, 34, 36, 37)  # parameter sets, ends of sequences
 _HEVC_VPS = 32
 _MPEG_B = 3
 _MPEG_PICTURE, _MPEG_USER_DATA, _MPEG_EXTENSION = 0x00, 0xB2, 0xB5
-_MPEG_SLICES = range(0x01, 0xB0)
 _MPEG_OF_PICTURE = (7, 8)  # picture display extension, picture coding extension
 
 
@@ -106,7 +105,7 @@ def _hevc_layers(extradata: bytes) -> int | None:
 def _is_unreferenced_mpeg(packet: memoryview) -> bool:
     """B-pictures, without what holds for pictures after them too, such as matrices."""
     pictures = 0
-    for unit in nal.units(packet, 0):
+    for unit in nal.mpeg_headers(packet):
         if unit[0] == _MPEG_PICTURE:
             pictures += 1
             if len(unit) < 3 or unit[2] >> 3 & 7 != _MPEG_B:
@@ -114,6 +113,6 @@ def _is_unreferenced_mpeg(packet: memoryview) -> bool:
         elif unit[0] == _MPEG_EXTENSION:
             if len(unit) < 2 or unit[1] >> 4 not in _MPEG_OF_PICTURE:
                 return False
-        elif unit[0] not in _MPEG_SLICES and unit[0] != _MPEG_USER_DATA:
+        elif unit[0] != _MPEG_USER_DATA:
             return False
     return pictures > 0

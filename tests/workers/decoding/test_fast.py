@@ -75,6 +75,23 @@ def test_a_moved_clip_has_the_times_of_its_own_frames(tmp_path: Path) -> None:
     assert found.clip_times[:, 0] * 30 == pytest.approx([0, 60, 120, 180, 236])
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
+def test_a_clip_decoded_alone_has_the_pixels_that_it_has_among_all(
+    name: str, tmp_path: Path
+) -> None:
+    path = videos.write_video(tmp_path / name, frames=300, options={"g": "60", "bf": "2"})
+    with SandboxedDecoder(PROTOCOL, mode="fast") as fast:
+        whole = fast.decode(Unit("unit", "video", str(path)))
+        assert isinstance(whole, DecodedUnit)
+        for number in range(PROTOCOL.clips):
+            alone = fast.decode(Unit("unit", "video", str(path), clips=(number,)))
+            assert isinstance(alone, DecodedUnit)
+            place = list(alone.clips or range(PROTOCOL.clips)).index(number)
+            assert np.array_equal(alone.clip_times[place], whole.clip_times[number])
+            rows = alone.frames[alone.clip_frames[place]]
+            assert np.array_equal(rows, whole.frames[whole.clip_frames[number]])
+
+
 def test_another_mode_or_decoder_is_refused() -> None:
     with pytest.raises(ValueError, match="mode must be one of exact, fast; got 'rough'"):
         SandboxedDecoder(PROTOCOL, mode="rough")
