@@ -109,7 +109,12 @@ def test_evaluation_stops_at_the_first_view_that_meets_the_threshold(labeled, ou
 def test_rows_are_those_of_a_run_that_decodes_all_clips(labeled, output):
     record = json.loads((output / "run.json").read_text())
     views = Protocol(**record["identity"]["protocol"])
-    config = LabelerConfig("demo", batch_size=4, threads=record["attempts"][-1]["labeler_cpus"])
+    config = LabelerConfig(
+        "demo",
+        batch_size=4,
+        threads=record["attempts"][-1]["labeler_cpus"],
+        precision=record["identity"]["precision"],
+    )
     unpruned = dataclasses.replace(config, pruning=sta.Pruning(r=0))
     config = dataclasses.replace(config, pruning=sta.Pruning(**record["identity"]["pruning"]))
     manifest = pq.read_table(output / "manifest", partitioning=None)
