@@ -242,10 +242,3 @@ def test_a_run_is_not_resumed_with_another_early_exit_file(labeled, archive, out
     assert "early_exit.threshold: 0.7 in the run, 2.0 now" in refused.stderr
     without = run(archive, output, "--checkpoint", "demo", "--shadow-share", "50%")
     assert "early_exit: threshold" in without.stderr
-
-
-def test_plans_for_runs_with_early_exit_are_refused(labeled, archive, early_exit, output):
-    for arguments in ([output], [archive, "--checkpoint", "demo", "--early-exit", early_exit]):
-        refused = run(*arguments, job="plan")
-        assert refused.returncode == 2
-        assert "plans are for all views of each video" in refused.stderr
