@@ -15,7 +15,9 @@ from pipeline.early_exit.fitting import AgreementGuarantee, Trace
 from pipeline.early_exit.margins import CalibrationSample, Ints, read_calibration_sample
 from pipeline.errors import UsageError
 from pipeline.run.devices import ran_on_gpu
+from pipeline.run.differences import differences
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.run_record import Identity
 from pipeline.statistics import Estimate, mean, share
 from workers.decoding.types import DECODE_MODES
 
@@ -150,6 +152,8 @@ def calibrate(
     tested = tested_guarantee(guarantee, decode)
     tested.check(videos, f"{videos:,} of the sample were labeled{failed}")
     record = runs[EXACT].load()
+    for run in runs.values():
+        _check_same(record.identity, run)
     candidates = [
         _candidate(mode, read_calibration_sample(run, variant), reference, tested, all_views)
         for mode, run in runs.items()
@@ -185,6 +189,17 @@ def calibrate(
         resampled=resample(best.trace, tested),
         accuracy=_accuracy(reference, best.sample, best.trace.views[number]),
     )
+
+
+def _check_same(identity: Identity, run: RunDirectory) -> None:
+    """Refuses a sweep that differs from that of exact decoding in more than the decode mode."""
+    other = dataclasses.replace(run.load().identity, decode=EXACT).to_json()
+    differing = differences(identity.to_json(), other, places=("decoded exactly", "decoded fast"))
+    if differing:
+        raise UsageError(
+            f"the sweep in {run.root.uri} is of other settings than that of exact decoding: "
+            f"{'; '.join(differing)}. Delete it, or name another folder by --sweep"
+        )
 
 
 def _candidate(

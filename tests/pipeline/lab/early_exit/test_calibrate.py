@@ -17,6 +17,7 @@ from pipeline.reports.early_exit.methodology import summary
 from pipeline.reports.early_exit.page import page
 from pipeline.storage.location import Location
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
+from tests.run_records import run_record
 from tests.sweep_runs import said, write_sweep
 
 GUARANTEE = AgreementGuarantee(0.98, 0.95)
@@ -196,6 +197,15 @@ def test_fast_decoding_that_breaks_the_promise_leaves_exact_or_is_refused(tmp_pa
     assert "no threshold meets the guarantee" in summary(found)
     with pytest.raises(UsageError, match="with --decode fast, 96.00 % of the videos keep"):
         calibrate(runs, "r-16", GUARANTEE, decode="fast")
+
+
+def test_sweeps_that_differ_in_more_than_the_decode_mode_are_refused(tmp_path):
+    runs = both_modes(tmp_path, changed=0)
+    content = runs["fast"].load().to_json()
+    content["identity"]["precision"] = "bfloat16"
+    runs["fast"].save(run_record(content))
+    with pytest.raises(UsageError, match="precision: float32 decoded exactly, bfloat16 decoded f"):
+        calibrate(runs, "r-16", GUARANTEE, decode="auto")
 
 
 def test_a_file_may_promise_fast_decoding_of_all_views(tmp_path):
