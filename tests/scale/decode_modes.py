@@ -113,6 +113,9 @@ def _report(
             f"{mode}: {1e3 * np.median(np.array(spent[mode])[good]):.1f} core-ms to decode; all "
             f"views keep {kept.percent()} of {len(good):,} labels"
         )
+        if not guarantee.is_provable(len(good)):
+            print(f"{said}; too few videos for {100 * guarantee.agreement:g} %")
+            continue
         number = trace.chosen(guarantee)
         if number is None:
             print(f"{said}; no threshold keeps {100 * guarantee.agreement:g} %")
