@@ -83,6 +83,8 @@ def run_drivers(
             (ended,), waiting = ray.wait(waiting)
             try:
                 ray.get(ended)
+            except ray.exceptions.RayTaskError:
+                raise  # of its graph, such as an actor of a pool that could not start
             except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
                 raise RunError(
                     f"driver {numbers[ended] + 1} of {len(slices)} ended: {root_cause(error)}"
