@@ -84,12 +84,12 @@ def test_a_flag_like_no_other_is_told_of_before_what_is_missing(command, refused
         (
             ("label_k400",),
             ["--decoder", "pyva"],
-            "--decoder: 'pyva' is not one of pyav, decord; did you mean pyav?",
+            "--decoder: 'pyva' is not one of pyav, decord, nvdec; did you mean pyav?",
         ),
         (
             ("benchmark",),
             ["modl", "--rounds", "1"],
-            "PART: 'modl' is not one of model, decode, labeler, pipeline; did you mean model?",
+            "PART: 'modl' is not one of model, decode, labeler, precision, chain, pipeline; did you mean model?",
         ),
         (
             ("benchmark", "model"),
