@@ -89,7 +89,8 @@ def test_a_flag_like_no_other_is_told_of_before_what_is_missing(command, refused
         (
             ("benchmark",),
             ["modl", "--rounds", "1"],
-            "PART: 'modl' is not one of model, decode, labeler, precision, chain, pipeline; did you mean model?",
+            "PART: 'modl' is not one of model, decode, labeler, precision, chain, pipeline; "
+            "did you mean model?",
         ),
         (
             ("benchmark", "model"),
