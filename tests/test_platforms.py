@@ -32,6 +32,7 @@ LINUX_ONLY = {
         *("workers/machine.py", "workers/decoding/child.py", "workers/decoding/process.py"),
         *("workers/io/fetching.py", "pipeline/run/lease.py", "pipeline/planner/sample.py"),
         "pipeline/lab/benchmark/core_seconds.py",  # says that it needs Linux
+        "workers/decoding/restrictions.py",  # the decoder `nvdec`, which needs Linux
     },
     r"sched_\w*affinity": {"workers/machine.py"},
     r"memfd_create|MFD_|F_ADD_SEALS": {"workers/io/fetching.py"},
@@ -42,7 +43,8 @@ LINUX_ONLY = {
         *("pipeline/lab/benchmark/core_seconds.py", "pipeline/lab/benchmark/decoders.py"),
     },
     r'f"\\0': {"workers/decoding/memory_slots.py"},
-    r"SEQPACKET|SO_PEERCRED|MSG_NOSIGNAL|epoll|eventfd|inotify|pidfd|pipe2|O_PATH|O_TMPFILE": set(),
+    r"O_PATH": {"workers/decoding/restrictions.py"},
+    r"SEQPACKET|SO_PEERCRED|MSG_NOSIGNAL|epoll|eventfd|inotify|pidfd|pipe2|O_TMPFILE": set(),
     r"posix_fadvise|copy_file_range|\bsplice\(|/dev/shm|AVPHYS|getrandom\(|os\.sendfile": set(),
 }
 
