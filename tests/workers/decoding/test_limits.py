@@ -162,7 +162,7 @@ def test_the_time_of_the_store_counts_up_to_the_limit_of_fetching(
     """A child that a file has taken over may ask for bytes without end."""
     script = Scripted(*[(1, {"read": {"offset": 0, "count": 10}})] * 1000)
     limits = DecodeLimits(seconds=60, fetch_seconds=120)
-    child = process.ChildProcess("pyav", PROTOCOL, limits)
+    child = process.ChildProcess("pyav", PROTOCOL, limits, "exact")
     with monkeypatch.context() as patch:
         patch.setattr(ipc.Channel, "receive", lambda _, **options: script.receive(**options))
         patch.setattr(ipc.Channel, "send", lambda *args, **options: None)
