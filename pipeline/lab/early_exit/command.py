@@ -55,8 +55,8 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     asked = _request(arguments)
     runs = {}
     for mode, sweep in asked.sweeps.items():
-        if len(asked.sweeps) > 1:
-            say(f"Labeling the sample, decoded with --decode {mode}.")
+        if runs:
+            say(f"Labeling the sample again, decoded with --decode {mode}.")
         runs[mode] = run_sweep(sweep)
     command = _command(arguments, asked)
     with after_work():
