@@ -103,7 +103,11 @@ def test_early_exit_and_a_shadow_sample_without_labels_divide_by_nothing(
     [
         ("label_ssv2", "out", ()),
         ("evaluate", "out", ("--quick", "--views", "1x1")),
-        ("calibrate", "early-exit.json", (*HALF, "--sample", "5", "--views", "2x1")),
+        (
+            "calibrate",
+            "early-exit.json",
+            (*HALF, "--sample", "5", "--views", "2x1", "--decode", "exact"),
+        ),
     ],
 )
 def test_every_job_that_labels_ends_the_same_way(

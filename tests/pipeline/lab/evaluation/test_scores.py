@@ -25,6 +25,7 @@ def chunk(ground_truths, said, *, failed=0):
         probabilities=said,
         flops=dict.fromkeys(names, np.full(count, 200, np.int64)),
         device_ms={name: np.arange(count) * 4.0 for name in names},
+        decode_ms=np.zeros(count),
         failed=failed,
     )
 
