@@ -99,7 +99,7 @@ def test_few_units_are_left_to_one_driver(local_ray, run):
     assert len(graphs(run) - before) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_killed_driver_ends_the_others_and_the_rest_is_labeled_by_the_next(local_ray, run):
     killed = []
 
