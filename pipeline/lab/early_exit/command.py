@@ -26,6 +26,7 @@ from pipeline.labeling.sweep import SweepOptions, run_sweep
 from pipeline.messages import say, tell
 from pipeline.reports.early_exit.methodology import summary
 from pipeline.reports.early_exit.page import page
+from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from workers.machine import usable_cores
 
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _calibrate(arguments: argparse.Namespace) -> None:
     asked = _request(arguments)
-    runs = {}
+    runs: dict[str, RunDirectory] = {}
     for mode, sweep in asked.sweeps.items():
         if runs:
             say(f"Labeling the sample again, decoded with --decode {mode}.")
