@@ -13,17 +13,22 @@ from tests.videos import write_video
 
 ROOT = Path(__file__).parents[3]
 
-# Prints the roles that every actor and task asked for, by name.
+# Prints the roles that every actor and task asked for, by name. Ray hears of tasks some time later.
 LISTED = """
 import json
+import time
 import ray
 from ray.util.state import list_actors, list_tasks
 
 ray.init(log_to_driver=False)
-asked = [(a.class_name, a.required_resources) for a in list_actors(limit=1000, detail=True)]
-for task in list_tasks(limit=9000, detail=True, raise_on_missing_output=False):
-    if task.type == "NORMAL_TASK":
-        asked.append((task.name, task.required_resources))
+for _ in range(60):
+    asked = [(a.class_name, a.required_resources) for a in list_actors(limit=1000, detail=True)]
+    for task in list_tasks(limit=9000, detail=True, raise_on_missing_output=False):
+        if task.type == "NORMAL_TASK":
+            asked.append((task.name, task.required_resources))
+    if any("Write" in name for name, _ in asked):
+        break
+    time.sleep(1)
 roles = ("decode", "label")
 print(json.dumps([(name, [r for r in roles if r in (kinds or {})]) for name, kinds in asked]))
 """
