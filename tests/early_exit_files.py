@@ -37,6 +37,7 @@ def write_early_exit(
     EarlyExitFile(
         **bound,
         precision=fast_precision("cpu"),
+        decoder="pyav",
         decode=decode,
         agreement=agreement,
         confidence=0.95,

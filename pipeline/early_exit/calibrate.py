@@ -168,6 +168,7 @@ def calibrate(
         pruning=dict(identity.variants[variant]),
         protocol=dataclasses.asdict(identity.protocol),
         precision=identity.precision,
+        decoder=identity.decoder,
         decode=best.fit.mode,
         agreement=guarantee.agreement,
         confidence=guarantee.confidence,

@@ -18,7 +18,7 @@ from workers.precisions import Precision
 VERSION = 2
 
 # What must be the same in the calibration and in a run that uses its threshold.
-_BOUND = ("model", "labels", "pruning", "protocol", "precision", "decode")
+_BOUND = ("model", "labels", "pruning", "protocol", "precision", "decoder", "decode")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class EarlyExitFile:
         pruning: the pruning, as in run.json's identity.
         protocol: the protocol, as in run.json's identity.
         precision: what the model computed in.
+        decoder: name of the decoder, whose frames of all views give the labels to keep.
         decode: how frames are decoded, "exact" or "fast"; the guarantee holds for this mode alone.
         agreement: guaranteed share of videos that keep the label of all views, decoded exactly.
         confidence: of that guarantee.
@@ -64,6 +65,7 @@ class EarlyExitFile:
     pruning: dict[str, Any]
     protocol: dict[str, Any]
     precision: Precision
+    decoder: str
     decode: str
     agreement: float
     confidence: float

@@ -427,20 +427,16 @@ class LabelOptions:
             )
         if self.every_s is not None and self.decoder != DECODERS[0]:
             raise UsageError(f"--clip-every needs --decoder {DECODERS[0]}")
-        self.check_decoder(self.decode or DECODE_MODES[0])
+        if self.decode == DECODE_MODES[1] and self.decoder != DECODERS[0]:
+            raise UsageError(
+                f"--decode {self.decode} needs --decoder {DECODERS[0]}; got --decoder "
+                f"{self.decoder}, which has no other way"
+            )
         if self.require_sandbox and self.decoder == NVDEC:
             raise UsageError(
                 f"--require-sandbox refuses --decoder {NVDEC}, whose processes go without a part "
                 f"of the sandbox, since a GPU's driver opens device files; use --decoder "
                 f"{DECODERS[0]}"
-            )
-
-    def check_decoder(self, decode: str) -> None:
-        """Refuses a decode mode that the decoder does not have."""
-        if decode != DECODE_MODES[0] and self.decoder != DECODERS[0]:
-            raise UsageError(
-                f"--decode {decode} needs --decoder {DECODERS[0]}; got --decoder {self.decoder}, "
-                f"which has no other way"
             )
 
     @property

@@ -204,7 +204,6 @@ def _with_file(identity: Identity, file: EarlyExitFile, options: LabelOptions) -
     identity = dataclasses.replace(identity, decode=options.decode or file.decode)
     identity = _with_precision(identity, file.precision)
     file.check_fits(identity, Location.of(options.early_exit).uri)
-    options.check_decoder(file.decode)
     if not file.saves_views and options.budget is None:
         return identity
     settings = file.early_exit

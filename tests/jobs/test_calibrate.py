@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.early_exit import EarlyExitFile
 from pipeline.lab.early_exit.command import main
-from pipeline.lab.early_exit.flags import DEMO_VIDEOS, parser
+from pipeline.lab.early_exit.flags import DEMO_VIDEOS, binding, parser
 from pipeline.storage.location import Location
 from tests.videos import write_video
 
@@ -108,6 +108,8 @@ def test_too_few_videos_are_refused_before_any_work(capsys, archive, random_chec
     assert "needs at least 736 videos, and " in (said := refused(capsys, *named))
     assert f"{archive} has 7" in said
     assert "--sample is 200" in refused(capsys, *named, "--sample", "200")
+    only_exact = refused(capsys, *named, "--decoder", "nvdec")
+    assert "needs at least 598 videos, and " in only_exact, "nvdec has no fast decoding to choose"
     assert not os.listdir(tmp_path)
 
 
@@ -120,6 +122,11 @@ def test_missing_or_wrong_arguments_are_one_line(capsys, archive, tmp_path):
     assert "--confidence must be above 0" in refused(capsys, *demo, "--confidence", "0")
     assert "the largest r for this model is 24" in refused(capsys, *demo, "--r", "400")
     assert not place.exists()
+
+
+def test_the_printed_command_has_the_decoder_that_the_file_is_for(archive):
+    asked = parser().parse_args([str(archive), "early-exit.json", "--decoder", "nvdec"])
+    assert binding(asked) == ["--decoder", "nvdec"]
 
 
 def test_help_tells_how_many_videos_the_demo_makes(capsys):

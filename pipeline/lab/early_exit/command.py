@@ -28,6 +28,7 @@ from pipeline.reports.early_exit.methodology import summary
 from pipeline.reports.early_exit.page import page
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
+from workers.decoding.types import DECODERS
 from workers.machine import usable_cores
 
 # Other scenes than those of the archive that the labeling job makes.
@@ -85,7 +86,8 @@ def _request(arguments: argparse.Namespace) -> _Request:
             "--all-views fits no threshold, so that only fast decoding is left to save anything; "
             "give --decode fast"
         )
-    tested = tested_guarantee(guarantee, arguments.decode)
+    decode = _decode_choice(arguments)
+    tested = tested_guarantee(guarantee, decode)
     tested.check(arguments.sample, f"--sample is {arguments.sample:,}")
     checkpoint = arguments.checkpoint or (None if arguments.input else "demo")
     if checkpoint is None:
@@ -97,7 +99,7 @@ def _request(arguments: argparse.Namespace) -> _Request:
     source = arguments.input or _demo_archive(arguments.sample)
     output = arguments.sweep or f"{stem}-sweep"
     outputs = {EXACT: output}
-    if arguments.decode != EXACT:
+    if decode != EXACT:
         outputs[FAST] = f"{output.rstrip('/')}-{FAST}"
     sweeps = {
         mode: SweepOptions(
@@ -123,9 +125,15 @@ def _request(arguments: argparse.Namespace) -> _Request:
         Location(f"{stem}.html"),
         variant,
         guarantee,
-        arguments.decode,
+        decode,
         arguments.all_views,
     )
+
+
+def _decode_choice(arguments: argparse.Namespace) -> DecodeChoice:
+    """The decode modes to choose from: `auto` is both, where the decoder has both."""
+    choice: DecodeChoice = arguments.decode
+    return "exact" if choice == "auto" and arguments.decoder != DECODERS[0] else choice
 
 
 def _file_to_write(arguments: argparse.Namespace) -> Location:

@@ -53,6 +53,7 @@ FILE = EarlyExitFile(
     pruning={"r": 0},
     protocol={"clips": 5, "crops": 3},
     precision="float32",
+    decoder="pyav",
     decode="exact",
     agreement=0.99,
     confidence=0.95,

@@ -19,6 +19,7 @@ EARLY_EXIT = EarlyExitFile(
     pruning={"r": 22, "grouping": "released"},
     protocol=dataclasses.asdict(Protocol("videomae-k400", clips=5, crops=3)),
     precision="bfloat16",
+    decoder="pyav",
     decode="fast",
     agreement=0.99,
     confidence=0.95,
@@ -33,7 +34,7 @@ EARLY_EXIT = EarlyExitFile(
 )
 BOUND = {
     name: getattr(EARLY_EXIT, name)
-    for name in ("model", "labels", "pruning", "protocol", "precision", "decode")
+    for name in ("model", "labels", "pruning", "protocol", "precision", "decoder", "decode")
 }
 IDENTITY = run_record({"identity": BOUND | {"input": "/elsewhere"}}).identity
 OTHERS = {
@@ -42,6 +43,7 @@ OTHERS = {
     "pruning": {"r": 1},
     "protocol": dataclasses.replace(IDENTITY.protocol, clips=2),
     "precision": "float32",
+    "decoder": "nvdec",
     "decode": "exact",
 }
 

@@ -259,7 +259,7 @@ def test_the_decode_mode_is_that_of_the_early_exit_file(options, tmp_path):
     assert plan_labeling(dataclasses.replace(asked, decode="fast")).identity == plan.identity
     with pytest.raises(UsageError, match="decode: fast in the early-exit file, exact now"):
         plan_labeling(dataclasses.replace(asked, decode="exact"))
-    with pytest.raises(UsageError, match="--decode fast needs --decoder pyav; got --decoder dec"):
+    with pytest.raises(UsageError, match="decoder: pyav in the early-exit file, decord now"):
         plan_labeling(dataclasses.replace(asked, decoder="decord"))
     assert plan_labeling(options).identity.decode == "exact"
 

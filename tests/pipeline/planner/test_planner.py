@@ -232,7 +232,8 @@ def fitted(**changes):
     return EarlyExitFile(
         **(
             {"model": "m", "labels": "l", "pruning": {}, "protocol": {"clips": 5, "crops": 3}}
-            | {"precision": "float32", "decode": "fast", "agreement": 0.99, "confidence": 0.95}
+            | {"precision": "float32", "decoder": "pyav", "decode": "fast"}
+            | {"agreement": 0.99, "confidence": 0.95}
             | {"threshold": 0.5, "videos": 1500, "source": "s"}
             | {"curve": (OperatingPoint(0.5, 1.0, 0.99, 3.0, 2.0),)}
             | changes

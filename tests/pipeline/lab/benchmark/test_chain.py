@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.lab.benchmark.chain import ChainBenchmark, VideoSet, check_views, run_chain
+from pipeline.lab.benchmark.chain import ChainBenchmark, VideoSet, run_chain
+from pipeline.lab.benchmark.chain_ways import check_views
 from pipeline.lab.benchmark.paired import OutputsDiffer
 from tests.early_exit_files import write_early_exit
 from tests.videos import write_video
