@@ -41,16 +41,6 @@ _HIDDEN = ("PYTHON worker processes have been started", "Traceback (most recent 
 # Bytes of Ray's log files and sockets; with less, Ray may not start.
 _MIN_FREE_BYTES = 50 * 1024**2
 
-# Settings of a local Ray, whose own processes take a part of the machine's cores for as long as it
-# runs: how often it collects statistics of all processes, looks for log files (whose lines are not
-# shown), and records what became of each task (which nobody asks here).
-_LOCAL = {
-    "REPORTER_UPDATE_INTERVAL_MS": "60000",
-    "LOG_NAME_UPDATE_INTERVAL_S": "60",
-    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
-    "RAY_task_events_report_interval_ms": "0",
-}
-
 _NEVER = logging.CRITICAL + 1
 
 # Colors of a terminal in Ray's messages.
@@ -81,8 +71,6 @@ def start_ray(*, cores: int | None = None, drivers: int = 1) -> None:
         # The graph's own steps are light. On a machine of few cores they must not take a whole core
         # from the pools.
         cores = cores or usable_cores() + drivers * int(OVERHEAD_CPUS)
-        for name, value in _LOCAL.items():
-            os.environ.setdefault(name, value)
         settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     with _native_stderr_held():
         try:
