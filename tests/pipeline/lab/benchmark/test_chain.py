@@ -7,6 +7,7 @@ from pipeline.errors import UsageError
 from pipeline.lab.benchmark.chain import ChainBenchmark, VideoSet, run_chain
 from pipeline.lab.benchmark.chain_ways import check_views
 from pipeline.lab.benchmark.paired import OutputsDiffer
+from pipeline.lab.benchmark.report import save
 from tests.early_exit_files import write_early_exit
 from tests.videos import write_video
 
@@ -51,6 +52,7 @@ def test_every_way_is_measured_and_early_exit_pays_for_its_views_alone(
         assert row["kilobytes"] > 0
     assert rows["pruned, early exit"]["of_total"].median < 1
     assert "the decode modes of the files of --early-exit alone" in report.text()
+    assert {each.suffix for each in save(report, tmp_path / "out")} >= {".json", ".svg"}
 
 
 def test_files_for_other_labelings_and_two_for_one_mode_are_refused(
