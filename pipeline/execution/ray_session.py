@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import ray._private.worker
 import ray.data
 from ray._private.services import find_gcs_addresses
 from ray.data._internal.logging import get_log_directory
@@ -66,6 +67,7 @@ def start_ray(*, cores: int | None = None, drivers: int = 1) -> None:
         return
     check_ray_address()
     _quieten()
+    ray._private.worker.print_to_stdstream = _say_cluster_message
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if is_own_ray():
         # The graph's own steps are light. On a machine of few cores they must not take a whole core
@@ -223,12 +225,27 @@ def _quieten() -> None:
             handler.setLevel(_NEVER)
 
 
+def _say(message: str) -> None:
+    """Prints a message of Ray on stderr, since stdout is for results; those in _HIDDEN it drops."""
+    if message.strip() and not any(each in message for each in _HIDDEN):
+        say(_COLOR.sub("", message).rstrip("\n"))
+
+
+def _say_cluster_message(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+    """Prints what a node of the cluster reports to its drivers, in place of Ray's own function.
+
+    Ray's function holds repeated messages back and prints them on stdout as the driver exits, after
+    the command's result.
+    """
+    for line in data["lines"]:
+        _say(line if ignore_prefix else f"({data['pid']}) {line}")
+
+
 class _RayMessages(io.TextIOBase):
-    """Writes Ray's messages to stderr, since stdout is for results."""
+    """Takes what Ray prints on stdout."""
 
     def write(self, text: str) -> int:
-        if text.strip() and not any(each in text for each in _HIDDEN):
-            say(_COLOR.sub("", text).rstrip("\n"))
+        _say(text)
         return len(text)
 
 

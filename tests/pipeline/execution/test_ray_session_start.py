@@ -5,9 +5,12 @@ import logging
 import shutil
 import socket
 import sys
+import threading
+import types
 
 import pytest
 import ray
+from ray._private import worker
 
 from pipeline.errors import RunError
 from pipeline.execution import ray_session
@@ -59,6 +62,35 @@ def test_of_rays_messages_tracebacks_are_not_shown(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "(raylet) 2 workers were killed for want of memory\n"
+
+
+def test_what_nodes_report_is_said_at_once_on_stderr(monkeypatch, capsys):
+    """Ray would hold the repeated lines back, and print them on stdout after the result."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **settings: None)
+    monkeypatch.setattr(worker, "print_to_stdstream", worker.print_to_stdstream)
+    start_ray()
+    listener = threading.Event()
+    reports = iter(
+        ["a disk is full", "a disk is full", "12 PYTHON worker processes have been started"]
+    )
+
+    def poll():
+        line = next(reports, None)
+        if line is None:
+            listener.set()
+            return b"", None
+        return b"", {"job_id": None, "error_message": line}
+
+    subscriber = types.SimpleNamespace(subscribe=lambda: None, poll=poll)
+    driver = types.SimpleNamespace(
+        gcs_error_subscriber=subscriber, current_job_id=ray.JobID.from_int(1)
+    )
+    worker.listen_error_messages(driver, listener)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "(raylet) a disk is full\n" * 2
 
 
 def test_what_ray_logs_as_errors_goes_to_its_files_alone(monkeypatch):
