@@ -205,7 +205,7 @@ def test_a_quick_attempt_is_short() -> None:
     assert DecodeLimits(quick=True, seconds=4).attempt_seconds(DecodeWork()) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_job_decodes_time_bombs_at_its_end(
     bombs: tuple[Path, Path], random_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def test_a_line_without_an_end_is_refused_in_little_memory(tmp_path, name, start
     assert used < 128 * MIB
 
 
+@pytest.mark.slow
 def test_objects_that_all_have_other_keys_are_not_kept(tmp_path):
     with (tmp_path / "list.jsonl").open("w") as file:
         for number in range(20_000):

@@ -87,7 +87,7 @@ def test_decoders_of_a_machine_have_much_memory_one_after_the_other(bomb: Unit) 
     assert all(isinstance(result, DecodedUnit) for result in results)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_job_whose_files_are_half_memory_bombs_has_a_row_for_each(
     bomb: Unit, good: Unit, random_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -130,6 +130,7 @@ def test_a_bomb_that_hides_its_size_is_tried_again_with_more_memory(
     assert result.attempts == 2
 
 
+@pytest.mark.slow
 def test_waiting_for_a_slot_is_no_time_of_the_video(bomb: Unit) -> None:
     limits = replace(LIMITS, seconds=1.0, most_seconds=1.0)  # the child's own alarm: after 7 s
     with SandboxedDecoder(PROTOCOL, limits=limits) as decoder:

@@ -60,6 +60,7 @@ def test_the_head_s_memory_follows_from_its_inputs():
     assert said == pytest.approx(gib, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_table_of_many_gpus_is_what_the_simulation_says_now():
     assert table(Inputs()) in TEXT
 

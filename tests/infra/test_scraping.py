@@ -21,7 +21,7 @@ from tests.videos import write_video
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.drill,
     pytest.mark.skipif(
         shutil.which("prometheus") is None,
         reason="Prometheus is not installed (Debian: prometheus)",

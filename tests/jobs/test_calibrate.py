@@ -61,7 +61,7 @@ def test_file_report_and_sweep_lie_beside_each_other(calibrated):
     assert "6 videos (1 more failed)" in said
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_the_printed_command_labels_with_early_exit(calibrated, archive, tmp_path):
     said, place = calibrated
     line = next(line for line in said.splitlines() if line.startswith("Label with it:"))

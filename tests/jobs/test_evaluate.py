@@ -122,7 +122,7 @@ def test_other_variants_in_the_same_place_are_refused(finished):
     assert "belongs to another configuration" in line
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_without_input_the_demos_test_videos_are_made_and_judged(tmp_path):
     done = evaluate(
         *("--videos", "4", "--variants", "score-semantics", "--views", "1x1"), cwd=tmp_path

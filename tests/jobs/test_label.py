@@ -201,7 +201,7 @@ def start_and_signal(arguments, output, *, files, sent):
     return driver.returncode, said
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_stopped_and_then_killed_the_same_command_finishes_with_every_video_once(
     archive, finished, random_checkpoint, tmp_path
 ):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.videos import write_video
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.drill
 
 JOBS = Path(__file__).parents[2] / "jobs"
 UNITS = 200

@@ -98,6 +98,7 @@ def test_each_slice_was_evaluated_as_was_decided_for_it(run, folder):
     assert any("do not stop" in problem for problem in problems)
 
 
+@pytest.mark.drill
 def test_a_second_run_gives_the_same_rows(run, folder):
     _, content, arguments = run
     again = label(folder / "in", folder / "again", *arguments)

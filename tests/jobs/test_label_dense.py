@@ -89,6 +89,7 @@ def test_the_run_passes_verification_and_leaves_no_listing(output):
     assert not (output / "_listed").exists()
 
 
+@pytest.mark.drill
 def test_the_length_of_segments_changes_no_clip(output, label):
     def clips(run):
         kept = pq.read_table(run / "clips", partitioning=None)

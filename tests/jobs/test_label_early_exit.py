@@ -172,6 +172,7 @@ def test_slots_count_all_rows_of_the_forward_passes(labeled, output):
     assert stage["slots"] > stage["views"]
 
 
+@pytest.mark.drill
 def test_a_broken_run_is_repaired_to_the_same_rows(labeled, label, output, tmp_path):
     """Half of the commits are gone; who shares a batch with whom is then another matter."""
     broken = tmp_path / "out"

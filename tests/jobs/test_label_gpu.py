@@ -17,7 +17,7 @@ JOBS = Path(__file__).parents[2] / "jobs"
 VIDEOS = 4
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.drill,
     pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU"),
 ]
 

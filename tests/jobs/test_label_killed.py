@@ -13,7 +13,7 @@ import pytest
 from tests.processes import eventually, killing, processes_reading, processes_with
 from tests.videos import write_video
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.drill
 
 JOBS = Path(__file__).parents[2] / "jobs"
 GOOD = [f"good-{number}.mp4" for number in range(8)]

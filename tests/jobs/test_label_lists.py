@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.inputs.demo.archive import ArchiveSettings, make_archive
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.drill
 
 ROOT = Path(__file__).parents[2]
 

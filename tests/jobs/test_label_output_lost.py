@@ -71,7 +71,7 @@ def committed(output):
     return {path: path.stat().st_mtime_ns for path in output.glob("units/*.parquet")}
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_full_disk_is_named_with_what_is_needed_and_safe(asked, tmp_path):
     with small_disk(tmp_path / "disk", megabytes=8) as disk:
         output = disk.folder / "out"
@@ -108,7 +108,7 @@ def test_a_disk_that_becomes_read_only_is_no_wrong_command(asked, tmp_path):
         assert kept.items() <= committed(output).items()
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_an_output_that_was_removed_stays_so_and_the_same_command_begins_anew(asked, tmp_path):
     output = tmp_path / "out"
 

@@ -210,7 +210,7 @@ def test_keys_in_the_address_are_refused_without_repeating_them(bucket, job, obj
         assert not any(key in line for key in object_storage.keys)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_objects_that_are_removed_after_they_were_listed_are_rows_that_say_so(s3, bucket, job):
     for number in range(6):
         copied = {"Bucket": "archive", "Key": f"videos/{number}.mp4"}
@@ -254,7 +254,7 @@ def test_ten_seconds_without_the_storage_cost_no_row(bucket, job, object_storage
     assert checked.returncode == 0, checked.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_the_signature_of_a_checkpoints_address_is_written_nowhere(
     s3, bucket, job, object_storage, random_checkpoint, tmp_path, monkeypatch
 ):

@@ -12,7 +12,7 @@ from tests.processes import descendants, kill, wait_while_running
 from tests.tars import by_gnu, by_webdataset
 from tests.videos import write_video
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.drill
 
 NAMES = [f"{number:02d}" for number in range(16)]
 

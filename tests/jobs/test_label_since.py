@@ -13,7 +13,7 @@ from tests.videos import write_video
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.drill
 
 
 def job(name, *arguments, expected=0):

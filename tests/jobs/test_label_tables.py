@@ -14,7 +14,7 @@ import pytest
 from tests.processes import wait_while_running
 from tests.videos import write_video
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.drill
 
 JOBS = Path(__file__).parents[2] / "jobs"
 VIDEO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

@@ -67,6 +67,7 @@ def test_the_tables_are_built_and_the_same_command_says_the_same(
     assert again.stdout == first.stdout
 
 
+@pytest.mark.drill
 def test_retry_failed_labels_videos_that_were_repaired(random_checkpoint, tmp_path):
     archive = write_broken(tmp_path / "in")
     asked = (archive, tmp_path / "out", "--checkpoint", random_checkpoint, "--views", "2x1")
@@ -77,6 +78,7 @@ def test_retry_failed_labels_videos_that_were_repaired(random_checkpoint, tmp_pa
     assert json.loads((tmp_path / "out" / "run.json").read_text())["totals"]["ok"] == 1
 
 
+@pytest.mark.drill
 def test_early_exit_and_a_shadow_sample_without_labels_divide_by_nothing(
     archive, random_checkpoint, tmp_path
 ):
@@ -98,6 +100,7 @@ def test_early_exit_and_a_shadow_sample_without_labels_divide_by_nothing(
     assert "could not be made" not in done.stderr
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize(
     ("job", "target", "flags"),
     [

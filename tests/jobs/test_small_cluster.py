@@ -77,6 +77,7 @@ def test_a_job_on_two_cpus_ends_with_tables_and_names_its_bottleneck(
     assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
+@pytest.mark.drill
 def test_whatever_fails_after_the_last_row_costs_neither_tables_nor_success(
     cluster, archive, random_checkpoint, tmp_path
 ):

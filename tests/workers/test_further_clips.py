@@ -191,6 +191,7 @@ def test_results_do_not_depend_on_what_else_is_labeled(label, decoder, first, wh
         assert results(rows) == results([whole[number] for number in chosen])
 
 
+@pytest.mark.slow
 def test_units_of_the_shadow_sample_are_decoded_whole(config, label, units, decoder):
     actor = DecodeActor(PROTOCOL, first=FirstClips(FIRST.clips, whole_share=0.5))
     decoded = pa.concat_tables(actor(units.slice(0, 8)))

@@ -53,6 +53,7 @@ def test_pending_checkpoints_are_not_listed_and_can_be_confirmed(run):
     assert not run.checkpoint.child("other.pending.parquet").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("within", "expected"),
     [

@@ -87,7 +87,7 @@ def test_two_drivers_label_every_unit_once(local_ray, run):
     assert eventually(lambda: running("ray::GraphDriver") == [])
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_few_units_are_left_to_one_driver(local_ray, run):
     labeled(run, config(1))
     one = run.units.files(".parquet")[0]
@@ -126,7 +126,7 @@ def test_a_killed_driver_ends_the_others_and_the_rest_is_labeled_by_the_next(loc
     assert ids(run.checkpoint) == ids(run.manifest)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_an_error_of_a_graph_is_that_of_the_run(local_ray, run):
     with pytest.raises(ray.exceptions.RayError) as error:
         labeled(run, config(2), labeler=LabelerConfig("none", batch_size=32))

@@ -270,6 +270,7 @@ def test_unusual_keys_are_listed_and_read_as_they_are(s3, key):
     assert given.uri == f"s3://unusual/{key}/b.mp4"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["busy", "cut"])
 @pytest.mark.parametrize("page", ["first", "later"])
 def test_answers_that_are_refused_or_cut_off_cost_a_listing_nothing(many, unreliable_s3, how, page):

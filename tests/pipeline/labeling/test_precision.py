@@ -115,6 +115,7 @@ def test_a_machine_that_does_not_answer_counts_as_without(machines, monkeypatch)
 
 @pytest.mark.slow
 def test_other_machines_are_asked_by_a_task_on_each():
+    ray.shutdown()  # a Ray that another file's tests left
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, log_to_driver=False)

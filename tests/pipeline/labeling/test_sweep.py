@@ -141,7 +141,7 @@ def test_readers_of_labels_refuse_a_sweep(run, reader):
         reader(run)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_killed_sweep_is_resumed_to_the_same_rows(
     run, archive, random_checkpoint, asked, tmp_path
 ):
@@ -159,7 +159,7 @@ def test_a_killed_sweep_is_resumed_to_the_same_rows(
     assert rows(run_sweep(asked(output))) == rows(run)
 
 
-@pytest.mark.slow
+@pytest.mark.drill
 def test_a_sample_is_those_of_the_smallest_hashes(asked, run, tmp_path):
     few = run_sweep(asked(tmp_path / "few", sample=3))
     names = [f"video {number}" for number in range(VIDEOS)] + ["broken"]

@@ -96,6 +96,7 @@ def write_holder(root, generation, **changes):
     root.child("_lease").child(f"{generation:08d}.json").write_bytes(json.dumps(holder).encode())
 
 
+@pytest.mark.slow
 def test_a_silent_holder_on_another_machine_is_followed_after_a_wait_that_is_announced(root):
     write_holder(root, 4)
     said = []
@@ -142,6 +143,7 @@ def test_a_holder_whose_number_was_taken_again_learns_of_it_and_leaves_the_new_o
     assert [file.name for file in leases(root)] == ["00000001.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"other": 1}'])
 def test_a_lease_that_says_nothing_sensible_is_followed_after_a_wait(tmp_path, content):
     root = Location.of(str(tmp_path))

@@ -124,6 +124,7 @@ def test_what_may_not_be_read_is_said_in_one_line_with_its_address(bucket, s3, m
             look()
 
 
+@pytest.mark.slow
 def test_a_storage_sent_to_a_worker_stays_as_patient_and_takes_no_credentials_along(
     bucket, unreliable_s3, object_storage
 ):
@@ -135,6 +136,7 @@ def test_a_storage_sent_to_a_worker_stays_as_patient_and_takes_no_credentials_al
     assert pickle.loads(sent).get_file_info("storage/table.parquet").size > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["busy", "cut"])
 def test_answers_that_are_refused_or_cut_off_are_asked_for_again(bucket, unreliable_s3, how):
     unreliable_s3.spoil_first(4, how)
@@ -155,6 +157,7 @@ pq.read_table(path, filesystem=filesystem, partitioning=None)
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_right_after_reading_ends_well(bucket, s3):
     """Arrow's threads, which read ahead, must hold nothing of Python then."""
     write_table(f"{bucket}/ahead.parquet", pa.concat_tables([TABLE] * 30))
@@ -167,6 +170,7 @@ def test_a_process_that_ends_right_after_reading_ends_well(bucket, s3):
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["busy", "cut"])
 def test_a_small_file_is_read_by_one_request_which_is_made_again(bucket, unreliable_s3, how):
     file = Location.of(f"{bucket}/small")

@@ -64,6 +64,7 @@ def test_a_small_table_is_one_request(storage: Storage, tmp_path: Path) -> None:
     assert len(storage.ranges) == 1
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_off_is_repeated(storage: Storage, tmp_path: Path) -> None:
     local = written(storage, tmp_path, rows=2000)
     storage.cuts = [1000, 20, 0]

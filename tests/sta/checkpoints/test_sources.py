@@ -239,6 +239,7 @@ def test_a_repository_of_the_hub_states_its_license(hub, tmp_path):
     assert read_weights("MCG-NJU/videomae-tiny").license.startswith("CC-BY-NC-4.0 (stated by the")
 
 
+@pytest.mark.slow
 def test_a_small_model_of_the_hubs_mcg_nju_has_the_heads_that_it_was_trained_with(hub, tmp_path):
     model = sta.create_model("vit_small", num_classes=2, image_size=32, frames=4)
     folder = formats.save_hugging_face(tmp_path / "hf", model, ["a", "b"])

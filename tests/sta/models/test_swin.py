@@ -67,6 +67,7 @@ def test_sparse_and_dense_windows_give_the_same_logits(shape, share):
     assert all(torch.equal(m, n) for m, n in zip(a.kept, b.kept, strict=True))
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_the_two_forms_agree_at_the_papers_shape_in_float32():
     model = sta.create_model("videoswin_tiny", num_classes=9, pruning=sta.Pruning(r=320))

@@ -122,6 +122,7 @@ def test_an_unknown_architecture_is_refused_with_those_there_are():
         sta.create_model("resnet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["vit_small", "vit_base"])
 @torch.inference_mode()
 def test_logits_are_those_of_transformers_on_the_same_weights(architecture, tmp_path):

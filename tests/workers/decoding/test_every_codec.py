@@ -293,6 +293,7 @@ def assert_decord_is_right(decord: SandboxedDecoder, path: Path) -> None:
         assert np.array_equal(result.frames[row], expected), f"frame {index}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", sorted(USUAL))
 def test_decord_too_gives_the_frames_of_a_sequential_decode(
     encoder: str, tmp_path: Path, decord: SandboxedDecoder

@@ -226,6 +226,7 @@ def test_limits_must_be_positive() -> None:
         DecodeLimits(seconds=0)
 
 
+@pytest.mark.slow
 def test_a_hang_in_measuring_ends_at_the_limit_and_a_death_gets_one_more_try(
     unit: Unit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def test_units_of_three_hours_need_little_more_than_those_of_minutes(
     assert peaks[1] - peaks[0] < allowed
 
 
+@pytest.mark.slow
 def test_a_recording_is_never_held_whole_while_it_is_read_by_ranges(
     short: Path, tmp_path: Path, storage: Storage
 ) -> None:

@@ -130,6 +130,7 @@ def test_frames_equal_a_sequential_decode_bit_for_bit(
     assert all(result.lost_frames == 0 for result in results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.flv"])
 def test_irregular_frames_with_sound_between_them(
     name: str, tmp_path: Path, decoder: SandboxedDecoder
@@ -338,6 +339,7 @@ def test_a_file_that_is_replaced_between_units_is_opened_anew(
     assert (first.frame_count, second.frame_count) == (60, 84)
 
 
+@pytest.mark.slow
 @needs_corpus
 @pytest.mark.parametrize(
     "name",

@@ -107,6 +107,7 @@ def test_a_unit_has_the_same_bits_whatever_it_shares_its_batches_with(
         assert [bits(x) for x in again] == [bits(results[each]) for each in chosen]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", ["model", "transfers", "both"])
 def test_an_asynchronous_device_gives_the_same_bits(checkpoint, results, late):
     streams = (

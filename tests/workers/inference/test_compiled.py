@@ -63,6 +63,7 @@ def steps(model, **compiled):
     return whole, batch, stream, eager
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

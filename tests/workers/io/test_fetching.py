@@ -134,6 +134,7 @@ def test_a_refusal_is_final(code: str, storage: Storage) -> None:
     assert len(storage.ranges) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranged", [False, True])
 def test_throttling_and_broken_connections_cost_a_wait_and_not_a_row(
     ranged: bool, storage: Storage
@@ -146,6 +147,7 @@ def test_throttling_and_broken_connections_cost_a_wait_and_not_a_row(
         assert source.failure is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranged", [False, True])
 def test_a_storage_that_hangs_is_asked_again(ranged: bool, storage: Storage) -> None:
     storage.objects["/bucket/key"] = b"abc"
@@ -154,6 +156,7 @@ def test_a_storage_that_hangs_is_asked_again(ranged: bool, storage: Storage) -> 
         assert source.head() == b"abc"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranged", [False, True])
 def test_a_storage_that_comes_back_in_time_is_waited_for(
     ranged: bool, monkeypatch: pytest.MonkeyPatch

@@ -225,6 +225,7 @@ def test_the_fragments_of_a_fragmented_recording_are_found_by_their_index(
     assert result.bytes_read < 0.2 * path.stat().st_size
 
 
+@pytest.mark.slow
 def test_a_storage_that_fails_in_mid_decode_is_unavailable_and_the_next_unit_decodes(
     storage: Storage, long: Long
 ) -> None:

@@ -40,6 +40,7 @@ def rows_of(report: Report, video: str) -> dict[str, Any]:
     return {row["what"]: row for row in report.rows if row["video"] == video}
 
 
+@pytest.mark.slow
 def test_without_ffmpeg_the_reference_is_a_plain_decode_and_the_table_says_so(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,6 +54,7 @@ def test_without_ffmpeg_the_reference_is_a_plain_decode_and_the_table_says_so(
     assert own["sandboxed"]["at_most"] == 1.2
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_each_video_is_measured_in_every_way_and_recordings_not_by_view(tmp_path: Path) -> None:
     report = run_decode(DecodeBenchmark(**SHORT))
@@ -68,6 +70,7 @@ def test_each_video_is_measured_in_every_way_and_recordings_not_by_view(tmp_path
     assert len(saved["rows"]) == len(report.rows)
 
 
+@pytest.mark.slow
 def test_another_decoder_is_measured_and_its_frames_are_compared(clip: Path) -> None:
     pytest.importorskip("decord")
     report = run_decode(DecodeBenchmark(videos=(clip,), decoder="decord", **SHORT))

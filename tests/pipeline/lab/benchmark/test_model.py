@@ -134,6 +134,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_table_json_and_a_plot_without_ray(tmp_path):
     command = [sys.executable, "-c", WITHOUT_RAY, str(JOB), "model", "--arch", "vit_demo"]
     command += ["--batch", "1", "--rounds", "1", "--threads", "1", "--device", "cpu"]

@@ -29,6 +29,7 @@ save(report, Path(sys.argv[3]))
 """
 
 
+@pytest.mark.drill
 def test_both_ways_are_compared_and_the_report_says_under_what_conditions(
     tmp_path, random_checkpoint
 ):

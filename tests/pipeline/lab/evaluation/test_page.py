@@ -97,6 +97,7 @@ def test_a_sweep_without_ground_truth_says_why(tmp_path):
         evaluate(run, variants)
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
 def test_the_page_stands_alone_fits_and_shows_tables_and_plots(page, size):
