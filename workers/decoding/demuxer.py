@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from workers.decoding.bitstream import Reader
 from workers.decoding.container import decoding_bytes, opened_video
 from workers.decoding.packets import packets
 from workers.decoding.plan import NO_TIME, REORDERED, PacketTable
@@ -100,6 +101,10 @@ class Demuxer:
             yield packet
         self._kept = kept
 
+    def open_again(self) -> None:
+        """Opens the file again, whose bytes may have changed."""
+        self._start_over()
+
     def afresh(self) -> Iterator[Packet[Any] | None]:
         """All packets, for a decoder that has not seen any other."""
         if self._kept is not None and not self.stream.codec_context.is_open:
@@ -151,6 +156,8 @@ class Demuxer:
                 raise SeekError
             if table.checks is not None:
                 _recognize(packet, table, row, int(table.checks[row]))
+            if table.unread is not None and not _is_as_named(packet, table, row, table.unread):
+                raise SeekError
             yield row, packet
         raise SeekError
 
@@ -216,6 +223,12 @@ def _is_row(packet: Packet[Any], table: PacketTable, row: int) -> bool:
     if table.checks is not None and crc32(memoryview(packet)) != table.checks[row]:
         return False
     return packet.dts is None or table.dts[row] in (packet.dts, NO_TIME)
+
+
+def _is_as_named(packet: Packet[Any], table: PacketTable, row: int, reader: Reader) -> bool:
+    """Whether a packet holds what the table took it to hold by the index alone."""
+    data = memoryview(packet)
+    return reader.frames(data) == 1 and (not table.entry[row] or reader.is_entry(data))
 
 
 def _recognize(packet: Packet[Any], table: PacketTable, row: int, check: int) -> None:

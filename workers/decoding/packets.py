@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
@@ -59,13 +60,20 @@ class PacketRows:
 
     ``open_groups``: entries are also the H.264 pictures whose encoder promises that all pictures
     shown after them come out exactly. ``unindexed``: the packets are what a container without an
-    index was split into, so that each is asked whether it is whole; 29 bytes each.
+    index was split into, so that each is asked whether it is whole; 29 bytes each. ``unread``: the
+    packets have no contents, and each is taken to hold a frame.
     """
 
     def __init__(
-        self, stream: VideoStream, *, open_groups: bool = False, unindexed: bool = False
+        self,
+        stream: VideoStream,
+        *,
+        open_groups: bool = False,
+        unindexed: bool = False,
+        unread: bool = False,
     ) -> None:
         self._stream = stream
+        self._unread = unread
         self._open_groups = open_groups
         self._codec = stream.codec_context.name
         extradata = stream.codec_context.extradata
@@ -88,7 +96,7 @@ class PacketRows:
         if packet is None:
             return False
         data = memoryview(packet)
-        frames = bitstream.UNKNOWN if self._bits is None else self._bits.frames(data)
+        frames = self._frames(data)
         flags = 0 if packet.is_discard or not frames else _SHOWN
         if packet.is_keyframe:
             flags |= _KEYFRAME | (_ENTRY if self._is_entry(data) else 0)
@@ -124,7 +132,13 @@ class PacketRows:
             delay=self._stream.codec_context.reorder_depth,
             by_display=times_of_display(self._stream.container),
             checks=None if self._pictures is None else np.array(self._checks, dtype=np.uint32),
+            unread=self._bits if self._unread else None,
         )
+
+    def _frames(self, data: memoryview) -> int:
+        if self._bits is None:
+            return bitstream.UNKNOWN
+        return 1 if self._unread else self._bits.frames(data)
 
     def _is_whole(self, packet: Packet[Any], data: memoryview) -> bool:
         if self._pictures is None:
@@ -170,3 +184,23 @@ def read_table(
     return rows.table(
         cut=sum(e.pos + e.size > size for e in stream.index_entries if not e.is_discard)
     )
+
+
+def read_index(
+    read: Iterator[Packet[Any] | None], stream: VideoStream, *, size: int
+) -> PacketTable | None:
+    """As `read_table`, of packets without contents: each is taken to hold a frame, and those that
+    the index calls keyframes to be entries.
+
+    None where the index names other packets than ``read`` gives.
+    """
+    rows = PacketRows(stream, unread=True)
+    for packet in read:
+        rows.add(packet)
+    entries = stream.index_entries
+    table = rows.table(cut=sum(e.pos + e.size > size for e in entries if not e.is_discard))
+    if [entry.timestamp for entry in entries] != table.dts.tolist():
+        return None
+    # FFmpeg's parser takes the flag from packets whose contents it does not know.
+    keyframes = np.array([entry.is_keyframe for entry in entries], dtype=np.bool_)
+    return replace(table, keyframe=keyframes, entry=keyframes)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from workers.decoding.bitstream import Reader
 from workers.decoding.types import Unit
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import Protocol
@@ -40,6 +41,8 @@ class PacketTable:
     container says when packets are shown, and not only when they are decoded.
 
     ``checks``: for a container without an index, a checksum of every packet, to find it again.
+    ``unread``: for packets whose contents were not read, what reads them when they are decoded:
+    each must then hold one frame, and be an entry where the table has one. None if they were read.
     """
 
     pts: Ints
@@ -56,6 +59,7 @@ class PacketTable:
     delay: int
     by_display: bool
     checks: npt.NDArray[np.uint32] | None = None
+    unread: Reader | None = None
 
     def timed(self) -> bool:
         """Whether every shown packet has its own presentation time, near its decoding order."""

@@ -15,13 +15,15 @@ from dataclasses import dataclass, replace
 import av.error
 import numpy as np
 
+from workers.decoding import nal
 from workers.decoding.container import nothing_decoded
 from workers.decoding.damage import Damage
 from workers.decoding.demuxer import Demuxer
 from workers.decoding.endings import ending
 from workers.decoding.frames import FrameStore, RgbConverter
 from workers.decoding.job import DecodeJob
-from workers.decoding.packets import read_table
+from workers.decoding.media_data import MediaData, media_range
+from workers.decoding.packets import read_index, read_table
 from workers.decoding.plan import (
     Floats,
     Ints,
@@ -36,6 +38,7 @@ from workers.decoding.planned import decode_frames
 from workers.decoding.result import Decoded
 from workers.decoding.sequential import with_flush
 from workers.decoding.stream_index import StreamIndex, find_index, share_to_decode
+from workers.decoding.types import reads_a_part
 from workers.failures import ErrorType, UnitFailure
 
 _INDEXED_FORMATS = {"mov", "mp4", "matroska", "webm"}
@@ -47,6 +50,10 @@ _FEW_FRAMES = 12
 
 def decode(job: DecodeJob) -> Decoded:
     """Decodes the frames that the job's protocol takes from its unit; raises UnitFailure."""
+    if reads_a_part(job.unit, job.mode):
+        decoded = _decode_a_part(job)
+        if decoded is not None:
+            return decoded
     source = job.source
     with Demuxer(
         source, job.limits, progress=job.progress, mode=job.mode, hwaccel=job.hwaccel
@@ -62,6 +69,31 @@ def decode(job: DecodeJob) -> Decoded:
                 index = find_index(demuxer, table)
         planned = None if index is None else _decode_planned(job, demuxer, index)
         return _decode_sequentially(job, demuxer, table) if planned is None else planned
+
+
+def _decode_a_part(job: DecodeJob) -> Decoded | None:
+    """Decodes some clips of an MP4 file by its index, and reads no more packets than these need.
+
+    None where the index is not enough, or a packet that was read holds something else.
+    """
+    place = media_range(job.source)
+    if place is None:
+        return None
+    content = MediaData(job.source.content)
+    source = replace(job.source, content=content)
+    with Demuxer(
+        source, job.limits, progress=job.progress, mode=job.mode, hwaccel=job.hwaccel
+    ) as demuxer:
+        context = demuxer.stream.codec_context
+        if not is_indexed(demuxer) or not nal.framing(context.name, context.extradata):
+            return None  # the demuxer makes packets of others by their contents
+        content.hidden = place
+        table = read_index(demuxer.from_start(), demuxer.stream, size=source.size)
+        content.hidden = None
+        demuxer.open_again()  # since buffers may hold zeros
+        if table is None or not table.trustworthy() or not table.led():
+            return None
+        return _decode_planned(job, demuxer, StreamIndex(table))
 
 
 def is_indexed(demuxer: Demuxer) -> bool:

@@ -21,6 +21,7 @@ from workers.decoding.types import (
     DecodeLimits,
     Measured,
     Unit,
+    reads_a_part,
 )
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Source
@@ -192,7 +193,8 @@ class SandboxedDecoder:
             return _Video(unit, self._source, again=False, in_part=False, keep=False)
         in_part = kind == "measure" or self._protocol.every_s is not None
         keep = kind == "decode" and not (unit.start_s is None and unit.end_s is None)
-        key = unit.uri, unit.part, unit.etag, in_part, file_version(unit.uri)
+        ranged = in_part or reads_a_part(unit, self._mode)
+        key = unit.uri, unit.part, unit.etag, ranged, file_version(unit.uri)
         again = self._source is not None and self._key == key
         if not again:
             self._let_go()
@@ -204,12 +206,12 @@ class SandboxedDecoder:
                     part=unit.part,
                     etag=unit.etag,
                     seconds=self._limits.fetch_seconds,
-                    ranged=in_part,
+                    ranged=ranged,
                     private_hosts=self._limits.private_hosts,
                 )
             )
         assert self._source is not None
-        return _Video(unit, self._source, again=again, in_part=in_part, keep=keep)
+        return _Video(unit, self._source, again=again, in_part=ranged, keep=keep)
 
     def _let_go(self) -> None:
         self._source = None

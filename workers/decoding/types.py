@@ -152,6 +152,15 @@ class Unit:
         return self.uri if self.part is None else f"{self.uri}#{self.part}"
 
 
+def reads_a_part(unit: Unit, mode: str) -> bool:
+    """Whether only a part of a video's bytes may be read, where its index allows that.
+
+    An index tells that there is a packet, and not whether it holds a frame: frames of an odd file
+    are then numbered otherwise than in a decode from the start. ``exact`` reads every packet.
+    """
+    return mode == "fast" and unit.clips is not None
+
+
 @dataclass(frozen=True)
 class Measured:
     """The duration of a video, ``duration_s``: from its first frame to the end of its last.
