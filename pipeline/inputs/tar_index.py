@@ -22,7 +22,7 @@ from workers.decoding.sniffing import TAR, other_format
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Source
 from workers.io.fetching import file_etag, open_source
-from workers.io.gzip_part import failure_of, unpacked
+from workers.io.gzip_part import FINE_SPACING_BYTES, SPACING_BYTES, failure_of, unpacked
 from workers.io.parts import ByteRange
 
 # A request takes about as long as a few MiB. Where headers lie close together, so much is read at
@@ -109,16 +109,28 @@ def _read(file: Readable, etag: str | None) -> TarIndex:
             if label is not None:
                 labels[member.name] = label
     except DamagedArchiveError as damage:
+        other = None if found else _other_format(file)
         problem = UnitFailure(ErrorType.corrupt, str(damage))
-        other = None if found else other_format(file.read_at(0, HEAD_BYTES))
-        if other not in (None, TAR):
+        if other is not None:
             problem = UnitFailure(ErrorType.not_video, f"{other}, not a tar archive")
     return TarIndex(etag, found, labels, problem)
+
+
+def _other_format(file: Readable) -> str | None:
+    """The format of a file that is no tar archive; None where its bytes do not tell."""
+    try:
+        other = other_format(file.read_at(0, HEAD_BYTES))
+    except DamagedArchiveError:
+        return None
+    return None if other == TAR else other
 
 
 def _read_gzip(whole: Source, etag: str | None) -> TarIndex:
     file = _Unpacked(whole)
     index = _read(file, etag)
+    if index.problem is not None and not index.members:
+        file = _Unpacked(whole, spacing=FINE_SPACING_BYTES)
+        index = _read(file, etag)
     return replace(index, gzip_index=file.index())
 
 
@@ -137,9 +149,9 @@ class _File:
 class _Unpacked:
     """The unpacked bytes of a gzipped archive, read once from its beginning to its end."""
 
-    def __init__(self, whole: Source) -> None:
+    def __init__(self, whole: Source, *, spacing: int = SPACING_BYTES) -> None:
         self._whole = whole
-        self._stream = unpacked(whole)
+        self._stream = unpacked(whole, spacing=spacing)
         self._most = _MOST_UNPACKED * whole.size + (1 << 30)
 
     def read_at(self, offset: int, count: int) -> bytes:

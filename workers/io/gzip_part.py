@@ -22,6 +22,10 @@ from workers.io.content import Source, check_size
 SPACING_BYTES = 4 << 20
 """Unpacked bytes between two places to begin at. Each takes 32 KiB of the index."""
 
+# The same for a file that is damaged. What lies before the damage comes out as far as some such
+# distances before it, since a file is unpacked up to the points ahead before it gives a byte.
+FINE_SPACING_BYTES = 1 << 17
+
 _COPY_BYTES = 1 << 20
 # GZIDX: a version, flags, sizes, and for each place its compressed and unpacked offset.
 _MAGIC = b"GZIDX"
@@ -128,6 +132,7 @@ class GzipContent:
         self._whole = whole
         self._offset = offset
         self._stream = unpacked(whole, index)
+        self._is_fine = False
 
     @property
     def received(self) -> int:
@@ -144,8 +149,7 @@ class GzipContent:
         if self.failure is not None or not count:
             return b""
         try:
-            self._stream.seek(self._offset + offset)
-            data: bytes = self._stream.read(min(count, _COPY_BYTES))
+            data = self._unpacked(self._offset + offset, min(count, _COPY_BYTES))
         except Exception as error:
             data = b""
             self.failure = failure_of(error)
@@ -154,16 +158,33 @@ class GzipContent:
                 self.failure = UnitFailure(ErrorType.corrupt, "the gzip file ends within the video")
         return data
 
+    def _unpacked(self, offset: int, count: int) -> bytes:
+        try:
+            return _read(self._stream, offset, count)
+        except Exception as error:
+            if self._is_fine or failure_of(error).error_type is not ErrorType.corrupt:
+                raise
+            self._stream = unpacked(self._whole, spacing=FINE_SPACING_BYTES)
+            self._is_fine = True
+            return _read(self._stream, offset, count)
 
-def unpacked(whole: Source, index: bytes = b"") -> Any:
+
+def _read(stream: Any, offset: int, count: int) -> bytes:
+    stream.seek(offset)
+    data: bytes = stream.read(count)
+    return data
+
+
+def unpacked(whole: Source, index: bytes = b"", *, spacing: int = SPACING_BYTES) -> Any:
     """The unpacked bytes of a gzip file, as a file that can be read and seeked.
 
-    With an index, one whose seeks begin near their place; else one that makes its index as it goes.
+    With an index, one whose seeks begin near their place; else one that makes its index as it goes,
+    with a point every `spacing` unpacked bytes.
     Reading raises errors of indexed_gzip, and UnitFailure where the source fails.
     """
     import indexed_gzip
 
-    stream = indexed_gzip.IndexedGzipFile(fileobj=_Stream(whole), spacing=SPACING_BYTES)
+    stream = indexed_gzip.IndexedGzipFile(fileobj=_Stream(whole), spacing=spacing)
     if index:
         try:
             stream.import_index(fileobj=io.BytesIO(index))
@@ -176,7 +197,9 @@ def failure_of(error: Exception) -> UnitFailure:
     """The failure for an error of reading unpacked bytes."""
     if isinstance(error, UnitFailure):
         return error
-    if type(error).__module__.startswith("indexed_gzip"):
+    # indexed_gzip returns some codes of damage as lengths, which Python's buffer refuses.
+    is_code = isinstance(error, OSError) and error.errno is None
+    if is_code or type(error).__module__.startswith("indexed_gzip"):
         return UnitFailure(ErrorType.corrupt, "the gzip file is damaged")
     return UnitFailure(ErrorType.unavailable, "the file could not be read")
 

@@ -18,7 +18,7 @@ from tests.scripted_storage import Storage
 from tests.tars import GNU_FORMATS, PYTHON_FORMATS, by_gnu, by_python, by_webdataset
 from workers.failures import ErrorType, UnitFailure
 from workers.io.fetching import open_source
-from workers.io.gzip_part import SPACING_BYTES
+from workers.io.gzip_part import SPACING_BYTES, failure_of
 from workers.io.parts import refusal
 
 LONG = "/".join(["a folder with a long name"] * 12)
@@ -286,17 +286,38 @@ def wrong(data):
     return data[:middle] + bytes(range(100)) + data[middle + 100 :]
 
 
-@pytest.mark.parametrize("damage", [cut, wrong])
+def broken(data):
+    """Other bytes over more than a block of what was not compressed: unpacking itself fails."""
+    middle = len(data) // 2
+    return data[:middle] + b"\xff" * 70_000 + data[middle + 70_000 :]
+
+
+@pytest.mark.parametrize("damage", [cut, wrong, broken])
 def test_a_damaged_gzip_has_its_whole_members_and_one_row_for_the_rest(damage, tmp_path):
     path = gzipped(tmp_path / "a.tar.gz", BIG)
     path.write_bytes(damage(path.read_bytes()))
-    *whole, rest = listed(path)[0]
+    *whole, rest = listed(path, gzip_indexes=Location(str(tmp_path / "indexes")))[0]
     failure = refusal(rest.part)
     assert failure is not None
     assert (rest.video_id, failure.error_type) == ("a.tar.gz", ErrorType.corrupt)
     assert len(whole) >= 5
     read = contents(whole[:5])
     assert read.items() <= expected("a.tar.gz", BIG).items()
+
+
+def test_a_gzip_that_is_broken_from_its_start_on_is_refused_by_name(tmp_path):
+    path = gzipped(tmp_path / "a.tar.gz", BIG)
+    data = path.read_bytes()
+    path.write_bytes(data[:20] + b"\xff" * 70_000 + data[70_020:])
+    with pytest.raises(UsageError, match=r"cannot read .*a\.tar\.gz: the gzip file is damaged"):
+        listed(path)
+
+
+def test_a_code_of_damage_is_no_failure_of_the_storage():
+    """indexed_gzip returned -4 as a number of bytes."""
+    error = OSError("raw readinto() returned invalid length -4 (should have been between 0 and 9)")
+    assert failure_of(error).error_type is ErrorType.corrupt
+    assert failure_of(OSError(5, "Input/output error")).error_type is ErrorType.unavailable
 
 
 def test_what_unpacks_without_end_is_given_up(tmp_path):
