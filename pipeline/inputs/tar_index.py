@@ -128,7 +128,7 @@ def _other_format(file: Readable) -> str | None:
 def _read_gzip(whole: Source, etag: str | None) -> TarIndex:
     file = _Unpacked(whole)
     index = _read(file, etag)
-    if index.problem is not None and not index.members:
+    if index.problem is not None and not file.has_begun:
         file = _Unpacked(whole, spacing=FINE_SPACING_BYTES)
         index = _read(file, etag)
     return replace(index, gzip_index=file.index())
@@ -147,11 +147,16 @@ class _File:
 
 
 class _Unpacked:
-    """The unpacked bytes of a gzipped archive, read once from its beginning to its end."""
+    """The unpacked bytes of a gzipped archive, read once from its beginning to its end.
+
+    Attributes:
+        has_begun: whether any came out: damage near the beginning lets none.
+    """
 
     def __init__(self, whole: Source, *, spacing: int = SPACING_BYTES) -> None:
         self._whole = whole
         self._stream = unpacked(whole, spacing=spacing)
+        self.has_begun = False
         self._most = _MOST_UNPACKED * whole.size + (1 << 30)
 
     def read_at(self, offset: int, count: int) -> bytes:
@@ -167,12 +172,14 @@ class _Unpacked:
                     return b""
             if ahead:
                 self._stream.seek(offset)
-            return bytes(self._stream.read(count))
+            data = bytes(self._stream.read(count))
         except Exception as error:
             failure = failure_of(error)
             if failure.error_type is not ErrorType.corrupt:
                 raise failure from None
             raise DamagedArchiveError(failure.message) from None
+        self.has_begun = True
+        return data
 
     def reaches(self, end: int) -> bool:
         """As in `Readable`."""

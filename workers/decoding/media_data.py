@@ -1,60 +1,16 @@
-"""Reads a video's index without its pictures, so that few bytes travel where few are needed.
+"""Where an MP4 file holds its pictures, apart from the index that names each of them.
 
-An MP4 file holds its pictures in one box (``mdat``) and names each of them in another (``moov``).
-FFmpeg's demuxer reads a picture's bytes with its name. Here it reads zeros in their place.
+FFmpeg's demuxer reads a picture's bytes with its name. Where it is given zeros in their place, the
+index is read and few bytes travel.
 """
 
 from __future__ import annotations
 
-from workers.failures import UnitFailure
-from workers.io.content import Content, Source
+from workers.io.content import Source
 
 _MOST_BOXES = 64
 _WIDE, _TO_THE_END = 1, 0  # sizes that mean others, ISO/IEC 14496-12, 4.2
 _FRAGMENT = b"moof"
-
-
-class MediaData:
-    """A `Content` that gives zeros for the range ``hidden`` of another one, [start, end)."""
-
-    def __init__(self, whole: Content) -> None:
-        self.hidden: tuple[int, int] | None = None
-        self._whole = whole
-
-    @property
-    def size(self) -> int:
-        """As in Content."""
-        return self._whole.size
-
-    @property
-    def received(self) -> int:
-        """As in Content."""
-        return self._whole.received
-
-    @property
-    def failure(self) -> UnitFailure | None:
-        """As in Content."""
-        return self._whole.failure
-
-    @property
-    def is_remote(self) -> bool:
-        """As in Content."""
-        return self._whole.is_remote
-
-    def begin_unit(self) -> None:
-        """As in Content."""
-        self._whole.begin_unit()
-
-    def read_at(self, offset: int, count: int) -> bytes:
-        """As in Content."""
-        if self.hidden is None:
-            return self._whole.read_at(offset, count)
-        start, end = self.hidden
-        if start <= offset < end:
-            return bytes(max(0, min(count, end - offset)))
-        if offset < start:
-            count = min(count, start - offset)
-        return self._whole.read_at(offset, count)
 
 
 def media_range(source: Source) -> tuple[int, int] | None:

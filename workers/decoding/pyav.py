@@ -22,7 +22,7 @@ from workers.decoding.demuxer import Demuxer
 from workers.decoding.endings import ending
 from workers.decoding.frames import FrameStore, RgbConverter
 from workers.decoding.job import DecodeJob
-from workers.decoding.media_data import MediaData, media_range
+from workers.decoding.media_data import media_range
 from workers.decoding.packets import read_index, read_table
 from workers.decoding.plan import (
     Floats,
@@ -40,6 +40,7 @@ from workers.decoding.sequential import with_flush
 from workers.decoding.stream_index import StreamIndex, find_index, share_to_decode
 from workers.decoding.types import reads_a_part
 from workers.failures import ErrorType, UnitFailure
+from workers.io.content import ContentWithHole
 
 _INDEXED_FORMATS = {"mov", "mp4", "matroska", "webm"}
 _WORTH_PLANNING = 0.5
@@ -79,7 +80,7 @@ def _decode_a_part(job: DecodeJob) -> Decoded | None:
     place = media_range(job.source)
     if place is None:
         return None
-    content = MediaData(job.source.content)
+    content = ContentWithHole(job.source.content)
     source = replace(job.source, content=content)
     with Demuxer(
         source, job.limits, progress=job.progress, mode=job.mode, hwaccel=job.hwaccel
@@ -87,9 +88,9 @@ def _decode_a_part(job: DecodeJob) -> Decoded | None:
         context = demuxer.stream.codec_context
         if not is_indexed(demuxer) or not nal.framing(context.name, context.extradata):
             return None  # the demuxer makes packets of others by their contents
-        content.hidden = place
+        content.hole = place
         table = read_index(demuxer.from_start(), demuxer.stream, size=source.size)
-        content.hidden = None
+        content.hole = None
         demuxer.open_again()  # since buffers may hold zeros
         if table is None or not table.trustworthy() or not table.led():
             return None

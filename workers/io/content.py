@@ -78,13 +78,11 @@ class BytesContent:
         return self._data[offset : offset + max(0, count)]
 
 
-class RangeContent:
-    """``size`` bytes of another content, from ``offset`` on."""
+class _View:
+    """What is read of another content; that one fetches and fails."""
 
-    def __init__(self, whole: Content, offset: int, size: int) -> None:
-        self.size = size
+    def __init__(self, whole: Content) -> None:
         self._whole = whole
-        self._offset = offset
 
     @property
     def received(self) -> int:
@@ -105,9 +103,38 @@ class RangeContent:
         """As in Content."""
         self._whole.begin_unit()
 
+
+class RangeContent(_View):
+    """``size`` bytes of another content, from ``offset`` on."""
+
+    def __init__(self, whole: Content, offset: int, size: int) -> None:
+        super().__init__(whole)
+        self.size = size
+        self._offset = offset
+
     def read_at(self, offset: int, count: int) -> bytes:
         """As in Content."""
         return self._whole.read_at(self._offset + offset, max(0, min(count, self.size - offset)))
+
+
+class ContentWithHole(_View):
+    """Another content, but zeros in its range ``hole``, [start, end); None for no hole."""
+
+    def __init__(self, whole: Content) -> None:
+        super().__init__(whole)
+        self.size = whole.size
+        self.hole: tuple[int, int] | None = None
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """As in Content."""
+        if self.hole is None:
+            return self._whole.read_at(offset, count)
+        start, end = self.hole
+        if start <= offset < end:
+            return bytes(max(0, min(count, end - offset)))
+        if offset < start:
+            count = min(count, start - offset)
+        return self._whole.read_at(offset, count)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ SPACING_BYTES = 4 << 20
 # The same for a file that is damaged. What lies before the damage comes out as far as some such
 # distances before it, since a file is unpacked up to the points ahead before it gives a byte.
 FINE_SPACING_BYTES = 1 << 17
+# So much is unpacked with fine spacing at most, which keeps the index in memory below 5 MiB.
+_MOST_FINE_BYTES = 4 * SPACING_BYTES
 
 _COPY_BYTES = 1 << 20
 # GZIDX: a version, flags, sizes, and for each place its compressed and unpacked offset.
@@ -162,7 +164,8 @@ class GzipContent:
         try:
             return _read(self._stream, offset, count)
         except Exception as error:
-            if self._is_fine or failure_of(error).error_type is not ErrorType.corrupt:
+            is_far = offset + count > _MOST_FINE_BYTES
+            if self._is_fine or is_far or failure_of(error).error_type is not ErrorType.corrupt:
                 raise
             self._stream = unpacked(self._whole, spacing=FINE_SPACING_BYTES)
             self._is_fine = True

@@ -17,8 +17,9 @@ from pipeline.storage.location import Location
 from tests.scripted_storage import Storage
 from tests.tars import GNU_FORMATS, PYTHON_FORMATS, by_gnu, by_python, by_webdataset
 from workers.failures import ErrorType, UnitFailure
+from workers.io import gzip_part
 from workers.io.fetching import open_source
-from workers.io.gzip_part import SPACING_BYTES, failure_of
+from workers.io.gzip_part import SPACING_BYTES, GzipContent, failure_of
 from workers.io.parts import refusal
 
 LONG = "/".join(["a folder with a long name"] * 12)
@@ -311,6 +312,36 @@ def test_a_gzip_that_is_broken_from_its_start_on_is_refused_by_name(tmp_path):
     path.write_bytes(data[:20] + b"\xff" * 70_000 + data[70_020:])
     with pytest.raises(UsageError, match=r"cannot read .*a\.tar\.gz: the gzip file is damaged"):
         listed(path)
+
+
+@pytest.mark.parametrize(("damage", "times"), [(cut, 1), (broken, 2)])
+def test_an_archive_is_unpacked_finely_only_where_nothing_came_out(
+    damage, times, tmp_path, monkeypatch
+):
+    """The index of a large archive with fine spacing would fill the memory."""
+    path = gzipped(tmp_path / "a.tar.gz", {"a.mp4": os.urandom(6_000_000)})
+    path.write_bytes(damage(path.read_bytes()))
+    spacings = []
+
+    def spied(*arguments, spacing):
+        spacings.append(spacing)
+        return gzip_part.unpacked(*arguments, spacing=spacing)
+
+    monkeypatch.setattr(tar_index, "unpacked", spied)
+    with pytest.raises(UsageError):
+        listed(path)
+    assert len(spacings) == times
+
+
+def test_a_place_far_within_a_damaged_gzip_is_not_unpacked_finely(tmp_path, monkeypatch):
+    path = gzipped(tmp_path / "a.tar.gz", {"a.mp4": os.urandom(6_000_000)})
+    path.write_bytes(broken(path.read_bytes()))
+    with open_source(str(path)) as whole:
+        assert GzipContent(whole, b"", 0, 512).read_at(0, 512)
+        monkeypatch.setattr(gzip_part, "_MOST_FINE_BYTES", 0)
+        content = GzipContent(whole, b"", 0, 512)
+        assert content.read_at(0, 512) == b""
+    assert content.failure.error_type is ErrorType.corrupt
 
 
 def test_a_code_of_damage_is_no_failure_of_the_storage():

@@ -9,8 +9,8 @@ import pytest
 from tests import videos
 from tests.scripted_storage import Storage
 from workers.decoding import DecodedUnit, SandboxedDecoder, Unit
-from workers.decoding.media_data import MediaData, media_range
-from workers.io.content import BytesContent, Source
+from workers.decoding.media_data import media_range
+from workers.io.content import BytesContent, ContentWithHole, Source
 from workers.sampling import protocol
 
 PROTOCOL = protocol("videomae-k400", size=56)
@@ -143,11 +143,11 @@ def test_where_the_pictures_lie(data: bytes, expected: tuple[int, int] | None) -
     assert media_range(Source(BytesContent(data))) == expected
 
 
-def test_what_is_hidden_reads_as_zeros_and_all_else_as_it_is() -> None:
+def test_a_hole_reads_as_zeros_and_all_else_as_it_is() -> None:
     data = bytes(range(1, 101))
-    content = MediaData(BytesContent(data))
+    content = ContentWithHole(BytesContent(data))
     assert content.read_at(0, 100) == data
-    content.hidden = (20, 60)
+    content.hole = (20, 60)
     read = b""
     while piece := content.read_at(len(read), 7):
         read += piece
