@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,14 @@ def descriptors() -> list[str]:
         except OSError:
             continue
     return sorted(found)
+
+
+def opened_since(before: list[str]) -> list[str]:
+    """Descriptors of now that :func:`descriptors` did not give before.
+
+    Python may close at any time what earlier tests left open; that is no concern of the caller.
+    """
+    return sorted((Counter(descriptors()) - Counter(before)).elements())
 
 
 def private_bytes(pid: int) -> int:

@@ -1,6 +1,5 @@
 """Whatever happens to the decoder's process costs one row at most, and leaves nothing behind."""
 
-import gc
 import os
 import pickle
 import signal
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests import videos
-from tests.processes import eventually, is_running
+from tests.processes import descriptors, eventually, is_running, opened_since
 from workers.decoding import DecodedUnit, DecodeLimits, Measured, SandboxedDecoder, Unit, ipc
 from workers.failures import ErrorType, UnitFailure
 from workers.sampling import protocol
@@ -139,15 +138,14 @@ def test_closing_leaves_no_process_no_descriptor_and_no_file(
     unit: Unit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    gc.collect()  # what other tests left open must not close in the meantime
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     decoder = SandboxedDecoder(PROTOCOL)
     pid = child_of(decoder)
     assert isinstance(decoder.decode(unit), DecodedUnit)
     decoder.close()
     decoder.close()
     assert not is_running(pid)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_since(before) == []
     assert list(tmp_path.iterdir()) == []
 
 
