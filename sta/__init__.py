@@ -15,17 +15,15 @@ if TYPE_CHECKING:
     from sta.checkpoints.pickles import UnsafePickle
     from sta.checkpoints.sources import DEMO_CHECKPOINT
     from sta.errors import CheckpointError
-    from sta.flops import clip_flops, count_flops, estimate_flops
+    from sta.flops import clip_flops, count_flops, estimate_flops, pruning_for_share
     from sta.models.architectures import (
         ARCHITECTURES,
-        ModelConfig,
-        SwinConfig,
-        ViTConfig,
         architecture_config,
         default_pruning,
         flops_vary_by_clip,
     )
     from sta.models.base import ModelOutput, VideoModel
+    from sta.models.configs import ModelConfig, SwinConfig, ViTConfig
     from sta.models.create import create_model
     from sta.models.swin import VideoSwin
     from sta.models.vit import VisionTransformer
@@ -37,17 +35,15 @@ _MODULES = {
     "sta.checkpoints.pickles": ("UnsafePickle",),
     "sta.checkpoints.sources": ("DEMO_CHECKPOINT",),
     "sta.errors": ("CheckpointError",),
-    "sta.flops": ("clip_flops", "count_flops", "estimate_flops"),
+    "sta.flops": ("clip_flops", "count_flops", "estimate_flops", "pruning_for_share"),
     "sta.models.architectures": (
         "ARCHITECTURES",
-        "ModelConfig",
-        "SwinConfig",
-        "ViTConfig",
         "architecture_config",
         "default_pruning",
         "flops_vary_by_clip",
     ),
     "sta.models.base": ("ModelOutput", "VideoModel"),
+    "sta.models.configs": ("ModelConfig", "SwinConfig", "ViTConfig"),
     "sta.models.create": ("create_model",),
     "sta.models.swin": ("VideoSwin",),
     "sta.models.vit": ("VisionTransformer",),
@@ -79,6 +75,7 @@ __all__ = [
     "labels_fingerprint",
     "largest_r",
     "load_model",
+    "pruning_for_share",
     "read_labels",
     "save_checkpoint",
 ]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sta.models.vit import VisionTransformer
+from sta.models.columnar import ColumnarTransformer
 
 
 def trajectory_sum(x: Tensor, kept: Tensor | None = None) -> Tensor:
@@ -38,17 +38,18 @@ def trajectory_sum(x: Tensor, kept: Tensor | None = None) -> Tensor:
 
 
 @torch.no_grad()
-def final_tokens(model: VisionTransformer, clips: Tensor) -> tuple[Tensor, Tensor]:
+def final_tokens(model: ColumnarTransformer, clips: Tensor) -> tuple[Tensor, Tensor]:
     """The tokens that reach the head, at their positions in the grid.
 
     Args:
-        model: a ViT, pruned or not.
+        model: a columnar transformer, pruned or not.
         clips: (B, 3, T, H, W) float, normalized.
 
     Returns:
         (B, n_t, n_s, d) with zeros at dropped positions, and the bool mask (B, n_t, n_s).
     """
     x, positions, _ = model.tokens(clips)
+    x = x[:, model.prefix_tokens :]
     temporal, spatial = model.config.grid
     grid = x.new_zeros(x.shape[0], temporal * spatial, x.shape[2])
     grid = grid.scatter(1, positions[..., None].expand_as(x), x)
@@ -57,11 +58,12 @@ def final_tokens(model: VisionTransformer, clips: Tensor) -> tuple[Tensor, Tenso
     return grid.view(-1, temporal, spatial, x.shape[2]), mask.view(-1, temporal, spatial)
 
 
-def grad_norm(model: VisionTransformer, clips: Tensor, labels: Tensor) -> Tensor:
+def grad_norm(model: ColumnarTransformer, clips: Tensor, labels: Tensor) -> Tensor:
     """Norm of the loss gradient at each token (equation 7, Figure 3).
 
     Args:
-        model: a ViT. If it is pruned, a token counts in the blocks that it reaches.
+        model: a columnar transformer. If it is pruned, a token counts in the blocks that it
+            reaches.
         clips: (B, 3, T, H, W) float, normalized.
         labels: (B,) int64 ground-truth classes for the cross-entropy.
 
@@ -72,11 +74,12 @@ def grad_norm(model: VisionTransformer, clips: Tensor, labels: Tensor) -> Tensor
     blocks: list[tuple[Tensor, Tensor]] = []
     with torch.enable_grad():
         x, _, _ = model.tokens(clips.detach().requires_grad_(), blocks=blocks)
-        logits = model.head(model.fc_norm(x.mean(dim=1)))
+        logits = model.head(model.pool(x))
         loss = F.cross_entropy(logits, labels, reduction="sum")
         gradients = torch.autograd.grad(loss, [tokens for tokens, _ in blocks])
     temporal, spatial = model.config.grid
     total = clips.new_zeros(clips.shape[0], temporal * spatial)
     for gradient, (_, positions) in zip(gradients, blocks, strict=True):
-        total = total.scatter_add(1, positions, gradient.abs().sum(dim=-1))
+        each = gradient[:, model.prefix_tokens :].abs().sum(dim=-1)
+        total = total.scatter_add(1, positions, each)
     return total.view(-1, temporal, spatial)

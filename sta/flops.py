@@ -8,6 +8,7 @@ GELU, sorting or gathering.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Sequence
@@ -16,11 +17,11 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sta.models.architectures import ModelConfig, SwinConfig, ViTConfig, architecture_config
+from sta.models.architectures import architecture_config
+from sta.models.backbones import model_class
 from sta.models.base import VideoModel
-from sta.models.swin_flops import swin_flops
+from sta.models.configs import ModelConfig
 from sta.pruning import Pruning
-from sta.score import score_flops
 
 Convention = Literal["fvcore", "macs"]
 
@@ -102,11 +103,9 @@ def estimate_flops(
     """
     _check_convention(convention)
     config = architecture_config(architecture, frames=frames, image_size=image_size)
-    pruning = pruning or Pruning()
-    norm = _norm_flops(convention)
-    if isinstance(config, SwinConfig):
-        return int(swin_flops(config, pruning, num_classes=num_classes, norm=norm))
-    return _vit_flops(config, pruning, num_classes=num_classes, norm=norm)
+    return model_class(config.backbone).closed_form_flops(
+        config, pruning or Pruning(), num_classes=num_classes, norm=_norm_flops(convention)
+    )
 
 
 def clip_flops(
@@ -121,37 +120,39 @@ def clip_flops(
         convention: "fvcore" or "macs".
     """
     _check_convention(convention)
-    norm, classes = _norm_flops(convention), model.head.out_features
-    if isinstance(model.config, SwinConfig):
-        flops: list[int] = swin_flops(
-            model.config, model.pruning, num_classes=classes, norm=norm, kept=kept
-        ).tolist()
-        return flops
-    assert isinstance(model.config, ViTConfig)
-    flops_per_clip = _vit_flops(model.config, model.pruning, num_classes=classes, norm=norm)
-    return [flops_per_clip] * (len(kept[0]) if kept else 1)
+    return model.clip_flops(kept, norm=_norm_flops(convention))
+
+
+def pruning_for_share(
+    architecture: str | ModelConfig, share: float, *, base: Pruning | None = None
+) -> Pruning:
+    """The pruning whose FLOPs come nearest to a share of the unpruned model's.
+
+    Args:
+        architecture: name of an architecture, or the shape of a model (`model.config`).
+        share: of the FLOPs of the unpruned model, above 0 and at most 1. If no r saves so much, the
+            result has the largest r.
+        base: the settings beside r.
+
+    Raises:
+        ValueError: unknown architecture, or a share out of bounds.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1; got {share}")
+    config, base = architecture_config(architecture), base or Pruning()
+
+    def flops(r: int) -> int:
+        return estimate_flops(config, pruning=dataclasses.replace(base, r=r))
+
+    wanted = share * flops(0)
+    # More dropped tokens cost fewer FLOPs, but for the score itself, which the first r add.
+    low, high = 1, config.largest_r(base)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if flops(middle) <= wanted else (middle + 1, high)
+    candidates = [r for r in (0, low - 1, low) if r >= 0]
+    return dataclasses.replace(base, r=min(candidates, key=lambda r: abs(flops(r) - wanted)))
 
 
 def _norm_flops(convention: Convention) -> int:
     return LAYER_NORM_FLOPS if convention == "fvcore" else 0
-
-
-def _vit_flops(config: ViTConfig, pruning: Pruning, *, num_classes: int, norm: int) -> int:
-    stages = {stage.block: stage for stage in config.stages(pruning)}
-    temporal, spatial = config.grid
-    tokens, dim = temporal * spatial, config.embed_dim
-    total = tokens * dim * 3 * config.tubelet_size * config.patch_size**2
-    for block in range(config.depth):
-        total += _block_flops(config, tokens) + 2 * norm * tokens * dim
-        if block in stages:
-            stage = stages[block]
-            compared = dim if pruning.similarity == "ffn" else dim // config.num_heads
-            total += score_flops(pruning, stage, compared)
-            tokens = stage.groups * stage.kept
-    return total + norm * dim + dim * num_classes
-
-
-def _block_flops(config: ViTConfig, tokens: int) -> int:
-    """Per token: projections 4 d^2, MLP 2 * ratio * d^2, attention 2 N d."""
-    dim = config.embed_dim
-    return tokens * dim * dim * (4 + 2 * config.mlp_ratio) + 2 * tokens * tokens * dim

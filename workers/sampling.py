@@ -17,7 +17,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from sta import SwinConfig, ViTConfig, architecture_config
+from sta import architecture_config
+from sta.models.backbones import BACKBONES
 
 IntArray = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -350,23 +351,21 @@ PROTOCOLS: Mapping[str, Recipe] = MappingProxyType(
 )
 
 
-# The protocols that the checkpoints of each kind of model were evaluated by: FAMILY-TASK.
-_FAMILIES: Mapping[type, str] = MappingProxyType({ViTConfig: "videomae", SwinConfig: "videoswin"})
-
-
 def default_protocol(architecture: str, task: str) -> str:
     """Name of the protocol for an architecture of `sta.ARCHITECTURES` and a task (k400, ssv2).
 
     Raises:
-        ValueError: the architecture is unknown, or its kind has no protocol.
+        ValueError: the architecture is unknown, or no checkpoint of its backbone is evaluated on
+            the task.
     """
-    shape = type(architecture_config(architecture))
-    if shape not in _FAMILIES:
+    backbone = architecture_config(architecture).backbone
+    name = f"{BACKBONES[backbone].protocols}-{task}"
+    if name not in PROTOCOLS:
         raise ValueError(
-            f"{architecture} has no default protocol: add {shape.__name__} to _FAMILIES in "
-            f"workers/sampling.py"
+            f"{architecture} has no default protocol for {task}; choose one of "
+            f"{', '.join(PROTOCOLS)}"
         )
-    return f"{_FAMILIES[shape]}-{task}"
+    return name
 
 
 def view_order(clips: int, across: Sequence[int]) -> list[tuple[int, int]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import sta
-from sta.models.architectures import SwinConfig
 from workers.inference.labeler import DEFAULT_BATCH
 from workers.sampling import Protocol
 
@@ -146,25 +145,12 @@ def labeler_bytes(
         batch_size: views per forward pass.
         models: number of models in a labeler; they run one after the other.
     """
-    weights = models * 4 * _block_weights(architecture)
+    weights = models * 4 * sta.ARCHITECTURES[architecture].block_parameters
     passes = 0 if on_gpu else batch_size * _TOKEN_COPIES * _token_bytes(architecture, protocol)
     # One model runs at a time; the others keep their inputs.
     kept = 0 if on_gpu else (models - 1) * batch_size * _input_bytes(protocol)
     base = _BASE_BYTES["cuda" if on_gpu else "cpu"]
     return int(_RESERVE * (base + weights + passes + kept))
-
-
-def _block_weights(architecture: str) -> int:
-    """Parameters in a model's blocks, which are nearly all of its parameters: 12 times the squared
-    width in each block, four of attention and eight of the MLP.
-    """
-    config = sta.ARCHITECTURES[architecture]
-    if isinstance(config, SwinConfig):
-        widths = [config.stage_dim(stage) for stage in range(len(config.depths))]
-        return sum(
-            12 * depth * width**2 for depth, width in zip(config.depths, widths, strict=True)
-        )
-    return 12 * config.depth * config.embed_dim**2
 
 
 def _input_bytes(protocol: Protocol) -> int:

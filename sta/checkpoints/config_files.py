@@ -1,10 +1,9 @@
 """Configuration files beside weights: every field is followed or refused by name.
 
-Supported are Hugging Face's config.json of VideoMAE, that of VideoMAE V2 on the hub
-(`model_config`), the training arguments in VideoMAE's own files, and preprocessor_config.json. A
-field that describes the model sets a field of its shape (`ViTConfig`, `SwinConfig`); a value that
-the model does not support is refused. Fields that cannot change a label, such as those of training,
-are ignored.
+Supported are the config.json of each backbone (`VideoModel.config_jsons`), the training arguments
+in VideoMAE's own files, and preprocessor_config.json. A field that describes the model sets a field
+of its shape (`ViTConfig`, `SwinConfig`); a value that the model does not support is refused. Fields
+that cannot change a label, such as those of training, are ignored.
 """
 
 from __future__ import annotations
@@ -19,26 +18,12 @@ from typing import Any
 
 from sta.checkpoints.limits import read_companion
 from sta.errors import CheckpointError
-from sta.models.architectures import Activation, SwinConfig, ViTConfig
+from sta.models.backbones import model_classes
 from sta.models.base import MEAN, STD
+from sta.models.configs import Activation, SwinConfig, ViTConfig
+from sta.models.layout import ConfigJson
 
 Shape = ViTConfig | SwinConfig
-
-# The values that transformers' VideoMAEConfig takes for fields that a file leaves out.
-_DEFAULTS: dict[str, object] = {
-    "image_size": 224,
-    "patch_size": 16,
-    "num_channels": 3,
-    "num_frames": 16,
-    "tubelet_size": 2,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "hidden_act": "gelu",
-    "layer_norm_eps": 1e-12,
-    "use_mean_pooling": True,
-}
 
 # transformers' names of activations to ours.
 _ACTIVATIONS: dict[str, Activation] = {
@@ -54,44 +39,18 @@ _ACTIVATIONS: dict[str, Activation] = {
     "swish": "silu",
 }
 
-# Fields of training, of the decoder of pre-training and of transformers' interface, which do not
-# enter a classifier's logits.
+# Fields of transformers' interface and of training, of any backbone, which do not enter a
+# classifier's logits.
 _WITHOUT_EFFECT = {
-    *("hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"),
-    *("norm_pix_loss", "decoder_num_attention_heads", "decoder_hidden_size"),
-    *("decoder_num_hidden_layers", "decoder_intermediate_size"),
     *("architectures", "transformers_version", "model_type", "license", "licence"),
     *("output_hidden_states", "output_attentions", "return_dict", "torchscript"),
     *("dtype", "torch_dtype", "attn_implementation", "gradient_checkpointing"),
     *("chunk_size_feed_forward", "is_encoder_decoder", "tie_word_embeddings", "finetuning_task"),
+    "initializer_range",
 }
 
-# VideoMAE V2's names to Hugging Face's; the rest of its fields are listed below.
-_V2_NAMES = {
-    "img_size": "image_size",
-    "patch_size": "patch_size",
-    "in_chans": "num_channels",
-    "all_frames": "num_frames",
-    "num_frames": "num_frames",
-    "tubelet_size": "tubelet_size",
-    "embed_dim": "hidden_size",
-    "depth": "num_hidden_layers",
-    "num_heads": "num_attention_heads",
-    "layer_norm_eps": "layer_norm_eps",
-    "qkv_bias": "qkv_bias",
-    "use_mean_pooling": "use_mean_pooling",
-    "num_classes": "num_labels",
-}
-_V2_WITHOUT_EFFECT = {
-    *("drop_rate", "attn_drop_rate", "drop_path_rate", "head_drop_rate", "init_scale", "with_cp"),
-}
-_V2_REQUIRED: dict[str, tuple[object, ...]] = {
-    "qk_scale": (None,),
-    "init_values": (None, 0),
-    "use_learnable_pos_emb": (False,),
-    "cos_attn": (False,),
-    "norm_layer": ("nn.LayerNorm", "LayerNorm"),
-}
+# Fields of any classifier of transformers, whose rules have their names.
+_CLASSIFIER = ("num_labels", "id2label", "label2id", "problem_type", "pruned_heads")
 
 # Of preprocessor_config.json: fields that have one allowed value.
 _STEPS = {
@@ -128,11 +87,13 @@ class ConfigFile:
         shown: name of the file in messages.
         content: the JSON object, or the training arguments.
         fields: those that concern the model, defaults included.
+        backbone: the backbone that the file is for; "" if it does not say.
     """
 
     shown: str
     content: Mapping[str, Any]
     fields: tuple[Field, ...]
+    backbone: str = ""
 
     def value(self, meaning: str) -> object:
         """The value of a field by Hugging Face's name; None if it is missing."""
@@ -157,20 +118,32 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
 
 
 def read_config(path: Path, shown: str) -> ConfigFile:
-    """Hugging Face's config.json of VideoMAE, or that of VideoMAE V2 on the hub.
+    """The config.json of one of the backbones.
 
     Raises:
         CheckpointError: the file cannot be read, is of another model, or has a field that is not
             known; the message names it.
     """
     content = read_json(path, shown)
-    if isinstance(content.get("model_config"), Mapping):
-        return ConfigFile(shown, content, tuple(_v2_fields(content["model_config"], shown)))
-    if content.get("model_type", "videomae") != "videomae":
-        raise _refused(shown, "model_type", content["model_type"], "allowed is 'videomae'")
-    # A file without a model type was not written by transformers, so its defaults do not apply.
-    defaults = _DEFAULTS if "model_type" in content else {}
-    return ConfigFile(shown, content, tuple(_fields(defaults | content, shown)))
+    known = [(name, each) for name, model in model_classes() for each in model.config_jsons]
+    for backbone, json_ in known:
+        if json_.within and isinstance(content.get(json_.within), Mapping):
+            where = f"{shown} ({json_.within})"
+            fields = tuple(_fields(content[json_.within], json_, where))
+            return ConfigFile(shown, content, fields, backbone)
+    types = {each.model_type: (name, each) for name, each in known if each.model_type}
+    model_type = content.get("model_type")
+    if model_type is None:
+        # A file without a model type was not written by transformers, so its defaults do not apply,
+        # and its names are VideoMAE's.
+        _, videomae = types["videomae"]
+        return ConfigFile(shown, content, tuple(_fields(content, videomae, shown)))
+    if not isinstance(model_type, str) or model_type not in types:
+        allowed = f"allowed is {' or '.join(map(repr, types))}"
+        raise _refused(shown, "model_type", model_type, allowed)
+    backbone, json_ = types[model_type]
+    content = {**json_.defaults, **content}
+    return ConfigFile(shown, content, tuple(_fields(content, json_, shown)), backbone)
 
 
 def training_arguments(arguments: Mapping[str, Any], shown: str) -> ConfigFile:
@@ -190,31 +163,23 @@ def training_arguments(arguments: Mapping[str, Any], shown: str) -> ConfigFile:
     return ConfigFile(f"{shown} (args)", arguments, tuple(fields))
 
 
-def _fields(content: Mapping[str, Any], shown: str) -> Iterator[Field]:
+def _fields(content: Mapping[str, Any], json_: ConfigJson, shown: str) -> Iterator[Field]:
+    names = {**dict.fromkeys(_CLASSIFIER), **json_.names}
     for name, value in content.items():
-        if name in _WITHOUT_EFFECT or name.startswith("_"):
+        if name in _WITHOUT_EFFECT or name in json_.without_effect or name.startswith("_"):
             continue
-        if name not in _RULES and value is not None:
+        if name in json_.required:
+            if value not in json_.required[name]:
+                raise _refused(shown, name, value, _allowed(json_.required[name]))
+        elif name == json_.ratio:
+            width = next((k for k, v in json_.names.items() if v == "hidden_size"), "")
+            yield Field(name, "intermediate_size", _product(value, content.get(width)))
+        elif name in names:
+            if value is not None:
+                yield Field(name, names[name] or name, value)
+        elif value is not None:
             allowed = "this field is not known; remove it if the model does not depend on it"
             raise _refused(shown, name, value, allowed)
-        if value is not None:
-            yield Field(name, name, value)
-
-
-def _v2_fields(content: Mapping[str, Any], shown: str) -> Iterator[Field]:
-    where = f"{shown} (model_config)"
-    for name, value in content.items():
-        if name in _V2_WITHOUT_EFFECT:
-            continue
-        if name in _V2_REQUIRED:
-            if value not in _V2_REQUIRED[name]:
-                raise _refused(where, name, value, _allowed(_V2_REQUIRED[name]))
-        elif name == "mlp_ratio":
-            yield Field(name, "intermediate_size", _product(value, content.get("embed_dim")))
-        elif name in _V2_NAMES:
-            yield Field(name, _V2_NAMES[name], value)
-        else:
-            raise _refused(where, name, value, "this field is not known")
 
 
 def _product(value: object, other: object) -> float:
@@ -236,6 +201,10 @@ def configured(shape: Shape, file: ConfigFile, *, classes: int) -> Shape:
         CheckpointError: a field contradicts the architecture or is not supported; the message names
             the field, its value and what is allowed.
     """
+    if file.backbone not in ("", shape.backbone):
+        raise CheckpointError(
+            f"{file.shown} is that of a {file.backbone}, and the weights are a {shape.backbone}'s"
+        )
     for field in file.fields:
         try:
             shape = _RULES[field.meaning](shape, field.value, classes)
@@ -314,13 +283,17 @@ def _norm_eps(shape: Shape, value: object, _: int) -> Shape:
 
 
 def _with_vit(shape: Shape, **changes: Any) -> Shape:
+    return dataclasses.replace(_vit(shape), **changes)
+
+
+def _vit(shape: Shape) -> ViTConfig:
     if not isinstance(shape, ViTConfig):
         raise _NotAllowed("the weights are a VideoSwin's, which has no such field")
-    return dataclasses.replace(shape, **changes)
+    return shape
 
 
 def _hidden(shape: Shape, value: object, _: int) -> Shape:
-    own = shape.embed_dim * shape.mlp_ratio
+    own = _vit(shape).hidden_dim
     if value != own:
         raise _NotAllowed(f"models of these weights' embed_dim and depth have {own!r}")
     return shape

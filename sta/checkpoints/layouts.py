@@ -1,10 +1,9 @@
 """Layouts of checkpoints: recognized by parameter names, and renamed to ours.
 
-Our names are those of the original checkpoints: VideoMAE's unchanged; VideoSwin's without the
-prefix `backbone.` and with the classifier as `head`. Prefixes of wrappers (DDP, FSDP,
-torch.compile, Lightning, mmaction2, VideoMAE V2 on the hub) are removed first. Tensors are only
-renamed, with two exceptions: Hugging Face's three projections are stacked into one, and timm's
-joint bias of the projections is split.
+The file of each backbone in `sta.models` says which layouts its checkpoints have. Prefixes of
+wrappers (DDP, FSDP, torch.compile, Lightning, mmaction2, VideoMAE V2 on the hub) are removed first.
+Tensors are only renamed, with two exceptions: three projections are stacked into one, as
+Hugging Face's layouts need it, and timm's joint bias of the projections is split.
 """
 
 from __future__ import annotations
@@ -12,15 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from sta.errors import CheckpointError
+from sta.models.backbones import model_classes
 from sta.models.base import MEAN, STD
-
-Family = Literal["vit", "videoswin"]
+from sta.models.layout import Layout
 
 # Prefixes that wrappers add to parameter names, in any number and order.
 _WRAPPERS = re.compile(r"^(?:(?:module|model|net|backbone|encoder)\.)+")
@@ -43,118 +41,19 @@ _PIXEL_TOLERANCE = 0.05  # files round 123.675 to a few digits
 _PREPROCESSOR = re.compile(r"(?:.*\.)?data_preprocessor\.(mean|std)")
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How a kind of checkpoint names its parameters.
+def layouts() -> list[tuple[str, Layout]]:
+    """Every layout with the backbone that it belongs to, in the order of the table."""
+    return [(name, each) for name, model in model_classes() for each in model.layouts]
 
-    Attributes:
-        title: name in messages.
-        family: the backbone inside.
-        renames: (pattern, replacement) pairs, applied in turn to every name.
-        dropped: pattern of names that are no parameters: buffers that the model rebuilds.
+
+def recognize(names: Collection[str]) -> tuple[str, Layout] | None:
+    """The backbone and layout that these parameter names belong to; None if they are unknown.
+
+    Of several layouts that fit, the one with the most marks is meant. The names must be without
+    prefixes, as `unwrapped` returns them.
     """
-
-    title: str
-    family: Family
-    renames: tuple[tuple[str, str], ...] = ()
-    dropped: str = r"(?!)"
-
-    def name(self, foreign: str) -> str | None:
-        """Our name of a parameter; None if it is dropped."""
-        if re.fullmatch(self.dropped, foreign):
-            return None
-        for pattern, replacement in self.renames:
-            foreign = re.sub(pattern, replacement, foreign)
-        return foreign
-
-
-_HEAD = (r"^cls_head\.fc_cls\.", "head.")
-_SWIN_BUFFERS = r".*\.(relative_position_index|attn_mask)"
-
-VIDEOMAE = Layout(title="VideoMAE", family="vit", dropped=r"pos_embed")
-HUGGING_FACE = Layout(
-    title="Hugging Face's VideoMAE",
-    family="vit",
-    renames=(
-        (r"^videomae\.embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
-        (r"^classifier\.", "head."),
-        (r"^videomae\.encoder\.layer\.", "blocks."),
-        (r"\.layernorm_before\.", ".norm1."),
-        (r"\.layernorm_after\.", ".norm2."),
-        (r"\.attention\.output\.dense\.", ".attn.proj."),
-        (r"\.intermediate\.dense\.", ".mlp.fc1."),
-        (r"\.output\.dense\.", ".mlp.fc2."),
-        (r"\.attention\.attention\.(query\.bias|q_bias)$", ".attn.q_bias"),
-        (r"\.attention\.attention\.(value\.bias|v_bias)$", ".attn.v_bias"),
-        (r"\.attention\.attention\.(key\.bias|k_bias)$", ".attn.k_bias"),
-        (r"\.attention\.attention\.(query|key|value)\.weight$", r".attn.\1.weight"),
-    ),
-    dropped=r"videomae\.embeddings\.position_embeddings",
-)
-MMACTION_VIDEOMAE = Layout(
-    title="mmaction2's VideoMAE",
-    family="vit",
-    renames=(
-        _HEAD,
-        (r"^patch_embed\.projection\.", "patch_embed.proj."),
-        (r"\.mlp\.layers\.0\.0\.", ".mlp.fc1."),
-        (r"\.mlp\.layers\.1\.", ".mlp.fc2."),
-    ),
-    dropped=r"pos_embed",
-)
-VIDEOSWIN = Layout(
-    title="VideoSwin",
-    family="videoswin",
-    renames=(_HEAD,),
-    dropped=_SWIN_BUFFERS,
-)
-MMACTION_VIDEOSWIN = Layout(
-    title="mmaction2's VideoSwin",
-    family="videoswin",
-    renames=(_HEAD, (r"^norm3\.", "norm.")),
-    dropped=_SWIN_BUFFERS,
-)
-TORCHVISION = Layout(
-    title="torchvision's swin3d",
-    family="videoswin",
-    renames=(
-        *((rf"^features\.{2 * s}\.(\d+)\.", rf"layers.{s}.blocks.\1.") for s in range(4)),
-        *((rf"^features\.{2 * s + 1}\.", f"layers.{s}.downsample.") for s in range(3)),
-        (r"\.mlp\.0\.", ".mlp.fc1."),
-        (r"\.mlp\.3\.", ".mlp.fc2."),
-    ),
-    dropped=_SWIN_BUFFERS,
-)
-LAYOUTS = (
-    VIDEOMAE,
-    HUGGING_FACE,
-    MMACTION_VIDEOMAE,
-    VIDEOSWIN,
-    MMACTION_VIDEOSWIN,
-    TORCHVISION,
-)
-
-
-def recognize(names: Collection[str]) -> Layout | None:
-    """The layout that these parameter names belong to; None if it is unknown.
-
-    The names must be without prefixes, as `unwrapped` returns them.
-    """
-
-    def starts(*prefixes: str) -> bool:
-        return any(name.startswith(prefixes) for name in names)
-
-    if starts("videomae."):
-        return HUGGING_FACE
-    if starts("patch_embed.projection."):
-        return MMACTION_VIDEOMAE
-    if starts("layers.") and starts("patch_embed."):
-        return MMACTION_VIDEOSWIN if starts("norm3.") else VIDEOSWIN
-    if starts("features.") and starts("patch_embed."):
-        return TORCHVISION
-    if starts("blocks.") and starts("patch_embed.proj."):
-        return VIDEOMAE
-    return None
+    fitting = [found for found in layouts() if found[1].fits(names)]
+    return max(fitting, key=lambda found: len(found[1].marks), default=None)
 
 
 @dataclass(frozen=True)
@@ -230,7 +129,24 @@ def _check_preprocessor(raw: Mapping[str, Tensor], shown: str) -> None:
                 )
 
 
-def renamed(found: Unwrapped, shown: str) -> tuple[Layout, dict[str, Tensor]]:
+@dataclass(frozen=True)
+class Renamed:
+    """A checkpoint's parameters under our names.
+
+    Attributes:
+        backbone: the backbone they belong to.
+        layout: the layout they were in.
+        tensors: by our name.
+        positions: tables of positions (..., N, d) that the model rebuilds, by name in the file.
+    """
+
+    backbone: str
+    layout: Layout
+    tensors: dict[str, Tensor]
+    positions: dict[str, Tensor]
+
+
+def renamed(found: Unwrapped, shown: str) -> Renamed:
     """A checkpoint's parameters under our names, and the layout they were in.
 
     Args:
@@ -241,15 +157,16 @@ def renamed(found: Unwrapped, shown: str) -> tuple[Layout, dict[str, Tensor]]:
         CheckpointError: the layout is not known, the checkpoint has no classifier, or two of its
             parameters have the same place in the model.
     """
-    layout = recognize(found.tensors)
-    if layout is None:
+    recognized = recognize(found.tensors)
+    if recognized is None:
         if found.pretrained:
             raise CheckpointError(_not_fine_tuned(shown))
         some = ", ".join(sorted(found.origins.values())[:3]) or "none"
-        known = ", ".join(known.title for known in LAYOUTS)
+        known = ", ".join(known.title for _, known in layouts())
         raise CheckpointError(
             f"{shown} is in no known layout ({known}); its first parameters are {some}"
         )
+    backbone, layout = recognized
     out: dict[str, Tensor] = {}
     for foreign, tensor in found.tensors.items():
         name = layout.name(foreign)
@@ -258,17 +175,23 @@ def renamed(found: Unwrapped, shown: str) -> tuple[Layout, dict[str, Tensor]]:
         if name in out:
             raise CheckpointError(f"{shown} holds {name} twice, once of them as {foreign}")
         out[name] = tensor
-    if layout is HUGGING_FACE:
-        _stack_projections(out)
+    _stack_projections(out)
     if "head.weight" not in out:
         raise CheckpointError(_not_fine_tuned(shown))
     for name, dimensions in (("head.weight", 2), ("patch_embed.proj.weight", 5)):
         if name not in out or out[name].dim() != dimensions:
             raise CheckpointError(f"{shown} has no {name} of {dimensions} dimensions")
-    if layout.family == "vit":
+    for name, why in layout.refused.items():
+        if name in out:
+            raise CheckpointError(f"{shown} has {name}: {why}")
+    if any(name.startswith("blocks.") for name in out):
         _divide_biases(out, shown)
-        _refuse_other_norm(out, shown)
-    return layout, out
+    positions = {
+        found.origins[name]: tensor
+        for name, tensor in found.tensors.items()
+        if re.fullmatch(layout.positions, name)
+    }
+    return Renamed(backbone, layout, out, positions)
 
 
 def _not_fine_tuned(shown: str) -> str:
@@ -306,13 +229,3 @@ def _divide_biases(tensors: dict[str, Tensor], shown: str) -> None:
     if not any(tensors[name].float().any() for name in keys):
         for name in keys:
             del tensors[name]
-
-
-def _refuse_other_norm(tensors: Mapping[str, Tensor], shown: str) -> None:
-    """Raise CheckpointError for a norm before pooling; VideoMAE has it after pooling."""
-    if "norm.weight" in tensors and "fc_norm.weight" not in tensors:
-        raise CheckpointError(
-            f"{shown} has norm.weight and no fc_norm.weight: it normalizes tokens before they are "
-            "averaged or takes one of them, and VideoMAE's classifier normalizes their average. "
-            "If the model does that too, rename norm to fc_norm in the file"
-        )

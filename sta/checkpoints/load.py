@@ -28,8 +28,7 @@ from sta.checkpoints.weights import ModelMatch, Weights, model_of_weights
 from sta.errors import CheckpointError
 from sta.models.architectures import ARCHITECTURES, architecture_config, check_architecture
 from sta.models.base import VideoModel
-from sta.models.create import model_from_config
-from sta.models.parameter_shapes import parameter_shapes
+from sta.models.create import model_from_config, parameter_shapes
 from sta.pruning import Pruning
 
 _OURS = "sta.architecture"
@@ -199,17 +198,17 @@ def read_weights(
         )
         metadata |= own
     bare = unwrapped(contents.tensors, shown)
-    layout, tensors = renamed(bare, shown)
+    found = renamed(bare, shown)
     config = _config(located, contents, shown)
     if config is not None and False in (config.value("qv_bias"), config.value("qkv_bias")):
-        _without_biases(tensors)
+        _without_biases(found.tensors)
     ours = _OURS in metadata
     labels, problem = _own_labels(metadata, config, shown)
     preprocessor = located.beside.preprocessor
     return Weights(
-        tensors=tensors,
-        family=layout.family,
-        layout="our own" if ours else layout.title,
+        tensors=found.tensors,
+        backbone=found.backbone,
+        layout="our own" if ours else found.layout.title,
         labels=labels,
         fingerprint=digest,
         origin=metadata.get(_ORIGIN, located.origin),
@@ -217,11 +216,7 @@ def read_weights(
         shown=shown,
         config=config,
         preprocessor=(preprocessor, _shown(preprocessor, located)) if preprocessor else None,
-        positions={
-            bare.origins[name]: tensor
-            for name, tensor in bare.tensors.items()
-            if name in ("pos_embed", "videomae.embeddings.position_embeddings")
-        },
+        positions=found.positions,
         shape=_json_of(metadata, _SHAPE, dict, shown) or {},
         hub_id=located.hub_id,
         labels_problem=problem,

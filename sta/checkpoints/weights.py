@@ -11,10 +11,10 @@ from pathlib import Path
 from torch import Tensor, allclose
 
 from sta.checkpoints.config_files import ConfigFile, Shape, check_preprocessing, configured
-from sta.checkpoints.layouts import Family
 from sta.checkpoints.limits import MAX_CLIP_PIXELS
 from sta.errors import CheckpointError
-from sta.models.architectures import ARCHITECTURES, SwinConfig, ViTConfig
+from sta.models.architectures import ARCHITECTURES
+from sta.models.configs import SwinConfig, ViTConfig
 from sta.models.vit import sincos_table
 
 # MCG-NJU's small models on the hub: their configuration has 16 heads and their weights were trained
@@ -51,7 +51,7 @@ class Weights:
 
     Attributes:
         tensors: parameters by name.
-        family: the backbone they belong to.
+        backbone: the backbone they belong to, a key of `BACKBONES`.
         layout: title of the layout.
         labels: class names in the order of the head, empty if the checkpoint carries none.
         fingerprint: "sha256:" and the digest of the weight file; of several files, the digest of
@@ -69,7 +69,7 @@ class Weights:
     """
 
     tensors: dict[str, Tensor]
-    family: Family
+    backbone: str
     layout: str
     labels: tuple[str, ...]
     fingerprint: str
@@ -111,9 +111,13 @@ def architecture_of(weights: Weights) -> str:
     Raises:
         CheckpointError: there is none; the message lists those there are.
     """
-    find = _find_vit if weights.family == "vit" else _find_swin
+    known = {n: c for n, c in ARCHITECTURES.items() if c.backbone == weights.backbone}
     embed_dim = weights.tensors["patch_embed.proj.weight"].shape[0]
-    return find(weights.tensors, embed_dim, weights.shown)
+    swins = {n: c for n, c in known.items() if isinstance(c, SwinConfig)}
+    if swins:
+        return _find_swin(swins, weights.tensors, embed_dim, weights.shown)
+    vits = {n: c for n, c in known.items() if isinstance(c, ViTConfig)}
+    return _find_vit(vits, weights.tensors, embed_dim, weights.shown)
 
 
 def model_of_weights(weights: Weights) -> ModelMatch:
@@ -124,11 +128,12 @@ def model_of_weights(weights: Weights) -> ModelMatch:
             positions say cannot be followed.
     """
     architecture = architecture_of(weights)
-    shape = _with_key_bias(ARCHITECTURES[architecture], weights)
+    shape = _with_own_biases(ARCHITECTURES[architecture], weights)
     notes: tuple[str, ...] = ()
     if weights.config is not None:
         shape = configured(shape, weights.config, classes=weights.classes)
-    if isinstance(shape, ViTConfig) and (why := _published_small(weights)):
+    if shape.backbone == "videomae" and (why := _published_small(weights)):
+        assert isinstance(shape, ViTConfig)
         shape = dataclasses.replace(shape, num_heads=_SMALL_HEADS)
         notes = (
             f"{weights.shown}: takes {_SMALL_HEADS} attention heads where config.json says 16, "
@@ -140,9 +145,10 @@ def model_of_weights(weights: Weights) -> ModelMatch:
     return ModelMatch(architecture, shape, notes + _preprocessing(weights, shape))
 
 
-def _with_key_bias(shape: Shape, weights: Weights) -> Shape:
-    if isinstance(shape, ViTConfig) and "blocks.0.attn.k_bias" in weights.tensors:
-        return dataclasses.replace(shape, key_bias=True)
+def _with_own_biases(shape: Shape, weights: Weights) -> Shape:
+    if isinstance(shape, ViTConfig):
+        has_key_bias = "blocks.0.attn.k_bias" in weights.tensors
+        return dataclasses.replace(shape, key_bias=has_key_bias)
     return shape
 
 
@@ -196,6 +202,8 @@ def _saved(shape: Shape, weights: Weights) -> Shape:
 
 def _check_field(name: str, value: object, own: object) -> None:
     """Raise ValueError for a value of another type than the architecture's, or out of bounds."""
+    if name == "backbone" and value != own:
+        raise ValueError(f"backbone is {value!r}, and the parameters are those of {own!r}")
     values = value if isinstance(value, tuple) else (value,)
     owns = own if isinstance(own, tuple) else (own,)
     if [type(each) for each in values] != [type(each) for each in owns]:
@@ -241,9 +249,10 @@ def _check_positions(weights: Weights, shape: Shape) -> None:
             )
 
 
-def _find_vit(tensors: Mapping[str, Tensor], embed_dim: int, shown: str) -> str:
+def _find_vit(
+    known: Mapping[str, ViTConfig], tensors: Mapping[str, Tensor], embed_dim: int, shown: str
+) -> str:
     depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
-    known = {n: c for n, c in ARCHITECTURES.items() if isinstance(c, ViTConfig)}
     for name, config in known.items():
         if (config.embed_dim, config.depth) == (embed_dim, depth):
             return name
@@ -253,13 +262,14 @@ def _find_vit(tensors: Mapping[str, Tensor], embed_dim: int, shown: str) -> str:
     )
 
 
-def _find_swin(tensors: Mapping[str, Tensor], embed_dim: int, shown: str) -> str:
+def _find_swin(
+    known: Mapping[str, SwinConfig], tensors: Mapping[str, Tensor], embed_dim: int, shown: str
+) -> str:
     """Models for different windows differ only in the rows of their position-bias tables."""
     blocks = {m.groups() for n in tensors if (m := re.match(r"layers\.(\d)\.blocks\.(\d+)\.", n))}
     depths = tuple(sum(stage == str(s) for stage, _ in blocks) for s in range(4))
     table = tensors.get("layers.0.blocks.0.attn.relative_position_bias_table")
     rows = 0 if table is None else table.shape[0]
-    known = {n: c for n, c in ARCHITECTURES.items() if isinstance(c, SwinConfig)}
     for name, config in known.items():
         if (config.embed_dim, config.depths, _bias_rows(config)) == (embed_dim, depths, rows):
             return name

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sta.models.architectures import Activation, ModelConfig
+from sta.models.configs import Activation, ModelConfig
+from sta.models.layout import ConfigJson, Layout
 from sta.pruning import Pruning
 
 # ImageNet's mean and standard deviation (RGB), with which clips are normalized.
@@ -57,7 +58,12 @@ class VideoModel(nn.Module):
         fingerprint: "sha256:..." of the weight file, "" for random weights.
         notes: what was chosen or corrected when the weights were loaded, one line each.
         head: the classifier.
+        layouts: how this backbone's checkpoints name their parameters.
+        config_jsons: which configurations stand beside them.
     """
+
+    layouts: ClassVar[tuple[Layout, ...]] = ()
+    config_jsons: ClassVar[tuple[ConfigJson, ...]] = ()
 
     config: ModelConfig
     head: nn.Linear
@@ -93,6 +99,33 @@ class VideoModel(nn.Module):
             ValueError: the clips have another size.
         """
         raise NotImplementedError
+
+    @classmethod
+    def closed_form_flops(
+        cls, config: ModelConfig, pruning: Pruning, *, num_classes: int, norm: int
+    ) -> int:
+        """FLOPs of one view of a model of this shape.
+
+        Args:
+            config: shape of the model.
+            pruning: the pruning settings.
+            num_classes: size of the head.
+            norm: FLOPs per element of a layer norm.
+        """
+        raise NotImplementedError
+
+    def clip_flops(self, kept: Sequence[Tensor], *, norm: int) -> list[int]:
+        """FLOPs of each clip of a batch, from its kept-token masks.
+
+        Args:
+            kept: (B, n_t, n_s) per pruning stage; empty for an unpruned model, of which the result
+                is that of one clip.
+            norm: FLOPs per element of a layer norm.
+        """
+        flops = self.closed_form_flops(
+            self.config, self.pruning, num_classes=self.head.out_features, norm=norm
+        )
+        return [flops] * (len(kept[0]) if kept else 1)
 
     def check_clips(self, clips: Tensor) -> None:
         """Raise ValueError if clips do not have the size in `config`."""

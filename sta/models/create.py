@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
-from sta.models.architectures import SwinConfig, ViTConfig, architecture_config
-from sta.models.swin import VideoSwin
-from sta.models.vit import VisionTransformer
+import torch
+
+from sta.models.architectures import architecture_config
+from sta.models.backbones import model_class
+from sta.models.base import VideoModel
+from sta.models.configs import ModelConfig
 from sta.pruning import Pruning
+
+if TYPE_CHECKING:
+    from sta.models.vit import VisionTransformer
 
 
 @overload
@@ -29,7 +35,7 @@ def create_model(
     pruning: Pruning | None = None,
     frames: int | None = None,
     image_size: int | None = None,
-) -> VisionTransformer | VideoSwin: ...
+) -> VideoModel: ...
 
 
 def create_model(
@@ -39,7 +45,7 @@ def create_model(
     pruning: Pruning | None = None,
     frames: int | None = None,
     image_size: int | None = None,
-) -> VisionTransformer | VideoSwin:
+) -> VideoModel:
     """A model with random weights, in evaluation mode.
 
     Args:
@@ -59,17 +65,28 @@ def create_model(
 
 
 def model_from_config(
-    config: ViTConfig | SwinConfig,
+    config: ModelConfig,
     architecture: str,
     *,
     num_classes: int,
     pruning: Pruning | None = None,
-) -> VisionTransformer | VideoSwin:
+) -> VideoModel:
     """A model of this shape, which may differ from that of the named architecture."""
-    if isinstance(config, SwinConfig):
-        return VideoSwin(
-            config, num_classes=num_classes, pruning=pruning, architecture=architecture
-        ).eval()
-    return VisionTransformer(
+    return model_class(config.backbone)(
         config, num_classes=num_classes, pruning=pruning, architecture=architecture
     ).eval()
+
+
+def parameter_shapes(config: ModelConfig, *, num_classes: int) -> dict[str, tuple[int, ...]]:
+    """Shape of every entry of the state dict of a model, by name; allocates no parameter.
+
+    A checkpoint is compared with them before its model is built, so that a small file cannot make a
+    large model.
+    """
+    # On the meta device tensors have no memory; the list of a model's labels would have some.
+    with torch.device("meta"):
+        model = model_class(config.backbone)(config, num_classes=1, pruning=None, architecture="")
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in ("head.weight", "head.bias"):
+        shapes[name] = (num_classes, *shapes[name][1:])
+    return shapes

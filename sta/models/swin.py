@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sta.models.architectures import SWIN_STAGES, SwinConfig
 from sta.models.base import MLP, ModelOutput, VideoModel, embed_tubelets, initialize
+from sta.models.configs import SWIN_STAGES, ModelConfig, SwinConfig
+from sta.models.layout import Layout
 from sta.models.swin_attention import DenseWindows, WindowAttention, dense_windows
+from sta.models.swin_flops import swin_flops
 from sta.models.swin_sparse_windows import SparseWindows, sparse_windows
 from sta.models.swin_windows import NearestFill, WindowGrid, WindowShape, nearest_fill
 from sta.pruning import Pruning, PruningStage
@@ -91,8 +96,11 @@ class SwinStage(nn.Module):
     def __init__(self, config: SwinConfig, stage: int) -> None:
         super().__init__()
         grid = config.stage_grid(stage)
-        self.unshifted = WindowGrid(WindowShape.fit(grid, config.window_size, shifted=False))
-        self.shifted = WindowGrid(WindowShape.fit(grid, config.window_size, shifted=True))
+        # Tables of windows follow from values, which tensors of the meta device do not have.
+        device = torch.get_default_device()
+        with torch.device("cpu") if device.type == "meta" else device:
+            self.unshifted = WindowGrid(WindowShape.fit(grid, config.window_size, shifted=False))
+            self.shifted = WindowGrid(WindowShape.fit(grid, config.window_size, shifted=True))
         self.blocks = nn.ModuleList(SwinBlock(config, stage) for _ in range(config.depths[stage]))
         last = stage == SWIN_STAGES - 1
         self.downsample = None if last else PatchMerging(config.stage_dim(stage))
@@ -134,6 +142,34 @@ class SwinStage(nn.Module):
         return filled.view(len(filled), *self.unshifted.shape.grid_size, -1)
 
 
+_BUFFERS = r".*\.(relative_position_index|attn_mask)"
+_CLASSIFIER = (r"^cls_head\.fc_cls\.", "head.")
+
+ORIGINAL = Layout(
+    title="VideoSwin",
+    marks=("layers.", "patch_embed."),
+    renames=(_CLASSIFIER,),
+    dropped=_BUFFERS,
+)
+MMACTION = Layout(
+    title="mmaction2's VideoSwin",
+    marks=("layers.", "patch_embed.", "norm3."),
+    renames=(_CLASSIFIER, (r"^norm3\.", "norm.")),
+    dropped=_BUFFERS,
+)
+TORCHVISION = Layout(
+    title="torchvision's swin3d",
+    marks=("features.", "patch_embed."),
+    renames=(
+        *((rf"^features\.{2 * s}\.(\d+)\.", rf"layers.{s}.blocks.\1.") for s in range(4)),
+        *((rf"^features\.{2 * s + 1}\.", f"layers.{s}.downsample.") for s in range(3)),
+        (r"\.mlp\.0\.", ".mlp.fc1."),
+        (r"\.mlp\.3\.", ".mlp.fc2."),
+    ),
+    dropped=_BUFFERS,
+)
+
+
 class VideoSwin(VideoModel):
     """VideoSwin for classification, with STA (paper, sections 4.1 and 4.2).
 
@@ -148,6 +184,8 @@ class VideoSwin(VideoModel):
     Parameter names are those of the original checkpoints without `backbone.`, the classifier as
     `head`.
     """
+
+    layouts: ClassVar[tuple[Layout, ...]] = (ORIGINAL, MMACTION, TORCHVISION)
 
     config: SwinConfig
 
@@ -194,6 +232,21 @@ class VideoSwin(VideoModel):
             x, compared = layer(tokens, fill, sparse=sparse, similarity=similarity)
         logits: Tensor = self.head(self.norm(x).mean(dim=1))
         return ModelOutput(logits, tuple(kept))
+
+    @classmethod
+    def closed_form_flops(
+        cls, config: ModelConfig, pruning: Pruning, *, num_classes: int, norm: int
+    ) -> int:
+        """FLOPs of one view; with sparse windows, of one whose tokens are dropped at random."""
+        assert isinstance(config, SwinConfig)
+        return int(swin_flops(config, pruning, num_classes=num_classes, norm=norm))
+
+    def clip_flops(self, kept: Sequence[Tensor], *, norm: int) -> list[int]:
+        """FLOPs of each clip; with sparse windows, they follow from what it keeps."""
+        classes = self.head.out_features
+        flops = swin_flops(self.config, self.pruning, num_classes=classes, norm=norm, kept=kept)
+        each: list[int] = flops.tolist()
+        return each
 
     def _kept_mask(self, x: Tensor, compared: Tensor | None, stage: PruningStage) -> Tensor:
         """Mask (B, n_t, n_s) of the tokens of x (B, n_t, h, w, C) that a stage keeps."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sta.models.architectures import SWIN_STAGES, SwinConfig
+from sta.models.configs import SWIN_STAGES, SwinConfig
 from sta.models.swin_sparse_windows import attended_pairs
 from sta.models.swin_windows import WindowGrid, WindowShape, nearest_fill
 from sta.pruning import Pruning, PruningStage

@@ -1,16 +1,17 @@
-"""VideoMAE's ViT, with STA after three of its blocks."""
+"""VideoMAE's ViT: fixed positions, and the mean of all tokens before the last norm."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sta.models.architectures import VIT_NORM_EPS, ViTConfig
-from sta.models.attention import attention
-from sta.models.base import MLP, ModelOutput, VideoModel, embed_tubelets, initialize
-from sta.pruning import Pruning, PruningStage
-from sta.score import fixed_selection, select_tokens
+from sta.models.base import initialize
+from sta.models.columnar import ColumnarTransformer
+from sta.models.configs import VIT_NORM_EPS, ViTConfig
+from sta.models.layout import ConfigJson, Layout
+from sta.pruning import Pruning
 
 
 def sincos_table(positions: int, dim: int) -> Tensor:
@@ -26,81 +27,139 @@ def sincos_table(positions: int, dim: int) -> Tensor:
     return torch.where(channel % 2 == 0, angle.sin(), angle.cos()).float()
 
 
-class ViTPatchEmbed(nn.Module):
-    """Tubelets of (t, patch, patch) pixels to tokens (B, n_t * n_s, d), time first."""
+_NORM_BEFORE_POOLING = (
+    "it normalizes tokens before they are averaged or takes one of them, and VideoMAE's classifier "
+    "normalizes their average. If the model does that too, rename norm to fc_norm in the file"
+)
 
-    def __init__(self, config: ViTConfig) -> None:
-        super().__init__()
-        tubelet = (config.tubelet_size, config.patch_size, config.patch_size)
-        self.proj = nn.Conv3d(3, config.embed_dim, kernel_size=tubelet, stride=tubelet)
+VIDEOMAE = Layout(
+    title="VideoMAE",
+    marks=("blocks.", "patch_embed.proj."),
+    dropped=r"pos_embed",
+    positions=r"pos_embed",
+    refused={"norm.weight": _NORM_BEFORE_POOLING},
+)
+HUGGING_FACE = Layout(
+    title="Hugging Face's VideoMAE",
+    marks=("videomae.",),
+    renames=(
+        (r"^videomae\.embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+        (r"^classifier\.", "head."),
+        (r"^videomae\.encoder\.layer\.", "blocks."),
+        (r"\.layernorm_before\.", ".norm1."),
+        (r"\.layernorm_after\.", ".norm2."),
+        (r"\.attention\.output\.dense\.", ".attn.proj."),
+        (r"\.intermediate\.dense\.", ".mlp.fc1."),
+        (r"\.output\.dense\.", ".mlp.fc2."),
+        (r"\.attention\.attention\.(query\.bias|q_bias)$", ".attn.q_bias"),
+        (r"\.attention\.attention\.(value\.bias|v_bias)$", ".attn.v_bias"),
+        (r"\.attention\.attention\.(key\.bias|k_bias)$", ".attn.k_bias"),
+        (r"\.attention\.attention\.(query|key|value)\.weight$", r".attn.\1.weight"),
+    ),
+    dropped=r"videomae\.embeddings\.position_embeddings",
+    positions=r"videomae\.embeddings\.position_embeddings",
+    refused={"norm.weight": _NORM_BEFORE_POOLING},
+)
+MMACTION = Layout(
+    title="mmaction2's VideoMAE",
+    marks=("patch_embed.projection.",),
+    renames=(
+        (r"^cls_head\.fc_cls\.", "head."),
+        (r"^patch_embed\.projection\.", "patch_embed.proj."),
+        (r"\.mlp\.layers\.0\.0\.", ".mlp.fc1."),
+        (r"\.mlp\.layers\.1\.", ".mlp.fc2."),
+    ),
+    dropped=r"pos_embed",
+    positions=r"pos_embed",
+    refused={"norm.weight": _NORM_BEFORE_POOLING},
+)
 
-    def forward(self, clips: Tensor) -> Tensor:  # noqa: D102
-        return embed_tubelets(self.proj, clips).flatten(1, 3)
+CONFIG_JSON = ConfigJson(
+    model_type="videomae",
+    names={
+        "image_size": "image_size",
+        "num_frames": "num_frames",
+        "num_attention_heads": "num_attention_heads",
+        "hidden_act": "hidden_act",
+        "layer_norm_eps": "layer_norm_eps",
+        "patch_size": "patch_size",
+        "tubelet_size": "tubelet_size",
+        "hidden_size": "hidden_size",
+        "num_hidden_layers": "num_hidden_layers",
+        "intermediate_size": "intermediate_size",
+        "num_channels": "num_channels",
+        "use_mean_pooling": "use_mean_pooling",
+        "qkv_bias": "qkv_bias",
+        "qv_bias": "qv_bias",
+    },
+    # The values that transformers' VideoMAEConfig takes.
+    defaults={
+        "image_size": 224,
+        "patch_size": 16,
+        "num_channels": 3,
+        "num_frames": 16,
+        "tubelet_size": 2,
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+        "use_mean_pooling": True,
+    },
+    without_effect=frozenset(
+        {
+            *("hidden_dropout_prob", "attention_probs_dropout_prob"),
+            *("norm_pix_loss", "decoder_num_attention_heads", "decoder_hidden_size"),
+            *("decoder_num_hidden_layers", "decoder_intermediate_size"),
+        }
+    ),
+)
+CONFIG_JSON_V2 = ConfigJson(
+    model_type="",
+    within="model_config",
+    names={
+        "img_size": "image_size",
+        "patch_size": "patch_size",
+        "in_chans": "num_channels",
+        "all_frames": "num_frames",
+        "num_frames": "num_frames",
+        "tubelet_size": "tubelet_size",
+        "embed_dim": "hidden_size",
+        "depth": "num_hidden_layers",
+        "num_heads": "num_attention_heads",
+        "layer_norm_eps": "layer_norm_eps",
+        "qkv_bias": "qkv_bias",
+        "use_mean_pooling": "use_mean_pooling",
+        "num_classes": "num_labels",
+    },
+    required={
+        "qk_scale": (None,),
+        "init_values": (None, 0),
+        "use_learnable_pos_emb": (False,),
+        "cos_attn": (False,),
+        "norm_layer": ("nn.LayerNorm", "LayerNorm"),
+    },
+    without_effect=frozenset(
+        {
+            *("drop_rate", "attn_drop_rate", "drop_path_rate", "head_drop_rate", "init_scale"),
+            "with_cp",
+        }
+    ),
+    ratio="mlp_ratio",
+)
 
 
-class Attention(nn.Module):
-    """Multi-head attention with biases for queries and values, and optionally for keys."""
-
-    k_bias: nn.Parameter | None
-
-    def __init__(self, dim: int, num_heads: int, *, key_bias: bool = False) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.q_bias = nn.Parameter(torch.zeros(dim))
-        self.register_parameter("k_bias", nn.Parameter(torch.zeros(dim)) if key_bias else None)
-        self.v_bias = nn.Parameter(torch.zeros(dim))
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N, d) to the attended (B, N, d) and the projections (3, B, heads, N, d / heads)."""
-        batch, tokens, dim = x.shape
-        key_bias = torch.zeros_like(self.q_bias) if self.k_bias is None else self.k_bias
-        bias = torch.cat([self.q_bias, key_bias, self.v_bias])
-        qkv = F.linear(x, self.qkv.weight, bias)
-        qkv = qkv.reshape(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        query, key, value = qkv.unbind(0)
-        attended = attention(query, key, value)
-        return self.proj(attended.transpose(1, 2).reshape(batch, tokens, dim)), qkv
-
-
-class ViTBlock(nn.Module):
-    """Pre-norm transformer block."""
-
-    def __init__(self, config: ViTConfig) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(config.embed_dim, eps=config.norm_eps)
-        self.attn = Attention(config.embed_dim, config.num_heads, key_bias=config.key_bias)
-        self.norm2 = nn.LayerNorm(config.embed_dim, eps=config.norm_eps)
-        self.mlp = MLP(config.embed_dim, config.embed_dim * config.mlp_ratio, config.activation)
-
-    def forward(self, x: Tensor, similarity: str | None = None) -> tuple[Tensor, Tensor | None]:
-        """(B, N, d) to the block's output and the features (B, N, d') that STA compares.
-
-        Args:
-            x: tokens.
-            similarity: "q", "k" or "v" for that projection averaged over heads, "ffn" for the
-                normalized input of the MLP, None for no features.
-        """
-        attended, qkv = self.attn(self.norm1(x))
-        x = x + attended
-        hidden = self.norm2(x)
-        compared = None
-        if similarity == "ffn":
-            compared = hidden
-        elif similarity is not None:
-            heads = qkv["qkv".index(similarity)]
-            compared = heads.mean(dim=1, dtype=torch.promote_types(heads.dtype, torch.float32))
-        return x + self.mlp(hidden), compared
-
-
-class VisionTransformer(VideoModel):
-    """VideoMAE ViT for classification, with STA (paper, sections 3.1 and 3.2).
+class VisionTransformer(ColumnarTransformer):
+    """VideoMAE ViT for classification (VideoMAE, appendix: embed_dim, depth, num_heads per size).
 
     Parameter names are those of VideoMAE's checkpoints.
     """
 
-    config: ViTConfig
+    layouts: ClassVar[tuple[Layout, ...]] = (VIDEOMAE, HUGGING_FACE, MMACTION)
+    config_jsons: ClassVar[tuple[ConfigJson, ...]] = (CONFIG_JSON, CONFIG_JSON_V2)
+
+    pos_embed: Tensor
 
     def __init__(
         self,
@@ -113,88 +172,25 @@ class VisionTransformer(VideoModel):
         super().__init__(
             config, num_classes=num_classes, pruning=pruning, architecture=architecture
         )
-        self.patch_embed = ViTPatchEmbed(config)
         temporal, spatial = config.grid
         table = sincos_table(temporal * spatial, config.embed_dim)
         self.register_buffer("pos_embed", table, persistent=False)
-        self.blocks = nn.ModuleList([ViTBlock(config) for _ in range(config.depth)])
+        # The last norm has VideoMAE's epsilon whatever that of the blocks is.
         self.fc_norm = nn.LayerNorm(config.embed_dim, eps=VIT_NORM_EPS)
-        self.head = nn.Linear(config.embed_dim, num_classes)
-        for stage in self.stages:
-            # With grouping "released", later groups hold what is left of several frames.
-            whole_frame = stage.tokens == spatial
-            fixed = fixed_selection(
-                self.pruning, stage, grid_size=config.grid_size if whole_frame else None
-            )
-            self.register_buffer(f"fixed_selection_{stage.block}", fixed, persistent=False)
         self.apply(initialize)
 
-    def forward(self, clips: Tensor) -> ModelOutput:
-        """Classifies clips; see `VideoModel.forward`."""
-        x, _, kept = self.tokens(clips)
+    def embed(self, clips: Tensor) -> Tensor:
+        """Clips to tokens (B, n_t * n_s, d) with their fixed positions."""
+        x: Tensor = self.patch_embed(clips)
+        return x + self.pos_embed.to(x.dtype)
+
+    def pool(self, x: Tensor) -> Tensor:
+        """The normalized mean of all tokens."""
         # Of tokens in bfloat16 the classifier, with its norm, may have weights in float32.
-        mean = x.mean(dim=1, dtype=self.fc_norm.weight.dtype)
-        logits: Tensor = self.head(self.fc_norm(mean))
-        return ModelOutput(logits, kept)
+        pooled: Tensor = self.fc_norm(x.mean(dim=1, dtype=self.fc_norm.weight.dtype))
+        return pooled
 
-    def tokens(
-        self, clips: Tensor, *, blocks: list[tuple[Tensor, Tensor]] | None = None
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """The tokens that reach the head, with their positions in the clip.
-
-        Args:
-            clips: as for `forward`.
-            blocks: if given, a list to which (tokens, positions) of every block's output is
-                appended, before the pruning that may follow the block.
-
-        Returns:
-            (B, N, d) tokens, (B, N) indices in the flat (n_t * n_s) grid, and the kept-token masks.
-        """
-        self.check_clips(clips)
-        x = self.patch_embed(clips)
-        x = x + self.pos_embed.to(x.dtype)
-        positions = torch.arange(x.shape[1], device=x.device).expand(x.shape[0], -1)
-        by_block = {stage.block: stage for stage in self.stages}
-        kept = []
-        for index, block in enumerate(self.blocks):
-            stage = by_block.get(index)
-            x, compared = block(x, self.pruning.similarity if stage else None)
-            if blocks is not None:
-                blocks.append((x, positions))
-            if stage is not None:
-                x, positions = self.prune(x, compared, positions, stage)
-                kept.append(self._mask(positions))
-        return x, positions, tuple(kept)
-
-    def prune(
-        self, x: Tensor, compared: Tensor, positions: Tensor, stage: PruningStage
-    ) -> tuple[Tensor, Tensor]:
-        """Run one pruning stage: score, select and gather the tokens.
-
-        Args:
-            x: (B, N, d) tokens after the stage's block.
-            compared: (B, N, d') features that STA compares, averaged over heads.
-            positions: (B, N) int64, index of each token in the flat (n_t * n_s) grid.
-            stage: the pruning stage.
-
-        Returns:
-            The kept tokens (B, M, d) and their positions (B, M).
-        """
-        batch, _, dim = x.shape
-        groups = x.view(batch, stage.groups, stage.tokens, dim)
-        within = select_tokens(
-            groups,
-            compared.view(batch, stage.groups, stage.tokens, -1),
-            pruning=self.pruning,
-            stage=stage,
-            fixed=getattr(self, f"fixed_selection_{stage.block}"),
-        )
-        start = torch.arange(stage.groups, device=x.device)[:, None] * stage.tokens
-        index = (within + start).flatten(1)
-        return x.gather(1, index[..., None].expand(-1, -1, dim)), positions.gather(1, index)
-
-    def _mask(self, positions: Tensor) -> Tensor:
-        batch, (temporal, spatial) = positions.shape[0], self.config.grid
-        mask = torch.zeros(batch, temporal * spatial, dtype=torch.bool, device=positions.device)
-        kept = torch.ones_like(positions, dtype=torch.bool)
-        return mask.scatter(1, positions, kept).view(-1, temporal, spatial)
+    @classmethod
+    def pool_flops(cls, config: ViTConfig, tokens: int, *, norm: int) -> int:
+        """FLOPs of the last norm."""
+        return norm * config.embed_dim

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save, save_file
 
 import sta
-from sta.models.parameter_shapes import parameter_shapes
+from sta.models.create import parameter_shapes
 from tests.sta import formats
 
 MIB = 2**20
@@ -185,7 +185,7 @@ SAFETENSORS = {
     "many frames": (of_shape(frames=4000, image_size=4000), "4,000 frames of 4,000 x 4,000"),
     "many blocks": (of_shape(depth=10**7), "allowed are numbers from 1 to 4,096"),
     "no heads": (of_shape(num_heads=0), "allowed are numbers from 1 to 4,096"),
-    "wide": (of_shape(mlp_ratio=4000), "has shape .* where vit_demo has"),
+    "wide": (of_shape(mlp_dim=4000), "has shape .* where vit_demo has"),
     "a shape of words": (of_shape(embed_dim="many"), "a value such as 192 is needed"),
     "metadata of no JSON": (saved_with({"sta.shape": "{" * 10**5}), "is not what save_checkpoint"),
     "labels of lists": (saved_with({"sta.labels": "[[]]"}), "class names that are no text"),

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from sta.models.architectures import ViTConfig
+from sta.models.configs import ViTConfig
 
 transformers = pytest.importorskip("transformers")
 transformers.logging.set_verbosity_error()

@@ -143,8 +143,8 @@ def test_every_architecture_has_a_default_protocol_for_its_clip_length(architect
 
 
 def test_an_architecture_of_a_kind_without_protocol_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(sampling, "_FAMILIES", {})
-    with pytest.raises(ValueError, match="vit_base has no default protocol: add ViTConfig"):
+    monkeypatch.setattr(sampling, "PROTOCOLS", {"videoswin-k400": PROTOCOLS["videoswin-k400"]})
+    with pytest.raises(ValueError, match="vit_base has no default protocol for k400; choose one"):
         default_protocol("vit_base", "k400")
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sta.checkpoints.layouts import HUGGING_FACE
-from sta.models.vit import VisionTransformer
+from sta.models.vit import HUGGING_FACE, VisionTransformer
 
 _PARTS = ("query", "key", "value")
 
@@ -32,7 +31,7 @@ class TransformersVideoMAE(nn.Module):
             hidden_size=shape.embed_dim,
             num_hidden_layers=shape.depth,
             num_attention_heads=shape.num_heads,
-            intermediate_size=shape.mlp_ratio * shape.embed_dim,
+            intermediate_size=shape.hidden_dim,
             num_labels=model.head.out_features,
             use_mean_pooling=True,
             layer_norm_eps=1e-6,

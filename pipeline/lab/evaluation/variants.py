@@ -10,7 +10,6 @@ from typing import get_args
 import sta
 from pipeline.errors import UsageError
 from sta import pruning as switches
-from sta.models.architectures import SwinConfig
 
 UNPRUNED = "unpruned"
 DEFAULT = "sta"
@@ -196,12 +195,7 @@ def _schedules(shape: sta.ModelConfig, default: sta.Pruning, classes: int) -> li
 
 def largest_r(architecture: str | sta.ModelConfig, pruning: sta.Pruning) -> int:
     """The largest r that a pruning of an architecture, or of a model's shape, may have."""
-    config = sta.architecture_config(architecture)
-    if isinstance(config, SwinConfig):
-        grids = [stage[1] * stage[2] for stage in map(config.stage_grid, range(1, 4))]
-        return switches.largest_swin_r(pruning, spatial_tokens=grids)
-    temporal, spatial = config.grid
-    return switches.largest_r(pruning, temporal_positions=temporal, spatial_tokens=spatial)
+    return sta.architecture_config(architecture).largest_r(pruning)
 
 
 def _nearest_r(

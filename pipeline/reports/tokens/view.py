@@ -76,17 +76,10 @@ def stage_maps(
         ValueError: the maps are not those of this model.
     """
     config = sta.architecture_config(architecture, frames=frames, image_size=size)
-    stages = config.stages(pruning)
     shapes = [(grid[0], grid[1]) for grid in config.kept_grids(pruning)]
     if [(len(mask), mask[0].size) for mask in kept] != shapes:
         raise ValueError(f"the kept maps are not those of {architecture} with r = {pruning.r}")
-    if isinstance(config, sta.SwinConfig):
-        # Patches merge 2 x 2 between the hierarchical stages, at whose start tokens are dropped.
-        names = [f"Swin stage {stage.block + 1} of 4" for stage in stages]
-        cells = [config.patch_size * 2**stage.block for stage in stages]
-    else:
-        names = [f"after block {stage.block + 1} of {config.depth}" for stage in stages]
-        cells = [config.patch_size] * len(stages)
+    names, cells = config.stage_names(pruning), config.token_pixels(pruning)
     return tuple(StageMap(*parts) for parts in zip(names, cells, kept, strict=True))
 
 

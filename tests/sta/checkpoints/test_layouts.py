@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 import sta
 from sta.checkpoints.layouts import recognize, renamed, unwrapped
 from sta.checkpoints.weights import Weights, architecture_of
-from sta.models.architectures import SwinConfig
+from sta.models.configs import SwinConfig
 from tests.sta import formats
 from tests.sta.formats import same_weights
 
@@ -171,8 +171,8 @@ def shapes(width, depths, biases):
     ],
 )
 def test_every_architecture_is_told_from_its_shapes(name, width, depths, biases):
-    layout, tensors = renamed(unwrapped(shapes(width, depths, biases), "a file"), "a file")
-    weights = Weights(tensors, layout.family, layout.title, (), "", "", "", "a file")
+    found = renamed(unwrapped(shapes(width, depths, biases), "a file"), "a file")
+    weights = Weights(found.tensors, found.backbone, "", (), "", "", "", "a file")
     assert architecture_of(weights) == name
 
 

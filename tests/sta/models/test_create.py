@@ -5,15 +5,15 @@ import dataclasses
 import pytest
 
 import sta
-from sta.models.architectures import ARCHITECTURES, ViTConfig
-from sta.models.create import model_from_config
-from sta.models.parameter_shapes import parameter_shapes
+from sta.models.architectures import ARCHITECTURES
+from sta.models.configs import ViTConfig
+from sta.models.create import model_from_config, parameter_shapes
 
 # Of each family the smallest model, in every form that changes the parameters.
 SHAPES = {
     "vit_demo": ARCHITECTURES["vit_demo"],
     "vit_demo with key biases": dataclasses.replace(ARCHITECTURES["vit_demo"], key_bias=True),
-    "a wide MLP": ViTConfig(embed_dim=48, depth=3, num_heads=4, mlp_ratio=3, image_size=32),
+    "a wide MLP": ViTConfig(embed_dim=48, depth=3, num_heads=4, mlp_dim=144, image_size=32),
     "videoswin_tiny": ARCHITECTURES["videoswin_tiny"],
 }
 
