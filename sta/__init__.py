@@ -14,14 +14,10 @@ if TYPE_CHECKING:
     from sta.checkpoints.load import load_model, save_checkpoint
     from sta.checkpoints.pickles import UnsafePickle
     from sta.checkpoints.sources import DEMO_CHECKPOINT
+    from sta.defaults import default_pruning, pruning_for_share
     from sta.errors import CheckpointError
-    from sta.flops import clip_flops, count_flops, estimate_flops, pruning_for_share
-    from sta.models.architectures import (
-        ARCHITECTURES,
-        architecture_config,
-        default_pruning,
-        flops_vary_by_clip,
-    )
+    from sta.flops import clip_flops, count_flops, estimate_flops
+    from sta.models.architectures import ARCHITECTURES, architecture_config, flops_vary_by_clip
     from sta.models.base import ModelOutput, VideoModel
     from sta.models.configs import ModelConfig, SwinConfig, ViTConfig
     from sta.models.create import create_model
@@ -35,11 +31,11 @@ _MODULES = {
     "sta.checkpoints.pickles": ("UnsafePickle",),
     "sta.checkpoints.sources": ("DEMO_CHECKPOINT",),
     "sta.errors": ("CheckpointError",),
-    "sta.flops": ("clip_flops", "count_flops", "estimate_flops", "pruning_for_share"),
+    "sta.defaults": ("default_pruning", "pruning_for_share"),
+    "sta.flops": ("clip_flops", "count_flops", "estimate_flops"),
     "sta.models.architectures": (
         "ARCHITECTURES",
         "architecture_config",
-        "default_pruning",
         "flops_vary_by_clip",
     ),
     "sta.models.base": ("ModelOutput", "VideoModel"),

@@ -8,7 +8,6 @@ GELU, sorting or gathering.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 from collections.abc import Sequence
@@ -18,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from sta.models.architectures import architecture_config
-from sta.models.backbones import model_class
 from sta.models.base import VideoModel
 from sta.models.configs import ModelConfig
+from sta.models.create import model_class
 from sta.pruning import Pruning
 
 Convention = Literal["fvcore", "macs"]
@@ -121,37 +120,6 @@ def clip_flops(
     """
     _check_convention(convention)
     return model.clip_flops(kept, norm=_norm_flops(convention))
-
-
-def pruning_for_share(
-    architecture: str | ModelConfig, share: float, *, base: Pruning | None = None
-) -> Pruning:
-    """The pruning whose FLOPs come nearest to a share of the unpruned model's.
-
-    Args:
-        architecture: name of an architecture, or the shape of a model (`model.config`).
-        share: of the FLOPs of the unpruned model, above 0 and at most 1. If no r saves so much, the
-            result has the largest r.
-        base: the settings beside r.
-
-    Raises:
-        ValueError: unknown architecture, or a share out of bounds.
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"share must be above 0 and at most 1; got {share}")
-    config, base = architecture_config(architecture), base or Pruning()
-
-    def flops(r: int) -> int:
-        return estimate_flops(config, pruning=dataclasses.replace(base, r=r))
-
-    wanted = share * flops(0)
-    # More dropped tokens cost fewer FLOPs, but for the score itself, which the first r add.
-    low, high = 1, config.largest_r(base)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if flops(middle) <= wanted else (middle + 1, high)
-    candidates = [r for r in (0, low - 1, low) if r >= 0]
-    return dataclasses.replace(base, r=min(candidates, key=lambda r: abs(flops(r) - wanted)))
 
 
 def _norm_flops(convention: Convention) -> int:

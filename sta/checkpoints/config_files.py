@@ -18,9 +18,9 @@ from typing import Any
 
 from sta.checkpoints.limits import read_companion
 from sta.errors import CheckpointError
-from sta.models.backbones import model_classes
 from sta.models.base import MEAN, STD
 from sta.models.configs import Activation, SwinConfig, ViTConfig
+from sta.models.create import model_classes
 from sta.models.layout import ConfigJson
 
 Shape = ViTConfig | SwinConfig

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from sta.errors import CheckpointError
-from sta.models.backbones import model_classes
 from sta.models.base import MEAN, STD
+from sta.models.create import model_classes
 from sta.models.layout import Layout
 
 # Prefixes that wrappers add to parameter names, in any number and order.

@@ -26,12 +26,11 @@ ARCHITECTURES: dict[str, ViTConfig | SwinConfig] = {
 
 # The paper's settings: r = 64 halves a ViT's FLOPs (Table 2), r = 256 saves 31 to 38 % of a
 # VideoSwin's (Table 3). An architecture that is not here has the r that halves its FLOPs.
-_DEFAULT_R = {
+DEFAULT_R = {
     **dict.fromkeys(("vit_small", "vit_base", "vit_large", "vit_huge"), 64),
     "vit_demo": 22,
     **{name: 256 for name in ARCHITECTURES if name.startswith("videoswin_")},
 }
-_DEFAULT_SHARE = 0.5
 
 
 def check_architecture(name: str) -> None:
@@ -66,16 +65,6 @@ def architecture_config(
         frames=config.frames if frames is None else frames,
         image_size=config.image_size if image_size is None else image_size,
     )
-
-
-def default_pruning(name: str) -> Pruning:
-    """The pruning of an architecture where none is given, at its own input size."""
-    check_architecture(name)
-    if name in _DEFAULT_R:
-        return Pruning(r=_DEFAULT_R[name])
-    from sta.flops import pruning_for_share
-
-    return pruning_for_share(name, _DEFAULT_SHARE)
 
 
 def flops_vary_by_clip(architecture: str, pruning: Pruning) -> bool:

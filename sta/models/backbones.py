@@ -1,4 +1,4 @@
-"""The table of backbones; needs no torch until a model class is asked for.
+"""The table of backbones; needs no torch.
 
 A backbone is one file of this folder: a subclass of `VideoModel` with its token grid, blocks, keys,
 positions and head, and what its checkpoints look like. `sta.models.architectures` lists the sizes
@@ -7,14 +7,9 @@ of each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sta.models.base import VideoModel
 
 
 @dataclass(frozen=True)
@@ -45,21 +40,3 @@ def check_backbone(name: str) -> None:
     """Raise ValueError, with the list of backbones, if none has this name."""
     if name not in BACKBONES:
         raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}; got {name!r}")
-
-
-def model_class(backbone: str) -> type[VideoModel]:
-    """The class of a backbone's models; imports its file.
-
-    Raises:
-        ValueError: no backbone has this name.
-    """
-    check_backbone(backbone)
-    row = BACKBONES[backbone]
-    found: type[VideoModel] = getattr(import_module(row.module), row.model)
-    return found
-
-
-def model_classes() -> Iterator[tuple[str, type[VideoModel]]]:
-    """Every backbone's name and class; imports all files of the table."""
-    for name in BACKBONES:
-        yield name, model_class(name)

@@ -1,19 +1,39 @@
-"""Models from the name of an architecture or from a shape."""
+"""Models from the name of an architecture or from a shape, and their classes by the table."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal, overload
 
 import torch
 
+from sta.models import backbones
 from sta.models.architectures import architecture_config
-from sta.models.backbones import model_class
 from sta.models.base import VideoModel
 from sta.models.configs import ModelConfig
 from sta.pruning import Pruning
 
 if TYPE_CHECKING:
     from sta.models.vit import VisionTransformer
+
+
+def model_class(backbone: str) -> type[VideoModel]:
+    """The class of a backbone's models; imports its file.
+
+    Raises:
+        ValueError: no backbone has this name.
+    """
+    backbones.check_backbone(backbone)
+    row = backbones.BACKBONES[backbone]
+    found: type[VideoModel] = getattr(import_module(row.module), row.model)
+    return found
+
+
+def model_classes() -> Iterator[tuple[str, type[VideoModel]]]:
+    """Every backbone's name and class; imports all files of the table."""
+    for name in backbones.BACKBONES:
+        yield name, model_class(name)
 
 
 @overload
