@@ -1,8 +1,8 @@
 """Sampling protocols: which frames of a video form clips, their size, and their crops.
 
-Pure functions of frame counts and sizes; numpy only. Each recipe is the test-time protocol with
-which the published accuracies of its checkpoints were measured (the K400 and SSv2 evaluation
-settings of VideoMAE and of Video Swin Transformer), so that labels agree with those numbers.
+Pure functions of frame counts and sizes; numpy only. Each recipe (`workers.recipes`) is the
+test-time protocol with which the published accuracies of its checkpoints were measured, so that
+labels agree with those numbers.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from sta import architecture_config
 from sta.models.backbones import BACKBONES
+from workers.recipes import PROTOCOLS as PROTOCOLS
+from workers.recipes import IntArray, Recipe
 
-IntArray = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 # Times of frames and clips are floats from different sums. Times closer than this are the same: in
@@ -36,29 +36,6 @@ DENSE_VIEWS = (16, 1)
 # Clips that early exit has decoded at once: of the first look, of the second; the third has the
 # rest.
 _LOOK_CLIPS = (1, 1)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The parts in which published protocols differ.
-
-    ``clip_indices(frame_count, clips, frames)`` gives the (clips, frames) frame indices;
-    ``long_side(size, long, short)`` the resized long side; ``offsets(slack, crops)`` the offsets of
-    the crops along it, where ``slack`` is the pixels by which the frame is longer than the crop.
-    ``allowed_clips`` and ``allowed_crops`` are None where every positive number is allowed.
-    ``stride`` is the step between a clip's frames in dense labeling; None for a recipe that samples
-    over the whole video, with which dense labeling is not possible.
-    """
-
-    clips: int
-    crops: int
-    frames: int
-    clip_indices: Callable[[int, int, int], IntArray]
-    long_side: Callable[[int, int, int], int]
-    offsets: Callable[[int, int], list[int]]
-    allowed_clips: tuple[int, ...] | None = None
-    allowed_crops: tuple[int, ...] | None = None
-    stride: int | None = None
 
 
 @dataclass(frozen=True)
@@ -153,14 +130,21 @@ class Protocol:
             raise ValueError(f"frame_count must be 1 or more; got {frame_count}")
         return _recipe(self.name).clip_indices(frame_count, self.clips, self.frames)
 
+    @property
+    def short_side(self) -> int:
+        """Pixels of the short side of a resized frame: ``size``, or more where crops are smaller
+        than the frame.
+        """
+        return _recipe(self.name).short_side(self.size)
+
     def resized(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the resized frame: the short side becomes ``size``."""
+        """(height, width) of the resized frame: the short side becomes ``short_side``."""
         if height < 1 or width < 1:
             raise ValueError(f"a frame must have at least 1 x 1 pixels; got {height} x {width}")
-        long_side = _recipe(self.name).long_side
+        short, long_side = self.short_side, _recipe(self.name).long_side
         if width < height:
-            return long_side(self.size, height, width), self.size
-        return self.size, long_side(self.size, width, height)
+            return long_side(short, height, width), short
+        return short, long_side(short, width, height)
 
     @property
     def views_in_order(self) -> list[tuple[int, int]]:
@@ -264,91 +248,6 @@ def _recipe(name: str) -> Recipe:
 
 def _refusal(name: str, what: str, value: int, allowed: tuple[int, ...]) -> str:
     return f"protocol {name} allows {' or '.join(map(str, allowed))} {what}; got {value}"
-
-
-def _every_fourth(frame_count: int, clips: int, frames: int) -> IntArray:
-    """VideoMAE on K400: every 4th frame of the whole video, clips spread evenly over that list."""
-    strided = np.arange(0, frame_count, 4, dtype=np.int64)
-    padding = np.full(max(frames - len(strided), 0), strided[-1], dtype=np.int64)
-    strided = np.concatenate([strided, padding])
-    slack = len(strided) - frames
-    starts = (
-        [int(slack / 2)] if clips == 1 else [int(c * (slack / (clips - 1))) for c in range(clips)]
-    )
-    return strided[np.array(starts)[:, None] + np.arange(frames)]
-
-
-def _two_grids(frame_count: int, clips: int, frames: int) -> IntArray:
-    """VideoMAE on SSv2: two grids of one frame per segment, half a segment apart.
-
-    Two clips are the even and the odd frames of both grids together; one clip is the grid of the
-    segments' middles, with which the model was also trained.
-    """
-    tick = frame_count / frames
-    middles = [int(tick / 2 + tick * x) for x in range(frames)]
-    if clips == 1:
-        return np.array([middles], dtype=np.int64)
-    both = np.array(sorted(middles + [int(tick * x) for x in range(frames)]), dtype=np.int64)
-    return np.stack([both[0::2], both[1::2]])
-
-
-def _every_second_looped(frame_count: int, clips: int, frames: int) -> IntArray:
-    """VideoSwin on K400: clips at interval 2, each in the middle of its part, looped at the end."""
-    span = 2 * (frames - 1) + 1
-    part = (frame_count - span) / clips
-    long_enough = frame_count > span
-    starts = [int(i * part + part / 2) if long_enough else 0 for i in range(clips)]
-    runs = np.array(starts, dtype=np.int64)[:, None] + 2 * np.arange(frames, dtype=np.int64)
-    return runs % frame_count
-
-
-def _segment_middles(frame_count: int, clips: int, frames: int) -> IntArray:
-    """VideoSwin on SSv2: the middle of each of ``frames`` segments."""
-    segment = (frame_count - 1) / frames
-    edges = [round(segment * i) for i in range(frames + 1)]
-    middles = [(a + b) // 2 for a, b in itertools.pairwise(edges)]
-    return np.array([middles] * clips, dtype=np.int64)
-
-
-def _truncated(size: int, long: int, short: int) -> int:
-    return int(size * long / short)
-
-
-def _rounded(size: int, long: int, short: int) -> int:
-    return int(long * (size / short) + 0.5)
-
-
-def _spread(slack: int, crops: int) -> list[int]:
-    """Crops from edge to edge; a single one is the center."""
-    if crops == 1:
-        return [slack // 2]
-    return [int(i * (slack / (crops - 1))) for i in range(crops)]
-
-
-def _edge_edge_middle(slack: int, crops: int) -> list[int]:
-    """Three crops in the order first edge, last edge, middle, as VideoSwin's test pipeline."""
-    return [slack // 2] if crops == 1 else [0, 2 * (slack // 2), slack // 2]
-
-
-PROTOCOLS: Mapping[str, Recipe] = MappingProxyType(
-    {
-        "videomae-k400": Recipe(5, 3, 16, _every_fourth, _truncated, _spread, stride=4),
-        "videomae-ssv2": Recipe(2, 3, 16, _two_grids, _truncated, _spread, allowed_clips=(1, 2)),
-        "videoswin-k400": Recipe(
-            4,
-            3,
-            32,
-            _every_second_looped,
-            _rounded,
-            _edge_edge_middle,
-            allowed_crops=(1, 3),
-            stride=2,
-        ),
-        "videoswin-ssv2": Recipe(
-            1, 3, 32, _segment_middles, _rounded, _edge_edge_middle, (1,), (1, 3)
-        ),
-    }
-)
 
 
 def default_protocol(architecture: str, task: str) -> str:

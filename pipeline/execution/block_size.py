@@ -114,7 +114,7 @@ def _fewest_filling(views: int, batch_size: int, most: int) -> int:
 def unit_bytes(protocol: Protocol) -> int:
     """Bytes of a unit's decoded frames, for a 16:9 video whose clips share no frames."""
     frames = protocol.clips * protocol.frames
-    return frames * protocol.size * round(protocol.size * _WIDTH_TO_HEIGHT) * 3
+    return frames * protocol.short_side * round(protocol.short_side * _WIDTH_TO_HEIGHT) * 3
 
 
 def labelers_worth_starting(views: int) -> int:

@@ -72,6 +72,26 @@ def test_swin_ssv2_takes_the_middle_of_each_segment() -> None:
     assert protocol("videoswin-ssv2").clip_indices(65).tolist() == [list(range(1, 65, 2))]
 
 
+def test_vivit_k400_reaches_from_the_start_to_the_end() -> None:
+    indices = protocol("vivit-k400").clip_indices(300)
+    assert indices.shape == (4, 32)
+    assert indices[:, 0].tolist() == [0, 78, 157, 236]
+    assert (np.diff(indices, axis=1) == 2).all()
+
+
+def test_vivit_k400_loops_a_short_video_and_takes_the_middle_for_one_clip() -> None:
+    assert (protocol("vivit-k400").clip_indices(40) == np.arange(0, 64, 2) % 40).all()
+    assert protocol("vivit-k400", views=(1, 1)).clip_indices(301)[0, 0] == 118
+
+
+def test_vivit_crops_are_smaller_than_the_frame() -> None:
+    chosen = protocol("vivit-k400")
+    assert chosen.resized(360, 640) == (256, 455)
+    assert chosen.resized(640, 360) == (455, 256)
+    assert chosen.crop_origins(256, 455).tolist() == [[16, 0], [16, 116], [16, 231]]
+    assert protocol("vivit-k400", size=112).short_side == 128
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 @pytest.mark.parametrize("frame_count", [1, 2, 15, 16, 17, 31, 63, 64, 65, 301])
 def test_every_protocol_stays_within_every_video(name: str, frame_count: int) -> None:

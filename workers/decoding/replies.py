@@ -119,7 +119,7 @@ def _shape(shape: list[Any], protocol: Protocol, limits: DecodeLimits) -> tuple[
     if len(shape) != 4 or not all(type(side) is int and side > 0 for side in shape):
         raise BadReply("the shape of the frames is none")
     count, height, width, channels = shape
-    if channels != 3 or min(height, width) != protocol.size:
+    if channels != 3 or min(height, width) != protocol.short_side:
         raise BadReply("the frames have another size than was asked for")
     if count * height * width * channels > limits.output_bytes:
         raise BadReply("more frames than the limit allows")

@@ -220,7 +220,7 @@ def _labeler(
 
 def _units(views: Protocol, options: LabelerBenchmark) -> list[Frames]:
     """Videos of noise that share their frames, which nobody may write, as in the object store."""
-    height, width = views.size, int(views.size * options.aspect)
+    height, width = views.short_side, int(views.short_side * options.aspect)
     shape = (views.clips * views.frames, height, width, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     pixels.flags.writeable = False

@@ -169,8 +169,8 @@ def _check_evaluated(
 
 def middle_crop(protocol: Protocol) -> int:
     """Number of the crop nearest to the frame's middle; recipes number them differently."""
-    wide = 2 * protocol.size
-    lefts = protocol.crop_origins(protocol.size, wide)[:, 1]
+    wide = 2 * protocol.short_side
+    lefts = protocol.crop_origins(protocol.short_side, wide)[:, 1]
     return int(abs(lefts + protocol.size / 2 - wide / 2).argmin())
 
 
