@@ -23,7 +23,8 @@ from workers.decoding.job import DecodeJob
 from workers.decoding.result import Decoded
 from workers.failures import UnitFailure
 from workers.io.fetching import open_source
-from workers.sampling import IntArray, Protocol, protocol
+from workers.recipes import IntArray
+from workers.sampling import Protocol, protocol
 
 Pixels = NDArray[np.uint8]
 
