@@ -169,6 +169,15 @@ class MLP(nn.Module):
         return out
 
 
+def shapes_alone() -> bool:
+    """Whether a model is made on the meta device, for the shapes of its parameters.
+
+    A model that computes tables when it is made does not do so there: tables that follow from
+    values cannot be, and torch loads libraries for a second to compute the others.
+    """
+    return torch.get_default_device().type == "meta"
+
+
 def initialize(module: nn.Module) -> None:
     """Draw the random weights of a new model."""
     if isinstance(module, nn.Linear):

@@ -96,11 +96,8 @@ class SwinStage(nn.Module):
     def __init__(self, config: SwinConfig, stage: int) -> None:
         super().__init__()
         grid = config.stage_grid(stage)
-        # Tables of windows follow from values, which tensors of the meta device do not have.
-        device = torch.get_default_device()
-        with torch.device("cpu") if device.type == "meta" else device:
-            self.unshifted = WindowGrid(WindowShape.fit(grid, config.window_size, shifted=False))
-            self.shifted = WindowGrid(WindowShape.fit(grid, config.window_size, shifted=True))
+        self.unshifted = WindowGrid(WindowShape.fit(grid, config.window_size, shifted=False))
+        self.shifted = WindowGrid(WindowShape.fit(grid, config.window_size, shifted=True))
         self.blocks = nn.ModuleList(SwinBlock(config, stage) for _ in range(config.depths[stage]))
         last = stage == SWIN_STAGES - 1
         self.downsample = None if last else PatchMerging(config.stage_dim(stage))

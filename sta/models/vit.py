@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from sta.models.base import initialize
+from sta.models.base import initialize, shapes_alone
 from sta.models.columnar import ColumnarTransformer
 from sta.models.configs import VIT_NORM_EPS, ViTConfig
 from sta.models.layout import ConfigJson, Layout
@@ -20,6 +20,8 @@ def sincos_table(positions: int, dim: int) -> Tensor:
     Angle pos / 10000^(2 * (j // 2) / dim), sine at even j and cosine at odd j, computed in
     float64 as VideoMAE does. VideoMAE's checkpoints do not contain the table.
     """
+    if shapes_alone():
+        return torch.empty(positions, dim)
     channel = torch.arange(dim, dtype=torch.float64)
     angle = torch.arange(positions, dtype=torch.float64)[:, None] / torch.pow(
         10000.0, 2 * torch.div(channel, 2, rounding_mode="floor") / dim

@@ -1,6 +1,8 @@
 """Shapes of parameters without a model, compared with those of real models."""
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 
@@ -23,6 +25,16 @@ def test_they_are_those_of_the_model(name):
     model = model_from_config(SHAPES[name], "any", num_classes=5)
     state = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     assert parameter_shapes(SHAPES[name], num_classes=5) == state
+
+
+def test_they_take_no_part_of_torch_that_takes_a_second_to_load():
+    code = (
+        "import sys, sta; from sta.models.create import parameter_shapes\n"
+        "for config in sta.ARCHITECTURES.values(): parameter_shapes(config, num_classes=2)\n"
+        "print('sympy' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
 
 
 def test_they_cost_no_memory_whatever_the_size():
