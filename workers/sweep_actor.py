@@ -20,6 +20,7 @@ from workers.inference.labeler import (
     Labeler,
     LabelerConfig,
 )
+from workers.inference.reduction import SweepVariant, TokenReduction
 from workers.inference.top_classes import top_classes
 from workers.sampling import Protocol
 from workers.sweep_schema import SWEEP_SCHEMA
@@ -35,7 +36,7 @@ class SweepActor:
         config: model and batch size; its pruning is ignored.
         protocol: how videos become views.
         progress: called with each result table.
-        variants: the prunings by name, in the order of a row's entries.
+        variants: the prunings by name, or other methods, in the order of a row's entries.
     """
 
     stage: ClassVar[StageName] = LABEL
@@ -47,14 +48,14 @@ class SweepActor:
         protocol: Protocol,
         progress: Callable[[pa.Table], None] | None = None,
         *,
-        variants: Mapping[str, sta.Pruning],
+        variants: Mapping[str, SweepVariant],
     ) -> None:
         if not variants:
             raise ValueError("a sweep needs at least one pruning; got none")
         self._progress = progress
         self._labelers = {
-            name: Labeler(dataclasses.replace(config, pruning=pruning), protocol)
-            for name, pruning in variants.items()
+            name: Labeler(_configured(config, variant), protocol)
+            for name, variant in variants.items()
         }
         self._num_views = 0
 
@@ -87,6 +88,12 @@ class SweepActor:
         if self._progress is not None:
             self._progress(table)
         return table
+
+
+def _configured(config: LabelerConfig, variant: SweepVariant) -> LabelerConfig:
+    if isinstance(variant, TokenReduction):
+        return dataclasses.replace(config, pruning=sta.Pruning(), reduction=variant)
+    return dataclasses.replace(config, pruning=variant)
 
 
 def _entry(name: str, evaluated: EvaluatedViews) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from workers.decoding import DECODE_MODES, DecodeLimits
 from workers.file_history import Files
 from workers.inference.early_exit import EarlyExit
 from workers.inference.labeler import LabelerConfig
+from workers.inference.reduction import SweepVariant
 from workers.inference.unpruned_sample import Shadow
 from workers.label_actor import LabelActor
 from workers.sampling import Protocol
@@ -73,7 +74,7 @@ class GraphConfig:
     accept_changed: bool = False
     shadow_share: float = 0.0
     early_exit: EarlyExit | None = None
-    variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
+    variants: Mapping[str, SweepVariant] = field(default_factory=dict)
     files: Files | None = None
     decode_mode: str = DECODE_MODES[0]
     drivers: int = 1

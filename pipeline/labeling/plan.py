@@ -19,6 +19,7 @@ from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
 from workers.decoding.types import DECODE_MODES
 from workers.inference.labeler import LabelerConfig
+from workers.inference.reduction import SweepVariant
 from workers.precisions import Precision
 from workers.sampling import Protocol, default_protocol, protocol
 from workers.schema import UNIT_SCHEMA_VERSION
@@ -47,7 +48,7 @@ class LabelPlan:
     protocol: Protocol
     labeler: LabelerConfig
     early_exit_file: EarlyExitFile | None = None
-    variants: Mapping[str, sta.Pruning] = field(default_factory=dict)
+    variants: Mapping[str, SweepVariant] = field(default_factory=dict)
     sample: int | None = None
     checked: CheckedInput | None = None
     earlier: EarlierRuns = field(default_factory=EarlierRuns)

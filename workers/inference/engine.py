@@ -24,6 +24,7 @@ from workers.inference.compiled import Step
 from workers.inference.forward import Forward, mixed_precision
 from workers.inference.loading import DirectLoader, Loaded, Loader, StagedLoader
 from workers.inference.output_buffer import OutputBuffer
+from workers.inference.reduction import ReducedModel, TokenReduction
 from workers.inference.streams import CudaStream, HostStream, Stream
 from workers.inference.views import Frames, IdMismatch, View
 from workers.machine import cpu_model, has_bfloat16
@@ -55,6 +56,7 @@ class LabelerConfig:
             attention.
         device: the kind of device to compute on, see `devices.device_for`.
         precision: what the model computes in, see `precisions`.
+        reduction: another method that reduces the model's tokens; None for STA.
     """
 
     checkpoint: str
@@ -66,6 +68,7 @@ class LabelerConfig:
     compile: bool | None = None
     device: DeviceKind | None = None
     precision: Precision = "float32"
+    reduction: TokenReduction | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "threads"):
@@ -167,6 +170,7 @@ class Engine:
             torch.set_num_threads(config.threads)
         self.batch_size = config.batch_size or DEFAULT_BATCH[self.device.type]
         self.model = _loaded(config, protocol).to(self.device)
+        self._reduced = config.reduction.apply(self.model) if config.reduction else None
         self._loader = self._new_loader(transfers, views_per_load)
         self._input = BatchInput(
             stream, batch_size=self.batch_size, frames=protocol.frames, size=protocol.size
@@ -176,6 +180,18 @@ class Engine:
         self.batches = self._loaded = self._filled = 0
         self._in_flight: deque[_Submitted] = deque()
         self._same_flops: int | None = None
+
+    @property
+    def _module(self) -> sta.VideoModel | ReducedModel:
+        """What classifies clips."""
+        return self.model if self._reduced is None else self._reduced
+
+    @property
+    def _is_static(self) -> bool:
+        """Whether tensors within the model have the same shapes for every clip, and its FLOPs."""
+        if self._reduced is not None:
+            return self._reduced.is_static
+        return not sta.flops_vary_by_clip(self.model.architecture, self.model.pruning)
 
     @property
     def filled(self) -> int:
@@ -261,6 +277,8 @@ class Engine:
         self._filled = self._loaded
 
     def _check_kept(self, kept: Sequence[npt.NDArray[np.bool_]]) -> None:
+        if self._reduced is not None:
+            return  # its FLOPs are counted by the masks
         for stage, mask in zip(self.model.stages, kept, strict=True):
             counts = mask.reshape(len(mask), -1).sum(axis=1)
             if (counts != stage.groups * stage.kept).any():
@@ -273,8 +291,12 @@ class Engine:
         """FLOPs of each view of a batch."""
         if self._same_flops is not None:
             return [self._same_flops] * count
-        flops = sta.clip_flops(self.model, [torch.from_numpy(mask) for mask in kept])
-        if not _shapes_follow_clip(self.model):
+        masks = [torch.from_numpy(mask) for mask in kept]
+        if self._reduced is not None:
+            flops = self._reduced.clip_flops(masks)
+        else:
+            flops = sta.clip_flops(self.model, masks)
+        if self._is_static:
             self._same_flops = flops[0]
             return self._flops(kept, count)
         return flops
@@ -285,7 +307,11 @@ class Engine:
         return StagedLoader(transfers, units=-(-self.batch_size // views_per_load) + 2)
 
     def _new_step(self, config: LabelerConfig, stream: Stream) -> Step:
-        static = not _shapes_follow_clip(self.model)
+        static = self._is_static
+        if config.compile and self._reduced is not None and not static:
+            raise ValueError(
+                f"{config.reduction} cannot be compiled, since its shapes depend on the clip"
+            )
         if config.compile and not static:
             raise ValueError(
                 f"{self.model.architecture} with sparse window attention cannot be compiled, since "
@@ -302,7 +328,7 @@ class Engine:
                     "which has no instructions for it: %s",
                     cpu_model(),
                 )
-        forward = Forward(self.model, self._input, mixed=mixed, whole=whole)
+        forward = Forward(self._module, self._input, mixed=mixed, whole=whole)
         if on_gpu:
             # Weights and buffers were written on the default stream; others do not wait for it.
             torch.cuda.synchronize(self.device)
@@ -311,7 +337,7 @@ class Engine:
     def _shapes(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
         """Shapes and dtypes of what the forward pass returns."""
         batch, classes = self.batch_size, self.model.head.out_features
-        grids = self.model.kept_grids
+        grids = self._module.kept_grids
         return [
             ((batch,), torch.int64),
             ((batch, classes), torch.float32),
@@ -343,8 +369,3 @@ def _loaded(config: LabelerConfig, protocol: Protocol) -> sta.VideoModel:
             f"{model.architecture} takes {shape.frames} frames of {shape.image_size} pixels"
         )
     return model.eval().requires_grad_(False)
-
-
-def _shapes_follow_clip(model: sta.VideoModel) -> bool:
-    """Whether tensors within the model differ in shape from batch to batch, as its FLOPs do."""
-    return sta.flops_vary_by_clip(model.architecture, model.pruning)

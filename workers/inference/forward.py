@@ -10,6 +10,7 @@ import sta
 from workers.inference.batching import BatchInput
 from workers.inference.output_buffer import Outputs
 from workers.inference.pixels import MEAN, STD, CachedNormalizer, normalized
+from workers.inference.reduction import ReducedModel
 
 # Layers whose weights autocast would cast at every forward. Norms, biases outside these layers and
 # everything that enters the STA score stay float32.
@@ -57,7 +58,12 @@ class Forward(nn.Module):
     std: Tensor
 
     def __init__(
-        self, model: sta.VideoModel, batch: BatchInput, *, mixed: bool, whole: bool
+        self,
+        model: sta.VideoModel | ReducedModel,
+        batch: BatchInput,
+        *,
+        mixed: bool,
+        whole: bool,
     ) -> None:
         super().__init__()
         self.model = model

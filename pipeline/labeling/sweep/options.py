@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import sta
 from pipeline.errors import UsageError
 from pipeline.labeling.options import LabelOptions
+from workers.inference.reduction import SweepVariant
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,13 @@ class SweepOptions:
     Attributes:
         labeling: input, output, checkpoint and resources, as for a labeling run by all views; its
             pruning is ignored.
-        variants: the prunings by name.
+        variants: the prunings by name, or other methods.
         sample: so many videos of the input, those with the smallest unit ids; None for all. Ids are
             hashes, so it is the same sample whoever asks, and a part of every larger one.
     """
 
     labeling: LabelOptions
-    variants: Mapping[str, sta.Pruning]
+    variants: Mapping[str, SweepVariant]
     sample: int | None = None
 
     def __post_init__(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import sta
 from pipeline.errors import UsageError
 from pipeline.labeling.plan import LabelPlan, protocol_for, pruning_identity, with_checked_places
@@ -12,6 +15,7 @@ from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
 from workers.decoding.types import DECODE_MODES
 from workers.inference.labeler import LabelerConfig
+from workers.inference.reduction import SweepVariant, TokenReduction, variant_flops
 from workers.sampling import Protocol
 from workers.sweep_schema import SWEEP_SCHEMA_VERSION
 
@@ -31,9 +35,9 @@ def plan_sweep(options: SweepOptions) -> LabelPlan:
         sha256=asked.checkpoint_sha256,
     )
     variants = dict(sorted(options.variants.items()))
-    for name, pruning in variants.items():
+    for name, variant in variants.items():
         try:
-            model.config.stages(pruning)
+            variant_flops(variant, model.config, num_classes=len(model.labels))
         except ValueError as error:
             raise UsageError(f"{name}: {error}") from error
     views = protocol_for(asked, model)
@@ -58,7 +62,7 @@ def plan_sweep(options: SweepOptions) -> LabelPlan:
 def _identity(
     options: SweepOptions,
     model: sta.VideoModel,
-    variants: dict[str, sta.Pruning],
+    variants: dict[str, SweepVariant],
     views: Protocol,
 ) -> Identity:
     return Identity(
@@ -70,7 +74,7 @@ def _identity(
         lists=options.labeling.lists.resolved(),
         model=model.fingerprint,
         labels=sta.labels_fingerprint(model.labels),
-        variants={name: pruning_identity(pruning) for name, pruning in variants.items()},
+        variants={name: _variant_identity(variant) for name, variant in variants.items()},
         protocol=views,
         decoder=options.labeling.decoder,
         decode=options.labeling.decode or DECODE_MODES[0],
@@ -80,11 +84,11 @@ def _identity(
 
 
 def _described(
-    options: SweepOptions, model: sta.VideoModel, variants: dict[str, sta.Pruning]
+    options: SweepOptions, model: sta.VideoModel, variants: dict[str, SweepVariant]
 ) -> Model:
     flops = {
-        name: sta.estimate_flops(model.config, pruning=pruning, num_classes=len(model.labels))
-        for name, pruning in variants.items()
+        name: variant_flops(variant, model.config, num_classes=len(model.labels))
+        for name, variant in variants.items()
     }
     return Model(
         architecture=model.architecture,
@@ -93,3 +97,9 @@ def _described(
         notes=tuple(model.notes),
         flops=flops,
     )
+
+
+def _variant_identity(variant: SweepVariant) -> dict[str, Any]:
+    if isinstance(variant, TokenReduction):
+        return {"method": type(variant).__name__} | dataclasses.asdict(variant)
+    return pruning_identity(variant)
