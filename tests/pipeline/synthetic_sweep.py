@@ -13,6 +13,7 @@ import sta
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.run_records import run_record
+from workers.inference.reduction import SweepVariant, variant_flops
 from workers.sampling import protocol
 from workers.sweep_schema import SWEEP_SCHEMA
 
@@ -34,7 +35,7 @@ def probabilities(right, *, views=2, ground_truths=None):
 def write_sweep(
     folder: Path,
     said: dict[str, np.ndarray],
-    variants: dict[str, sta.Pruning],
+    variants: dict[str, SweepVariant],
     ground_truths: list[str | None],
     *,
     failed: int = 0,
@@ -46,8 +47,8 @@ def write_sweep(
     views = next(iter(said.values())).shape[1]
     plan = dataclasses.asdict(protocol("videomae-k400", size=112, views=(views, 1)))
     flops = {
-        name: sta.estimate_flops(architecture, pruning=pruning, num_classes=len(LABELS))
-        for name, pruning in variants.items()
+        name: variant_flops(variant, sta.architecture_config(architecture), num_classes=len(LABELS))
+        for name, variant in variants.items()
     }
     rows = [
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 import sta
 from pipeline.flags import flag
+from pipeline.lab.baselines.shares import METHODS, AtShare, at_share, parse_name
 from pipeline.lab.benchmark.paired import Run, Spread, in_turn, ratio
 from pipeline.lab.benchmark.report import Chart, Column, Report, Row, conditions
 from pipeline.lab.benchmark.timing import matmul_rate, nominal_rate, seconds_of
@@ -42,6 +44,12 @@ class ModelBenchmark:
     r: tuple[int, ...] | None = flag(
         "tokens dropped per frame at the first stage (default: each model's own)", None, metavar="N"
     )
+    methods: tuple[str, ...] = flag(
+        f"methods at a share of the unpruned model's FLOPs, such as tome@50% "
+        f"({', '.join(METHODS)}; @50% for all of them)",
+        (),
+        metavar="NAME",
+    )
     batches: tuple[int, ...] = flag("clips per forward pass", (2,), name="batch", metavar="N")
     modes: tuple[str, ...] = flag(
         "; ".join(f"{mode}: {what}" for mode, what in MODES.items()),
@@ -70,6 +78,8 @@ class ModelBenchmark:
             raise ValueError("mode graphs needs a CUDA device")
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("torch sees no CUDA device here")
+        for name in self.methods:
+            parse_name(name)
         numbers = [self.rounds, *self.batches, *(self.r or ())]
         if min([*numbers, 1 if self.threads is None else self.threads]) < 1:
             raise ValueError("rounds, batches, threads and r are 1 or more; r = 0 is always timed")
@@ -126,7 +136,7 @@ def _measure(
         r: sta.create_model(architecture, pruning=sta.Pruning(r=r, grouping=options.grouping))
         for r in options.r or (sta.default_pruning(architecture).r,)
     }
-    made = variants(dense, pruned, setup)
+    made = variants(dense, pruned, setup, _methods(options, dense))
     clips = moving_clips(setup.batch, dense.config.input_shape)
     clips = clips.to(setup.device, setup.dtype)
     say(f"{architecture}, batches of {setup.batch}: checking {len(made)} variants")
@@ -136,6 +146,19 @@ def _measure(
     return [
         {"architecture": architecture, "batch": setup.batch, "same_tokens": same[variant.key]} | row
         for variant, row in zip(made, _rows(made, cost, setup.batch, peaks), strict=True)
+    ]
+
+
+def _methods(options: ModelBenchmark, dense: sta.VideoModel) -> list[AtShare]:
+    pruning = dataclasses.replace(
+        sta.default_pruning(dense.architecture), grouping=options.grouping
+    )
+    return [
+        at_share(
+            *(method, share, dense.config), num_classes=dense.head.out_features, pruning=pruning
+        )
+        for methods, share in map(parse_name, options.methods)
+        for method in methods
     ]
 
 
@@ -170,7 +193,7 @@ def _rows(
         row: dict[str, Any] = {
             "variant": variant.name,
             "mode": variant.mode,
-            "r": variant.r,
+            "r": variant.r if variant.method is None else None,
             "gflops": variant.flops / 1e9,
             "clips_per_s": rate,
             "speedup": speedup,

@@ -6,12 +6,13 @@
 - un-fused: dense or frame by frame, with attention as three operations: what published speed-ups
   are measured with.
 - transformers: Hugging Face's VideoMAE, dense, with fused attention.
+- such as tome@50%: a method of `pipeline.lab.baselines` at a share of the FLOPs.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,12 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import sta
+from pipeline.lab.baselines.shares import AtShare
 from pipeline.lab.benchmark.frame_by_frame import FrameByFrame
 from pipeline.lab.benchmark.paired import OutputsDiffer
 from pipeline.lab.benchmark.transformers_model import TransformersVideoMAE
+from sta.models.create import model_from_config
+from workers.inference.reduction import TokenReduction
 
 MODES = {
     "eager": "operation by operation",
@@ -45,11 +49,12 @@ class ModelVariant:
     Attributes:
         name: one of those above.
         mode: key of `MODES`.
-        r: of its pruning, 0 for none.
+        r: of its pruning, 0 for none, and for a method at a share of the FLOPs.
         flops: multiply-accumulates of one clip, by fvcore's convention.
         run: clips (B, 3, T, H, W) to logits and kept masks.
         scoring: token selection and gathering of all stages alone, for B clips; None without
             pruning or where they are not separable.
+        method: name of a method at a share of the FLOPs; None for the others.
     """
 
     name: str
@@ -58,6 +63,7 @@ class ModelVariant:
     flops: int
     run: Classify
     scoring: Callable[[], object] | None = None
+    method: str | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -83,21 +89,44 @@ class TimingSetup:
 
 
 def variants(
-    dense: sta.VideoModel, pruned: Mapping[int, sta.VideoModel], setup: TimingSetup
+    dense: sta.VideoModel,
+    pruned: Mapping[int, sta.VideoModel],
+    setup: TimingSetup,
+    methods: Sequence[AtShare] = (),
 ) -> list[ModelVariant]:
-    """All variants that apply to a model: the dense ones first, then r by r.
+    """All variants that apply to a model: the dense ones first, then r by r, then the methods.
 
     Args:
         dense: the unpruned model.
         pruned: models with STA by r; they get the weights of `dense`.
         setup: where and how.
+        methods: at shares of the FLOPs.
     """
     dense.to(setup.device, setup.dtype)
     made = list(_dense(dense, setup))
     for r, model in pruned.items():
         model.to(setup.device, setup.dtype).load_state_dict(dense.state_dict())
         made += _pruned(model, r, setup)
+    for method in methods:
+        made += _at_share(dense, method, setup)
     return made
+
+
+def _at_share(dense: sta.VideoModel, method: AtShare, setup: TimingSetup) -> Iterator[ModelVariant]:
+    run: Classify
+    if isinstance(method.variant, TokenReduction):
+        run = method.variant.apply(dense)
+    else:
+        run = model_from_config(
+            *(dense.config, dense.architecture),
+            num_classes=dense.head.out_features,
+            pruning=method.variant,
+        ).to(setup.device, setup.dtype)
+        run.load_state_dict(dense.state_dict())
+    for mode in setup.modes:
+        yield ModelVariant(
+            method.name, mode, 0, method.flops, _compiled(run, mode), method=method.name
+        )
 
 
 def _dense(model: sta.VideoModel, setup: TimingSetup) -> Iterator[ModelVariant]:
@@ -185,13 +214,13 @@ def check(made: list[ModelVariant], clips: Tensor) -> dict[tuple[str, str, int],
         OutputsDiffer: logits or tokens differ by more than another order of summation explains.
     """
     shares: dict[tuple[str, str, int], float | None] = {}
-    first: dict[int, sta.ModelOutput] = {}
+    first: dict[tuple[int, str | None], sta.ModelOutput] = {}
     difference, same = _TOLERANCE[clips.dtype]
     for variant in made:
         out = variant.run(clips)
         # A CUDA graph's next replay writes over what this one gave.
         out = sta.ModelOutput(out.logits.float().clone(), tuple(mask.clone() for mask in out.kept))
-        like = first.setdefault(variant.r, out)
+        like = first.setdefault((variant.r, variant.method), out)
         shares[variant.key] = share = _same_tokens(out, like)
         norm = like.logits.norm()
         off = float((out.logits - like.logits).norm() / norm)

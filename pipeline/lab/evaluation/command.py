@@ -15,11 +15,12 @@ from pipeline.execution.run_failure import after_work
 from pipeline.exit_codes import exit_code
 from pipeline.flags import add_flags, argument, flag, options_of
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
+from pipeline.lab.baselines.shares import METHODS, is_share_name
 from pipeline.lab.evaluation.page import write
 from pipeline.lab.evaluation.results import evaluate
 from pipeline.lab.evaluation.scores import check_ground_truths
 from pipeline.lab.evaluation.text import screen
-from pipeline.lab.evaluation.variants import PruningVariant, all_variants, chosen
+from pipeline.lab.evaluation.variants import PruningVariant, all_variants, at_shares, chosen
 from pipeline.labeling.options import FAILURES, LISTS, MODEL, POOLS, PROTOCOL, LabelOptions
 from pipeline.labeling.sweep import SweepOptions, run_sweep
 from pipeline.messages import tell
@@ -81,8 +82,9 @@ class EvaluationFlags:
     )
     variants: str | None = flag(
         "comma-separated groups of variants (random, grouping, score, first, order, similarity, "
-        "schedule, curve) or single variants such as order-FFF; the unpruned model and STA are "
-        "always included (default: all)",
+        "schedule, curve), single variants such as order-FFF, or methods at a share of the "
+        f"unpruned model's FLOPs such as tome@50% ({', '.join(METHODS)}; @50% for all of them); "
+        "the unpruned model and STA are always included (default: all groups)",
         None,
         metavar="NAMES",
         group=_COMPARED,
@@ -163,7 +165,14 @@ def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[PruningVar
     names = arguments.variants.split(",") if arguments.variants else []
     names += list(_QUICK) if arguments.quick else []
     if names:
-        variants = chosen(variants, names)
+        variants = chosen(variants, [name for name in names if not is_share_name(name)])
+        variants += at_shares(
+            [name for name in names if is_share_name(name)],
+            model.architecture,
+            seeds=arguments.seeds,
+            classes=len(model.labels),
+            shape=model.config,
+        )
     source = arguments.input
     if source is None:
         archive = ArchiveSettings(videos=arguments.videos or _DEMO_VIDEOS)

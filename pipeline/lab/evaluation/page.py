@@ -8,11 +8,13 @@ from pipeline.lab.evaluation.results import EvaluationResults, as_json
 from pipeline.lab.evaluation.text import (
     COLUMNS,
     COMPARED,
+    against_sta,
     compared,
     lead,
     methodology,
     notes,
     row,
+    share_reached,
     tiles,
     verdicts,
 )
@@ -52,11 +54,22 @@ def _page(found: EvaluationResults) -> str:
         )
         for table in found.tables
     ]
+    methods = [
+        Section(
+            [
+                Bullets(against_sta(share, found)),
+                Table(COLUMNS, [row(each) for each in share], numbers=True),
+            ],
+            f"STA and other methods at {share_reached(share, found)}",
+        )
+        for share in found.shares
+    ]
     every = Table(COLUMNS, [row(each) for each in found.results], numbers=True)
     sections = [
         Section([Tiles(tiles(found))]),
         Section([Bullets(left_out)] if left_out else [], "Notes", warning=True),
         Section([Plots(plots(found), width=26)]),
+        *methods,
         *comparisons,
         Section([every], "All variants"),
         Section([Bullets(methodology(found))], "Methodology", folded=True),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from pipeline.lab.baselines.shares import METHODS
 from pipeline.lab.evaluation.paper_agreement import of_kind
 from pipeline.lab.evaluation.results import EvaluationResults, VariantResult
 from pipeline.lab.evaluation.variants import DEFAULT, RANDOM, UNPRUNED
@@ -23,6 +24,15 @@ _STA, _RANDOM, _DENSE, _OTHERS, _PAPER = (
     COLORS[2],
 )
 
+_METHOD_COLORS = {
+    DEFAULT: _STA,
+    RANDOM: _RANDOM,
+    "tome": COLORS[2],
+    "tome-plain": COLORS[3],
+    "rlt": COLORS[5],
+    "sta-merged": COLORS[4],
+}
+
 
 def plots(found: EvaluationResults) -> list[Plot]:
     """All of them, in their order."""
@@ -30,7 +40,8 @@ def plots(found: EvaluationResults) -> list[Plot]:
         Plot(
             _against(found, _gflops, "GFLOPs per view", "Accuracy against FLOPs"),
             "Accuracy of the mean over all views, against FLOPs. Bars are 95 % intervals over "
-            "videos; lines join STA and random tokens over r.",
+            "videos; lines join a method's points"
+            + (", and the dotted line is the Pareto front." if found.shares else "."),
         ),
         Plot(
             _against(found, _ms, "device time per view, ms", "Accuracy against measured time"),
@@ -58,19 +69,34 @@ def _against(
 ) -> Markup:
     figure, axes = new_figure(height=3.4)
     variants = [each.variant for each in found.results]
-    curves = {kind: [v.name for v in of_kind(variants, kind)] for kind in (DEFAULT, RANDOM)}
+    curves = {kind: {v.name for v in of_kind(variants, kind)} for kind in (DEFAULT, RANDOM)}
+    for variant in variants:
+        if variant.method is not None:
+            curves.setdefault(variant.method, set()).add(variant.name)
     joined = {name for names in curves.values() for name in names} | {UNPRUNED}
     others = [each for each in found.results if each.variant.name not in joined]
     _points(axes, others, cost, bars=False, fmt="x", color=_OTHERS, label="other switches")
-    for kind, color, label in (
-        (RANDOM, _RANDOM, "random tokens"),
-        (DEFAULT, _STA, "STA"),
-    ):
-        line = [each for each in found.results if each.variant.name in curves[kind]]
-        line.sort(key=lambda each: each.variant.r)
+    for kind, names in reversed(curves.items()):
+        line = [each for each in found.results if each.variant.name in names]
+        line.sort(key=lambda each: each.flops)
+        color, label = _METHOD_COLORS.get(kind, _OTHERS), METHODS.get(kind, kind)
         _points(axes, line, cost, fmt="o-", color=color, label=label)
     dense = [each for each in found.results if each.variant.name == UNPRUNED]
     _points(axes, dense, cost, fmt="s", color=_DENSE, label="no pruning")
+    if found.shares:
+        best = pareto_front(
+            [cost(each).value for each in found.results],
+            [each.top1.value for each in found.results],
+        )
+        axes.step(
+            [cost(found.results[place]).value for place in best],
+            [100 * found.results[place].top1.value for place in best],
+            where="post",
+            color=_DENSE,
+            linewidth=0.8,
+            linestyle=":",
+            label="Pareto front",
+        )
     axes.set_xlim(left=0)
     axes.set_xlabel(axis)
     axes.set_ylabel("accuracy, %")
@@ -78,6 +104,15 @@ def _against(
     axes.set_axisbelow(True)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return inline_svg(figure, title)
+
+
+def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
+    """Places of what nothing else beats, by rising cost: no other costs less and is as good."""
+    front: list[int] = []
+    for place in sorted(range(len(costs)), key=lambda place: (costs[place], -values[place])):
+        if not front or values[place] > values[front[-1]]:
+            front.append(place)
+    return front
 
 
 def _points(

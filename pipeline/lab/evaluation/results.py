@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import statistics
 from pipeline.errors import RunError
+from pipeline.lab.baselines.shares import is_share_name
 from pipeline.lab.evaluation.paper_agreement import PaperComparison, tables
 from pipeline.lab.evaluation.scores import (
     Scores,
@@ -24,7 +25,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
 from pipeline.statistics import Estimate
 
-EVALUATION_VERSION = 1
+EVALUATION_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class VariantResult:
         top1: top-1 accuracy of the mean over all views, a share.
         top5: top-5 accuracy of the same.
         per_view: top-1 accuracy of single views.
-        difference: of top1 to the default's, over the same videos; None for the default itself.
+        difference: of top1 to that of the variant's base, over the same videos; None for a base.
         view_difference: the same of per_view.
         ms: device time per view, milliseconds.
         flops: multiply-accumulates per view.
@@ -98,6 +99,15 @@ class EvaluationResults:
         return self.default.flops / dense.flops if dense is not None else None
 
     @property
+    def shares(self) -> list[list[VariantResult]]:
+        """The methods that were compared at a share of the FLOPs, share by share, STA first."""
+        by_base: dict[str, list[VariantResult]] = {}
+        for each in self.results:
+            if is_share_name(each.variant.base):
+                by_base.setdefault(each.variant.base, []).append(each)
+        return list(by_base.values())
+
+    @property
     def on_gpu(self) -> bool:
         """Whether device time was measured on a GPU, and not as wall time on CPU cores."""
         return any(ran_on_gpu(attempt) for attempt in self.record.attempts)
@@ -124,12 +134,12 @@ def evaluate(run: RunDirectory, variants: Sequence[PruningVariant]) -> Evaluatio
             f"that is no class of the model",
             advice="Correct the labels of the input and choose a new OUTPUT.",
         )
-    base = found.by_variant[DEFAULT]
-    results = tuple(_result(variant, found.by_variant[variant.name], base) for variant in variants)
+    results = tuple(_result(variant, found.by_variant) for variant in variants)
     return EvaluationResults(run, record, results, tuple(tables(found, variants)), found)
 
 
-def _result(variant: PruningVariant, scores: VariantScores, base: VariantScores) -> VariantResult:
+def _result(variant: PruningVariant, by_variant: Mapping[str, VariantScores]) -> VariantResult:
+    scores, base = by_variant[variant.name], by_variant[variant.base]
     return VariantResult(
         variant=variant,
         top1=accuracy(scores.top1, seeds=scores.seeds),
@@ -169,6 +179,7 @@ def _variant_json(each: VariantResult) -> dict[str, Any]:
     return {
         "name": each.variant.name,
         "about": each.variant.about,
+        "base": each.variant.base,
         "prunings": {name: dataclasses.asdict(p) for name, p in each.variant.sweep().items()},
         "flops_per_view": each.flops,
         **{

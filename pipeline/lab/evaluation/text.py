@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.formatting import digits, text_table
+from pipeline.lab.baselines.shares import METHODS
 from pipeline.lab.evaluation.paper_agreement import Line, PaperComparison, Verdict
 from pipeline.lab.evaluation.results import EvaluationResults, VariantResult
 from pipeline.lab.evaluation.variants import RANDOM, UNPRUNED
@@ -28,7 +29,7 @@ def row(each: VariantResult) -> tuple[str, ...]:
     """A variant's cells under COLUMNS."""
     return (
         _name(each),
-        str(each.variant.r),
+        each.variant.setting,
         f"{each.flops / 1e9:.3f}",
         each.top1.percent(),
         f"{100 * each.top5.value:.1f} %",
@@ -48,7 +49,7 @@ def compared(line: Line, found: EvaluationResults) -> tuple[str, ...]:
         paper = f"{line.paper.top1:.2f} %"
     return (
         _name(each),
-        str(each.variant.r),
+        each.variant.setting,
         f"{each.flops / 1e9:.3f}",
         f"{100 * each.top1.value:.1f} %",
         _marked(line.difference, line.verdict),
@@ -101,6 +102,45 @@ def _verdict(
         case Verdict.OPEN:
             return f"Too few videos to tell.{doubt}{told}"
     return "The paper does not report this."
+
+
+def against_sta(results: Sequence[VariantResult], found: EvaluationResults) -> list[str]:
+    """What STA's comparison with other methods at one share of the FLOPs comes to, two sentences.
+
+    Args:
+        results: of the methods, STA first.
+        found: all results.
+    """
+    others = results[1:]
+    return [
+        f"At {share_reached(results, found)}, {how}: {_orders(others, differences)}."
+        for how, differences in (
+            ("mean of all views", [each.difference for each in others]),
+            ("single views", [each.view_difference for each in others]),
+        )
+        if others
+    ]
+
+
+def share_reached(results: Sequence[VariantResult], found: EvaluationResults) -> str:
+    """The FLOPs of methods that are compared with each other, such as `49.1 % of the FLOPs`."""
+    dense = found.of(UNPRUNED)
+    assert dense is not None
+    return f"{100 * results[0].flops / dense.flops:.1f} % of the FLOPs"
+
+
+def _orders(others: Sequence[VariantResult], differences: Sequence[Estimate | None]) -> str:
+    """Which methods STA is better than, which are better, and which cannot be told apart."""
+    named: dict[str, list[str]] = {}
+    for each, difference in zip(others, differences, strict=True):
+        assert difference is not None
+        about = METHODS[str(each.variant.method)]
+        if difference.low <= 0 <= difference.high:
+            order = "cannot be told from"
+        else:
+            order = "is better than" if difference.value < 0 else "is worse than"
+        named.setdefault(order, []).append(f"{about} ({_difference(difference)})")
+    return "STA " + "; ".join(f"{order} {', '.join(names)}" for order, names in named.items())
 
 
 def lead(found: EvaluationResults) -> list[str]:
@@ -185,6 +225,7 @@ def methodology(found: EvaluationResults) -> list[str]:
         "FLOPs are multiply-accumulates by fvcore's convention. Schedules are compared at FLOPs "
         "that all three can reach, which may be more than STA's default, and with a random first "
         "frame where ToMe's step, which drops half of a frame at the most, stands in the way.",
+        *_methods(found),
         f"Device time per view is measured on {found.device}, the mean over all batches"
         + ("." if found.on_gpu else ", by the clock: other work on the machine is in it."),
         "The paper's figures are of ViT-L on Kinetics-400, r = 64. Another model on other videos "
@@ -192,8 +233,23 @@ def methodology(found: EvaluationResults) -> list[str]:
     ]
 
 
+def _methods(found: EvaluationResults) -> list[str]:
+    """What a reader has to know of the other methods than STA."""
+    if not found.shares:
+        return []
+    return [
+        "Methods at a share of the FLOPs: STA has the r whose FLOPs are nearest to the share of "
+        "the unpruned model's, with a random first frame where ToMe's step stands in the way, and "
+        "the others have the whole number of tokens whose FLOPs are nearest to STA's. ToMe merges "
+        "tokens of the whole clip in every block. RLT drops, before the first block, the tubelets "
+        "that changed least, so that all clips have the same FLOPs; as published it drops those "
+        "below a threshold. The model was trained with none of them.",
+    ]
+
+
 def screen(found: EvaluationResults) -> str:
     """The result for a terminal."""
     lines = [*lead(found), *notes(found), "", *text_table([COLUMNS, *map(row, found.results)]), ""]
     lines += [f"{table.title}: {verdicts(table, found)}" for table in found.tables]
+    lines += [verdict for share in found.shares for verdict in against_sta(share, found)]
     return "\n".join(lines)

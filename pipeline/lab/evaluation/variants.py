@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
 import sta
 from pipeline.errors import UsageError
+from pipeline.lab.baselines.shares import (
+    EQUAL,
+    METHODS,
+    at_share,
+    nearest,
+    parse_name,
+    parse_threshold,
+    seeded,
+    share_name,
+)
 from sta import pruning as switches
+from workers.inference.reduction import SweepVariant, variant_flops
 
 UNPRUNED = "unpruned"
 DEFAULT = "sta"
@@ -18,34 +30,46 @@ RANDOM = "random"
 # Points of the curves, in shares of r; the paper's are r = 16 to 96, its default being 64.
 _CURVE = (0.25, 0.5, 0.75, 1.25, 1.5)
 
-# FLOPs that differ by less count as equal where r, a whole number, allows no better.
-_EQUAL = 0.03
-
 
 @dataclass(frozen=True)
 class PruningVariant:
     """One way of pruning, tried with one seed or with several where chance is in it.
 
     Attributes:
-        name: such as `first-grid`.
+        name: such as `first-grid`, or `tome@50%` for a method at a share of the FLOPs.
         about: what it is, for readers.
-        prunings: that differ in their seed alone.
+        prunings: that differ in their seed alone; another method than STA has one.
+        base: name of the variant that its differences are taken to.
     """
 
     name: str
     about: str
-    prunings: tuple[sta.Pruning, ...]
+    prunings: tuple[SweepVariant, ...]
+    base: str = DEFAULT
 
     @property
     def r(self) -> int:
-        """Tokens dropped per frame at the first stage."""
-        return self.prunings[0].r
+        """Tokens dropped per frame at the first stage; 0 for another method than STA."""
+        first = self.prunings[0]
+        return first.r if isinstance(first, sta.Pruning) else 0
 
-    def sweep(self) -> dict[str, sta.Pruning]:
+    @property
+    def setting(self) -> str:
+        """What decides its FLOPs: r, or that of another method than STA."""
+        first = self.prunings[0]
+        return str(first.r) if isinstance(first, sta.Pruning) else first.setting
+
+    @property
+    def method(self) -> str | None:
+        """Such as "tome", for a method at a share of the FLOPs or at a threshold."""
+        method, at, _ = self.name.partition("@")
+        return method if at else None
+
+    def sweep(self) -> dict[str, SweepVariant]:
         """Its prunings by the names that they have in a sweep run."""
         if len(self.prunings) == 1:
             return {self.name: self.prunings[0]}
-        return {f"{self.name}-{pruning.seed}": pruning for pruning in self.prunings}
+        return {f"{self.name}-{number}": each for number, each in enumerate(self.prunings)}
 
 
 def all_variants(
@@ -73,7 +97,7 @@ def all_variants(
     if r is not None:
         default = dataclasses.replace(default, r=r)
     shape = shape or sta.architecture_config(architecture)
-    most = largest_r(shape, default)
+    most = shape.largest_r(default)
     if not 1 <= default.r <= most:
         raise UsageError(f"--r must be 1 to {most} for {architecture}; got {default.r}")
     if seeds < 1:
@@ -106,6 +130,51 @@ def _fits(variant: PruningVariant, name: str) -> bool:
     return variant.name == name or (
         name not in (UNPRUNED, DEFAULT) and variant.name.startswith(f"{name}-")
     )
+
+
+def at_shares(
+    names: Sequence[str],
+    architecture: str,
+    *,
+    seeds: int = 3,
+    classes: int = 400,
+    shape: sta.ModelConfig | None = None,
+) -> list[PruningVariant]:
+    """Methods at shares of the FLOPs, and STA at each of these shares, which they are compared to.
+
+    STA comes as near to a share as it can, and the others to the FLOPs of STA.
+
+    Args:
+        names: such as `tome@50%`, `@50%` for all methods, or `rlt-threshold@0.1`.
+        architecture: name of the model's architecture.
+        seeds: of what chance decides.
+        classes: of the model's head.
+        shape: of the model, None for the architecture's own.
+
+    Raises:
+        UsageError: a name is wrong, or its method does not fit the model.
+    """
+    config = shape or sta.architecture_config(architecture)
+    default = sta.default_pruning(architecture)
+    made, asked = [], dict[float, list[str]]()
+    for name in names:
+        threshold = parse_threshold(name)
+        if threshold is None:
+            named, share = parse_name(name)
+            asked.setdefault(share, [DEFAULT]).extend(named)
+        elif not isinstance(config, sta.ViTConfig):
+            raise UsageError(f"{name}: RLT needs a ViT; {architecture} is none")
+        else:
+            about = f"RLT, threshold {threshold.threshold:g}"
+            made.append(PruningVariant(name, about, (threshold,)))
+    for share, methods in asked.items():
+        reached = share
+        for method in (each for each in METHODS if each in methods):
+            found = at_share(method, reached, config, num_classes=classes, pruning=default)
+            reached = found.reached if method == DEFAULT else reached
+            name, base = share_name(method, share), share_name(DEFAULT, share)
+            made.append(PruningVariant(name, found.about, seeded(found.variant, seeds), base))
+    return made
 
 
 def _switched(default: sta.Pruning, seeds: int) -> list[PruningVariant]:
@@ -167,9 +236,7 @@ def _schedules(shape: sta.ModelConfig, default: sta.Pruning, classes: int) -> li
     a ViT; then all three begin with a random first frame.
     """
 
-    def flops(pruning: sta.Pruning) -> int:
-        return sta.estimate_flops(shape, pruning=pruning, num_classes=classes)
-
+    flops = partial(variant_flops, config=shape, num_classes=classes)
     names = get_args(switches.Schedule)
     target = flops(default)
     for first_frame in (default.first_frame, "random"):
@@ -178,36 +245,20 @@ def _schedules(shape: sta.ModelConfig, default: sta.Pruning, classes: int) -> li
             for name in names
         }
         cheapest = max(
-            flops(dataclasses.replace(base, r=largest_r(shape, base))) for base in bases.values()
+            flops(dataclasses.replace(base, r=shape.largest_r(base))) for base in bases.values()
         )
-        if cheapest <= target * (1 + _EQUAL):
+        if cheapest <= target * (1 + EQUAL):
             break
     level = max(target, cheapest)
     return [
         PruningVariant(
             f"schedule-{name}",
             f"{name} schedule",
-            (dataclasses.replace(base, r=_nearest_r(shape, base, level, flops)),),
+            (nearest(partial(_with_r, base), 1, shape.largest_r(base), level, flops),),
         )
         for name, base in bases.items()
     ]
 
 
-def largest_r(architecture: str | sta.ModelConfig, pruning: sta.Pruning) -> int:
-    """The largest r that a pruning of an architecture, or of a model's shape, may have."""
-    return sta.architecture_config(architecture).largest_r(pruning)
-
-
-def _nearest_r(
-    shape: sta.ModelConfig, base: sta.Pruning, level: int, flops: Callable[[sta.Pruning], int]
-) -> int:
-    """The r from 1 up whose FLOPs are nearest to a level; more tokens dropped cost fewer."""
-    low, high = 1, largest_r(shape, base)
-    while low < high:
-        middle = (low + high) // 2
-        if flops(dataclasses.replace(base, r=middle)) <= level:
-            high = middle
-        else:
-            low = middle + 1
-    near = [r for r in (low - 1, low) if r >= 1]
-    return min(near, key=lambda r: abs(flops(dataclasses.replace(base, r=r)) - level))
+def _with_r(base: sta.Pruning, r: int) -> sta.Pruning:
+    return dataclasses.replace(base, r=r)

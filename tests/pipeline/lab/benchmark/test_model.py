@@ -93,6 +93,24 @@ def test_the_table_has_every_variant_with_its_flops_and_its_share():
     assert "vit_demo" in report.text()
 
 
+def test_methods_at_a_share_of_the_flops_are_timed_with_the_weights_of_the_dense_model():
+    options = ModelBenchmark(
+        architectures=("vit_demo",),
+        methods=("sta@50%", "tome@50%"),
+        batches=(1,),
+        device="cpu",
+        rounds=1,
+        threads=1,
+    )
+    report = run_model(options, say=lambda line: None)
+    rows = {row["variant"]: row for row in report.rows}
+    for name in options.methods:
+        assert rows[name]["flops_ratio"] == pytest.approx(2.0, abs=0.06)
+        assert rows[name]["r"] is None
+        assert rows[name]["clips_per_s"].median > 0
+    assert "tome@50%" in report.text()
+
+
 def test_a_videoswin_is_compared_with_itself_and_has_no_one_graph_in_its_exact_form():
     swin = (
         sta.create_model("videoswin_tiny"),
@@ -111,6 +129,7 @@ def test_a_videoswin_is_compared_with_itself_and_has_no_one_graph_in_its_exact_f
         ({"modes": ("graphs",)}, "needs a CUDA device"),
         ({"dtype": "float16"}, "there are float32, bfloat16"),
         ({"rounds": 0}, "1 or more"),
+        ({"methods": ("merge@50%",)}, "there is no method 'merge'"),
         ({"r": (0,)}, "r = 0 is always timed"),
     ],
 )

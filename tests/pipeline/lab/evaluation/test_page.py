@@ -7,9 +7,10 @@ import pytest
 
 from pipeline.errors import RunError, UsageError
 from pipeline.lab.evaluation.page import write
+from pipeline.lab.evaluation.plots import pareto_front
 from pipeline.lab.evaluation.results import evaluate
 from pipeline.lab.evaluation.text import screen
-from pipeline.lab.evaluation.variants import all_variants
+from pipeline.lab.evaluation.variants import all_variants, at_shares
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
@@ -18,16 +19,20 @@ from tests.run_records import run_record
 
 VIDEOS = 120
 # Shares of videos that are right; the same videos for equal shares.
-SHARES = {"unpruned": 0.9, "order-FFF": 0.7}
+SHARES = {"unpruned": 0.9, "order-FFF": 0.7, "tome@50%": 0.95, "rlt@50%": 0.6}
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     variants = all_variants("vit_demo", seeds=2, classes=len(LABELS))
+    variants += at_shares(
+        ["tome@50%", "rlt@50%", "random@50%"], "vit_demo", seeds=2, classes=len(LABELS)
+    )
     said, prunings = {}, {}
     for variant in variants:
         for name, pruning in variant.sweep().items():
-            share = 0.6 if pruning.score == "random" else SHARES.get(variant.name, 0.8)
+            is_random = getattr(pruning, "score", None) == "random"
+            share = 0.6 if is_random else SHARES.get(variant.name, 0.8)
             right = np.arange(VIDEOS) < VIDEOS * share
             said[name], prunings[name] = probabilities(right), pruning
     ground_truths = ["cat"] * (VIDEOS - 2) + [None, "<yak>"]
@@ -61,7 +66,10 @@ def test_the_json_holds_every_variant_with_its_prunings_and_intervals(found, pag
     assert by_name["random"]["prunings"]["random-1"]["seed"] == 1
     low, value, high = (by_name["random"]["difference"][key] for key in ("low", "value", "high"))
     assert low < value < high < 0
-    assert by_name["sta"]["difference"] is None
+    assert by_name["sta"]["difference"] is by_name["sta@50%"]["difference"] is None
+    assert by_name["tome@50%"]["base"] == "sta@50%"
+    assert by_name["tome@50%"]["difference"]["value"] == pytest.approx((114 - 96) / 118)
+    assert by_name["tome@50%"]["prunings"]["tome@50%"]["proportional"] is True
     assert (content["failed"], content["unlabeled"]) == (3, 1)
     assert content["unknown_labels"] == {"<yak>": 1}
     verdicts = {table["key"]: table["verdict"] for table in content["tables"]}
@@ -78,7 +86,19 @@ def test_the_screen_says_the_result_in_words_and_every_variant_in_a_row(found):
     assert "Figure 5): The order is the paper's." in text
     assert "As in the paper: order F-F-F." in text
     rows = [line for line in text.splitlines() if line.startswith("random tokens")]
-    assert len(rows) == 5
+    assert len(rows) == 6
+    assert (
+        "At 49.1 % of the FLOPs, mean of all views: STA is better than random tokens (-20.3 ("
+        in (text)
+    )
+    assert "RLT, the most static tubelets (-20.3 (" in text
+    assert "; is worse than ToMe (+15.3 (" in text
+    assert "At 49.1 % of the FLOPs, single views: STA is better than random tokens (-20.3 (" in text
+
+
+def test_the_pareto_front_is_what_nothing_cheaper_or_as_cheap_beats():
+    assert pareto_front([3.0, 1.0, 2.0, 2.0, 4.0], [0.9, 0.7, 0.6, 0.8, 0.9]) == [1, 3, 0]
+    assert pareto_front([], []) == []
 
 
 def test_a_sweep_without_results_is_refused(tmp_path):
@@ -108,4 +128,5 @@ def test_the_page_stands_alone_fits_and_shows_tables_and_plots(page, size):
         words = shown.driver.find_element("tag name", "body").text
         assert "Order of accumulation (Table 6b)" in words
         assert "'<yak>'" in words
+        assert "STA and other methods at 49.1 % of the FLOPs" in words
         assert len(shown.driver.find_elements("css selector", "figure svg")) == 3

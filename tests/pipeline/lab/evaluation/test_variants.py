@@ -6,8 +6,10 @@ import pytest
 
 import sta
 from pipeline.errors import UsageError
+from pipeline.lab.baselines.shares import METHODS
 from pipeline.lab.evaluation.paper import ABLATIONS
-from pipeline.lab.evaluation.variants import all_variants, chosen, largest_r
+from pipeline.lab.evaluation.variants import all_variants, at_shares, chosen
+from workers.inference.reduction import variant_flops
 
 
 def flops(architecture, pruning):
@@ -73,8 +75,7 @@ def test_random_tokens_are_tried_at_every_r_of_the_curve_of_sta():
 
 def test_a_curve_ends_at_the_largest_r_and_names_no_r_twice():
     rates = [each.r for each in all_variants("vit_demo") if each.name.startswith("curve-sta")]
-    assert rates == [6, 11, 16, 24]
-    assert largest_r("vit_demo", sta.Pruning()) == 24
+    assert rates == [6, 11, 16, sta.architecture_config("vit_demo").largest_r(sta.Pruning())]
 
 
 def test_only_what_was_named_is_tried_with_the_two_that_all_is_measured_by():
@@ -103,3 +104,42 @@ def test_an_r_that_cannot_be_is_refused_with_the_largest(r):
 def test_no_seed_is_refused():
     with pytest.raises(UsageError, match="--seeds must be 1 or more; got 0"):
         all_variants("vit_demo", seeds=0)
+
+
+def test_methods_at_a_share_are_compared_with_sta_at_the_same_share():
+    made = at_shares(["tome@50%", "random@35%"], "vit_large", seeds=2)
+    assert [(each.name, each.base, len(each.prunings)) for each in made] == [
+        ("sta@50%", "sta@50%", 1),
+        ("tome@50%", "sta@50%", 1),
+        ("sta@35%", "sta@35%", 1),
+        ("random@35%", "sta@35%", 2),
+    ]
+    assert list(made[-1].sweep()) == ["random@35%-0", "random@35%-1"]
+    assert [each.seed for each in made[-1].prunings] == [0, 1]
+    assert made[1].setting == f"{made[1].prunings[0].r} per block"
+    assert made[1].about.startswith("ToMe, 50.6 % of the FLOPs")
+
+
+def test_methods_have_the_flops_of_sta_where_it_does_not_reach_the_share():
+    made = at_shares(["@35%"], "vit_demo")
+    costs = [
+        variant_flops(each.prunings[0], sta.architecture_config("vit_demo"), num_classes=400)
+        for each in made
+    ]
+    assert max(costs) <= 1.005 * min(costs)
+    assert made[0].about == "STA, 39.6 % of the FLOPs"
+    # Its first frame is random.
+    assert [each.seed for each in made[0].prunings] == [0, 1, 2]
+
+
+def test_a_share_alone_names_every_method():
+    assert [each.method for each in at_shares(["@50%"], "vit_demo")] == list(METHODS)
+
+
+def test_rlt_with_a_threshold_is_compared_with_sta_as_it_is_by_default():
+    (found,) = at_shares(["rlt-threshold@0.1"], "vit_demo")
+    assert (found.name, found.base, found.about) == (
+        *("rlt-threshold@0.1", "sta", "RLT, threshold 0.1"),
+    )
+    with pytest.raises(UsageError, match="RLT needs a ViT; videoswin_tiny is none"):
+        at_shares(["rlt-threshold@0.1"], "videoswin_tiny")

@@ -1,0 +1,35 @@
+"""Attention to tokens that stand for several others."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sta.models.columnar import Attention
+
+
+def proportional_attention(attention: Attention, x: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention in which a token of size s counts as s equal ones (ToMe, section 3, equation 1).
+
+    The logarithm of its size is added to the scores of a key.
+
+    Args:
+        attention: of a block, without rotary positions.
+        x: (B, N, d) normalized tokens.
+        sizes: (B, N) how many tokens each stands for, 1 or more.
+
+    Returns:
+        The attended (B, N, d) and the projections (3, B, heads, N, d / heads).
+    """
+    batch, tokens, _ = x.shape
+    query_bias, key_bias = attention.q_bias, attention.k_bias
+    no_bias = torch.zeros_like(query_bias)
+    parts = (query_bias, no_bias if key_bias is None else key_bias, attention.v_bias)
+    bias = torch.cat(parts)
+    qkv = F.linear(x, attention.qkv.weight, bias)
+    qkv = qkv.view(batch, tokens, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+    query, key, value = qkv.unbind(0)
+    mask = sizes.log().to(query.dtype)[:, None, None]
+    heads = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return attention.proj(heads.transpose(1, 2).reshape(x.shape)), qkv
