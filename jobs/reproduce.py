@@ -47,6 +47,13 @@ class ReproduceOptions:
     videos: int = flag("number of videos of INPUT, chosen by a hash", _DEMO_VIDEOS, metavar="N")
 
 
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """What the flags of the comparison set."""
+
+    out: Path = flag("folder of the page", Path("reproduce"), metavar="DIR")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
 
@@ -54,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         if arguments.what == "tables":
             return _tables()
+        if arguments.what == "compare":
+            return _compare(options_of(ComparisonOptions, arguments))
         _measure(arguments.what, options_of(ReproduceOptions, arguments))
         return 0
 
@@ -69,6 +78,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Count the FLOPs of Tables 2 and 3.",
         epilog="Exit codes: 0, every cell is within the tolerance of its table; 1, a cell is not.",
     )
+    part = parts.add_parser(
+        "compare",
+        help="Tables 4 and 5: STA among other systems, and models that came later",
+        description="Print Tables 4 and 5 with the FLOPs that this code counts, and write a page.",
+        epilog="Exit codes: 0, every count agrees with the paper; 1, one does not; 2, the command "
+        "was wrong.",
+    )
+    add_flags(part, ComparisonOptions)
     for name, about in (
         ("trajectory", "Measure the trajectory sums of Table 1 (equation 6)"),
         ("gradnorm", "Measure the GradNorm of Figure 3 (equation 7) on the kept tokens"),
@@ -93,6 +110,20 @@ def _tables() -> int:
         tell(f"{render(table, cells)}\n")
         held = held and all(cell.holds for cell in cells)
     return 0 if held else 1
+
+
+def _compare(options: ComparisonOptions) -> int:
+    """Prints the tables and writes the page; 1 if a count is not the paper's."""
+    from pipeline.lab.published import TABLES, compared, page, text
+
+    tables = [(table, list(compared(table))) for table in TABLES]
+    for table, systems in tables:
+        tell(f"{text(table, systems)}\n")
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "compare.html"
+    path.write_text(page(tables), encoding="utf-8")
+    tell(str(path))
+    return 0 if all(each.holds for _, systems in tables for each in systems) else 1
 
 
 def _measure(what: str, options: ReproduceOptions) -> None:

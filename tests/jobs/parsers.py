@@ -16,7 +16,7 @@ JOBS = Path(__file__).parents[2] / "jobs"
 # Jobs that have parts, each with flags of its own.
 PARTS = {
     "benchmark": ("model", "decode", "labeler", "precision", "chain", "pipeline"),
-    "reproduce": ("tables", "trajectory", "gradnorm"),
+    "reproduce": ("tables", "compare", "trajectory", "gradnorm"),
 }
 
 # Every command line: the job, and the part of a job that has parts.

@@ -100,7 +100,8 @@ def test_a_flag_like_no_other_is_told_of_before_what_is_missing(command, refused
         (
             ("reproduce",),
             ["tabels"],
-            "WHAT: 'tabels' is not one of tables, trajectory, gradnorm; did you mean tables?",
+            "WHAT: 'tabels' is not one of tables, compare, trajectory, gradnorm; did you mean "
+            "tables?",
         ),
         (
             ("label_k400",),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs import reproduce
+from pipeline.lab.published import TABLES, compared
 from pipeline.lab.reproduce import TABLE_2, TABLE_3, compare
 from tests.videos import write_video
 
@@ -56,6 +57,35 @@ def test_without_input_the_demo_is_measured(tmp_path, monkeypatch, capsys):
     assert "vit_demo (demo), r = 22; the middle view of 2 videos of demo/" in (
         capsys.readouterr().out
     )
+
+
+def test_the_papers_other_tables_are_printed_with_what_is_counted_here(tmp_path, capsys):
+    assert reproduce.main(["compare", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    assert "MViTv2-L 2828 x 5 x 3 42,420 86.1 %" in lines
+    assert "STA^64-ViT-L 308 x 5 x 3 4,620 85.0 % 308.7 +0.7" in lines
+    page = (tmp_path / "compare.html").read_text()
+    assert "Table 4: Kinetics-400" in page
+    assert "Table 5: Something-Something V2" in page
+
+
+def test_every_own_row_of_tables_4_and_5_is_counted_as_published():
+    systems = [each for table in TABLES for each in compared(table)]
+    own = [each for each in systems if each.difference is not None]
+    assert len(own) == 8
+    assert [each for each in own if not each.holds] == []
+
+
+def test_additions_are_listed_unpruned_and_at_half_of_their_flops_and_not_as_measured():
+    for table in TABLES:
+        added = [each for each in compared(table) if each.published is None]
+        assert len(added) == 2 * len(table.additions)
+        for whole, half in zip(added[::2], added[1::2], strict=True):
+            assert half.system.startswith("STA^")
+            assert half.system.endswith(whole.system)
+            assert half.counted / whole.counted == pytest.approx(0.5, abs=0.01)
+            assert whole.cells()[3] == half.cells()[3] == "not measured"
 
 
 def test_a_wrong_command_is_refused_in_one_line(tmp_path, capsys):
