@@ -5,25 +5,50 @@ from __future__ import annotations
 import dataclasses
 
 from sta.flops import estimate_flops
-from sta.models.architectures import DEFAULT_R, architecture_config, check_architecture
+from sta.models.architectures import ARCHITECTURES, DEFAULT_R, architecture_config
 from sta.models.configs import ModelConfig
-from sta.pruning import Pruning
+from sta.pruning import Grouping, Pruning
 
 _SHARE = 0.5
 
 
-def default_pruning(architecture: str) -> Pruning:
-    """The pruning of an architecture where none is given, at its own input size.
+def default_pruning(architecture: str | ModelConfig, *, grouping: Grouping = "released") -> Pruning:
+    """The pruning where none is given, at the model's own clip length and frame size.
 
-    It is the paper's where the paper has one, else the one that comes nearest to half the FLOPs.
+    It is the paper's where the paper has one. For other clips than the paper's it is the one that
+    comes nearest to the share of the FLOPs that the paper's has, and for other models the one that
+    comes nearest to half of them.
+
+    Args:
+        architecture: name of an architecture, or the shape of a model (`model.config`).
+        grouping: that of the pruning.
 
     Raises:
-        ValueError: unknown architecture.
+        ValueError: unknown architecture, or a number of frames that the grouping does not take.
     """
-    check_architecture(architecture)
-    if architecture in DEFAULT_R:
-        return Pruning(r=DEFAULT_R[architecture])
-    return pruning_for_share(architecture, _SHARE)
+    base = Pruning(grouping=grouping)
+    config = architecture_config(architecture)
+    name = architecture if isinstance(architecture, str) else _architecture_of(config)
+    if name not in DEFAULT_R:
+        return pruning_for_share(config, _SHARE, base=base)
+    default = dataclasses.replace(base, r=DEFAULT_R[name])
+    if config.input_shape == ARCHITECTURES[name].input_shape:
+        return default
+    share = estimate_flops(name, pruning=default) / estimate_flops(name)
+    return pruning_for_share(config, share, base=base)
+
+
+def _architecture_of(config: ModelConfig) -> str:
+    """The architecture whose blocks a shape has; "" if there is none."""
+    return next(
+        (
+            name
+            for name, known in ARCHITECTURES.items()
+            if (known.backbone, known.block_parameters)
+            == (config.backbone, config.block_parameters)
+        ),
+        "",
+    )
 
 
 def pruning_for_share(

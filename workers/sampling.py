@@ -82,7 +82,7 @@ class Protocol:
         stride = _recipe(self.name).stride
         if self.every_s is None or stride is None:
             raise ValueError(f"protocol {self.name} is not dense: every_s is not set")
-        return stride
+        return stride(self.frames)
 
     @property
     def unit_s(self) -> float:
@@ -135,7 +135,7 @@ class Protocol:
         """Pixels of the short side of a resized frame: ``size``, or more where crops are smaller
         than the frame.
         """
-        return _recipe(self.name).short_side(self.size)
+        return _recipe(self.name).short_side(self.size, self.crops)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the resized frame: the short side becomes ``short_side``."""

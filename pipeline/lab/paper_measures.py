@@ -86,7 +86,7 @@ class Models:
             sta.CheckpointError, sta.UnsafePickle, OSError: it cannot be loaded.
         """
         unpruned = _load(options, sta.Pruning())
-        r = options.r or sta.default_pruning(unpruned.architecture).r
+        r = options.r or sta.default_pruning(unpruned.config).r
         by_sta = _load(options, sta.Pruning(r=r))
         return cls(unpruned, _load(options, sta.Pruning(r=r, score="random")), by_sta)
 

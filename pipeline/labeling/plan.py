@@ -80,7 +80,7 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
         labels=options.labels,
         sha256=options.checkpoint_sha256,
     )
-    pruning = options.pruning.of(model.architecture)
+    pruning = options.pruning.of(model.config)
     model.config.stages(pruning)
     if options.shadow_share and not pruning.r and options.early_exit is None:
         raise UsageError(

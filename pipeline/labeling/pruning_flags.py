@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sta
 from pipeline.flags import flag
 from sta import pruning as switches
+from sta.models.configs import ModelConfig
 
 _PRUNING = "pruning (STA, Table 6 of the paper)"
 _DEFAULT = sta.Pruning()
@@ -85,9 +86,11 @@ class PruningFlags:
     def __post_init__(self) -> None:
         self._with(self.r or 0)
 
-    def of(self, architecture: str) -> sta.Pruning:
-        """The pruning of a model of this architecture."""
-        return self._with(sta.default_pruning(architecture).r if self.r is None else self.r)
+    def of(self, architecture: str | ModelConfig) -> sta.Pruning:
+        """The pruning of a model of this architecture or shape; see `sta.default_pruning`."""
+        if self.r is not None:
+            return self._with(self.r)
+        return self._with(sta.default_pruning(architecture, grouping=self.grouping).r)
 
     def _with(self, r: int) -> sta.Pruning:
         return sta.Pruning(**(dataclasses.asdict(self) | {"r": r}))

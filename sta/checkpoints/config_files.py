@@ -1,9 +1,9 @@
 """Configuration files beside weights: every field is followed or refused by name.
 
 Supported are the config.json of each backbone (`VideoModel.config_jsons`), the training arguments
-in VideoMAE's own files, and preprocessor_config.json. A field that describes the model sets a field
-of its shape (`ViTConfig`, `SwinConfig`); a value that the model does not support is refused. Fields
-that cannot change a label, such as those of training, are ignored.
+in VideoMAE's own files, and the configuration of the preprocessing. A field that describes the
+model sets a field of its shape (`ViTConfig`, `SwinConfig`); a value that the model does not support
+is refused. Fields that cannot change a label, such as those of training, are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sta.checkpoints.limits import read_companion
 from sta.errors import CheckpointError
 from sta.models.base import MEAN, STD
 from sta.models.configs import Activation, SwinConfig, ViTConfig
-from sta.models.create import model_classes
+from sta.models.create import model_class, model_classes
 from sta.models.layout import ConfigJson
 
 Shape = ViTConfig | SwinConfig
@@ -52,7 +52,7 @@ _WITHOUT_EFFECT = {
 # Fields of any classifier of transformers, whose rules have their names.
 _CLASSIFIER = ("num_labels", "id2label", "label2id", "problem_type", "pruned_heads")
 
-# Of preprocessor_config.json: fields that have one allowed value.
+# Of the preprocessing: fields that have one allowed value.
 _STEPS = {
     "do_resize": True,
     "do_center_crop": True,
@@ -183,9 +183,10 @@ def _fields(content: Mapping[str, Any], json_: ConfigJson, shown: str) -> Iterat
 
 
 def _product(value: object, other: object) -> float:
-    """Their product; NaN, which no model has, if one of them is no number."""
+    """Their product, rounded down; NaN, which no model has, if one of them is no such number."""
     if isinstance(value, int | float) and isinstance(other, int | float):
-        return float(value) * float(other)
+        product = float(value) * float(other)
+        return math.floor(product) if math.isfinite(product) else math.nan
     return math.nan
 
 
@@ -337,22 +338,24 @@ _RULES: dict[str, _Rule] = {
 def check_preprocessing(path: Path, shown: str, shape: Shape) -> list[str]:
     """Fields of a preprocessor_config.json that differ from the pipeline, one line each.
 
-    Frames are resized to a short side of `image_size`, bilinear, cropped to squares of it, scaled
-    to 1 and normalized by ImageNet's mean and standard deviation. The sampling protocol says which
-    frames and crops are taken.
+    Frames are resized bilinear, cropped to squares of `image_size`, scaled to 1 and normalized by
+    ImageNet's mean and standard deviation. The processors of a backbone's checkpoints resize to a
+    short side of `VideoModel.processor_short_side`. The sampling protocol says which frames and
+    crops are taken.
 
     Raises:
         CheckpointError: the file cannot be read.
     """
     content = read_json(path, shown)
     size = shape.image_size
+    short = model_class(shape.backbone).processor_short_side(size)
     wanted: dict[str, Callable[[Any], bool]] = {
         **{name: want.__eq__ for name, want in _STEPS.items()},
         "image_mean": lambda v: _close(v, MEAN),
         "image_std": lambda v: _close(v, STD),
         "rescale_factor": lambda v: _close([v], [1 / 255]),
         "resample": lambda v: v in (_BILINEAR, "bilinear"),
-        "size": lambda v: v in (size, {"shortest_edge": size}),
+        "size": lambda v: v in (short, {"shortest_edge": short}),
         "crop_size": lambda v: v in (size, {"height": size, "width": size}),
     }
     done = {
@@ -361,7 +364,7 @@ def check_preprocessing(path: Path, shown: str, shape: Shape) -> list[str]:
         "image_std": list(STD),
         "rescale_factor": "1/255",
         "resample": f"{_BILINEAR} (bilinear)",
-        "size": {"shortest_edge": size},
+        "size": {"shortest_edge": short},
         "crop_size": {"height": size, "width": size},
     }
     return [

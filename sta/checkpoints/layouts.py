@@ -210,7 +210,7 @@ def _stack_projections(tensors: dict[str, Tensor]) -> None:
 
 
 def _divide_biases(tensors: dict[str, Tensor], shown: str) -> None:
-    """Splits timm's joint bias of the three projections; drops the key biases if all are 0.
+    """Splits timm's joint bias of the three projections; drops the blocks' key biases if all are 0.
 
     Softmax cancels a key bias, but STA compares keys.
     """
@@ -225,7 +225,7 @@ def _divide_biases(tensors: dict[str, Tensor], shown: str) -> None:
             if f"{block}{part}_bias" in tensors:
                 raise CheckpointError(f"{shown} holds {block}{part}_bias twice, once in {name}")
             tensors[f"{block}{part}_bias"] = bias.clone()
-    keys = [name for name in tensors if name.endswith(".attn.k_bias")]
+    keys = [name for name in tensors if re.fullmatch(r"blocks\.\d+\.attn\.k_bias", name)]
     if not any(tensors[name].float().any() for name in keys):
         for name in keys:
             del tensors[name]

@@ -24,7 +24,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?")
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _INDEX = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _CONFIG = "config.json"
-_PREPROCESSOR = "preprocessor_config.json"
+# Of video models transformers writes the first, and reads the second where there is no first.
+_PREPROCESSORS = ("video_preprocessor_config.json", "preprocessor_config.json")
 _CARD = "README.md"
 _HEAD_SECONDS = 5
 _ADDRESS = re.compile(r"(?i)(https?|s3|gs|az|abfss)://")
@@ -49,7 +50,7 @@ class CompanionFiles:
 
     Attributes:
         config: config.json.
-        preprocessor: preprocessor_config.json.
+        preprocessor: video_preprocessor_config.json, else preprocessor_config.json.
         card: README.md.
     """
 
@@ -121,7 +122,8 @@ def _present(path: Path) -> Path | None:
 
 
 def _beside(get: Callable[[str], Path | None]) -> CompanionFiles:
-    return CompanionFiles(get(_CONFIG), get(_PREPROCESSOR), get(_CARD))
+    preprocessor = next((found for name in _PREPROCESSORS if (found := get(name))), None)
+    return CompanionFiles(get(_CONFIG), preprocessor, get(_CARD))
 
 
 def _check_reachable(found: Remote) -> None:

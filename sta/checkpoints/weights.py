@@ -60,7 +60,8 @@ class Weights:
         license: the license and where it is stated; "" if it is not stated.
         shown: name of the checkpoint in messages.
         config: the configuration beside the weights or in their file.
-        preprocessor: preprocessor_config.json beside the weights, and its name in messages.
+        preprocessor: the configuration of the preprocessing beside the weights, and its name in
+            messages.
         positions: tables of positions (..., N, d) by name, which the model rebuilds.
         shape: fields that differ from the architecture's, in a file of `save_checkpoint`.
         hub_id: the hub repository that the weights come from.

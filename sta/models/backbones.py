@@ -31,6 +31,7 @@ class Backbone:
 BACKBONES: Mapping[str, Backbone] = MappingProxyType(
     {
         "videomae": Backbone("sta.models.vit", "VisionTransformer", protocols="videomae"),
+        "vjepa2": Backbone("sta.models.vjepa2", "VJEPA2", protocols="vjepa2"),
         "videoswin": Backbone("sta.models.swin", "VideoSwin", protocols="videoswin"),
     }
 )

@@ -100,6 +100,15 @@ class VideoModel(nn.Module):
         """
         raise NotImplementedError
 
+    @staticmethod
+    def processor_short_side(image_size: int) -> int:
+        """Short side in pixels to which the processor beside a checkpoint resizes before it crops.
+
+        Args:
+            image_size: height and width of the crop.
+        """
+        return image_size
+
     @classmethod
     def closed_form_flops(
         cls, config: ModelConfig, pruning: Pruning, *, num_classes: int, norm: int

@@ -92,6 +92,42 @@ def test_vivit_crops_are_smaller_than_the_frame() -> None:
     assert protocol("vivit-k400", size=112).short_side == 128
 
 
+def test_vjepa2_takes_the_middle_window_of_each_part_of_a_long_video() -> None:
+    indices = protocol("vjepa2-ssv2").clip_indices(301)
+    within = [0, 4, 8, 12, 17, 21, 25, 29, 34, 38, 42, 46, 51, 55, 59, 63]
+    assert indices.tolist() == [[start + i for i in within] for start in (43, 193)]
+    assert protocol("vjepa2-k400").clip_indices(801)[:, 0].tolist() == list(range(18, 800, 100))
+
+
+def test_vjepa2_windows_reach_from_end_to_end_where_parts_are_shorter() -> None:
+    indices = protocol("vjepa2-ssv2").clip_indices(100)
+    within = [0, 4, 9, 13, 18, 22, 27, 31, 36, 40, 45, 49, 54, 58, 62, 62]
+    assert indices.tolist() == [[start + i for i in within] for start in (0, 36)]
+
+
+def test_vjepa2_windows_of_a_short_video_are_the_same_and_repeat_its_last_frame() -> None:
+    indices = protocol("vjepa2-ssv2").clip_indices(41)
+    assert indices.tolist() == [[0, 4, 8, 13, 17, 22, 26, 31, 35, *[39] * 7]] * 2
+
+
+def test_vjepa2_clips_of_more_frames_have_a_smaller_step() -> None:
+    indices = protocol("vjepa2-ssv2", frames=64).clip_indices(300)
+    assert indices[:, 0].tolist() == [11, 161]
+    assert set(np.diff(indices, axis=1).flatten()) == {2, 3}
+    assert (indices[:, -1] - indices[:, 0] == 127).all()
+    dense = protocol("vjepa2-ssv2", frames=64, every_s=2.0)
+    assert (dense.stride, protocol("vjepa2-k400", every_s=2.0).stride) == (2, 4)
+
+
+def test_vjepa2_frames_have_a_margin_around_a_single_crop_alone() -> None:
+    several, single = (protocol("vjepa2-ssv2", size=256, views=(2, crops)) for crops in (3, 1))
+    assert several.resized(240, 320) == (256, 341)
+    assert several.crop_origins(256, 341).tolist() == [[0, 0], [0, 42], [0, 84]]
+    assert single.resized(240, 320) == (292, 389)
+    assert single.crop_origins(292, 389).tolist() == [[18, 66]]
+    assert protocol("vjepa2-ssv2", size=384, views=(2, 1)).short_side == 438
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 @pytest.mark.parametrize("frame_count", [1, 2, 15, 16, 17, 31, 63, 64, 65, 301])
 def test_every_protocol_stays_within_every_video(name: str, frame_count: int) -> None:
@@ -158,8 +194,11 @@ def test_an_unknown_protocol_is_refused_with_the_known_ones() -> None:
 @pytest.mark.parametrize("task", ["k400", "ssv2"])
 @pytest.mark.parametrize("architecture", sta.ARCHITECTURES)
 def test_every_architecture_has_a_default_protocol_for_its_clip_length(architecture, task) -> None:
-    name = default_protocol(architecture, task)
-    assert PROTOCOLS[name].frames == sta.ARCHITECTURES[architecture].frames
+    name, shape = default_protocol(architecture, task), sta.ARCHITECTURES[architecture]
+    chosen = protocol(name, frames=shape.frames, size=shape.image_size)
+    assert chosen.clip_indices(300).shape == (chosen.clips, shape.frames)
+    if shape.backbone != "vjepa2":  # whose classifiers take 16, 32 or 64 frames
+        assert PROTOCOLS[name].frames == shape.frames
 
 
 def test_an_architecture_of_a_kind_without_protocol_is_refused(monkeypatch) -> None:

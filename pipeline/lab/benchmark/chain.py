@@ -145,7 +145,7 @@ def run_chain(options: ChainBenchmark, say: Callable[[str], None] = lambda line:
     )
     model = sta.load_model(options.checkpoint)
     protocol = protocol_for(asked, model)
-    pruning = asked.pruning.of(model.architecture)
+    pruning = asked.pruning.of(model.config)
     files = _early_exit_files(options, model, pruning, protocol, fast_precision(kind))
     ways = _ways(options.decoder, pruning, files, kind)
     labeler = LabelerConfig(
