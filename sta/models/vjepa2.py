@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sta.models.attention import attention
-from sta.models.base import MLP, initialize
+from sta.models.base import MLP, initialize, shapes_alone
 from sta.models.columnar import Block, ColumnarTransformer, Rotation, block_flops
 from sta.models.configs import ViTConfig
 from sta.models.layout import ConfigJson, Layout
@@ -112,6 +112,8 @@ def rotary_table(config: ViTConfig) -> Rotation:
     temporal, spatial = config.grid
     _, columns = config.grid_size
     width = config.embed_dim // config.num_heads
+    if shapes_alone():
+        return Rotation(*torch.empty(2, temporal * spatial, width))
     part = 2 * (width // _AXES // 2)
     index = torch.arange(temporal * spatial)
     places = (index // spatial, index % spatial // columns, index % columns)

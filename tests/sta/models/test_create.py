@@ -17,6 +17,9 @@ SHAPES = {
     "vit_demo with key biases": dataclasses.replace(ARCHITECTURES["vit_demo"], key_bias=True),
     "a wide MLP": ViTConfig(embed_dim=48, depth=3, num_heads=4, mlp_dim=144, image_size=32),
     "videoswin_tiny": ARCHITECTURES["videoswin_tiny"],
+    "a V-JEPA 2": ViTConfig(
+        embed_dim=48, depth=3, num_heads=3, image_size=32, mlp_dim=144, backbone="vjepa2"
+    ),
 }
 
 
