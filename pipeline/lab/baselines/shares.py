@@ -25,10 +25,10 @@ METHODS = {
     "sta": "STA",
     "random": "random tokens",
     "tome": "ToMe",
-    "tome-plain": "ToMe without proportional attention",
-    "rlt": "RLT, the most static tubelets",
-    "sta-merged": "STA, dropped tokens merged",
-    "sta-averaged": "STA, dropped tokens merged, without proportional attention",
+    "tome-plain": "ToMe, plain attention",
+    "rlt": "RLT",
+    "sta-merged": "STA, merged",
+    "sta-averaged": "STA, merged, plain attention",
 }
 
 # As published: clips have different FLOPs, and no share can be asked for.

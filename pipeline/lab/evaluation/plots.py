@@ -33,15 +33,24 @@ _METHOD_COLORS = {
     "sta-merged": COLORS[4],
 }
 
+# Methods of equal FLOPs stand side by side, this share of the largest FLOPs apart.
+_APART = 0.008
+_SHARES = " Methods of equal FLOPs stand side by side; the dotted line is the Pareto front."
+
 
 def plots(found: EvaluationResults) -> list[Plot]:
     """All of them, in their order."""
     made = [
         Plot(
-            _against(found, _gflops, "GFLOPs per view", "Accuracy against FLOPs"),
+            _against(
+                found,
+                _gflops,
+                "GFLOPs per view",
+                "Accuracy against FLOPs",
+                apart=_APART * max(each.flops for each in found.results) / 1e9,
+            ),
             "Accuracy of the mean over all views, against FLOPs. Bars are 95 % intervals over "
-            "videos; lines join a method's points"
-            + (", and the dotted line is the Pareto front." if found.shares else "."),
+            "videos; lines join a method's points." + (_SHARES if found.shares else ""),
         ),
         Plot(
             _against(found, _ms, "device time per view, ms", "Accuracy against measured time"),
@@ -65,9 +74,14 @@ def _ms(each: VariantResult) -> Estimate:
 
 
 def _against(
-    found: EvaluationResults, cost: Callable[[VariantResult], Estimate], axis: str, title: str
+    found: EvaluationResults,
+    cost: Callable[[VariantResult], Estimate],
+    axis: str,
+    title: str,
+    apart: float = 0.0,
 ) -> Markup:
-    figure, axes = new_figure(height=3.4)
+    """A plot of accuracy against a cost; methods of the same cost are drawn `apart`."""
+    figure, axes = new_figure(height=4.0 if found.shares else 3.4)
     variants = [each.variant for each in found.results]
     curves = {kind: {v.name for v in of_kind(variants, kind)} for kind in (DEFAULT, RANDOM)}
     for variant in variants:
@@ -76,11 +90,13 @@ def _against(
     joined = {name for names in curves.values() for name in names} | {UNPRUNED}
     others = [each for each in found.results if each.variant.name not in joined]
     _points(axes, others, cost, bars=False, fmt="x", color=_OTHERS, label="other switches")
+    methods = [str(each.variant.method) for each in max(found.shares, key=len, default=[])]
     for kind, names in reversed(curves.items()):
         line = [each for each in found.results if each.variant.name in names]
         line.sort(key=lambda each: each.flops)
-        color, label = _METHOD_COLORS.get(kind, _OTHERS), METHODS.get(kind, kind)
-        _points(axes, line, cost, fmt="o-", color=color, label=label)
+        color, label = _METHOD_COLORS.get(kind, _OTHERS), METHODS.get(kind, "RLT, threshold")
+        shift = apart * (methods.index(kind) - len(methods) / 2) if kind in methods else 0.0
+        _points(axes, line, cost, shift=shift, fmt="o-", color=color, label=label)
     dense = [each for each in found.results if each.variant.name == UNPRUNED]
     _points(axes, dense, cost, fmt="s", color=_DENSE, label="no pruning")
     if found.shares:
@@ -121,13 +137,14 @@ def _points(
     cost: Callable[[VariantResult], Estimate],
     *,
     bars: bool = True,
+    shift: float = 0.0,
     **style: Any,
 ) -> None:
     if not figures:
         return
     x, y = [cost(each) for each in figures], [each.top1 for each in figures]
     axes.errorbar(
-        [each.value for each in x],
+        [each.value + shift for each in x],
         [100 * each.value for each in y],
         xerr=_bars(x, 1.0) if bars else None,
         yerr=_bars(y, 100.0) if bars else None,

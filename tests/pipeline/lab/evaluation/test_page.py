@@ -91,7 +91,7 @@ def test_the_screen_says_the_result_in_words_and_every_variant_in_a_row(found):
         "At 49.1 % of the FLOPs, mean of all views: STA is better than random tokens (-20.3 ("
         in (text)
     )
-    assert "RLT, the most static tubelets (-20.3 (" in text
+    assert ", RLT (-20.3 (" in text
     assert "; is worse than ToMe (+15.3 (" in text
     assert "At 49.1 % of the FLOPs, single views: STA is better than random tokens (-20.3 (" in text
 
