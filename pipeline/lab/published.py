@@ -58,7 +58,7 @@ class Addition:
     """A model that the paper does not have; it is listed unpruned and at half of its FLOPs.
 
     Attributes:
-        system: its name.
+        system: its name, with frames and pixels where they are not the paper's 16 of 224 x 224.
         architecture: name of this code's model.
         views: clips and crops of its protocol.
     """
@@ -126,7 +126,11 @@ TABLES = (
             Published("STA^320-VideoSwin-B", 188, (1, 3), 69.2, "videoswin_base_ssv2", _sta(320)),
             Published("STA^48-ViT-B", 116, (2, 3), 70.3, "vit_base", _sta(48)),
         ),
-        additions=(),
+        additions=(
+            Addition("V-JEPA 2 L, 16 x 256 x 256", "vjepa2_large", (2, 3)),
+            Addition("V-JEPA 2 H, 64 x 256 x 256", "vjepa2_huge", (2, 3)),
+            Addition("V-JEPA 2 g, 64 x 384 x 384", "vjepa2_giant", (2, 3)),
+        ),
     ),
 )
 

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import sta
 from pipeline.lab.baselines.run_length import RLT, ThresholdRLT, tubelet_changes
+from sta.models.configs import ViTConfig
+from sta.models.create import model_from_config
 from tests.pipeline.lab.baselines.plain import ODD, SMALL, clips_for, plain_rlt, small_vit
 
 
@@ -69,6 +72,44 @@ def test_its_flops_are_those_that_fvcore_counts(settings):
     assert reduced.clip_flops(reduced(clip).kept) == [counted]
     if isinstance(settings, RLT):
         assert settings.flops(SMALL, num_classes=5) == counted
+
+
+@torch.inference_mode()
+def test_rotary_positions_stay_with_their_tokens_and_the_pooler_sees_the_kept_ones():
+    pytest.importorskip("fvcore")
+    config = ViTConfig(
+        embed_dim=64,
+        depth=2,
+        num_heads=2,
+        frames=8,
+        image_size=48,
+        key_bias=True,
+        backbone="vjepa2",
+    )
+    torch.manual_seed(0)
+    model = model_from_config(config, "vjepa2_large", num_classes=5).double()
+    for parameter in model.parameters():
+        parameter.normal_(std=0.3)
+    clips = clips_for(config)
+    whole = RLT(0).apply(model)(clips).logits
+    torch.testing.assert_close(whole, model(clips).logits, rtol=0, atol=1e-12)
+    reduced = RLT(11).apply(model)
+    assert RLT(11).flops(config, num_classes=5) == sta.count_flops(reduced)
+    logits, (mask,) = reduced(clips)
+    for ours, kept, clip in zip(logits, mask, clips, strict=True):
+        # All tokens go through the blocks, and none attends to a dropped one.
+        x, positions = model.embed(clip[None]), torch.arange(36)[None]
+        left = kept.flatten()
+        for block in model.blocks:
+            hidden = block.norm1(x)
+            _, qkv = block.attn(hidden)
+            rotation = model.rotation(positions)
+            query, key = (rotation.rotate(each) for each in qkv[:2])
+            heads = F.scaled_dot_product_attention(query, key, qkv[2], attn_mask=left[None])
+            x = x + block.attn.proj(heads.transpose(1, 2).flatten(2))
+            x = x + block.mlp(block.norm2(x))
+        theirs = model.head(model.pool(x[:, left]))[0]
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
 def test_what_it_cannot_drop_is_refused_with_what_it_can():
