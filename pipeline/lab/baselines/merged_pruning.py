@@ -1,16 +1,21 @@
-"""STA that merges the tokens it drops into the nearest kept ones, as ToMe merges."""
+"""STA that merges the tokens it drops into the nearest kept ones.
+
+Merging, proportional attention and the weighted mean before the head are ToMe's; which tokens are
+kept is STA's choice.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
 
 import sta
-from pipeline.lab.baselines.proportional_attention import proportional_attention
+from pipeline.lab.baselines.proportional_attention import attend, weighted
+from sta.models.columnar import Block
 from sta.models.create import model_from_config
 from sta.score import unit_keys
 from workers.inference.reduction import ReducedModel, TokenReduction
@@ -22,11 +27,9 @@ class MergedPruning(TokenReduction):
 
     Attributes:
         pruning: of STA.
-        proportional: whether attention and the mean before the head are weighted by sizes.
     """
 
     pruning: sta.Pruning = field(default_factory=sta.Pruning)
-    proportional: bool = True
 
     @property
     def setting(self) -> str:
@@ -73,8 +76,9 @@ class _MergedModel(ReducedModel):
         positions = torch.arange(tokens, device=x.device).expand(x.shape[0], -1)
         sizes: Tensor | None = None
         kept = []
-        for index, block in enumerate(self.vit.blocks):
-            x, keys = self._block(block, x, sizes)
+        for index, block in enumerate(cast("list[Block]", self.vit.blocks)):
+            x, keys = attend(block, x, sizes)
+            x = x + block.mlp(block.norm2(x))
             if index in by_block:
                 places = torch.arange(x.shape[1], device=x.device).expand(x.shape[0], -1)
                 _, chosen = self.pruned.prune(x, keys, places, by_block[index])
@@ -83,19 +87,8 @@ class _MergedModel(ReducedModel):
                 x, sizes = merge_dropped(x, keys, sizes, chosen)
                 positions = positions.gather(1, chosen)
                 kept.append(self.pruned._mask(positions))
-        if sizes is not None and self.settings.proportional:
-            x = x * (sizes[..., None] * (x.shape[1] / tokens)).to(x.dtype)
+        x = x if sizes is None else weighted(x, sizes, tokens)
         return sta.ModelOutput(self.vit.head(self.vit.pool(x)), tuple(kept))
-
-    def _block(self, block: Any, x: Tensor, sizes: Tensor | None) -> tuple[Tensor, Tensor]:
-        hidden = block.norm1(x)
-        if sizes is None or not self.settings.proportional:
-            attended, qkv = block.attn(hidden)
-        else:
-            attended, qkv = proportional_attention(block.attn, hidden, sizes)
-        x = x + attended
-        keys = qkv[1].mean(dim=1, dtype=torch.promote_types(x.dtype, torch.float32))
-        return x + block.mlp(block.norm2(x)), keys
 
     def clip_flops(self, kept: Sequence[Tensor]) -> list[int]:
         """As `ReducedModel.clip_flops`; the same for all clips."""

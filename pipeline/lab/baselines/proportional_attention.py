@@ -6,7 +6,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sta.models.columnar import Attention
+from sta.models.columnar import Attention, Block
+
+
+def attend(block: Block, x: Tensor, sizes: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The first half of a block, without its MLP.
+
+    Args:
+        block: of a model without rotary positions.
+        x: (B, N, d) tokens.
+        sizes: (B, N) for proportional attention; None for the block's own.
+
+    Returns:
+        (B, N, d) tokens, and (B, N, d / heads) keys averaged over heads, at least float32.
+    """
+    hidden = block.norm1(x)
+    if sizes is None:
+        attended, qkv = block.attn(hidden)
+    else:
+        attended, qkv = proportional_attention(block.attn, hidden, sizes)
+    keys: Tensor = qkv[1].mean(dim=1, dtype=torch.promote_types(x.dtype, torch.float32))
+    return x + attended, keys
+
+
+def weighted(x: Tensor, sizes: Tensor, tokens: int) -> Tensor:
+    """Tokens (B, N, d) times their sizes (B, N), scaled so that their mean is that of all `tokens`
+    tokens that they stand for.
+    """
+    return x * (sizes[..., None] * (x.shape[1] / tokens)).to(x.dtype)
 
 
 def proportional_attention(attention: Attention, x: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,6 @@ METHODS = {
     "tome-plain": "ToMe, plain attention",
     "rlt": "RLT",
     "sta-merged": "STA, merged",
-    "sta-averaged": "STA, merged, plain attention",
 }
 
 # As published: clips have different FLOPs, and no share can be asked for.
@@ -167,7 +166,7 @@ def _nearest(
     # Merging costs a little, which a larger r makes up for.
     _grid(method, config)
     return nearest(
-        lambda r: MergedPruning(replace(found, r=r), method == "sta-merged"),
+        lambda r: MergedPruning(replace(found, r=r)),
         *(1, config.largest_r(found), level, flops),
     )
 

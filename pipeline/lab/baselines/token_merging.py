@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 import sta
-from pipeline.lab.baselines.proportional_attention import proportional_attention
+from pipeline.lab.baselines.proportional_attention import attend, weighted
 from sta.flops import LAYER_NORM_FLOPS
-from sta.models.columnar import block_flops
+from sta.models.columnar import Block, block_flops
 from sta.score import unit_keys
 from workers.inference.reduction import ReducedModel, TokenReduction
 
@@ -144,30 +144,16 @@ class _ToMeModel(ReducedModel):
         """Logits; there are no masks, since no token is dropped."""
         self.vit.check_clips(clips)
         x, sizes = self.vit.embed(clips), None
-        tokens = x.shape[1]
-        for block, r in zip(self.vit.blocks, self.merges, strict=True):
-            x, sizes = self._block(block, x, sizes, r)
-        if sizes is not None:
-            # The mean that follows then is one over all tokens that there were.
-            x = x * (sizes[..., None] * (x.shape[1] / tokens)).to(x.dtype)
+        tokens, blocks = x.shape[1], cast("list[Block]", self.vit.blocks)
+        for block, r in zip(blocks, self.merges, strict=True):
+            x, keys = attend(block, x, sizes if self.settings.proportional else None)
+            if r:
+                if sizes is None:
+                    sizes = torch.ones(x.shape[:2], dtype=keys.dtype, device=x.device)
+                x, sizes = merge(x, sizes, match(keys, r))
+            x = x + block.mlp(block.norm2(x))
+        x = x if sizes is None else weighted(x, sizes, tokens)
         return sta.ModelOutput(self.vit.head(self.vit.pool(x)), ())
-
-    def _block(
-        self, block: Any, x: Tensor, sizes: Tensor | None, r: int
-    ) -> tuple[Tensor, Tensor | None]:
-        hidden = block.norm1(x)
-        if sizes is None or not self.settings.proportional:
-            attended, qkv = block.attn(hidden)
-        else:
-            attended, qkv = proportional_attention(block.attn, hidden, sizes)
-        x = x + attended
-        if r:
-            dtype = torch.promote_types(x.dtype, torch.float32)
-            matching = match(qkv[1].mean(dim=1, dtype=dtype), r)
-            if sizes is None:
-                sizes = torch.ones(x.shape[:2], dtype=dtype, device=x.device)
-            x, sizes = merge(x, sizes, matching)
-        return x + block.mlp(block.norm2(x)), sizes
 
     def clip_flops(self, kept: Sequence[Tensor]) -> list[int]:
         """As `ReducedModel.clip_flops`; the same for all clips."""

@@ -88,7 +88,7 @@ def plain_rlt(model, clip, keeps):
     return model.head(model.fc_norm(sum(x) / len(x))), kept
 
 
-def plain_merged(model, clip, kept_masks, *, proportional):
+def plain_merged(model, clip, kept_masks):
     """Logits of one clip under STA with merging, given the tokens that each stage keeps, in order.
 
     Args:
@@ -98,7 +98,7 @@ def plain_merged(model, clip, kept_masks, *, proportional):
     tokens, sizes = len(x), [1.0] * len(x)
     stages = dict(zip([stage.block for stage in model.stages], kept_masks, strict=True))
     for number, block in enumerate(model.blocks):
-        x, keys = _attended(block, x, sizes if proportional else None)
+        x, keys = _attended(block, x, sizes)
         x = [token + block.mlp(block.norm2(token)) for token in x]
         if number in stages:
             kept = stages[number]
@@ -107,8 +107,7 @@ def plain_merged(model, clip, kept_masks, *, proportional):
                 into = max(kept, key=lambda other: _cosine(keys[place], keys[other]))
                 groups[into].append(place)
             x, sizes = _means(x, sizes, list(groups.values()))
-    weights = [size / tokens for size in sizes] if proportional else [1 / len(x)] * len(x)
-    mean = sum(weight * token for weight, token in zip(weights, x, strict=True))
+    mean = sum(size * token for size, token in zip(sizes, x, strict=True)) / tokens
     return model.head(model.fc_norm(mean)), sizes
 
 

@@ -10,18 +10,17 @@ from tests.pipeline.lab.baselines.plain import SMALL, clips_for, plain_merged, s
 PRUNING = sta.Pruning(r=4, grouping="paper")
 
 
-@pytest.mark.parametrize("proportional", [True, False])
 @torch.inference_mode()
-def test_the_model_is_that_of_the_plain_form(proportional):
+def test_the_model_is_that_of_the_plain_form():
     model, clips = small_vit(pruning=PRUNING), clips_for()
-    logits, kept = MergedPruning(PRUNING, proportional).apply(small_vit())(clips)
+    logits, kept = MergedPruning(PRUNING).apply(small_vit())(clips)
     for number, clip in enumerate(clips):
         places, before = [], torch.arange(36)
         for mask in kept:
             left = mask[number].flatten().nonzero()[:, 0]
             places.append([(before == place).nonzero().item() for place in left])
             before = left
-        theirs, sizes = plain_merged(model, clip, places, proportional=proportional)
+        theirs, sizes = plain_merged(model, clip, places)
         assert sum(sizes) == 36
         torch.testing.assert_close(logits[number], theirs, rtol=0, atol=1e-10)
 
