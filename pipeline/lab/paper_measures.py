@@ -26,7 +26,7 @@ from sta.checkpoints.remote import without_secrets
 from sta.diagnostics import final_tokens, grad_norm, trajectory_sum
 from workers.decoding import DecodedUnit, SandboxedDecoder, Unit
 from workers.failures import UnitFailure
-from workers.inference.pixels import MEAN, STD, normalized
+from workers.inference.pixels import normalized
 from workers.sampling import protocol
 
 Floats = npt.NDArray[np.float64]
@@ -301,7 +301,8 @@ def _batch(clip: Clip, model: sta.VisionTransformer) -> Tensor:
     """(1, 3, T, H, W) float, normalized, on the model's device."""
     device = model.head.weight.device
     pixels = torch.from_numpy(clip[None]).to(device)
-    return normalized(pixels, *(torch.tensor(each, device=device) for each in (MEAN, STD)))
+    scale = (model.config.mean, model.config.std)
+    return normalized(pixels, *(torch.tensor(each, device=device) for each in scale))
 
 
 def _in_turn(clips: tuple[Clip, ...]) -> Iterator[Clip]:

@@ -1,9 +1,9 @@
 """Configuration files beside weights: every field is followed or refused by name.
 
-Supported are the config.json of each backbone (`VideoModel.config_jsons`), the training arguments
-in VideoMAE's own files, and the configuration of the preprocessing. A field that describes the
-model sets a field of its shape (`ViTConfig`, `SwinConfig`); a value that the model does not support
-is refused. Fields that cannot change a label, such as those of training, are ignored.
+Supported are the config.json of each backbone (`VideoModel.config_jsons`) and the training
+arguments in VideoMAE's own files. A field that describes the model sets a field
+of its shape (`ViTConfig`, `SwinConfig`); a value that the model does not support is refused. Fields
+that cannot change a label, such as those of training, are ignored.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from typing import Any
 
 from sta.checkpoints.limits import read_companion
 from sta.errors import CheckpointError
-from sta.models.base import MEAN, STD
 from sta.models.configs import Activation, SwinConfig, ViTConfig
-from sta.models.create import model_class, model_classes
+from sta.models.create import model_classes
 from sta.models.layout import ConfigJson
 
 Shape = ViTConfig | SwinConfig
@@ -51,17 +50,6 @@ _WITHOUT_EFFECT = {
 
 # Fields of any classifier of transformers, whose rules have their names.
 _CLASSIFIER = ("num_labels", "id2label", "label2id", "problem_type", "pruned_heads")
-
-# Of the preprocessing: fields that have one allowed value.
-_STEPS = {
-    "do_resize": True,
-    "do_center_crop": True,
-    "do_rescale": True,
-    "do_normalize": True,
-    "do_flip_channel_order": False,
-    "offset": False,
-}
-_BILINEAR = 2
 
 
 @dataclass(frozen=True)
@@ -333,51 +321,3 @@ _RULES: dict[str, _Rule] = {
     "problem_type": _one_of("single_label_classification"),
     "pruned_heads": _one_of({}),
 }
-
-
-def check_preprocessing(path: Path, shown: str, shape: Shape) -> list[str]:
-    """Fields of a preprocessor_config.json that differ from the pipeline, one line each.
-
-    Frames are resized bilinear, cropped to squares of `image_size`, scaled to 1 and normalized by
-    ImageNet's mean and standard deviation. The processors of a backbone's checkpoints resize to a
-    short side of `VideoModel.processor_short_side`. The sampling protocol says which frames and
-    crops are taken.
-
-    Raises:
-        CheckpointError: the file cannot be read.
-    """
-    content = read_json(path, shown)
-    size = shape.image_size
-    short = model_class(shape.backbone).processor_short_side(size)
-    wanted: dict[str, Callable[[Any], bool]] = {
-        **{name: want.__eq__ for name, want in _STEPS.items()},
-        "image_mean": lambda v: _close(v, MEAN),
-        "image_std": lambda v: _close(v, STD),
-        "rescale_factor": lambda v: _close([v], [1 / 255]),
-        "resample": lambda v: v in (_BILINEAR, "bilinear"),
-        "size": lambda v: v in (short, {"shortest_edge": short}),
-        "crop_size": lambda v: v in (size, {"height": size, "width": size}),
-    }
-    done = {
-        **_STEPS,
-        "image_mean": list(MEAN),
-        "image_std": list(STD),
-        "rescale_factor": "1/255",
-        "resample": f"{_BILINEAR} (bilinear)",
-        "size": {"shortest_edge": short},
-        "crop_size": {"height": size, "width": size},
-    }
-    return [
-        f"{shown}: {name} is {content[name]!r}; the pipeline does {done[name]}"
-        for name, holds in wanted.items()
-        if content.get(name) is not None and not holds(content[name])
-    ]
-
-
-def _close(value: object, want: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == len(want)
-        and all(isinstance(v, int | float) for v in value)
-        and all(math.isclose(v, w, rel_tol=1e-3) for v, w in zip(value, want, strict=True))
-    )

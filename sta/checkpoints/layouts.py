@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sta.errors import CheckpointError
-from sta.models.base import MEAN, STD
+from sta.models.configs import IMAGENET_MEAN, IMAGENET_STD
 from sta.models.create import model_classes
 from sta.models.layout import Layout
 
@@ -118,7 +118,9 @@ def _check_preprocessor(raw: Mapping[str, Tensor], shown: str) -> None:
     """Raise CheckpointError if mmaction2's normalization differs from ours."""
     for name, tensor in raw.items():
         if found := _PREPROCESSOR.fullmatch(name):
-            done = [255 * value for value in (MEAN if found[1] == "mean" else STD)]
+            done = [
+                255 * value for value in (IMAGENET_MEAN if found[1] == "mean" else IMAGENET_STD)
+            ]
             said = tensor.flatten()[: len(done)].tolist()
             if tensor.numel() != len(done) or any(
                 abs(a - b) > _PIXEL_TOLERANCE for a, b in zip(said, done, strict=True)

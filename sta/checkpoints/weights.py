@@ -10,11 +10,12 @@ from pathlib import Path
 
 from torch import Tensor, allclose
 
-from sta.checkpoints.config_files import ConfigFile, Shape, check_preprocessing, configured
+from sta.checkpoints.config_files import ConfigFile, Shape, configured
 from sta.checkpoints.limits import MAX_CLIP_PIXELS
+from sta.checkpoints.preprocessing import unlike_the_pipeline, with_normalization
 from sta.errors import CheckpointError
 from sta.models.architectures import ARCHITECTURES
-from sta.models.configs import SwinConfig, ViTConfig
+from sta.models.configs import Color, SwinConfig, ViTConfig
 from sta.models.vit import sincos_table
 
 # MCG-NJU's small models on the hub: their configuration has 16 heads and their weights were trained
@@ -143,7 +144,8 @@ def model_of_weights(weights: Weights) -> ModelMatch:
     shape = _saved(shape, weights)
     _check_clip(shape, weights)
     _check_positions(weights, shape)
-    return ModelMatch(architecture, shape, notes + _preprocessing(weights, shape))
+    shape, differs = _preprocessing(weights, shape)
+    return ModelMatch(architecture, shape, notes + differs)
 
 
 def _with_own_biases(shape: Shape, weights: Weights) -> Shape:
@@ -173,21 +175,37 @@ def _published_small(weights: Weights) -> str:
     )
 
 
-def _preprocessing(weights: Weights, shape: Shape) -> tuple[str, ...]:
-    """Refuses a preprocessing that differs from the pipeline's, except for MCG-NJU's models.
+def _preprocessing(weights: Weights, shape: Shape) -> tuple[Shape, tuple[str, ...]]:
+    """The shape with the normalization of preprocessor_config.json, and notes.
+
+    A file of MCG-NJU's models is not followed: they were evaluated as the pipeline does it.
 
     Raises:
-        CheckpointError: what the file asks for.
+        CheckpointError: the file asks for what the pipeline does not do.
     """
     if weights.preprocessor is None:
-        return ()
-    differs = check_preprocessing(*weights.preprocessor, shape)
-    if differs and not (weights.hub_id.startswith("MCG-NJU/") or _published_small(weights)):
+        return shape, ()
+    followed = with_normalization(shape, *weights.preprocessor)
+    differs = unlike_the_pipeline(*weights.preprocessor, shape)
+    _, shown = weights.preprocessor
+    normalizes = (
+        f"{shown}: pixels from 0 to 1 are normalized by mean {_shown(followed.mean)} and std "
+        f"{_shown(followed.std)}"
+    )
+    if weights.hub_id.startswith("MCG-NJU/") or _published_small(weights):
+        if followed != shape:
+            differs.append(f"{normalizes}; the pipeline does {_shown(shape.mean)}")
+        return shape, tuple(f"{each}, as VideoMAE's authors do" for each in differs)
+    if differs:
         raise CheckpointError(
             f"{differs[0]} and nothing else. If the model was trained so, remove the file from a "
             "local copy"
         )
-    return tuple(f"{each}, as VideoMAE's authors do" for each in differs)
+    return followed, (normalizes,) if followed != shape else ()
+
+
+def _shown(color: Color) -> str:
+    return ", ".join(f"{each:.4g}" for each in color)
 
 
 def _saved(shape: Shape, weights: Weights) -> Shape:
@@ -211,6 +229,8 @@ def _check_field(name: str, value: object, own: object) -> None:
         raise ValueError(f"{name} is {value!r}, and a value such as {own!r} is needed")
     for each in values:
         largest = 1 if isinstance(each, float) else _LARGEST_SIZE
+        if name == "mean" and each == 0:
+            continue
         if isinstance(each, int | float) and type(each) is not bool and not 0 < each <= largest:
             raise ValueError(f"{name} is {value!r}; allowed are numbers from 1 to {largest:,}")
 

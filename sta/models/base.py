@@ -14,10 +14,6 @@ from sta.models.configs import Activation, ModelConfig
 from sta.models.layout import ConfigJson, Layout
 from sta.pruning import Pruning
 
-# ImageNet's mean and standard deviation (RGB), with which clips are normalized.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-
 
 def _quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)

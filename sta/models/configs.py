@@ -18,6 +18,12 @@ from sta.pruning import (
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
 
 VIT_NORM_EPS = 1e-6
+
+# Of the red, green and blue of a pixel from 0 to 1.
+Color = tuple[float, float, float]
+IMAGENET_MEAN: Color = (0.485, 0.456, 0.406)
+IMAGENET_STD: Color = (0.229, 0.224, 0.225)
+
 SWIN_STAGES = 4
 
 
@@ -39,6 +45,14 @@ class ModelConfig(Protocol):
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
         """(3, T, H, W) of one clip."""
+
+    @property
+    def mean(self) -> Color:
+        """What is subtracted from pixels from 0 to 1: red, green, blue."""
+
+    @property
+    def std(self) -> Color:
+        """What the difference is divided by."""
 
     def stages(self, pruning: Pruning) -> tuple[PruningStage, ...]:
         """Pruning stages, empty at r = 0.
@@ -98,6 +112,8 @@ class ViTConfig:
         key_bias: whether keys have a bias. Without rotary positions softmax cancels it, but STA
             compares keys.
         backbone: which backbone this is, a key of `BACKBONES`.
+        mean: what is subtracted from pixels from 0 to 1: red, green, blue.
+        std: what the difference is divided by.
     """
 
     embed_dim: int
@@ -112,6 +128,8 @@ class ViTConfig:
     norm_eps: float = VIT_NORM_EPS
     key_bias: bool = False
     backbone: str = "videomae"
+    mean: Color = IMAGENET_MEAN
+    std: Color = IMAGENET_STD
 
     def __post_init__(self) -> None:
         check_backbone(self.backbone)
@@ -202,6 +220,8 @@ class SwinConfig:
         patch_size: patch height and width in pixels.
         tubelet_size: frames per token.
         mlp_ratio: hidden channels of the MLP divided by those of its stage.
+        mean: what is subtracted from pixels from 0 to 1: red, green, blue.
+        std: what the difference is divided by.
     """
 
     embed_dim: int
@@ -213,6 +233,8 @@ class SwinConfig:
     patch_size: int = 4
     tubelet_size: int = 2
     mlp_ratio: int = 4
+    mean: Color = IMAGENET_MEAN
+    std: Color = IMAGENET_STD
 
     @property
     def backbone(self) -> str:

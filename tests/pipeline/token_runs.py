@@ -18,11 +18,13 @@ from pipeline.inputs.video import Video
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
+from sta.models.configs import IMAGENET_MEAN as MEAN
+from sta.models.configs import IMAGENET_STD as STD
 from tests.run_records import run_record
 from workers.decode_actor import DecodeActor
 from workers.inference.labeler import LabelerConfig
 from workers.inference.masks import pack_mask
-from workers.inference.pixels import MEAN, STD, normalized
+from workers.inference.pixels import normalized
 from workers.label_actor import LabelActor
 from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import sta
 from workers.inference.batching import BatchInput
 from workers.inference.output_buffer import Outputs
-from workers.inference.pixels import MEAN, STD, CachedNormalizer, normalized
+from workers.inference.pixels import CachedNormalizer, normalized
 from workers.inference.reduction import ReducedModel
 
 # Layers whose weights autocast would cast at every forward. Norms, biases outside these layers and
@@ -69,10 +69,11 @@ class Forward(nn.Module):
         self.model = model
         self._mixed = mixed
         self._device = batch.clips.device
-        self.register_buffer("mean", torch.tensor(MEAN, device=self._device))
-        self.register_buffer("std", torch.tensor(STD, device=self._device))
+        mean, std = model.config.mean, model.config.std
+        self.register_buffer("mean", torch.tensor(mean, device=self._device))
+        self.register_buffer("std", torch.tensor(std, device=self._device))
         in_cache = self._device.type == "cpu" and not whole
-        self._normalizer = CachedNormalizer(batch.clips) if in_cache else None
+        self._normalizer = CachedNormalizer(batch.clips, mean, std) if in_cache else None
 
     def forward(self, clips: Tensor, ids: Tensor) -> Outputs:
         """Ids (B,), probabilities (B, classes) float32, and the kept mask of each stage."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sta.models.base import MEAN as MEAN
-from sta.models.base import STD as STD
+from sta.models.configs import Color
 
 
 def normalized(clips: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -25,16 +24,18 @@ class CachedNormalizer:
 
     Args:
         clips: the uint8 (B, T, H, W, 3) that every call will normalize.
+        mean: as for `normalized`.
+        std: as for `normalized`.
     """
 
-    def __init__(self, clips: Tensor) -> None:
+    def __init__(self, clips: Tensor, mean: Color, std: Color) -> None:
         batch, frames, height, width, channels = clips.shape
         self._out = torch.empty(clips.shape)
         # Rows of interleaved channels vectorize well.
         flat = (batch * frames, height, width * channels)
         self._pairs = list(zip(clips.view(flat), self._out.view(flat), strict=True))
-        self._mean = torch.tensor(MEAN).repeat(width)
-        self._std = torch.tensor(STD).repeat(width)
+        self._mean = torch.tensor(mean).repeat(width)
+        self._std = torch.tensor(std).repeat(width)
 
     def __call__(self) -> Tensor:
         """float32 (B, 3, T, H, W), valid until the next call."""

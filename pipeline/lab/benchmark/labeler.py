@@ -18,7 +18,7 @@ from pipeline.lab.benchmark.report import Chart, Column, Report, Row, conditions
 from pipeline.lab.benchmark.timing import seconds_of
 from pipeline.labeling.pruning_flags import PruningFlags
 from workers.inference.labeler import Frames, Labeler, LabelerConfig
-from workers.inference.pixels import MEAN, STD, normalized
+from workers.inference.pixels import normalized
 from workers.precisions import PRECISIONS, Precision, fast_precision
 from workers.sampling import Protocol, default_protocol, protocol
 
@@ -164,7 +164,10 @@ def _check(made: Labeler, unit: Frames, size: int, allowed: float) -> None:
     bare = sta.create_model(made.model.architecture, pruning=made.model.pruning)
     bare.load_state_dict({name: value.float() for name, value in made.model.state_dict().items()})
     bare.to(made.engine.device)
-    mean, std = (torch.tensor(values, device=made.engine.device) for values in (MEAN, STD))
+    mean, std = (
+        torch.tensor(values, device=made.engine.device)
+        for values in (bare.config.mean, bare.config.std)
+    )
     origins = made.protocol.crop_origins(*unit.pixels.shape[1:3])
     for view in made.label([unit])[0].views:
         top, left = origins[view.crop]

@@ -17,8 +17,9 @@ from pipeline.lab.paper_measures import (
     trajectory_table,
 )
 from sta.diagnostics import grad_norm
+from sta.models.configs import IMAGENET_MEAN as MEAN
+from sta.models.configs import IMAGENET_STD as STD
 from tests.videos import write_video
-from workers.inference.pixels import MEAN, STD
 
 
 @pytest.fixture(scope="module")

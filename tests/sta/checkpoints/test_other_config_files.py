@@ -3,12 +3,14 @@
 import argparse
 import json
 
+import numpy as np
 import pytest
 import torch
 
 import sta
 from tests.sta import formats
 from tests.sta.small_vit import TOY, saved, transformers
+from workers.inference.pixels import normalized
 
 pytestmark = pytest.mark.usefixtures("toy")
 
@@ -136,12 +138,9 @@ def test_the_pixels_that_the_pipeline_makes_are_accepted_in_both_writings(tmp_pa
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *(("image_mean", [0.5, 0.5, 0.5]), ("image_std", [0.5, 0.5, 0.5]), ("image_std", [1])),
-        *(("resample", 3), ("rescale_factor", 1 / 127.5), ("do_resize", False)),
-        *(("do_center_crop", False), ("do_rescale", False), ("do_normalize", False)),
+        *(("resample", 3), ("do_resize", False), ("do_center_crop", False), ("do_rescale", False)),
         *(("size", {"shortest_edge": 256}), ("size", {"height": 32, "width": 32})),
         *(("crop_size", {"height": 64, "width": 64}), ("do_flip_channel_order", True)),
-        ("offset", True),
     ],
 )
 def test_other_pixels_are_refused_by_name(tmp_path, field, value):
@@ -152,6 +151,49 @@ def test_other_pixels_are_refused_by_name(tmp_path, field, value):
     ) as caught:
         sta.load_model(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("image_std", [1]), ("image_std", [0.2, 0.0, 0.2]), ("image_mean", [0.5, 0.5, 1.5])),
+        *(("image_mean", ["a"] * 3), ("rescale_factor", 0), ("rescale_factor", 255)),
+        *(("offset", "yes"), ("do_normalize", 1)),
+    ],
+)
+def test_a_normalization_that_cannot_be_is_refused_by_name(tmp_path, field, value):
+    saved(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR | {field: value}))
+    with pytest.raises(sta.CheckpointError, match=rf"_config.json: {field} is .*; allowed is "):
+        sta.load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.25, 0.3]},
+        {"do_normalize": False},
+        {"rescale_factor": 1 / 127.5},
+    ],
+    ids=str,
+)
+def test_pixels_are_normalized_as_transformers_processor_does_it(tmp_path, changes):
+    saved(tmp_path)
+    usual = {name: PROCESSOR[name] for name in ("size", "crop_size", "image_mean", "image_std")}
+    theirs = transformers.VideoMAEImageProcessor(**usual | changes)
+    theirs.save_pretrained(tmp_path)
+    check_pixels(sta.load_model(tmp_path), theirs)
+
+
+def check_pixels(model, processor):
+    """A model's normalization against transformers' processor, on frames of the crop's size."""
+    size, frames = model.config.image_size, model.config.frames
+    drawn = np.random.default_rng(0).integers(0, 256, (frames, size, size, 3), dtype=np.uint8)
+    want = processor(list(drawn), return_tensors="pt", do_resize=False).pixel_values
+    scale = (torch.tensor(each) for each in (model.config.mean, model.config.std))
+    ours = normalized(torch.from_numpy(drawn)[None], *scale)
+    torch.testing.assert_close(ours.transpose(1, 2), want.float(), atol=1e-5, rtol=0)
 
 
 def test_transformers_own_processor_is_accepted_for_the_published_values(tmp_path):

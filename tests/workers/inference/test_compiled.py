@@ -10,11 +10,13 @@ import pytest
 import torch
 
 import sta
+from sta.models.configs import IMAGENET_MEAN as MEAN
+from sta.models.configs import IMAGENET_STD as STD
 from workers.inference.batching import BatchInput
 from workers.inference.compiled import Step
 from workers.inference.forward import Forward, FullPrecisionLinear, mixed_precision
 from workers.inference.labeler import Frames, Labeler, LabelerConfig
-from workers.inference.pixels import MEAN, STD, CachedNormalizer, normalized
+from workers.inference.pixels import CachedNormalizer, normalized
 from workers.inference.streams import HostStream
 from workers.sampling import protocol
 
@@ -177,7 +179,7 @@ def test_whether_to_compile_is_yes_no_or_none():
 def test_pixels_are_scaled_to_one_and_normalized_the_same_to_the_bit_either_way():
     clips = torch.arange(2 * 4 * 8 * 4 * 3).remainder(256).to(torch.uint8).view(2, 4, 8, 4, 3)
     at_once = normalized(clips, torch.tensor(MEAN), torch.tensor(STD))
-    assert torch.equal(CachedNormalizer(clips)(), at_once)
+    assert torch.equal(CachedNormalizer(clips, MEAN, STD)(), at_once)
     by_hand = (clips[1, 2, 3, 1].double() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
     np.testing.assert_allclose(at_once[1, :, 2, 3, 1], by_hand, atol=1e-6)
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 import sta
+from sta.models.configs import IMAGENET_MEAN as MEAN
+from sta.models.configs import IMAGENET_STD as STD
 from workers.inference import engine
 from workers.inference.labeler import (
     Frames,
@@ -14,7 +16,6 @@ from workers.inference.labeler import (
     pack_mask,
     unpack_mask,
 )
-from workers.inference.pixels import MEAN, STD
 from workers.inference.top_classes import top_classes
 from workers.precisions import PRECISIONS
 from workers.sampling import protocol
