@@ -259,6 +259,22 @@ def _one_of(*values: object) -> _Rule:
     return rule
 
 
+def _tubelet(shape: Shape, value: object, _: int) -> Shape:
+    own = [shape.tubelet_size, shape.patch_size, shape.patch_size]
+    if list(value) != own if isinstance(value, list | tuple) else True:
+        raise _NotAllowed(f"models of these weights' embed_dim and depth have {own}")
+    return shape
+
+
+def _video(shape: Shape, value: object, classes: int) -> Shape:
+    """Frames, height and width, as old files of ViViT have them."""
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise _NotAllowed("allowed are frames, height and width")
+    frames, *sides = value
+    shape = _RULES["num_frames"](shape, frames, classes)
+    return _RULES["image_size"](shape, sides, classes)
+
+
 def _activation(shape: Shape, value: object, _: int) -> Shape:
     if value not in _ACTIVATIONS:
         raise _NotAllowed(f"allowed are {', '.join(_ACTIVATIONS)}")
@@ -306,6 +322,8 @@ _RULES: dict[str, _Rule] = {
     "num_attention_heads": _follow("num_heads"),
     "hidden_act": _activation,
     "layer_norm_eps": _norm_eps,
+    "video_size": _video,
+    "tubelet_shape": _tubelet,
     "patch_size": _same("patch_size"),
     "tubelet_size": _same("tubelet_size"),
     "hidden_size": _same("embed_dim"),

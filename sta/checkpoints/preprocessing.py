@@ -73,7 +73,7 @@ def _processor(content: Mapping[str, Any]) -> object:
 
 def _color(content: Mapping[str, Any], name: str, shown: str) -> Color:
     value = content.get(name)
-    values = value if isinstance(value, list) else [value] * 3
+    values: list[Any] = value if isinstance(value, list) else [value] * 3
     if len(values) != 3 or any(type(v) not in (int, float) or not 0 <= v <= 1 for v in values):
         raise _refused(shown, name, value, "three numbers from 0 to 1")
     red, green, blue = map(float, values)

@@ -18,12 +18,24 @@ ARCHITECTURES: dict[str, ViTConfig | SwinConfig] = {
     "vit_base": ViTConfig(embed_dim=768, depth=12, num_heads=12),
     "vit_large": ViTConfig(embed_dim=1024, depth=24, num_heads=16),
     "vit_huge": ViTConfig(embed_dim=1280, depth=32, num_heads=16),
+    "vit_giant": ViTConfig(embed_dim=1408, depth=40, num_heads=16, patch_size=14, mlp_dim=6144),
     "vit_demo": ViTConfig(embed_dim=192, depth=6, num_heads=6, image_size=112),
     # As published: classifiers of L at 16 frames and g at 64 frames, of H the encoder.
     "vjepa2_large": _vjepa2(embed_dim=1024, depth=24, num_heads=16, frames=16, image_size=256),
     "vjepa2_huge": _vjepa2(embed_dim=1280, depth=32, num_heads=16, frames=64, image_size=256),
     "vjepa2_giant": _vjepa2(
         embed_dim=1408, depth=40, num_heads=22, mlp_dim=6144, frames=64, image_size=384
+    ),
+    "vivit_base": ViTConfig(
+        embed_dim=768,
+        depth=12,
+        num_heads=12,
+        frames=32,
+        activation="gelu_tanh",
+        key_bias=True,
+        backbone="vivit",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
     ),
     "videoswin_tiny": SwinConfig(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
     "videoswin_small": SwinConfig(embed_dim=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24)),

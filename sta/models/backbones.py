@@ -33,6 +33,7 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
         "videomae": Backbone("sta.models.vit", "VisionTransformer", protocols="videomae"),
         "vjepa2": Backbone("sta.models.vjepa2", "VJEPA2", protocols="vjepa2"),
         "videoswin": Backbone("sta.models.swin", "VideoSwin", protocols="videoswin"),
+        "vivit": Backbone("sta.models.vivit", "ViViT", protocols="vivit"),
     }
 )
 

@@ -38,7 +38,9 @@ def model_classes() -> Iterator[tuple[str, type[VideoModel]]]:
 
 @overload
 def create_model(
-    architecture: Literal["vit_demo", "vit_small", "vit_base", "vit_large", "vit_huge"],
+    architecture: Literal[
+        "vit_demo", "vit_small", "vit_base", "vit_large", "vit_huge", "vit_giant"
+    ],
     *,
     num_classes: int = 400,
     pruning: Pruning | None = None,

@@ -60,3 +60,94 @@ def _drop_most_similar_candidates(keys, r):
     similarity = {c: max(float(keys[c] @ keys[a]) for a in anchors) for c in candidates}
     ranked = sorted(candidates, key=lambda c: (similarity[c], c))
     return [*anchors, *ranked][: n - r]
+
+
+def plain_vit_logits(model, clips: torch.Tensor) -> torch.Tensor:
+    """Logits of a VideoMAE or ViViT, one clip and one token list at a time.
+
+    It reads parameters by name and nothing else of the model's code: tubelets are sliced, heads are
+    computed one by one, and kept tokens are gathered group by group.
+
+    Args:
+        model: the model, in float64.
+        clips: (B, 3, T, H, W) float64.
+    """
+    return torch.stack([_one_clips_logits(model, clip) for clip in clips])
+
+
+def _one_clips_logits(model, clip):
+    config, weights = model.config, dict(model.state_dict())
+    x = _tubelets(clip, config, weights)
+    has_class_token = "cls_token" in weights
+    if has_class_token:
+        x = torch.cat((weights["cls_token"][0], x)) + weights["pos_embed"][0]
+        first, x = x[:1], x[1:]
+    else:
+        first, x = x[:0], x + model.pos_embed.to(x.dtype)
+    stages = {stage.block: stage for stage in model.stages}
+    for block in range(config.depth):
+        named = {
+            name.removeprefix(f"blocks.{block}."): value
+            for name, value in weights.items()
+            if name.startswith(f"blocks.{block}.")
+        }
+        both, keys = _block(torch.cat((first, x)), named, config)
+        first, x = both[: len(first)], both[len(first) :]
+        if (stage := stages.get(block)) is not None:
+            keys = keys[len(first) :].reshape(1, stage.groups, stage.tokens, -1)
+            groups = x.reshape(1, stage.groups, stage.tokens, -1)
+            rows = plain_select_tokens(groups, keys, pruning=model.pruning, stage=stage)[0]
+            x = torch.cat([group[row] for group, row in zip(groups[0], rows, strict=True)])
+    if has_class_token:
+        pooled = _norm(first[0], weights["norm.weight"], weights["norm.bias"], config.norm_eps)
+    else:
+        pooled = _norm(x.mean(0), weights["fc_norm.weight"], weights["fc_norm.bias"], 1e-6)
+    return weights["head.weight"] @ pooled + weights["head.bias"]
+
+
+def _tubelets(clip, config, weights):
+    t, p = config.tubelet_size, config.patch_size
+    weight = weights["patch_embed.proj.weight"].flatten(1)
+    _, frames, height, width = clip.shape
+    return torch.stack(
+        [
+            weight @ clip[:, f : f + t, h : h + p, w : w + p].flatten()
+            + weights["patch_embed.proj.bias"]
+            for f in range(0, frames, t)
+            for h in range(0, height, p)
+            for w in range(0, width, p)
+        ]
+    )
+
+
+def _block(x, named, config):
+    """The block's output and the keys, averaged over heads."""
+    hidden = _norm(x, named["norm1.weight"], named["norm1.bias"], config.norm_eps)
+    bias = [named.get(f"attn.{part}_bias", torch.zeros_like(x[0])) for part in "qkv"]
+    projections = [
+        hidden @ weight.T + add
+        for weight, add in zip(named["attn.qkv.weight"].chunk(3), bias, strict=True)
+    ]
+    width = x.shape[1] // config.num_heads
+    attended, keys = [], []
+    for head in range(config.num_heads):
+        query, key, value = (p[:, head * width : (head + 1) * width] for p in projections)
+        attended.append((query @ key.T / width**0.5).softmax(dim=-1) @ value)
+        keys.append(key)
+    x = x + torch.cat(attended, dim=1) @ named["attn.proj.weight"].T + named["attn.proj.bias"]
+    hidden = _norm(x, named["norm2.weight"], named["norm2.bias"], config.norm_eps)
+    hidden = _gelu(hidden @ named["mlp.fc1.weight"].T + named["mlp.fc1.bias"], config.activation)
+    x = x + hidden @ named["mlp.fc2.weight"].T + named["mlp.fc2.bias"]
+    return x, torch.stack(keys).mean(dim=0)
+
+
+def _norm(x, weight, bias, eps):
+    centered = x - x.mean(dim=-1, keepdim=True)
+    variance = centered.square().mean(dim=-1, keepdim=True)
+    return centered / (variance + eps).sqrt() * weight + bias
+
+
+def _gelu(x, activation):
+    if activation == "gelu_tanh":
+        return x / 2 * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3)))
+    return x / 2 * (1 + torch.erf(x / 2**0.5))

@@ -1,5 +1,6 @@
 """FLOPs: counted and computed are the same number, and it is the paper's."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -23,6 +24,31 @@ def test_flops_are_within_0_8_of_table_2(architecture, grouping):
     for r, paper in zip((0, 32, 48, 64), TABLE_2[architecture], strict=True):
         flops = sta.estimate_flops(architecture, pruning=sta.Pruning(r=r, grouping=grouping))
         assert flops / 1e9 == pytest.approx(paper, abs=0.8)
+
+
+def test_the_giant_of_videomae_v2_has_the_published_flops_and_half_of_them_by_default():
+    # VideoMAE V2, comparison on Kinetics-400: 38.16 TFLOPs for 16 x 5 x 3, that is 15 views.
+    flops = sta.estimate_flops("vit_giant")
+    assert 15 * flops / 1e12 == pytest.approx(38.16, abs=0.01)
+    pruning = sta.default_pruning("vit_giant")
+    assert pruning.r == 85
+    assert sta.estimate_flops("vit_giant", pruning=pruning) / flops == pytest.approx(0.5, abs=0.002)
+    assert sta.ARCHITECTURES["vit_giant"].grid == (8, 256)
+
+
+@pytest.mark.parametrize("grouping", ["released", "paper"])
+@pytest.mark.parametrize("r", [0, 5])
+def test_the_closed_form_follows_the_giants_patches_and_mlp_ratio(monkeypatch, r, grouping):
+    giant = sta.ARCHITECTURES["vit_giant"]
+    small = dataclasses.replace(
+        giant, embed_dim=88, depth=4, num_heads=4, mlp_dim=384, image_size=56, frames=8
+    )
+    assert small.mlp_dim * giant.embed_dim == giant.mlp_dim * small.embed_dim
+    monkeypatch.setitem(sta.ARCHITECTURES, "vit_small_giant", small)
+    pruning = sta.Pruning(r=r, grouping=grouping)
+    model = sta.create_model("vit_small_giant", num_classes=5, pruning=pruning)
+    closed = sta.estimate_flops("vit_small_giant", num_classes=5, pruning=pruning)
+    assert sta.count_flops(model) == closed
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import sta
+from sta.models.backbones import BACKBONES
+from sta.models.create import model_classes
 from workers import sampling
 from workers.sampling import PROTOCOLS, Protocol, default_protocol, parse_views, protocol
 
@@ -191,14 +193,36 @@ def test_an_unknown_protocol_is_refused_with_the_known_ones() -> None:
         protocol("k400")
 
 
+# No ViViT whose tokens all attend to each other is published on Something-Something.
+WITHOUT = {("vivit_base", "ssv2")}
+
+
 @pytest.mark.parametrize("task", ["k400", "ssv2"])
 @pytest.mark.parametrize("architecture", sta.ARCHITECTURES)
 def test_every_architecture_has_a_default_protocol_for_its_clip_length(architecture, task) -> None:
+    if (architecture, task) in WITHOUT:
+        with pytest.raises(ValueError, match=f"has no default protocol for {task}; choose one"):
+            default_protocol(architecture, task)
+        return
     name, shape = default_protocol(architecture, task), sta.ARCHITECTURES[architecture]
     chosen = protocol(name, frames=shape.frames, size=shape.image_size)
     assert chosen.clip_indices(300).shape == (chosen.clips, shape.frames)
     if shape.backbone != "vjepa2":  # whose classifiers take 16, 32 or 64 frames
         assert PROTOCOLS[name].frames == shape.frames
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_one_crop_is_cut_from_frames_as_the_processor_beside_a_checkpoint_resizes_them(name):
+    for backbone, model in model_classes():
+        if name.startswith(f"{BACKBONES[backbone].protocols}-"):
+            short = protocol(name, size=224, views=(1, 1)).short_side
+            assert short == model.processor_short_side(224)
+
+
+def test_the_giants_views_are_the_published_ones() -> None:
+    for task, views in {"k400": (5, 3), "ssv2": (2, 3)}.items():
+        recipe = PROTOCOLS[default_protocol("vit_giant", task)]
+        assert (recipe.clips, recipe.crops, recipe.frames) == (*views, 16)
 
 
 def test_an_architecture_of_a_kind_without_protocol_is_refused(monkeypatch) -> None:

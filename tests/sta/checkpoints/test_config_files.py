@@ -51,7 +51,7 @@ OTHER_VALUES = {
     "chunk_size_feed_forward": [2],
     "is_encoder_decoder": [True],
     "_name_or_path": ["somebody/something"],
-    "model_type": ["vivit"],
+    "model_type": ["timesformer"],
 }
 REFUSED = [
     *(("image_size", value) for value in ([32, 64], 40)),
@@ -64,7 +64,7 @@ REFUSED = [
     *(("hidden_act", value) for value in ("selu", "tanh", "gelu_10", "linear", "relu2")),
     ("use_mean_pooling", False),
     *(("problem_type", value) for value in ("multi_label_classification", "regression")),
-    ("model_type", "vivit"),
+    ("model_type", "timesformer"),
 ]
 WHOLE = [(field, value) for field, values in OTHER_VALUES.items() for value in values]
 

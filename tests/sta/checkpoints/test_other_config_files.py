@@ -1,6 +1,7 @@
 """VideoMAE V2, training arguments, preprocessors: each field is followed or refused."""
 
 import argparse
+import dataclasses
 import json
 
 import numpy as np
@@ -62,6 +63,20 @@ def test_the_configuration_of_videomae_v2_is_followed(tmp_path):
         12,
         1e-3,
     )
+
+
+def test_the_giants_patches_and_mlp_ratio_are_followed(tmp_path, monkeypatch):
+    shape = dataclasses.replace(TOY, embed_dim=44, patch_size=14, mlp_dim=192, image_size=28)
+    monkeypatch.setitem(sta.ARCHITECTURES, "vit_toy", shape)
+    written = json.loads(json.dumps(48 / 11))
+    model = save_v2(
+        tmp_path, img_size=28, embed_dim=44, patch_size=14, mlp_ratio=written, num_heads=4
+    )
+    loaded = sta.load_model(tmp_path)
+    assert formats.same_weights(loaded, model)
+    assert loaded.config == shape
+    torch.save({"module": model.half().state_dict()}, tmp_path / "giant.pth")
+    assert sta.load_model(tmp_path / "giant.pth").config == shape
 
 
 @pytest.mark.parametrize(
