@@ -170,6 +170,7 @@ def test_its_own_files_are_read_again(tmp_path):
     assert torch.equal(loaded(CLIPS).logits, made(CLIPS).logits)
 
 
+@torch.inference_mode()
 def test_the_configuration_is_followed(tmp_path):
     theirs = saved(tmp_path, hidden_act="gelu", layer_norm_eps=1e-3, num_attention_heads=6)
     edited(tmp_path, video_size=[8, 64, 64], image_size=[64, 64])
@@ -183,6 +184,7 @@ def test_the_configuration_is_followed(tmp_path):
     assert float((ours(CLIPS).logits - want).abs().max()) < 1e-5
 
 
+@torch.inference_mode()
 def test_a_model_without_biases_of_its_projections_is_loaded(tmp_path):
     theirs = saved(tmp_path, qkv_bias=False)
     want = theirs(CLIPS.transpose(1, 2)).logits

@@ -341,9 +341,10 @@ def test_the_preprocessing_is_the_processors(tmp_path, file):
     for field, value in {
         "size": {"shortest_edge": 64},
         "crop_size": {"height": 32, "width": 32},
-        "image_mean": [0.5, 0.5, 0.5],
         "do_center_crop": False,
     }.items():
         (tmp_path / file).write_text(json.dumps(PROCESSOR | {field: value}))
         with pytest.raises(sta.CheckpointError, match=f"{file}: {field} is .*the pipeline does "):
             sta.load_model(tmp_path)
+    (tmp_path / file).write_text(json.dumps(PROCESSOR | {"image_mean": [0.5, 0.4, 0.3]}))
+    assert sta.load_model(tmp_path).config.mean == (0.5, 0.4, 0.3)
