@@ -110,7 +110,10 @@ TABLES = (
             Published("STA^64-ViT-L", 308, (5, 3), 85.0, "vit_large", _sta(64)),
             Published("STA^64-ViT-H", 611, (5, 3), 86.1, "vit_huge", _sta(64)),
         ),
-        additions=(),
+        additions=(
+            Addition("VideoMAE V2 g", "vit_giant", (5, 3)),
+            Addition("ViViT-B, 32 x 224 x 224", "vivit_base", (4, 3)),
+        ),
     ),
     ComparisonTable(
         number=5,
@@ -127,6 +130,7 @@ TABLES = (
             Published("STA^48-ViT-B", 116, (2, 3), 70.3, "vit_base", _sta(48)),
         ),
         additions=(
+            Addition("VideoMAE V2 g", "vit_giant", (2, 3)),
             Addition("V-JEPA 2 L, 16 x 256 x 256", "vjepa2_large", (2, 3)),
             Addition("V-JEPA 2 H, 64 x 256 x 256", "vjepa2_huge", (2, 3)),
             Addition("V-JEPA 2 g, 64 x 384 x 384", "vjepa2_giant", (2, 3)),

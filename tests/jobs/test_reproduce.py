@@ -81,7 +81,7 @@ def test_every_own_row_of_tables_4_and_5_is_counted_as_published():
 def test_additions_are_listed_unpruned_and_at_half_of_their_flops_and_not_as_measured():
     for table in TABLES:
         added = [each for each in compared(table) if each.published is None]
-        assert len(added) == 2 * len(table.additions)
+        assert len(added) == 2 * len(table.additions) > 0
         for whole, half in zip(added[::2], added[1::2], strict=True):
             assert half.system.startswith("STA^")
             assert half.system.endswith(whole.system)
