@@ -15,8 +15,10 @@ from workers.sampling import Protocol
 
 _MIB = 1024**2
 
-# Clips that a labeler holds at once: about 700 MB of frames.
+# Clips that a labeler holds at once: about 700 MB of frames for VideoMAE. Of longer and larger
+# clips it holds fewer: one of 64 frames of 384 pixels has 50 MB.
 _MAX_CLIPS = 160
+_MAX_CLIPS_BYTES = 1400 * _MIB
 
 # Ray splits blocks above 128 MiB; the difference allows for wider frames than 16:9.
 _BLOCK_BYTES = 88 * _MIB
@@ -87,7 +89,8 @@ def grain(
     """
     calls = max(1 if adaptive else _CALLS, _CALLS_PER_LABELER * labelers)
     decoded = protocol.clips if clips is None else clips
-    held = min(_MAX_CLIPS / decoded, _MORE_UNITS * _MAX_CLIPS / protocol.clips)
+    most_clips = min(_MAX_CLIPS, _MAX_CLIPS_BYTES * protocol.clips / unit_bytes(protocol))
+    held = min(most_clips / decoded, _MORE_UNITS * most_clips / protocol.clips)
     most = max(1, min(int(held), units // calls))
     rows = most if adaptive else _fewest_filling(protocol.views, batch_size, most)
     fitting = int(_BLOCK_BYTES * protocol.clips / (unit_bytes(protocol) * decoded))

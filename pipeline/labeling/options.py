@@ -94,7 +94,8 @@ class LabelOptions:
     source: str
     output: str
     checkpoint: str = flag(
-        "fine-tuned weights of VideoMAE or VideoSwin: a file, a Hugging Face directory, a hub id "
+        "fine-tuned weights of VideoMAE, V-JEPA 2 or VideoSwin: a file, a Hugging Face directory, "
+        "a hub id "
         "such as MCG-NJU/videomae-base-finetuned-kinetics, s3://bucket/key, https://..., demo",
         required=False,
         metavar="C",
@@ -135,7 +136,7 @@ class LabelOptions:
     )
     views: tuple[int, int] | None = flag(
         "clips x spatial crops of each video (default: those of the protocol; VideoMAE: 5x3 on "
-        "Kinetics-400, 2x3 on SSv2; VideoSwin: 4x3 and 1x3)",
+        "Kinetics-400, 2x3 on SSv2; V-JEPA 2: 8x3 and 2x3; VideoSwin: 4x3 and 1x3)",
         None,
         type=parse_views,
         metavar="CxS",

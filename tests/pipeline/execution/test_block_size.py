@@ -53,6 +53,16 @@ def test_a_unit_with_more_clips_than_a_call_takes_goes_alone():
     assert (made.decode_rows, made.label_rows) == (1, 1)
 
 
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_a_call_of_long_and_large_clips_takes_fewer(adaptive):
+    views = protocol("vjepa2-ssv2", frames=64, size=384)
+    made = grain(
+        views, batch_size=32, units=100_000, decoders=14, labelers=1, adaptive=adaptive, clips=1.2
+    )
+    assert made.decode_rows == 1
+    assert made.label_rows * unit_bytes(views) < 3000 * MIB
+
+
 def test_small_runs_start_one_labeler():
     assert labelers_worth_starting(0) == 1
     assert labelers_worth_starting(90) == 1

@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
 import sta
+from sta.models import vjepa2
 from sta.models.configs import ViTConfig
-from sta.models.vjepa2 import rotary_table
 from tests.sta import formats
 from tests.sta.plain import plain_select_tokens
 
@@ -192,7 +194,7 @@ def test_rotary_angles_are_gathered_with_their_tokens(tmp_path):
 
 def test_each_channel_turns_by_its_part_of_the_position():
     shape = SHAPES["vjepa2_heads_of_64"]
-    table = rotary_table(shape)
+    table = vjepa2.rotary_table(shape)
     temporal, spatial = shape.grid
     assert table.cos.shape == table.sin.shape == (temporal * spatial, 64)
     assert {table.cos.dtype, table.sin.dtype} == {torch.float32}
@@ -241,6 +243,18 @@ def test_the_default_pruning_halves_the_flops_at_the_checkpoints_own_size(name):
         shape = sta.architecture_config(name, frames=frames, image_size=size)
         pruned = sta.estimate_flops(shape, pruning=sta.default_pruning(shape))
         assert pruned / sta.estimate_flops(shape) == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_table_of_flops_is_that_of_the_code():
+    readme = Path(vjepa2.__file__).with_name("README.md").read_text()
+    rows = re.findall(r"^\| `(vjepa2_\w+)` \| [^|]* \| [^|]* \| ([\d.]+) \| (.*) \|$", readme, re.M)
+    assert [name for name, _, _ in rows] == ["vjepa2_large", "vjepa2_huge", "vjepa2_giant"]
+    for name, unpruned, cells in rows:
+        assert f"{sta.estimate_flops(name, num_classes=174) / 1e9:.1f}" == unpruned
+        for less, cell in zip((0.25, 0.37, 0.5), cells.split(" | "), strict=True):
+            pruning = sta.pruning_for_share(name, 1 - less)
+            flops = sta.estimate_flops(name, pruning=pruning, num_classes=174)
+            assert f"{pruning.r}: {flops / 1e9:.1f}" == cell
 
 
 def test_a_saved_model_is_loaded_with_its_own_clip_size(tmp_path):
