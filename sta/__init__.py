@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sta.defaults import default_pruning, pruning_for_share
     from sta.errors import CheckpointError
     from sta.flops import clip_flops, count_flops, estimate_flops
+    from sta.hf.apply import apply, remove
+    from sta.hf.hooks import AppliedPruning
     from sta.models.architectures import ARCHITECTURES, architecture_config, flops_vary_by_clip
     from sta.models.base import ModelOutput, VideoModel
     from sta.models.configs import ModelConfig, SwinConfig, ViTConfig
@@ -33,6 +35,8 @@ _MODULES = {
     "sta.errors": ("CheckpointError",),
     "sta.defaults": ("default_pruning", "pruning_for_share"),
     "sta.flops": ("clip_flops", "count_flops", "estimate_flops"),
+    "sta.hf.apply": ("apply", "remove"),
+    "sta.hf.hooks": ("AppliedPruning",),
     "sta.models.architectures": (
         "ARCHITECTURES",
         "architecture_config",
@@ -50,6 +54,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 __all__ = [
     "ARCHITECTURES",
     "DEMO_CHECKPOINT",
+    "AppliedPruning",
     "CheckpointError",
     "ModelConfig",
     "ModelOutput",
@@ -61,6 +66,7 @@ __all__ = [
     "VideoModel",
     "VideoSwin",
     "VisionTransformer",
+    "apply",
     "architecture_config",
     "clip_flops",
     "count_flops",
@@ -73,6 +79,7 @@ __all__ = [
     "load_model",
     "pruning_for_share",
     "read_labels",
+    "remove",
     "save_checkpoint",
 ]
 
