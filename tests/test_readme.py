@@ -285,3 +285,28 @@ model = sta.load_model("demo", pruning=sta.Pruning(r=22))
 model(torch.zeros(1, 3, 16, 112, 112))
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_lines_that_prune_a_model_of_transformers_work(monkeypatch):
+    from tests.sta.hf.small_models import clips, transformers, vjepa2
+
+    section = README.partition("## Prune a model of transformers\n")[2]
+    (lines,) = re.findall(r"```python\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
+    assert "sta.remove(model)" in lines
+    # The model that the lines name, with few and random weights.
+    automatic = transformers.AutoModelForVideoClassification
+    monkeypatch.setattr(automatic, "from_pretrained", lambda source: vjepa2())
+    names = {}
+    exec(lines, names)
+    model = names["model"]
+    assert model.sta.flops / model.sta.unpruned_flops == pytest.approx(0.5, abs=0.1)
+    model(clips())
+    assert [mask.shape for mask in model.sta.kept] == [(2, 4, 16)] * 3
+    sta.remove(model)
+    assert not hasattr(model, "sta")
+
+
+def test_the_extra_hf_brings_transformers_alone():
+    (wanted,) = PROJECT["optional-dependencies"]["hf"]
+    pinned = re.search(r"^transformers==([\d.]+)$", (ROOT / "constraints.txt").read_text(), re.M)
+    assert wanted == f"transformers>={pinned[1].rpartition('.')[0]}"
