@@ -22,7 +22,7 @@ def apply(model: Model, *, r: int | None = None, pruning: Pruning | None = None)
 
     Every call of the model is then pruned, until `remove`. The weights stay as they are, and so do
     the attention implementation, the configuration and what `save_pretrained` writes. The model's
-    backbone, called alone, is not pruned.
+    backbone, called alone, is not pruned; nor is `model.forward`, which calls no hooks.
 
     Applying the same settings twice changes nothing; other settings replace those before.
     `torch.compile` comes after `apply`; a call of a model that was compiled before raises

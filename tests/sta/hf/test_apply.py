@@ -151,6 +151,14 @@ def test_flops_follow_the_length_of_the_clip():
     assert counted_flops(model, frames=16) == model.sta.flops > 2 * usual
 
 
+def test_a_clip_of_one_frame_is_pruned_within_it():
+    model = sta.apply(vjepa2(), pruning=sta.Pruning(r=4, grouping="paper"))
+    assert counted_flops(model, frames=1) == model.sta.flops
+    assert [(mask.shape, int(mask.sum())) for mask in model.sta.kept] == [
+        ((1, 1, 16), kept) for kept in (12, 10, 9)
+    ]
+
+
 def counted_flops(model, **size):
     from fvcore.nn import FlopCountAnalysis
 
@@ -382,6 +390,18 @@ def test_arguments_that_pruning_rules_out_are_refused(made, argument):
         model(clips(), **argument)
     with torch.no_grad():
         sta.remove(model)(clips(), **argument)
+
+
+def test_a_mask_that_masks_nothing_does_not_follow_the_pruned_tokens(monkeypatch):
+    """transformers makes one for flex attention and for torch.export."""
+    model = vivit()
+    model.set_attn_implementation("eager")
+    sta.apply(model, r=4)
+    wanted = logits(model, clips())
+    module = sys.modules[type(model).__module__]
+    full = torch.zeros(1, 1, 65, 65)
+    monkeypatch.setattr(module, "create_bidirectional_mask", lambda **_: full)
+    assert torch.allclose(logits(model, clips()), wanted, atol=1e-5)
 
 
 def test_a_length_that_cannot_be_pruned_is_refused_at_the_call():
