@@ -5,7 +5,7 @@ import torch
 
 import sta
 from sta.models.configs import ViTConfig
-from tests.sta.hf.small_models import FRAMES, SIZE, clips, videomae, vivit, vjepa2
+from tests.sta.hf.small_models import FRAMES, SIZE, clips, transformers, videomae, vivit, vjepa2
 
 SHAPE = {"embed_dim": 64, "depth": 6, "num_heads": 4}
 SHAPE |= {"frames": FRAMES, "image_size": SIZE, "patch_size": 8}
@@ -15,6 +15,15 @@ KNOWN = {
     "vivit_toy": ViTConfig(
         **SHAPE, mlp_dim=128, activation="gelu_tanh", key_bias=True, backbone="vivit"
     ),
+}
+
+
+VJEPA2_GIANT = {
+    "hidden_size": 1408,
+    "num_hidden_layers": 40,
+    "num_attention_heads": 22,
+    "mlp_ratio": 48 / 11,
+    "crop_size": 384,
 }
 
 
@@ -73,3 +82,19 @@ def test_the_default_of_videomae_at_224_pixels_is_the_papers(name):
         "num_attention_heads": config.num_heads,
     }
     assert sta.apply(videomae(**shape)).sta.pruning == sta.default_pruning(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "changes"),
+    [
+        ("vjepa2_large", "VJEPA2", {"frames_per_clip": 16}),
+        ("vjepa2_giant", "VJEPA2", VJEPA2_GIANT),
+        ("vivit_base", "Vivit", {}),
+    ],
+)
+def test_the_default_is_that_of_the_architecture(name, kind, changes):
+    config = getattr(transformers, f"{kind}Config")(num_labels=400, **changes)
+    with torch.device("meta"):
+        model = getattr(transformers, f"{kind}ForVideoClassification")(config)
+    assert sta.apply(model).sta.pruning == sta.default_pruning(name)
+    assert model.sta.unpruned_flops == pytest.approx(sta.estimate_flops(name), rel=1e-3)
