@@ -108,10 +108,18 @@ def rotary_table(config: ViTConfig) -> Rotation:
     channels turns by position / 10000^((j mod c/2) / (c/2)). `Rotation.rotate` pairs neighboring
     channels, and those have two angles: it is not a rotation in the plane of the pair, but what the
     published weights were trained with, and what transformers does.
+
+    Raises:
+        ValueError: heads have an odd number of channels.
     """
     temporal, spatial = config.grid
     _, columns = config.grid_size
     width = config.embed_dim // config.num_heads
+    if width % 2:
+        raise ValueError(
+            f"rotary positions turn pairs of channels; {config.num_heads} heads of embed_dim "
+            f"{config.embed_dim} have {width} channels each"
+        )
     if shapes_alone():
         return Rotation(*torch.empty(2, temporal * spatial, width))
     part = 2 * (width // _AXES // 2)

@@ -84,8 +84,8 @@ def all_variants(
 
     Args:
         architecture: name of the model's architecture.
-        r: of all of them but those of the curves and of the schedules; None for the architecture's
-            own default.
+        r: of all of them but those of the curves and of the schedules; None for the default
+            of its shape.
         seeds: of what chance decides.
         classes: of the model's head.
         shape: of the model, None for the architecture's own.
@@ -93,10 +93,10 @@ def all_variants(
     Raises:
         UsageError: r is not one that the architecture can do, or there is no seed.
     """
-    default = sta.default_pruning(architecture)
+    shape = shape or sta.architecture_config(architecture)
+    default = sta.default_pruning(shape)
     if r is not None:
         default = dataclasses.replace(default, r=r)
-    shape = shape or sta.architecture_config(architecture)
     most = shape.largest_r(default)
     if not 1 <= default.r <= most:
         raise UsageError(f"--r must be 1 to {most} for {architecture}; got {default.r}")
@@ -155,7 +155,7 @@ def at_shares(
         UsageError: a name is wrong, or its method does not fit the model.
     """
     config = shape or sta.architecture_config(architecture)
-    default = sta.default_pruning(architecture)
+    default = sta.default_pruning(config)
     made, asked = [], dict[float, list[str]]()
     for name in names:
         threshold = parse_threshold(name)

@@ -210,6 +210,12 @@ def test_each_channel_turns_by_its_part_of_the_position():
     assert (table.sin[:, 60:] == 0).all()
 
 
+def test_heads_of_an_odd_number_of_channels_are_refused():
+    shape = dataclasses.replace(SHAPES[TOY], num_heads=16)
+    with pytest.raises(ValueError, match="16 heads of embed_dim 48 have 3 channels each"):
+        vjepa2.rotary_table(shape)
+
+
 @torch.inference_mode()
 def test_r_0_is_the_unpruned_model_bit_for_bit():
     torch.manual_seed(0)
