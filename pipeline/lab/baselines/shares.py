@@ -62,7 +62,9 @@ class AtShare:
     @property
     def about(self) -> str:
         """What it is, for readers."""
-        return f"{METHODS[self.method]}, {100 * self.reached:.1f} % of the FLOPs"
+        pruning = _pruning(self.variant)
+        first = ", random first frame" if pruning and pruning.first_frame == "random" else ""
+        return f"{METHODS[self.method]}{first}, {100 * self.reached:.1f} % of the FLOPs"
 
 
 def share_name(method: str, share: float) -> str:
@@ -177,12 +179,16 @@ def _grid(method: str, config: sta.ModelConfig) -> tuple[int, int]:
     return config.grid
 
 
+def _pruning(variant: SweepVariant) -> sta.Pruning | None:
+    """The choice of tokens by STA; None for a method without it."""
+    pruning = variant.pruning if isinstance(variant, MergedPruning) else variant
+    return pruning if isinstance(pruning, sta.Pruning) else None
+
+
 def seeded(variant: SweepVariant, seeds: int) -> tuple[SweepVariant, ...]:
     """The variant with so many seeds where chance is in it, else the variant alone."""
-    pruning = variant.pruning if isinstance(variant, MergedPruning) else variant
-    if not isinstance(pruning, sta.Pruning):
-        return (variant,)
-    if pruning.score != "random" and pruning.first_frame == "tome":
+    pruning = _pruning(variant)
+    if pruning is None or (pruning.score != "random" and pruning.first_frame == "tome"):
         return (variant,)
     prunings = [replace(pruning, seed=seed) for seed in range(seeds)]
     if isinstance(variant, MergedPruning):

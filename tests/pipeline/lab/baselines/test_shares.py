@@ -60,7 +60,7 @@ def test_a_share_that_sta_cannot_reach_is_approached_with_a_random_first_frame()
     found = at_share("sta", 0.35, demo, num_classes=9)
     assert found.variant == sta.Pruning(r=27, first_frame="random")
     assert found.reached == pytest.approx(0.396, abs=0.001)
-    assert found.about == "STA, 39.6 % of the FLOPs"
+    assert found.about == "STA, random first frame, 39.6 % of the FLOPs"
     assert at_share("tome", 0.35, demo, num_classes=9).reached == pytest.approx(0.35, abs=0.003)
 
 

@@ -127,7 +127,7 @@ def test_methods_have_the_flops_of_sta_where_it_does_not_reach_the_share():
         for each in made
     ]
     assert max(costs) <= 1.005 * min(costs)
-    assert made[0].about == "STA, 39.6 % of the FLOPs"
+    assert made[0].about == "STA, random first frame, 39.6 % of the FLOPs"
     # Its first frame is random.
     assert [each.seed for each in made[0].prunings] == [0, 1, 2]
 
