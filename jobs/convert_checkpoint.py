@@ -38,6 +38,11 @@ class ConvertOptions:
         None,
         metavar="F",
     )
+    label_map: Path | None = flag(
+        "file that maps the classes to other labels, one to one; classes without one are dropped",
+        None,
+        metavar="F",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,6 +57,7 @@ def _convert(options: ConvertOptions) -> None:
         options.source,
         options.dest,
         labels=options.labels,
+        label_map=options.label_map,
         sha256=options.checkpoint_sha256,
     )
     tell(converted.line())

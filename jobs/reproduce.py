@@ -39,6 +39,9 @@ class ReproduceOptions:
     labels: Path | None = flag(
         "file of class names, for checkpoints that contain none", None, metavar="F"
     )
+    label_map: Path | None = flag(
+        "file that maps the checkpoint's classes to other labels", None, metavar="F"
+    )
     r: int | None = flag(
         "tokens pruned per frame at the first of three stages (default: as in the labeling jobs)",
         None,
@@ -137,6 +140,7 @@ def _measure(what: str, options: ReproduceOptions) -> None:
         checkpoint=options.checkpoint or "demo",
         architecture=options.architecture,
         labels=options.labels,
+        label_map=options.label_map,
         r=options.r,
         videos=options.videos,
     )

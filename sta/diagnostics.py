@@ -74,7 +74,7 @@ def grad_norm(model: ColumnarTransformer, clips: Tensor, labels: Tensor) -> Tens
     blocks: list[tuple[Tensor, Tensor]] = []
     with torch.enable_grad():
         x, _, _ = model.tokens(clips.detach().requires_grad_(), blocks=blocks)
-        logits = model.head(model.pool(x))
+        logits = model.classify(model.pool(x))
         loss = F.cross_entropy(logits, labels, reduction="sum")
         gradients = torch.autograd.grad(loss, [tokens for tokens, _ in blocks])
     temporal, spatial = model.config.grid

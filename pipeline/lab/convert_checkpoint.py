@@ -46,7 +46,12 @@ class Converted:
 
 
 def convert_checkpoint(
-    source: str, dest: Path, *, labels: Path | None = None, sha256: str | None = None
+    source: str,
+    dest: Path,
+    *,
+    labels: Path | None = None,
+    label_map: Path | None = None,
+    sha256: str | None = None,
 ) -> Converted:
     """Writes a checkpoint as float32 safetensors with labels, origin, license and fingerprint.
 
@@ -56,6 +61,7 @@ def convert_checkpoint(
         source: whatever `sta.load_model` takes.
         dest: file to write.
         labels: file with class names; replaces the checkpoint's own.
+        label_map: file that maps the classes to other labels, one to one.
         sha256: expected SHA-256 of the source's weights.
 
     Raises:
@@ -69,7 +75,7 @@ def convert_checkpoint(
     if not dest.parent.is_dir():
         raise UsageError(f"there is no folder {dest.parent} to write {dest.name} to")
     weights = read_weights(source, sha256=sha256)
-    model = build_model(weights, labels=labels)
+    model = build_model(weights, labels=labels, label_map=label_map)
     partial = dest.with_name(f".{dest.name}.{os.getpid()}.partial")
     try:
         save_checkpoint(

@@ -51,6 +51,7 @@ class MeasureOptions:
         checkpoint: source for `sta.load_model`.
         architecture: what the checkpoint must be, None for whatever it is.
         labels: file with class names.
+        label_map: file that maps the checkpoint's classes to other labels.
         r: tokens dropped per frame at the first stage; None for the model's default.
         videos: so many videos of the source, chosen by a hash.
     """
@@ -59,6 +60,7 @@ class MeasureOptions:
     checkpoint: str
     architecture: str | None = None
     labels: Path | None = None
+    label_map: Path | None = None
     r: int | None = None
     videos: int = 48
 
@@ -283,6 +285,7 @@ def _load(options: MeasureOptions, pruning: sta.Pruning) -> sta.VisionTransforme
         options.checkpoint,
         architecture=options.architecture,
         labels=options.labels,
+        label_map=options.label_map,
         pruning=pruning,
     )
     if not isinstance(model, sta.VisionTransformer):

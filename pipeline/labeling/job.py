@@ -32,7 +32,7 @@ _DEMO_VIDEOS = 48
 
 # Flags by which runs differ so that they cannot share an OUTPUT, besides those of pruning.
 _CONFIGURING = (
-    *("checkpoint", "labels", "protocol", "views", "every_s", *INPUTS),
+    *("checkpoint", "labels", "label_map", "protocol", "views", "every_s", *INPUTS),
     *("since", "limit", "decoder", "decode", "precision", "early_exit"),
     *("budget_flops", "budget_cost", "shadow_share"),
 )

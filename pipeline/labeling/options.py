@@ -34,7 +34,7 @@ REPORTS = "shadow sample and reports"
 _FAILURES = "failures"
 
 # Fields whose flags the jobs of the lab take too.
-MODEL = ("checkpoint", "checkpoint_sha256", "architecture", "labels")
+MODEL = ("checkpoint", "checkpoint_sha256", "architecture", "labels", "label_map")
 PROTOCOL = ("protocol", "views")
 LISTS = (
     *("uri_column", "label_column", "id_column", "delimiter", "video_root", "skip_bad_lines"),
@@ -121,6 +121,14 @@ class LabelOptions:
     labels: Path | None = flag(
         "file of class names, for checkpoints that contain none: one name per line, CSV, TSV or "
         "JSON, with or without ids",
+        None,
+        metavar="F",
+        group=_MODEL,
+    )
+    label_map: Path | None = flag(
+        "file that maps the checkpoint's classes to other labels, such as those of Kinetics-710 to "
+        "Kinetics-400, and drops classes without one: a JSON list of the class of each label, the "
+        "labels, one per line, or lines of a class and its label",
         None,
         metavar="F",
         group=_MODEL,

@@ -78,6 +78,7 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
         options.checkpoint,
         architecture=options.architecture,
         labels=options.labels,
+        label_map=options.label_map,
         sha256=options.checkpoint_sha256,
     )
     pruning = options.pruning.of(model.config)
@@ -110,6 +111,7 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
             checkpoint=options.checkpoint,
             pruning=pruning,
             labels=options.labels,
+            label_map=model.label_map,
             batch_size=options.batch_size,
             compile=options.compile,
             fingerprint=model.fingerprint,
@@ -168,7 +170,7 @@ def _identity(
         since=tuple(Location.of(each).resolved().uri for each in options.since),
         lists=options.lists.resolved(),
         model=model.fingerprint,
-        labels=sta.labels_fingerprint(model.labels),
+        labels=sta.labels_fingerprint(model.labels, model.label_map),
         pruning=pruning_identity(pruning),
         protocol=views,
         decoder=options.decoder,
@@ -218,13 +220,14 @@ def _with_file(identity: Identity, file: EarlyExitFile, options: LabelOptions) -
 
 def _described(options: LabelOptions, model: sta.VideoModel, pruning: sta.Pruning) -> Model:
     unpruned, pruned = (
-        sta.estimate_flops(model.config, pruning=p, num_classes=len(model.labels))
+        sta.estimate_flops(model.config, pruning=p, num_classes=model.head.out_features)
         for p in (None, pruning)
     )
     return Model(
         architecture=model.architecture,
         checkpoint=without_secrets(options.checkpoint),
         labels=tuple(model.labels),
+        label_map=model.label_map,
         notes=tuple(model.notes),
         kept_grids=tuple(model.config.kept_grids(pruning)),
         flops_per_view=pruned,

@@ -16,6 +16,7 @@ from pipeline.inputs.list_options import ListOptions
 from pipeline.prices import Prices
 from pipeline.run.json_fields import read, without_defaults
 from pipeline.run.totals import Totals
+from sta.models.label_map import LabelMap
 from workers.decoding.types import DECODE_MODES
 from workers.inference.early_exit import EarlyExit
 from workers.precisions import Precision
@@ -130,6 +131,7 @@ class Model:
         architecture: its name, such as vit_base.
         checkpoint: its source, without secrets.
         labels: names of the classes.
+        label_map: which classes of the checkpoint they stand for; None for its own.
         notes: messages of loading the model.
         kept_grids: (temporal positions, spatial positions) of the kept-token map of each stage.
         flops_per_view: multiply-accumulates of a view; of a typical view if they vary by clip.
@@ -141,6 +143,7 @@ class Model:
     architecture: str
     checkpoint: str
     labels: tuple[str, ...]
+    label_map: LabelMap | None = None
     notes: tuple[str, ...] = ()
     kept_grids: tuple[tuple[int, ...], ...] = ()
     flops_per_view: int = 0

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sta.errors import CheckpointError
+from sta.models.label_map import LabelMap
 
 _FORMS = (
     "one name per line; lines or columns with an id and a name, separated by a comma, semicolon, "
@@ -37,9 +38,15 @@ _log = logging.getLogger(__name__)
 _Pair = tuple[object, object]
 
 
-def labels_fingerprint(labels: tuple[str, ...]) -> str:
-    """Fingerprint of a list of class names: "sha256:" and a digest."""
-    return f"sha256:{hashlib.sha256(json.dumps(list(labels)).encode()).hexdigest()}"
+def labels_fingerprint(labels: tuple[str, ...], label_map: LabelMap | None = None) -> str:
+    """Fingerprint of a list of class names, and of how they were mapped: "sha256:" and a digest.
+
+    Args:
+        labels: the class names.
+        label_map: the label map; None for classes of the checkpoint itself.
+    """
+    content = json.dumps([list(labels), label_map.fingerprint] if label_map else list(labels))
+    return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from sta.checkpoints.config_files import ConfigFile, read_config, training_arguments
 from sta.checkpoints.containers import FileContents, unwrap
 from sta.checkpoints.digests import check_sha256, fingerprint
+from sta.checkpoints.label_map import read_label_map
 from sta.checkpoints.labels import class_names, hugging_face_labels, read_labels
 from sta.checkpoints.layouts import renamed, unwrapped
 from sta.checkpoints.licenses import stated_license
@@ -29,6 +30,7 @@ from sta.errors import CheckpointError
 from sta.models.architectures import ARCHITECTURES, architecture_config, check_architecture
 from sta.models.base import VideoModel
 from sta.models.create import model_from_config, parameter_shapes
+from sta.models.label_map import LabelMap
 from sta.pruning import Pruning
 
 _OURS = "sta.architecture"
@@ -49,6 +51,7 @@ def load_model(
     pruning: Pruning | None = None,
     architecture: str | None = None,
     labels: Path | None = None,
+    label_map: Path | LabelMap | None = None,
     sha256: str | None = None,
     patient: bool = False,
 ) -> VideoModel:
@@ -69,6 +72,8 @@ def load_model(
         architecture: expected architecture; found by the shapes if not given.
         labels: file with class names in a form that `read_labels` knows; replaces the checkpoint's
             own.
+        label_map: the labels that the checkpoint's classes stand for, or a file with them in a form
+            that `read_label_map` knows; classes without a label are dropped from the head.
         sha256: expected SHA-256 of the weights; other weights are refused before any of them is
             parsed. Of sharded weights it is that of `fingerprint` in `sta.checkpoints.digests`;
             the files beside the weights are not part of it.
@@ -82,7 +87,9 @@ def load_model(
         ValueError: the pruning does not fit the architecture.
     """
     weights = read_weights(source, sha256=sha256, patient=patient)
-    model = build_model(weights, pruning=pruning, architecture=architecture, labels=labels)
+    model = build_model(
+        weights, pruning=pruning, architecture=architecture, labels=labels, label_map=label_map
+    )
     if weights.license:
         _say(f"{weights.shown}: license {weights.license}")
     return model
@@ -94,6 +101,7 @@ def build_model(
     pruning: Pruning | None = None,
     architecture: str | None = None,
     labels: Path | None = None,
+    label_map: Path | LabelMap | None = None,
 ) -> VideoModel:
     """The model of weights that `read_weights` returned; see `load_model`."""
     if architecture is not None:
@@ -104,16 +112,20 @@ def build_model(
             f"{weights.shown} holds the shapes of {found.architecture}, not of {architecture}"
         )
     _check_fits(found, weights)
-    names = _labels(labels, weights)
-    model = model_from_config(
-        found.shape, found.architecture, num_classes=weights.classes, pruning=pruning
-    )
+    mapped = None if label_map is None else _label_map(label_map, labels, weights)
+    names = _labels(labels, weights) if mapped is None else mapped.labels
+    classes = weights.classes if mapped is None else len(mapped.rows)
+    model = model_from_config(found.shape, found.architecture, num_classes=classes, pruning=pruning)
     own = model.state_dict()
     for name, tensor in weights.tensors.items():
-        own[name].copy_(tensor)
+        in_head = name in ("head.weight", "head.bias")
+        own[name].copy_(tensor[list(mapped.rows)] if mapped and in_head else tensor)
     model.labels = names
     model.fingerprint = weights.fingerprint
     model.notes = weights.notes + found.notes
+    if mapped is not None:
+        model.follow(mapped)
+        model.notes += (_mapped_note(mapped, weights),)
     for line in model.notes:
         _say(line)
     return model
@@ -150,6 +162,11 @@ def save_checkpoint(
     Raises:
         CheckpointError: the number of labels is not that of the head.
     """
+    if len(model.labels) != model.head.out_features:
+        raise CheckpointError(
+            f"the label map sums {model.head.out_features} classes to {len(model.labels)} labels, "
+            "which a checkpoint cannot hold; map one to one, or give the map where it is loaded"
+        )
     if len(labels) != model.head.out_features:
         raise CheckpointError(
             f"the head has {model.head.out_features} classes and {len(labels)} labels were given"
@@ -347,6 +364,29 @@ def _own_labels(
         return hugging_face_labels(by_id, config.shown), ""
     except CheckpointError as error:
         return (), str(error)
+
+
+def _label_map(given: Path | LabelMap, labels: Path | None, weights: Weights) -> LabelMap:
+    """The label map, of a file with the names of the label file, else the checkpoint's."""
+    if isinstance(given, LabelMap):
+        if given.classes != weights.classes:
+            raise CheckpointError(
+                f"{weights.shown} has {weights.classes} classes and the label map is for "
+                f"{given.classes}"
+            )
+        return given
+    if labels is not None:
+        names = read_labels(labels)
+    else:
+        names = weights.labels if len(weights.labels) == weights.classes else ()
+    return read_label_map(given, names, weights.classes)
+
+
+def _mapped_note(mapped: LabelMap, weights: Weights) -> str:
+    return (
+        f"{weights.shown}: {len(mapped.rows)} of its {mapped.classes} classes have one of "
+        f"{len(mapped.labels)} labels; the others are dropped"
+    )
 
 
 def _labels(path: Path | None, weights: Weights) -> tuple[str, ...]:

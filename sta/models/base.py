@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sta.models.configs import Activation, ModelConfig
+from sta.models.label_map import LabelMap
 from sta.models.layout import ConfigJson, Layout
 from sta.pruning import Pruning
 
@@ -53,7 +54,8 @@ class VideoModel(nn.Module):
         labels: class names in the order of the logits.
         fingerprint: "sha256:..." of the weight file, "" for random weights.
         notes: what was chosen or corrected when the weights were loaded, one line each.
-        head: the classifier.
+        head: the classifier, without classes that a label map drops.
+        label_map: which classes of the checkpoint the labels stand for; None for its own.
         layouts: how this backbone's checkpoints name their parameters.
         config_jsons: which configurations stand beside them.
     """
@@ -63,6 +65,7 @@ class VideoModel(nn.Module):
 
     config: ModelConfig
     head: nn.Linear
+    _rows_of_label: Tensor | None
 
     def __init__(
         self,
@@ -79,6 +82,8 @@ class VideoModel(nn.Module):
         self.stages = config.stages(self.pruning)
         self.kept_grids = config.kept_grids(self.pruning)
         self.labels: tuple[str, ...] = tuple(str(index) for index in range(num_classes))
+        self.label_map: LabelMap | None = None
+        self.register_buffer("_rows_of_label", None, persistent=False)
         self.fingerprint = ""
         self.notes: tuple[str, ...] = ()
 
@@ -131,6 +136,27 @@ class VideoModel(nn.Module):
             self.config, self.pruning, num_classes=self.head.out_features, norm=norm
         )
         return [flops] * (len(kept[0]) if kept else 1)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """The logits (B, classes) of what the head sees (B, d).
+
+        A class that stands for several rows of the head has their probabilities' sum.
+        """
+        logits: Tensor = self.head(features)
+        if self._rows_of_label is None:
+            return logits
+        padded = F.pad(logits, (0, 1), value=-torch.inf)
+        return padded[:, self._rows_of_label].logsumexp(dim=-1)
+
+    def follow(self, label_map: LabelMap) -> None:
+        """Names the classes by a label map, to whose rows the head was reduced."""
+        self.label_map, self.labels = label_map, label_map.labels
+        if not label_map.is_one_to_one:
+            rows, padding = label_map.rows_of_label, self.head.out_features
+            most = max(map(len, rows))
+            self._rows_of_label = torch.tensor(
+                [each + [padding] * (most - len(each)) for each in rows]
+            )
 
     def check_clips(self, clips: Tensor) -> None:
         """Raise ValueError if clips do not have the size in `config`."""

@@ -179,8 +179,7 @@ class ColumnarTransformer(VideoModel):
     def forward(self, clips: Tensor) -> ModelOutput:
         """Classifies clips; see `VideoModel.forward`."""
         x, _, kept = self.tokens(clips)
-        logits: Tensor = self.head(self.pool(x))
-        return ModelOutput(logits, kept)
+        return ModelOutput(self.classify(self.pool(x)), kept)
 
     def tokens(
         self, clips: Tensor, *, blocks: list[tuple[Tensor, Tensor]] | None = None

@@ -227,7 +227,7 @@ class VideoSwin(VideoModel):
                 tokens = fill.gather(tokens)
             similarity = self.pruning.similarity if number + 1 in by_layer else None
             x, compared = layer(tokens, fill, sparse=sparse, similarity=similarity)
-        logits: Tensor = self.head(self.norm(x).mean(dim=1))
+        logits = self.classify(self.norm(x).mean(dim=1))
         return ModelOutput(logits, tuple(kept))
 
     @classmethod

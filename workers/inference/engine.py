@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 import sta
+from sta.models.label_map import LabelMap
 from workers.device_names import DeviceKind
 from workers.devices import device_for
 from workers.inference.batching import PADDING, BatchInput
@@ -48,6 +49,7 @@ class LabelerConfig:
         checkpoint: source for `sta.load_model`.
         pruning: how tokens are pruned.
         labels: file with class names, None for the checkpoint's own.
+        label_map: the labels that the checkpoint's classes stand for; None for its own.
         batch_size: views per forward pass, None for the device's default.
         threads: CPU threads of torch, None for its default.
         fingerprint: the fingerprint that the loaded weights must have, None for any.
@@ -62,6 +64,7 @@ class LabelerConfig:
     checkpoint: str
     pruning: sta.Pruning = field(default_factory=sta.Pruning)
     labels: Path | None = None
+    label_map: LabelMap | None = None
     batch_size: int | None = None
     threads: int | None = None
     fingerprint: str | None = None
@@ -336,7 +339,7 @@ class Engine:
 
     def _shapes(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
         """Shapes and dtypes of what the forward pass returns."""
-        batch, classes = self.batch_size, self.model.head.out_features
+        batch, classes = self.batch_size, len(self.model.labels)
         grids = self._module.kept_grids
         return [
             ((batch,), torch.int64),
@@ -359,6 +362,7 @@ def _loaded(config: LabelerConfig, protocol: Protocol) -> sta.VideoModel:
         config.checkpoint,
         pruning=config.pruning,
         labels=config.labels,
+        label_map=config.label_map,
         sha256=config.fingerprint,
         patient=True,
     )

@@ -88,7 +88,7 @@ class _MergedModel(ReducedModel):
                 positions = positions.gather(1, chosen)
                 kept.append(self.pruned._mask(positions))
         x = x if sizes is None else weighted(x, sizes, tokens)
-        return sta.ModelOutput(self.vit.head(self.vit.pool(x)), tuple(kept))
+        return sta.ModelOutput(self.vit.classify(self.vit.pool(x)), tuple(kept))
 
     def clip_flops(self, kept: Sequence[Tensor]) -> list[int]:
         """As `ReducedModel.clip_flops`; the same for all clips."""

@@ -157,7 +157,7 @@ def _classify(model: ColumnarTransformer, x: Tensor, positions: Tensor) -> Tenso
     rotation = model.rotation(positions)
     for block in model.blocks:
         x, _ = block(x, None, rotation)
-    logits: Tensor = model.head(model.pool(x))
+    logits = model.classify(model.pool(x))
     return logits
 
 

@@ -153,7 +153,7 @@ class _ToMeModel(ReducedModel):
                 x, sizes = merge(x, sizes, match(keys, r))
             x = x + block.mlp(block.norm2(x))
         x = x if sizes is None else weighted(x, sizes, tokens)
-        return sta.ModelOutput(self.vit.head(self.vit.pool(x)), ())
+        return sta.ModelOutput(self.vit.classify(self.vit.pool(x)), ())
 
     def clip_flops(self, kept: Sequence[Tensor]) -> list[int]:
         """As `ReducedModel.clip_flops`; the same for all clips."""

@@ -170,6 +170,7 @@ def _pruning(arguments: argparse.Namespace, checkpoint: str) -> sta.Pruning:
         checkpoint,
         architecture=arguments.architecture,
         labels=arguments.labels,
+        label_map=arguments.label_map,
         sha256=arguments.checkpoint_sha256,
     )
     return options_of(PruningFlags, arguments).of(model.architecture)

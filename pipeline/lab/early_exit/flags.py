@@ -100,6 +100,6 @@ def parser() -> argparse.ArgumentParser:
 
 def binding(arguments: argparse.Namespace) -> list[str]:
     """The flags that the labeling job needs to do what was calibrated."""
-    names = {*PRUNING, "labels", *PROTOCOL, "precision", "decoder"}
+    names = {*PRUNING, "labels", "label_map", *PROTOCOL, "precision", "decoder"}
     given = {name: words for name, words in arguments.given.items() if name in names}
     return words_given(parser(), argparse.Namespace(given=given))

@@ -153,13 +153,14 @@ def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[PruningVar
         checkpoint,
         architecture=arguments.architecture,
         labels=arguments.labels,
+        label_map=arguments.label_map,
         sha256=arguments.checkpoint_sha256,
     )
     variants = all_variants(
         model.architecture,
         r=arguments.r,
         seeds=arguments.seeds,
-        classes=len(model.labels),
+        classes=model.head.out_features,
         shape=model.config,
     )
     names = arguments.variants.split(",") if arguments.variants else []
@@ -170,7 +171,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[PruningVar
             [name for name in names if is_share_name(name)],
             model.architecture,
             seeds=arguments.seeds,
-            classes=len(model.labels),
+            classes=model.head.out_features,
             shape=model.config,
         )
     source = arguments.input

@@ -32,12 +32,13 @@ def plan_sweep(options: SweepOptions) -> LabelPlan:
         asked.checkpoint,
         architecture=asked.architecture,
         labels=asked.labels,
+        label_map=asked.label_map,
         sha256=asked.checkpoint_sha256,
     )
     variants = dict(sorted(options.variants.items()))
     for name, variant in variants.items():
         try:
-            variant_flops(variant, model.config, num_classes=len(model.labels))
+            variant_flops(variant, model.config, num_classes=model.head.out_features)
         except ValueError as error:
             raise UsageError(f"{name}: {error}") from error
     views = protocol_for(asked, model)
@@ -49,6 +50,7 @@ def plan_sweep(options: SweepOptions) -> LabelPlan:
         labeler=LabelerConfig(
             checkpoint=asked.checkpoint,
             labels=asked.labels,
+            label_map=model.label_map,
             batch_size=asked.batch_size,
             compile=asked.compile,
             fingerprint=model.fingerprint,
@@ -73,7 +75,7 @@ def _identity(
         follow_links=options.labeling.follow_links,
         lists=options.labeling.lists.resolved(),
         model=model.fingerprint,
-        labels=sta.labels_fingerprint(model.labels),
+        labels=sta.labels_fingerprint(model.labels, model.label_map),
         variants={name: _variant_identity(variant) for name, variant in variants.items()},
         protocol=views,
         decoder=options.labeling.decoder,
@@ -87,13 +89,14 @@ def _described(
     options: SweepOptions, model: sta.VideoModel, variants: dict[str, SweepVariant]
 ) -> Model:
     flops = {
-        name: variant_flops(variant, model.config, num_classes=len(model.labels))
+        name: variant_flops(variant, model.config, num_classes=model.head.out_features)
         for name, variant in variants.items()
     }
     return Model(
         architecture=model.architecture,
         checkpoint=without_secrets(options.labeling.checkpoint),
         labels=tuple(model.labels),
+        label_map=model.label_map,
         notes=tuple(model.notes),
         flops=flops,
     )

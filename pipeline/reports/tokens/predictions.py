@@ -119,6 +119,7 @@ def from_model(found: ViewRows, decoded: DecodedUnit) -> UnprunedPrediction:
     facts, model = found.facts, found.facts.record.model
     config = LabelerConfig(
         checkpoint=model.checkpoint,
+        label_map=model.label_map,
         fingerprint=facts.record.identity.model,
         compile=False,
         precision=facts.record.identity.precision or "float32",
