@@ -106,7 +106,7 @@ def made_run(
             "architecture": "vit_demo",
             "checkpoint": "demo",
             "labels": ["a", "b"],
-            "kept_grids": [[1, 2]],
+            "kept_grids": [[1, 1, 2]],
             "flops_per_view": 10,
             "flops_per_view_unpruned": 20,
             "flops_vary_by_clip": False,

@@ -229,7 +229,7 @@ def _described(options: LabelOptions, model: sta.VideoModel, pruning: sta.Prunin
         labels=tuple(model.labels),
         label_map=model.label_map,
         notes=tuple(model.notes),
-        kept_grids=tuple(model.config.kept_grids(pruning)),
+        kept_grids=model.config.token_grids(pruning),
         flops_per_view=pruned,
         flops_per_view_unpruned=unpruned,
         flops_vary_by_clip=sta.flops_vary_by_clip(model.architecture, pruning),

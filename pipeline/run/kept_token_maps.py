@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +21,8 @@ from pipeline.storage.parquet_files import parquet_file
 from workers.inference.masks import unpack_mask
 
 Mask = npt.NDArray[np.bool_]
+# Temporal positions, rows and columns.
+Grid = tuple[int, int, int]
 
 _COLUMNS = ("video_id", "unit_id", "clip", "crop", "start_s", "end_s", "kept_token_maps")
 _ROWS_AT_ONCE = 4096
@@ -75,19 +76,19 @@ def read_kept_token_maps(
         UsageError: there is no finished run, or it has no such video, or no label for it.
     """
     run = RunDirectory(Location.of(str(output)))
-    sides = grid_sides(kept_grids(run))
+    grids = kept_grids(run)
     if video_id is None:
-        return _every_unit(run, sides)
+        return _every_unit(run, grids)
     rows: list[dict[str, Any]] = []
     for table in rows_with(run.clips, "video_id", {video_id}, _COLUMNS):
         rows += table.to_pylist()
     if not rows:
         raise UsageError(why_absent(run, video_id))
-    return _arrays(sorted(rows, key=lambda row: (row["clip"], row["crop"])), sides)
+    return _arrays(sorted(rows, key=lambda row: (row["clip"], row["crop"])), grids)
 
 
-def kept_grids(run: RunDirectory) -> list[tuple[int, int]]:
-    """(n_t, n_s) of each pruning stage of a finished run; empty if it was not pruned.
+def kept_grids(run: RunDirectory) -> list[Grid]:
+    """(n_t, rows, columns) of each pruning stage of a finished run; empty if it was not pruned.
 
     Raises:
         UsageError: there is no run, or its tables are not written yet.
@@ -99,30 +100,16 @@ def kept_grids(run: RunDirectory) -> list[tuple[int, int]]:
         raise UsageError(f"{run.root.uri} {state}")
     with parquet_file(files[0]) as opened:
         metadata = opened.schema_arrow.metadata or {}
-    return [(n_t, n_s) for n_t, n_s in json.loads(metadata.get(b"kept_grids", b"[]"))]
+    return [
+        (n_t, rows, columns)
+        for n_t, rows, columns in json.loads(metadata.get(b"kept_grids", b"[]"))
+    ]
 
 
-def grid_sides(grids: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """(n_t, rows, columns) of grids (n_t, n_s) over square frames.
-
-    Raises:
-        UsageError: n_s is not a square number.
-    """
-    sides = []
-    for n_t, n_s in grids:
-        side = math.isqrt(n_s)
-        if side * side != n_s:
-            raise UsageError(
-                f"a kept-token map has {n_s} tokens per temporal position, which is not a square"
-            )
-        sides.append((n_t, side, side))
-    return sides
-
-
-def unpacked(packed: bytes, sides: tuple[int, int, int]) -> Mask:
+def unpacked(packed: bytes, grid: Grid) -> Mask:
     """Unpacks one kept-token map to bool (n_t, rows, columns)."""
-    n_t, rows, columns = sides
-    return unpack_mask(packed, (n_t, rows * columns)).reshape(sides)
+    n_t, rows, columns = grid
+    return unpack_mask(packed, (n_t, rows * columns)).reshape(grid)
 
 
 def why_absent(run: RunDirectory, video_id: str) -> str:
@@ -146,9 +133,9 @@ def _examples(run: RunDirectory) -> str:
     return f"{shown} and {total - _EXAMPLES:,} more" if total > _EXAMPLES else shown or "none"
 
 
-def _every_unit(run: RunDirectory, sides: list[tuple[int, int, int]]) -> Iterator[KeptTokenMaps]:
+def _every_unit(run: RunDirectory, grids: list[Grid]) -> Iterator[KeptTokenMaps]:
     for _, views in groupby(_rows(run.clips), key=lambda row: row["unit_id"]):
-        yield _arrays(list(views), sides)
+        yield _arrays(list(views), grids)
 
 
 def _rows(clips: Location) -> Iterator[dict[str, Any]]:
@@ -158,14 +145,14 @@ def _rows(clips: Location) -> Iterator[dict[str, Any]]:
                 yield from pa.Table.from_batches([batch]).to_pylist()
 
 
-def _arrays(rows: list[dict[str, Any]], sides: list[tuple[int, int, int]]) -> KeptTokenMaps:
+def _arrays(rows: list[dict[str, Any]], grids: list[Grid]) -> KeptTokenMaps:
     return KeptTokenMaps(
         video_id=rows[0]["video_id"],
         clips=np.array([row["clip"] for row in rows], dtype=np.int32),
         crops=np.array([row["crop"] for row in rows], dtype=np.int32),
         times=np.array([(row["start_s"], row["end_s"]) for row in rows], dtype=np.float64),
         stages=tuple(
-            np.stack([unpacked(row["kept_token_maps"][stage], size) for row in rows])
-            for stage, size in enumerate(sides)
+            np.stack([unpacked(row["kept_token_maps"][stage], grid) for row in rows])
+            for stage, grid in enumerate(grids)
         ),
     )

@@ -133,7 +133,7 @@ class Model:
         labels: names of the classes.
         label_map: which classes of the checkpoint they stand for; None for its own.
         notes: messages of loading the model.
-        kept_grids: (temporal positions, spatial positions) of the kept-token map of each stage.
+        kept_grids: (temporal positions, rows, columns) of the kept-token map of each stage.
         flops_per_view: multiply-accumulates of a view; of a typical view if they vary by clip.
         flops_per_view_unpruned: multiply-accumulates of a view of the unpruned model.
         flops_vary_by_clip: whether views differ in their FLOPs.

@@ -64,6 +64,9 @@ class ModelConfig(Protocol):
     def kept_grids(self, pruning: Pruning) -> tuple[tuple[int, int], ...]:
         """(n_t, n_s) of the kept-token mask of each stage in `stages(pruning)`."""
 
+    def token_grids(self, pruning: Pruning) -> tuple[tuple[int, int, int], ...]:
+        """(n_t, rows, columns) of the tokens of each stage in `stages(pruning)`."""
+
     def largest_r(self, pruning: Pruning) -> int:
         """The largest r for which `stages` accepts the other settings."""
 
@@ -182,6 +185,10 @@ class ViTConfig:
         """(n_t, n_s) of the kept-token mask of each stage: the same grid for all."""
         return tuple(self.grid for _ in self.stages(pruning))
 
+    def token_grids(self, pruning: Pruning) -> tuple[tuple[int, int, int], ...]:
+        """(n_t, rows, columns) of the tokens of each stage: the same for all."""
+        return tuple((self.grid[0], *self.grid_size) for _ in self.stages(pruning))
+
     def largest_r(self, pruning: Pruning) -> int:
         """The largest r for which `stages` accepts the other settings."""
         temporal, spatial = self.grid
@@ -288,6 +295,10 @@ class SwinConfig:
     def kept_grids(self, pruning: Pruning) -> tuple[tuple[int, int], ...]:
         """(n_t, n_s) of the kept-token mask of each stage."""
         return tuple((stage.groups, stage.tokens) for stage in self.stages(pruning))
+
+    def token_grids(self, pruning: Pruning) -> tuple[tuple[int, int, int], ...]:
+        """(n_t, rows, columns) of the tokens of each stage."""
+        return tuple(self.stage_grid(stage.block) for stage in self.stages(pruning))
 
     def largest_r(self, pruning: Pruning) -> int:
         """The largest r for which `stages` accepts the other settings."""

@@ -95,7 +95,7 @@ def test_the_tables_have_the_declared_columns_and_say_what_they_mean(finished):
         written = read(output, table).schema
         assert written.equals(schema)
         assert all(field.metadata[b"about"] for field in written)
-        assert json.loads(written.metadata[b"kept_grids"]) == [[8, 49]] * 3
+        assert json.loads(written.metadata[b"kept_grids"]) == [[8, 7, 7]] * 3
 
 
 def test_videos_add_up_from_clips(finished):

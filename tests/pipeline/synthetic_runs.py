@@ -220,7 +220,7 @@ def write_run(
         "model": {
             "architecture": "vit_demo",
             "labels": LABELS,
-            "kept_grids": [[1, 2]],
+            "kept_grids": [[1, 1, 2]],
             "flops_per_view": made.flops,
             "flops_per_view_unpruned": 1_000_000,
         },

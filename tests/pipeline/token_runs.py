@@ -49,11 +49,11 @@ class Recipe:
     change: Callable[[Rows], None] | None = None
 
     @property
-    def grids(self) -> list[tuple[int, int]]:
+    def grids(self) -> list[tuple[int, int, int]]:
         config = sta.architecture_config(
             self.architecture, frames=self.protocol.frames, image_size=self.protocol.size
         )
-        return list(config.kept_grids(self.pruning))
+        return list(config.token_grids(self.pruning))
 
 
 VIT = Recipe("vit_demo", Protocol("videomae-k400", clips=2, crops=3, size=112), sta.Pruning(r=22))
@@ -86,7 +86,7 @@ def make_run(folder: Path, videos: list[Video], recipe: Recipe) -> RunDirectory:
 
 
 def dice(recipe: Recipe, clip: int, crop: int) -> list[np.ndarray]:
-    """The kept maps (n_t, n_s) that dice give a view, whatever its video."""
+    """The kept maps (n_t, rows, columns) that dice give a view, whatever its video."""
     rng = np.random.default_rng([clip, crop])
     return [rng.random(grid) < 0.5 for grid in recipe.grids]
 

@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import dataclasses
 import io
+import math
 import os
 import tempfile
 import time
@@ -56,7 +57,7 @@ from workers.sampling import Protocol
 from workers.schema import DECODED_SCHEMA, IDENTITY, UNITS_SCHEMA
 
 _PROTOCOL = Protocol("videomae-k400", clips=5, crops=3)
-_GRIDS = [[8, 196]] * 3
+_GRIDS = [[8, 14, 14]] * 3
 _SAME = [field.name for field in IDENTITY if field.name != "ground_truth"]
 
 
@@ -94,7 +95,7 @@ class SleepingLabeler:
         self, how: LabelerConfig, protocol: Protocol, progress: Progress, **_: Any
     ) -> None:
         self._seconds, self._progress = float(how.checkpoint), progress
-        maps = [os.urandom(rows * columns // 8) for rows, columns in _GRIDS]
+        maps = [os.urandom(math.prod(grid) // 8) for grid in _GRIDS]
         view = {"clip": 0, "crop": 0, "flops": 1, "tokens_kept": [1] * 3, "kept_token_maps": maps}
         row = {"status": "ok", "label": "a", "label_id": 0, "scores": [0.0] * 400}
         row |= dict.fromkeys(("unit_id", "video_id", "uri"), "")

@@ -36,7 +36,7 @@ from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
 
 _ROWS_PER_FILE = 500
-_GRIDS = ((8, 196), (8, 196), (8, 196))
+_GRIDS = ((8, 14, 14),) * 3
 
 
 def make_run(folder: Path, units: int, views: int) -> None:

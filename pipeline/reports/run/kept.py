@@ -63,17 +63,17 @@ def read_kept(
 
     Args:
         run: a run with its tables.
-        grids: (temporal positions, tokens per position) of each pruning stage.
+        grids: (temporal positions, rows, columns) of each pruning stage.
         most_views: how many views to read at the most.
 
     Returns None where nothing was pruned or no view is labeled.
     """
     if not grids:
         return None
-    bits = sum(slots * places for slots, places in grids)
+    bits = sum(map(math.prod, grids))
     groups = _groups(run.clips)
     chosen = _spread(groups, min(most_views, max(1, _MOST_BITS // bits)))
-    sums = [np.zeros(slots * places, np.int64) for slots, places in grids]
+    sums = [np.zeros(math.prod(grid), np.int64) for grid in grids]
     views = 0
     for batch in _batches(chosen, max(1, _BITS_AT_ONCE // bits)):
         views += len(batch)
@@ -82,8 +82,8 @@ def read_kept(
     if not views:
         return None
     stages = [
-        _stage(slots, places, counts / views)
-        for (slots, places), counts in zip(grids, sums, strict=True)
+        _stage((slots, rows, columns), counts / views)
+        for (slots, rows, columns), counts in zip(grids, sums, strict=True)
     ]
     return KeptFigures(views, sum(group.rows for group in groups), stages)
 
@@ -144,16 +144,7 @@ def _kept(packed: pa.BinaryArray, tokens: int) -> npt.NDArray[np.int64]:
     return np.asarray(bits.sum(axis=0, dtype=np.int64))
 
 
-def _stage(slots: int, places: int, shares: Floats) -> KeptStage:
-    """From the share of views (slots * places,) in which each token was kept."""
-    rows, columns = _sides(places)
-    grid = shares.reshape(slots, rows, columns)
-    return KeptStage(
-        (slots, rows, columns), float(grid.mean()), grid.mean(axis=(1, 2)), grid.mean(axis=0)
-    )
-
-
-def _sides(places: int) -> tuple[int, int]:
-    """Rows and columns of a frame's tokens: models see squares; else a single row."""
-    side = math.isqrt(places)
-    return (side, side) if side * side == places else (1, places)
+def _stage(grid: tuple[int, int, int], shares: Floats) -> KeptStage:
+    """From the share of views, one per token, in which it was kept."""
+    shares = shares.reshape(grid)
+    return KeptStage(grid, float(shares.mean()), shares.mean(axis=(1, 2)), shares.mean(axis=0))

@@ -72,7 +72,7 @@ def _item(facts: RunFacts, decoder: ViewDecoder, video_id: str) -> GalleryItem:
 def _figure(found: ViewRows, view: ViewTokens) -> Markup:
     columns = min(_COLUMNS, view.slots)
     slots = [place * (view.slots - 1) // max(1, columns - 1) for place in range(columns)]
-    image = sheet(view, tile=min(TILE, view.frames.shape[1]), slots=slots)
+    image = sheet(view, tile=min(TILE, view.frames.shape[2]), slots=slots)
     prediction, shadow = pruned_prediction(found), from_shadow(found)
     top = prediction.video or prediction.view
     assert top

@@ -34,7 +34,7 @@ def sheet(view: ViewTokens, *, tile: int | None = None, slots: list[int] | None 
 
     Args:
         view: the view.
-        tile: side of an image in pixels, None for that of the frames.
+        tile: width of an image in pixels, None for that of the frames.
         slots: the temporal positions to show; None for all.
     """
     shown = [view.first_frame(slot) for slot in (range(view.slots) if slots is None else slots)]
@@ -48,9 +48,10 @@ def write_sheet(view: ViewTokens, to: Path) -> None:
 
     The images keep the size of the frames unless the sheet would be wider than a screen.
     """
-    size = view.frames.shape[1]
+    frame_height, frame_width = view.frames.shape[1:3]
     widest = max(48, (_SHEET_WIDTH - _MARGIN_LEFT) // view.slots - _GAP)
-    tile = min(size, widest)
+    tile = min(frame_width, widest)
+    tile_height = _height(frame_height, frame_width, tile)
     grid = sheet(view, tile=tile)
     height, width = grid.shape[:2]
     canvas = (_MARGIN_LEFT + width + _GAP, _MARGIN_TOP + height + _GAP)
@@ -66,7 +67,7 @@ def write_sheet(view: ViewTokens, to: Path) -> None:
         x = _MARGIN_LEFT + slot * (tile + _GAP) + tile / 2
         write(x, _MARGIN_TOP - 9, _seconds(view, view.first_frame(slot)), ha="center", va="center")
     for row, name in enumerate(_row_names(view)):
-        write(8, _MARGIN_TOP + row * (tile + _GAP) + tile / 2, name, va="center")
+        write(8, _MARGIN_TOP + row * (tile_height + _GAP) + tile_height / 2, name, va="center")
     figure.savefig(to, dpi=_DPI)
 
 
@@ -96,21 +97,28 @@ def jpeg(image: Pixels, quality: int) -> bytes:
     return bytes(data)
 
 
-def _resized(image: Pixels, side: int | None) -> Pixels:
-    if side is None or side == len(image):
+def _resized(image: Pixels, wide: int | None) -> Pixels:
+    height, width = image.shape[:2]
+    if wide is None or wide == width:
         return image
-    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA))
+    size = (wide, _height(height, width, wide))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
+def _height(height: int, width: int, wide: int) -> int:
+    """Height of an image that is resized to a width."""
+    return max(1, round(height * wide / width))
 
 
 def _grid(rows: list[list[Pixels]]) -> Pixels:
     """Images of one size in rows, with a gap between them."""
-    side = len(rows[0][0])
-    step = side + _GAP
-    height, width = len(rows) * step - _GAP, len(rows[0]) * step - _GAP
+    high, wide = rows[0][0].shape[:2]
+    down, across = high + _GAP, wide + _GAP
+    height, width = len(rows) * down - _GAP, len(rows[0]) * across - _GAP
     out = np.full((height, width, 3), _BETWEEN, dtype=np.uint8)
     for y, row in enumerate(rows):
         for x, image in enumerate(row):
-            out[y * step : y * step + side, x * step : x * step + side] = image
+            out[y * down : y * down + high, x * across : x * across + wide] = image
     return out
 
 

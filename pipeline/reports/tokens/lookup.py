@@ -8,7 +8,7 @@ from typing import Any
 
 import sta
 from pipeline.errors import UsageError
-from pipeline.run.kept_token_maps import Mask, grid_sides, kept_grids, unpacked, why_absent
+from pipeline.run.kept_token_maps import Mask, kept_grids, unpacked, why_absent
 from pipeline.run.row_lookup import rows_with
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
@@ -63,8 +63,8 @@ class RunFacts:
         Raises:
             UsageError: there is no finished run here.
         """
-        grids = grid_sides(kept_grids(run))
-        return cls(run, run.load(), tuple(grids))
+        grids = tuple(kept_grids(run))
+        return cls(run, run.load(), grids)
 
     @property
     def protocol(self) -> Protocol:

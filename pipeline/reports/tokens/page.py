@@ -88,7 +88,8 @@ def _data(view: ViewTokens) -> dict[str, Any]:
     seconds = np.linspace(view.start_s, view.end_s, len(view.frames))
     order = dropped_at(view) if view.stages else np.zeros((0, 0, 0), dtype=np.int8)
     return {
-        "size": view.frames.shape[1],
+        "height": view.frames.shape[1],
+        "width": view.frames.shape[2],
         "slots": view.slots,
         "seconds": [round(float(second), 3) for second in seconds],
         "frames": [
@@ -98,7 +99,8 @@ def _data(view: ViewTokens) -> dict[str, Any]:
             {
                 "name": stage.name,
                 "cell": stage.cell,
-                "side": stage.kept.shape[1],
+                "rows": stage.kept.shape[1],
+                "columns": stage.kept.shape[2],
                 "color": _COLORS[number % len(_COLORS)],
                 "kept": _text(np.packbits(stage.kept).tobytes()),
             }

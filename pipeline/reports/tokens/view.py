@@ -41,7 +41,7 @@ class ViewTokens:
         crop: number of its crop.
         start_s: time of its first frame in the video, seconds.
         end_s: time of its last frame, seconds.
-        frames: uint8 (T, S, S, 3) RGB, resized and cropped as the model received them.
+        frames: uint8 (T, height, width, 3) RGB, resized and cropped as the model received them.
         stages: the pruning stages in order, none for a model without pruning.
     """
 
@@ -76,21 +76,20 @@ def stage_maps(
         ValueError: the maps are not those of this model.
     """
     config = sta.architecture_config(architecture, frames=frames, image_size=size)
-    shapes = [(grid[0], grid[1]) for grid in config.kept_grids(pruning)]
-    if [(len(mask), mask[0].size) for mask in kept] != shapes:
+    if tuple(mask.shape for mask in kept) != config.token_grids(pruning):
         raise ValueError(f"the kept maps are not those of {architecture} with r = {pruning.r}")
     names, cells = config.stage_names(pruning), config.token_pixels(pruning)
     return tuple(StageMap(*parts) for parts in zip(names, cells, kept, strict=True))
 
 
 def kept_pixels(view: ViewTokens, stage: int, frame: int) -> Mask:
-    """bool (S, S): the pixels of a frame that lie in kept tokens of a stage, counted from 0."""
+    """bool (height, width): the pixels of a frame in kept tokens of a stage, counted from 0."""
     shown = view.stages[stage]
-    return _spread(shown.kept[view.slot(frame)], shown.cell, view.frames.shape[1])
+    return _spread(shown.kept[view.slot(frame)], shown.cell, view.frames.shape[1:3])
 
 
 def masked(view: ViewTokens, stage: int, frame: int) -> Pixels:
-    """uint8 (S, S, 3): a frame whose dropped tokens at a stage are white."""
+    """uint8 (height, width, 3): a frame whose dropped tokens at a stage are white."""
     out: Pixels = view.frames[frame].copy()
     out[~kept_pixels(view, stage, frame)] = DROPPED
     return out
@@ -103,15 +102,15 @@ def dropped_at(view: ViewTokens) -> npt.NDArray[np.int8]:
     stage, a token is dropped with the larger token that it became part of.
     """
     finest = view.stages[0]
-    side = finest.kept.shape[1]
     first: npt.NDArray[np.int8] = np.zeros(finest.kept.shape, dtype=np.int8)
     for number, stage in enumerate(view.stages, start=1):
         times = stage.cell // finest.cell
-        kept = np.stack([_spread(kept, times, side) for kept in stage.kept])
+        kept = np.stack([_spread(kept, times, finest.kept.shape[1:]) for kept in stage.kept])
         first[(first == 0) & ~kept] = number
     return first
 
 
-def _spread(mask: Mask, times: int, side: int) -> Mask:
-    """A square mask with each entry `times` x `times` large, cut to `side`."""
-    return mask.repeat(times, axis=0).repeat(times, axis=1)[:side, :side]
+def _spread(mask: Mask, times: int, sides: tuple[int, ...]) -> Mask:
+    """A mask with each entry `times` x `times` large, cut to (height, width)."""
+    height, width = sides
+    return mask.repeat(times, axis=0).repeat(times, axis=1)[:height, :width]

@@ -79,7 +79,7 @@ def run(tmp_path: Path) -> RunDirectory:
         run_record(
             {
                 "identity": IDENTITY,
-                "model": {"kept_grids": [[1, 2]]},
+                "model": {"kept_grids": [[1, 1, 2]]},
                 "attempts": [attempt(0, None, gpus=1.0)],
             }
         )

@@ -62,7 +62,7 @@ def test_a_videoswin_has_its_own_protocols(options, tmp_path, task, views):
     assert (plan.protocol.clips, plan.protocol.crops) == views
     assert (plan.protocol.frames, plan.protocol.size) == (32, 224)
     assert plan.labeler.pruning.r == 256
-    assert plan.model.kept_grids == ((16, 784), (16, 196), (16, 49))
+    assert plan.model.kept_grids == ((16, 28, 28), (16, 14, 14), (16, 7, 7))
 
 
 def test_a_named_protocol_overrides_the_models(options):

@@ -31,7 +31,7 @@ def model(made, checkpoint="weights.safetensors"):
         "architecture": "vit_demo",
         "checkpoint": checkpoint,
         "labels": [f"class {number}" for number in range(8)],
-        "kept_grids": [[1, 2]],
+        "kept_grids": [[1, 1, 2]],
         "flops_per_view": made.flops,
         "flops_per_view_unpruned": 1_000_000,
     }

@@ -15,7 +15,7 @@ from pipeline.storage.location import Location
 from tests.run_records import run_record
 from workers.inference.masks import pack_mask
 
-GRIDS = [[2, 9], [2, 4]]
+GRIDS = [[2, 3, 4], [2, 2, 2]]
 
 
 def mask(video, clip, crop, stage):
@@ -71,13 +71,12 @@ def test_a_videos_maps_are_by_clip_and_crop_in_rows_and_columns(run):
     assert (maps.clips.tolist(), maps.crops.tolist()) == ([0, 1, 2, 3], [0, 0, 0, 0])
     assert maps.times.tolist() == [[k, k + 0.5] for k in range(4)]
     assert [(stage.shape, stage.dtype) for stage in maps.stages] == [
-        ((4, 2, 3, 3), bool),
+        ((4, 2, 3, 4), bool),
         ((4, 2, 2, 2), bool),
     ]
     for clip in range(4):
-        for stage, side in enumerate((3, 2)):
-            expected = mask("a", clip, 0, stage).reshape(2, side, side)
-            assert np.array_equal(maps.stages[stage][clip], expected)
+        for stage in range(2):
+            assert np.array_equal(maps.stages[stage][clip], mask("a", clip, 0, stage))
 
 
 def test_a_run_is_read_unit_by_unit_also_over_the_ends_of_files(run):
@@ -88,7 +87,7 @@ def test_a_run_is_read_unit_by_unit_also_over_the_ends_of_files(run):
 def test_reading_a_run_begins_with_its_first_file(run):
     (RunDirectory(run.root).clips.child("part-00001.parquet")).write_bytes(b"not read yet")
     maps = next(_all(run))
-    assert np.array_equal(maps.stages[1][0].reshape(2, 4), mask("a", 2, 0, 1))
+    assert np.array_equal(maps.stages[1][0], mask("a", 2, 0, 1))
 
 
 def test_an_unpruned_run_has_views_and_no_stages(tmp_path):
@@ -120,18 +119,12 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path):
         pipeline.read_kept_token_maps(tmp_path)
 
 
-def test_a_map_that_is_not_square_is_refused(tmp_path):
-    run = write_run(tmp_path, [[view("a", 0, 0, "a")]], grids=[[2, 8]])
-    with pytest.raises(UsageError, match="8 tokens per temporal position, which is not a square"):
-        pipeline.read_kept_token_maps(run.root.uri, "a")
-
-
 def test_maps_in_object_storage_are_read_like_local_ones(run, s3):
     s3.create_bucket(Bucket="kept-maps")
     for file in ("run.json", "clips/part-00000.parquet", "clips/part-00001.parquet"):
         s3.upload_file(f"{run.root.uri}/{file}", "kept-maps", f"run/{file}")
     maps = pipeline.read_kept_token_maps("s3://kept-maps/run", "b")
-    assert np.array_equal(maps.stages[0][1].reshape(2, 9), mask("b", 0, 1, 0))
+    assert np.array_equal(maps.stages[0][1], mask("b", 0, 1, 0))
 
 
 def test_reading_maps_imports_neither_torch_nor_ray():

@@ -9,7 +9,7 @@ from tests.run_records import run_record
 
 CONTENT = {
     "identity": {"limit": 3, "pruning": {"r": 22}, "shadow_share": 0.5},
-    "model": {"labels": ["é"], "kept_grids": [[8, 49]], "flops_per_view": 10},
+    "model": {"labels": ["é"], "kept_grids": [[8, 7, 7]], "flops_per_view": 10},
     "device": {"labelers": ["a GPU"]},
     "attempts": [{"ended": "2026-11-24T23:00:00+00:00", "devices": ["a GPU"]}],
     "totals": {"videos": 3, "ok": 2, "examples": {"corrupt": [["a", "broken"]]}},

@@ -42,7 +42,7 @@ def run(tmp_path):
             {
                 "identity": {"protocol": {"clips": CLIPS, "crops": 1, "every_s": EVERY}},
                 "model": {
-                    "kept_grids": [[1, 2]],
+                    "kept_grids": [[1, 1, 2]],
                     "labels": ["a", "b"],
                     "flops_per_view": 10,
                     "flops_vary_by_clip": False,

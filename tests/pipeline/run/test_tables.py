@@ -78,7 +78,7 @@ def run(tmp_path):
     write_manifest((Video(name, f"/x/{name}") for name in names), directory.manifest)
     directory.save(
         run_record(
-            {"identity": {"limit": 1}, "model": {"kept_grids": [[1, 2]], "labels": ["a", "z"]}}
+            {"identity": {"limit": 1}, "model": {"kept_grids": [[1, 1, 2]], "labels": ["a", "z"]}}
         )
     )
     (tmp_path / "units").mkdir()
@@ -164,7 +164,7 @@ def test_the_schema_says_how_to_read_the_maps(run):
     write_units(run, "1", [ok(name) for name in "abcd"])
     build_tables(run)
     schema = pq.read_schema(f"{run.clips.uri}/part-00000.parquet")
-    assert json.loads(schema.metadata[b"kept_grids"]) == [[1, 2]]
+    assert json.loads(schema.metadata[b"kept_grids"]) == [[1, 1, 2]]
     assert b"most significant bit" in schema.field("kept_token_maps").metadata[b"about"]
 
 

@@ -86,7 +86,7 @@ def made(tmp_path, change=lambda rows: None, *, shadow=False):
         },
         "shadow_share": 1.0 if shadow else 0.0,
     }
-    model = {"kept_grids": [[1, 2]], "flops_per_view": FLOPS, "flops_per_view_unpruned": DENSE}
+    model = {"kept_grids": [[1, 1, 2]], "flops_per_view": FLOPS, "flops_per_view_unpruned": DENSE}
     content = {"identity": identity, "model": model | {"flops_vary_by_clip": False}}
     run.save(run_record(content))
     run.save(run_record(content | {"totals": dataclasses.asdict(build_tables(run))}))

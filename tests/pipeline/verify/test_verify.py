@@ -38,7 +38,7 @@ def whole_run(tmp_path, rows, share=0.0):
     content = {
         "identity": {"protocol": {"clips": 1, "crops": 2}, "shadow_share": share},
         "model": {
-            "kept_grids": [[1, 2]],
+            "kept_grids": [[1, 1, 2]],
             "flops_per_view": 10,
             "flops_per_view_unpruned": 20,
             "flops_vary_by_clip": False,

@@ -34,7 +34,12 @@ def test_nothing_that_users_wrote_is_taken_as_html(tmp_path):
         "labeled_at": at(1),
     }
     worse = failed(f"b{SCRIPT}") | {"error": SCRIPT, "uri": SCRIPT, "error_type": SCRIPT}
-    model = {"architecture": SCRIPT, "checkpoint": SCRIPT, "kept_grids": [[1, 2]], "labels": ["a"]}
+    model = {
+        "architecture": SCRIPT,
+        "checkpoint": SCRIPT,
+        "kept_grids": [[1, 1, 2]],
+        "labels": ["a"],
+    }
     run = made_run(
         tmp_path, [bad, worse], model=model, stages={"bottleneck": SCRIPT},
         environment={"code": SCRIPT},

@@ -6,7 +6,7 @@ import pytest
 
 import sta
 from pipeline.reports.tokens.images import panels, sheet, write_animation, write_sheet
-from pipeline.reports.tokens.view import ViewTokens, dropped_at, masked, stage_maps
+from pipeline.reports.tokens.view import StageMap, ViewTokens, dropped_at, masked, stage_maps
 
 # Architecture, frames, size, r, and the side of a token in pixels at each stage.
 MODELS = {
@@ -24,12 +24,41 @@ def make_view(name):
     pruning = sta.Pruning(r=r)
     config = sta.architecture_config(architecture, frames=frames, image_size=size)
     kept = []
-    for n_t, n_s in config.kept_grids(pruning):
-        side = round(n_s**0.5)
-        kept.append(rng.random((n_t, side, side)) < 0.5)
+    for grid in config.token_grids(pruning):
+        kept.append(rng.random(grid) < 0.5)
     pixels = rng.integers(0, 255, (frames, size, size, 3), dtype=np.uint8)
     stages = stage_maps(architecture, pruning, frames=frames, size=size, kept=kept)
     return ViewTokens("v", 0, 1, 1.0, 2.0, pixels, stages)
+
+
+def wide_view():
+    """A view of 48 x 80 pixels, whose tokens are squares of 16, then of 32."""
+    rng = np.random.default_rng(7)
+    pixels = rng.integers(0, 255, (4, 48, 80, 3), dtype=np.uint8)
+    stages = (
+        StageMap("first", 16, rng.random((2, 3, 5)) < 0.5),
+        StageMap("second", 32, rng.random((2, 2, 3)) < 0.5),
+    )
+    return ViewTokens("v", 0, 1, 1.0, 2.0, pixels, stages)
+
+
+def test_frames_need_not_be_square(tmp_path):
+    view = wide_view()
+    for number, stage in enumerate(view.stages):
+        white = (masked(view, number, 3) == 255).all(axis=-1)
+        for row, column in np.ndindex(48, 80):
+            dropped = not stage.kept[1, row // stage.cell, column // stage.cell]
+            assert white[row, column] == dropped
+    order = dropped_at(view)
+    assert order.shape == (2, 3, 5)
+    assert ((order == 1) == ~view.stages[0].kept).all()
+    second = view.stages[1].kept.repeat(2, axis=1).repeat(2, axis=2)[:, :3, :5]
+    assert ((order == 0) == (view.stages[0].kept & second)).all()
+    assert sheet(view).shape == (3 * 48 + 2 * 4, 2 * 80 + 4, 3)
+    assert sheet(view, tile=40).shape == (3 * 24 + 2 * 4, 2 * 40 + 4, 3)
+    write_sheet(view, tmp_path / "sheet.png")
+    height, width = cv2.imread(str(tmp_path / "sheet.png")).shape[:2]
+    assert height < width
 
 
 @pytest.fixture(params=list(MODELS))
