@@ -22,7 +22,7 @@ class ConvertOptions:
     """What the flags set."""
 
     source: str = argument(
-        "a VideoMAE or VideoSwin checkpoint: a file, a Hugging Face directory or hub id "
+        "a VideoMAE, V-JEPA 2, ViViT or VideoSwin checkpoint: a file, a Hugging Face directory or hub id "
         "(owner/name[@revision]), s3://bucket/key or an https:// address",
         metavar="SOURCE",
     )
