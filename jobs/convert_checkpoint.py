@@ -22,8 +22,8 @@ class ConvertOptions:
     """What the flags set."""
 
     source: str = argument(
-        "a VideoMAE, V-JEPA 2, ViViT or VideoSwin checkpoint: a file, a Hugging Face directory or hub id "
-        "(owner/name[@revision]), s3://bucket/key or an https:// address",
+        "a VideoMAE, V-JEPA 2, ViViT or VideoSwin checkpoint: a file, a Hugging Face directory or "
+        "hub id (owner/name[@revision]), s3://bucket/key or an https:// address",
         metavar="SOURCE",
     )
     dest: Path = argument("file to write; must not exist", metavar="DEST")

@@ -95,8 +95,8 @@ class LabelOptions:
     output: str
     checkpoint: str = flag(
         "fine-tuned weights of VideoMAE, V-JEPA 2, ViViT or VideoSwin: a file, a Hugging Face "
-        "directory, a hub id "
-        "such as MCG-NJU/videomae-base-finetuned-kinetics, s3://bucket/key, https://..., demo",
+        "directory, a hub id such as MCG-NJU/videomae-base-finetuned-kinetics, s3://bucket/key, "
+        "https://..., demo",
         required=False,
         metavar="C",
         group=_MODEL,
