@@ -187,13 +187,13 @@ class AttentivePooler(nn.Module):
 
 
 class VJEPA2(ColumnarTransformer):
-    """V-JEPA 2's encoder with its attentive classifier (V-JEPA 2, sections 2.1 and 4).
+    """V-JEPA 2's encoder with its attentive classifier (arXiv 2506.09985).
 
     STA compares keys as they are before the rotation: two tokens of the same content then are
     similar wherever they stand, as the paper's similarity means it, and as it is for VideoMAE,
     whose keys have positions only as far as the embedding brought them in. After the rotation the
-    product of two keys would fall with their distance in time. Which of both keeps more accuracy is
-    not decided by measurement, since no trained weights were at hand.
+    similarity of two tokens would also depend on where they stand. Which of both keeps more
+    accuracy is not decided by measurement: that takes trained weights.
 
     The pooler and the classifier see the kept tokens alone.
     """

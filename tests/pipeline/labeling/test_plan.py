@@ -65,6 +65,27 @@ def test_a_videoswin_has_its_own_protocols(options, tmp_path, task, views):
     assert plan.model.kept_grids == ((16, 28, 28), (16, 14, 14), (16, 7, 7))
 
 
+@pytest.mark.parametrize(("frames", "size"), [(16, 64), (64, 96)])
+@pytest.mark.parametrize(("task", "views"), [("k400", (8, 3)), ("ssv2", (2, 3))])
+def test_a_vjepa2_is_labeled_at_the_size_of_its_checkpoint(
+    options, tmp_path, monkeypatch, task, views, frames, size
+):
+    shape = dataclasses.replace(
+        sta.ARCHITECTURES["vjepa2_large"], embed_dim=48, depth=3, num_heads=3
+    )
+    monkeypatch.setitem(sta.ARCHITECTURES, "vjepa2_toy", shape)
+    model = sta.create_model("vjepa2_toy", num_classes=3, frames=frames, image_size=size)
+    path = tmp_path / "vjepa2.safetensors"
+    sta.save_checkpoint(model, path, labels=list("abc"), origin="random")
+    plan = plan_labeling(dataclasses.replace(options, task=task, checkpoint=str(path)))
+    assert plan.protocol.name == f"vjepa2-{task}"
+    assert (plan.protocol.clips, plan.protocol.crops) == views
+    assert (plan.protocol.frames, plan.protocol.size) == (frames, size)
+    assert plan.labeler.pruning.r == sta.default_pruning(model.config).r
+    left = plan.model.flops_per_view / plan.model.flops_per_view_unpruned
+    assert left == pytest.approx(0.5, abs=0.03)
+
+
 def test_a_named_protocol_overrides_the_models(options):
     plan = plan_labeling(dataclasses.replace(options, protocol="videoswin-k400"))
     assert plan.protocol.name == "videoswin-k400"
