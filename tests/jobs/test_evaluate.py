@@ -14,7 +14,16 @@ from pipeline.storage.location import Location
 from tests.videos import write_video
 
 JOB = Path(__file__).parents[2] / "jobs" / "evaluate.py"
-ASKED = ("--variants", "random,order-FFF", "--seeds", "2", "--views", "2x1", "--batch-size", "4")
+ASKED = (
+    "--variants",
+    "random,order-FFF,tome@50%",
+    "--seeds",
+    "2",
+    "--views",
+    "2x1",
+    "--batch-size",
+    "4",
+)
 
 
 def evaluate(*arguments, cwd=None):
@@ -52,7 +61,7 @@ def test_the_report_is_written_and_its_shares_are_those_of_the_sweep(finished):
     assert f"Report:    {output / 'evaluation.html'}" in done.stdout
     found = content(output)
     assert [each["name"] for each in found["variants"]] == [
-        *("unpruned", "sta", "random", "order-FFF")
+        *("unpruned", "sta", "random", "order-FFF", "sta@50%", "tome@50%")
     ]
     assert (found["videos"], found["unlabeled"], found["unknown_labels"]) == (6, 1, {"yak": 1})
     right = dict.fromkeys(("unpruned", "random-0", "random-1"), 0)
@@ -67,7 +76,9 @@ def test_the_report_is_written_and_its_shares_are_those_of_the_sweep(finished):
     assert shares["unpruned"] == pytest.approx(right["unpruned"] / 6)
     assert shares["random"] == pytest.approx((right["random-0"] + right["random-1"]) / 12)
     assert {table["key"] for table in found["tables"]} == {"cost", "figure5", "6b"}
-    assert "no pruning" in (output / "evaluation.html").read_text()
+    page = (output / "evaluation.html").read_text()
+    assert "no pruning" in page
+    assert "STA and other methods at 49.1 % of the FLOPs" in page
 
 
 @pytest.mark.slow
