@@ -1,11 +1,14 @@
 """The ViT: shapes, masks, determinism, and agreement with Hugging Face's VideoMAE."""
 
+import dataclasses
 import itertools
 
 import pytest
 import torch
 
 import sta
+from sta.models.create import model_from_config
+from tests.sta.plain import plain_vit_logits
 
 
 def clip(architecture="vit_demo", batch=2, seed=0, **shape):
@@ -110,6 +113,23 @@ def test_other_lengths_and_sizes_work(frames, size):
 def test_sizes_that_do_not_fit_the_patches_are_refused_with_ones_that_do(shape, said):
     with pytest.raises(ValueError, match=said):
         sta.create_model("vit_base", **shape)
+
+
+@pytest.mark.parametrize("grouping", ["released", "paper"])
+@torch.inference_mode()
+def test_pruned_logits_are_those_of_a_plain_reference(grouping):
+    torch.manual_seed(0)
+    config = dataclasses.replace(
+        sta.ARCHITECTURES["vit_giant"],
+        **{"embed_dim": 44, "depth": 3, "num_heads": 4, "mlp_dim": 192},
+        **{"frames": 8, "image_size": 56},
+    )
+    pruning = sta.Pruning(r=4, grouping=grouping)
+    model = model_from_config(config, "vit_giant", num_classes=5, pruning=pruning).double()
+    for parameter in model.parameters():
+        parameter.normal_(std=0.2)
+    x = torch.randn(2, 3, 8, 56, 56, dtype=torch.float64)
+    torch.testing.assert_close(model(x).logits, plain_vit_logits(model, x), atol=1e-10, rtol=0)
 
 
 def test_a_clip_of_another_size_is_refused_with_the_size_it_takes():

@@ -11,6 +11,8 @@ from pipeline.reports.tokens.view import StageMap, ViewTokens, dropped_at, maske
 # Architecture, frames, size, r, and the side of a token in pixels at each stage.
 MODELS = {
     "vit": ("vit_base", 16, 224, 64, (16, 16, 16)),
+    "256 tokens at each time": ("vit_giant", 16, 224, 85, (14, 14, 14)),
+    "16 times": ("vivit_base", 32, 224, 64, (16, 16, 16)),
     "small vit": ("vit_demo", 16, 112, 22, (16, 16, 16)),
     "swin": ("videoswin_tiny", 32, 224, 256, (8, 16, 32)),
     "swin of odd sides": ("videoswin_tiny", 8, 144, 64, (8, 16, 32)),
