@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sta.models.architectures import ARCHITECTURES, architecture_config, flops_vary_by_clip
     from sta.models.base import ModelOutput, VideoModel
     from sta.models.configs import ModelConfig, SwinConfig, ViTConfig
-    from sta.models.create import create_model
+    from sta.models.create import create_model, parameter_count
     from sta.models.swin import VideoSwin
     from sta.models.vit import VisionTransformer
     from sta.pruning import Pruning, PruningStage, largest_r
@@ -44,7 +44,7 @@ _MODULES = {
     ),
     "sta.models.base": ("ModelOutput", "VideoModel"),
     "sta.models.configs": ("ModelConfig", "SwinConfig", "ViTConfig"),
-    "sta.models.create": ("create_model",),
+    "sta.models.create": ("create_model", "parameter_count"),
     "sta.models.swin": ("VideoSwin",),
     "sta.models.vit": ("VisionTransformer",),
     "sta.pruning": ("Pruning", "PruningStage", "largest_r"),
@@ -77,6 +77,7 @@ __all__ = [
     "labels_fingerprint",
     "largest_r",
     "load_model",
+    "parameter_count",
     "pruning_for_share",
     "read_labels",
     "remove",

@@ -6,7 +6,7 @@ import dataclasses
 
 from sta.flops import estimate_flops
 from sta.models.architectures import ARCHITECTURES, DEFAULT_R, architecture_config
-from sta.models.configs import ModelConfig
+from sta.models.configs import ModelConfig, SwinConfig, ViTConfig
 from sta.pruning import Grouping, Pruning
 
 _SHARE = 0.5
@@ -41,14 +41,16 @@ def default_pruning(architecture: str | ModelConfig, *, grouping: Grouping = "re
 def _architecture_of(config: ModelConfig) -> str:
     """The architecture whose blocks a shape has; "" if there is none."""
     return next(
-        (
-            name
-            for name, known in ARCHITECTURES.items()
-            if (known.backbone, known.block_parameters)
-            == (config.backbone, config.block_parameters)
-        ),
+        (name for name, known in ARCHITECTURES.items() if _blocks(known) == _blocks(config)),
         "",
     )
+
+
+def _blocks(config: ModelConfig) -> tuple[object, ...]:
+    if isinstance(config, SwinConfig):
+        return config.backbone, config.embed_dim, config.depths, config.window_size
+    assert isinstance(config, ViTConfig)
+    return config.backbone, config.embed_dim, config.depth
 
 
 def pruning_for_share(

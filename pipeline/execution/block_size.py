@@ -135,6 +135,10 @@ def shadow_batch(views: int, most: int) -> int:
     return max(size for size in range(1, most + 1) if padding(views, size) <= _SHADOW_PADDING)
 
 
+# Of a head, which is a small part of a model's weights.
+_CLASSES = 400
+
+
 def labeler_bytes(
     architecture: str, protocol: Protocol, *, on_gpu: bool, batch_size: int, models: int = 1
 ) -> int:
@@ -148,7 +152,8 @@ def labeler_bytes(
         batch_size: views per forward pass.
         models: number of models in a labeler; they run one after the other.
     """
-    weights = models * 4 * sta.ARCHITECTURES[architecture].block_parameters
+    config = sta.ARCHITECTURES[architecture]
+    weights = models * 4 * sta.parameter_count(config, num_classes=_CLASSES)
     passes = 0 if on_gpu else batch_size * _TOKEN_COPIES * _token_bytes(architecture, protocol)
     # One model runs at a time; the others keep their inputs.
     kept = 0 if on_gpu else (models - 1) * batch_size * _input_bytes(protocol)

@@ -105,8 +105,13 @@ def read_json(path: Path, shown: str) -> dict[str, Any]:
     return content
 
 
-def read_config(path: Path, shown: str) -> ConfigFile:
+def read_config(path: Path, shown: str, *, backbone: str = "videomae") -> ConfigFile:
     """The config.json of one of the backbones.
+
+    Args:
+        path: the file.
+        shown: its name in messages.
+        backbone: whose names a file without `model_type` has.
 
     Raises:
         CheckpointError: the file cannot be read, is of another model, or has a field that is not
@@ -114,18 +119,18 @@ def read_config(path: Path, shown: str) -> ConfigFile:
     """
     content = read_json(path, shown)
     known = [(name, each) for name, model in model_classes() for each in model.config_jsons]
-    for backbone, json_ in known:
+    for name, json_ in known:
         if json_.within and isinstance(content.get(json_.within), Mapping):
             where = f"{shown} ({json_.within})"
             fields = tuple(_fields(content[json_.within], json_, where))
-            return ConfigFile(shown, content, fields, backbone)
+            return ConfigFile(shown, content, fields, name)
     types = {each.model_type: (name, each) for name, each in known if each.model_type}
-    model_type = content.get("model_type")
-    if model_type is None:
-        # A file without a model type was not written by transformers, so its defaults do not apply,
-        # and its names are VideoMAE's.
-        _, videomae = types["videomae"]
-        return ConfigFile(shown, content, tuple(_fields(content, videomae, shown)))
+    if "model_type" not in content:
+        # A file without a model type was not written by transformers, so its defaults do not apply.
+        of_backbone = dict(types.values())
+        json_ = of_backbone.get(backbone, of_backbone["videomae"])
+        return ConfigFile(shown, content, tuple(_fields(content, json_, shown)))
+    model_type = content["model_type"]
     if not isinstance(model_type, str) or model_type not in types:
         allowed = f"allowed is {' or '.join(map(repr, types))}"
         raise _refused(shown, "model_type", model_type, allowed)
@@ -152,20 +157,24 @@ def training_arguments(arguments: Mapping[str, Any], shown: str) -> ConfigFile:
 
 
 def _fields(content: Mapping[str, Any], json_: ConfigJson, shown: str) -> Iterator[Field]:
-    names = {**dict.fromkeys(_CLASSIFIER), **json_.names}
+    of_transformers = not json_.within
+    names = {**(dict.fromkeys(_CLASSIFIER) if of_transformers else {}), **json_.names}
     for name, value in content.items():
-        if name in _WITHOUT_EFFECT or name in json_.without_effect or name.startswith("_"):
+        if name in json_.without_effect:
+            continue
+        if of_transformers and (name in _WITHOUT_EFFECT or name.startswith("_")):
             continue
         if name in json_.required:
             if value not in json_.required[name]:
                 raise _refused(shown, name, value, _allowed(json_.required[name]))
-        elif name == json_.ratio:
-            width = next((k for k, v in json_.names.items() if v == "hidden_size"), "")
-            yield Field(name, "intermediate_size", _product(value, content.get(width)))
+        elif json_.ratio and name == json_.ratio:
+            dim = next((k for k, v in json_.names.items() if v == "hidden_size"), "")
+            yield Field(name, "intermediate_size", _product(value, content.get(dim)))
         elif name in names:
-            if value is not None:
+            # transformers writes null for what is not set.
+            if value is not None or not of_transformers:
                 yield Field(name, names[name] or name, value)
-        elif value is not None:
+        elif value is not None or not of_transformers:
             allowed = "this field is not known; remove it if the model does not depend on it"
             raise _refused(shown, name, value, allowed)
 
@@ -242,7 +251,9 @@ def _follow(name: str) -> _Rule:
 
 def _same(name: str) -> _Rule:
     def rule(shape: Shape, value: object, _: int) -> Shape:
-        own = getattr(shape, name)
+        own = getattr(shape, name, None)
+        if own is None:
+            raise _NotAllowed("the weights are a VideoSwin's, which has no such field")
         if _whole(value) != own:
             raise _NotAllowed(f"models of these weights' embed_dim and depth have {own!r}")
         return shape
@@ -276,9 +287,9 @@ def _video(shape: Shape, value: object, classes: int) -> Shape:
 
 
 def _activation(shape: Shape, value: object, _: int) -> Shape:
-    if value not in _ACTIVATIONS:
+    if not isinstance(value, str) or value not in _ACTIVATIONS:
         raise _NotAllowed(f"allowed are {', '.join(_ACTIVATIONS)}")
-    return _with_vit(shape, activation=_ACTIVATIONS[str(value)])
+    return _with_vit(shape, activation=_ACTIVATIONS[value])
 
 
 def _norm_eps(shape: Shape, value: object, _: int) -> Shape:

@@ -164,7 +164,7 @@ def renamed(found: Unwrapped, shown: str) -> Renamed:
         if found.pretrained:
             raise CheckpointError(_not_fine_tuned(shown))
         some = ", ".join(sorted(found.origins.values())[:3]) or "none"
-        known = ", ".join(known.title for _, known in layouts())
+        known = ", ".join(dict.fromkeys(known.title for _, known in layouts()))
         raise CheckpointError(
             f"{shown} is in no known layout ({known}); its first parameters are {some}"
         )
@@ -183,9 +183,9 @@ def renamed(found: Unwrapped, shown: str) -> Renamed:
     for name, dimensions in (("head.weight", 2), ("patch_embed.proj.weight", 5)):
         if name not in out or out[name].dim() != dimensions:
             raise CheckpointError(f"{shown} has no {name} of {dimensions} dimensions")
-    for name, why in layout.refused.items():
-        if name in out:
-            raise CheckpointError(f"{shown} has {name}: {why}")
+    for name, other, why in layout.refused:
+        if name in out and other not in out:
+            raise CheckpointError(f"{shown} has {name} and no {other}: {why}")
     if any(name.startswith("blocks.") for name in out):
         _divide_biases(out, shown)
     positions = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -217,7 +218,7 @@ def read_weights(
         metadata |= own
     bare = unwrapped(contents.tensors, shown)
     found = renamed(bare, shown)
-    config = _config(located, contents, shown)
+    config = _config(located, contents, shown, found.backbone)
     if config is not None and False in (config.value("qv_bias"), config.value("qkv_bias")):
         _without_biases(found.tensors)
     ours = _OURS in metadata
@@ -269,11 +270,13 @@ def _shown(path: Path, located: Located) -> str:
     return f"{located.origin}/{path.name}" if located.hub_id else str(path)
 
 
-def _config(located: Located, contents: FileContents, shown: str) -> ConfigFile | None:
+def _config(
+    located: Located, contents: FileContents, shown: str, backbone: str
+) -> ConfigFile | None:
     """The configuration beside the weights or in their file."""
     path = located.beside.config
     if path is not None:
-        return read_config(path, _shown(path, located))
+        return read_config(path, _shown(path, located), backbone=backbone)
     return training_arguments(contents.arguments, shown) if contents.arguments else None
 
 
@@ -288,7 +291,7 @@ def _license(metadata: Mapping[str, str], located: Located, config: ConfigFile |
 
 def _without_biases(tensors: dict[str, Tensor]) -> None:
     """Adds zero biases for a model without biases of queries and values."""
-    for name in [name for name in tensors if name.endswith(".attn.qkv.weight")]:
+    for name in [name for name in tensors if re.fullmatch(r"blocks\.\d+\.attn\.qkv\.weight", name)]:
         block, weight = name.removesuffix("qkv.weight"), tensors[name]
         for bias in ("q_bias", "v_bias"):
             tensors.setdefault(f"{block}{bias}", weight.new_zeros(weight.shape[-1:]))

@@ -27,7 +27,6 @@ _NORMALIZATION = ("rescale_factor", "offset", "do_normalize", "image_mean", "ima
 
 # What transformers' ViViT processors do where a file does not say it; others do not offset.
 _VIVIT = {"rescale_factor": 1 / 127.5, "offset": True, "image_mean": 0.5, "image_std": 0.5}
-_OTHERS = {"rescale_factor": 1 / 255, "offset": False}
 
 # Of a file's numbers from those of the model, which are then taken as they are.
 _TOLERANCE = 1e-3
@@ -45,7 +44,9 @@ def with_normalization(shape: Shape, path: Path, shown: str) -> Shape:
     content = read_json(path, shown)
     if all(content.get(name) is None for name in _NORMALIZATION):
         return shape
-    usual = _VIVIT if "Vivit" in str(_processor(content)) else _OTHERS
+    own = {"image_mean": list(shape.mean), "image_std": list(shape.std)}
+    others = {"rescale_factor": 1 / 255, "offset": False, **own}
+    usual = _VIVIT if "Vivit" in str(_processor(content)) else others
     said = {**usual, **{k: v for k, v in content.items() if v is not None}}
     scale = said["rescale_factor"]
     if type(scale) not in (int, float) or not 0 < scale < 1:
@@ -64,7 +65,10 @@ def with_normalization(shape: Shape, path: Path, shown: str) -> Shape:
     said_mean, said_std = (red, green, blue), (red_std, green_std, blue_std)
     if _close(said_mean, shape.mean) and _close(said_std, shape.std):
         return shape
-    return dataclasses.replace(shape, mean=said_mean, std=said_std)
+    try:
+        return dataclasses.replace(shape, mean=said_mean, std=said_std)
+    except ValueError as error:
+        raise CheckpointError(f"{shown}: in pixels from 0 to 1, its {error}") from None
 
 
 def _processor(content: Mapping[str, Any]) -> object:

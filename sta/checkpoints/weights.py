@@ -39,6 +39,9 @@ _SMALL_CLASSES = {
 }
 _SMALL_HEADS = 6
 
+# Fields that the architecture was told from, so that a file cannot state others.
+_TOLD_FROM = ("backbone", "embed_dim", "depth", "depths")
+
 # Of every field of a shape that a file states.
 _LARGEST_SIZE = 4096
 
@@ -221,16 +224,16 @@ def _saved(shape: Shape, weights: Weights) -> Shape:
 
 def _check_field(name: str, value: object, own: object) -> None:
     """Raise ValueError for a value of another type than the architecture's, or out of bounds."""
-    if name == "backbone" and value != own:
-        raise ValueError(f"backbone is {value!r}, and the parameters are those of {own!r}")
     values = value if isinstance(value, tuple) else (value,)
     owns = own if isinstance(own, tuple) else (own,)
     if [type(each) for each in values] != [type(each) for each in owns]:
         raise ValueError(f"{name} is {value!r}, and a value such as {own!r} is needed")
+    if name in _TOLD_FROM and value != own:
+        raise ValueError(f"{name} is {value!r}, and the parameters are those of {own!r}")
+    if name in ("mean", "std"):
+        return  # the shape checks them itself
     for each in values:
         largest = 1 if isinstance(each, float) else _LARGEST_SIZE
-        if name == "mean" and each == 0:
-            continue
         if isinstance(each, int | float) and type(each) is not bool and not 0 < each <= largest:
             raise ValueError(f"{name} is {value!r}; allowed are numbers from 1 to {largest:,}")
 

@@ -26,6 +26,8 @@ IMAGENET_STD: Color = (0.229, 0.224, 0.225)
 
 SWIN_STAGES = 4
 
+_STD_BOUNDS = 1e-3, 100.0
+
 
 class ModelConfig(Protocol):
     """The part of a shape that all backbones share."""
@@ -79,10 +81,6 @@ class ModelConfig(Protocol):
     def flops_vary(self, pruning: Pruning) -> bool:
         """Whether two clips can need different FLOPs."""
 
-    @property
-    def block_parameters(self) -> int:
-        """Parameters of the linear layers in the blocks, which are nearly all of a model's."""
-
 
 def _check_input_size(*, frames: int, tubelet_size: int, image_size: int, patch_size: int) -> None:
     if frames < tubelet_size or frames % tubelet_size:
@@ -95,6 +93,15 @@ def _check_input_size(*, frames: int, tubelet_size: int, image_size: int, patch_
             f"image_size must be a multiple of {patch_size} (patch_size), such as {below} "
             f"or {below + patch_size}; got {image_size}"
         )
+
+
+def _check_color(mean: Color, std: Color) -> None:
+    """Raise ValueError for a normalization that no trained model has, or of no finite pixels."""
+    low, high = _STD_BOUNDS
+    if not all(0 <= each <= high for each in mean):
+        raise ValueError(f"mean must be three numbers from 0 to {high:g}; got {mean}")
+    if not all(low <= each <= high for each in std):
+        raise ValueError(f"std must be three numbers from {low:g} to {high:g}; got {std}")
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,7 @@ class ViTConfig:
                 f"activation must be one of {', '.join(get_args(Activation))}; "
                 f"got {self.activation!r}"
             )
+        _check_color(self.mean, self.std)
         _check_input_size(
             frames=self.frames,
             tubelet_size=self.tubelet_size,
@@ -206,11 +214,6 @@ class ViTConfig:
         """False: all clips need the same FLOPs."""
         return False
 
-    @property
-    def block_parameters(self) -> int:
-        """Parameters of the blocks' linear layers."""
-        return self.depth * self.embed_dim * (4 * self.embed_dim + 2 * self.hidden_dim)
-
 
 @dataclass(frozen=True)
 class SwinConfig:
@@ -255,6 +258,7 @@ class SwinConfig:
                     f"{self.stage_dim(stage)} channels of stage {stage + 1} are not a multiple of "
                     f"its num_heads, {heads}"
                 )
+        _check_color(self.mean, self.std)
         _check_input_size(
             frames=self.frames,
             tubelet_size=self.tubelet_size,
@@ -318,11 +322,3 @@ class SwinConfig:
     def flops_vary(self, pruning: Pruning) -> bool:
         """Whether windows that have lost tokens are computed without them."""
         return pruning.r > 0 and pruning.window_attention == "sparse"
-
-    @property
-    def block_parameters(self) -> int:
-        """Parameters of the blocks' linear layers."""
-        return sum(
-            depth * self.stage_dim(stage) ** 2 * (4 + 2 * self.mlp_ratio)
-            for stage, depth in enumerate(self.depths)
-        )

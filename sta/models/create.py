@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, overload
@@ -112,3 +113,8 @@ def parameter_shapes(config: ModelConfig, *, num_classes: int) -> dict[str, tupl
     for name in ("head.weight", "head.bias"):
         shapes[name] = (num_classes, *shapes[name][1:])
     return shapes
+
+
+def parameter_count(config: ModelConfig, *, num_classes: int) -> int:
+    """Numbers in all parameters of a model."""
+    return sum(map(math.prod, parameter_shapes(config, num_classes=num_classes).values()))

@@ -18,7 +18,8 @@ class Layout:
         dropped: pattern of names that are no parameters: buffers that the model rebuilds.
         positions: pattern of those dropped names that hold VideoMAE's fixed position table. The
             file is refused if they hold another one.
-        refused: why a checkpoint with a parameter of this name, as ours, is not this backbone's.
+        refused: (name, other, why) of parameters, by our names: a checkpoint that has the first and
+            lacks the second is not this backbone's.
     """
 
     title: str
@@ -26,7 +27,7 @@ class Layout:
     renames: tuple[tuple[str, str], ...] = ()
     dropped: str = r"(?!)"
     positions: str = r"(?!)"
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[tuple[str, str, str], ...] = ()
 
     def fits(self, names: Collection[str]) -> bool:
         """Whether names without the prefixes of wrappers have all marks."""

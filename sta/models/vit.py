@@ -39,7 +39,7 @@ VIDEOMAE = Layout(
     marks=("blocks.", "patch_embed.proj."),
     dropped=r"pos_embed",
     positions=r"pos_embed",
-    refused={"norm.weight": _NORM_BEFORE_POOLING},
+    refused=(("norm.weight", "fc_norm.weight", _NORM_BEFORE_POOLING),),
 )
 HUGGING_FACE = Layout(
     title="Hugging Face's VideoMAE",
@@ -60,7 +60,7 @@ HUGGING_FACE = Layout(
     ),
     dropped=r"videomae\.embeddings\.position_embeddings",
     positions=r"videomae\.embeddings\.position_embeddings",
-    refused={"norm.weight": _NORM_BEFORE_POOLING},
+    refused=(("norm.weight", "fc_norm.weight", _NORM_BEFORE_POOLING),),
 )
 MMACTION = Layout(
     title="mmaction2's VideoMAE",
@@ -73,7 +73,7 @@ MMACTION = Layout(
     ),
     dropped=r"pos_embed",
     positions=r"pos_embed",
-    refused={"norm.weight": _NORM_BEFORE_POOLING},
+    refused=(("norm.weight", "fc_norm.weight", _NORM_BEFORE_POOLING),),
 )
 
 CONFIG_JSON = ConfigJson(

@@ -24,10 +24,10 @@ POOLER_LAYERS = 3
 _AXES = 3
 _BASE = 10000.0
 
-VJEPA2_OWN = Layout(title="V-JEPA 2, as saved here", marks=("blocks.", "patch_embed.", "pooler."))
+VJEPA2_OWN = Layout(title="V-JEPA 2", marks=("blocks.", "patch_embed.", "pooler."))
 HUGGING_FACE = Layout(
     title="Hugging Face's V-JEPA 2",
-    marks=("vjepa2.", "pooler.", "classifier."),
+    marks=("vjepa2.",),
     renames=(
         (r"^vjepa2\.encoder\.embeddings\.patch_embeddings\.", "patch_embed."),
         (r"^vjepa2\.encoder\.layernorm\.", "norm."),
@@ -51,7 +51,7 @@ HUGGING_FACE = Layout(
 )
 # transformers' VJEPA2Model: recognized so that the message can say that a classifier is missing.
 HUGGING_FACE_ENCODER = Layout(
-    title="Hugging Face's V-JEPA 2 without classifier",
+    title="Hugging Face's V-JEPA 2",
     marks=("embeddings.patch_embeddings.proj.", "layer.", "layernorm."),
 )
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+import sta
 from pipeline.execution.block_size import (
     grain,
     labeler_bytes,
@@ -102,7 +103,8 @@ def test_every_further_model_reserves_its_weights_and_its_input():
         labeler_bytes("vit_demo", views, on_gpu=False, batch_size=8, models=models)
         for models in (1, 31)
     )
-    inputs, weights = 8 * 16 * 112 * 112 * 3 * 5, 4 * 12 * 6 * 192**2
+    inputs = 8 * 16 * 112 * 112 * 3 * 5
+    weights = 4 * sta.parameter_count(sta.ARCHITECTURES["vit_demo"], num_classes=400)
     assert many - one == pytest.approx(1.25 * 30 * (inputs + weights), rel=1e-6)
     assert many > 1.35e9
 

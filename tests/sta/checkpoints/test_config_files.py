@@ -238,3 +238,25 @@ def test_only_the_published_small_models_get_the_heads_that_they_were_trained_wi
         assert "remove the decoder_ fields" in model.notes[0]
     else:
         assert difference(model, theirs) < 1e-5
+
+
+def test_a_model_type_of_null_is_no_missing_one(tmp_path):
+    saved(tmp_path)
+    edited(tmp_path, model_type=None)
+    with pytest.raises(sta.CheckpointError, match="model_type is None; allowed is 'videomae'"):
+        sta.load_model(tmp_path)
+
+
+def test_a_field_without_name_is_not_known(tmp_path):
+    saved(tmp_path)
+    edited(tmp_path, **{"": 4})
+    with pytest.raises(sta.CheckpointError, match="is 4; this field is not known"):
+        sta.load_model(tmp_path)
+
+
+@pytest.mark.parametrize("value", [["gelu"], {"a": 1}])
+def test_an_activation_that_is_no_name_is_refused(tmp_path, value):
+    saved(tmp_path)
+    edited(tmp_path, hidden_act=value)
+    with pytest.raises(sta.CheckpointError, match="hidden_act is .*; allowed are gelu"):
+        sta.load_model(tmp_path)

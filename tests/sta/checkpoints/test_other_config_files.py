@@ -220,3 +220,53 @@ def test_transformers_own_processor_is_accepted_for_the_published_values(tmp_pat
         image_std=PROCESSOR["image_std"],
     ).save_pretrained(tmp_path)
     assert sta.load_model(tmp_path).config == TOY.__class__(**TOY.__dict__ | {"norm_eps": 1e-12})
+
+
+def test_names_of_transformers_interface_are_unknown_in_a_configuration_of_videomae_v2(tmp_path):
+    others = {"id2label": {"0": "a"}, "num_labels": 3, "_x": 1, "dtype": "float32"}
+    for field, value in others.items():
+        save_v2(tmp_path, **{field: value})
+        with pytest.raises(sta.CheckpointError, match=rf"{field} is .*this field is not known"):
+            sta.load_model(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["use_mean_pooling", "num_heads", "in_chans", "unknown"])
+def test_null_says_nothing_in_a_configuration_of_videomae_v2(tmp_path, field):
+    save_v2(tmp_path, **{field: None})
+    with pytest.raises(sta.CheckpointError, match=f"{field} is None"):
+        sta.load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"do_normalize": True},
+        {"rescale_factor": 1 / 255},
+        {"offset": False},
+        {"image_mean": [0.485, 0.456, 0.406]},
+        {"image_mean": None, "do_normalize": True},
+    ],
+)
+def test_what_a_preprocessor_leaves_out_of_the_normalization_is_the_models(tmp_path, said):
+    saved(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    config = sta.load_model(tmp_path).config
+    assert (config.mean, config.std) == (TOY.mean, TOY.std)
+
+
+def test_a_normalization_that_loads_is_saved_and_loaded_again(tmp_path):
+    saved(tmp_path)
+    said = PROCESSOR | {"rescale_factor": 0.001, "offset": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    model = sta.load_model(tmp_path)
+    assert min(model.config.mean) > 1
+    sta.save_checkpoint(model, tmp_path / "own.safetensors", labels=list("abc"), origin="a test")
+    assert sta.load_model(tmp_path / "own.safetensors").config == model.config
+
+
+def test_a_normalization_of_no_finite_pixels_is_refused(tmp_path):
+    saved(tmp_path)
+    for field, value in {"rescale_factor": 1e-310, "image_std": [1e-320] * 3}.items():
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR | {field: value}))
+        with pytest.raises(sta.CheckpointError, match="must be three numbers from"):
+            sta.load_model(tmp_path)

@@ -285,6 +285,6 @@ def test_hugging_faces_bias_of_keys_is_kept_too(tmp_path):
 def test_a_norm_before_pooling_is_refused_instead_of_taken_for_the_one_after(tmp_path):
     state = {n.replace("fc_norm.", "norm."): t for n, t in made("vit_toy").state_dict().items()}
     torch.save(state, tmp_path / "file.pth")
-    with pytest.raises(sta.CheckpointError, match="has norm.weight: it normalizes") as e:
+    with pytest.raises(sta.CheckpointError, match="has norm.weight and no fc_norm.weight") as e:
         sta.load_model(tmp_path / "file.pth")
     assert "rename norm to fc_norm" in str(e.value)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import sta
 from sta.models import vjepa2
@@ -368,3 +369,27 @@ def test_the_preprocessing_is_the_processors(tmp_path, file):
             sta.load_model(tmp_path)
     (tmp_path / file).write_text(json.dumps(PROCESSOR | {"image_mean": [0.5, 0.4, 0.3]}))
     assert sta.load_model(tmp_path).config.mean == (0.5, 0.4, 0.3)
+
+
+def test_a_missing_bias_of_the_pooler_is_missed_whatever_the_encoder_has(tmp_path):
+    random_model(qkv_bias=False).save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["pooler.self_attention_layers.0.self_attn.q_proj.bias"]
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(sta.CheckpointError, match=r"lacks pooler.blocks.0.attn.q_bias"):
+        sta.load_model(tmp_path)
+
+
+def test_a_pooler_without_classifier_is_refused_as_such(tmp_path):
+    random_model().save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    left = {name: each for name, each in tensors.items() if not name.startswith("classifier.")}
+    save_file(left, tmp_path / "model.safetensors")
+    with pytest.raises(sta.CheckpointError, match="pre-trained but not fine-tuned"):
+        sta.load_model(tmp_path)
+
+
+def test_a_configuration_without_model_type_has_the_names_of_the_weights_backbone(tmp_path):
+    random_model().save_pretrained(tmp_path)
+    edited(tmp_path, model_type="removed", frames_per_clip=16)
+    assert sta.load_model(tmp_path).config.frames == 16
