@@ -115,6 +115,7 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
             batch_size=options.batch_size,
             compile=options.compile,
             fingerprint=model.fingerprint,
+            shape=model.config,
         ),
         early_exit_file=file,
     )
@@ -170,6 +171,7 @@ def _identity(
         since=tuple(Location.of(each).resolved().uri for each in options.since),
         lists=options.lists.resolved(),
         model=model.fingerprint,
+        shape=dataclasses.asdict(sta.architecture_config(model.config)),
         labels=sta.labels_fingerprint(model.labels, model.label_map),
         pruning=pruning_identity(pruning),
         protocol=views,

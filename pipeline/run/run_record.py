@@ -54,6 +54,7 @@ class Identity:
     Attributes:
         input: the input, resolved.
         model: fingerprint of the weights.
+        shape: the model's shape, which configuration files beside the weights say.
         labels: fingerprint of the class names.
         protocol: how videos become views.
         decoder: name of the decoder.
@@ -96,6 +97,7 @@ class Identity:
     unit_schema: int | None = None
     sweep_schema: int | None = None
     decode: str = DECODE_MODES[0]
+    shape: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def r(self) -> int:

@@ -53,6 +53,8 @@ class LabelerConfig:
         batch_size: views per forward pass, None for the device's default.
         threads: CPU threads of torch, None for its default.
         fingerprint: the fingerprint that the loaded weights must have, None for any.
+        shape: the shape that the loaded model must have, None for any. Files beside the weights
+            say it, which the fingerprint does not cover.
         compile: whether the forward pass is compiled and, on a GPU, captured in a CUDA graph. None
             compiles on a GPU where shapes are static: always, except for VideoSwin's sparse window
             attention.
@@ -68,6 +70,7 @@ class LabelerConfig:
     batch_size: int | None = None
     threads: int | None = None
     fingerprint: str | None = None
+    shape: sta.ModelConfig | None = None
     compile: bool | None = None
     device: DeviceKind | None = None
     precision: Precision = "float32"
@@ -357,7 +360,7 @@ def _new_streams(kind: DeviceKind | None) -> tuple[Stream, Stream | None]:
 
 
 def _loaded(config: LabelerConfig, protocol: Protocol) -> sta.VideoModel:
-    """The model; its fingerprint must be the configured one, its input shape the protocol's."""
+    """The model, whose fingerprint and shape are the configured ones and fit the protocol."""
     model = sta.load_model(
         config.checkpoint,
         pruning=config.pruning,
@@ -367,6 +370,11 @@ def _loaded(config: LabelerConfig, protocol: Protocol) -> sta.VideoModel:
         patient=True,
     )
     shape = model.config
+    if config.shape is not None and shape != config.shape:
+        raise ValueError(
+            f"{config.checkpoint} had {config.shape} where the run was planned, and has {shape} "
+            "here; the files beside the weights differ"
+        )
     if (protocol.frames, protocol.size) != (shape.frames, shape.image_size):
         raise ValueError(
             f"the protocol gives {protocol.frames} frames of {protocol.size} pixels; "

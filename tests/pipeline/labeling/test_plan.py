@@ -1,6 +1,8 @@
 """Planning a run: the protocol follows the model, the identity what decides a row."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,12 +21,14 @@ from pipeline.labeling.plan import plan_labeling
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.labeling.sweep import SweepOptions
 from pipeline.labeling.sweep.plan import plan_sweep
+from pipeline.run.run_directory import check_same
 from pipeline.run.run_record import EarlyExitTerms, RunRecord
 from pipeline.storage.location import Location
 from tests.early_exit_files import write_early_exit
 from tests.videos import write_video
 from workers import precisions
 from workers.inference.early_exit import EarlyExit
+from workers.inference.engine import Engine
 from workers.precisions import PRECISIONS
 
 
@@ -90,6 +94,27 @@ def test_a_named_protocol_overrides_the_models(options):
     plan = plan_labeling(dataclasses.replace(options, protocol="videoswin-k400"))
     assert plan.protocol.name == "videoswin-k400"
     assert plan.protocol.frames == 16
+
+
+def test_files_beside_the_weights_are_part_of_the_identity(options, tmp_path, random_checkpoint):
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    shutil.copy(random_checkpoint, folder / "model.safetensors")
+    options = dataclasses.replace(options, checkpoint=str(folder))
+    before = plan_labeling(options)
+    processor = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    after = plan_labeling(options)
+    assert before.identity.model == after.identity.model
+    with pytest.raises(UsageError, match="shape.mean"):
+        check_same(before.identity, after.identity, "OUTPUT")
+
+
+def test_a_labeler_refuses_another_shape_than_the_plans(options):
+    plan = plan_labeling(options)
+    other = dataclasses.replace(plan.labeler.shape, num_heads=3)
+    with pytest.raises(ValueError, match="the files beside the weights differ"):
+        Engine(dataclasses.replace(plan.labeler, shape=other), plan.protocol)
 
 
 @pytest.mark.parametrize(
