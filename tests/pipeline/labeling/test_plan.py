@@ -114,7 +114,7 @@ def test_a_labeler_refuses_another_shape_than_the_plans(options):
     plan = plan_labeling(options)
     other = dataclasses.replace(plan.labeler.shape, num_heads=3)
     with pytest.raises(ValueError, match="the files beside the weights differ"):
-        Engine(dataclasses.replace(plan.labeler, shape=other), plan.protocol)
+        Engine(dataclasses.replace(plan.labeler, shape=other), plan.protocol, views_per_load=1)
 
 
 @pytest.mark.parametrize(
