@@ -6,6 +6,7 @@ kept is STA's choice.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -31,6 +32,12 @@ class MergedPruning(TokenReduction):
 
     pruning: sta.Pruning = field(default_factory=sta.Pruning)
 
+    def __post_init__(self) -> None:
+        if self.pruning.similarity != "k":
+            raise ValueError(
+                f"sta-merged compares keys, similarity='k'; got {self.pruning.similarity!r}"
+            )
+
     @property
     def setting(self) -> str:
         """As `TokenReduction.setting`."""
@@ -55,8 +62,10 @@ class MergedPruning(TokenReduction):
 
 class _MergedModel(ReducedModel):
     def __init__(self, model: sta.VisionTransformer, settings: MergedPruning) -> None:
+        # Only its choice of tokens is used, which needs no weights.
+        narrow = dataclasses.replace(model.config, embed_dim=model.config.num_heads, mlp_dim=1)
         pruned = model_from_config(
-            model.config,
+            narrow,
             model.architecture,
             num_classes=model.head.out_features,
             pruning=settings.pruning,
@@ -64,7 +73,6 @@ class _MergedModel(ReducedModel):
         assert isinstance(pruned, sta.VisionTransformer)
         super().__init__(model, kept_grids=pruned.kept_grids)
         self.vit = model
-        # Only its choice of tokens is used.
         self.pruned = pruned.to(model.head.weight.device)
         self.settings = settings
 

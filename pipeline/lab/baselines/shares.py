@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -114,6 +114,46 @@ def parse_threshold(name: str) -> ThresholdRLT | None:
         ) from error
 
 
+def fitting(name: str, methods: Sequence[str], config: sta.ModelConfig) -> tuple[str, ...]:
+    """Of the methods that a name such as `@50%` means, those that fit a model; all of others."""
+    if not name.startswith("@"):
+        return tuple(methods)
+    is_vit = isinstance(config, sta.ViTConfig)
+    merges = {"tome", "tome-plain", "sta-merged"}
+    return tuple(
+        each
+        for each in methods
+        if (config.backbone == "videomae" if each in merges else is_vit or each != "rlt")
+    )
+
+
+def at_shares_of_sta(
+    methods: Sequence[str],
+    share: float,
+    config: sta.ModelConfig,
+    *,
+    num_classes: int,
+    pruning: sta.Pruning,
+) -> list[AtShare]:
+    """Methods at equal FLOPs: STA comes as near to a share as it can, the others to STA's FLOPs.
+
+    Args:
+        methods: keys of `METHODS`; the result is in the order of that table.
+        share: of the unpruned model's FLOPs, between 0 and 1.
+        config: shape of the model.
+        num_classes: of its head.
+        pruning: STA's switches; its r is ignored.
+
+    Raises:
+        UsageError: a method does not fit the model.
+    """
+    choose = partial(at_share, config=config, num_classes=num_classes, pruning=pruning)
+    first = choose("sta", share)
+    others = (each for each in METHODS if each in methods and each != "sta")
+    found = [choose(each, share, level=first.reached) for each in others]
+    return [first, *found] if "sta" in methods else found
+
+
 def at_share(
     method: str,
     share: float,
@@ -121,6 +161,7 @@ def at_share(
     *,
     num_classes: int,
     pruning: sta.Pruning | None = None,
+    level: float | None = None,
 ) -> AtShare:
     """The settings of a method whose FLOPs are nearest to a share of the unpruned model's.
 
@@ -133,12 +174,14 @@ def at_share(
         config: shape of the model.
         num_classes: of its head.
         pruning: STA's switches; its r is ignored.
+        level: the share to come near to, if not the one that names it.
 
     Raises:
         UsageError: the method does not fit the model.
     """
+    level = share if level is None else level
     try:
-        variant = _nearest(method, share, config, pruning or sta.Pruning(), num_classes)
+        variant = _nearest(method, level, config, pruning or sta.Pruning(), num_classes)
     except ValueError as error:
         raise UsageError(f"{share_name(method, share)}: {error}") from error
     flops = variant_flops(variant, config, num_classes=num_classes)

@@ -14,7 +14,13 @@ from torch.nn import functional
 
 import sta
 from pipeline.flags import flag
-from pipeline.lab.baselines.shares import METHODS, AtShare, at_share, parse_name
+from pipeline.lab.baselines.shares import (
+    METHODS,
+    AtShare,
+    at_shares_of_sta,
+    fitting,
+    parse_name,
+)
 from pipeline.lab.benchmark.paired import Run, Spread, in_turn, ratio
 from pipeline.lab.benchmark.report import Chart, Column, Report, Row, conditions
 from pipeline.lab.benchmark.timing import matmul_rate, nominal_rate, seconds_of
@@ -153,12 +159,18 @@ def _methods(options: ModelBenchmark, dense: sta.VideoModel) -> list[AtShare]:
     pruning = dataclasses.replace(
         sta.default_pruning(dense.architecture), grouping=options.grouping
     )
+    classes = dense.head.out_features
     return [
-        at_share(
-            *(method, share, dense.config), num_classes=dense.head.out_features, pruning=pruning
+        found
+        for name in options.methods
+        for methods, share in [parse_name(name)]
+        for found in at_shares_of_sta(
+            fitting(name, methods, dense.config),
+            share,
+            dense.config,
+            num_classes=classes,
+            pruning=pruning,
         )
-        for methods, share in map(parse_name, options.methods)
-        for method in methods
     ]
 
 

@@ -12,8 +12,8 @@ import sta
 from pipeline.errors import UsageError
 from pipeline.lab.baselines.shares import (
     EQUAL,
-    METHODS,
-    at_share,
+    at_shares_of_sta,
+    fitting,
     nearest,
     parse_name,
     parse_threshold,
@@ -145,7 +145,8 @@ def at_shares(
     STA comes as near to a share as it can, and the others to the FLOPs of STA.
 
     Args:
-        names: such as `tome@50%`, `@50%` for all methods, or `rlt-threshold@0.1`.
+        names: such as `tome@50%`, `@50%` for all methods that fit the model, or
+            `rlt-threshold@0.1`.
         architecture: name of the model's architecture.
         seeds: of what chance decides.
         classes: of the model's head.
@@ -161,19 +162,16 @@ def at_shares(
         threshold = parse_threshold(name)
         if threshold is None:
             named, share = parse_name(name)
-            asked.setdefault(share, [DEFAULT]).extend(named)
+            asked.setdefault(share, [DEFAULT]).extend(fitting(name, named, config))
         elif not isinstance(config, sta.ViTConfig):
             raise UsageError(f"{name}: RLT needs a ViT; {architecture} is none")
         else:
             about = f"RLT, threshold {threshold.threshold:g}"
             made.append(PruningVariant(name, about, (threshold,)))
     for share, methods in asked.items():
-        reached = share
-        for method in (each for each in METHODS if each in methods):
-            found = at_share(method, reached, config, num_classes=classes, pruning=default)
-            reached = found.reached if method == DEFAULT else reached
-            name, base = share_name(method, share), share_name(DEFAULT, share)
-            made.append(PruningVariant(name, found.about, seeded(found.variant, seeds), base))
+        base = share_name(DEFAULT, share)
+        for found in at_shares_of_sta(methods, share, config, num_classes=classes, pruning=default):
+            made.append(PruningVariant(found.name, found.about, seeded(found.variant, seeds), base))
     return made
 
 

@@ -6,10 +6,13 @@ import pytest
 
 import sta
 from pipeline.errors import UsageError
+from pipeline.lab.baselines.merged_pruning import MergedPruning
 from pipeline.lab.baselines.run_length import RLT, ThresholdRLT
 from pipeline.lab.baselines.shares import (
     METHODS,
     at_share,
+    at_shares_of_sta,
+    fitting,
     parse_name,
     parse_threshold,
 )
@@ -97,3 +100,32 @@ def test_a_method_that_does_not_fit_the_model_is_refused_and_sta_fits_every_mode
     with pytest.raises(UsageError, match="tome@70%: tome needs a ViT; sta and random fit every"):
         at_share("tome", 0.7, swin, num_classes=400)
     assert at_share("sta", 0.7, swin, num_classes=400).reached == pytest.approx(0.7, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "architecture", ["vit_demo", "vjepa2_large", "vivit_base", "videoswin_tiny"]
+)
+def test_all_methods_are_those_that_fit_the_model_at_the_flops_that_sta_reaches(architecture):
+    config = sta.architecture_config(architecture)
+    methods = fitting("@35%", tuple(METHODS), config)
+    pruning = sta.default_pruning(config)
+    found = at_shares_of_sta(methods, 0.35, config, num_classes=400, pruning=pruning)
+    assert [each.method for each in found] == list(methods)
+    assert {"sta", "random"} <= set(methods)
+    assert ("rlt" in methods) == (architecture != "videoswin_tiny")
+    assert ("tome" in methods) == (architecture == "vit_demo")
+    assert {each.name.partition("@")[2] for each in found} == {"35%"}
+    for each in found:
+        assert each.reached == pytest.approx(found[0].reached, abs=0.03)
+
+
+def test_a_method_that_is_named_is_refused_where_it_does_not_fit_by_the_name_that_was_given():
+    config = sta.architecture_config("vjepa2_large")
+    methods = fitting("tome@50%", ("tome",), config)
+    with pytest.raises(UsageError, match="^tome@50%: tome"):
+        at_shares_of_sta(methods, 0.5, config, num_classes=400, pruning=sta.Pruning())
+
+
+def test_merging_follows_keys_alone():
+    with pytest.raises(ValueError, match="compares keys, similarity='k'; got 'ffn'"):
+        MergedPruning(sta.Pruning(r=4, similarity="ffn"))
