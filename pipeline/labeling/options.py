@@ -144,7 +144,7 @@ class LabelOptions:
     )
     views: tuple[int, int] | None = flag(
         "clips x spatial crops of each video (default: those of the protocol; VideoMAE: 5x3 on "
-        "Kinetics-400, 2x3 on SSv2; V-JEPA 2: 8x3 and 2x3; VideoSwin: 4x3 and 1x3)",
+        "Kinetics-400, 2x3 on SSv2; V-JEPA 2: 8x3 and 2x3; ViViT: 4x3; VideoSwin: 4x3 and 1x3)",
         None,
         type=parse_views,
         metavar="CxS",

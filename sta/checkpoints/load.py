@@ -59,11 +59,11 @@ def load_model(
     """A model with the weights of a checkpoint, in evaluation mode and float32.
 
     The layout is recognized by parameter names: VideoMAE's own (.pth, also those of VideoMAE V2),
-    Hugging Face's VideoMAE and V-JEPA 2 (safetensors or .bin, whole or sharded), VideoSwin's own,
-    mmaction2's of VideoMAE and VideoSwin, torchvision's swin3d, or a file that `save_checkpoint`
-    wrote; each also with the prefixes and dictionaries of trainers. Every field of a config.json
-    beside the weights is followed or refused. Choices, corrections and a stated license are logged
-    once.
+    Hugging Face's VideoMAE, V-JEPA 2 and ViViT (safetensors or .bin, whole or sharded),
+    VideoSwin's own, mmaction2's of VideoMAE and VideoSwin, torchvision's swin3d, or a file that
+    `save_checkpoint` wrote; each also with the prefixes and dictionaries of trainers. Every field
+    of a config.json beside the weights is followed or refused. Choices, corrections and a stated
+    license are logged once.
 
     Args:
         source: a file, a directory in Hugging Face's layout, a hub id "owner/name[@revision]",
