@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import sta
-from workers.inference.labeler import DEFAULT_BATCH
+from workers.inference.labeler import default_batch as device_batch
 from workers.sampling import Protocol
 
 _MIB = 1024**2
@@ -125,9 +125,9 @@ def labelers_worth_starting(views: int) -> int:
     return max(1, views // _VIEWS_PER_LABELER)
 
 
-def default_batch(*, on_gpu: bool) -> int:
+def default_batch(protocol: Protocol, *, on_gpu: bool) -> int:
     """Views per forward pass without --batch-size."""
-    return DEFAULT_BATCH["cuda" if on_gpu else "cpu"]
+    return device_batch("cuda" if on_gpu else "cpu", protocol)
 
 
 def shadow_batch(views: int, most: int) -> int:

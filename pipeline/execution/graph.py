@@ -111,7 +111,9 @@ class GraphConfig:
     @property
     def batch_size(self) -> int:
         """Views per forward pass."""
-        return self.labeler.batch_size or default_batch(on_gpu=self.pools.labeler_gpus > 0)
+        return self.labeler.batch_size or default_batch(
+            self.protocol, on_gpu=self.pools.labeler_gpus > 0
+        )
 
     @property
     def grain(self) -> Grain:

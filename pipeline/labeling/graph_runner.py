@@ -106,7 +106,7 @@ class GraphRunner:
             most_decoders=most_decoders(pools, cpus=cluster.cpus, memory=cluster.memory),
             labeler_threads=pools.labeler_threads,
             batch_size=config.batch_size,
-            full_batch=default_batch(on_gpu=pools.labeler_gpus > 0),
+            full_batch=default_batch(self.plan.protocol, on_gpu=pools.labeler_gpus > 0),
             views_per_call=views if config.early_exit is None else None,
             decoders_each=pools.most_decoders / pools.decoders[1],
             drivers=pools.drivers,
@@ -203,7 +203,7 @@ def pools_for(
             plan.model.architecture,
             plan.protocol,
             on_gpu=on_gpu,
-            batch_size=options.batch_size or default_batch(on_gpu=on_gpu),
+            batch_size=options.batch_size or default_batch(plan.protocol, on_gpu=on_gpu),
             models=models,
         )
     plan_of = partial(

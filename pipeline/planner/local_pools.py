@@ -55,7 +55,7 @@ def pools_of(plan: LabelPlan, options: LabelOptions, machine: Machine, units: in
         UsageError: they do not fit; the message shows the arithmetic.
     """
     on_gpu = machine.gpus > 0
-    batch = options.batch_size or default_batch(on_gpu=on_gpu)
+    batch = options.batch_size or default_batch(plan.protocol, on_gpu=on_gpu)
     architecture = plan.model.architecture
     return plan_pools(
         cpus=machine.cpus + OVERHEAD_CPUS,  # as `ray_session.start_ray` tells Ray

@@ -33,12 +33,22 @@ from workers.precisions import PRECISIONS, Precision
 from workers.sampling import Protocol
 
 # A larger batch is no faster: this one occupies a GPU, and fits a CPU's caches.
-DEFAULT_BATCH = {"cuda": 32, "cpu": 8}
+_FULL_BATCH: dict[DeviceKind, int] = {"cuda": 32, "cpu": 8}
+
+# Pixels of a clip up to which that batch is taken: 32 frames of 224 x 224. Tokens of larger clips
+# would fill the memory: a model of 64 frames of 384 pixels has 12 times as many as VideoMAE.
+_FULL_BATCH_PIXELS = 32 * 224**2
 
 _log = logging.getLogger(__name__)
 
 # Batches that the device may have at once: one is computed while the one before is read.
 MAX_IN_FLIGHT = 2
+
+
+def default_batch(kind: DeviceKind, protocol: Protocol) -> int:
+    """Views per forward pass where none are asked for."""
+    pixels = max(_FULL_BATCH_PIXELS, protocol.frames * protocol.size**2)
+    return max(1, _FULL_BATCH[kind] * _FULL_BATCH_PIXELS // pixels)
 
 
 @dataclass(frozen=True)
@@ -174,7 +184,9 @@ class Engine:
         self.is_asynchronous = transfers is not None
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        self.batch_size = config.batch_size or DEFAULT_BATCH[self.device.type]
+        self.batch_size = config.batch_size or default_batch(
+            "cuda" if self.device.type == "cuda" else "cpu", protocol
+        )
         self.model = _loaded(config, protocol).to(self.device)
         self._reduced = config.reduction.apply(self.model) if config.reduction else None
         self._loader = self._new_loader(transfers, views_per_load)

@@ -6,20 +6,20 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from workers.inference.engine import DEFAULT_BATCH, MAX_IN_FLIGHT, Engine, LabelerConfig
+from workers.inference.engine import MAX_IN_FLIGHT, Engine, LabelerConfig, default_batch
 from workers.inference.masks import pack_mask, unpack_mask
 from workers.inference.streams import Stream
 from workers.inference.views import EvaluatedViews, Frames, IdMismatch, View
 from workers.sampling import Protocol
 
 __all__ = [
-    "DEFAULT_BATCH",
     "EvaluatedViews",
     "Frames",
     "IdMismatch",
     "Labeler",
     "LabelerConfig",
     "View",
+    "default_batch",
     "pack_mask",
     "unpack_mask",
 ]

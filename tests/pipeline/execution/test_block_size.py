@@ -4,6 +4,7 @@ import pytest
 
 import sta
 from pipeline.execution.block_size import (
+    default_batch,
     grain,
     labeler_bytes,
     labelers_worth_starting,
@@ -115,3 +116,17 @@ def test_units_of_which_one_clip_is_decoded_go_through_in_larger_numbers():
     assert first.label_rows == 2 * whole.label_rows
     assert first.decode_rows >= 4 * whole.decode_rows
     assert grain(K400, **settings, clips=K400.clips) == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "size", "gpu", "cpu"),
+    [
+        *(("videomae-k400", 16, 224, 32, 8), ("videoswin-k400", 32, 224, 32, 8)),
+        *(("vjepa2-ssv2", 16, 256, 32, 8), ("vjepa2-ssv2", 64, 256, 12, 3)),
+        *(("vjepa2-ssv2", 64, 384, 5, 1), ("vjepa2-ssv2", 128, 384, 2, 1)),
+    ],
+)
+def test_larger_clips_go_through_in_smaller_batches(name, frames, size, gpu, cpu):
+    views = protocol(name, frames=frames, size=size)
+    assert default_batch(views, on_gpu=True) == gpu
+    assert default_batch(views, on_gpu=False) == cpu
