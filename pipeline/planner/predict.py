@@ -15,9 +15,10 @@ from pipeline.planner.unit_costs import UnitCosts
 from pipeline.prices import Prices
 
 # Seconds of a start, beside those of processes that load the program's libraries, measured on two
-# cores: starting Ray 4.5; planning the graph and the first tasks 3. Joining a cluster is quicker.
+# cores: starting Ray 4.5; planning the graph, its own actors and the first tasks 5. Joining a
+# cluster is quicker.
 RAY_START_S = 4.5
-GRAPH_START_S = 3.0
+GRAPH_START_S = 5.0
 
 # Cores that Ray's own processes, the driver and the graph's own tasks take while a graph runs:
 # `python jobs/benchmark.py pipeline` holds 1.21 times a plain loop's core-seconds on two cores, so
@@ -25,8 +26,8 @@ GRAPH_START_S = 3.0
 RAY_SHARE = 0.21 / 1.21
 RAY_CORES = 2 * RAY_SHARE
 
-# The last commit, and the graph's own end.
-GRAPH_END_S = 0.9
+# The last commit, the graph's own end, and the report.
+GRAPH_END_S = 1.4
 
 # Name of the limit of all drivers together.
 DRIVERS = "driver (rows)"
@@ -120,13 +121,21 @@ def pool_cores(cores: float) -> float:
     return cores - min(RAY_CORES, RAY_SHARE * cores)
 
 
-def actor_start_s(rates: MeasuredRates, labeling: LabelingRate) -> tuple[float, float]:
+def actor_start_s(
+    rates: MeasuredRates, labeling: LabelingRate, *, actors_per_core: float = 1.0
+) -> tuple[float, float]:
     """From the graph's start until (a decoder, a labeler) works.
 
     Every decoder is a process with most of the program's libraries; both pools start at once, and
     what a labeler takes was measured.
+
+    Args:
+        rates: of the machine.
+        labeling: the way of labeling.
+        actors_per_core: of both pools; above 1 they wait for each other while they load libraries.
     """
-    return GRAPH_START_S + rates.started_s, GRAPH_START_S + labeling.start_s
+    waiting = max(1.0, actors_per_core)
+    return GRAPH_START_S + waiting * rates.started_s, GRAPH_START_S + waiting * labeling.start_s
 
 
 def scenario_of(
@@ -141,7 +150,9 @@ def scenario_of(
 ) -> Scenario:
     """Scenario of a run on these pools; `cores` are those left to them."""
     grain, commit_rows = terms.grain_of(decoders, labelers, labeling.adaptive)
-    decoder_s, labeler_s = actor_start_s(rates, labeling)
+    decoder_s, labeler_s = actor_start_s(
+        rates, labeling, actors_per_core=(decoders + labelers) / max(1.0, nodes * cores)
+    )
     each = terms.limits.rows_per_s or driver_units_per_s(grain.decode_rows)
     labeled_per_s = labelers * (rates.threads or 1) / labeling.unit_s
     drivers = terms.drivers or min(labelers, max(1, math.ceil(labeled_per_s / each)))
