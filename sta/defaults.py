@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from bisect import bisect_left
+from collections.abc import Callable
 
 from sta.flops import estimate_flops
 from sta.models.architectures import ARCHITECTURES, DEFAULT_R, architecture_config
 from sta.models.configs import ModelConfig, SwinConfig, ViTConfig
 from sta.pruning import Grouping, Pruning
 
-_SHARE = 0.5
+DEFAULT_SHARE = 0.5
 
 
 def default_pruning(architecture: str | ModelConfig, *, grouping: Grouping = "released") -> Pruning:
@@ -30,7 +32,7 @@ def default_pruning(architecture: str | ModelConfig, *, grouping: Grouping = "re
     config = architecture_config(architecture)
     name = architecture if isinstance(architecture, str) else _architecture_of(config)
     if name not in DEFAULT_R:
-        return pruning_for_share(config, _SHARE, base=base)
+        return pruning_for_share(config, DEFAULT_SHARE, base=base)
     default = dataclasses.replace(base, r=DEFAULT_R[name])
     if config.input_shape == ARCHITECTURES[name].input_shape:
         return default
@@ -74,11 +76,19 @@ def pruning_for_share(
     def flops(r: int) -> int:
         return estimate_flops(config, pruning=dataclasses.replace(base, r=r))
 
+    return dataclasses.replace(base, r=r_for_share(flops, share, largest=config.largest_r(base)))
+
+
+def r_for_share(flops: Callable[[int], int], share: float, *, largest: int) -> int:
+    """Of 0 to `largest`, the r whose `flops(r)` come nearest to a share of `flops(0)`."""
     wanted = share * flops(0)
     # More dropped tokens cost fewer FLOPs, but for the score itself, which the first r add.
-    low, high = 1, config.largest_r(base)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if flops(middle) <= wanted else (middle + 1, high)
-    candidates = [r for r in (0, low - 1, low) if r >= 0]
-    return dataclasses.replace(base, r=min(candidates, key=lambda r: abs(flops(r) - wanted)))
+    candidates = [0, nearest_number(flops, wanted, 1, largest)] if largest else [0]
+    return min(candidates, key=lambda r: abs(flops(r) - wanted))
+
+
+def nearest_number(cost: Callable[[int], float], wanted: float, low: int, high: int) -> int:
+    """Of `low` to `high`, whose cost falls, the number whose cost is nearest to what is wanted."""
+    enough = bisect_left(range(low, high), True, key=lambda number: cost(number) <= wanted) + low
+    candidates = range(max(low, enough - 1), enough + 1)
+    return min(candidates, key=lambda number: abs(cost(number) - wanted))

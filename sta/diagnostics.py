@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sta.models.columnar import ColumnarTransformer
+from sta.score import kept_mask
 
 
 def trajectory_sum(x: Tensor, kept: Tensor | None = None) -> Tensor:
@@ -53,9 +54,7 @@ def final_tokens(model: ColumnarTransformer, clips: Tensor) -> tuple[Tensor, Ten
     temporal, spatial = model.config.grid
     grid = x.new_zeros(x.shape[0], temporal * spatial, x.shape[2])
     grid = grid.scatter(1, positions[..., None].expand_as(x), x)
-    mask = torch.zeros(grid.shape[:2], dtype=torch.bool, device=x.device)
-    mask = mask.scatter(1, positions, torch.ones_like(positions, dtype=torch.bool))
-    return grid.view(-1, temporal, spatial, x.shape[2]), mask.view(-1, temporal, spatial)
+    return grid.view(-1, temporal, spatial, x.shape[2]), kept_mask(positions, model.config.grid)
 
 
 def grad_norm(model: ColumnarTransformer, clips: Tensor, labels: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ compiled as one graph and captured as a CUDA graph. Scores are float32 or float6
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -125,7 +127,16 @@ def fixed_selection(
 
     `score="random"` fixes every group; `first_frame="random"` or `"grid"` fixes the group that
     starts the accumulation.
+
+    Args:
+        pruning: the settings.
+        stage: the pruning stage.
+        grid_size: (height, width) of a frame in tokens; None if it is not known. It is used where
+            a group is one whole frame: with grouping "released", later groups hold what is left of
+            several.
     """
+    if grid_size is not None and math.prod(grid_size) != stage.tokens:
+        grid_size = None
     rng = np.random.default_rng([pruning.seed, stage.block])
     if pruning.score == "random":
         rows = [
@@ -175,6 +186,39 @@ def select_tokens(
     if pruning.grouping == "paper":
         kept = kept.sort(dim=-1).values
     return kept
+
+
+def choose_tokens(
+    x: Tensor, compared: Tensor, *, pruning: Pruning, stage: PruningStage, fixed: Tensor | None
+) -> Tensor:
+    """`select_tokens` of the tokens of a whole clip.
+
+    Args:
+        x: (B, N, d) output of the block, groups one after another.
+        compared: (B, N, d') features compared between groups, averaged over heads.
+        pruning: the settings.
+        stage: the pruning stage.
+        fixed: the result of `fixed_selection` for this stage.
+
+    Returns:
+        (B, M) int64 indices of the kept tokens among the N.
+    """
+    groups = len(x), stage.groups, stage.tokens, -1
+    within = select_tokens(
+        x.reshape(groups), compared.reshape(groups), pruning=pruning, stage=stage, fixed=fixed
+    )
+    start = torch.arange(stage.groups, device=x.device)[:, None] * stage.tokens
+    return (within + start).flatten(1)
+
+
+def kept_mask(positions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Bool mask (B, n_t, n_s), True at the positions (B, M) of the flat (n_t * n_s) grid."""
+    temporal, spatial = grid
+    mask = torch.zeros(
+        len(positions), temporal * spatial, dtype=torch.bool, device=positions.device
+    )
+    kept = torch.ones_like(positions, dtype=torch.bool)
+    return mask.scatter(1, positions, kept).view(-1, temporal, spatial)
 
 
 def _accumulate(

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sta.checkpoints.labels import class_names
+from sta.checkpoints.labels import class_names, read_text
 from sta.errors import CheckpointError
 from sta.models.label_map import LabelMap
 
@@ -52,13 +52,7 @@ def read_label_map(path: Path, names: Sequence[str], classes: int) -> LabelMap:
     Raises:
         CheckpointError: the file is in another form, or names what the checkpoint does not have.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig").strip()
-    except OSError as error:
-        raise CheckpointError(f"cannot read the label map {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"cannot read the label map {path}: it is no UTF-8 text") from error
-    content = _content(text, path)
+    content = _content(read_text(path, "label map"), path)
     if not content:
         raise CheckpointError(f"{path} maps no class")
     if isinstance(content, list) and all(type(each) is int for each in content):

@@ -62,16 +62,25 @@ def read_labels(path: Path) -> tuple[str, ...]:
         CheckpointError: the file cannot be read or is in another form, ids are missing or come
             twice, or two classes have the same name.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig").strip()
-    except OSError as error:
-        raise CheckpointError(f"cannot read the labels {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"cannot read the labels {path}: it is no UTF-8 text") from error
+    text = read_text(path, "labels")
     names = _from_json(text, path) if text.startswith(("[", "{")) else _from_lines(text, path)
     if not names:
         raise CheckpointError(f"{path} holds no labels")
     return _checked(names, path)
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file without blanks at its ends; `what` it is stands in the errors.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is no UTF-8 text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").strip()
+    except OSError as error:
+        raise CheckpointError(f"cannot read the {what} {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"cannot read the {what} {path}: it is no UTF-8 text") from error
 
 
 def hugging_face_labels(by_id: object, config: str) -> tuple[str, ...]:

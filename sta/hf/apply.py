@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import Any, TypeVar
 
 from torch import nn
 
+from sta.defaults import DEFAULT_SHARE, r_for_share
 from sta.hf.classes import SupportedClass, supported_class
 from sta.hf.hooks import AppliedPruning
 from sta.pruning import PRUNING_STAGES, Pruning, largest_r
@@ -14,7 +14,6 @@ from sta.pruning import PRUNING_STAGES, Pruning, largest_r
 Model = TypeVar("Model", bound=nn.Module)
 
 _ATTRIBUTE = "sta"
-_DEFAULT_SHARE = 0.5
 
 
 def apply(model: Model, *, r: int | None = None, pruning: Pruning | None = None) -> Model:
@@ -97,10 +96,7 @@ def _default_pruning(supported: SupportedClass, config: Any) -> Pruning:
         return Pruning(r=supported.paper_r[grid])
     limit = largest_r(Pruning(), temporal_positions=temporal, spatial_tokens=rows * columns)
 
-    def saved(r: int) -> float:
-        applied = AppliedPruning(supported, config, Pruning(r=r))
-        return 1 - applied.flops / applied.unpruned_flops
+    def flops(r: int) -> int:
+        return AppliedPruning(supported, config, Pruning(r=r)).flops
 
-    enough = bisect_left(range(limit), 1 - _DEFAULT_SHARE, key=saved)
-    candidates = (max(enough - 1, 0), min(enough, limit))
-    return Pruning(r=min(candidates, key=lambda r: abs(saved(r) - (1 - _DEFAULT_SHARE))))
+    return Pruning(r=r_for_share(flops, DEFAULT_SHARE, largest=limit))

@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from sta.hf.classes import SupportedClass
 from sta.hf.shape import trunk_flops
 from sta.pruning import Pruning, PruningStage, vit_stages
-from sta.score import fixed_selection, select_tokens
+from sta.score import choose_tokens, fixed_selection, kept_mask
 
 _NO_PRUNING = Pruning()
 
@@ -214,28 +214,22 @@ class AppliedPruning:
         compared, current.compared = current.compared, None
         if compared is None:
             raise RuntimeError(_COMPILED)
-        batch, prefix = len(tokens), self._shape.prefix_tokens
+        prefix = self._shape.prefix_tokens
         if self._pruning.similarity != "ffn":
             heads = compared.view(*compared.shape[:2], self._shape.num_heads, -1)
             compared = heads.mean(2, dtype=torch.promote_types(heads.dtype, torch.float32))
-        groups = (batch, stage.groups, stage.tokens, -1)
-        within = select_tokens(
-            tokens[:, prefix:].reshape(groups),
-            compared[:, prefix:].reshape(groups),
+        chosen = choose_tokens(
+            tokens[:, prefix:],
+            compared[:, prefix:],
             pruning=self._pruning,
             stage=stage,
             fixed=None if fixed is None else fixed.to(tokens.device),
         )
-        start = torch.arange(stage.groups, device=tokens.device)[:, None] * stage.tokens
-        chosen = (within + start).flatten(1)
         positions = current.positions
         positions = chosen if positions is None else positions.gather(1, chosen)
         temporal, rows, columns = current.plan.grid
-        mask = torch.zeros(
-            batch, temporal * rows * columns, dtype=torch.bool, device=tokens.device
-        ).scatter(1, positions, torch.ones_like(positions, dtype=torch.bool))
         current.positions = positions
-        current.kept.append(mask.view(batch, temporal, rows * columns))
+        current.kept.append(kept_mask(positions, (temporal, rows * columns)))
         return chosen
 
     def _plan(self, grid: tuple[int, int, int]) -> Plan:
@@ -244,12 +238,7 @@ class AppliedPruning:
         if plan is None:
             stages = self._stages(self._pruning, grid)
             fixed = {
-                stage.block: fixed_selection(
-                    self._pruning,
-                    stage,
-                    # With grouping "released", later groups hold what is left of several frames.
-                    grid_size=grid[1:] if stage.tokens == grid[1] * grid[2] else None,
-                )
+                stage.block: fixed_selection(self._pruning, stage, grid_size=grid[1:])
                 for stage in stages
             }
             plan = Plan(grid, {stage.block: stage for stage in stages}, fixed)

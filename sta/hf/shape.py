@@ -5,16 +5,14 @@ FLOPs are those of the convention "fvcore" in `sta.flops`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sta.flops import LAYER_NORM_FLOPS
-from sta.models.columnar import block_flops
+from sta.models.columnar import blocks_flops
+from sta.models.vjepa2 import pooler_flops
 from sta.pruning import Pruning, PruningStage
-from sta.score import score_flops
-
-# V-JEPA 2's pooler has this ratio, whatever `mlp_ratio` says of the layers.
-_POOLER_MLP_RATIO = 4
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,6 @@ class Shape:
     prefix_tokens: int = 0
     pooler_layers: int = 0
 
-    @property
-    def head_dim(self) -> int:
-        """Channels per head."""
-        return self.dim // self.num_heads
-
     def grid(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
         """(n_t, rows, columns): the token grid of a clip of this size in pixels."""
         tubelet_frames, patch_height, patch_width = self.tubelet
@@ -76,20 +69,19 @@ def trunk_flops(
     Returns:
         FLOPs, and the number of tokens after the last layer, prefix tokens included.
     """
-    temporal, rows, columns = grid
-    tokens = temporal * rows * columns
-    frames, height, width = shape.tubelet
-    total = tokens * shape.dim * shape.channels * frames * height * width
-    by_block = {stage.block: stage for stage in stages}
-    for block in range(shape.depth):
-        attended = tokens + shape.prefix_tokens
-        total += block_flops(attended, shape.dim, shape.mlp_dim, norm=LAYER_NORM_FLOPS)
-        if block in by_block:
-            stage = by_block[block]
-            compared = shape.dim if pruning.similarity == "ffn" else shape.head_dim
-            total += score_flops(pruning, stage, compared)
-            tokens = stage.groups * stage.kept
-    return total, tokens + shape.prefix_tokens
+    tokens, tubelet = math.prod(grid), math.prod(shape.tubelet)
+    blocks, left = blocks_flops(
+        tokens,
+        pruning=pruning,
+        stages=stages,
+        depth=shape.depth,
+        dim=shape.dim,
+        hidden_dim=shape.mlp_dim,
+        num_heads=shape.num_heads,
+        prefix_tokens=shape.prefix_tokens,
+        norm=LAYER_NORM_FLOPS,
+    )
+    return tokens * shape.dim * shape.channels * tubelet + blocks, left
 
 
 def mean_head_flops(shape: Shape, tokens: int) -> int:
@@ -107,8 +99,5 @@ def attentive_head_flops(shape: Shape, tokens: int) -> int:
 
     The pooler has self-attention blocks on all tokens; then one query attends to them.
     """
-    dim, mlp_dim = shape.dim, _POOLER_MLP_RATIO * shape.dim
-    blocks = shape.pooler_layers * block_flops(tokens, dim, mlp_dim, norm=LAYER_NORM_FLOPS)
-    projections = dim * (dim * (1 + 2 * tokens) + 2 * mlp_dim)
-    cross_attention = projections + 2 * tokens * dim + LAYER_NORM_FLOPS * (tokens + 1) * dim
-    return token_head_flops(shape, tokens) + blocks + cross_attention
+    pooled = pooler_flops(tokens, shape.dim, layers=shape.pooler_layers, norm=LAYER_NORM_FLOPS)
+    return token_head_flops(shape, tokens) + pooled

@@ -7,6 +7,8 @@ sees (`pool`), and the FLOPs of that (`pool_flops`).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -17,7 +19,7 @@ from sta.models.attention import attention
 from sta.models.base import MLP, ModelOutput, VideoModel, embed_tubelets
 from sta.models.configs import ModelConfig, ViTConfig
 from sta.pruning import Pruning, PruningStage
-from sta.score import fixed_selection, score_flops, select_tokens
+from sta.score import choose_tokens, fixed_selection, kept_mask, score_flops
 
 
 class Rotation(NamedTuple):
@@ -144,13 +146,8 @@ class ColumnarTransformer(VideoModel):
         self.patch_embed = PatchEmbed(config)
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.depth)])
         self.head = nn.Linear(config.embed_dim, num_classes)
-        _, spatial = config.grid
         for stage in self.stages:
-            # With grouping "released", later groups hold what is left of several frames.
-            whole_frame = stage.tokens == spatial
-            fixed = fixed_selection(
-                self.pruning, stage, grid_size=config.grid_size if whole_frame else None
-            )
+            fixed = fixed_selection(self.pruning, stage, grid_size=config.grid_size)
             self.register_buffer(f"fixed_selection_{stage.block}", fixed, persistent=False)
 
     def embed(self, clips: Tensor) -> Tensor:
@@ -211,7 +208,7 @@ class ColumnarTransformer(VideoModel):
                 left, positions = self.prune(x[:, prefix:], compared[:, prefix:], positions, stage)
                 x = torch.cat((x[:, :prefix], left), dim=1) if prefix else left
                 rotation = self.rotation(positions)
-                kept.append(self._mask(positions))
+                kept.append(kept_mask(positions, self.config.grid))
         return x, positions, tuple(kept)
 
     def prune(
@@ -228,24 +225,15 @@ class ColumnarTransformer(VideoModel):
         Returns:
             The kept tokens (B, M, d) and their positions (B, M).
         """
-        batch, _, dim = x.shape
-        groups = x.reshape(batch, stage.groups, stage.tokens, dim)
-        within = select_tokens(
-            groups,
-            compared.reshape(batch, stage.groups, stage.tokens, -1),
+        index = choose_tokens(
+            x,
+            compared,
             pruning=self.pruning,
             stage=stage,
             fixed=getattr(self, f"fixed_selection_{stage.block}"),
         )
-        start = torch.arange(stage.groups, device=x.device)[:, None] * stage.tokens
-        index = (within + start).flatten(1)
-        return x.gather(1, index[..., None].expand(-1, -1, dim)), positions.gather(1, index)
-
-    def _mask(self, positions: Tensor) -> Tensor:
-        batch, (temporal, spatial) = positions.shape[0], self.config.grid
-        mask = torch.zeros(batch, temporal * spatial, dtype=torch.bool, device=positions.device)
-        kept = torch.ones_like(positions, dtype=torch.bool)
-        return mask.scatter(1, positions, kept).view(-1, temporal, spatial)
+        rows = index[..., None].expand(-1, -1, x.shape[-1])
+        return x.gather(1, rows), positions.gather(1, index)
 
     @classmethod
     def closed_form_flops(
@@ -253,19 +241,61 @@ class ColumnarTransformer(VideoModel):
     ) -> int:
         """FLOPs of one view; see `VideoModel.closed_form_flops`."""
         assert isinstance(config, ViTConfig)
-        stages = {stage.block: stage for stage in config.stages(pruning)}
-        temporal, spatial = config.grid
-        dim, prefix = config.embed_dim, cls.prefix_tokens
-        tokens = temporal * spatial
-        total = tokens * dim * 3 * config.tubelet_size * config.patch_size**2
-        for block in range(config.depth):
-            total += block_flops(prefix + tokens, dim, config.hidden_dim, norm=norm)
-            if block in stages:
-                stage = stages[block]
-                compared = dim if pruning.similarity == "ffn" else dim // config.num_heads
-                total += score_flops(pruning, stage, compared)
-                tokens = stage.groups * stage.kept
-        return total + cls.pool_flops(config, prefix + tokens, norm=norm) + dim * num_classes
+        dim, tokens = config.embed_dim, math.prod(config.grid)
+        blocks, left = blocks_flops(
+            tokens,
+            pruning=pruning,
+            stages=config.stages(pruning),
+            depth=config.depth,
+            dim=dim,
+            hidden_dim=config.hidden_dim,
+            num_heads=config.num_heads,
+            prefix_tokens=cls.prefix_tokens,
+            norm=norm,
+        )
+        embedding = tokens * dim * 3 * config.tubelet_size * config.patch_size**2
+        pooling = cls.pool_flops(config, left, norm=norm)
+        return embedding + blocks + pooling + dim * num_classes
+
+
+def blocks_flops(
+    tokens: int,
+    *,
+    pruning: Pruning,
+    stages: Sequence[PruningStage],
+    depth: int,
+    dim: int,
+    hidden_dim: int,
+    num_heads: int,
+    prefix_tokens: int,
+    norm: int,
+) -> tuple[int, int]:
+    """FLOPs of all blocks and of the score on one clip, and the tokens that are left.
+
+    Args:
+        tokens: of the grid.
+        pruning: the settings.
+        stages: the pruning stages of this grid; empty for the unpruned model.
+        depth: number of blocks.
+        dim: channels of a token.
+        hidden_dim: hidden channels of the MLP.
+        num_heads: attention heads.
+        prefix_tokens: tokens before those of the grid, which are never pruned.
+        norm: FLOPs per element of a layer norm.
+
+    Returns:
+        FLOPs, and the number of tokens after the last block, those of the prefix included.
+    """
+    by_block = {stage.block: stage for stage in stages}
+    compared = dim if pruning.similarity == "ffn" else dim // num_heads
+    total = 0
+    for block in range(depth):
+        total += block_flops(prefix_tokens + tokens, dim, hidden_dim, norm=norm)
+        if block in by_block:
+            stage = by_block[block]
+            total += score_flops(pruning, stage, compared)
+            tokens = stage.groups * stage.kept
+    return total, prefix_tokens + tokens
 
 
 def block_flops(tokens: int, dim: int, hidden_dim: int, *, norm: int) -> int:

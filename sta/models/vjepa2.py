@@ -245,8 +245,20 @@ class VJEPA2(ColumnarTransformer):
     def pool_flops(cls, config: ViTConfig, tokens: int, *, norm: int) -> int:
         """FLOPs of the last norm and of the pooler on the tokens that are left."""
         dim = config.embed_dim
-        blocks = POOLER_LAYERS * block_flops(tokens, dim, 4 * dim, norm=norm)
-        norms = norm * dim * (2 * tokens + 1)
-        of_tokens = 2 * tokens * dim * (dim + 1)  # key and value projections, attention
-        of_query = dim * (dim + 8 * dim)
-        return blocks + norms + of_tokens + of_query
+        return norm * tokens * dim + pooler_flops(tokens, dim, layers=POOLER_LAYERS, norm=norm)
+
+
+def pooler_flops(tokens: int, dim: int, *, layers: int, norm: int) -> int:
+    """FLOPs of the attentive pooler on one clip.
+
+    Args:
+        tokens: tokens that it pools.
+        dim: channels of a token.
+        layers: self-attention layers before the cross-attention layer.
+        norm: FLOPs per element of a layer norm.
+    """
+    blocks = layers * block_flops(tokens, dim, 4 * dim, norm=norm)
+    norms = norm * dim * (tokens + 1)
+    of_tokens = 2 * tokens * dim * (dim + 1)  # key and value projections, attention
+    of_query = dim * (dim + 8 * dim)
+    return blocks + norms + of_tokens + of_query

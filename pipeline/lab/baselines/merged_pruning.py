@@ -6,7 +6,6 @@ kept is STA's choice.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -17,8 +16,7 @@ from torch import Tensor
 import sta
 from pipeline.lab.baselines.proportional_attention import attend, weighted
 from sta.models.columnar import Block
-from sta.models.create import model_from_config
-from sta.score import unit_keys
+from sta.score import choose_tokens, fixed_selection, kept_mask, unit_keys
 from workers.inference.reduction import ReducedModel, TokenReduction
 
 
@@ -61,46 +59,48 @@ class MergedPruning(TokenReduction):
 
 
 class _MergedModel(ReducedModel):
+    model: sta.VisionTransformer
+
     def __init__(self, model: sta.VisionTransformer, settings: MergedPruning) -> None:
-        # Only its choice of tokens is used, which needs no weights.
-        narrow = dataclasses.replace(model.config, embed_dim=model.config.num_heads, mlp_dim=1)
-        pruned = model_from_config(
-            narrow,
-            model.architecture,
-            num_classes=model.head.out_features,
-            pruning=settings.pruning,
-        )
-        assert isinstance(pruned, sta.VisionTransformer)
-        super().__init__(model, kept_grids=pruned.kept_grids)
-        self.vit = model
-        self.pruned = pruned.to(model.head.weight.device)
+        super().__init__(model, kept_grids=model.config.kept_grids(settings.pruning))
         self.settings = settings
+        self.stages = {stage.block: stage for stage in model.config.stages(settings.pruning)}
+        for block, stage in self.stages.items():
+            grid_size = model.config.grid_size
+            fixed = fixed_selection(settings.pruning, stage, grid_size=grid_size)
+            self.register_buffer(f"fixed_selection_{block}", fixed, persistent=False)
+        self.to(model.head.weight.device)
 
     def forward(self, clips: Tensor) -> sta.ModelOutput:
         """Logits, and one mask per stage."""
-        self.vit.check_clips(clips)
-        x = self.vit.embed(clips)
-        tokens, by_block = x.shape[1], {stage.block: stage for stage in self.pruned.stages}
+        self.model.check_clips(clips)
+        x = self.model.embed(clips)
+        tokens = x.shape[1]
         positions = torch.arange(tokens, device=x.device).expand(x.shape[0], -1)
         sizes: Tensor | None = None
         kept = []
-        for index, block in enumerate(cast("list[Block]", self.vit.blocks)):
+        for index, block in enumerate(cast("list[Block]", self.model.blocks)):
             x, keys = attend(block, x, sizes)
             x = x + block.mlp(block.norm2(x))
-            if index in by_block:
-                places = torch.arange(x.shape[1], device=x.device).expand(x.shape[0], -1)
-                _, chosen = self.pruned.prune(x, keys, places, by_block[index])
+            if index in self.stages:
+                chosen = choose_tokens(
+                    x,
+                    keys,
+                    pruning=self.settings.pruning,
+                    stage=self.stages[index],
+                    fixed=getattr(self, f"fixed_selection_{index}"),
+                )
                 if sizes is None:
                     sizes = torch.ones(x.shape[:2], dtype=keys.dtype, device=x.device)
                 x, sizes = merge_dropped(x, keys, sizes, chosen)
                 positions = positions.gather(1, chosen)
-                kept.append(self.pruned._mask(positions))
+                kept.append(kept_mask(positions, self.model.config.grid))
         x = x if sizes is None else weighted(x, sizes, tokens)
-        return sta.ModelOutput(self.vit.classify(self.vit.pool(x)), tuple(kept))
+        return sta.ModelOutput(self.model.classify(self.model.pool(x)), tuple(kept))
 
     def clip_flops(self, kept: Sequence[Tensor]) -> list[int]:
         """As `ReducedModel.clip_flops`; the same for all clips."""
-        return [self.settings.flops(self.vit.config, num_classes=self.vit.head.out_features)]
+        return [self.settings.flops(self.model.config, num_classes=self.model.head.out_features)]
 
 
 def merge_dropped(x: Tensor, keys: Tensor, sizes: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:

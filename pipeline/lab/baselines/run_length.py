@@ -17,6 +17,7 @@ import sta
 from sta.flops import LAYER_NORM_FLOPS
 from sta.models.columnar import ColumnarTransformer, block_flops
 from sta.models.create import model_class
+from sta.score import kept_mask
 from workers.inference.reduction import ReducedModel, TokenReduction
 
 # The threshold of the authors' code, of pixels that are normalized by ImageNet's mean and standard
@@ -162,53 +163,55 @@ def _classify(model: ColumnarTransformer, x: Tensor, positions: Tensor) -> Tenso
 
 
 class _RLTModel(ReducedModel):
+    model: ColumnarTransformer
+
     def __init__(self, model: ColumnarTransformer, settings: RLT) -> None:
         super().__init__(model, kept_grids=(model.config.grid,))
-        self.vit = model
         self.settings = settings
 
     def forward(self, clips: Tensor) -> sta.ModelOutput:
         """Logits, and the mask of the kept tokens."""
-        self.vit.check_clips(clips)
-        temporal, spatial = self.vit.config.grid
+        self.model.check_clips(clips)
+        _, spatial = self.model.config.grid
         # Of equal changes, the lower index is dropped.
-        order = _changes(self.vit, clips).argsort(dim=-1, stable=True)
+        order = _changes(self.model, clips).argsort(dim=-1, stable=True)
         later = order[:, self.settings.drop :].sort(dim=-1).values + spatial
         first = torch.arange(spatial, device=clips.device).expand(len(clips), -1)
         positions = torch.cat((first, later), dim=1)
-        logits = _classify(self.vit, self.vit.embed(clips), positions)
-        mask = torch.zeros(len(clips), temporal * spatial, dtype=torch.bool, device=clips.device)
-        kept = mask.scatter(1, positions, torch.ones_like(positions, dtype=torch.bool))
-        return sta.ModelOutput(logits, (kept.view(-1, temporal, spatial),))
+        logits = _classify(self.model, self.model.embed(clips), positions)
+        return sta.ModelOutput(logits, (kept_mask(positions, self.model.config.grid),))
 
     def clip_flops(self, kept: Sequence[Tensor]) -> list[int]:
         """As `ReducedModel.clip_flops`; the same for all clips."""
-        return [self.settings.flops(self.vit.config, num_classes=self.vit.head.out_features)]
+        return [self.settings.flops(self.model.config, num_classes=self.model.head.out_features)]
 
 
 class _ThresholdModel(ReducedModel):
     """Clips have different numbers of tokens and are run one after another."""
 
+    model: ColumnarTransformer
+
     def __init__(self, model: ColumnarTransformer, settings: ThresholdRLT) -> None:
         super().__init__(model, kept_grids=(model.config.grid,), is_static=False)
-        self.vit = model
         self.settings = settings
 
     def forward(self, clips: Tensor) -> sta.ModelOutput:
         """Logits, and the mask of the kept tokens."""
-        self.vit.check_clips(clips)
-        temporal, spatial = self.vit.config.grid
-        changed = _changes(self.vit, clips) > self.settings.threshold
+        self.model.check_clips(clips)
+        temporal, spatial = self.model.config.grid
+        changed = _changes(self.model, clips) > self.settings.threshold
         first = torch.ones(len(clips), spatial, dtype=torch.bool, device=clips.device)
         kept = torch.cat((first, changed), dim=1)
         logits = [
-            _classify(self.vit, x[None], mask.nonzero().T)
-            for x, mask in zip(self.vit.embed(clips), kept, strict=True)
+            _classify(self.model, x[None], mask.nonzero().T)
+            for x, mask in zip(self.model.embed(clips), kept, strict=True)
         ]
         return sta.ModelOutput(torch.cat(logits), (kept.view(-1, temporal, spatial),))
 
     def clip_flops(self, kept: Sequence[Tensor]) -> list[int]:
         """As `ReducedModel.clip_flops`."""
         dropped = (~kept[0]).flatten(1).sum(dim=1)
-        classes = self.vit.head.out_features
-        return [rlt_flops(self.vit.config, drop, num_classes=classes) for drop in dropped.tolist()]
+        classes = self.model.head.out_features
+        return [
+            rlt_flops(self.model.config, drop, num_classes=classes) for drop in dropped.tolist()
+        ]

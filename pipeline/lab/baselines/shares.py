@@ -13,6 +13,7 @@ from pipeline.errors import UsageError
 from pipeline.lab.baselines.merged_pruning import MergedPruning
 from pipeline.lab.baselines.run_length import RLT, THRESHOLD, ThresholdRLT
 from pipeline.lab.baselines.token_merging import ToMe
+from sta.defaults import nearest_number
 from workers.inference.reduction import SweepVariant, variant_flops
 
 Variant = TypeVar("Variant", bound=SweepVariant)
@@ -247,12 +248,4 @@ def nearest(
     flops: Callable[[SweepVariant], int],
 ) -> Variant:
     """Of `made(low)` to `made(high)`, whose FLOPs fall, that with the FLOPs nearest to a level."""
-    first = low
-    while low < high:
-        middle = (low + high) // 2
-        if flops(made(middle)) <= level:
-            high = middle
-        else:
-            low = middle + 1
-    near = [made(number) for number in (low - 1, low) if number >= first]
-    return min(near, key=lambda variant: abs(flops(variant) - level))
+    return made(nearest_number(lambda number: flops(made(number)), level, low, high))

@@ -134,17 +134,18 @@ def _refusal(name: str) -> str:
 class _ToMeModel(ReducedModel):
     """A ViT that merges tokens between attention and MLP of every block."""
 
+    model: sta.VisionTransformer
+
     def __init__(self, model: sta.VisionTransformer, settings: ToMe) -> None:
         super().__init__(model)
-        self.vit = model
         self.settings = settings
         self.merges = settings.merges(model.config)
 
     def forward(self, clips: Tensor) -> sta.ModelOutput:
         """Logits; there are no masks, since no token is dropped."""
-        self.vit.check_clips(clips)
-        x, sizes = self.vit.embed(clips), None
-        tokens, blocks = x.shape[1], cast("list[Block]", self.vit.blocks)
+        self.model.check_clips(clips)
+        x, sizes = self.model.embed(clips), None
+        tokens, blocks = x.shape[1], cast("list[Block]", self.model.blocks)
         for block, r in zip(blocks, self.merges, strict=True):
             x, keys = attend(block, x, sizes if self.settings.proportional else None)
             if r:
@@ -153,8 +154,8 @@ class _ToMeModel(ReducedModel):
                 x, sizes = merge(x, sizes, match(keys, r))
             x = x + block.mlp(block.norm2(x))
         x = x if sizes is None else weighted(x, sizes, tokens)
-        return sta.ModelOutput(self.vit.classify(self.vit.pool(x)), ())
+        return sta.ModelOutput(self.model.classify(self.model.pool(x)), ())
 
     def clip_flops(self, kept: Sequence[Tensor]) -> list[int]:
         """As `ReducedModel.clip_flops`; the same for all clips."""
-        return [self.settings.flops(self.vit.config, num_classes=self.vit.head.out_features)]
+        return [self.settings.flops(self.model.config, num_classes=self.model.head.out_features)]
