@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.embeddings.read import EmbeddingBatch, read_embeddings
     from pipeline.run.kept_token_maps import KeptTokenMaps, read_kept_token_maps
 
-__all__ = ["KeptTokenMaps", "read_kept_token_maps"]
+__all__ = ["EmbeddingBatch", "KeptTokenMaps", "read_embeddings", "read_kept_token_maps"]
+
+_MODULES = {
+    "pipeline.embeddings.read": ("EmbeddingBatch", "read_embeddings"),
+    "pipeline.run.kept_token_maps": ("KeptTokenMaps", "read_kept_token_maps"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     # Whoever imports one room of the pipeline does not pay for what another one needs.
-    if name in __all__:
-        from pipeline.run import kept_token_maps as kept_token_maps
-
-        return getattr(kept_token_maps, name)
+    if name in _MODULE_OF:
+        return getattr(import_module(_MODULE_OF[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -48,7 +48,7 @@ class FeatureSpec:
         channels: d, values of a feature vector.
         shape: fields of the model's shape, normalization of the pixels included.
         pruning: fields of `sta.Pruning`; only r without pruning.
-        precision: what the model computed in.
+        precision: what the model computed in; None if that is not known yet.
     """
 
     backbone: str
@@ -94,7 +94,8 @@ class FeatureSpec:
             f"the head was trained on features with {name} {_said(getattr(self, name))}; these "
             f"have {name} {_said(getattr(other, name))}"
             for name in ("pruning", "precision")
-            if _plain(getattr(self, name)) != _plain(getattr(other, name))
+            if None not in (getattr(self, name), getattr(other, name))
+            and _plain(getattr(self, name)) != _plain(getattr(other, name))
         ]
 
 

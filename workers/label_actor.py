@@ -14,6 +14,7 @@ import pyarrow as pa
 from workers.actor_stats import LABEL, ActorTotals, StageName
 from workers.decoded_rows import DecodedRows
 from workers.devices import device_name
+from workers.embeddings import Vectors, with_embeddings
 from workers.further_clips import FurtherClips
 from workers.inference.adaptive import AdaptiveLabeler
 from workers.inference.early_exit import EarlyExit
@@ -63,6 +64,7 @@ class LabelActor:
             if early_exit is None
             else AdaptiveLabeler(config, protocol, early_exit)
         )
+        self._stores_embeddings = config.embeddings
         self._progress = progress
         self._further = further
         self._shadow = shadow
@@ -87,14 +89,19 @@ class LabelActor:
             IdMismatch: the result is not of the same units.
         """
         rows = DecodedRows(decoded, self._further)
+        vectors: list[Vectors] = []
         stream = self._labeler.stream(rows.frames.values())
         for index, evaluated in zip(rows.frames, stream, strict=True):
             if evaluated.views:
                 rows.rows[index] |= self._labeled(evaluated, rows.times[index])
+            if self._stores_embeddings:
+                vectors += [each.features for each in evaluated.views if each.features is not None]
             self._num_views += len(evaluated.views)
         if self._unpruned is not None:
             self._label_shadow(self._unpruned, rows)
         table = rows.table(UNITS_SCHEMA)
+        if vectors:
+            table = with_embeddings(table, vectors)
         if self._progress is not None:
             self._progress(table)
         return table
@@ -153,7 +160,7 @@ class LabelActor:
     def _prediction(self, probabilities: np.ndarray) -> dict[str, object]:
         ids, scores = top_classes(probabilities)
         return {
-            "label": self._labeler.model.labels[ids[0]],
+            "label": self._labeler.engine.labels[ids[0]],
             "label_id": ids[0],
             "score": scores[0],
             "top_ids": ids,

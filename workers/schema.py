@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-UNIT_SCHEMA_VERSION = 5
+UNIT_SCHEMA_VERSION = 6
+
+EMBEDDING = "embedding"
 
 KEPT_MAPS_ABOUT = (
     "one bit map per pruning stage, 1 = token kept; bits run over (temporal position, row, "
@@ -74,6 +76,11 @@ PREDICTION = (
     column("top_scores", pa.list_(pa.float32()), "their probabilities"),
 )
 
+EMBEDDING_ABOUT = (
+    "what the model's head sees, float16, of the pruned model; null without --embeddings; the "
+    "model, its pruning and its normalization are in the schema metadata as embedding"
+)
+
 SHADOW = (
     column("unpruned_label", pa.string(), "label without pruning; null outside the shadow sample"),
     column("unpruned_label_id", pa.int32(), "index of that class"),
@@ -103,6 +110,7 @@ VIEW = (
         pa.int32(),
         "index of the most probable class without pruning; null outside the shadow sample",
     ),
+    column(EMBEDDING, pa.list_(pa.float16()), EMBEDDING_ABOUT),
 )
 
 DECODED_SCHEMA = pa.schema(

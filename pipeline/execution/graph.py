@@ -85,7 +85,9 @@ class GraphConfig:
         if not self.shadow_share:
             return None
         batch = shadow_batch(self.protocol.views, self.batch_size)
-        unpruned = dataclasses.replace(self.labeler, pruning=sta.Pruning(r=0), batch_size=batch)
+        unpruned = dataclasses.replace(
+            self.labeler, pruning=sta.Pruning(r=0), batch_size=batch, embeddings=False
+        )
         return Shadow(self.shadow_share, unpruned)
 
     @property

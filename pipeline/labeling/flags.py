@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.command_line import JobParser
 from pipeline.flags import add_flags, argument, flag
+from pipeline.labeling.embedding_flags import EmbeddingFlags
 from pipeline.labeling.options import FAILURES, INPUTS, MODEL, POOLS, REPORTS, LabelOptions
 from pipeline.labeling.pruning_flags import PruningFlags
 
@@ -90,6 +91,7 @@ def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
     add_flags(made, Places)
     add_flags(made, LabelOptions, MODEL)
     add_flags(made, PruningFlags)
+    add_flags(made, EmbeddingFlags)
     add_flags(made, LabelOptions, _WORK)
     add_flags(made, MoneyFlags)
     add_flags(made, LabelOptions, (*FAILURES, *POOLS))

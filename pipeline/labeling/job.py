@@ -13,6 +13,7 @@ from pipeline.errors import RunError, UsageError
 from pipeline.execution.ray_session import check_outlives_job
 from pipeline.flags import options_of
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
+from pipeline.labeling.embedding_flags import EMBEDDINGS, EmbeddingFlags
 from pipeline.labeling.flags import parser
 from pipeline.labeling.next_steps import OtherRun, other_output
 from pipeline.labeling.nothing_labeled import check_anything_labeled
@@ -34,7 +35,7 @@ _DEMO_VIDEOS = 48
 _CONFIGURING = (
     *("checkpoint", "labels", "label_map", "protocol", "views", "every_s", *INPUTS),
     *("since", "limit", "decoder", "decode", "precision", "early_exit"),
-    *("budget_flops", "budget_cost", "shadow_share"),
+    *("budget_flops", "budget_cost", "shadow_share", *EMBEDDINGS),
 )
 
 # What an unpruned run of all views is refused with, besides the flags of pruning.
@@ -154,6 +155,7 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
         output=output,
         checkpoint=checkpoint,
         pruning=options_of(PruningFlags, arguments),
+        features=options_of(EmbeddingFlags, arguments),
         prices=prices,
         budget=_budget(arguments, prices),
         flags=given,

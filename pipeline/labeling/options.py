@@ -12,6 +12,7 @@ from pipeline.execution.failure_limit import FailureLimit
 from pipeline.execution.pools import AUTO, parse_decoders
 from pipeline.flags import flag, share
 from pipeline.inputs.list_options import ListOptions, delimiter_of, fps_of
+from pipeline.labeling.embedding_flags import EmbeddingFlags
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.prices import Prices
 from sta.checkpoints.digests import parse_sha256
@@ -83,6 +84,7 @@ class LabelOptions:
         source: directory, s3:// prefix, video, archive, list, or a pattern of these.
         output: directory or s3:// prefix.
         pruning: the pruning that is asked for, whose r may depend on the model.
+        features: what is stored of the features that the head sees, and which head.
         decoders: (min, max) decode actors, AUTO for what fits the rates that are measured, None for
             what the cores allow.
         prices: what machines cost, for the reports and for a budget of money.
@@ -134,6 +136,7 @@ class LabelOptions:
         group=_MODEL,
     )
     pruning: PruningFlags = field(default_factory=PruningFlags)
+    features: EmbeddingFlags = field(default_factory=EmbeddingFlags)
     protocol: str | None = flag(
         f"how frames and crops are sampled: {', '.join(PROTOCOLS)} (default: the protocol of the "
         "model's published accuracy)",
@@ -435,6 +438,18 @@ class LabelOptions:
                 "--early-exit saves views of whole videos, and with --clip-every each clip has a "
                 "label of its own; leave one of them out"
             )
+        if self.features.head is not None:
+            own = {"--labels": self.labels, "--label-map": self.label_map}
+            if named := [name for name, value in own.items() if value is not None]:
+                raise UsageError(
+                    f"--head has labels of its own, and {named[0]} names those of the checkpoint's "
+                    "head; leave one of them out"
+                )
+            if self.early_exit is not None:
+                raise UsageError(
+                    "--early-exit was fitted for the labels of the checkpoint's own head; leave it "
+                    "or --head out"
+                )
         if self.every_s is not None and self.decoder != DECODERS[0]:
             raise UsageError(f"--clip-every needs --decoder {DECODERS[0]}")
         if self.decode == DECODE_MODES[1] and self.decoder != DECODERS[0]:

@@ -9,14 +9,16 @@ from typing import Any
 
 import sta
 from pipeline.early_exit import EarlyExitFile
+from pipeline.embeddings.features import feature_spec, read_head
 from pipeline.errors import UsageError
 from pipeline.inputs.input_check import CheckedInput, checked_input
 from pipeline.labeling.options import LabelOptions
 from pipeline.run.earlier_runs import EarlierRuns
 from pipeline.run.run_directory import RunDirectory, check_same
-from pipeline.run.run_record import EarlyExitTerms, Identity, Model
+from pipeline.run.run_record import EarlyExitTerms, Identity, Model, RunRecord
 from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
+from sta.heads import LinearHead, backbone_fingerprint
 from workers.decoding.types import DECODE_MODES
 from workers.inference.labeler import LabelerConfig
 from workers.inference.reduction import SweepVariant
@@ -89,7 +91,12 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
             "leave one of them out"
         )
     views = protocol_for(options, model)
+    described = _described(options, model, pruning)
     identity = _identity(options, model, pruning, views)
+    head = None
+    if options.features.head is not None:
+        head = read_head(Location.of(options.features.head))
+        identity, described = _with_head(identity, described, head, options.checkpoint)
     file = _early_exit_file(options)
     if file is None and options.decode not in (None, DECODE_MODES[0]):
         raise UsageError(
@@ -105,7 +112,7 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
     plan = LabelPlan(
         run=RunDirectory(Location.of(options.output)),
         identity=identity,
-        model=_described(options, model, pruning),
+        model=described,
         protocol=views,
         labeler=LabelerConfig(
             checkpoint=options.checkpoint,
@@ -116,6 +123,8 @@ def plan_labeling(options: LabelOptions) -> LabelPlan:
             compile=options.compile,
             fingerprint=model.fingerprint,
             shape=model.config,
+            head=head,
+            embeddings=options.features.stored is not None,
         ),
         early_exit_file=file,
     )
@@ -178,6 +187,7 @@ def _identity(
         decoder=options.decoder,
         precision=options.chosen_precision,
         shadow_share=options.shadow_share,
+        embeddings=options.features.stored,
         unit_schema=UNIT_SCHEMA_VERSION,
     )
 
@@ -235,4 +245,33 @@ def _described(options: LabelOptions, model: sta.VideoModel, pruning: sta.Prunin
         flops_per_view=pruned,
         flops_per_view_unpruned=unpruned,
         flops_vary_by_clip=sta.flops_vary_by_clip(model.architecture, pruning),
+        license=model.license,
+        backbone=backbone_fingerprint(model) if options.features.needed else "",
+        channels=model.head.in_features if options.features.needed else 0,
     )
+
+
+def _with_head(
+    identity: Identity, model: Model, head: LinearHead, shown: str
+) -> tuple[Identity, Model]:
+    """The identity and the model with a head in place of the model's own.
+
+    Raises:
+        UsageError: the head does not fit the model's features.
+    """
+    features = feature_spec(RunRecord(identity=identity, model=model))
+    try:
+        head.features.check_fits(features, without_secrets(shown))
+    except sta.CheckpointError as error:
+        raise UsageError(str(error)) from error
+    more = tuple(head.features.differences(features))
+    said = dataclasses.replace(
+        model,
+        labels=head.labels,
+        label_map=None,
+        notes=model.notes + more,
+        flops_per_view=model.flops_per_view + head.flops,
+        flops_per_view_unpruned=model.flops_per_view_unpruned + head.flops,
+    )
+    labels = sta.labels_fingerprint(head.labels)
+    return dataclasses.replace(identity, labels=labels, head=head.fingerprint), said

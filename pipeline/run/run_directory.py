@@ -206,10 +206,32 @@ class RunDirectory:
     def schema_metadata(self) -> dict[str, str]:
         """Metadata for the schemas of the run's tables."""
         record = self.load()
-        said = {"identity": record.identity.to_json(), "kept_grids": record.model.kept_grids}
+        said = {
+            "identity": record.identity.to_json(),
+            "kept_grids": record.model.kept_grids,
+            "embedding": _embedding(record),
+        }
         return {
             name: json.dumps(value, ensure_ascii=False) for name, value in said.items() if value
         }
+
+
+def _embedding(record: RunRecord) -> dict[str, object]:
+    """What readers of the embeddings need to know of them; empty if the run stores none."""
+    identity, model = record.identity, record.model
+    if identity.embeddings is None:
+        return {}
+    return {
+        "model": identity.model,
+        "backbone": model.backbone,
+        "architecture": model.architecture,
+        "channels": model.channels,
+        "dtype": "float16",
+        "pruning": identity.pruning,
+        "precision": identity.precision,
+        "normalization": {name: identity.shape.get(name) for name in ("mean", "std")},
+        "license": model.license,
+    }
 
 
 class OpenRun:

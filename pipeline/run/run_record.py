@@ -24,6 +24,9 @@ from workers.sampling import Protocol
 
 RUN_VERSION = 1
 
+# Of views, or also their mean per video.
+StoredEmbeddings = Literal["views", "videos"]
+
 
 @dataclass(frozen=True)
 class EarlyExitTerms:
@@ -74,6 +77,8 @@ class Identity:
         unit_schema: version of the columns of units/.
         sweep_schema: version of the columns of a sweep.
         decode: "exact", or "fast" for nearly the frames of a full decode.
+        embeddings: whether the features of views are stored, and their mean per video; None if not.
+        head: fingerprint of the head that classifies instead of the model's own; "" for that.
     """
 
     input: str
@@ -98,6 +103,8 @@ class Identity:
     sweep_schema: int | None = None
     decode: str = DECODE_MODES[0]
     shape: Mapping[str, Any] = field(default_factory=dict)
+    embeddings: StoredEmbeddings | None = None
+    head: str = ""
 
     @property
     def r(self) -> int:
@@ -140,6 +147,9 @@ class Model:
         flops_per_view_unpruned: multiply-accumulates of a view of the unpruned model.
         flops_vary_by_clip: whether views differ in their FLOPs.
         flops: multiply-accumulates of a view by variant, for a sweep.
+        license: of the weights, where the checkpoint or its card states one; else "".
+        backbone: `sta.heads.backbone_fingerprint`, of a run with embeddings or a head; else "".
+        channels: values of an embedding, of such a run; else 0.
     """
 
     architecture: str
@@ -152,6 +162,9 @@ class Model:
     flops_per_view_unpruned: int = 0
     flops_vary_by_clip: bool = False
     flops: Mapping[str, int] = field(default_factory=dict)
+    license: str = ""
+    backbone: str = ""
+    channels: int = 0
 
     @property
     def flops_per_view_of_all(self) -> int:

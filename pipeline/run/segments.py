@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.parquet_files import read_parquet
+from sta.heads import FEATURE_DTYPE
 from workers.inference.top_classes import top_classes
+from workers.schema import EMBEDDING
 
 _SUMMED = (
     "flops",
@@ -45,10 +47,11 @@ class _Sums:
     clips: int = 0
     attempts: int = 0
     scores: np.ndarray | None = None
+    embedding: np.ndarray | None = None
     sums: Counter[str] = field(default_factory=Counter)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def add(self, unit: dict[str, Any], views: int) -> None:
+    def add(self, unit: dict[str, Any], views: int, embedding: np.ndarray | None) -> None:
         self.units += 1
         self.attempts = max(self.attempts, unit["attempts"])
         for name in (*_SUMMED, *_SHADOW_SUMMED):
@@ -60,6 +63,8 @@ class _Sums:
         self.clips += views
         weighted = np.array(unit["scores"], dtype=np.float64) * views
         self.scores = weighted if self.scores is None else self.scores + weighted
+        if embedding is not None:
+            self.embedding = embedding if self.embedding is None else self.embedding + embedding
 
 
 class SegmentedVideos:
@@ -76,14 +81,21 @@ class SegmentedVideos:
         self._expected = _segments_by_video(run)
         self._open: dict[str, _Sums] = {}
 
-    def add(self, units: pa.Table) -> list[dict[str, Any]]:
-        """Adds segments (UNITS_SCHEMA) and returns the rows of videos that are now complete."""
+    def add(self, units: pa.Table, embeddings: np.ndarray | None = None) -> list[dict[str, Any]]:
+        """Adds segments and returns the rows of videos that are now complete.
+
+        Args:
+            units: of UNITS_SCHEMA.
+            embeddings: (units, d) sums over the views of each; None where none are stored.
+        """
         views = pc.fill_null(pc.list_value_length(units["views"]), 0).to_pylist()
         rows = []
-        for unit, count in zip(units.drop_columns(["views"]).to_pylist(), views, strict=True):
+        entries = units.drop_columns(["views"]).to_pylist()
+        sums_of = [None] * len(entries) if embeddings is None else list(embeddings)
+        for unit, count, embedding in zip(entries, views, sums_of, strict=True):
             video = unit["video_id"]
             sums = self._open.setdefault(video, _Sums())
-            sums.add(unit, count)
+            sums.add(unit, count, embedding)
             if sums.units == self._expected[video]:
                 rows.append(self._row(unit, self._open.pop(video)))
         return rows
@@ -112,7 +124,10 @@ class SegmentedVideos:
         assert sums.scores is not None
         ids, scores = top_classes(sums.scores / sums.clips)
         prediction = {"label": self._labels[ids[0]], "label_id": ids[0], "score": scores[0]}
-        return row | prediction | {"status": "ok", "top_ids": ids, "top_scores": scores}
+        row |= prediction | {"status": "ok", "top_ids": ids, "top_scores": scores}
+        if sums.embedding is not None:
+            row[EMBEDDING] = (sums.embedding / sums.clips).astype(FEATURE_DTYPE)
+        return row
 
 
 def _segments_by_video(run: RunDirectory) -> Counter[str]:

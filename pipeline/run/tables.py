@@ -13,10 +13,12 @@ from pipeline.inputs.manifest import count_rows
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.segments import SegmentedVideos
 from pipeline.run.totals import Totals
+from pipeline.run.video_embeddings import embedding_sums, means
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
 from pipeline.storage.parquet_parts import PartWriter
-from workers.schema import OUTCOME, PREDICTION, SHADOW, VIEW, column
+from sta.heads import FEATURE_DTYPE
+from workers.schema import EMBEDDING, OUTCOME, PREDICTION, SHADOW, VIEW, column
 
 _OF_VIDEO = (
     "attempts",
@@ -58,12 +60,18 @@ VIDEOS_SCHEMA = pa.schema(
             "index of its class; null if it is not a class of the model",
         ),
         *SHADOW,
+        column(
+            EMBEDDING,
+            pa.list_(pa.float16()),
+            "mean of the embeddings of the video's views; null without --video-embeddings",
+        ),
     ]
 )
 
 # Rows per file: readers want few files, of about 100 MB at most.
 _CLIPS_PER_FILE = 500_000
 _VIDEOS_PER_FILE = 500_000
+_FILE_BYTES = 100_000_000
 
 
 def build_tables(run: RunDirectory) -> Totals:
@@ -75,10 +83,16 @@ def build_tables(run: RunDirectory) -> Totals:
     _check_complete(run)
     metadata = run.schema_metadata()
     totals = Totals()
-    classes = run.load().model.labels
+    record = run.load()
+    classes = record.model.labels
+    channels = record.model.channels if record.identity.embeddings == "videos" else 0
     recordings = SegmentedVideos(run, classes)
+    clips_per_file = _CLIPS_PER_FILE
+    if record.identity.embeddings is not None:
+        per_file = _FILE_BYTES // (FEATURE_DTYPE().itemsize * record.model.channels)
+        clips_per_file = min(clips_per_file, per_file)
     with (
-        PartWriter(run.clips, CLIPS_SCHEMA.with_metadata(metadata), _CLIPS_PER_FILE) as clips,
+        PartWriter(run.clips, CLIPS_SCHEMA.with_metadata(metadata), clips_per_file) as clips,
         PartWriter(run.videos, VIDEOS_SCHEMA.with_metadata(metadata), _VIDEOS_PER_FILE) as videos,
     ):
         for units in _unit_tables(run.units):
@@ -86,9 +100,10 @@ def build_tables(run: RunDirectory) -> Totals:
             clips.write(_clips(units))
             whole = pc.is_null(units["start_s"])
             segments = units.filter(pc.invert(whole))
-            parts = [_videos(units.filter(whole), classes)]
+            parts = [_videos(units.filter(whole), classes, channels)]
             if segments.num_rows:
-                rows = recordings.add(segments)
+                sums = embedding_sums(segments, channels) if channels else None
+                rows = recordings.add(segments, sums)
                 parts.append(pa.Table.from_pylist(rows, schema=VIDEOS_SCHEMA))
             for part in parts:
                 totals.add(part)
@@ -130,13 +145,20 @@ def _clips(units: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=CLIPS_SCHEMA)
 
 
-def _videos(units: pa.Table, classes: Sequence[str]) -> pa.Table:
-    """One row per video, from units that are whole videos."""
+def _videos(units: pa.Table, classes: Sequence[str], channels: int) -> pa.Table:
+    """One row per video, from units that are whole videos; embeddings where channels is not 0."""
+    num_views = pc.fill_null(pc.list_value_length(units["views"]), 0)
+    mean = (
+        means(embedding_sums(units, channels), np.asarray(num_views))
+        if channels
+        else pa.nulls(units.num_rows)
+    )
     made = {
+        EMBEDDING: pa.chunked_array([mean]),
         "ground_truth_id": pc.index_in(
             units["ground_truth"], value_set=pa.array(classes, pa.string())
         ),
-        "num_views": pc.fill_null(pc.list_value_length(units["views"]), 0),
+        "num_views": num_views,
         "units": pa.repeat(1, units.num_rows),
         "units_failed": pc.equal(units["status"], "failed").cast(pa.int32()),
     }

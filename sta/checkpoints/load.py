@@ -123,6 +123,7 @@ def build_model(
         own[name].copy_(tensor[list(mapped.rows)] if mapped and in_head else tensor)
     model.labels = names
     model.fingerprint = weights.fingerprint
+    model.license = weights.license
     model.notes = weights.notes + found.notes
     if mapped is not None:
         model.follow(mapped)

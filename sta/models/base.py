@@ -36,10 +36,12 @@ class ModelOutput(NamedTuple):
         logits: (B, classes).
         kept: one bool mask (B, n_t, n_s) per pruning stage, True where the token is kept; empty
             for an unpruned model. n_s differs between stages: see `ModelConfig.kept_grids`.
+        features: (B, d), what the head sees; None where another method reduces the tokens.
     """
 
     logits: Tensor
     kept: tuple[Tensor, ...]
+    features: Tensor | None = None
 
 
 class VideoModel(nn.Module):
@@ -53,6 +55,7 @@ class VideoModel(nn.Module):
         kept_grids: (n_t, n_s) of the kept-token masks, one per stage.
         labels: class names in the order of the logits.
         fingerprint: "sha256:..." of the weight file, "" for random weights.
+        license: of the weights, where the checkpoint or its card states one; else "".
         notes: what was chosen or corrected when the weights were loaded, one line each.
         head: the classifier, without classes that a label map drops.
         label_map: which classes of the checkpoint the labels stand for; None for its own.
@@ -85,6 +88,7 @@ class VideoModel(nn.Module):
         self.label_map: LabelMap | None = None
         self.register_buffer("_rows_of_label", None, persistent=False)
         self.fingerprint = ""
+        self.license = ""
         self.notes: tuple[str, ...] = ()
 
     def forward(self, clips: Tensor) -> ModelOutput:

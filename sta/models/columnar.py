@@ -176,7 +176,8 @@ class ColumnarTransformer(VideoModel):
     def forward(self, clips: Tensor) -> ModelOutput:
         """Classifies clips; see `VideoModel.forward`."""
         x, _, kept = self.tokens(clips)
-        return ModelOutput(self.classify(self.pool(x)), kept)
+        features = self.pool(x)
+        return ModelOutput(self.classify(features), kept, features)
 
     def tokens(
         self, clips: Tensor, *, blocks: list[tuple[Tensor, Tensor]] | None = None

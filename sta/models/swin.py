@@ -227,8 +227,8 @@ class VideoSwin(VideoModel):
                 tokens = fill.gather(tokens)
             similarity = self.pruning.similarity if number + 1 in by_layer else None
             x, compared = layer(tokens, fill, sparse=sparse, similarity=similarity)
-        logits = self.classify(self.norm(x).mean(dim=1))
-        return ModelOutput(logits, tuple(kept))
+        features = self.norm(x).mean(dim=1)
+        return ModelOutput(self.classify(features), tuple(kept), features)
 
     @classmethod
     def closed_form_flops(

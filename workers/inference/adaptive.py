@@ -184,7 +184,7 @@ class AdaptiveLabeler(Labeler):
                 frames=frames,
                 order=order[: self.early_exit.max_views],
                 num_views=len(order),
-                total=np.zeros(len(self.model.labels)),
+                total=np.zeros(len(self.engine.labels)),
             )
             self._active.append(unit)
             self._unfinished.append(unit)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 import sta
+from sta.heads import LinearHead
 from sta.models.label_map import LabelMap
 from workers.device_names import DeviceKind
 from workers.devices import device_for
@@ -71,6 +72,8 @@ class LabelerConfig:
         device: the kind of device to compute on, see `devices.device_for`.
         precision: what the model computes in, see `precisions`.
         reduction: another method that reduces the model's tokens; None for STA.
+        head: classifies instead of the model's own head; None for that.
+        embeddings: whether views keep what the head sees.
     """
 
     checkpoint: str
@@ -85,6 +88,8 @@ class LabelerConfig:
     device: DeviceKind | None = None
     precision: Precision = "float32"
     reduction: TokenReduction | None = None
+    head: LinearHead | None = None
+    embeddings: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "threads"):
@@ -96,6 +101,13 @@ class LabelerConfig:
         if self.precision not in PRECISIONS:
             allowed = " or ".join(PRECISIONS)
             raise ValueError(f"precision must be {allowed}; got {self.precision!r}")
+        if self.has_features and self.reduction is not None:
+            raise ValueError(f"{self.reduction} gives no features for a head or for embeddings")
+
+    @property
+    def has_features(self) -> bool:
+        """Whether what the head sees is read from the device."""
+        return self.embeddings or self.head is not None
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,7 @@ class BatchResult:
         kept: one bool array (n, n_t, n_s) per pruning stage.
         flops: (n,) multiply-accumulates of each view.
         device_ms: device time of the batch, milliseconds.
+        features: float16 (n, d); None where they are not asked for.
     """
 
     first: int
@@ -124,6 +137,7 @@ class BatchResult:
     kept: list[npt.NDArray[np.bool_]]
     flops: list[int]
     device_ms: float
+    features: npt.NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
         return len(self.probabilities)
@@ -140,6 +154,7 @@ class BatchResult:
             kept=tuple(mask[row] for mask in self.kept),
             flops=self.flops[row],
             device_ms=self.device_ms / sharing,
+            features=None if self.features is None else self.features[row],
         )
 
 
@@ -164,6 +179,7 @@ class Engine:
     Attributes:
         model: the model, as `sta.load_model` gives it; with the precision bfloat16, the weights of
             its linear layers and convolutions are bfloat16.
+        labels: class names in the order of the probabilities.
         device: where it runs.
         is_asynchronous: whether the device computes while the caller goes on.
         batch_size: views per forward pass.
@@ -188,6 +204,8 @@ class Engine:
             "cuda" if self.device.type == "cuda" else "cpu", protocol
         )
         self.model = _loaded(config, protocol).to(self.device)
+        self._config = config
+        self.labels = self.model.labels if config.head is None else config.head.labels
         self._reduced = config.reduction.apply(self.model) if config.reduction else None
         self._loader = self._new_loader(transfers, views_per_load)
         self._input = BatchInput(
@@ -268,7 +286,7 @@ class Engine:
             IdMismatch: the batch did not return the ids that it was given.
         """
         batch = self._in_flight.popleft()
-        (ids, probabilities, *masks), ms = batch.results.read()
+        (ids, probabilities, *more), ms = batch.results.read()
         expected = np.full(self.batch_size, PADDING)
         expected[: batch.count] = np.arange(batch.first, batch.first + batch.count)
         if not np.array_equal(ids, expected):
@@ -276,14 +294,21 @@ class Engine:
                 f"the batch of views {batch.first} to {batch.first + batch.count - 1} returned "
                 f"the ids {ids.tolist()}"
             )
+        features, masks = None, more
+        if self._config.has_features:
+            features, masks = more[0][: batch.count], more[1:]
+        probabilities = probabilities[: batch.count]
+        if self._config.head is not None and features is not None:
+            probabilities = self._config.head.probabilities(features)
         kept = [mask[: batch.count] for mask in masks]
         self._check_kept(kept)
         return BatchResult(
             first=batch.first,
-            probabilities=probabilities[: batch.count],
+            probabilities=probabilities,
             kept=kept,
             flops=self._flops(kept, batch.count),
             device_ms=ms,
+            features=features if self._config.embeddings else None,
         )
 
     def reset(self) -> None:
@@ -314,6 +339,8 @@ class Engine:
             flops = self._reduced.clip_flops(masks)
         else:
             flops = sta.clip_flops(self.model, masks)
+        if self._config.head is not None:
+            flops = [each + self._config.head.flops for each in flops]
         if self._is_static:
             self._same_flops = flops[0]
             return self._flops(kept, count)
@@ -346,7 +373,9 @@ class Engine:
                     "which has no instructions for it: %s",
                     cpu_model(),
                 )
-        forward = Forward(self._module, self._input, mixed=mixed, whole=whole)
+        forward = Forward(
+            self._module, self._input, mixed=mixed, whole=whole, features=config.has_features
+        )
         if on_gpu:
             # Weights and buffers were written on the default stream; others do not wait for it.
             torch.cuda.synchronize(self.device)
@@ -355,10 +384,12 @@ class Engine:
     def _shapes(self) -> list[tuple[tuple[int, ...], torch.dtype]]:
         """Shapes and dtypes of what the forward pass returns."""
         batch, classes = self.batch_size, len(self.model.labels)
+        channels = [self.model.head.in_features] if self._config.has_features else []
         grids = self._module.kept_grids
         return [
             ((batch,), torch.int64),
             ((batch, classes), torch.float32),
+            *(((batch, each), torch.float16) for each in channels),
             *(((batch, *grid), torch.bool) for grid in grids),
         ]
 

@@ -16,6 +16,8 @@ from workers.inference.reduction import ReducedModel
 # everything that enters the STA score stay float32.
 _CAST = (nn.Linear, nn.Conv3d)
 
+_MOST_FLOAT16 = torch.finfo(torch.float16).max
+
 
 class FullPrecisionLinear(nn.Linear):
     """A linear layer that autocast leaves in float32.
@@ -52,6 +54,7 @@ class Forward(nn.Module):
         batch: the input it reads.
         mixed: whether it runs under bfloat16 autocast; see `mixed_precision`.
         whole: whether the pixels are normalized by an expression that is compiled with the rest.
+        features: whether to return what the head sees too.
     """
 
     mean: Tensor
@@ -64,10 +67,12 @@ class Forward(nn.Module):
         *,
         mixed: bool,
         whole: bool,
+        features: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
         self._mixed = mixed
+        self._features = features
         self._device = batch.clips.device
         mean, std = model.config.mean, model.config.std
         self.register_buffer("mean", torch.tensor(mean, device=self._device))
@@ -76,11 +81,18 @@ class Forward(nn.Module):
         self._normalizer = CachedNormalizer(batch.clips, mean, std) if in_cache else None
 
     def forward(self, clips: Tensor, ids: Tensor) -> Outputs:
-        """Ids (B,), probabilities (B, classes) float32, and the kept mask of each stage."""
+        """Ids (B,), probabilities (B, classes) float32, features (B, d) float16 where they are
+        wanted, and the kept mask of each stage.
+        """
         if self._normalizer is not None:
             x = self._normalizer()
         else:
             x = normalized(clips, self.mean, self.std)
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._mixed):
             out: sta.ModelOutput = self.model(x)
-        return ids.clone(), out.logits.float().softmax(dim=-1), *out.kept
+        probabilities = out.logits.float().softmax(dim=-1)
+        if not self._features:
+            return ids.clone(), probabilities, *out.kept
+        assert out.features is not None
+        features = out.features.float().clamp(-_MOST_FLOAT16, _MOST_FLOAT16).half()
+        return ids.clone(), probabilities, features, *out.kept

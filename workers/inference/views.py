@@ -71,6 +71,7 @@ class View:
         kept: one bool array (n_t, n_s) per pruning stage.
         flops: multiply-accumulates of this view, fvcore's convention.
         device_ms: device time of the batch divided by the number of its views, milliseconds.
+        features: float16 (d,), what the head sees; None where they are not asked for.
     """
 
     clip: int
@@ -79,6 +80,7 @@ class View:
     kept: tuple[npt.NDArray[np.bool_], ...]
     flops: int
     device_ms: float
+    features: npt.NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Stored features of views: reading them, and what made them."""
