@@ -189,7 +189,7 @@ def test_fields_of_an_identity_decide_labels_or_are_known_to_be_free():
     fields = {field.name for field in dataclasses.fields(earlier_runs.Identity)}
     decide = {
         *("model", "shape", "labels", "protocol", "decoder", "decode", "pruning", "variants"),
-        *("early_exit", "budget", "early_exit_curve", "sweep_schema"),
+        *("early_exit", "budget", "early_exit_curve", "sweep_schema", "head"),
     }
     assert fields == decide | earlier_runs._FREE
 
