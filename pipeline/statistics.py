@@ -1,4 +1,4 @@
-"""How far two labelings of the same videos agree, with intervals; pure functions."""
+"""Shares and means with intervals, tests of differences, agreement of labels; pure functions."""
 
 from __future__ import annotations
 
@@ -130,3 +130,50 @@ def _relative(p: Floats, q: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         terms: Floats = np.where(p > 0, p * np.log2(p / q), 0.0)
     return np.asarray(terms.sum(axis=1))
+
+
+def share_difference(hits: int, count: int, other_hits: int, other_count: int) -> Estimate:
+    """The share hits / count minus the share other_hits / other_count, of independent things.
+
+    The interval combines Wilson's of both shares. R. G. Newcombe, Interval estimation for the
+    difference between independent proportions, 1998, method 10. `count` of the estimate is that of
+    both together.
+    """
+    one, other = share(hits, count), share(other_hits, other_count)
+    if not (count and other_count):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    value = one.value - other.value
+    below = math.hypot(one.value - one.low, other.high - other.value)
+    above = math.hypot(one.high - one.value, other.value - other.low)
+    return Estimate(value, max(-1.0, value - below), min(1.0, value + above), count + other_count)
+
+
+def fisher_exact(hits: int, count: int, other_hits: int, other_count: int) -> float:
+    """Two-sided p-value of Fisher's exact test that two shares are one share.
+
+    The probability, given the sum of the hits, of a table that is no more probable than this one.
+    """
+    together = hits + other_hits
+    least, most = max(0, together - other_count), min(together, count)
+    counts = np.arange(least, most, dtype=np.float64)
+    steps = np.log((together - counts) * (count - counts)) - np.log(
+        (counts + 1) * (other_count - together + counts + 1)
+    )
+    logs = np.concatenate([[0.0], np.cumsum(steps)])
+    chances = np.exp(logs - logs.max())
+    # Tables of equal probability differ by rounding.
+    within = chances <= chances[hits - least] * (1 + 1e-7)
+    return float(min(1.0, chances[within].sum() / chances.sum()))
+
+
+def holm(p_values: Floats) -> Floats:
+    """(n,) p-values adjusted for their number: those below a level are all real findings with a
+    confidence of 1 - level, however the tests depend on each other.
+
+    S. Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
+    return adjusted

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from pipeline.statistics import Estimate, jensen_shannon, mean, ratio, share, top_overlap
+from pipeline.statistics import (
+    Estimate,
+    fisher_exact,
+    holm,
+    jensen_shannon,
+    mean,
+    ratio,
+    share,
+    share_difference,
+    top_overlap,
+)
 
 
 def test_a_share_has_wilsons_interval():
@@ -63,3 +73,29 @@ def test_differences_in_points_have_signs_and_a_zero_has_none_but_plus():
     assert Estimate(-0.115, -0.16, 0.0, 9).points() == "-11.5 points (-16.0 to +0.0)"
     assert Estimate(-0.0, -0.0004, 0.0, 9).points() == "+0.0 points (+0.0 to +0.0)"
     assert Estimate(0.001, 0.0, 0.002, 9).points(places=2) == "+0.10 points (+0.00 to +0.20)"
+
+
+def test_a_difference_of_shares_has_newcombes_interval():
+    # Newcombe 1998, table II, method 10: 56/70 - 48/80, 9/10 - 3/10.
+    found = share_difference(56, 70, 48, 80)
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+    found = share_difference(9, 10, 3, 10)
+    assert found.value == pytest.approx(0.6)
+    assert (found.low, found.high) == pytest.approx((0.1705, 0.8090), abs=1e-4)
+    assert np.isnan(share_difference(0, 0, 1, 2).value)
+
+
+def test_fishers_test_has_its_known_values():
+    # Fisher's tea tasting, and R's fisher.test of 3 of 15 against 10 of 15 and of 0 against 0.
+    assert fisher_exact(3, 4, 1, 4) == pytest.approx(0.4857, abs=1e-4)
+    assert fisher_exact(3, 15, 10, 15) == pytest.approx(0.0253, abs=1e-4)
+    assert fisher_exact(0, 5, 0, 9) == 1.0
+    assert fisher_exact(5, 5, 9, 9) == 1.0
+    assert fisher_exact(40_000, 100_000, 41_000, 100_000) < 1e-5
+
+
+def test_adjusted_p_values_are_those_of_holm():
+    found = holm(np.array([0.01, 0.04, 0.03, 0.005]))
+    assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.9, 0.8])).tolist() == [1.0, 1.0]
+    assert len(holm(np.array([]))) == 0
