@@ -126,8 +126,7 @@ def committed(run: RunDirectory) -> Counts:
 
 def confirmed_files(run: RunDirectory) -> list[Location]:
     """Files of units/ that are confirmed, also of a run that another command works on."""
-    (_, confirmed), files = _checkpoints(run), _files_by_name(run)
-    return [file for name in sorted(confirmed) for file in files.get(name, ())]
+    return [file for files in confirmed_commits(run).values() for file in files]
 
 
 def withdraw_failed(run: RunDirectory, error_types: Iterable[str]) -> int:
@@ -226,12 +225,22 @@ def _keep(run: RunDirectory, commit: _Commit, rows: pa.Array | pa.ChunkedArray) 
     """
     table = _table(commit.files).filter(rows)
     if table.num_rows:
-        name = f"{uuid.uuid4().hex}_000000"
-        pending = run.checkpoint.child(f"{name}{PENDING}")
-        _write(table.select([_ID]).replace_schema_metadata(None), pending)
-        _write(table, run.units.child(f"{name}-0.parquet"))
-        pending.move(_confirmed(run, name))
+        commit_rows(run, f"{uuid.uuid4().hex}_000000", table)
     commit.withdraw()
+
+
+def commit_rows(run: RunDirectory, name: str, table: pa.Table) -> None:
+    """Writes rows of units/ as a commit, in Ray's two phases."""
+    pending = run.checkpoint.child(f"{name}{PENDING}")
+    _write(table.select([_ID]).replace_schema_metadata(None), pending)
+    _write(table, run.units.child(f"{name}-0.parquet"))
+    pending.move(_confirmed(run, name))
+
+
+def confirmed_commits(run: RunDirectory) -> dict[str, tuple[Location, ...]]:
+    """Names of the confirmed commits of a run, in order, with their files."""
+    (_, confirmed), files = _checkpoints(run), _files_by_name(run)
+    return {name: files[name] for name in sorted(confirmed) if name in files}
 
 
 def _write(table: pa.Table, file: Location) -> None:

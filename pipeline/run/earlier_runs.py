@@ -34,7 +34,7 @@ from workers.io.parts import without_index
 # which changes labels as little as another kind of machine does.
 _FREE = {
     *("input", "limit", "sample", "all_files", "follow_links", "lists", "since"),
-    *("shadow_share", "unit_schema", "precision", "embeddings"),
+    *("shadow_share", "unit_schema", "precision", "embeddings", "relabeled"),
 }
 _KEY = ("uri", "part", "size_bytes", "etag")
 

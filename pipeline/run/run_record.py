@@ -79,6 +79,8 @@ class Identity:
         decode: "exact", or "fast" for nearly the frames of a full decode.
         embeddings: whether the features of views are stored, and their mean per video; None if not.
         head: fingerprint of the head that classifies instead of the model's own; "" for that.
+        relabeled: OUTPUT of the run whose embeddings were classified, resolved; "" where videos
+            were decoded.
     """
 
     input: str
@@ -105,6 +107,7 @@ class Identity:
     shape: Mapping[str, Any] = field(default_factory=dict)
     embeddings: StoredEmbeddings | None = None
     head: str = ""
+    relabeled: str = ""
 
     @property
     def r(self) -> int:

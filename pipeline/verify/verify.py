@@ -212,7 +212,7 @@ def _allowed(
     rows = tables.unit_rows
     ok[rows[rows >= 0]] = np.asarray(pc.equal(tables.units["status"], "ok"))[rows >= 0]
     most = protocol.views
-    if identity.early_exit is not None:
+    if identity.early_exit is not None or (identity.relabeled and protocol.every_s is None):
         return np.asarray(np.where(ok, (views > 0) & (views <= most), views == 0))
     if protocol.every_s is None:
         return np.asarray(views == np.where(ok, most, 0))

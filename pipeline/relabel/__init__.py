@@ -1,0 +1,1 @@
+"""New labels for a run from the embeddings that it stores."""
