@@ -55,10 +55,12 @@ def lists_of(vectors: npt.NDArray[np.float16]) -> pa.ListArray:
 
 
 def vectors_of(lists: pa.Array | pa.ChunkedArray) -> Vectors:
-    """Arrow lists of equal length, none null, as (n, d) float16."""
+    """Arrow lists of equal length, none null, as (n, d) float16; (0, 0) without any."""
     if isinstance(lists, pa.ChunkedArray):
         lists = lists.combine_chunks()
+    if not len(lists):
+        return np.zeros((0, 0), np.float16)
     values = lists.flatten().to_numpy(zero_copy_only=False)
-    if lists.null_count or len(values) % max(len(lists), 1):
+    if lists.null_count or len(values) % len(lists):
         raise ValueError("embeddings must be lists of equal length, none of them null")
     return np.asarray(values.reshape(len(lists), -1), np.float16)

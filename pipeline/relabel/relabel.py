@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import os
 import time
 from collections.abc import Callable
@@ -22,13 +23,13 @@ from pipeline.run.commits import commit_rows, confirmed_commits, reconcile
 from pipeline.run.lease import held
 from pipeline.run.run_directory import RunDirectory, check_same, environment, now
 from pipeline.run.run_record import Attempt, ClusterRecord, RunRecord
+from pipeline.run.run_tables import read_table
 from pipeline.run.tables import build_tables
-from pipeline.storage.parquet_files import read_parquet
 from pipeline.verify.verify import verify
 from sta import CheckpointError, labels_fingerprint
 from sta.heads import LinearHead
 from workers.machine import cpu_model
-from workers.schema import UNIT_SCHEMA_VERSION
+from workers.schema import UNIT_SCHEMA_VERSION, UNITS_SCHEMA
 
 _GALLERY = 0  # the earlier run's report shows kept tokens, for which videos are decoded
 
@@ -162,7 +163,7 @@ def _begun(relabeling: Relabeling, planned: RunRecord) -> RunRecord:
     cores = float(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else 1.0
     device = f"cpu: 1 thread of {cpu_model()}"
     attempt = Attempt(
-        began=now(),
+        began=_moment(),
         ended=None,
         cpus=cores,
         gpus=0.0,
@@ -182,6 +183,12 @@ def _begun(relabeling: Relabeling, planned: RunRecord) -> RunRecord:
     )
     run.save(record)
     return record
+
+
+def _moment() -> datetime.datetime:
+    """The present time in UTC, in milliseconds: the whole command may take less than a second."""
+    present = datetime.datetime.now(datetime.UTC)
+    return present.replace(microsecond=present.microsecond // 1000 * 1000)
 
 
 def _copy_manifest(source: RunDirectory, run: RunDirectory) -> None:
@@ -204,12 +211,14 @@ def _label(relabeling: Relabeling, taken: _Taken, run_id: str | None) -> None:
             continue
         taken.check()
         began = time.process_time()
-        units = pa.concat_tables([read_parquet(file) for file in files])
+        units = pa.concat_tables(
+            [read_table(file, UNITS_SCHEMA, UNITS_SCHEMA.names) for file in files]
+        )
         rows = relabeled(
             units,
             relabeling.head,
             keep_embeddings=relabeling.keep_embeddings,
-            now=now(),
+            now=_moment(),
         )
         rows = with_device_ms(rows, time.process_time() - began)
         if run_id is not None and (lost := run.lost(run_id)) is not None:
@@ -224,7 +233,7 @@ def _finished(run: RunDirectory, record: RunRecord) -> RunRecord:
     *earlier, last = record.attempts
     record = dataclasses.replace(
         record,
-        attempts=(*earlier, dataclasses.replace(last, ended=now())),
+        attempts=(*earlier, dataclasses.replace(last, ended=_moment())),
         totals=totals,
         finished=now(),
     )

@@ -104,6 +104,8 @@ def compare(names: Sequence[str], *, prices_file: Path | None = None) -> RunComp
     rows = {run.name: read_rows(run, shared) for run in runs}
     agreements = _agreements(runs, reference, shared)
     judged = np.logical_and.reduce([each.correct >= 0 for each in rows.values()])
+    if not all(run.has_classes_of(reference) for run in runs):
+        judged[:] = False
     figures = []
     for run in runs:
         correct, difference = rows[run.name].correct, None
@@ -169,7 +171,7 @@ def _agreements(
         dealt: dict[str, Dealt] = {}
         for run in runs:
             # Clips are matched by their numbers, which stand for other times at another step.
-            if run.every_s == reference.every_s:
+            if run.every_s == reference.every_s and run.has_classes_of(reference):
                 dealt[run.name] = deal(run, Path(folder) / str(len(dealt)), parts)
         for run in runs:
             if run is reference or run.name not in dealt:
@@ -186,7 +188,12 @@ def _remarks(figures: Sequence[RunFigures], reference: ComparedRun) -> list[str]
     notes = []
     for each in figures:
         name = each.run.name
-        if each.run is not reference and each.agreement is None:
+        if not each.run.has_classes_of(reference):
+            notes.append(
+                f"{name} has another head with other classes than {reference.name}, so their "
+                f"labels are not compared, and no accuracy is."
+            )
+        elif each.run is not reference and each.agreement is None:
             notes.append(
                 f"{name} and {reference.name} have no unit in common or differ in --clip-every, "
                 f"so their labels are not compared."

@@ -20,6 +20,8 @@ _COMPARED = {
     "input": "input",
     "limit": "--limit",
     "model": "model weights",
+    "head": "head",
+    "relabeled": "source of embeddings",
     "protocol": "protocol",
     "decoder": "decoder",
     "decode": "--decode",
@@ -83,6 +85,10 @@ class ComparedRun:
         """Names of the classes."""
         return list(self.record.model.labels)
 
+    def has_classes_of(self, other: ComparedRun) -> bool:
+        """Whether labels mean the same; a run with another head may have classes of its own."""
+        return self.identity.labels == other.identity.labels
+
     @property
     def on_gpu(self) -> bool:
         """Whether device time is a GPU's."""
@@ -128,7 +134,8 @@ def open_runs(names: Sequence[str]) -> list[ComparedRun]:
     titles = _short_names([place.uri for place in places])
     runs = [_opened(place, title) for place, title in zip(places, titles, strict=True)]
     for run in runs[1:]:
-        if run.identity.labels != runs[0].identity.labels:
+        heads = run.identity.head or runs[0].identity.head
+        if run.identity.labels != runs[0].identity.labels and not heads:
             raise UsageError(
                 f"{run.uri} has other classes than {runs[0].uri} (identity.labels in run.json), so "
                 f"their labels cannot be compared"
@@ -181,7 +188,7 @@ def _shown(run: ComparedRun, key: str) -> str:
         return f"{value.name} {value.clips}x{value.crops}{every}"
     if isinstance(value, EarlyExitTerms):
         return f"{100 * value.agreement:g} % agreement guaranteed"
-    return "none" if value in (None, 0.0) else shown(value)
+    return "none" if value in (None, 0.0, "") else shown(value)
 
 
 def _device(run: ComparedRun) -> str:
