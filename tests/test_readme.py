@@ -112,7 +112,7 @@ _FOREIGN = {"--check", "--working-dir", "--generate", "--rounds", "--end", "--vi
 _FOREIGN |= {"--extra-index-url"}
 
 
-_USERS_FILES = {"prices.yaml", "run.yaml", "demo.safetensors"}
+_USERS_FILES = {"prices.yaml", "run.yaml", "demo.safetensors", "head.safetensors"}
 _CODE = "\n".join(
     path.read_text() for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))
 )
@@ -120,7 +120,7 @@ _ALERTS = re.findall(r"alert: (\w+)", (ROOT / "infra" / "monitoring" / "alerts.y
 
 
 def test_the_readme_is_short():
-    assert len(README.splitlines()) <= 220
+    assert len(README.splitlines()) <= 240
 
 
 @pytest.mark.parametrize("text", JOB_COMMANDS)
