@@ -10,7 +10,7 @@ from pipeline.command_line import run_job
 from pipeline.errors import UsageError
 from pipeline.exit_codes import leave
 from pipeline.flags import argument, flag
-from pipeline.messages import tell
+from pipeline.messages import say, tell
 
 _EPILOG = """\
 Exit codes: 0, the report is written; 1, the run's tables cannot be read, or the report cannot be
@@ -30,6 +30,12 @@ class ReportOptions:
     out: str | None = flag(
         "directory or s3://bucket/prefix to write to (default: RUN)", None, metavar="DIR"
     )
+    compare_to: str | None = flag(
+        "earlier run whose labels, and embeddings where both runs store them, the report compares "
+        "with those of RUN (default: the run that the labeling command named)",
+        None,
+        metavar="OLD_OUTPUT",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _write(options: ReportOptions) -> None:
     from pipeline.reports.run import write_run_report
+    from pipeline.reports.run.drift_section import drift_line
     from pipeline.run.run_directory import RunDirectory
     from pipeline.storage.location import Location
 
@@ -50,7 +57,8 @@ def _write(options: ReportOptions) -> None:
             f"the run in {run.root.uri} is not finished; run its labeling command again to "
             "finish it"
         )
-    write_run_report(run, gallery=options.gallery, out=out)
+    figures = write_run_report(run, gallery=options.gallery, out=out, compare_to=options.compare_to)
+    say(drift_line(figures["drift"]))
     tell("\n".join(out.child(name).uri for name in ("report.html", "report.json")))
 
 

@@ -58,6 +58,14 @@ class FeatureSpec:
     pruning: Mapping[str, Any] = field(default_factory=dict)
     precision: str | None = None
 
+    def incomparable(self, other: FeatureSpec) -> list[str]:
+        """Fields that differ, and by which the features mean something else."""
+        return [
+            name
+            for name in ("channels", "backbone", "shape")
+            if _plain(getattr(self, name)) != _plain(getattr(other, name))
+        ]
+
     def check_fits(self, other: FeatureSpec, shown: str) -> None:
         """Refuses features of another backbone or shape.
 
@@ -68,10 +76,8 @@ class FeatureSpec:
         Raises:
             CheckpointError: the head cannot be applied to them.
         """
-        for name in ("channels", "backbone", "shape"):
+        for name in self.incomparable(other):
             mine, theirs = getattr(self, name), getattr(other, name)
-            if _plain(mine) == _plain(theirs):
-                continue
             if name == "shape":
                 different = sorted(
                     key

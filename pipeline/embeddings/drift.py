@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.embeddings.sampling import VideoSample
+from pipeline.embeddings.sampling import SampledUnit, VideoSample
 from pipeline.statistics import Estimate, share, share_difference
 from workers.embeddings import Vectors
 
@@ -89,6 +89,7 @@ class FarUnit:
         distance: 1 - cosine of the nearest.
         video_id: the unit's video.
         unit_id: the unit.
+        start_s: where a segment begins in its recording; None for a whole video.
         label: its label.
         nearest: id of that video.
         nearest_label: its label.
@@ -97,6 +98,7 @@ class FarUnit:
     distance: float
     video_id: str
     unit_id: str
+    start_s: float | None
     label: str
     nearest: str
     nearest_label: str
@@ -168,10 +170,9 @@ class Yardstick:
         more = share_difference(hits, count, self._beyond, own)
         return Unseen(share(hits, count), more)
 
-    def far_unit(self, distance: float, place: int, **unit: str) -> FarUnit:
-        """A unit with its nearest video, given the row of the sample's unit."""
-        near = self._units[place]
-        return FarUnit(distance, nearest=near.video_id, nearest_label=near.label, **unit)
+    def video(self, place: int) -> SampledUnit:
+        """The video of the sample that `nearest` gave as this row."""
+        return self._units[place]
 
 
 @dataclass
@@ -192,20 +193,24 @@ class Farthest:
         video_ids: Sequence[str],
         unit_ids: Sequence[str],
         labels: Sequence[str],
+        starts: Sequence[float | None],
         vectors: Vectors,
     ) -> None:
-        """Adds n units with the mean (n, d) float16 of the embeddings of each."""
+        """Adds n units; for the arguments see `populations.LabeledUnits`."""
         distances, places = self.yardstick.nearest(vectors)
         least = min((unit.distance for unit in self._kept.values()), default=-1.0)
         if len(self._kept) < self.count:
             least = -1.0
         for row in np.flatnonzero(distances >= least).tolist():
-            unit = self.yardstick.far_unit(
-                float(distances[row]),
-                int(places[row]),
+            near = self.yardstick.video(int(places[row]))
+            unit = FarUnit(
+                distance=float(distances[row]),
                 video_id=video_ids[row],
                 unit_id=unit_ids[row],
+                start_s=starts[row],
                 label=labels[row],
+                nearest=near.video_id,
+                nearest_label=near.label,
             )
             known = self._kept.get(unit.video_id)
             if known is None or known < unit:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import time
 from collections import Counter as Counted
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from pipeline.execution.stage_stats import Stages
@@ -54,8 +56,18 @@ GAUGES = {
     "agreement": "Share of the shadow sample with the same label both times, over the whole run",
     "agreement_high": "Upper end of the 95 % interval of agreement",
     "min_agreement": "Value of --min-agreement",
+    "drift_told_apart": "Share of held-out videos of which embeddings tell the run; 0.5: no shift",
+    "drift_told_apart_low": "Lower end of the 95 % interval of drift_told_apart",
+    "drift_labels_moved": "Total variation distance of the labels from those of --compare-to",
+    "drift_labels_moved_low": "Lower end of the 95 % interval of drift_labels_moved",
+    "drift_classes_changed": "Classes whose share differs from that in --compare-to for certain",
     "labeler_device": "1 for each device that labelers compute on, by name",
 }
+# Ray exports every ten seconds, and infra/monitoring/prometheus.yml scrapes every ten.
+_SCRAPED_S = 25.0
+
+_drift_set_at: float | None = None
+
 _TAGS = {
     "units": ("run", "status"),
     "failures": ("run", "error_type"),
@@ -139,6 +151,28 @@ def _sums(units: pa.Table) -> dict[str, float]:
         "unpruned_agreeing": counts.agreeing,
         **{name: pc.sum(units[column], min_count=0).as_py() for name, column in columns.items()},
     }
+
+
+def set_drift(run: str, values: Mapping[str, float | None]) -> None:
+    """Sets the gauges of drift at the end of a run; those that are None are left out. Raises
+    nothing, and sets nothing where this process began no Ray.
+    """
+    global _drift_set_at
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known or not ray.is_initialized():
+        return
+    with _out_of_the_way():
+        for name, value in known.items():
+            _gauges()[name].set(value, _tags(run))
+        _drift_set_at = time.monotonic()
+
+
+def wait_for_scrape() -> None:
+    """Waits until gauges of drift, if any were set, have been exported and scraped: a job that
+    ends at once takes them along.
+    """
+    if _drift_set_at is not None:
+        time.sleep(max(0.0, _drift_set_at + _SCRAPED_S - time.monotonic()))
 
 
 class RunGauges:

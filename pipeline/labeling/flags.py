@@ -9,8 +9,9 @@ from pathlib import Path
 from pipeline.command_line import JobParser
 from pipeline.flags import add_flags, argument, flag
 from pipeline.labeling.embedding_flags import EmbeddingFlags
-from pipeline.labeling.options import FAILURES, INPUTS, MODEL, POOLS, REPORTS, LabelOptions
+from pipeline.labeling.options import FAILURES, INPUTS, MODEL, POOLS, LabelOptions
 from pipeline.labeling.pruning_flags import PruningFlags
+from pipeline.labeling.report_flags import REPORTS, ReportFlags
 
 _EPILOG = """\
 Without INPUT, the job generates a small archive and labels it with the demo model.
@@ -93,6 +94,7 @@ def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
     add_flags(made, PruningFlags)
     add_flags(made, EmbeddingFlags)
     add_flags(made, LabelOptions, _WORK)
+    add_flags(made, ReportFlags)
     add_flags(made, MoneyFlags)
     add_flags(made, LabelOptions, (*FAILURES, *POOLS))
     return made

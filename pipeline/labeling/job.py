@@ -10,7 +10,8 @@ import pyarrow as pa
 from pipeline.command_line import flags_given, words_given
 from pipeline.early_exit.budget import Budget
 from pipeline.errors import RunError, UsageError
-from pipeline.execution.ray_session import check_outlives_job
+from pipeline.execution.metrics import wait_for_scrape
+from pipeline.execution.ray_session import check_outlives_job, is_own_ray
 from pipeline.flags import options_of
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.labeling.embedding_flags import EMBEDDINGS, EmbeddingFlags
@@ -20,6 +21,7 @@ from pipeline.labeling.nothing_labeled import check_anything_labeled
 from pipeline.labeling.options import INPUTS, LabelOptions
 from pipeline.labeling.plan import plan_labeling
 from pipeline.labeling.pruning_flags import PRUNING, PruningFlags
+from pipeline.labeling.report_flags import REPORT_FLAGS, ReportFlags
 from pipeline.labeling.run import finished, is_finished, label
 from pipeline.labeling.summary import summary
 from pipeline.messages import best_effort, say, tell
@@ -64,6 +66,8 @@ def run(task: str, arguments: argparse.Namespace) -> None:
         )
     if said is not None:
         tell(said)
+    if not is_own_ray():
+        wait_for_scrape()
     check_anything_labeled(plan.run, record)
 
 
@@ -100,7 +104,7 @@ def _other_run(task: str, arguments: argparse.Namespace, identity: Identity) -> 
     pruned, adaptive = identity.is_pruned, identity.early_exit is not None
     given = dict(arguments.given)
     left_out = (*PRUNING, *_NOT_ALL_UNPRUNED) if pruned or adaptive else ("r",)
-    for name in ("retry_failed", "since", *left_out):
+    for name in ("retry_failed", "since", *REPORT_FLAGS, *left_out):
         given.pop(name, None)
     if pruned or adaptive:
         given["r"] = ["0"]
@@ -137,6 +141,8 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
             check_outlives_job(arguments.video_root, "--video-root")
         for earlier in arguments.since:
             check_outlives_job(earlier, "--since")
+        if arguments.compare_to is not None:
+            check_outlives_job(arguments.compare_to, "--compare-to")
     if checkpoint is None:
         raise UsageError(
             "--checkpoint is missing: name fine-tuned weights, such as "
@@ -156,6 +162,7 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
         checkpoint=checkpoint,
         pruning=options_of(PruningFlags, arguments),
         features=options_of(EmbeddingFlags, arguments),
+        reports=options_of(ReportFlags, arguments),
         prices=prices,
         budget=_budget(arguments, prices),
         flags=given,

@@ -14,6 +14,7 @@ from pipeline.flags import flag, share
 from pipeline.inputs.list_options import ListOptions, delimiter_of, fps_of
 from pipeline.labeling.embedding_flags import EmbeddingFlags
 from pipeline.labeling.pruning_flags import PruningFlags
+from pipeline.labeling.report_flags import REPORTS, ReportFlags
 from pipeline.prices import Prices
 from sta.checkpoints.digests import parse_sha256
 from sta.transport.web import allow_private_hosts
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _MODEL = "model"
 _WORK = "work"
 _LISTS = "lists of videos"
-REPORTS = "shadow sample and reports"
 _FAILURES = "failures"
 
 # Fields whose flags the jobs of the lab take too.
@@ -85,6 +85,7 @@ class LabelOptions:
         output: directory or s3:// prefix.
         pruning: the pruning that is asked for, whose r may depend on the model.
         features: what is stored of the features that the head sees, and which head.
+        reports: what the report is told of besides the run.
         decoders: (min, max) decode actors, AUTO for what fits the rates that are measured, None for
             what the cores allow.
         prices: what machines cost, for the reports and for a budget of money.
@@ -137,6 +138,7 @@ class LabelOptions:
     )
     pruning: PruningFlags = field(default_factory=PruningFlags)
     features: EmbeddingFlags = field(default_factory=EmbeddingFlags)
+    reports: ReportFlags = field(default_factory=ReportFlags)
     protocol: str | None = flag(
         f"how frames and crops are sampled: {', '.join(PROTOCOLS)} (default: the protocol of the "
         "model's published accuracy)",

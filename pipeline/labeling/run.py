@@ -50,6 +50,7 @@ from pipeline.labeling.graph_runner import LATER, GraphRunner, check_failures, p
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan
 from pipeline.labeling.precision import with_precision
+from pipeline.labeling.run_report import draw_report
 from pipeline.messages import best_effort, say
 from pipeline.run.commits import committed, reconcile, withdraw_failed
 from pipeline.run.counts import Counts
@@ -113,14 +114,14 @@ def is_finished(run: RunDirectory, *, retry_failed: bool) -> bool:
 
 
 def finished(run: RunDirectory, options: LabelOptions) -> RunRecord:
-    """The record of a finished run; where prices or the wanted agreement are new, they are saved
-    and the report is written again.
+    """The record of a finished run; where prices, the wanted agreement or the reference run are
+    new, they are saved and the report is written again.
     """
     record = run.resume()
     asked = replace(record, **_asked(options))
     if asked != record:
         run.save(asked)
-        _report(run, options.gallery)
+        draw_report(run, options.gallery)
     return asked
 
 
@@ -366,7 +367,11 @@ def _passes(part: RunPart, pools: Pools) -> tuple[bool, bool]:
 
 def _asked(options: LabelOptions) -> dict[str, Any]:
     """Fields of the record that an attempt may change: they change no row."""
-    said = {"prices": options.prices, "min_agreement": options.min_agreement}
+    said = {
+        "prices": options.prices,
+        "min_agreement": options.min_agreement,
+        "compare_to": options.reports.reference,
+    }
     return {name: value for name, value in said.items() if value is not None}
 
 
@@ -390,19 +395,5 @@ def _tables_and_report(gallery: int) -> Conclusion:
         problems=lambda run: [
             f"{each.what}: {each.problem}" for each in verify(run) if each.problem
         ],
-        report=lambda run: _report(run, gallery),
-    )
-
-
-def _report(run: RunDirectory, gallery: int) -> None:
-    def draw() -> None:
-        # Drawing takes some hundred MB of libraries that nothing before needs.
-        from pipeline.reports.run import write_run_report
-
-        write_run_report(run, gallery=gallery)
-
-    best_effort(
-        "The report",
-        draw,
-        again=f"The labels are complete; python jobs/report.py {run.root.uri} tries again.",
+        report=lambda run: draw_report(run, gallery),
     )

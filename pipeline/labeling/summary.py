@@ -15,6 +15,7 @@ from pipeline.inputs.ground_truth import not_among
 from pipeline.inputs.left_out import left_out_text
 from pipeline.labeling.next_steps import OtherRun, next_steps, open_command, short_path
 from pipeline.reports.early_exit.budget import budget_lines
+from pipeline.reports.run.drift_section import drift_line
 from pipeline.reports.run.unpruned_sample import shadow_lines, unpruned_agreement
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
@@ -67,7 +68,7 @@ def summary(
     lines += _view_savings(record)
     lines += budget_lines(run, record)
     lines += shadow_lines(record, unpruned_agreement(run, record))
-    lines += [*_time(record), *_cost(run)]
+    lines += [*_drift(run), *_time(record), *_cost(run)]
     stages = totals.stages
     if stages and stages["bottleneck"]:
         lines += _wrapped(f"Bottleneck: {stages['bottleneck']}")
@@ -242,6 +243,15 @@ def _cost(run: RunDirectory) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return _wrapped(text)
+
+
+def _drift(run: RunDirectory) -> list[str]:
+    """The drift in report.json; nothing without a reference, or without a report."""
+    try:
+        line = drift_line(json.loads(run.root.child("report.json").read_bytes())["drift"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [] if line is None else _wrapped(displayed(line))
 
 
 def _examples(rows: Sequence[dict[str, Any]], ok: int) -> list[str]:

@@ -343,6 +343,7 @@ class RunRecord:
         prices: prices of machines.
         min_agreement: value of --min-agreement, the share of the shadow sample that must have the
             same label both times; below it, a warning is given.
+        compare_to: OUTPUT of the run that the report compares this one with, resolved.
         device: the cluster of the last attempt.
         attempts: attempts, in order.
         measured: rates measured by `--decoders auto`.
@@ -361,6 +362,7 @@ class RunRecord:
     environment: Environment = Environment()
     prices: Prices | None = None
     min_agreement: float | None = None
+    compare_to: str | None = None
     device: ClusterRecord | None = None
     attempts: tuple[Attempt, ...] = ()
     measured: StagesRecord | None = None

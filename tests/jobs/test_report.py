@@ -61,6 +61,18 @@ def test_a_wrong_command_is_told_in_one_line(run, tmp_path, capsys):
         assert error.count("\n") == 1
 
 
+def test_drift_is_compared_where_an_earlier_run_is_named(run, tmp_path, capsys):
+    old = made_run(tmp_path / "old", [ok(f"v{number}", label="b") for number in range(9)])
+    old.success.write_bytes(b"")
+    for reference, problem in [(old.root.uri, None), (tmp_path / "gone", "there is no run in")]:
+        assert main([str(run), "--gallery", "0", "--compare-to", str(reference)]) == 0
+        told = capsys.readouterr()
+        assert "Drift:     " in told.err
+        drift = json.loads((run / "report.json").read_text())["drift"]
+        assert drift["problem"] is None if problem is None else problem in drift["problem"]
+        assert "Drift" not in told.out
+
+
 def test_a_damaged_table_is_named(run):
     file = next((run / "videos").iterdir())
     file.write_bytes(file.read_bytes()[:-100])

@@ -36,6 +36,18 @@ slowest: the videos that took most.
 labels
     count (of labels_are), classes that occur, top: label, count, share, mean_score;
     low_confidence: below, count, share; scores: edges, counts.
+drift: where --compare-to names a reference run.
+    reference (its OUTPUT), problem (why it could not be read), notes (settings that differ),
+    labels: reference and today (labels that were counted), distance (total variation: share, low,
+    high), changed (classes whose share certainly changed), classes: label, change (appeared, grew,
+    shrank, vanished; null: not certain), reference and today (shares), difference (low, high),
+    p_value (adjusted for all classes); labels_problem (why there is none),
+    population: held_out (videos), share of them of which a classifier tells the run (0.5: no
+    shift), low, high; unseen: share, low, high (of count videos of a sample, those farther from the
+    reference than 95 % of its own), more_share, more_low, more_high (less the reference's own
+    share); yardstick: usual (median of its own distances), limit (their 95 % quantile), as 1 -
+    cosine; farthest: distance, video_id, unit_id, start_s, label, nearest, nearest_label;
+    embeddings_problem (why there are none of these four).
 kept_tokens: where tokens were dropped.
     views that were counted, of_views, stages: grid (temporal positions, rows, columns), share,
     by_time, by_position.
@@ -54,6 +66,7 @@ from typing import Any
 
 from pipeline.prices import Used
 from pipeline.reports.early_exit.budget import budget_outcome
+from pipeline.reports.run.drift import drift_figures
 from pipeline.reports.run.kept import KeptFigures, read_kept
 from pipeline.reports.run.labels import LOW_SCORE, SCORE_BINS, LabelFigures, read_view_labels
 from pipeline.reports.run.spans import rates, span_of
@@ -70,8 +83,12 @@ from pipeline.statistics import Estimate, share
 _TOP_LABELS = 20
 
 
-def contents(run: RunDirectory) -> dict[str, Any]:
+def contents(run: RunDirectory, *, compare_to: str | None = None) -> dict[str, Any]:
     """Reads a run's tables and gives its figures; see above for their names.
+
+    Args:
+        run: the run.
+        compare_to: OUTPUT of the reference run for drift; None for the one that run.json names.
 
     Raises:
         UsageError: run.json is not one of this program.
@@ -85,6 +102,7 @@ def contents(run: RunDirectory) -> dict[str, Any]:
     among = [] if units.by_attempt is None else units.by_attempt.spans()
     totals = _totals(record, videos, units, among)
     shadow = _shadow(run, record, has_segments=has_segments)
+    reference = compare_to or record.compare_to
     return {
         "run": described,
         "totals": totals,
@@ -102,6 +120,7 @@ def contents(run: RunDirectory) -> dict[str, Any]:
         },
         "slowest": {"decode": videos.worst["decode_ms"], "device": videos.worst["device_ms"]},
         "labels": _labels(labels),
+        "drift": drift_figures(run, record, reference) if reference else None,
         "kept_tokens": _kept(read_kept(run, record.model.kept_grids)),
     }
 

@@ -25,6 +25,7 @@ from pipeline.reports.html.report import (
     report_page,
 )
 from pipeline.reports.run import plots
+from pipeline.reports.run.drift_section import drift_blocks
 from pipeline.reports.run.tiles import interval, percent, tiles
 from sta.text import displayed
 
@@ -45,6 +46,7 @@ def page(figures: Content, gallery: Sequence[Markup] = ()) -> str:
         Section(_throughput(figures), "Throughput"),
         Section(_failures(figures), "Failures"),
         Section(_labels(figures), "Labels"),
+        Section(drift_blocks(figures["drift"]), "Drift"),
         Section(_early_exit(figures), "Evaluated views"),
         Section(_kept_tokens(figures), "Where tokens were kept, all videos"),
         Section([Elements(gallery)] if gallery else [], "Kept tokens of a few videos"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from markupsafe import Markup
 
 from pipeline.errors import UsageError
@@ -17,14 +19,19 @@ GALLERY = 3
 
 
 def write_run_report(
-    run: RunDirectory, *, gallery: int = GALLERY, out: Location | None = None
-) -> None:
-    """Writes report.html and report.json anew.
+    run: RunDirectory,
+    *,
+    gallery: int = GALLERY,
+    out: Location | None = None,
+    compare_to: str | None = None,
+) -> dict[str, Any]:
+    """Writes report.html and report.json anew, and returns what report.json holds.
 
     Args:
         run: a run with its tables.
         gallery: how many videos to show with their kept tokens, 0 for none.
         out: the folder to write to; None for the run's own.
+        compare_to: OUTPUT of the reference run for drift; None for the one that run.json names.
 
     Raises:
         UsageError: there is no run here, it has no tables yet, or `gallery` is below 0.
@@ -38,10 +45,11 @@ def write_run_report(
             f"the run in {run.root.uri} has no tables yet; run its labeling command again to "
             "finish it"
         )
-    figures = contents(run)
+    figures = contents(run, compare_to=compare_to)
     folder = out or run.root
     folder.child("report.json").write_bytes(json_text(figures, indent=1).encode())
     folder.child("report.html").write_bytes(page(figures, _shown(run, gallery)).encode())
+    return figures
 
 
 def _shown(run: RunDirectory, count: int) -> list[Markup]:

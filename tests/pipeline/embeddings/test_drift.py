@@ -95,8 +95,9 @@ def test_the_farthest_videos_are_found_among_all_and_name_their_nearest():
     rows = vectors(0, 200)
     odd = np.zeros((3, CHANNELS), np.float16)
     odd[:, -1] = [1, 1, -1]
-    far.add(names(0, 200), names(0, 200), ["a"] * 200, rows)
-    far.add(["odd", "odd", "other"], ["odd/0", "odd/1", "other/0"], ["b", "b", "c"], odd)
+    far.add(names(0, 200), names(0, 200), ["a"] * 200, [None] * 200, rows)
+    units = ["odd/0", "odd/1", "other/0"]
+    far.add(["odd", "odd", "other"], units, ["b", "b", "c"], [0.0, 32.0, 0.0], odd)
     found = far.units()
     assert {unit.video_id for unit in found} == {"odd", "other"}
     assert all(unit.distance > yardstick.limit for unit in found)
@@ -106,7 +107,7 @@ def test_the_farthest_videos_are_found_among_all_and_name_their_nearest():
 
 def test_an_embedding_of_zeros_has_a_distance():
     far = Farthest(Yardstick(sample(0, 30)), 1)
-    far.add(["dark"], ["dark"], ["a"], np.zeros((1, CHANNELS), np.float16))
+    far.add(["dark"], ["dark"], ["a"], [None], np.zeros((1, CHANNELS), np.float16))
     assert far.units()[0].distance == 1.0
 
 

@@ -50,6 +50,36 @@ def test_a_run_of_any_name_is_counted(run, caplog):
     assert not caplog.records
 
 
+def test_drift_without_a_ray_sets_nothing_and_waits_for_nothing(monkeypatch):
+    monkeypatch.setattr(metrics.time, "sleep", lambda seconds: pytest.fail("waits"))
+    metrics.set_drift("nightly", {"drift_told_apart": 0.5})
+    metrics.wait_for_scrape()
+
+
+def test_gauges_of_drift_are_set_and_waited_for(monkeypatch, caplog):
+    known, waits = {}, []
+
+    class Gauge:
+        def __init__(self, name):
+            self.name = name
+
+        def set(self, value, tags):
+            known[self.name] = value, tags
+
+    monkeypatch.setattr(metrics.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(metrics, "_drift_set_at", None)
+    monkeypatch.setattr(metrics, "_gauges", lambda: {name: Gauge(name) for name in GAUGES})
+    monkeypatch.setattr(metrics.time, "sleep", waits.append)
+    metrics.set_drift("nightly", {"drift_told_apart": None})
+    metrics.wait_for_scrape()
+    assert not waits
+    metrics.set_drift("nightly", {"drift_told_apart": 0.7, "drift_classes_changed": None})
+    metrics.wait_for_scrape()
+    assert known == {"drift_told_apart": (0.7, {"run": "nightly"})}
+    assert 0 < waits[0] <= 25
+    assert not caplog.records
+
+
 def test_a_length_below_nothing_keeps_no_other_sum_from_being_counted(caplog):
     units = pa.Table.from_pylist([ok("a") | {"duration_s": -1.0}], schema=UNITS_SCHEMA)
     count_units("nightly", units)
