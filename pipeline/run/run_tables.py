@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.sampled import sampled
 from pipeline.run.tables import CLIPS_SCHEMA, VIDEOS_SCHEMA
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import parquet_file
@@ -42,9 +43,10 @@ class RunTables:
 
     @cached_property
     def manifest(self) -> pa.Table:
-        """unit_id, video_id, start_s, end_s of every unit."""
+        """unit_id, video_id, start_s, end_s of every unit that the run is to label."""
         columns = ["unit_id", "video_id", "start_s", "end_s"]
-        return _columns(self._run.manifest, MANIFEST_SCHEMA, columns)
+        every = _columns(self._run.manifest, MANIFEST_SCHEMA, columns)
+        return sampled(every, self._run.load().sampled_below)
 
     @cached_property
     def units(self) -> pa.Table:

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import RunError
-from pipeline.inputs.manifest import count_rows
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.sampled import count_sampled
 from pipeline.run.segments import SegmentedVideos
 from pipeline.run.totals import Totals
 from pipeline.run.video_embeddings import embedding_sums, means
@@ -117,7 +117,7 @@ def _unit_tables(units: Location) -> Iterator[pa.Table]:
 
 
 def _check_complete(run: RunDirectory) -> None:
-    expected = count_rows(run.manifest)
+    expected = count_sampled(run)
     files = run.units.files(".parquet")
     ids = [np.array([], dtype="S1")]
     for file in files:
