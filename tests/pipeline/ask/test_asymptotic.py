@@ -1,0 +1,74 @@
+import math
+
+import numpy as np
+import pytest
+
+from pipeline.ask.asymptotic import LEAST_EVENTS, LEAST_UNITS, ratio
+from tests.pipeline.ask.samples import most_misses, rounds
+
+
+def test_a_rate_of_events_per_hour_is_held_at_every_look():
+    draw = np.random.default_rng(1)
+    hours = draw.gamma(2, 0.5, size=3_000)
+    events = draw.poisson(3 * hours).astype(float)
+    truth = events.sum() / hours.sum()
+    draws, missed = 100, 0
+    for _ in range(draws):
+        order = draw.permutation(3_000)
+        looks = [
+            ratio(
+                events[order[: part.stop]], hours[order[: part.stop]], population=3_000, alpha=0.1
+            )
+            for part in rounds(3_000, 150, 1.5)
+        ]
+        missed += any(not each.low <= truth <= each.high for each in looks)
+    assert missed <= most_misses(draws, 0.1)
+
+
+def test_a_mean_has_an_interval_about_half_as_wide_again_as_that_of_one_look():
+    values = np.random.default_rng(2).normal(50, 10, size=1_000)
+    found = ratio(values, aimed_at=1_000)
+    once = 1.96 * 10 / math.sqrt(1_000)
+    assert found.estimate == pytest.approx(values.mean())
+    assert once < found.half_width < 2 * once
+
+
+def test_all_units_give_the_exact_ratio():
+    found = ratio([1, 0, 3], [1, 1, 2], population=3)
+    assert (found.low, found.estimate, found.high) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("count", [0, 1, LEAST_UNITS - 1])
+def test_too_few_units_say_nothing(count):
+    found = ratio(np.arange(count) % 2)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+def test_too_few_events_say_nothing():
+    parts = np.zeros(10_000)
+    parts[: LEAST_EVENTS - 1] = 1
+    assert ratio(parts).high == math.inf
+    parts[LEAST_EVENTS] = 1
+    assert ratio(parts).high < 0.01
+
+
+def test_wholes_of_zero_have_no_ratio():
+    found = ratio(np.ones(200), np.zeros(200))
+    assert math.isnan(found.estimate)
+    assert found.high == math.inf
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"parts": [math.nan]}, "parts must be"),
+        ({"parts": [1.0], "wholes": [-1.0]}, "wholes must be 0"),
+        ({"parts": [1.0], "wholes": [1.0, 2.0]}, "differ in length: 1 and 2"),
+        ({"parts": [1.0, 2.0], "population": 1}, "the population has 1 units"),
+        ({"parts": [1.0], "aimed_at": 0}, "aimed_at"),
+        ({"parts": [1.0], "alpha": 2}, "alpha"),
+    ],
+)
+def test_wrong_input_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ratio(**arguments)
