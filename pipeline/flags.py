@@ -36,6 +36,7 @@ class _Declared:
         required: whether the command line must have it.
         positional: whether it is an argument without a flag.
         repeated: whether the flag may be given several times, for a tuple of texts.
+        short: a letter that stands for the flag after a single dash; None for none.
     """
 
     about: str
@@ -47,6 +48,7 @@ class _Declared:
     required: bool = False
     positional: bool = False
     repeated: bool = False
+    short: str | None = None
 
 
 class Repeated(argparse.Action):
@@ -69,8 +71,8 @@ def flag(about: str, default: Any = MISSING, **declared: Any) -> Any:
     Args:
         about: help text; the default is appended where there is one.
         default: of the field.
-        declared: name, type, metavar, choices, group, required, repeated of the flag. The name of
-            a flag that switches something off begins with "no-".
+        declared: name, type, metavar, choices, group, required, repeated, short of the flag. The
+            name of a flag that switches something off begins with "no-".
     """
     declared.setdefault("required", default is MISSING)
     return dataclasses.field(default=default, metadata={FLAGS: _Declared(about, **declared)})
@@ -110,7 +112,8 @@ def add_flags(
             place.add_argument(field.name, **settings)
         else:
             name = declared.name or field.name.replace("_", "-")
-            place.add_argument(f"--{name}", dest=field.name, **settings)
+            short = () if declared.short is None else (f"-{declared.short}",)
+            place.add_argument(f"--{name}", *short, dest=field.name, **settings)
 
 
 def _settings(declared: _Declared, hint: Any, default: Any) -> dict[str, Any]:

@@ -14,9 +14,15 @@ from sta.text import displayed, printable
 
 UNKNOWN = "not known"
 
-_ONE = {"videos": "video", "segments": "segment", "clips": "clip", "views": "view"}
+_ONE = {
+    **{"videos": "video", "segments": "segment", "clips": "clip", "views": "view"},
+    **{"groups": "group", "pairs": "pair"},
+}
 
 _MAY_BE_ESCAPED = re.compile(r"[^\n -~]")
+
+_UNSAFE = re.compile(r"[^\w.-]+")
+_LONGEST_STEM = 120
 
 # What stands for the beginning of a name that is too long.
 _CUT = "..."
@@ -170,3 +176,8 @@ def short_names(names: Sequence[str], width: int) -> list[str]:
 
 def _end(name: str, width: int) -> str:
     return name if len(name) <= width else _CUT + name[len(name) - width + len(_CUT) :]
+
+
+def file_stem(name: str) -> str:
+    """A name that others gave as the stem of a file; of a long one its end."""
+    return _UNSAFE.sub("-", name)[-_LONGEST_STEM:].strip("-.") or "video"

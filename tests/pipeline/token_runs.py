@@ -39,7 +39,8 @@ class Recipe:
     """How a run is made.
 
     ``checkpoint``: labels by a real model; None throws dice for labels and kept maps. ``change``
-    may alter the rows of units/ before they are written.
+    may alter the rows of units/ before they are written. ``embeddings``: whether the real model's
+    are stored.
     """
 
     architecture: str
@@ -47,6 +48,7 @@ class Recipe:
     pruning: sta.Pruning
     checkpoint: Path | None = None
     change: Callable[[Rows], None] | None = None
+    embeddings: bool = False
 
     @property
     def grids(self) -> list[tuple[int, int, int]]:
@@ -103,19 +105,23 @@ def _run_json(recipe: Recipe) -> dict[str, Any]:
             "protocol": dataclasses.asdict(recipe.protocol),
             "decoder": "pyav",
             "precision": "float32",
+            "embeddings": "views" if recipe.embeddings else None,
         },
         "model": {
             "architecture": recipe.architecture,
             "checkpoint": str(recipe.checkpoint or "no such checkpoint"),
             "kept_grids": [list(grid) for grid in recipe.grids],
             "labels": LABELS,
+            "channels": 192 if recipe.embeddings else 0,
         },
     }
 
 
 def _labeled(decoded: list[pa.Table], recipe: Recipe) -> list[pa.Table]:
     if recipe.checkpoint is not None:
-        config = LabelerConfig(str(recipe.checkpoint), recipe.pruning, compile=False)
+        config = LabelerConfig(
+            str(recipe.checkpoint), recipe.pruning, compile=False, embeddings=recipe.embeddings
+        )
         actor = LabelActor(config, recipe.protocol)
         return [actor(table) for table in decoded]
     return [_by_dice(table, recipe) for table in decoded]

@@ -113,10 +113,11 @@ class Plots:
 
 @dataclass(frozen=True)
 class Elements:
-    """Ready HTML elements side by side."""
+    """Ready HTML elements side by side; `width` is the least of one, in rem."""
 
     kind: ClassVar = "elements"
     elements: Sequence[Markup]
+    width: int = 20
 
 
 Block = Tiles | Text | Heading | Bullets | Facts | Code | Table | Plots | Elements

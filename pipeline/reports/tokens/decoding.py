@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.errors import UsageError
 from pipeline.reports.tokens.lookup import RunFacts, ViewRows
-from pipeline.reports.tokens.view import ViewTokens, stage_maps
+from pipeline.reports.tokens.view import Pixels, ViewTokens, stage_maps
 from workers.decoding import DecodedUnit, SandboxedDecoder
 from workers.failures import ErrorType, UnitFailure
 
@@ -57,16 +57,13 @@ def view_tokens(found: ViewRows, decoded: DecodedUnit) -> ViewTokens:
         UsageError: the run's kept maps are not those of its model.
     """
     facts, row = found.facts, found.view
-    size = facts.protocol.size
-    top, left = facts.protocol.crop_origins(*decoded.frames.shape[1:3])[row["crop"]]
-    indices = decoded.clip_frames[clip_place(found, decoded)]
-    frames = decoded.frames[indices, top : top + size, left : left + size].copy()
+    frames = view_frames(found, decoded)
     try:
         stages = stage_maps(
             facts.record.model.architecture,
             facts.pruning,
             frames=len(frames),
-            size=size,
+            size=facts.protocol.size,
             kept=found.kept,
         )
     except ValueError as error:
@@ -80,6 +77,15 @@ def view_tokens(found: ViewRows, decoded: DecodedUnit) -> ViewTokens:
         frames=frames,
         stages=stages,
     )
+
+
+def view_frames(found: ViewRows, decoded: DecodedUnit) -> Pixels:
+    """uint8 (T, size, size, 3) RGB: the frames of the view, cropped."""
+    protocol = found.facts.protocol
+    size = protocol.size
+    top, left = protocol.crop_origins(*decoded.frames.shape[1:3])[found.view["crop"]]
+    indices = decoded.clip_frames[clip_place(found, decoded)]
+    return decoded.frames[indices, top : top + size, left : left + size].copy()
 
 
 def clip_place(found: ViewRows, decoded: DecodedUnit) -> int:

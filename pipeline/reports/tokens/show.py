@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import UsageError
+from pipeline.formatting import file_stem
 from pipeline.reports.tokens.decoding import ViewDecoder, view_tokens
 from pipeline.reports.tokens.images import write_animation, write_sheet
 from pipeline.reports.tokens.lookup import RunFacts, ViewRows, find
@@ -26,9 +26,6 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from sta.text import displayed
 from workers.decoding import DecodedUnit
-
-_UNSAFE = re.compile(r"[^\w.-]+")
-_LONGEST_NAME = 120
 
 
 @dataclass(frozen=True)
@@ -91,8 +88,7 @@ def show(options: ShowOptions) -> Shown:
     shown = view_tokens(found, decoded)
     prediction = pruned_prediction(found)
     unpruned = _unpruned(found, decoded, other, options) if facts.pruning.r else None
-    name = _UNSAFE.sub("-", options.video_id)[-_LONGEST_NAME:].strip("-.") or "video"
-    stem = f"{name}-clip-{shown.clip}-crop-{shown.crop}"
+    stem = f"{file_stem(options.video_id)}-clip-{shown.clip}-crop-{shown.crop}"
     made = Shown(
         view=shown,
         prediction=prediction,

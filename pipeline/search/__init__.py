@@ -1,0 +1,1 @@
+"""Pages on videos that stored embeddings find: similar ones, duplicates, what to label next."""
