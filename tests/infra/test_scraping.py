@@ -4,12 +4,15 @@ import contextlib
 import csv
 import json
 import shutil
+import subprocess
 import sys
 import urllib.parse
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -115,3 +118,37 @@ def test_a_running_job_is_scraped_and_the_alert_on_failures_fires(
         assert eventually(lambda: all(map(shown, queries)), seconds=120), [
             query for query in queries if not shown(query)
         ]
+
+
+def test_drift_is_scraped_before_the_job_ends_and_its_alert_fires_after(
+    cluster, prometheus, archive, random_checkpoint, tmp_path
+):
+    environment, _ = cluster
+
+    def label(output, *more):
+        command = [
+            *(sys.executable, ROOT / "jobs" / "label_k400.py", archive, tmp_path / output),
+            *("--checkpoint", random_checkpoint, "--views", "1x1", "--limit", "90"),
+            *("--gallery", "0", *more),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    label("reference")
+    for file in (tmp_path / "reference" / "videos").iterdir():
+        rows = pq.read_table(file)
+        place = rows.schema.get_field_index("label")
+        names = json.loads((tmp_path / "reference/run.json").read_text())["model"]["labels"]
+        other = [names[-1] if label else None for label in rows["label"].to_pylist()]
+        pq.write_table(rows.set_column(place, rows.schema.field(place), pa.array(other)), file)
+    said = label("nightly", "--compare-to", tmp_path / "reference")
+    assert "of the labels moved" in " ".join(said.split())
+
+    def firing():
+        alerts = prometheus("alerts")["alerts"]
+        return {each["labels"]["alertname"] for each in alerts if each["state"] == "firing"}
+
+    assert eventually(lambda: "LabelDrift" in firing(), seconds=30)

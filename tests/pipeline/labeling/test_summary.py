@@ -126,6 +126,20 @@ def test_the_cost_is_that_of_the_report(said, tmp_path):
     )
 
 
+def test_drift_is_that_of_the_report(tmp_path):
+    from pipeline.reports.run import write_run_report
+
+    made = Made(r=8)
+    runs = [
+        RunDirectory(Location.of(make_run(tmp_path / name, made, model=model(made), **_LISTED)))
+        for name in ("today", "old")
+    ]
+    write_run_report(runs[0], gallery=0, compare_to=runs[1].root.uri)
+    text = summary("k400", runs[0], runs[0].load(), other=OTHER)
+    wanted = rf" Drift: (against|not compared with) {re.escape(runs[1].root.uri)}: "
+    assert re.search(wanted, " ".join(text.split()))
+
+
 def test_the_summary_says_that_the_demo_model_is_not_a_real_one(said):
     assert "trained on generated videos, not on real ones" in said(checkpoint="demo")["Demo"]
 
