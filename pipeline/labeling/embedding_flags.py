@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.errors import UsageError
 from pipeline.flags import flag
-from pipeline.run.run_record import StoredEmbeddings
+
+if TYPE_CHECKING:
+    from pipeline.run.run_record import StoredEmbeddings
 
 _EMBEDDINGS = "embeddings and heads"
 
