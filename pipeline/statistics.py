@@ -49,12 +49,36 @@ def share(hits: int, count: int) -> Estimate:
         raise ValueError(f"hits must be 0 to {count}; got {hits}")
     if count == 0:
         return Estimate(math.nan, math.nan, math.nan, 0)
-    value, z2 = hits / count, _Z**2
+    return Estimate(hits / count, *_wilson(hits / count, count), count)
+
+
+def weighted_share(hits: Floats, weights: Floats) -> Estimate:
+    """A share of independent things (n,) that count differently, such as a mean of classes.
+
+    The interval is Wilson's for as many things of equal weight as would vary as much: (sum of
+    weights)^2 / sum of weights^2 (L. Kish, Survey sampling, 1965).
+
+    Args:
+        hits: (n,) 1 or 0 each.
+        weights: (n,) above 0.
+    """
+    if len(hits) != len(weights):
+        raise ValueError(f"hits and weights differ in length: {len(hits)} and {len(weights)}")
+    if not len(hits):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    total = float(weights.sum())
+    # All hits are a share of 1, whatever the order of adding up.
+    value = 1.0 if (hits == 1).all() else float(weights @ hits) / total
+    return Estimate(value, *_wilson(value, total**2 / float(weights @ weights)), len(hits))
+
+
+def _wilson(value: float, count: float) -> tuple[float, float]:
+    """The ends of Wilson's interval of a share of `count` things."""
+    z2 = _Z**2
     center = (value + z2 / (2 * count)) / (1 + z2 / count)
     half = _Z / (1 + z2 / count) * math.sqrt(value * (1 - value) / count + z2 / (4 * count**2))
-    low = 0.0 if hits == 0 else max(0.0, center - half)
-    high = 1.0 if hits == count else min(1.0, center + half)
-    return Estimate(value, low, high, count)
+    low = 0.0 if value == 0 else max(0.0, center - half)
+    return low, 1.0 if value == 1 else min(1.0, center + half)
 
 
 def mean(values: Floats) -> Estimate:

@@ -13,6 +13,7 @@ from pipeline.statistics import (
     share,
     share_difference,
     top_overlap,
+    weighted_share,
 )
 
 
@@ -99,3 +100,19 @@ def test_adjusted_p_values_are_those_of_holm():
     assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([0.9, 0.8])).tolist() == [1.0, 1.0]
     assert len(holm(np.array([]))) == 0
+
+
+def test_a_weighted_share_of_equal_weights_is_a_share():
+    hits = np.array([1.0] * 9 + [0.0])
+    found, expected = weighted_share(hits, np.full(10, 0.3)), share(9, 10)
+    assert found.value == pytest.approx(expected.value)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_a_mean_of_classes_is_less_certain_than_a_share_of_as_many_videos():
+    hits = np.array([1.0] * 90 + [0.0] * 10)
+    weights = np.array([1.0] * 95 + [20.0] * 5)
+    found, plain = weighted_share(hits, weights), share(90, 100)
+    assert found.high - found.low > 2 * (plain.high - plain.low)
+    assert weighted_share(np.ones(4), np.array([0.1, 0.2, 0.3, 0.1])).high == 1.0
+    assert np.isnan(weighted_share(np.zeros(0), np.zeros(0)).value)
