@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "ray", "pyarrow", "cv2", "matplotlib")
+HEAVY = ("torch", "ray", "pyarrow", "cv2", "matplotlib", "sklearn")
 
 # Runs a job as `python jobs/x.py` does, and then prints which of the heavy libraries are loaded.
 CODE = f"""
@@ -21,7 +21,7 @@ except SystemExit as ended:
 
 JOBS = [
     *("label_k400", "label_ssv2", "report", "verify", "convert_checkpoint", "cost_report"),
-    *("show_tokens", "make_demo_archive", "train_demo", "reproduce", "benchmark"),
+    *("show_tokens", "make_demo_archive", "train_demo", "reproduce", "benchmark", "train_head"),
 ]
 
 
