@@ -141,8 +141,8 @@ def _distance(reference: LabelCounts, today: LabelCounts) -> Estimate:
         sum(reference.held_out[name] for name in grown),
         reference.held_out.total(),
     )
-    # A distance is never negative; np.maximum keeps the nan of a half without videos.
-    value, low, high = (
-        float(np.maximum(each, 0.0)) for each in (found.value, found.low, found.high)
-    )
-    return Estimate(value, low, high, found.count)
+    # A distance is never negative: the interval of a negative measurement is moved up to 0, so that
+    # it stays as wide as it is. np.maximum keeps the nan of a half without videos.
+    up = float(np.maximum(-found.value, 0.0))
+    low = float(np.maximum(found.low, 0.0))
+    return Estimate(found.value + up, low, found.high + up, found.count)

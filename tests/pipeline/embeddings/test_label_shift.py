@@ -64,6 +64,12 @@ def test_the_same_videos_have_no_distance():
     assert found.distance.value == 0
 
 
+def test_a_distance_of_nothing_has_an_interval_all_the_same():
+    found = [label_shift(drawn(seed), drawn(1000 + seed)).distance for seed in range(40)]
+    assert min(each.value for each in found) == 0
+    assert all(each.low <= each.value < each.high for each in found)
+
+
 def test_a_video_of_a_class_never_seen_is_no_change_by_itself():
     found = label_shift(given("old", a=500), given("new", a=499, rare=1))
     assert found.certain == ()
