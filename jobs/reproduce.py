@@ -125,7 +125,7 @@ def _compare(options: ComparisonOptions) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "compare.html"
     path.write_text(page(tables), encoding="utf-8")
-    tell(str(path))
+    tell(f"Report:    {path}")
     return 0 if all(each.holds for _, systems in tables for each in systems) else 1
 
 

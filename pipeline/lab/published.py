@@ -7,15 +7,28 @@ models that the paper does not have are added to them, unpruned and at half of t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+
+from matplotlib.figure import Figure
 
 import sta
 from pipeline.formatting import text_table
 from pipeline.lab.baselines.shares import at_share
 from pipeline.lab.baselines.token_merging import ToMe
-from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
-from pipeline.reports.html.report import Block, Bullets, Plot, Plots, Section, Table, report_page
+from pipeline.reports.html.figures import COLORS, inline_svg, log_axis, new_figure
+from pipeline.reports.html.point_labels import PointLabel, label_points
+from pipeline.reports.html.report import (
+    Block,
+    Bullets,
+    Plot,
+    Plots,
+    Section,
+    Table,
+    Text,
+    report_page,
+)
 from workers.inference.reduction import SweepVariant, variant_flops
 
 # The largest difference in GFLOPs that rounding and the convention of counting explain: the paper
@@ -24,7 +37,17 @@ TOLERANCE = 0.8
 
 _HALF = 0.5
 
+_STA, _OTHERS = COLORS[0], COLORS[1]
+_INK = "#1c2430"
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 COLUMNS = ("system", "GFLOPs x views", "GFLOPs per video", "top-1", "counted here", "difference")
+LEGEND = (
+    "GFLOPs (1e9 multiply-accumulates) per view, times clips, times crops.",
+    "Counted here: GFLOPs per view by this code.",
+    f"Difference: counted here minus the paper's, GFLOPs per view; {TOLERANCE} are allowed.",
+)
+ADDED = "Not in the paper, GFLOPs as counted here"
 
 
 def _sta(r: int) -> sta.Pruning:
@@ -179,13 +202,13 @@ class ComparedSystem:
     def cells(self) -> tuple[str, ...]:
         """Under COLUMNS."""
         clips, crops = self.views
-        gflops = f"{self.counted:.0f}" if self.published is None else str(self.published)
+        gflops = self.counted if self.published is None else self.published
         return (
             self.system,
-            f"{gflops} x {clips} x {crops}",
+            f"{gflops:,.0f} x {clips} x {crops}",
             f"{self.per_video:,.0f}",
             "not measured" if self.top1 is None else f"{self.top1:.1f} %",
-            "" if self.counted is None else f"{self.counted:.1f}",
+            "" if self.counted is None else f"{self.counted:,.1f}",
             # Adding 0.0 turns a rounded -0.0 into 0.0.
             "" if self.difference is None else f"{round(self.difference, 1) + 0.0:+.1f}",
         )
@@ -216,27 +239,54 @@ def _gflops(architecture: str, variant: SweepVariant, classes: int) -> float:
 
 
 def text(table: ComparisonTable, systems: Sequence[ComparedSystem]) -> str:
-    """A table for a terminal."""
-    lines = text_table([COLUMNS, *(each.cells() for each in systems)])
-    return "\n".join((table.title, *lines))
+    """A table for a terminal: the paper's rows, the others, and whether the counts agree."""
+    heading, *lines = text_table([COLUMNS, *(each.cells() for each in systems)])
+    papers = len(table.rows)
+    return "\n".join(
+        (
+            table.title,
+            *LEGEND,
+            heading,
+            *lines[:papers],
+            f"{ADDED}:",
+            *lines[papers:],
+            verdict(table, systems),
+        )
+    )
+
+
+def verdict(table: ComparisonTable, systems: Sequence[ComparedSystem]) -> str:
+    """How many of the counts agree with the paper."""
+    known = [each for each in systems if each.difference is not None]
+    beyond = [each for each in known if not each.holds]
+    said = (
+        f"{'FAIL' if beyond else 'PASS'}: {len(known) - len(beyond)} of {len(known)} counts of "
+        f"table {table.number} are within {TOLERANCE} GFLOPs per view of the paper's"
+    )
+    return f"{said}, but not {', '.join(each.system for each in beyond)}." if beyond else f"{said}."
 
 
 def page(tables: Sequence[tuple[ComparisonTable, Sequence[ComparedSystem]]]) -> str:
     """The page with all tables."""
     sections = []
     for table, systems in tables:
-        rows = [each.cells() for each in systems]
+        rows = [(superscripted(each.system), *each.cells()[1:]) for each in systems]
+        papers = len(table.rows)
         blocks: list[Block] = [
             Plots([_plot(table, systems)], width=26),
-            Table(COLUMNS, rows, numbers=True),
+            Text(superscripted(verdict(table, systems))),
+            Table(
+                COLUMNS, rows[:papers], title="In the paper", about=" ".join(LEGEND), numbers=True
+            ),
+            Table(COLUMNS[:-1], [row[:-1] for row in rows[papers:]], title=ADDED, numbers=True),
         ]
         sections.append(Section(blocks, table.title))
     return report_page(
         "STA and other systems",
         [*sections, Section([Bullets(METHODOLOGY)], "Methodology", folded=True)],
         lead=(
-            "Tables 4 and 5 of the paper, and models that came later, unpruned and with STA at "
-            "half of their FLOPs.",
+            "Tables 4 and 5 of the paper, and models that it does not have, unpruned and with STA "
+            "at half of their FLOPs.",
         ),
     )
 
@@ -247,40 +297,45 @@ METHODOLOGY = (
     "Counted here: this code's model of the row, in closed form by fvcore's convention, with the "
     f"paper's dense window attention. Rows agree within {TOLERANCE} GFLOPs: the paper rounds, and "
     "counts ViTs without layer norms.",
-    "STA^r drops r tokens per frame at the first of three stages. For models that the paper does "
+    "STAʳ drops r tokens per frame at the first of three stages. For models that the paper does "
     "not have, r is the one whose FLOPs are nearest to half of the unpruned model's. Their "
     "accuracy was not measured here.",
 )
 
 
 def _plot(table: ComparisonTable, systems: Sequence[ComparedSystem]) -> Plot:
-    figure, axes = new_figure(height=3.4)
-    for place, (label, own) in enumerate((("other systems", False), ("STA", True))):
-        known = [
-            each
-            for each in systems
-            if each.top1 is not None and each.system.startswith("STA^") == own
-        ]
-        axes.plot(
-            [each.per_video for each in known],
-            [each.top1 for each in known],
-            "o",
-            color=COLORS[1 - place],
-            label=label,
+    title = f"Accuracy against FLOPs, {table.dataset}"
+    return Plot(
+        inline_svg(figure_of(systems), title),
+        f"{title}: systems whose accuracy is published. STA's are blue.",
+    )
+
+
+def figure_of(systems: Sequence[ComparedSystem]) -> Figure:
+    """Accuracy against FLOPs of the systems whose accuracy is published, each with its name."""
+    figure, axes = new_figure(height=3.9)
+    known = [(each, each.top1) for each in systems if each.top1 is not None]
+    names = []
+    for color, label, own in ((_OTHERS, "other systems", False), (_STA, "STA", True)):
+        shown = [(each, top1) for each, top1 in known if each.system.startswith("STA^") == own]
+        x, y = [each.per_video for each, _ in shown], [top1 for _, top1 in shown]
+        axes.plot(x, y, "o", color=color, label=label)
+        names.extend(
+            PointLabel(each.per_video, top1, superscripted(each.system), color if own else _INK)
+            for each, top1 in shown
         )
-        for each in known:
-            axes.annotate(
-                each.system,
-                (each.per_video, each.top1),
-                xytext=(4, -9 if own else 3),
-                textcoords="offset points",
-                fontsize=7,
-            )
-    axes.set_xscale("log")
+    costs = [each.per_video for each, _ in known]
+    log_axis(axes, "x", min(costs), max(costs))
+    axes.margins(x=0.16, y=0.12)
     axes.set_xlabel("GFLOPs per video (all views)")
     axes.set_ylabel("top-1, %")
     axes.grid(axis="y", color="#e6e9ee")
     axes.set_axisbelow(True)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    title = f"Accuracy against FLOPs, {table.dataset}"
-    return Plot(inline_svg(figure, title), f"{title}: systems whose accuracy is published.")
+    label_points(figure, axes, names)
+    return figure
+
+
+def superscripted(name: str) -> str:
+    """The name as a page shows it: `STA^64` with a superscript."""
+    return re.sub(r"\^(\d+)", lambda found: found[1].translate(_SUPERSCRIPTS), name)

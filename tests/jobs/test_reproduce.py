@@ -1,13 +1,16 @@
 """The job that prints the paper's numbers beside ours."""
 
+import dataclasses
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from matplotlib.text import Annotation
 
 from jobs import reproduce
-from pipeline.lab.published import TABLES, compared
+from pipeline.lab.published import TABLES, compared, figure_of, text
 from pipeline.lab.reproduce import TABLE_2, TABLE_3, compare
 from tests.videos import write_video
 
@@ -63,10 +66,16 @@ def test_the_papers_other_tables_are_printed_with_what_is_counted_here(tmp_path,
     assert reproduce.main(["compare", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in said.splitlines()]
-    assert "MViTv2-L 2828 x 5 x 3 42,420 86.1 %" in lines
+    assert "MViTv2-L 2,828 x 5 x 3 42,420 86.1 %" in lines
     assert "ToMe-ViT-L 281 x 10 x 1 2,810 84.5 % 281.0 +0.0" in lines
     assert "STA^64-ViT-L 308 x 5 x 3 4,620 85.0 % 308.7 +0.7" in lines
+    assert lines[-1] == f"Report: {tmp_path / 'compare.html'}"
+    assert "PASS: 5 of 5 counts of table 4 are within 0.8 GFLOPs per view of the paper's." in lines
+    added = lines.index("Not in the paper, GFLOPs as counted here:")
+    assert lines.index("STA^64-ViT-H 611 x 5 x 3 9,165 86.1 % 611.5 +0.5") + 1 == added
     page = (tmp_path / "compare.html").read_text()
+    assert "STA^" not in page
+    assert "STA⁶⁴-ViT-H" in page
     assert "Table 4: Kinetics-400" in page
     assert "Table 5: Something-Something V2" in page
 
@@ -76,6 +85,29 @@ def test_every_own_row_of_tables_4_and_5_is_counted_as_published():
     own = [each for each in systems if each.difference is not None]
     assert len(own) == 9
     assert [each for each in own if not each.holds] == []
+
+
+def test_a_count_that_is_not_the_papers_is_named_as_a_failure():
+    table = TABLES[1]
+    systems = list(compared(table))
+    wrong = dataclasses.replace(systems[3], counted=systems[3].published + 1.0)
+    said = text(table, [*systems[:3], wrong, *systems[4:]])
+    assert said.endswith(
+        "FAIL: 3 of 4 counts of table 5 are within 0.8 GFLOPs per view of the paper's, "
+        "but not VideoSwin-B."
+    )
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: str(table.number))
+def test_no_name_in_a_plot_covers_another_name_or_a_point(table):
+    figure = figure_of(list(compared(table)))
+    figure.draw_without_rendering()
+    names = [each for each in figure.findobj(Annotation) if each.get_text()]
+    boxes = [name.get_window_extent() for name in names]
+    assert len(boxes) == len(table.rows)
+    assert [(one, other) for one, other in combinations(boxes, 2) if one.overlaps(other)] == []
+    points = [figure.axes[0].transData.transform(name.xy) for name in names]
+    assert not any(box.contains(*point) for box in boxes for point in points)
 
 
 def test_additions_are_listed_unpruned_and_at_half_of_their_flops_and_not_as_measured():

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.reports.cost.compare import RunComparison, RunFigures
-from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
+from pipeline.reports.html.figures import COLORS, inline_svg, log_axis, new_figure
 from pipeline.reports.html.report import Plot
 from pipeline.statistics import Estimate
 
@@ -124,10 +124,7 @@ def _distribution(found: RunComparison) -> Plot | None:
         axes.hist(costs, bins=edges, histtype="stepfilled", alpha=0.25, color=color)
         axes.hist(costs, bins=edges, histtype="step", color=color, label=_label(each))
     if wide:
-        axes.set_xscale("log")
-        ticks = np.geomspace(low, high, 4)
-        axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
-        axes.set_xticks([], minor=True)
+        log_axis(axes, "x", low, high)
     else:
         axes.locator_params(axis="x", nbins=5)
     money = found.prices is not None

@@ -7,10 +7,9 @@ from markupsafe import Markup
 
 from pipeline.early_exit.calibrate import Calibration
 from pipeline.early_exit.cross_validation import Resampled
-from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
+from pipeline.reports.html.figures import COLORS, inline_svg, log_axis, new_figure
 
 _BLUE, _RED, _GREEN = COLORS[0], COLORS[1], COLORS[2]
-_TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 
 def curve(found: Calibration) -> Markup:
@@ -29,10 +28,7 @@ def curve(found: Calibration) -> Markup:
     axes.plot(
         100 * found.flops_share, 100 * point.agreement, "o", color=_GREEN, label="chosen", zorder=3
     )
-    axes.set_xscale("log")
-    ticks = [tick for tick in _TICKS if 0.8 * flops.min() <= tick]
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.set_xticks([], minor=True)
+    log_axis(axes, "x", 0.8 * flops.min(), 100)
     axes.set_ylim(top=100 + 0.05 * (100 - low.min()))
     axes.set_xlabel("share of the FLOPs of all views, %")
     axes.set_ylabel("label of all views, %")
