@@ -107,6 +107,14 @@ def padding(views: int, batch_size: int) -> float:
     return 1 - views / slots
 
 
+def batch_for(views: int, most: int) -> int:
+    """Views per forward pass, at most `most`, that label `views` views in as few passes as `most`
+    does and with the fewest empty slots.
+    """
+    passes = -(-views // most)
+    return -(-views // passes)
+
+
 def _fewest_filling(views: int, batch_size: int, most: int) -> int:
     """The fewest units, at most `most`, whose views fill batches as well as any number does."""
     empty = {rows: padding(rows * views, batch_size) for rows in range(1, most + 1)}
@@ -126,7 +134,7 @@ def labelers_worth_starting(views: int) -> int:
 
 
 def default_batch(protocol: Protocol, *, on_gpu: bool) -> int:
-    """Views per forward pass without --batch-size."""
+    """Views per forward pass without --batch-size, where the calls of a labeler have as many."""
     return device_batch("cuda" if on_gpu else "cpu", protocol)
 
 

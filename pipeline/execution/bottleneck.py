@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pipeline.execution.block_size import padding
+from pipeline.execution.block_size import batch_for, padding
 from pipeline.execution.stage_stats import Stages
+from pipeline.formatting import counted
 
 # From this share of busy cores on, the cores limit a run.
 _CORES_FULL = 0.85
@@ -36,7 +37,8 @@ class Capacity:
         most_decoders: largest number of decoders that memory and cores allow beside the labelers.
         labeler_threads: CPU threads of each labeler; None on GPUs.
         batch_size: views per forward pass.
-        full_batch: views per forward pass above which larger batches bring nothing.
+        full_batch: views per forward pass above which larger batches bring nothing, if calls have
+            as many views.
         views_per_call: views of one call of a labeler if no unit fails; None with early exit,
             where the number varies.
         drivers: number of drivers.
@@ -185,30 +187,27 @@ def _labeling(stages: Stages, capacity: Capacity) -> str:
 
 def _batches(stages: Stages, capacity: Capacity) -> list[str]:
     size = capacity.batch_size
+    batches = f"the labelers' batches of {counted(size, 'views')}"
     if stages.label.padding > _PADDING_WORTH_SAYING:
         if capacity.views_per_call is None:
             return [
-                f"{100 * stages.label.padding:.0f} % of the labelers' batches of {size} views is "
+                f"{100 * stages.label.padding:.0f} % of {batches} is "
                 f"padding, or views that early exit did not need; a smaller --batch-size wastes "
                 f"less."
             ]
-        better = _filled_batch(capacity.views_per_call, size)
-        if better is not None:
+        better = batch_for(capacity.views_per_call, capacity.full_batch)
+        # Where the views of a call fill batches, failed units caused the padding.
+        if size != better and padding(capacity.views_per_call, size) > _LITTLE_PADDING:
             return [
-                f"{100 * stages.label.padding:.0f} % of the labelers' batches of {size} views is "
+                f"{100 * stages.label.padding:.0f} % of {batches} is "
                 f"padding: --batch-size {better}."
             ]
-    elif size < capacity.full_batch:
-        return [f"Batches of {size} views are small: --batch-size {capacity.full_batch}."]
+        return []
+    views = capacity.views_per_call
+    better = capacity.full_batch if views is None else batch_for(views, capacity.full_batch)
+    if size < better:
+        return [f"Batches of {counted(size, 'views')} are small: --batch-size {better}."]
     return []
-
-
-def _filled_batch(views: int, batch_size: int) -> int | None:
-    """The largest batch that a call's views fill; None if the present one is as well filled."""
-    if padding(views, batch_size) <= _LITTLE_PADDING:
-        return None  # failed units caused the padding
-    sizes = range(batch_size, 0, -1)
-    return next(s for s in sizes if padding(views, s) <= _LITTLE_PADDING)
 
 
 def _wanted(stages: Stages, capacity: Capacity) -> int | None:

@@ -13,7 +13,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 
 import sta
-from pipeline.execution.block_size import Grain, default_batch, grain, shadow_batch
+from pipeline.execution.block_size import Grain, batch_for, default_batch, grain, shadow_batch
 from pipeline.execution.budget_updates import update_budgets_now_and_then
 from pipeline.execution.checkpointing import belongs, checkpointing, own_files
 from pipeline.execution.further_decoders import FurtherDecoders, further_decoders
@@ -112,7 +112,19 @@ class GraphConfig:
 
     @property
     def batch_size(self) -> int:
-        """Views per forward pass."""
+        """Views per forward pass; without --batch-size no more than a call of a labeler has, since
+        padding takes as long as views do.
+        """
+        if self.labeler.batch_size is not None:
+            return self.labeler.batch_size
+        views = self.grain.label_rows * self.protocol.views
+        if self.early_exit is not None:
+            return min(views, self._most_batch)
+        return batch_for(views, self._most_batch)
+
+    @property
+    def _most_batch(self) -> int:
+        """Views per forward pass where calls have enough of them."""
         return self.labeler.batch_size or default_batch(
             self.protocol, on_gpu=self.pools.labeler_gpus > 0
         )
@@ -122,7 +134,7 @@ class GraphConfig:
         """Units that go through the graph together."""
         return grain(
             self.protocol,
-            batch_size=self.batch_size,
+            batch_size=self._most_batch,
             units=self.units // self.drivers,
             decoders=self.pools.decoders[1],
             labelers=self.pools.labelers,
@@ -232,9 +244,10 @@ def _run_graph(
         **on_nodes_of("decode"),
     )
     task = _task(config, report, further)
+    labeler = dataclasses.replace(config.labeler, batch_size=config.batch_size)
     units = units.map_batches(
         label_actor,
-        fn_constructor_args=(report.add_work, config.labeler, config.protocol, task.progress),
+        fn_constructor_args=(report.add_work, labeler, config.protocol, task.progress),
         fn_constructor_kwargs=task.settings,
         batch_size=rows.label_rows,
         batch_format="pyarrow",

@@ -390,8 +390,8 @@ class LabelOptions:
         group=_WORK,
     )
     batch_size: int | None = flag(
-        "views per forward pass (default: 32 on a GPU, 8 on a CPU, fewer of clips of more than 32 "
-        "frames of 224 pixels)",
+        "views per forward pass (default: 32 on a GPU, 8 on a CPU, fewer in a run of few views and "
+        "of clips of more than 32 frames of 224 pixels)",
         None,
         metavar="N",
         group=_WORK,

@@ -16,11 +16,12 @@ import torch
 import sta
 from pipeline.early_exit import EarlyExitFile
 from pipeline.errors import RunError
+from pipeline.execution.graph import GraphConfig
 from pipeline.execution.pools import Pools
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan
 from pipeline.planner.labeler_timing import LabelerTiming, time_labelers
-from pipeline.planner.local_pools import grain_rule, pools_of, ray_memory
+from pipeline.planner.local_pools import graph_rule, pools_of, ray_memory
 from pipeline.planner.rates import (
     EARLY_EXIT,
     PRUNED,
@@ -85,12 +86,12 @@ def calibrate(
     decodings = list(dict.fromkeys(way.decoding for way in ways))
     share = seconds / (len(decodings) + len(ways))
     pools = pools_of(plan, options, machine, found.count)
-    grain_of = grain_rule(plan.protocol, options.batch_size, found.count, on_gpu=machine.gpus > 0)
-    rows = {
-        adaptive: grain_of(pools.decoders[1], pools.labelers, adaptive)[0].label_rows
+    graph_of = graph_rule(plan.protocol, options.batch_size, found.count, on_gpu=machine.gpus > 0)
+    graphs = {
+        adaptive: graph_of(pools.decoders[1], pools.labelers, adaptive)
         for adaptive in {way.file is not None for way in ways}
     }
-    keep = min(max(rows.values()), _MAX_FRAMES)
+    keep = min(max(graph.grain.label_rows for graph in graphs.values()), _MAX_FRAMES)
     sampled = {}
     for decoding in decodings:
         say(
@@ -100,7 +101,7 @@ def calibrate(
         sampled[decoding] = decode_sample(found, options, plan, decoding, seconds=share, keep=keep)
     reference = sampled[ways[-1].decoding]
     assert reference.frames is not None
-    timer = _Timer(plan, pools, reference.frames, rows, share, say)
+    timer = _Timer(plan, pools, reference.frames, graphs, share, say)
     measured = [timer.of(way) for way in ways]
     labelings = tuple(
         _labeling(way, done, sampled[way.decoding], on_gpu=machine.gpus > 0)
@@ -164,12 +165,12 @@ def _ways(plan: LabelPlan) -> list[_Way]:
 
 @dataclass(frozen=True)
 class _Timer:
-    """Times labelers on the decoded frames; `rows`: units of a call, by whether they stop early."""
+    """Times labelers on the decoded frames; `graphs`: of a run, by whether views stop early."""
 
     plan: LabelPlan
     pools: Pools
     frames: pa.Table
-    rows: Mapping[bool, int]
+    graphs: Mapping[bool, GraphConfig]
     seconds: float
     say: Callable[[str], None]
 
@@ -178,11 +179,16 @@ class _Timer:
         labelers = 1 if self.pools.labeler_gpus else self.pools.labelers
         some = f"{labelers} labelers" if labelers > 1 else "one labeler"
         self.say(f"Calibrating: labeling {way.words} for {self.seconds:.0f} s ({some}).")
+        graph = self.graphs[way.file is not None]
         threads = self.pools.labeler_threads
         kind: DeviceKind = "cuda" if self.pools.labeler_gpus else "cpu"
         precision = self.plan.identity.precision or fast_precision(kind)
         config = dataclasses.replace(
-            self.plan.labeler, pruning=way.pruning, threads=threads, precision=precision
+            self.plan.labeler,
+            pruning=way.pruning,
+            threads=threads,
+            precision=precision,
+            batch_size=graph.batch_size,
         )
         with tempfile.TemporaryDirectory(prefix="plan-") as folder:
             return time_labelers(
@@ -191,7 +197,7 @@ class _Timer:
                 self.frames,
                 Path(folder),
                 labelers=labelers,
-                rows=self.rows[way.file is not None],
+                rows=graph.grain.label_rows,
                 seconds=self.seconds,
                 early_exit=None if way.file is None else way.file.early_exit,
             )

@@ -83,8 +83,22 @@ def grain_rule(
     commit of a run.
     """
 
+    graph_of = graph_rule(protocol, batch_size, units, on_gpu=on_gpu)
+
     def of(decoders: int, labelers: int, adaptive: bool) -> tuple[Grain, int]:
-        graph = GraphConfig(
+        graph = graph_of(decoders, labelers, adaptive)
+        return graph.grain, graph.commit_rows
+
+    return of
+
+
+def graph_rule(
+    protocol: Protocol, batch_size: int | None, units: int, *, on_gpu: bool
+) -> Callable[[int, int, bool], GraphConfig]:
+    """A function of (decoders, labelers, early exit or not) to a graph with the sizes of a run."""
+
+    def of(decoders: int, labelers: int, adaptive: bool) -> GraphConfig:
+        return GraphConfig(
             protocol=protocol,
             decoder=DECODERS[0],
             limits=DecodeLimits(),
@@ -93,7 +107,6 @@ def grain_rule(
             units=units,
             early_exit=EarlyExit(math.inf) if adaptive else None,
         )
-        return graph.grain, graph.commit_rows
 
     return of
 

@@ -4,6 +4,7 @@ import pytest
 
 import sta
 from pipeline.execution.block_size import (
+    batch_for,
     default_batch,
     grain,
     labeler_bytes,
@@ -130,3 +131,13 @@ def test_larger_clips_go_through_in_smaller_batches(name, frames, size, gpu, cpu
     views = protocol(name, frames=frames, size=size)
     assert default_batch(views, on_gpu=True) == gpu
     assert default_batch(views, on_gpu=False) == cpu
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 8, 32])
+def test_a_batch_pads_least_in_as_few_passes_as_the_largest_takes(most):
+    for views in range(1, 200):
+        size = batch_for(views, most)
+        passes = -(-views // most)
+        assert 1 <= size <= most
+        assert size * passes >= views
+        assert (size - 1) * passes < views

@@ -1,6 +1,7 @@
 """From measured figures to a sentence: which stage limits a run, and what to change."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -114,6 +115,25 @@ def test_batches_that_are_padded_or_small_are_told():
     small = dataclasses.replace(GPU, batch_size=4)
     balanced = stages(decoders=4, decode_s=0.38, labelers=1, label_s=0.095)
     assert bottleneck(balanced, small).endswith("Batches of 4 views are small: --batch-size 32.")
+
+
+@pytest.mark.parametrize("full", [1, 2, 8, 32])
+@pytest.mark.parametrize("views", [1, 2, 3, 9, 15, 33, 120])
+def test_advice_on_the_batch_is_not_taken_back_once_it_is_followed(views, full):
+    def said_of(size):
+        slots = -(-views // size) * size
+        measured = stages(
+            **{"decoders": 4, "decode_s": 0.38, "labelers": 1, "label_s": 0.095},
+            **{"views": 1000 * views, "slots": 1000 * slots},
+        )
+        asked = dataclasses.replace(GPU, batch_size=size, full_batch=full, views_per_call=views)
+        return bottleneck(measured, asked)
+
+    for size in range(1, 65):
+        said = said_of(size)
+        assert "of 1 views" not in said
+        if advice := re.search(r"--batch-size (\d+)", said):
+            assert "--batch-size" not in said_of(int(advice[1]))
 
 
 def test_what_early_exit_wasted_is_told_without_a_number_that_nobody_knows():
