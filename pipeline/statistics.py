@@ -86,6 +86,25 @@ def mean(values: Floats) -> Estimate:
     return ratio(values, np.ones(len(values)))
 
 
+def mean_difference(values: Floats) -> Estimate:
+    """The mean of paired differences (n,) of shares, -1 to 1 each, with an interval that does not
+    shrink to nothing where no pair differs.
+
+    Wald's interval after half a pair more of each kind: 1, -1 and twice 0. A. Agresti and Y. Min,
+    Simple improved confidence intervals for comparing matched proportions, 2005.
+    """
+    count = len(values)
+    if not count:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    exact = np.asarray(values, np.float64)
+    total, more = float(exact.sum()), count + 2
+    middle = total / more
+    spread = math.sqrt(float(exact @ exact) + 1 - total**2 / more) / more
+    value = total / count
+    low, high = middle - _Z * spread, middle + _Z * spread
+    return Estimate(value, max(-1.0, min(value, low)), min(1.0, max(value, high)), count)
+
+
 def ratio(parts: Floats, wholes: Floats) -> Estimate:
     """The sum of `parts` (n,) over the sum of `wholes` (n,), with a bootstrap over the n groups.
 

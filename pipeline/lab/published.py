@@ -315,7 +315,7 @@ def figure_of(systems: Sequence[ComparedSystem]) -> Figure:
     """Accuracy against FLOPs of the systems whose accuracy is published, each with its name."""
     figure, axes = new_figure(height=3.9)
     known = [(each, each.top1) for each in systems if each.top1 is not None]
-    names = []
+    names: list[PointLabel] = []
     for color, label, own in ((_OTHERS, "other systems", False), (_STA, "STA", True)):
         shown = [(each, top1) for each, top1 in known if each.system.startswith("STA^") == own]
         x, y = [each.per_video for each, _ in shown], [top1 for _, top1 in shown]

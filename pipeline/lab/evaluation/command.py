@@ -20,7 +20,13 @@ from pipeline.lab.evaluation.page import write
 from pipeline.lab.evaluation.results import evaluate
 from pipeline.lab.evaluation.scores import check_ground_truths
 from pipeline.lab.evaluation.text import screen
-from pipeline.lab.evaluation.variants import PruningVariant, all_variants, at_shares, chosen
+from pipeline.lab.evaluation.variants import (
+    PruningVariant,
+    all_variants,
+    at_shares,
+    chosen,
+    tried_once,
+)
 from pipeline.labeling.options import FAILURES, LISTS, MODEL, POOLS, PROTOCOL, LabelOptions
 from pipeline.labeling.sweep import SweepOptions, run_sweep
 from pipeline.messages import tell
@@ -174,6 +180,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[PruningVar
             classes=model.head.out_features,
             shape=model.config,
         )
+    variants = tried_once(variants)
     source = arguments.input
     if source is None:
         archive = ArchiveSettings(videos=arguments.videos or _DEMO_VIDEOS)

@@ -8,6 +8,8 @@ from pipeline.lab.evaluation.results import EvaluationResults, as_json
 from pipeline.lab.evaluation.text import (
     COLUMNS,
     COMPARED,
+    LEGEND,
+    MARKED,
     against_sta,
     compared,
     lead,
@@ -48,7 +50,12 @@ def _page(found: EvaluationResults) -> str:
             [
                 Text(verdicts(table, found)),
                 Text(f"Paper: {table.says}.", soft=True),
-                Table(COMPARED, [compared(line, found) for line in table.lines], numbers=True),
+                Table(
+                    COMPARED,
+                    [compared(line, found) for line in table.lines],
+                    about=MARKED,
+                    numbers=True,
+                ),
             ],
             table.title,
         )
@@ -58,13 +65,15 @@ def _page(found: EvaluationResults) -> str:
         Section(
             [
                 Bullets(against_sta(share, found)),
-                Table(COLUMNS, [row(each) for each in share], numbers=True),
+                Table(COLUMNS, [row(each) for each in share], about=" ".join(LEGEND), numbers=True),
             ],
             f"STA and other methods at {share_reached(share, found)}",
         )
         for share in found.shares
     ]
-    every = Table(COLUMNS, [row(each) for each in found.results], numbers=True)
+    every = Table(
+        COLUMNS, [row(each) for each in found.distinct], about=" ".join(LEGEND), numbers=True
+    )
     sections = [
         Section([Tiles(tiles(found))]),
         Section([Bullets(left_out)] if left_out else [], "Notes", warning=True),

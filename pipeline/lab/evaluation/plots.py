@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from pipeline.lab.baselines.shares import METHODS
 from pipeline.lab.evaluation.paper_agreement import of_kind
@@ -33,9 +34,7 @@ _METHOD_COLORS = {
     "sta-merged": COLORS[4],
 }
 
-# Methods of equal FLOPs stand side by side, this share of the largest FLOPs apart.
-_APART = 0.008
-_SHARES = " Methods of equal FLOPs stand side by side; the dotted line is the Pareto front."
+_SHARES = " The dotted line is the Pareto front: no variant is cheaper and as accurate."
 
 
 def plots(found: EvaluationResults) -> list[Plot]:
@@ -47,7 +46,6 @@ def plots(found: EvaluationResults) -> list[Plot]:
                 _gflops,
                 "GFLOPs per view",
                 "Accuracy against FLOPs",
-                apart=_APART * max(each.flops for each in found.results) / 1e9,
             ),
             "Accuracy of the mean over all views, against FLOPs. Bars are 95 % intervals over "
             "videos; lines join a method's points." + (_SHARES if found.shares else ""),
@@ -78,9 +76,14 @@ def _against(
     cost: Callable[[VariantResult], Estimate],
     axis: str,
     title: str,
-    apart: float = 0.0,
 ) -> Markup:
-    """A plot of accuracy against a cost; methods of the same cost are drawn `apart`."""
+    return inline_svg(figure_against(found, cost, axis), title)
+
+
+def figure_against(
+    found: EvaluationResults, cost: Callable[[VariantResult], Estimate], axis: str
+) -> Figure:
+    """Accuracy against a cost, named by `axis`; every variant is drawn at its true cost."""
     figure, axes = new_figure(height=4.0 if found.shares else 3.4)
     variants = [each.variant for each in found.results]
     curves = {kind: {v.name for v in of_kind(variants, kind)} for kind in (DEFAULT, RANDOM)}
@@ -90,13 +93,11 @@ def _against(
     joined = {name for names in curves.values() for name in names} | {UNPRUNED}
     others = [each for each in found.results if each.variant.name not in joined]
     _points(axes, others, cost, bars=False, fmt="x", color=_OTHERS, label="other switches")
-    methods = [str(each.variant.method) for each in max(found.shares, key=len, default=[])]
     for kind, names in reversed(curves.items()):
         line = [each for each in found.results if each.variant.name in names]
         line.sort(key=lambda each: each.flops)
         color, label = _METHOD_COLORS.get(kind, _OTHERS), METHODS.get(kind, "RLT, threshold")
-        shift = apart * (methods.index(kind) - len(methods) / 2) if kind in methods else 0.0
-        _points(axes, line, cost, shift=shift, fmt="o-", color=color, label=label)
+        _points(axes, line, cost, fmt="o-", color=color, label=label)
     dense = [each for each in found.results if each.variant.name == UNPRUNED]
     _points(axes, dense, cost, fmt="s", color=_DENSE, label="no pruning")
     if found.shares:
@@ -119,7 +120,7 @@ def _against(
     axes.grid(axis="y", color="#e6e9ee")
     axes.set_axisbelow(True)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    return inline_svg(figure, title)
+    return figure
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
@@ -137,14 +138,13 @@ def _points(
     cost: Callable[[VariantResult], Estimate],
     *,
     bars: bool = True,
-    shift: float = 0.0,
     **style: Any,
 ) -> None:
     if not figures:
         return
     x, y = [cost(each) for each in figures], [each.top1 for each in figures]
     axes.errorbar(
-        [each.value + shift for each in x],
+        [each.value for each in x],
         [100 * each.value for each in y],
         xerr=_bars(x, 1.0) if bars else None,
         yerr=_bars(y, 100.0) if bars else None,

@@ -108,6 +108,11 @@ class EvaluationResults:
         return list(by_base.values())
 
     @property
+    def distinct(self) -> list[VariantResult]:
+        """The results, each setting once."""
+        return [each for each in self.results if each.variant.same_as is None]
+
+    @property
     def on_gpu(self) -> bool:
         """Whether device time was measured on a GPU, and not as wall time on CPU cores."""
         return any(ran_on_gpu(attempt) for attempt in self.record.attempts)

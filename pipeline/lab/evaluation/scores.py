@@ -74,7 +74,7 @@ def score_variants(
         labels: names of the model's classes.
     """
     class_ids = {label: place for place, label in enumerate(labels)}
-    names = [name for variant in variants for name in variant.sweep()]
+    names = list(dict.fromkeys(name for variant in variants for name in variant.sweep()))
     parts: dict[str, list[Floats]] = {name: [] for name in names}
     failed = unlabeled = 0
     unknown: Counter[str] = Counter()
@@ -152,8 +152,8 @@ def accuracy(hits: Floats, *, seeds: int = 1) -> Estimate:
 
 
 def difference(hits: Floats, base: Floats) -> Estimate:
-    """Mean of hits - base (n,) over the same videos, with a bootstrap interval."""
-    return statistics.mean(hits - base)
+    """Mean of hits - base (n,) over the same videos; see `statistics.mean_difference`."""
+    return statistics.mean_difference(hits - base)
 
 
 def check_ground_truths(

@@ -13,14 +13,23 @@ from pipeline.reports.html.report import Tile
 from pipeline.statistics import Estimate
 
 COLUMNS = (
-    *("variant", "r", "GFLOPs", "accuracy", "top 5", "against STA"),
-    *("single views", "against STA", "ms"),
+    *("variant", "r", "GFLOPs", "accuracy", "top 5", "minus STA's"),
+    *("single views", "minus STA's", "ms per view"),
+)
+LEGEND = (
+    "GFLOPs are of one view; accuracy and top 5 are of the mean over all views.",
+    "Differences to STA are in points, with 95 % intervals; ms is device time.",
 )
 COMPARED = (
     *("variant", "r", "GFLOPs", "accuracy", "difference", "of single views", "paper"),
     "difference there",
 )
 MARKS = {Verdict.SAME: "✓", Verdict.OTHER: "✗", Verdict.OPEN: "?"}
+
+MARKED = (
+    f"{MARKS[Verdict.SAME]} as in the paper, {MARKS[Verdict.OTHER]} not as in the paper, "
+    f"{MARKS[Verdict.OPEN]} cannot be told: the interval covers 0. Differences are in points."
+)
 
 _SHOWN = 3
 
@@ -113,7 +122,8 @@ def against_sta(results: Sequence[VariantResult], found: EvaluationResults) -> l
     """
     others = results[1:]
     return [
-        f"At {share_reached(results, found)}, {how}: {_orders(others, differences)}."
+        f"At {share_reached(results, found)}, {how}, STA's accuracy minus the other's in points: "
+        f"{_orders(others, differences)}."
         for how, differences in (
             ("mean of all views", [each.difference for each in others]),
             ("single views", [each.view_difference for each in others]),
@@ -139,7 +149,8 @@ def _orders(others: Sequence[VariantResult], differences: Sequence[Estimate | No
             order = "cannot be told from"
         else:
             order = "is better than" if difference.value < 0 else "is worse than"
-        named.setdefault(order, []).append(f"{about} ({_difference(difference)})")
+        by = _difference(_negated(difference)).replace(" (", ", ")
+        named.setdefault(order, []).append(f"{about} ({by}")
     return "STA " + "; ".join(f"{order} {', '.join(names)}" for order, names in named.items())
 
 
@@ -213,13 +224,11 @@ def methodology(found: EvaluationResults) -> list[str]:
         "the ground truth first. Variants with random choices were run with several seeds; a video "
         "counts by the share of seeds that were correct.",
         "Intervals are of 95 %, over videos: Wilson's for a share, a bootstrap of the videos for a "
-        "mean over seeds and for differences, which are taken video by video. They do not cover "
-        "other seeds. Where no video differs, the interval is 0 to 0, "
-        f"and up to {300 / found.scores.videos:.1f} points may still hide in it (3 of as many "
-        "videos).",
-        "✓ as in the paper, ✗ not as in the paper, ? cannot be told. An order is the paper's if "
-        "every difference to the table's reference has the paper's sign and its interval leaves 0 "
-        "out. With some thirty differences one or two may leave 0 out by chance alone.",
+        "mean over seeds, and Agresti and Min's for differences, which are taken video by video. "
+        "They do not cover other seeds.",
+        "An order is the paper's if every difference to the table's reference has the paper's sign "
+        "and its interval leaves 0 out. With some thirty differences one or two may leave 0 out by "
+        "chance alone.",
         "Single views tell smaller differences apart, since the mean over all views forgives most "
         "of what pruning does to one; the paper's figures are of the mean.",
         "FLOPs are multiply-accumulates by fvcore's convention. Schedules are compared at FLOPs "
@@ -249,7 +258,8 @@ def _methods(found: EvaluationResults) -> list[str]:
 
 def screen(found: EvaluationResults) -> str:
     """The result for a terminal."""
-    lines = [*lead(found), *notes(found), "", *text_table([COLUMNS, *map(row, found.results)]), ""]
+    rows = text_table([COLUMNS, *map(row, found.distinct)])
+    lines = [*lead(found), *notes(found), "", *rows, *LEGEND, ""]
     lines += [f"{table.title}: {verdicts(table, found)}" for table in found.tables]
     lines += [verdict for share in found.shares for verdict in against_sta(share, found)]
     return "\n".join(lines)

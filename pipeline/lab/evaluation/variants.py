@@ -40,12 +40,15 @@ class PruningVariant:
         about: what it is, for readers.
         prunings: that differ in their seed alone; another method than STA has one.
         base: name of the variant that its differences are taken to.
+        same_as: name of another variant with the same prunings, which are then tried once; None
+            where there is none.
     """
 
     name: str
     about: str
     prunings: tuple[SweepVariant, ...]
     base: str = DEFAULT
+    same_as: str | None = None
 
     @property
     def r(self) -> int:
@@ -67,9 +70,20 @@ class PruningVariant:
 
     def sweep(self) -> dict[str, SweepVariant]:
         """Its prunings by the names that they have in a sweep run."""
+        name = self.same_as or self.name
         if len(self.prunings) == 1:
-            return {self.name: self.prunings[0]}
-        return {f"{self.name}-{number}": each for number, each in enumerate(self.prunings)}
+            return {name: self.prunings[0]}
+        return {f"{name}-{number}": each for number, each in enumerate(self.prunings)}
+
+
+def tried_once(variants: Sequence[PruningVariant]) -> list[PruningVariant]:
+    """The variants, those with the prunings of an earlier one marked as the same."""
+    first: dict[tuple[SweepVariant, ...], str] = {}
+    made = []
+    for each in variants:
+        name = first.setdefault(each.prunings, each.name)
+        made.append(each if name == each.name else dataclasses.replace(each, same_as=name))
+    return made
 
 
 def all_variants(

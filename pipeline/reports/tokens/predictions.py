@@ -9,6 +9,8 @@ from typing import Any
 
 import sta
 from pipeline.errors import UsageError
+from pipeline.formatting import counted
+from pipeline.messages import say
 from pipeline.reports.tokens.decoding import clip_place
 from pipeline.reports.tokens.lookup import RunFacts, ViewRows, find
 from pipeline.run.differences import differences
@@ -133,6 +135,11 @@ def from_model(found: ViewRows, decoded: DecodedUnit) -> UnprunedPrediction:
         return UnprunedPrediction(
             None, f"The model {model.checkpoint} could not be loaded: {reason}"
         )
+    views = counted(len(clips) * facts.protocol.crops, "views")
+    say(
+        f"Evaluating {views} again with {model.checkpoint}, unpruned: minutes for a large model on "
+        f"a CPU; --no-model leaves it out."
+    )
     evaluated = labeler.label([Frames(decoded.unit.unit_id, decoded.frames, clips)])[0]
     wanted = (0 if facts.has_segments else place, found.view["crop"])
     view = next(view for view in evaluated.views if (view.clip, view.crop) == wanted)

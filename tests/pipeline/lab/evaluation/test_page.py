@@ -7,10 +7,10 @@ import pytest
 
 from pipeline.errors import RunError, UsageError
 from pipeline.lab.evaluation.page import write
-from pipeline.lab.evaluation.plots import pareto_front
+from pipeline.lab.evaluation.plots import figure_against, pareto_front
 from pipeline.lab.evaluation.results import evaluate
 from pipeline.lab.evaluation.text import screen
-from pipeline.lab.evaluation.variants import all_variants, at_shares
+from pipeline.lab.evaluation.variants import all_variants, at_shares, tried_once
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.browser import DESKTOP, PHONE, browser_page, needs_browser
@@ -80,20 +80,55 @@ def test_the_json_holds_every_variant_with_its_prunings_and_intervals(found, pag
 def test_the_screen_says_the_result_in_words_and_every_variant_in_a_row(found):
     text = screen(found)
     assert "STA with r = 22 takes 49 % of the FLOPs at an accuracy of 81.4 %" in text
-    assert "STA gains +20.3 points (+13." in text
+    assert "STA gains +20.3 points (+12." in text
     assert "videos: 3 that could not be read, 1 without a label, 1 whose label is none" in text
     assert "such as '<yak>'." in text
     assert "Figure 5): The order is the paper's." in text
     assert "As in the paper: order F-F-F." in text
     rows = [line for line in text.splitlines() if line.startswith("random tokens")]
     assert len(rows) == 6
-    assert (
-        "At 49.1 % of the FLOPs, mean of all views: STA is better than random tokens (-20.3 ("
-        in (text)
-    )
-    assert ", RLT (-20.3 (" in text
-    assert "; is worse than ToMe (+15.3 (" in text
-    assert "At 49.1 % of the FLOPs, single views: STA is better than random tokens (-20.3 (" in text
+    for views in ("mean of all views", "single views"):
+        said = (
+            f"At 49.1 % of the FLOPs, {views}, STA's accuracy minus the other's in points: STA is "
+        )
+        assert f"{said}better than random tokens (+20.3, +12." in text
+    assert ", RLT (+20.3, +12." in text
+    assert "; is worse than ToMe (-15.3, -2" in text
+
+
+def test_a_setting_with_two_names_is_tried_once_and_listed_once():
+    variants = all_variants("vit_demo", seeds=2, classes=len(LABELS))
+    shares = at_shares(["@50%"], "vit_demo", seeds=2, classes=len(LABELS))
+    marked = {each.name: each for each in tried_once([*variants, *shares])}
+    assert marked["sta@50%"].prunings == marked["sta"].prunings
+    assert marked["sta@50%"].same_as == "sta"
+    assert marked["sta@50%"].sweep() == marked["sta"].sweep()
+    assert marked["random@50%"].sweep() == marked["random"].sweep()
+    assert marked["tome@50%"].same_as is marked["sta"].same_as is None
+
+
+def test_one_setting_has_one_row(found):
+    twice = tried_once([each.variant for each in found.results])
+    merged = evaluate(found.run, twice)
+    assert [each.variant.name for each in merged.shares[0]][:1] == ["sta@50%"]
+    assert merged.of("sta@50%").top1 == merged.of("sta").top1
+    rows = [line.split("  ")[0] for line in screen(merged).splitlines() if line.startswith("STA")]
+    assert "STA" in rows
+    assert not any(name.startswith("STA, 49.1 %") for name in rows)
+
+
+def test_every_point_is_drawn_at_its_cost(found):
+    axes = figure_against(found, lambda each: each.ms, "ms").axes[0]
+    drawn = {float(x) for line in axes.lines for x in np.atleast_1d(line.get_xdata())}
+    assert {each.ms.value for each in found.results} <= drawn
+    front = next(line for line in axes.lines if line.get_label() == "Pareto front")
+    assert set(map(float, front.get_xdata())) <= {each.ms.value for each in found.results}
+
+
+def test_marks_and_columns_are_explained_on_the_page(page):
+    text = page.read_text()
+    assert "? cannot be told: the interval covers 0." in text
+    assert "ms is device time" in text
 
 
 def test_the_pareto_front_is_what_nothing_cheaper_or_as_cheap_beats():

@@ -80,13 +80,21 @@ def test_a_difference_is_taken_video_by_video():
     """Two variants that err on the same half of the videos do not differ, whatever the half is."""
     hits = np.tile([1.0, 0.0], 100)
     same = difference(hits, hits)
-    assert (same.value, same.low, same.high) == (0, 0, 0)
+    assert same.value == 0
+    assert -0.02 < same.low < 0 < same.high < 0.02
     worse = hits.copy()
     worse[:20:2] = 0
     lost = difference(worse, hits)
     assert lost.value == pytest.approx(-0.05)
     assert -0.09 < lost.low < -0.02 > lost.high - 0.01
     assert lost.high < 0
+
+
+def test_a_few_videos_that_do_not_differ_leave_a_wide_interval():
+    same = difference(np.ones(6), np.ones(6))
+    assert same.value == 0
+    assert same.low < -0.2
+    assert same.high > 0.2
 
 
 def test_a_share_keeps_an_interval_where_all_are_correct_and_seeds_have_one_too():

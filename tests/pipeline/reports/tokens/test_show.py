@@ -1,6 +1,7 @@
 """From the tables of a run and its videos to the view that the model was given, and its labels."""
 
 import dataclasses
+import re
 import shutil
 from contextlib import closing
 
@@ -175,9 +176,12 @@ def test_an_object_is_shown_while_it_is_the_one_that_was_labeled(s3, source, tmp
         seen(run)
 
 
-def test_the_label_without_pruning_is_the_same_from_the_model_and_from_another_run(vit, unpruned):
+def test_the_label_without_pruning_is_the_same_from_the_model_and_from_another_run(
+    vit, unpruned, capsys
+):
     found, decoded, _ = seen(vit, clip=1)
     modeled = from_model(found, decoded)
+    assert re.match(r"Evaluating \d+ views? again with ", capsys.readouterr().err)
     read = from_run(found, unpruned_run(found.facts, unpruned.root.uri))
     assert "run now" in modeled.source
     assert unpruned.root.uri in read.source
