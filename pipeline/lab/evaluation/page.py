@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
 from pipeline.formatting import json_text
 from pipeline.lab.evaluation.plots import plots
 from pipeline.lab.evaluation.results import EvaluationResults, as_json
@@ -43,6 +47,16 @@ def write(found: EvaluationResults, out: Location) -> Location:
     return page
 
 
+def _stacked(cells: Sequence[str]) -> tuple[str | Markup, ...]:
+    """The cells of a wide table, intervals under their figures."""
+    return cells[0], *map(_over, cells[1:])
+
+
+def _over(cell: str) -> Markup:
+    value, found, interval = cell.partition(" (")
+    return Markup.escape(value) + (Markup("<br>") + f"({interval}" if found else "")
+
+
 def _page(found: EvaluationResults) -> str:
     left_out = notes(found)
     comparisons = [
@@ -65,14 +79,22 @@ def _page(found: EvaluationResults) -> str:
         Section(
             [
                 Bullets(against_sta(share, found)),
-                Table(COLUMNS, [row(each) for each in share], about=" ".join(LEGEND), numbers=True),
+                Table(
+                    COLUMNS,
+                    [_stacked(row(each)) for each in share],
+                    about=" ".join(LEGEND),
+                    numbers=True,
+                ),
             ],
             f"STA and other methods at {share_reached(share, found)}",
         )
         for share in found.shares
     ]
     every = Table(
-        COLUMNS, [row(each) for each in found.distinct], about=" ".join(LEGEND), numbers=True
+        COLUMNS,
+        [_stacked(row(each)) for each in found.distinct],
+        about=" ".join(LEGEND),
+        numbers=True,
     )
     sections = [
         Section([Tiles(tiles(found))]),
