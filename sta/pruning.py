@@ -83,7 +83,7 @@ class Pruning:
     window_attention: WindowAttention = "sparse"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.r, int) or self.r < 0:
+        if type(self.r) is not int or self.r < 0:
             raise ValueError(f"r must be a whole number of tokens, 0 or more; got {self.r!r}")
         _check("grouping", self.grouping, get_args(Grouping))
         _check("direction", self.direction, get_args(Direction))
@@ -235,8 +235,8 @@ def _shapes(
     """(groups, tokens per group, tokens dropped per group) of the three stages."""
     if pruning.grouping == "released" and temporal_positions % 2 ** (PRUNING_STAGES - 1):
         raise ValueError(
-            "grouping 'released' needs a number of temporal positions (frames / tubelet_size) that "
-            f"is divisible by 4; this model has {temporal_positions}. Use grouping='paper' or "
+            "grouping 'released' needs clips whose number of temporal positions (frames / "
+            f"tubelet_size) is divisible by 4; got {temporal_positions}. Use grouping='paper' or "
             "another number of frames"
         )
     merge = 2 if pruning.grouping == "released" else 1

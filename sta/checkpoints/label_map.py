@@ -98,10 +98,18 @@ class _Classes:
     """The classes of a checkpoint, found by name or index."""
 
     def __init__(self, names: Sequence[str], classes: int, path: Path) -> None:
-        self.path, self.count = path, classes
+        self.path, self.count, self.names = path, classes, tuple(names)
         self.exact = {name: row for row, name in enumerate(names)}
         loose = Counter(map(_loose, names))
         self.loose = {_loose(n): row for row, n in enumerate(names) if loose[_loose(n)] == 1}
+
+    @property
+    def examples(self) -> str:
+        """Some of the classes, for an error."""
+        if not self.names:
+            return f"Its classes have no names here, only the indices 0 to {self.count - 1}"
+        more = ", …" if len(self.names) > _EXAMPLES else ""
+        return f"Its classes are {', '.join(map(repr, self.names[:_EXAMPLES]))}{more}"
 
     def find(self, named: object) -> int | None:
         """The class of a name or an index; None if there is none."""
@@ -146,9 +154,9 @@ def _from_names(labels: list[str], classes: _Classes) -> LabelMap:
         shown = ", ".join(map(repr, missing[:_EXAMPLES]))
         raise CheckpointError(
             f"{classes.path}: {len(missing)} of its labels are no class of the checkpoint: {shown}"
-            f"{', …' if len(missing) > _EXAMPLES else ''}. Write lines of two columns, a class of "
-            "the checkpoint and its label; the checkpoint's class names are those of the label "
-            "file, if one is named"
+            f"{', …' if len(missing) > _EXAMPLES else ''}. {classes.examples}. Write lines of two "
+            "columns, a class of the checkpoint and its label; the checkpoint's class names are "
+            "those of the label file, if one is named"
         )
     rows = [row for row in found if row is not None]
     _check_once([str(row) for row in rows], classes.path, "class")
@@ -166,7 +174,7 @@ def _from_pairs(pairs: Sequence[_Pair], classes: _Classes) -> LabelMap:
         if row is None:
             raise CheckpointError(
                 f"{path} maps {named!r}, which is no class of the checkpoint, by name or by index "
-                f"from 0 to {classes.count - 1}"
+                f"from 0 to {classes.count - 1}. {classes.examples}"
             )
         if row in label_of:
             raise CheckpointError(f"{path} maps class {named!r} more than once")

@@ -45,6 +45,12 @@ _TOLD_FROM = ("backbone", "embed_dim", "depth", "depths")
 # Of every field of a shape that a file states.
 _LARGEST_SIZE = 4096
 
+_OTHER_SIZES = (
+    'Only the sizes of published models load: "How to add another size of a backbone" in '
+    "sta/models/README.md says how to add one"
+)
+_ANY_SIZE = "sta.apply prunes transformers' own model of any size"
+
 # Tolerance of position tables, which may be stored in half precision.
 _POSITION_TOLERANCE = 1e-2
 
@@ -201,8 +207,8 @@ def _preprocessing(weights: Weights, shape: Shape) -> tuple[Shape, tuple[str, ..
         return shape, tuple(f"{each}, as VideoMAE's authors do" for each in differs)
     if differs:
         raise CheckpointError(
-            f"{differs[0]} and nothing else. If the model was trained so, remove the file from a "
-            "local copy"
+            f"{differs[0]} and nothing else. If the model was trained as the pipeline does it, "
+            f"remove {shown} from a local copy of the checkpoint"
         )
     return followed, (normalizes,) if followed != shape else ()
 
@@ -282,7 +288,8 @@ def _find_vit(
             return name
     listed = ", ".join(f"{name} {c.embed_dim} x {c.depth}" for name, c in known.items())
     raise CheckpointError(
-        f"{shown} has embed_dim {embed_dim} and {depth} blocks; the known models are {listed}"
+        f"{shown} has embed_dim {embed_dim} and {depth} blocks; the known models are {listed}. "
+        f"{_OTHER_SIZES}, and {_ANY_SIZE}"
     )
 
 
@@ -303,7 +310,7 @@ def _find_swin(
     )
     raise CheckpointError(
         f"{shown} has embed_dim {embed_dim}, {'-'.join(map(str, depths))} blocks and {rows} rows "
-        f"of position biases; the known models are {listed}"
+        f"of position biases; the known models are {listed}. {_OTHER_SIZES}"
     )
 
 

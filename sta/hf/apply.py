@@ -16,7 +16,9 @@ Model = TypeVar("Model", bound=nn.Module)
 _ATTRIBUTE = "sta"
 
 
-def apply(model: Model, *, r: int | None = None, pruning: Pruning | None = None) -> Model:
+def apply(
+    model: Model, *by_position: object, r: int | None = None, pruning: Pruning | None = None
+) -> Model:
     """Prune a video classifier of transformers by STA, in place.
 
     Every call of the model is then pruned, until `remove`. The weights stay as they are, and so do
@@ -30,6 +32,7 @@ def apply(model: Model, *, r: int | None = None, pruning: Pruning | None = None)
     Args:
         model: a `VideoMAEForVideoClassification`, `VJEPA2ForVideoClassification` or
             `VivitForVideoClassification`.
+        by_position: nothing; settings are given by name.
         r: tokens dropped per temporal position at the first stage; short for `Pruning(r=r)`.
         pruning: all settings. With neither, about half of the FLOPs of a clip of the size that the
             model's configuration names are left: the paper's r = 64 for VideoMAE at 16 x 224 x 224
@@ -40,10 +43,14 @@ def apply(model: Model, *, r: int | None = None, pruning: Pruning | None = None)
         tokens and FLOPs of the last forward pass.
 
     Raises:
-        TypeError: the model is of another class.
+        TypeError: the model is of another class, or a setting is given without its name.
         ValueError: r and pruning are both given, r is too large for the model (the message names
             the largest one), or a setting or the model's configuration rules pruning out.
     """
+    if by_position:
+        if isinstance(by_position[0], Pruning):
+            raise TypeError("pruning is given by name: sta.apply(model, pruning=...)")
+        raise TypeError(f"r is given by name: sta.apply(model, r={by_position[0]!r})")
     supported = supported_class(model)
     config: Any = model.config
     if r is not None and pruning is not None:

@@ -198,9 +198,29 @@ def supported_class(model: object) -> SupportedClass:
         if isinstance(model, nn.Module) and supported.describes(model):
             return supported
     names = ", ".join(supported.name for supported in SUPPORTED)
-    message = f"model must be one of transformers' {names}; got {type(model).__name__}"
+    raise TypeError(f"model must be one of transformers' {names}; got {_instead(model)}")
+
+
+def _instead(model: object) -> str:
+    """What was given instead of a model, and what to do about it."""
+    name = type(model).__name__
+    if isinstance(model, str):
+        return (
+            f"{model!r}. Load it first: AutoModelForVideoClassification.from_pretrained({model!r})"
+        )
+    if isinstance(model, type):
+        name = model.__name__
+        return f"the class {name} itself. Load a model first: {name}.from_pretrained(...)"
     if hasattr(model, "_orig_mod"):
-        message += ". Prune the model before torch.compile"
-    elif isinstance(model, nn.Module) and hasattr(model, "module"):
-        message += ". Prune the model inside this wrapper (its attribute `module`)"
-    raise TypeError(message)
+        return (
+            f"{name}. Prune the model, or undo that, before torch.compile: sta.apply(model) or "
+            f"sta.remove(model), then torch.compile(model). The model of a compiled one is its "
+            f"_orig_mod"
+        )
+    if isinstance(model, nn.Module) and hasattr(model, "module"):
+        return f"{name}. Prune the model inside this wrapper (its attribute `module`)"
+    for supported in SUPPORTED:
+        backbones = (base for base in type(model).__mro__ if base.__module__ == supported.module)
+        if any(base.__name__.endswith("Model") for base in backbones):
+            return f"{name}, a backbone without a classifier. Load it as {supported.name}"
+    return name

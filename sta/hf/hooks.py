@@ -159,7 +159,12 @@ class AppliedPruning:
         # The model has an error of its own for anything else.
         if isinstance(clips, Tensor) and clips.ndim == 5:
             # torch.jit.trace has tensors for sizes.
-            _, frames, _, height, width = map(int, clips.shape)
+            _, frames, channels, height, width = map(int, clips.shape)
+            if channels != self._shape.channels:
+                raise ValueError(
+                    f"clips must be (B, T, {self._shape.channels}, H, W); got "
+                    f"{tuple(map(int, clips.shape))}: {channels} channels"
+                )
             grid = self._shape.grid(frames, height, width)
             self._thread.current = ForwardPass(self._plan(grid))
 

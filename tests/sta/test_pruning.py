@@ -21,7 +21,7 @@ def test_an_unknown_switch_is_refused_with_what_is_allowed(field, value, listed)
         Pruning(r=8, **{field: value})
 
 
-@pytest.mark.parametrize("r", [-1, 1.5])
+@pytest.mark.parametrize("r", [-1, 1.5, True, False])
 def test_r_is_a_whole_number(r):
     with pytest.raises(ValueError, match="r must be a whole number"):
         Pruning(r=r)
@@ -98,7 +98,7 @@ def test_the_largest_r_works_and_the_next_does_not(first_frame, schedule, groupi
 
 
 def test_released_needs_slots_in_fours_and_paper_does_not():
-    with pytest.raises(ValueError, match="divisible by 4; this model has 6"):
+    with pytest.raises(ValueError, match="divisible by 4; got 6"):
         vit_stages(Pruning(r=8), depth=12, temporal_positions=6, spatial_tokens=196)
     assert vit_stages(
         Pruning(r=8, grouping="paper"), depth=12, temporal_positions=6, spatial_tokens=196

@@ -162,7 +162,9 @@ def test_other_pixels_are_refused_by_name(tmp_path, field, value):
     saved(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR | {field: value}))
     with pytest.raises(
-        sta.CheckpointError, match=rf"preprocessor_config.json: {field} is .*; the pipeline does "
+        sta.CheckpointError,
+        match=rf"preprocessor_config.json: {field} is .*; the pipeline does .*"
+        r"If the model was trained as the pipeline does it, remove .*preprocessor_config.json ",
     ) as caught:
         sta.load_model(tmp_path)
     assert "\n" not in str(caught.value)
