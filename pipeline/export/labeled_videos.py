@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.inputs.manifest import count_rows
@@ -89,23 +90,25 @@ class LabeledVideo:
         return first, min(max(last, first), self.frame_count)
 
 
-def labeled_videos(run: RunDirectory) -> Iterator[LabeledVideo]:
-    """All videos of a finished run, failed ones too.
+def labeled_videos(
+    run: RunDirectory, videos: Collection[str] | None = None
+) -> Iterator[LabeledVideo]:
+    """The videos of a finished run, failed ones too; those with some ids, or all for None.
 
     Of a run with segments, the rows of a video are spread over clips/. They are first divided by a
     hash of the video's id into files in the temporary folder, each of which fits into memory.
     """
     if not run.load().identity.has_segments:
-        for row in _rows(run.videos, _VIDEO):
+        for row in _rows(run.videos, _VIDEO, videos):
             yield LabeledVideo(**row, segments=_whole(row))
         return
     count = -(-count_rows(run.clips) // _VIEWS_AT_ONCE) or 1
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
-        videos = _divided(run.videos, _VIDEO, count, Path(folder, "videos"))
+        parts = _divided(run.videos, _VIDEO, count, Path(folder, "videos"))
         clips = _divided(run.clips, _CLIP, count, Path(folder, "clips"))
-        for of_videos, of_clips in zip(videos, clips, strict=True):
-            segments = _segments(_rows(of_clips, _CLIP))
-            for row in _rows(of_videos, _VIDEO):
+        for of_videos, of_clips in zip(parts, clips, strict=True):
+            segments = _segments(_rows(of_clips, _CLIP, videos))
+            for row in _rows(of_videos, _VIDEO, videos):
                 yield LabeledVideo(**row, segments=segments.get(row["video_id"], ()))
 
 
@@ -116,8 +119,13 @@ def _whole(row: dict[str, Any]) -> tuple[Segment, ...]:
     return (Segment(0.0, end_s, row["label"], row["label_id"], row["score"], 1),)
 
 
-def _rows(table: Location, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rows(
+    table: Location, columns: Sequence[str], videos: Collection[str] | None
+) -> Iterator[dict[str, Any]]:
+    wanted = None if videos is None else pa.array(sorted(videos), pa.string())
     for batch in batches(table, columns):
+        if wanted is not None:
+            batch = batch.filter(pc.is_in(batch["video_id"], value_set=wanted))
         yield from batch.to_pylist()
 
 
