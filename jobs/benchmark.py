@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from pipeline.lab.benchmark.report import save
 
         for path in save(report, arguments.out):
-            tell(str(path))
+            tell(f"{'Plot:' if path.suffix == '.svg' else 'Report:':<10} {path}")
 
     return exit_code(work, resumes=False)
 

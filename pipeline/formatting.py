@@ -16,7 +16,8 @@ UNKNOWN = "not known"
 
 _ONE = {
     **{"videos": "video", "segments": "segment", "clips": "clip", "views": "view"},
-    **{"groups": "group", "pairs": "pair"},
+    **{"groups": "group", "pairs": "pair", "units": "unit", "rounds": "round"},
+    **{"cores": "core", "threads": "thread", "decoders": "decoder", "labelers": "labeler"},
 }
 
 _MAY_BE_ESCAPED = re.compile(r"[^\n -~]")

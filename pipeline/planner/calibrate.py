@@ -81,6 +81,7 @@ def calibrate(
             not be measured.
     """
     machine = this_machine()
+    say(f"Calibrating: listing {options.source}.")
     found = listed(options, plan.earlier)
     ways = _ways(plan)
     decodings = list(dict.fromkeys(way.decoding for way in ways))
@@ -96,7 +97,7 @@ def calibrate(
     for decoding in decodings:
         say(
             f"Calibrating: decoding a sample of {found.count:,} videos {decoding.words}for "
-            f"{share:.0f} s."
+            f"{share:.0f} s, or until one is decoded."
         )
         sampled[decoding] = decode_sample(found, options, plan, decoding, seconds=share, keep=keep)
     reference = sampled[ways[-1].decoding]
@@ -178,7 +179,10 @@ class _Timer:
         """Times all labelers of the machine on CPUs, a single one on GPUs, which share nothing."""
         labelers = 1 if self.pools.labeler_gpus else self.pools.labelers
         some = f"{labelers} labelers" if labelers > 1 else "one labeler"
-        self.say(f"Calibrating: labeling {way.words} for {self.seconds:.0f} s ({some}).")
+        self.say(
+            f"Calibrating: starting {some} and loading the model, then labeling {way.words} for "
+            f"{self.seconds:.0f} s, or one call if that takes longer."
+        )
         graph = self.graphs[way.file is not None]
         threads = self.pools.labeler_threads
         kind: DeviceKind = "cuda" if self.pools.labeler_gpus else "cpu"

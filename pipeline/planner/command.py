@@ -118,6 +118,7 @@ def _measured(
             return done.rates, done.work, done.protocol, done.pools, 0.0
         arguments.output = arguments.output or _OUTPUT
     options = options_from(arguments.task, arguments)
+    say("Calibrating: loading the model.")
     plan = plan_labeling(options)
     found = calibrate(plan, options, seconds=arguments.seconds, say=say)
     pools = pools_of(plan, options, found.rates.machine, found.work.units)

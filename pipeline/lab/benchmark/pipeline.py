@@ -23,6 +23,7 @@ from pipeline.execution.progress import ProgressLine, reporting
 from pipeline.execution.ray_session import ray_messages_aside, start_ray
 from pipeline.execution.stopping import Stop
 from pipeline.flags import flag
+from pipeline.formatting import counted
 from pipeline.inputs.demo.archive import MANIFEST, ArchiveSettings, make_archive
 from pipeline.inputs.listing import Listing
 from pipeline.lab.benchmark.core_seconds import cpu_recorded, process_cpu_s
@@ -330,6 +331,8 @@ def _report(costs: dict[str, list[_Cost]], units: int, before: dict[str, object]
         _row("plain loop", costs["plain"], costs["plain"], units),
         _row("through Ray", costs["graph"], costs["plain"], units),
     ]
+    threads = before["labeler_threads"]
+    of_threads = "" if threads is None else f" of {counted(threads, 'threads')}"
     return Report(
         part="pipeline",
         title="The graph through Ray Data against the same actors in a plain loop (same labels, "
@@ -341,10 +344,11 @@ def _report(costs: dict[str, list[_Cost]], units: int, before: dict[str, object]
             bar="ratio", axis="core-seconds over a plain loop's", labels=("way",), limit=_GOAL
         ),
         notes=[
-            f"{units} units of {before['views_per_unit']} views, {before['cores']} cores, "
-            f"{before['decoders']} decoders, {before['labelers']} labelers of "
-            f"{before['labeler_threads']} threads, batches of {before['batch_size']}; median "
-            f"(quartiles) of {before['rounds']} rounds in turn.",
+            f"{counted(units, 'units')} of {counted(before['views_per_unit'], 'views')}, "
+            f"{counted(before['cores'], 'cores')}, {counted(before['decoders'], 'decoders')}, "
+            f"{counted(before['labelers'], 'labelers')}{of_threads}, "
+            f"batches of {before['batch_size']}; "
+            f"median (quartiles) of {counted(before['rounds'], 'rounds')} in turn.",
         ],
     )
 

@@ -20,6 +20,7 @@ from workers.machine import cpu_model, usable_cores
 Row = Mapping[str, Any]
 
 _PACKAGES = ("torch", "transformers", "triton", "ray", "av", "decord", "pyarrow", "numpy")
+_LEGEND = "Columns:"
 _BAR, _QUARTILES, _GOAL = "#4477aa", "#222222", "#cc6677"
 
 
@@ -89,11 +90,13 @@ class Report:
     notes: Sequence[str] = ()
 
     def text(self) -> str:
-        """Title, table, notes."""
+        """Title, table, notes, and what each column holds."""
         cells = [[column.heading for column in self.columns]]
         cells += [[column.text(row) for column in self.columns] for row in self.rows]
         left = [at for at in range(len(self.columns)) if self._is_text(at)]
-        return "\n".join([self.title, *text_table(cells, left=left), *self.notes])
+        meanings = text_table([(each.heading, each.meaning) for each in self.columns], left=(0, 1))
+        legend = [f"  {line}" for line in meanings]
+        return "\n".join([self.title, *text_table(cells, left=left), *self.notes, _LEGEND, *legend])
 
     def _is_text(self, column: int) -> bool:
         name = self.columns[column].name

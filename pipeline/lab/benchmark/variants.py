@@ -3,8 +3,8 @@
 - dense: the unpruned model, with fused attention.
 - pruned: the model with STA.
 - frame by frame: STA as Algorithm 1 reads, to measure the gain of the vectorized form.
-- un-fused: dense or frame by frame, with attention as three operations: what published speed-ups
-  are measured with.
+- dense, un-fused and frame by frame, un-fused: with attention as three operations, what published
+  speed-ups are measured with.
 - transformers: Hugging Face's VideoMAE, dense, with fused attention.
 - such as tome@50%: a method of `pipeline.lab.baselines` at a share of the FLOPs.
 """
@@ -33,6 +33,7 @@ MODES = {
     "compile": "one graph by torch.compile",
     "graphs": "one graph by torch.compile, replayed as a CUDA graph",
 }
+DENSE_UNFUSED, LOOP_UNFUSED = "dense, un-fused", "frame by frame, un-fused"
 _COMPILE_MODES = {"compile": "default", "graphs": "reduce-overhead"}
 
 # Largest relative difference of logits, and smallest share of tokens that must be the same: where
@@ -137,7 +138,7 @@ def _dense(model: sta.VideoModel, setup: TimingSetup) -> Iterator[ModelVariant]:
         with contextlib.suppress(ImportError):
             theirs = TransformersVideoMAE(model)
             yield ModelVariant("transformers", "eager", 0, flops, _logits_alone(theirs))
-        yield ModelVariant("un-fused", "eager", 0, flops, _unfused(model))
+        yield ModelVariant(DENSE_UNFUSED, "eager", 0, flops, _unfused(model))
 
 
 def _pruned(model: sta.VideoModel, r: int, setup: TimingSetup) -> Iterator[ModelVariant]:
@@ -152,7 +153,7 @@ def _pruned(model: sta.VideoModel, r: int, setup: TimingSetup) -> Iterator[Model
     if isinstance(model, sta.VisionTransformer):
         loop = FrameByFrame.like(model)
         yield ModelVariant("frame by frame", "eager", r, flops, loop)
-        yield ModelVariant("un-fused", "eager", r, flops, _unfused(loop))
+        yield ModelVariant(LOOP_UNFUSED, "eager", r, flops, _unfused(loop))
 
 
 def _flops(model: sta.VideoModel) -> int:

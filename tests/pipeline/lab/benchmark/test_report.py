@@ -67,6 +67,11 @@ def test_the_table_is_aligned_and_shows_the_spread():
         "small          8  1.50 (1.25-1.75)         2.00",
         "a longer name  0              1.00            -",
         "a note",
+        "Columns:",
+        "  model        its name",
+        "  r            tokens",
+        "  speed-up     times",
+        "  FLOPs ratio  times",
     ]
 
 
