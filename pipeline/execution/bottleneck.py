@@ -88,8 +88,8 @@ def fit_decoders(stages: Stages, capacity: Capacity, *, what: str = "videos") ->
     label, decode = stages.label.rate, stages.decode.rate
     most = _most(stages, capacity)
     why = (
-        f"{stages.label.actors} labelers x {label:.3g} {what}/s / {decode:.3g} of a decoder "
-        f"x {MARGIN:g} = {wanted} decoders"
+        f"{counted(stages.label.actors, 'labelers')} x {label:.3g} {what}/s / {decode:.3g} of a "
+        f"decoder x {MARGIN:g} = {counted(wanted, 'decoders')}"
     )
     if wanted > most:
         why += f"; the cluster can hold {most}"
@@ -177,10 +177,9 @@ def _labeling(stages: Stages, capacity: Capacity) -> str:
     text += "more GPUs or a larger --r make it faster"
     if wanted < have:
         freed = math.floor((have - wanted) * _cores_of_a_decoder(stages)) or 1
-        plural = "s" if freed > 1 else ""
         return (
-            f"{text}, and {wanted} decoders instead of {have} are enough: --decoders {wanted} "
-            f"frees {freed} core{plural}."
+            f"{text}, and {counted(wanted, 'decoders')} instead of {have} would do: --decoders "
+            f"{wanted} frees {counted(freed, 'cores')}."
         )
     return f"{text}."
 

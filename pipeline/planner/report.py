@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.formatting import clock, digits, text_table
+from pipeline.formatting import clock, counted, digits, text_table
 from pipeline.planner.cluster import Choice
 from pipeline.planner.plan import Plan, PlanVariant
 from pipeline.planner.predict import Prediction
@@ -129,7 +129,8 @@ def _rows(plan: Plan) -> list[_Row]:
             lambda each: f"{_decoders_per_labeler(rates, each.labeling):.2f}",
         ),
         row(
-            f"this machine ({plan.pools.decoders} decoders, {plan.pools.labelers} labelers)",
+            f"this machine ({counted(plan.pools.decoders, 'decoders')}, "
+            f"{counted(plan.pools.labelers, 'labelers')})",
             lambda each: f"{clock(each.local.seconds)}, {each.local.bottleneck}",
         ),
     ]

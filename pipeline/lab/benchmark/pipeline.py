@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -326,7 +327,7 @@ _COLUMNS = (
 )
 
 
-def _report(costs: dict[str, list[_Cost]], units: int, before: dict[str, object]) -> Report:
+def _report(costs: dict[str, list[_Cost]], units: int, before: dict[str, Any]) -> Report:
     rows = [
         _row("plain loop", costs["plain"], costs["plain"], units),
         _row("through Ray", costs["graph"], costs["plain"], units),

@@ -90,7 +90,7 @@ def test_the_pool_follows_from_the_rates_and_the_arithmetic_is_said(run):
     assert seen == [100]
     assert said == [
         "--decoders auto: measuring 100 of 1,000 videos.",
-        "--decoders auto: 1 labelers x 5 videos/s / 2 of a decoder x 1.15 = 3 decoders.",
+        "--decoders auto: 1 labeler x 5 videos/s / 2 of a decoder x 1.15 = 3 decoders.",
     ]
     assert not run.root.child("_sample").exists()
 

@@ -59,7 +59,7 @@ def test_labeling_that_lags_behind_frees_decoders():
     said = bottleneck(stages(decoders=8, decode_s=0.2, labelers=1, label_s=0.098), GPU)
     assert said == (
         "labeling (decoders 25 % busy, labelers 98 %); more GPUs or a larger --r make it "
-        "faster, and 3 decoders instead of 8 are enough: --decoders 3 frees 5 cores."
+        "faster, and 3 decoders instead of 8 would do: --decoders 3 frees 5 cores."
     )
 
 
