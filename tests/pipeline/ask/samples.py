@@ -26,3 +26,15 @@ def rounds(population: int, first: int, factor: float) -> Iterator[slice]:
 def most_misses(draws: int, alpha: float) -> int:
     """Misses that a valid interval has no more of, but in one of a billion test runs."""
     return math.ceil(draws * alpha + 6 * math.sqrt(draws * alpha * (1 - alpha)))
+
+
+def guesses(draw: np.random.Generator, reference: np.ndarray, agreement: float) -> np.ndarray:
+    """(n,) proxy labels that agree with the share `agreement` of `reference`, with errors of both
+    kinds.
+    """
+    wrong = round((1 - agreement) * len(reference))
+    proxy = reference.copy()
+    for value in (0, 1):
+        places = np.flatnonzero(reference == value)
+        proxy[draw.choice(places, min(wrong // 2, len(places)), replace=False)] = 1 - value
+    return proxy
