@@ -33,8 +33,8 @@ class SuggestOptions:
     )
     count: int = flag("number of videos", 200, short="n", metavar="N")
     labeled: str | None = flag(
-        "CSV with columns label and video_id or uri: videos with a label are not suggested, and "
-        "others are chosen far from them",
+        "list of videos with labels, as jobs/train_head.py reads it: those with a label are not "
+        "suggested, and others are chosen far from them",
         None,
         metavar="FILE",
     )

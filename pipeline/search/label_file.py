@@ -6,7 +6,9 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 
-from pipeline.errors import UsageError
+from pipeline.heads.label_list import read_label_list
+from pipeline.heads.left_out import LeftOut
+from pipeline.inputs.list_options import ListOptions
 from pipeline.storage.location import Location
 
 _COLUMNS = ("video_id", "uri", "predicted", "score", "reason", "label")
@@ -27,31 +29,13 @@ def write_label_file(file: Location, rows: Iterable[Mapping[str, object]]) -> No
 
 
 def read_labeled(file: Location) -> set[str]:
-    """The ids and uris of the videos that have a label in a CSV.
+    """The ids and uris of the videos that have a label in a list, as jobs/train_head.py reads it.
 
     Args:
-        file: with a column video_id or uri, and label; rows without a label are left out.
+        file: with ids or uris, and labels; rows without a label are left out.
 
     Raises:
-        UsageError: there is no such file, or it has no such columns.
+        UsageError: there is no such file, or it is no list of videos.
     """
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no file {file.uri}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file.uri} is no CSV: {error}") from error
-    reader = csv.DictReader(io.StringIO(text))
-    names = reader.fieldnames or []
-    if "label" not in names or not {"video_id", "uri"} & set(names):
-        raise UsageError(
-            f"{file.uri} needs a column label and a column video_id or uri; it has "
-            f"{', '.join(names) or 'none'}"
-        )
-    return {
-        value
-        for row in reader
-        if (row["label"] or "").strip()
-        for name in ("video_id", "uri")
-        if (value := row.get(name))
-    }
+    rows = read_label_list(file, ListOptions(), LeftOut())
+    return {name for row in rows if row.labels for name in (row.video_id, row.uri) if name}

@@ -54,7 +54,7 @@ class SuggestSettings:
     Attributes:
         output: directory or s3://bucket/prefix of the run.
         count: number of videos.
-        labeled: a CSV of videos that have labels; None for none.
+        labeled: a list of videos that have labels; None for none.
         head: file of a head whose predictions count; None for those of the run.
         thumbnails: number of videos whose frames are decoded for the page.
         folder: where the files go; None for suggest/ in the run.
