@@ -75,6 +75,8 @@ def test_the_papers_other_tables_are_printed_with_what_is_counted_here(tmp_path,
     assert lines.index("STA^64-ViT-H 611 x 5 x 3 9,165 86.1 % 611.5 +0.5") + 1 == added
     page = (tmp_path / "compare.html").read_text()
     assert "STA^" not in page
+    assert "mathdefault" not in page
+    assert "$" not in page
     assert "STA⁶⁴-ViT-H" in page
     assert "Table 4: Kinetics-400" in page
     assert "Table 5: Something-Something V2" in page

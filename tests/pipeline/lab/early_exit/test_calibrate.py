@@ -132,6 +132,7 @@ def test_summary_and_page_show_the_guarantee_the_result_and_the_command(found):
         assert f"in {found.resampled.kept} of 100" in text
         assert found.accuracy.early_exit.percent() in text
     assert command in shown
+    assert "mathdefault" not in page(found, command)
     assert f"{100 * point.low:.4g} % at least" in shown
     assert f"{100 * found.flops_share:.3g} % of the FLOPs" in shown
 
