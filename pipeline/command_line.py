@@ -12,6 +12,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,14 +27,26 @@ _CONFIG = "--config"
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Wraps each paragraph of a description to the terminal, and breaks no hyphenated name."""
+    """Wraps each paragraph of a description to the terminal, and breaks no hyphenated name.
+
+    Indented lines, such as examples of commands, stay as they are.
+    """
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = text.strip().split("\n\n")
-        return "\n\n".join(
-            textwrap.fill(each, width, initial_indent=indent, subsequent_indent=indent)
-            for each in paragraphs
-        )
+        return "\n\n".join(self._filled(each, width, indent) for each in paragraphs)
+
+    def _filled(self, paragraph: str, width: int, indent: str) -> str:
+        parts: list[str] = []
+        for is_indented, lines in groupby(paragraph.split("\n"), lambda line: line[:2] == "  "):
+            if is_indented:
+                parts += lines
+            else:
+                words = " ".join(lines)
+                parts.append(
+                    textwrap.fill(words, width, initial_indent=indent, subsequent_indent=indent)
+                )
+        return "\n".join(parts)
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.command_line import JobParser
 from pipeline.flags import add_flags, argument, flag
@@ -81,15 +82,20 @@ _WORK = (
 )
 
 
-def parser(task: str, *, add_help: bool = True) -> argparse.ArgumentParser:
-    """The flags of a labeling job; without --help a parent of another job's parser."""
+def parser(
+    task: str, *, add_help: bool = True, places: type[Any] = Places
+) -> argparse.ArgumentParser:
+    """The flags of a labeling job; without --help a parent of another job's parser.
+
+    `places`: dataclass of the arguments without a flag, `input` and `output` among them.
+    """
     made = JobParser(
         description=f"Label videos with a token-pruned video transformer and the {_TASKS[task]} "
         "protocol.",
         epilog=_EPILOG,
         add_help=add_help,
     )
-    add_flags(made, Places)
+    add_flags(made, places)
     add_flags(made, LabelOptions, MODEL)
     add_flags(made, PruningFlags)
     add_flags(made, EmbeddingFlags)

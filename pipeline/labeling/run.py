@@ -117,6 +117,21 @@ def label(
         raise run.stop.error from None
 
 
+def begin_run(plan: LabelPlan, options: LabelOptions) -> RunRecord:
+    """Lists the input and writes the manifest and run.json of a run that does not exist, and labels
+    nothing yet.
+
+    Raises:
+        UsageError: the input or the cluster cannot be used.
+    """
+    end_on_sigterm()
+    check_ray_address()
+    plan.run.root.check_writable()
+    with ray_messages_aside(), held(plan.run.root, lost=lambda: None, say=say):
+        start_ray(drivers=options.drivers or 1)
+        return begin(with_precision(plan, options), options)
+
+
 def is_finished(run: RunDirectory, *, retry_failed: bool) -> bool:
     """Whether all is labeled, and no failed unit is to be labeled again."""
     if not run.success.exists() or run.load().sampled_below is not None:

@@ -18,8 +18,10 @@ import numpy.typing as npt
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
 
-_DIGITS = 12
-_NUMBERS: int = 16**_DIGITS
+ID_DIGITS = 12
+"""The first digits of an id that decide its slice."""
+
+_NUMBERS: int = 16**ID_DIGITS
 
 # More slices adapt to a budget more often, but each costs one start of the graph, which is too much
 # for a slice of few units.
@@ -52,7 +54,7 @@ class Slice:
     @classmethod
     def below(cls, high: str) -> Slice:
         """All units below a limit."""
-        return cls(0, f"{0:0{_DIGITS}x}", high)
+        return cls(0, f"{0:0{ID_DIGITS}x}", high)
 
 
 def slices_of(units: int, *, pilot: bool = False) -> list[Slice]:
@@ -66,7 +68,7 @@ def slices_of(units: int, *, pilot: bool = False) -> list[Slice]:
         least, most = _PILOT
         size = max(min(least, units // 2), min(most, units // (2 * _SLICES)))
         edges.insert(1, _NUMBERS * size // units)
-    lows = [f"{edge:0{_DIGITS}x}" for edge in edges]
+    lows = [f"{edge:0{ID_DIGITS}x}" for edge in edges]
     return [
         Slice(number, low, high)
         for number, (low, high) in enumerate(zip(lows, [*lows[1:], None], strict=True))
@@ -86,7 +88,7 @@ def slices_of_missing(
         within: the slice that is divided; None for all units.
     """
     missing = np.setdiff1d(_digits(manifest), _digits(units))
-    low, high = (f"{0:0{_DIGITS}x}", None) if within is None else (within.low, within.high)
+    low, high = (f"{0:0{ID_DIGITS}x}", None) if within is None else (within.low, within.high)
     missing = missing[missing >= low.encode()]
     if high is not None:
         missing = missing[missing < high.encode()]
@@ -101,7 +103,7 @@ def slices_of_missing(
 def slice_numbers(unit_ids: Iterable[str], slices: Sequence[Slice]) -> npt.NDArray[np.int64]:
     """(units,) index of each unit's slice in `slices`, which are consecutive; -1 for none."""
     lows = np.array([each.low for each in slices], dtype=np.bytes_)
-    ids = np.array([unit_id[:_DIGITS] for unit_id in unit_ids], dtype=np.bytes_)
+    ids = np.array([unit_id[:ID_DIGITS] for unit_id in unit_ids], dtype=np.bytes_)
     numbers = np.searchsorted(lows, ids, side="right") - 1
     high = slices[-1].high
     beyond = ids >= high.encode() if high is not None else np.zeros(len(ids), np.bool_)
@@ -126,8 +128,8 @@ def _digits(folder: Location) -> npt.NDArray[np.bytes_]:
 
     def read(file: Location) -> npt.NDArray[np.bytes_]:
         ids = read_parquet(file, ["unit_id"])["unit_id"].to_pylist()
-        return np.array([unit_id[:_DIGITS] for unit_id in ids], dtype=f"S{_DIGITS}")
+        return np.array([unit_id[:ID_DIGITS] for unit_id in ids], dtype=f"S{ID_DIGITS}")
 
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         found = list(pool.map(read, folder.files(".parquet")))
-    return np.unique(np.concatenate([np.empty(0, f"S{_DIGITS}"), *found]))
+    return np.unique(np.concatenate([np.empty(0, f"S{ID_DIGITS}"), *found]))

@@ -1,0 +1,228 @@
+"""The answer to a question: its estimates at every look, what was labeled, and what that cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.ask.question import Kind, Question
+from pipeline.formatting import digits, quantity
+
+_WIDTH = 80
+_INDENT = " " * 11
+_OPINION = "; a model's opinion is not the truth: --truth FILE takes labels that people gave"
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """One number that was asked for.
+
+    Attributes:
+        label: the class.
+        group: the group of --by; "" for all.
+        value: the estimate: a share of 1 (a count is that share of `units`), a rate per hour or a
+            mean.
+        low: lower end of its interval.
+        high: upper end.
+        units: units of the population or the group.
+        proxy_weight: how much of the proxy the estimate takes, 0 for nothing.
+    """
+
+    label: str
+    group: str
+    value: float
+    low: float
+    high: float
+    units: int
+    proxy_weight: float = 0.0
+
+    @property
+    def half_width(self) -> float:
+        """Half of the distance between both ends; infinite where nothing is known yet."""
+        return (self.high - self.low) / 2
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was known after a round.
+
+    Attributes:
+        reference: units that the reference had labeled.
+        proxy: units that the proxy had labeled.
+        flops: multiply-accumulates so far.
+        estimates: the numbers asked for.
+    """
+
+    reference: int
+    proxy: int
+    flops: int
+    estimates: tuple[Estimated, ...]
+
+    @property
+    def half_width(self) -> float:
+        """Of the widest interval."""
+        return max(each.half_width for each in self.estimates)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A video from one end of the proxy's or the reference's scores of the first label."""
+
+    video_id: str
+    score: float
+    has_label: bool
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input and what was looked at of it.
+
+    Attributes:
+        name: the input.
+        units: units of the population.
+        units_are: what they are called.
+        looks: one per round.
+        failed: units of the reference that could not be labeled.
+        flops_of_all: multiply-accumulates of labeling everything by the reference.
+        reference: who gave the labels, in words.
+        proxy: the proxy in words; "" without one.
+        output: where the runs lie.
+        highest: videos with the highest scores of the first label.
+        lowest: those with the lowest.
+    """
+
+    name: str
+    units: int
+    units_are: str
+    looks: tuple[Look, ...]
+    failed: int
+    flops_of_all: int
+    reference: str
+    proxy: str
+    output: str
+    highest: tuple[Example, ...] = ()
+    lowest: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question.
+
+    Attributes:
+        question: what was asked.
+        confidence: of all intervals and looks together.
+        within: largest half width that was asked for, on the scale of the estimates.
+        sources: the input, and the one it is compared with if there is one.
+        differences: of the first less the second, if there are two.
+        is_truth: whether people gave the labels.
+    """
+
+    question: Question
+    confidence: float
+    within: float
+    sources: tuple[Source, ...]
+    differences: tuple[Estimated, ...] = ()
+    is_truth: bool = False
+
+    @property
+    def estimates(self) -> tuple[Estimated, ...]:
+        """The numbers asked for, of the first input."""
+        return self.sources[0].looks[-1].estimates
+
+    @property
+    def is_met(self) -> bool:
+        """Whether every interval is as narrow as was asked."""
+        asked = self.differences or self.estimates
+        return all(each.half_width <= self.within for each in asked)
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as JSON has it."""
+        made = dataclasses.asdict(self)
+        return made | {"question": self.question.text, "is_met": self.is_met}
+
+
+def shown(kind: Kind, value: float) -> str:
+    """A number of an answer, such as `5.1 %`."""
+    if not math.isfinite(value):
+        return "not known"
+    if kind == "share":
+        return f"{_places(100 * value)} %"
+    return f"{value:,.0f}" if kind == "count" else digits(value)
+
+
+def _places(value: float) -> str:
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def interval(kind: Kind, each: Estimated) -> str:
+    """An estimate with its interval, such as `5.1 % (4.6 to 5.6)`."""
+    scale = each.units if kind == "count" else 1
+    value, low, high = (shown(kind, scale * end) for end in (each.value, each.low, each.high))
+    if not (math.isfinite(each.low) and math.isfinite(each.high)):
+        return f"{value} (no interval yet)"
+    return f"{value} ({low.removesuffix(' %')} to {high.removesuffix(' %')})"
+
+
+def text(answer: Answer) -> str:
+    """The answer on the screen."""
+    first, kind = answer.sources[0], answer.question.kind
+    lines = [f"Question:  {answer.question.text}, in {first.name}"]
+    sure = f"{100 * answer.confidence:g} % confidence"
+    for number, each in enumerate(answer.estimates):
+        name = "" if len(answer.estimates) == 1 else f"{_named(each)}: "
+        head = "Answer:    " if not number else _INDENT
+        lines.append(f"{head}{name}{interval(kind, each)}{f', with {sure}' * (not number)}")
+    for source in answer.sources[1:]:
+        lines += wrapped(f"Against:   {source.name}")
+        lines += [
+            f"{_INDENT}{_named(each)}: {interval(kind, each)}"
+            for each in source.looks[-1].estimates
+        ]
+    for number, each in enumerate(answer.differences):
+        head = "Difference:" if not number else _INDENT
+        lines.append(f"{head} {_named(each)}: {interval(kind, each)}")
+    for source in answer.sources:
+        lines += _source(source, is_truth=answer.is_truth)
+    if not answer.is_met:
+        lines += wrapped(
+            "Unmet:     an interval is wider than --within asks; --max-reference ended the question"
+        )
+    return "\n".join(lines)
+
+
+def _source(source: Source, *, is_truth: bool) -> list[str]:
+    last = source.looks[-1]
+    opinion = "" if is_truth else _OPINION
+    seen = f"{last.reference:,} of {source.units:,} {source.units_are} by the reference"
+    if source.proxy:
+        seen += f", {last.proxy:,} by the proxy ({source.proxy})"
+    share = source.flops_of_all / last.flops if last.flops else math.inf
+    lines = [
+        *wrapped(f"Reference: {source.reference}{opinion}"),
+        *wrapped(f"Looked at: {seen}, in {len(source.looks)} rounds"),
+    ]
+    if last.flops:
+        lines += wrapped(
+            f"Cost:      {quantity(last.flops)}FLOPs; all {source.units_are} by the reference take "
+            f"{quantity(source.flops_of_all)}FLOPs, {digits(share)} times as many"
+        )
+    if source.failed:
+        lines += wrapped(
+            f"Failed:    {source.failed:,} of {last.reference:,} could not be labeled, and count "
+            "as without the label"
+        )
+    return [*lines, f"Output:    {source.output}"]
+
+
+def _named(each: Estimated) -> str:
+    return f"{each.label}, {each.group}" if each.group else each.label
+
+
+def wrapped(line: str) -> list[str]:
+    """A line wrapped to 80 columns, indented below its heading."""
+    return textwrap.wrap(
+        line, _WIDTH, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False
+    )

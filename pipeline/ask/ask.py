@@ -1,0 +1,269 @@
+"""A question from its first round to its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.ask.allocation import Costs
+from pipeline.ask.answer import Answer, Estimated, Example, Look, Source
+from pipeline.ask.columns import Groups, groups_of, numbers_of
+from pipeline.ask.estimates import Estimates, Population, difference
+from pipeline.ask.outcomes import Outcomes, listed, outcomes
+from pipeline.ask.question import Question
+from pipeline.ask.rounds import Sizes, by_plan, by_width, pilot
+from pipeline.ask.series import Series, limit_of
+from pipeline.ask.truth import TO_LABEL, Truth
+from pipeline.errors import UsageError
+from pipeline.labeling.options import LabelOptions
+from pipeline.messages import say
+from pipeline.storage.location import Location
+
+_EXAMPLES = 6
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of one input, and how.
+
+    Attributes:
+        question: the question.
+        reference: options of the labeling whose labels count.
+        proxy: options of the cheap labeling; None without one.
+        within: largest half width of the intervals, on the scale of the estimates.
+        alpha: 1 - confidence of all intervals together.
+        by: what groups videos; None for no groups.
+        most: largest number of units of the reference; None for no limit.
+        truth: list of labels that people gave; None for the reference's own.
+        output: where the runs lie.
+    """
+
+    question: Question
+    reference: LabelOptions
+    proxy: LabelOptions | None
+    within: float
+    alpha: float
+    output: str
+    by: str | None = None
+    most: int | None = None
+    truth: Path | None = None
+
+
+def ask(asked: Asked, *, confidence: float, against: Asked | None = None) -> Answer:
+    """Labels rounds until the intervals are as narrow as was asked; returns the answer.
+
+    A killed question goes on: what a round has is decided by the rounds before it, and a run that
+    has a round's units, or more, is not labeled again.
+
+    Args:
+        asked: the question.
+        confidence: for the answer.
+        against: the same question to another input, for the difference.
+
+    Raises:
+        UsageError: the question does not fit the model or the input.
+        RunError: labeling could not finish.
+    """
+    inquiries = [_Inquiry(each) for each in (asked, against) if each is not None]
+    while True:
+        for each in inquiries:
+            each.look()
+        differences = _differences(inquiries)
+        wide = [each.half_width for each in differences or inquiries[0].last.estimates]
+        # Each side of a difference may be half as wide.
+        aim = asked.within / len(inquiries)
+        if max(wide) <= asked.within:
+            break
+        grown = [each.grow(aim) for each in inquiries]
+        if not any(grown):
+            break
+    return Answer(
+        question=asked.question,
+        confidence=confidence,
+        within=asked.within,
+        sources=tuple(each.source() for each in inquiries),
+        differences=tuple(differences),
+        is_truth=asked.truth is not None,
+    )
+
+
+def _differences(inquiries: list[_Inquiry]) -> list[Estimated]:
+    if len(inquiries) == 1:
+        return []
+    one, other = (each.last.estimates for each in inquiries)
+    return [difference(a, b) for a, b in zip(one, other, strict=True)]
+
+
+class _Inquiry:
+    """One input that is asked, round by round."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._reference = Series.of(asked.reference)
+        self._proxy = None if asked.proxy is None else Series.of(asked.proxy)
+        classes = self._reference.plan.model.labels
+        self._labels = asked.question.among(classes)
+        self._dense = self._reference.plan.identity.has_segments
+        self._units = self._reference.begin()
+        if self._units == 0:
+            raise UsageError(f"{asked.reference.source} has nothing to ask about")
+        if self._proxy is not None:
+            self._proxy.begin(like=self._reference)
+        self._groups = groups_of(self._reference.run, asked.reference, asked.by)
+        self._numbers = self._column()
+        self._truth = None
+        if asked.truth is not None:
+            to_label = Location.of(asked.output).child(TO_LABEL)
+            lists = asked.reference.lists
+            self._truth = Truth.read(asked.truth, lists, classes, to_label)
+        self._sizes = pilot(self._units, has_proxy=self._proxy is not None, most=self._most())
+        self._seen = Sizes(0, 0)
+        self._estimates = Estimates(
+            asked.question, asked.within, self._populations(), use_proxy=self._proxy is not None
+        )
+        self._looks: list[Look] = []
+        self._sample: Outcomes | None = None
+        self._scored: Outcomes | None = None
+
+    @property
+    def last(self) -> Look:
+        """The last look."""
+        return self._looks[-1]
+
+    def look(self) -> None:
+        """Labels the round's units, unless that was done, and adds a look."""
+        if self._sizes == self._seen:
+            return
+        proxy = None if self._proxy is None else self._labeled(self._proxy, self._sizes.proxy)
+        if self._truth is None:
+            reference = self._labeled(self._reference, self._sizes.reference)
+        else:
+            limit = limit_of(self._sizes.reference, self._units)
+            reference = self._truth.of(listed(self._reference.run, limit), self._labels)
+        self._estimates.add(reference, proxy, self._groups.of, self._numbers)
+        self._sample = reference
+        self._scored = reference if proxy is None else proxy
+        self._seen = self._sizes
+        units = len(reference), 0 if proxy is None else len(proxy)
+        self._looks.append(Look(*units, self._flops(*units), self._estimates.now()))
+        self._tell()
+
+    def grow(self, within: float) -> bool:
+        """Chooses the next round; False where there is none.
+
+        Args:
+            within: half width that is aimed at.
+        """
+        wanted = self._estimates.wider_than(within)
+        most, before = self._most(), self._seen
+        if self._proxy is None:
+            self._sizes = by_width(before, self._units, wanted, within=within, most=most)
+        else:
+            costs = Costs(self._reference.flops_per_unit, self._proxy.flops_per_unit)
+            self._sizes = by_plan(
+                before, self._units, wanted, within=within, costs=costs, most=most
+            )
+        return self._sizes != before
+
+    def source(self) -> Source:
+        """What was looked at."""
+        plan = self._reference.plan
+        highest, lowest = self._ends()
+        assert self._sample is not None
+        return Source(
+            name=self._asked.reference.source,
+            units=self._units,
+            units_are=plan.identity.units_are,
+            looks=tuple(self._looks),
+            failed=int((~self._sample.ok).sum()),
+            flops_of_all=self._units * self._reference.flops_per_unit,
+            reference=_words(self._reference) if self._truth is None else self._truth.words,
+            proxy="" if self._proxy is None else _words(self._proxy, short=True),
+            output=self._asked.output,
+            highest=highest,
+            lowest=lowest,
+        )
+
+    def _labeled(self, series: Series, count: int) -> Outcomes:
+        limit = limit_of(count, self._units)
+        series.label(limit)
+        return outcomes(series.run, self._labels, dense=self._dense).below(limit)
+
+    def _column(self) -> Callable[[list[str]], np.ndarray] | None:
+        column = self._asked.question.column
+        return None if column is None else numbers_of(self._asked.reference, column)
+
+    def _most(self) -> int:
+        return min(self._units, self._asked.most or self._units)
+
+    def _populations(self) -> list[Population]:
+        """Each number that is estimated: of which label, in which group, of how many units."""
+        groups: Groups = self._groups
+        shares: list[tuple[str, int | None, int]] = [("", None, self._units)]
+        if self._asked.by is not None:
+            shares += [
+                (name or "(none)", number, units)
+                for number, (name, units) in enumerate(zip(groups.names, groups.units, strict=True))
+            ]
+        labels = self._asked.question.labels
+        alpha = self._asked.alpha / (len(labels) * len(shares))
+        return [
+            Population(label, column, group, number, units, alpha)
+            for column, label in enumerate(labels)
+            for group, number, units in shares
+        ]
+
+    def _flops(self, reference: int, proxy: int) -> int:
+        paid = 0 if self._truth is not None else reference * self._reference.flops_per_unit
+        return paid + (0 if self._proxy is None else proxy * self._proxy.flops_per_unit)
+
+    def _tell(self) -> None:
+        look = self.last
+        first = look.estimates[0]
+        say(
+            f"round {len(self._looks)}: {look.reference:,} of {self._units:,} by the reference, "
+            f"{look.proxy:,} by the proxy: {first.label} {first.value:.4g} "
+            f"({first.low:.4g} to {first.high:.4g})"
+        )
+
+    def _ends(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+        """Videos with the highest and the lowest scores of the first label."""
+        sample = self._scored
+        assert sample is not None
+        if not sample.scores.size:
+            return (), ()
+        score = sample.scores[:, 0]
+        order = np.argsort(-score, kind="stable")
+        order = order[sample.ok[order]]
+
+        def examples(rows: np.ndarray) -> tuple[Example, ...]:
+            return tuple(
+                Example(
+                    video_id=str(sample.video_ids[row]),
+                    score=float(score[row]),
+                    has_label=bool(sample.found[row, 0] > 0),
+                )
+                for row in rows
+            )
+
+        return examples(order[:_EXAMPLES]), examples(order[::-1][:_EXAMPLES])
+
+
+def _words(series: Series, *, short: bool = False) -> str:
+    identity = series.plan.identity
+    protocol = identity.protocol
+    pruned = f"r = {identity.r}" if identity.is_pruned else "unpruned"
+    views = f"{protocol.clips}x{protocol.crops} views"
+    if protocol.every_s is not None:
+        views = f"a clip every {protocol.every_s:g} s"
+    words = f"{pruned}, {views}"
+    return words if short else f"{series.plan.model.architecture}, {words}"
+
+
+def with_output(options: LabelOptions, output: str) -> LabelOptions:
+    """The options with another OUTPUT."""
+    return dataclasses.replace(options, output=output)

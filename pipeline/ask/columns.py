@@ -1,0 +1,126 @@
+"""What a question needs to know of a video besides its labels: its group, or a number of a list."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import UsageError
+from pipeline.labeling.options import LabelOptions
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.parquet_files import read_parquet
+
+PREFIX = "prefix"
+"""The name that groups videos by the first part of their id, not by a column."""
+
+_MOST_GROUPS = 50
+
+ValueOf = Callable[[Sequence[str]], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of a population.
+
+    Attributes:
+        names: of the groups, in order; one empty name where there are none.
+        units: how many units each has.
+        of: the group of each of some videos.
+    """
+
+    names: tuple[str, ...]
+    units: tuple[int, ...]
+    of: Callable[[Sequence[str]], npt.NDArray[np.int64]]
+
+
+def groups_of(run: RunDirectory, options: LabelOptions, by: str | None) -> Groups:
+    """The groups of a run's units.
+
+    Args:
+        run: its manifest is the population.
+        options: of the run; its input is the list with the column.
+        by: PREFIX, a column of the list, or None for no groups.
+
+    Raises:
+        UsageError: there is no such column, or it has too many values for groups.
+    """
+    if by is None:
+        total = sum(len(each) for each in _video_ids(run))
+        return Groups(("",), (total,), lambda ids: np.zeros(len(ids), np.int64))
+    value_of: ValueOf = _prefixes if by == PREFIX else column_of(options, by)
+    counts: Counter[str] = Counter()
+    for ids in _video_ids(run):
+        counts.update(value_of(ids))
+        if len(counts) > _MOST_GROUPS:
+            raise UsageError(
+                f"--by {by} has more than {_MOST_GROUPS} groups, such as "
+                f"{', '.join(sorted(counts)[:3])}; name a column with fewer values"
+            )
+    names = tuple(sorted(counts))
+    numbers = {name: number for number, name in enumerate(names)}
+    return Groups(
+        names=names,
+        units=tuple(counts[name] for name in names),
+        of=lambda ids: np.array([numbers[each] for each in value_of(ids)], np.int64),
+    )
+
+
+def column_of(options: LabelOptions, column: str) -> ValueOf:
+    """Texts of a column of the list by video id; the list is read once and held in memory.
+
+    Raises:
+        UsageError: the input is no list, or has no such column.
+    """
+    lists = dataclasses.replace(options.lists, label_column=column)
+    listing = dataclasses.replace(options.listing(), lists=lists)
+    known = {video.video_id: video.ground_truth or "" for video in listing.videos()}
+    if not listing.is_list:
+        raise UsageError(
+            f"{options.source} is no list, so it has no column {column!r}; --by {PREFIX} groups "
+            "videos by the first folder of their path"
+        )
+    return lambda ids: [known.get(each, "") for each in ids]
+
+
+def numbers_of(
+    options: LabelOptions, column: str
+) -> Callable[[Sequence[str]], npt.NDArray[np.float64]]:
+    """Numbers of a column of the list by video id; NaN where a cell is empty.
+
+    Raises:
+        UsageError: there is no such column, or a cell is no number.
+    """
+    value_of = column_of(options, column)
+
+    def numbers(ids: Sequence[str]) -> npt.NDArray[np.float64]:
+        return np.array([_number(text, column) for text in value_of(ids)], np.float64)
+
+    return numbers
+
+
+def _number(text: str, column: str) -> float:
+    if not text:
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError:
+        raise UsageError(f"column {column!r} has {text!r}, which is no number") from None
+    if not math.isfinite(value):
+        raise UsageError(f"column {column!r} has {text!r}, of which there is no mean")
+    return value
+
+
+def _prefixes(ids: Sequence[str]) -> list[str]:
+    """The first part of each id that stands before a slash; "." for an id without one."""
+    return [head if slash else "." for head, slash, _ in (each.partition("/") for each in ids)]
+
+
+def _video_ids(run: RunDirectory) -> Iterator[list[str]]:
+    for file in run.manifest.files(".parquet"):
+        yield read_parquet(file, ["video_id"])["video_id"].to_pylist()

@@ -1,0 +1,173 @@
+"""The page of an answer: the interval closing in, the groups, the cost, and videos of both ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pipeline.ask.answer import Answer, Estimated, Example, Source, interval, shown
+from pipeline.formatting import digits, quantity
+from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
+from pipeline.reports.html.report import (
+    Block,
+    Facts,
+    Plot,
+    Plots,
+    Section,
+    Table,
+    Text,
+    Tile,
+    Tiles,
+    report_page,
+)
+
+
+def page(answer: Answer) -> str:
+    """The page as HTML."""
+    first = answer.sources[0]
+    sections = [Section(_summary(answer))]
+    for source in answer.sources:
+        title = "How the interval closed in"
+        title += f": {source.name}" if len(answer.sources) > 1 else ""
+        sections.append(
+            Section([Plots([_closing(answer, source)]), _rounds(answer, source)], title)
+        )
+    if len(answer.estimates) > 1 or answer.differences:
+        sections.append(Section([_numbers(answer)], "All numbers"))
+    if first.highest:
+        sections.append(Section(_examples(answer), "Videos of both ends"))
+    return report_page(answer.question.text, sections)
+
+
+def _summary(answer: Answer) -> list[Block]:
+    kind, first = answer.question.kind, answer.sources[0]
+    each = (answer.differences or answer.estimates)[0]
+    last = first.looks[-1]
+    value, _, bounds = interval(kind, each).partition(" (")
+    tiles = [
+        Tile(value, _name(each, answer), f"({bounds}, {100 * answer.confidence:g} % confidence"),
+        Tile(
+            f"{last.reference:,}",
+            f"{first.units_are} by the reference",
+            f"of {first.units:,}, {last.proxy:,} by the proxy",
+        ),
+    ]
+    if last.flops:
+        share = first.flops_of_all / last.flops
+        tiles.append(
+            Tile(f"{quantity(last.flops)}FLOPs", "cost", f"all: {digits(share)} times as many")
+        )
+    facts = [
+        ("asked of", first.name),
+        ("the reference", first.reference),
+        ("the proxy", first.proxy or "none"),
+        ("could not be labeled", f"{first.failed:,} of {last.reference:,}, counted as without"),
+        ("runs", first.output),
+    ]
+    blocks: list[Block] = [Tiles(tiles)]
+    if not answer.is_truth:
+        blocks.append(
+            Text(
+                "The labels are the reference model's opinion, which is not the truth; "
+                "--truth FILE takes labels that people gave."
+            )
+        )
+    if not answer.is_met:
+        blocks.append(Text("An interval is wider than --within asks."))
+    return [*blocks, Facts(facts)]
+
+
+def _name(each: Estimated, answer: Answer) -> str:
+    group = f", {each.group}" if each.group else ""
+    prefix = "difference, " if answer.differences else ""
+    return f"{prefix}{answer.question.kind} of {each.label}{group}"
+
+
+def _closing(answer: Answer, source: Source) -> Plot:
+    kind = answer.question.kind
+    figure, axes = new_figure()
+    counts = [look.reference for look in source.looks]
+    scale = 100 if kind == "share" else 1
+    labels = [each for each in source.looks[0].estimates if not each.group][: len(COLORS)]
+    for number, label in enumerate(labels):
+        series = [look.estimates[source.looks[0].estimates.index(label)] for look in source.looks]
+        factor = [scale * (each.units if kind == "count" else 1) for each in series]
+        known = [
+            row
+            for row, each in enumerate(series)
+            if math.isfinite(each.low) and math.isfinite(each.high)
+        ]
+        if not known:
+            continue
+        x = [counts[row] for row in known]
+        low, value, high = (
+            [factor[row] * getattr(series[row], end) for row in known]
+            for end in ("low", "value", "high")
+        )
+        axes.fill_between(x, low, high, alpha=0.2, color=COLORS[number], linewidth=0)
+        axes.plot(x, value, marker="o", color=COLORS[number], label=label.label)
+    axes.set_xlabel(f"{source.units_are} by the reference")
+    axes.set_ylabel({"share": "share, %", "count": "count"}.get(kind, kind))
+    cost = axes.secondary_xaxis(
+        "top",
+        functions=(lambda x: x * _flops_each(source), lambda y: y / _flops_each(source)),
+    )
+    cost.set_xlabel("cost at this number, GFLOPs (mean of the rounds)")
+    if len(labels) > 1:
+        axes.legend(frameon=False)
+    words = "Estimate and interval after each round"
+    return Plot(inline_svg(figure, words), f"{words}; the band holds for all rounds at once.")
+
+
+def _flops_each(source: Source) -> float:
+    last = source.looks[-1]
+    return max(last.flops / max(last.reference, 1) / 1e9, 1e-9)
+
+
+def _rounds(answer: Answer, source: Source) -> Table:
+    kind = answer.question.kind
+    return Table(
+        columns=("round", "reference", "proxy", "FLOPs", "estimate and interval"),
+        rows=[
+            (
+                str(number),
+                f"{look.reference:,}",
+                f"{look.proxy:,}",
+                quantity(look.flops),
+                interval(kind, look.estimates[0]),
+            )
+            for number, look in enumerate(source.looks, 1)
+        ],
+        numbers=True,
+    )
+
+
+def _numbers(answer: Answer) -> Table:
+    kind = answer.question.kind
+    names = [source.name for source in answer.sources]
+    rows = []
+    for number, each in enumerate(answer.estimates):
+        sources = [source.looks[-1].estimates[number] for source in answer.sources]
+        cells = [interval(kind, one) for one in sources]
+        if answer.differences:
+            cells.append(interval(kind, answer.differences[number]))
+        rows.append((each.label, each.group or "all", f"{each.units:,}", *cells))
+    more = ("difference",) if answer.differences else ()
+    return Table(columns=("label", "group", "units", *names, *more), rows=rows, numbers=True)
+
+
+def _examples(answer: Answer) -> list[Block]:
+    first = answer.sources[0]
+    label = answer.question.labels[0]
+
+    def table(examples: Sequence[Example], words: str) -> list[Block]:
+        rows = [
+            (each.video_id, shown("share", each.score), "yes" if each.has_label else "no")
+            for each in examples
+        ]
+        return [Text(words), Table(("video", f"score of {label}", "has the label"), rows)]
+
+    return [
+        *table(first.highest, f"Of the sample, the videos with the highest scores of {label}:"),
+        *table(first.lowest, "Those with the lowest:"),
+    ]

@@ -1,0 +1,166 @@
+"""The videos with a label: a set that holds nearly all of them, to label in full or to look at."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.ask.answer import wrapped
+from pipeline.ask.outcomes import outcomes
+from pipeline.ask.question import Question
+from pipeline.ask.rounds import PILOT
+from pipeline.ask.selection import RecallSelection, Selection
+from pipeline.ask.series import Series, limit_of
+from pipeline.errors import UsageError
+from pipeline.formatting import percent, quantity
+from pipeline.inputs.manifest import MANIFEST_SCHEMA
+from pipeline.labeling.options import LabelOptions
+from pipeline.messages import say
+from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import read_parquet
+from pipeline.storage.parquet_parts import PartWriter
+
+SELECTED = "selected"
+
+_GROWTH = 1.7
+# The set is as small as the sample can make it once its recall is estimated so near the wanted one.
+_NEAR = 0.02
+_ROWS_PER_FILE = 500_000
+
+
+@dataclass(frozen=True)
+class SelectionAnswer:
+    """The set, and what is known of it.
+
+    Attributes:
+        question: what was asked.
+        confidence: of the recall.
+        wanted: recall that was asked for.
+        units: videos of the input.
+        chosen: videos of the set.
+        found: the last selection, without its units.
+        flops: multiply-accumulates of the proxy and the reference.
+        flops_of_all: those of labeling everything by the reference.
+        output: where runs and the set lie.
+    """
+
+    question: Question
+    confidence: float
+    wanted: float
+    units: int
+    chosen: int
+    found: Selection
+    flops: int
+    flops_of_all: int
+    output: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as JSON has it."""
+        made = dataclasses.asdict(self)
+        made["found"].pop("chosen")
+        return made | {"question": self.question.text}
+
+    @property
+    def text(self) -> str:
+        """The answer on the screen."""
+        found = self.found
+        place = Location.of(self.output).child(SELECTED).uri
+        recall = "not known" if math.isnan(found.recall) else f"{100 * found.recall:.1f} %"
+        seen = f"{found.references:,} by the reference, of which {found.positives:,} have the label"
+        said = [
+            f"Question:  {self.question.text}",
+            f"Answer:    {self.chosen:,} of {self.units:,} videos "
+            f"({percent(self.chosen, self.units)}), which hold {100 * found.recall_low:.4g} % of "
+            f"those with the label, with {100 * self.confidence:g} % confidence",
+            f"Estimates: recall {recall}, precision {100 * found.precision:.1f} %",
+            f"Looked at: all by the proxy, {seen}",
+            f"Cost:      {quantity(self.flops)}FLOPs; all videos by the reference take "
+            f"{quantity(self.flops_of_all)}FLOPs",
+        ]
+        if self.chosen == self.units:
+            said.append(
+                "Note:      the set is the whole input: too few videos with the label were seen to "
+                "leave any out; a larger --max-reference may"
+            )
+        return "\n".join(
+            [*(each for line in said for each in wrapped(line)), f"List:      {place}"]
+        )
+
+
+def select(
+    question: Question,
+    reference_options: LabelOptions,
+    proxy_options: LabelOptions,
+    *,
+    recall: float,
+    confidence: float,
+    most: int | None,
+    output: str,
+) -> SelectionAnswer:
+    """Labels everything by the proxy and rounds by the reference; writes the set as a list.
+
+    Args:
+        question: of kind "videos".
+        reference_options: of the labeling whose labels count.
+        proxy_options: of the cheap one.
+        recall: share of the videos with the label that the set must hold.
+        confidence: of that.
+        most: largest number of videos that the reference labels; None for no limit.
+        output: where it goes.
+
+    Raises:
+        UsageError: the question does not fit the model or the input.
+        RunError: labeling could not finish.
+    """
+    reference, proxy = Series.of(reference_options), Series.of(proxy_options)
+    if reference.plan.identity.has_segments:
+        raise UsageError("videos with LABEL is asked of whole videos; leave --clip-every out")
+    (label,) = question.among(reference.plan.model.labels)
+    units = reference.begin()
+    proxy.begin(like=reference)
+    proxy.label(None)
+    scored = outcomes(proxy.run, [label], dense=False)
+    selection = RecallSelection(scored.scores[:, 0], recall=recall, alpha=1 - confidence)
+    found, seen, size = selection.selection(), 0, min(PILOT, most or units, units)
+    while True:
+        limit = limit_of(size, units)
+        reference.label(limit)
+        sample = outcomes(reference.run, [label], dense=False).below(limit)
+        new = np.arange(seen, len(sample))
+        found = selection.add(new, (sample.found[new, 0] > 0).astype(np.float64))
+        seen = len(sample)
+        say(
+            f"{seen:,} of {units:,} by the reference: {len(found.chosen):,} videos hold "
+            f"{100 * found.recall_low:.4g} %"
+        )
+        tight = found.recall <= recall + _NEAR and len(found.chosen) < units
+        if tight or size >= min(most or units, units):
+            break
+        size = min(math.ceil(_GROWTH * size), most or units, units)
+    _write(reference, scored.unit_ids[found.chosen], Location.of(output).child(SELECTED))
+    return SelectionAnswer(
+        question=question,
+        confidence=confidence,
+        wanted=recall,
+        units=units,
+        chosen=len(found.chosen),
+        found=found,
+        flops=units * proxy.flops_per_unit + seen * reference.flops_per_unit,
+        flops_of_all=units * reference.flops_per_unit,
+        output=output,
+    )
+
+
+def _write(series: Series, chosen: np.ndarray, folder: Location) -> None:
+    """Writes the rows of the manifest whose unit is chosen."""
+    ids = pa.array([each.decode() for each in chosen], pa.string())
+    with PartWriter(folder, MANIFEST_SCHEMA, _ROWS_PER_FILE) as parts:
+        for file in series.run.manifest.files(".parquet"):
+            table = read_parquet(file)
+            parts.write(table.filter(pc.is_in(table["unit_id"], value_set=ids)))

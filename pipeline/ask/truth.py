@@ -1,0 +1,73 @@
+"""Labels that people gave, as the reference of a question."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.ask.outcomes import Outcomes
+from pipeline.errors import RunError
+from pipeline.inputs.list_options import ListOptions
+from pipeline.inputs.listing import Listing
+from pipeline.storage.location import Location
+
+TO_LABEL = "to_label.csv"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Labels by video id.
+
+    Attributes:
+        labels: number of the class of each video; -1 for a label that is no class.
+        words: who gave them.
+        to_label: file for the videos that lack one.
+    """
+
+    labels: dict[str, int]
+    words: str
+    to_label: Location
+
+    @classmethod
+    def read(
+        cls, file: Path, lists: ListOptions, classes: Sequence[str], to_label: Location
+    ) -> Truth:
+        """The labels of a list.
+
+        Raises:
+            UsageError: the list cannot be read.
+        """
+        numbers = {name.casefold(): number for number, name in enumerate(classes)}
+        listing = Listing(str(file), lists=lists)
+        labels = {
+            video.video_id: numbers.get(video.ground_truth.casefold(), -1)
+            for video in listing.videos()
+            if video.ground_truth is not None
+        }
+        return cls(labels, f"labels that people gave, in {file}", to_label)
+
+    def of(self, sample: Outcomes, asked: Sequence[int]) -> Outcomes:
+        """The sample with these labels in place of the model's.
+
+        Raises:
+            RunError: a video of the sample has no label yet; the file `to_label` lists them.
+        """
+        known = np.array([name in self.labels for name in sample.video_ids], np.bool_)
+        if not known.all():
+            missing = sample.video_ids[~known]
+            rows = "".join(f'"{name.replace(chr(34), chr(34) * 2)}",\n' for name in missing)
+            self.to_label.write_bytes(f"video_id,label\n{rows}".encode())
+            raise RunError(
+                f"{len(missing):,} of the {len(sample):,} videos of this round have no label in "
+                "--truth",
+                advice=f"Label the videos in {self.to_label.uri}, add them to the list, and ask "
+                "again.",
+            )
+        given = np.array([self.labels[name] for name in sample.video_ids])
+        found = (given[:, None] == np.array(asked)).astype(np.float64)
+        ok = np.ones(len(sample), np.bool_)
+        return dataclasses.replace(sample, found=found, clips=found, ok=ok)

@@ -1,0 +1,123 @@
+"""An archive whose units and labels are made, so that questions need no decoding and no model.
+
+`made_archive` replaces what `pipeline.ask.series` takes from a labeling job: planning, listing and
+labeling. Rows of units/ are written as a run would write them, a sample at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.ask import series
+from pipeline.inputs.manifest import unit_id, write_manifest
+from pipeline.inputs.video import Video
+from pipeline.labeling.options import LabelOptions
+from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
+from tests.run_records import run_record
+from workers.schema import UNITS_SCHEMA
+
+LABELS = ("rare", "common", "other")
+
+
+@dataclass
+class MadeArchive:
+    """Videos with labels by the reference, and scores by the proxy.
+
+    Attributes:
+        names: ids of the videos.
+        labels: (n,) numbers of their labels.
+        scores: (n, labels) of the proxy.
+        failed: ids of videos that cannot be labeled.
+        labeled: (output, units) of every labeling, in order.
+        before_label: called before each labeling.
+    """
+
+    names: Sequence[str]
+    labels: np.ndarray
+    scores: np.ndarray
+    failed: frozenset[str] = frozenset()
+    labeled: list[tuple[str, int]] = field(default_factory=list)
+    before_label: Callable[[], None] = lambda: None
+
+    def plan(self, options: LabelOptions) -> Any:
+        """What `plan_labeling` gives."""
+        pruned = options.pruning.r != 0
+        identity = run_record({"identity": {"pruning": {"r": 4 if pruned else 0}}}).identity
+        clips = 1 if pruned else 5
+        protocol = dataclasses.replace(identity.protocol, clips=clips)
+        return SimpleNamespace(
+            run=RunDirectory(Location.of(options.output)),
+            identity=dataclasses.replace(identity, protocol=protocol),
+            model=run_record(
+                {"model": {"labels": LABELS, "flops_per_view": 1000 if pruned else 4000}}
+            ).model,
+            protocol=protocol,
+        )
+
+    def begin(self, plan: Any, options: LabelOptions) -> None:
+        """What `begin_run` does."""
+        write_manifest((Video(name, f"/x/{name}") for name in self.names), plan.run.manifest)
+        plan.run.create(run_record({"identity": {"pruning": plan.identity.pruning}}))
+
+    def label(self, plan: Any, options: LabelOptions, *, sampled_below: str | None) -> Any:
+        """What `label` does."""
+        self.before_label()
+        run, is_reference = plan.run, not plan.identity.is_pruned
+        rows = []
+        for number, name in enumerate(self.names):
+            if sampled_below is not None and unit_id(name) >= sampled_below:
+                continue
+            row: dict[str, Any] = {"unit_id": unit_id(name), "video_id": name, "duration_s": 10.0}
+            if name in self.failed:
+                rows.append(row | {"status": "failed", "error_type": "corrupt"})
+                continue
+            label = int(self.labels[number])
+            scores = np.eye(len(LABELS))[label] if is_reference else self.scores[number]
+            chosen = label if is_reference else int(scores.argmax())
+            rows.append(row | {"status": "ok", "label_id": chosen, "scores": scores.tolist()})
+        Path(run.units.uri).mkdir(exist_ok=True)
+        table = pa.Table.from_pylist(rows, schema=UNITS_SCHEMA)
+        pq.write_table(table, f"{run.units.uri}/all.parquet")
+        self.labeled.append((run.root.name, len(rows)))
+        run.save(dataclasses.replace(run.load(), sampled_below=sampled_below))
+        run.success.write_bytes(b"")
+        return run.load()
+
+
+def made_archive(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    units: int = 4000,
+    shares: Sequence[float] = (0.05, 0.3, 0.65),
+    agreement: float = 0.95,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+) -> MadeArchive:
+    """An archive of so many videos, in place of what labels videos.
+
+    `agreement`: probability that the proxy's score of a video favors the reference's label.
+    """
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(len(LABELS), units, p=shares)
+    guessed = np.where(rng.random(units) < agreement, labels, rng.integers(0, 3, units))
+    scores = 0.05 + 0.85 * np.eye(len(LABELS))[guessed]
+    made = MadeArchive(
+        names=names or [f"{'day' if n % 4 else 'night'}/{n:05d}.mp4" for n in range(units)],
+        labels=labels,
+        scores=scores,
+    )
+    monkeypatch.setattr(series, "plan_labeling", made.plan)
+    monkeypatch.setattr(series, "begin_run", made.begin)
+    monkeypatch.setattr(series, "label", made.label)
+    return made

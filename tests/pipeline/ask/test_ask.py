@@ -1,0 +1,239 @@
+"""A question is asked in rounds, stops when its interval is narrow, and goes on when killed."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.ask.answer import text
+from pipeline.ask.ask import Asked, ask
+from pipeline.ask.page import page
+from pipeline.ask.question import Question
+from pipeline.ask.select import select
+from pipeline.errors import RunError, UsageError
+from pipeline.labeling.options import LabelOptions
+from pipeline.labeling.pruning_flags import PruningFlags
+from tests.pipeline.ask.made_archive import LABELS, made_archive
+
+
+def asked(tmp_path, question="share of rare", *, within=0.02, proxy=True, source="/in", **more):
+    reference = LabelOptions(
+        "k400", source, str(tmp_path / "reference"), "demo", pruning=PruningFlags(r=0)
+    )
+    cheap = dataclasses.replace(
+        reference, output=str(tmp_path / "proxy"), pruning=PruningFlags(r=4)
+    )
+    settings = {"within": within, "alpha": 0.05, "output": str(tmp_path)} | more
+    return Asked(Question.parse(question), reference, cheap if proxy else None, **settings)
+
+
+def share_of(archive, label):
+    return float((archive.labels == LABELS.index(label)).mean())
+
+
+@pytest.mark.parametrize("proxy", [True, False])
+def test_the_interval_holds_the_share_and_is_as_narrow_as_asked(tmp_path, monkeypatch, proxy):
+    archive = made_archive(monkeypatch)
+    answer = ask(asked(tmp_path, proxy=proxy), confidence=0.95)
+    (found,) = answer.estimates
+    assert found.low <= share_of(archive, "rare") <= found.high
+    assert found.half_width <= 0.02
+    assert answer.is_met
+    last = answer.sources[0].looks[-1]
+    assert last.reference < 0.6 * 4000
+    assert (last.proxy > 0) == proxy
+
+
+def test_a_good_proxy_saves_references(tmp_path, monkeypatch):
+    made_archive(monkeypatch, agreement=0.99)
+    without = ask(asked(tmp_path / "a", proxy=False), confidence=0.95).sources[0].looks[-1]
+    with_it = ask(asked(tmp_path / "b"), confidence=0.95).sources[0].looks[-1]
+    assert with_it.reference < 0.7 * without.reference
+
+
+def test_several_labels_and_groups_hold_at_once(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch)
+    answer = ask(
+        asked(tmp_path, "share of rare, common", by="prefix", within=0.05), confidence=0.95
+    )
+    found = {(each.label, each.group): each for each in answer.estimates}
+    assert set(found) == {(a, b) for a in ("rare", "common") for b in ("", "day", "night")}
+    night = np.array([name.startswith("night") for name in archive.names])
+    for (label, group), each in found.items():
+        rows = night if group == "night" else ~night if group == "day" else np.ones(4000, bool)
+        truth = (archive.labels[rows] == LABELS.index(label)).mean()
+        assert each.low <= truth <= each.high
+        assert each.units == rows.sum()
+        assert each.half_width <= 0.05
+
+
+def test_a_small_archive_is_looked_at_in_full_and_answered_exactly(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch, units=150)
+    (found,) = ask(asked(tmp_path), confidence=0.95).estimates
+    assert found.low == pytest.approx(found.high) == pytest.approx(share_of(archive, "rare"))
+
+
+def test_a_count_is_the_share_of_the_population(tmp_path, monkeypatch):
+    made_archive(monkeypatch)
+    answer = ask(asked(tmp_path, "count of common", within=0.05), confidence=0.95)
+    (found,) = answer.estimates
+    assert f"{4000 * found.value:,.0f} (" in text(answer)
+
+
+def test_a_rate_is_per_hour_of_video(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch)
+    asked_for = asked(tmp_path, "rate of common per hour", within=20.0, proxy=False)
+    answer = ask(asked_for, confidence=0.95)
+    truth = (archive.labels == 1).sum() / (4000 * 10 / 3600)
+    (found,) = answer.estimates
+    assert found.low <= truth <= found.high
+    assert found.half_width <= 20
+
+
+def test_another_input_gives_the_difference(tmp_path, monkeypatch):
+    made_archive(monkeypatch)
+    one = asked(tmp_path / "one", within=0.06, alpha=0.025)
+    answer = ask(one, confidence=0.95, against=asked(tmp_path / "two", within=0.06, alpha=0.025))
+    (found,) = answer.differences
+    assert found.low <= 0 <= found.high
+    assert found.half_width <= 0.06
+    assert "Difference: rare:" in text(answer)
+
+
+def test_a_failed_video_counts_as_without_the_label_and_is_told(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch, units=150)
+    rare = [name for name, label in zip(archive.names, archive.labels, strict=True) if label == 0]
+    archive.failed = frozenset(rare[:2])
+    answer = ask(asked(tmp_path), confidence=0.95)
+    (found,) = answer.estimates
+    assert found.value == pytest.approx((len(rare) - 2) / 150)
+    assert "2 of 150 could not be labeled" in " ".join(text(answer).split())
+
+
+def test_a_killed_question_that_is_asked_again_has_the_same_answer(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch)
+    undisturbed = ask(asked(tmp_path / "a"), confidence=0.95)
+    calls = []
+
+    def killed_at_the_fourth():
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+
+    archive.before_label = killed_at_the_fourth
+    with pytest.raises(KeyboardInterrupt):
+        ask(asked(tmp_path / "b"), confidence=0.95)
+    again = ask(asked(tmp_path / "b"), confidence=0.95)
+    one, other = (json.loads(json.dumps(each.to_json())) for each in (undisturbed, again))
+    for each in (one, other):
+        for source in each["sources"]:
+            source.pop("output")
+    assert one == other
+
+
+def test_asking_again_labels_nothing_and_another_question_takes_what_is_there(
+    tmp_path, monkeypatch
+):
+    archive = made_archive(monkeypatch)
+    ask(asked(tmp_path), confidence=0.95)
+    before = len(archive.labeled)
+    ask(asked(tmp_path), confidence=0.95)
+    assert len(archive.labeled) == before
+    ask(asked(tmp_path, "share of common", within=0.2), confidence=0.95)
+    assert len(archive.labeled) == before
+
+
+def test_the_largest_number_of_references_ends_a_question_that_is_not_answered(
+    tmp_path, monkeypatch
+):
+    made_archive(monkeypatch)
+    answer = ask(asked(tmp_path, within=0.001, most=300), confidence=0.95)
+    assert not answer.is_met
+    assert answer.sources[0].looks[-1].reference <= 350
+    assert "--max-reference ended" in " ".join(text(answer).split())
+
+
+def test_labels_that_people_gave_are_the_reference(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch, units=1000)
+    truth = tmp_path / "truth.csv"
+    rows = zip(archive.names, archive.labels, strict=True)
+    truth.write_text("video_id,uri,label\n" + "".join(f"{n},{n},{LABELS[k]}\n" for n, k in rows))
+    answer = ask(asked(tmp_path, truth=truth, within=0.05), confidence=0.95)
+    (found,) = answer.estimates
+    assert found.low <= share_of(archive, "rare") <= found.high
+    assert {name for name, _ in archive.labeled} == {"proxy"}
+    assert "opinion" not in text(answer)
+
+
+def test_videos_that_people_have_not_labeled_yet_are_written_to_a_list(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch, units=1000)
+    truth = tmp_path / "truth.csv"
+    truth.write_text(f"video_id,uri,label\n{archive.names[0]},x,rare\n")
+    with pytest.raises(RunError, match="have no label in --truth"):
+        ask(asked(tmp_path, truth=truth), confidence=0.95)
+    listed = (tmp_path / "to_label.csv").read_text().splitlines()
+    assert listed[0] == "video_id,label"
+    assert 150 < len(listed) < 250
+
+
+def test_a_label_that_is_no_class_and_too_many_groups_are_refused(tmp_path, monkeypatch):
+    made_archive(monkeypatch)
+    with pytest.raises(UsageError, match="is no class of the model"):
+        ask(asked(tmp_path / "a", "share of nothing"), confidence=0.95)
+    made_archive(monkeypatch, units=100, names=[f"{n}/a.mp4" for n in range(100)])
+    with pytest.raises(UsageError, match="more than 50 groups"):
+        ask(asked(tmp_path / "b", by="prefix"), confidence=0.95)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").write_bytes(b"")
+    with pytest.raises(UsageError, match="is no list"):
+        ask(asked(tmp_path / "c", by="camera", source=str(tmp_path / "videos")), confidence=0.95)
+
+
+@pytest.mark.parametrize("question", ["share of rare, common", "count of rare"])
+def test_the_page_holds_the_answer_and_every_round(tmp_path, monkeypatch, question):
+    made_archive(monkeypatch)
+    answer = ask(asked(tmp_path, question, within=0.05, by="prefix"), confidence=0.95)
+    made = page(answer)
+    assert question in made
+    assert "How the interval closed in" in made
+    assert "night" in made
+    for look in answer.sources[0].looks:
+        assert f"{look.reference:,}" in made
+
+
+def test_the_videos_with_a_label_are_held_by_a_set_with_the_wanted_recall(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch, agreement=0.97)
+    given = asked(tmp_path, "videos with common")
+    found = select(
+        given.question,
+        given.reference,
+        given.proxy,
+        recall=0.9,
+        confidence=0.95,
+        most=None,
+        output=str(tmp_path),
+    )
+    chosen = pq.read_table(tmp_path / "selected").to_pydict()
+    common = {n for n, k in zip(archive.names, archive.labels, strict=True) if k == 1}
+    assert len(common & set(chosen["video_id"])) >= 0.9 * len(common)
+    assert found.chosen == len(chosen["video_id"]) < 0.6 * 4000
+    assert "with 95 % confidence" in " ".join(found.text.split())
+    assert json.loads(json.dumps(found.to_json()))["question"] == "videos with common"
+
+
+def test_a_set_from_too_few_references_is_the_whole_input_and_says_so(tmp_path, monkeypatch):
+    made_archive(monkeypatch, shares=(0.002, 0.3, 0.698))
+    given = asked(tmp_path, "videos with rare")
+    found = select(
+        given.question,
+        given.reference,
+        given.proxy,
+        recall=0.95,
+        confidence=0.95,
+        most=250,
+        output=str(tmp_path),
+    )
+    assert found.chosen == found.units == 4000
+    assert "a larger --max-reference may" in " ".join(found.text.split())
