@@ -15,6 +15,7 @@ _EPILOG = """\
 Examples:
   python jobs/find.py OUTPUT --like holiday.mp4 -k 20
   python jobs/find.py OUTPUT --like holiday.mp4@12.5
+  python jobs/find.py OUTPUT --like holiday.mp4@12.5 --index embeddings-lance
   python jobs/find.py OUTPUT --duplicates 0.98
 
 VIDEO alone is compared as a whole: the mean of its views with the means of other videos. With
@@ -47,6 +48,12 @@ class FindOptions:
         "that cannot be told apart fast, those in neighboring cells, with a measured recall)",
         False,
     )
+    index: str | None = flag(
+        "--like: folder of Lance datasets of the embeddings, local or s3://, made when it is first "
+        "named. Faster from then on, and finds nearly the same videos; needs the extra lance",
+        None,
+        metavar="DIR",
+    )
     thumbnails: int = flag("videos of which the page shows a frame", 100, metavar="N")
     out: str | None = flag(
         "folder for the page (.html) and the table (.parquet), local or s3:// (default: find/ in "
@@ -73,6 +80,7 @@ def _find(options: FindOptions) -> None:
                 duplicates=options.duplicates,
                 k=options.count,
                 exact=options.exact,
+                index=options.index,
                 thumbnails=options.thumbnails,
                 folder=options.out,
                 json=options.json,

@@ -14,6 +14,7 @@ from pipeline.run.run_directory import RunDirectory
 from pipeline.search.duplicate_page import duplicate_page, duplicate_screen
 from pipeline.search.duplicates import DuplicateGroups, check_threshold, find_duplicates
 from pipeline.search.files import SearchFiles
+from pipeline.search.lance_index import find_by_index
 from pipeline.search.query import read_query
 from pipeline.search.similar import SimilarVideo, check_count, find_similar
 from pipeline.search.similar_page import similar_page, similar_screen
@@ -66,6 +67,7 @@ class Search:
         duplicates: the cosine of duplicates; None for similar videos.
         k: number of similar videos.
         exact: whether all pairs are compared for duplicates, however long that takes.
+        index: folder of Lance datasets for similar videos; None to compare all.
         thumbnails: number of videos whose frames are decoded for the page.
         folder: where the page and the table go; None for find/ in the run.
         json: a file for the results as JSON; None for none.
@@ -76,6 +78,7 @@ class Search:
     duplicates: float | None = None
     k: int = 20
     exact: bool = False
+    index: str | None = None
     thumbnails: int = 100
     folder: str | None = None
     json: str | None = None
@@ -85,8 +88,10 @@ class Search:
             raise UsageError(
                 "name what to find: --like VIDEO or VIDEO@SECONDS, or --duplicates COSINE"
             )
+        if self.like is None and self.index is not None:
+            raise UsageError("--index is for --like; duplicates are found without an index")
         if self.exact and self.duplicates is None:
-            raise UsageError("--exact is for --duplicates; --like always compares all")
+            raise UsageError("--exact is for --duplicates; --like compares all without --index")
         if self.duplicates is not None:
             check_threshold(self.duplicates)
         check_count(self.k)
@@ -119,7 +124,10 @@ def _similar(run: RunDirectory, search: Search, like: str) -> str:
     at = "" if query.view is None else f"-at-{query.view.start_s:.2f}s"
     files = search.files(run, f"like-{file_stem(query.video.video_id)}{at}")
     files.check_writable()
-    found = find_similar(run, query, search.k)
+    if search.index is None:
+        found = find_similar(run, query, search.k)
+    else:
+        found = find_by_index(run, query, search.k, Location.of(search.index))
     files.write(
         [_similar_row(rank, each) for rank, each in enumerate(found.found, start=1)],
         SIMILAR_SCHEMA,
@@ -128,6 +136,7 @@ def _similar(run: RunDirectory, search: Search, like: str) -> str:
             "like": query.video.video_id,
             "view": None if query.view is None else vars(query.view),
             "searched": found.searched,
+            "index": found.index or None,
         },
     )
     views = {query.video.video_id: query.view}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.embeddings.nearest import NearestSearch
+from pipeline.embeddings.nearest import NearestSearch, Neighbor
 from pipeline.embeddings.read import read_embeddings
 from pipeline.embeddings.video_means import read_video_embeddings
 from pipeline.errors import UsageError
@@ -39,12 +40,14 @@ class SimilarVideos:
         found: the nearest first.
         searched: number of embeddings that were compared: of views, or of videos.
         unusable: number of those that are all zero or not finite.
+        index: folder of the index that was searched; "" where all embeddings were compared.
     """
 
     query: Query
     found: tuple[SimilarVideo, ...]
     searched: int
     unusable: int
+    index: str = ""
 
 
 def check_count(k: int) -> None:
@@ -75,13 +78,18 @@ def find_similar(run: RunDirectory, query: Query, k: int) -> SimilarVideos:
         for views in read_embeddings(run.root):
             places = (views.clips, views.crops, views.start_s, views.end_s)
             search.add(views.vectors, views.video_ids, *(each.tolist() for each in places))
-    near = search.neighbors()
+    return SimilarVideos(
+        query, found_videos(run, search.neighbors()), search.added, search.unusable
+    )
+
+
+def found_videos(run: RunDirectory, near: Sequence[Neighbor]) -> tuple[SimilarVideo, ...]:
+    """The videos of neighbors whose keys are ids, and whose values the places of views."""
     rows = rows_of(run, [str(each.key) for each in near])
-    found = (
+    return tuple(
         SimilarVideo(
             rows[str(each.key)], each.cosine, ViewPlace(*each.values) if each.values else None
         )
         for each in near
         if str(each.key) in rows
     )
-    return SimilarVideos(query, tuple(found), search.added, search.unusable)

@@ -111,6 +111,6 @@ def _facts(found: SimilarVideos, run: str) -> list[tuple[str, str]]:
         ("run", displayed(run)),
         ("video", displayed(found.query.video.uri)),
         ("measure", "cosine of stored embeddings, those of the pruned model"),
-        ("searched", exact),
+        ("searched", f"an index, {displayed(found.index)}" if found.index else exact),
     ]
     return facts + ([("left out", _unusable(found))] if found.unusable else [])

@@ -134,6 +134,7 @@ def test_only_so_many_videos_are_decoded(run):
         ({"duplicates": 98}, "--duplicates must be a cosine above 0 and at most 1, such as 0.98"),
         ({"duplicates": float("nan")}, "such as 0.98; got nan"),
         ({"like": "a", "exact": True}, "--exact is for --duplicates"),
+        ({"duplicates": 0.9, "index": "x"}, "--index is for --like"),
         ({"like": "a", "thumbnails": -1}, "--thumbnails must be 0 or more; got -1"),
     ],
 )
