@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ask.confidence_sequence import Interval, check_alpha, numbers_in
+from pipeline.ask.confidence_sequence import Interval, check_alpha, numbers_in, remaining_mean
+from pipeline.ask.pairs import PairMoments, Setting
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,27 +37,90 @@ class Group:
         population: its units.
         coefficient: what its mean counts for in the sum: its share of all units for a stratified
             mean; 1 and -1 for a difference.
+        proxy_mean: mean proxy score of the whole group; None where it has no proxy.
     """
 
     population: int
     coefficient: float
+    proxy_mean: float | None = None
 
     def __post_init__(self) -> None:
         if self.population < 1:
             raise ValueError(f"population must be 1 or more; got {self.population}")
         if not math.isfinite(self.coefficient) or self.coefficient == 0:
             raise ValueError(f"coefficient must be a number but 0; got {self.coefficient:g}")
+        if self.proxy_mean is not None:
+            numbers_in([self.proxy_mean], 0, 1, "proxy_mean")
 
 
-def strata(populations: Sequence[int]) -> list[Group]:
+def strata(populations: Sequence[int], proxy_means: Sequence[float] | None = None) -> list[Group]:
     """Groups whose sum is the mean over all units of all populations."""
     total = sum(populations)
-    return [Group(each, each / total) for each in populations]
+    means = [None] * len(populations) if proxy_means is None else proxy_means
+    pairs = zip(populations, means, strict=True)
+    return [Group(each, each / total, mean) for each, mean in pairs]
 
 
-def difference(one: int, other: int) -> list[Group]:
+def difference(one: int, other: int, proxy_means: tuple[float, float] | None = None) -> list[Group]:
     """Groups whose sum is the mean of a population of `one` units minus that of one of `other`."""
-    return [Group(one, 1.0), Group(other, -1.0)]
+    means = (None, None) if proxy_means is None else proxy_means
+    return [Group(one, 1.0, means[0]), Group(other, -1.0, means[1])]
+
+
+@dataclass
+class _Seen:
+    """What was seen of a group; a proxy of 0 stands for none."""
+
+    group: Group
+    reference: Floats = field(default_factory=lambda: np.empty(0))
+    proxy: Floats = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def count(self) -> int:
+        return len(self.reference)
+
+    @property
+    def left(self) -> int:
+        return self.group.population - self.count
+
+    def moments(self) -> PairMoments:
+        return PairMoments.of(self.reference, self.proxy)
+
+    def weight(self) -> float:
+        """Of the proxy in the next round."""
+        if self.group.proxy_mean is None:
+            return 0.0
+        size = self.group.population
+        # Where the mean proxy score is known, the best weight is the same for every width.
+        return self.moments().best(Setting(size, 0.05, 0.1, size))[0]
+
+    def variance(self, weight: float) -> float:
+        """Of reference - weight * proxy; a pseudo-observation keeps it above 0."""
+        numbers = self.reference - weight * self.proxy
+        squares = float(numbers.var()) * self.count if self.count else 0.0
+        return (squares + 0.25) / (self.count + 1)
+
+    def estimate(self, weight: float) -> float:
+        if not self.count:
+            return math.nan
+        known = weight * (self.group.proxy_mean or 0.0)
+        return float((self.reference - weight * self.proxy).mean()) + known
+
+    def unit_bet(self, size: int, weight: float) -> float:
+        """Bet on one unit, from 0 to 1, for a bet of 1 on the sum.
+
+        `size` units, each with a slope of population / left / (1 + weight) in the mean, make up
+        the coefficient.
+        """
+        group = self.group
+        return abs(group.coefficient) * self.left * (1 + weight) / (size * group.population)
+
+    def known_part(self, size: int, weight: float) -> float:
+        """Sum over a round of the mean of what is left, without the part of the group's mean."""
+        asked = remaining_mean(self.group.population, self.count, float(self.reference.sum()))
+        scores = remaining_mean(self.group.population, self.count, float(self.proxy.sum()))
+        left = scores.constant + scores.slope * (self.group.proxy_mean or 0.0)
+        return size * (asked.constant - weight * left + weight) / (1 + weight)
 
 
 @dataclass
@@ -65,7 +129,8 @@ class LinearSequence:
 
     The groups' units are drawn independently of each other, each in a random order without
     replacement, and are numbers in 0 to 1. A round has units of every group. Sizes of a round may
-    depend on earlier rounds only.
+    depend on earlier rounds only. A group whose units all have a proxy score, with a known mean,
+    is estimated as in `prediction_powered.py`.
 
     Args:
         groups: the populations and what they count for.
@@ -84,86 +149,108 @@ class LinearSequence:
             raise ValueError("groups must hold one group or more")
         if self.within is not None and not self.within > 0:
             raise ValueError(f"within must be above 0; got {self.within:g}")
-        self._seen = [np.empty(0) for _ in self.groups]
+        self._seen = [_Seen(each) for each in self.groups]
         self._ends = self._certain()
 
-    def add(self, values: Sequence[npt.ArrayLike]) -> Interval:
-        """The interval after another round: (n,) numbers of each group, in the order of `groups`.
+    def add(
+        self,
+        values: Sequence[npt.ArrayLike],
+        proxies: Sequence[npt.ArrayLike] | None = None,
+    ) -> Interval:
+        """The interval after another round.
+
+        Args:
+            values: (n,) numbers of each group, 0 to 1, in the order of `groups`.
+            proxies: (n,) proxy scores of the same units, 0 to 1; empty for a group without
+                `proxy_mean`. None if no group has one.
 
         Raises:
             ValueError: a number is NaN or beyond 0 to 1, a group has no unit in this round though
-                it has some left, or more than its population has.
+                it has some left, or more than its population has; scores are missing.
         """
         given = [numbers_in(each, 0, 1, "values") for each in values]
         if len(given) != len(self.groups):
             raise ValueError(f"there are {len(self.groups)} groups; got numbers of {len(given)}")
-        for group, seen, new in zip(self.groups, self._seen, given, strict=True):
-            left = group.population - len(seen)
-            if len(new) > left or (left and not len(new)):
-                raise ValueError(f"a round must have 1 to {left} units of a group; got {len(new)}")
-        if not any(map(len, given)):
-            return self.interval()
-        bet = self._aimed(given)
-        for side, exponents in zip((1, -1), self._sides, strict=True):
-            exponents.append(self._exponents(given, side, bet * _FACTORS))
-        pairs = zip(self._seen, given, strict=True)
-        self._seen = [np.concatenate([seen, new]) for seen, new in pairs]
-        self._ends = self._intersected()
+        scores = self._scores(given, proxies)
+        for seen, new in zip(self._seen, given, strict=True):
+            if len(new) > seen.left or (seen.left and not len(new)):
+                raise ValueError(
+                    f"a round must have 1 to {seen.left} units of a group; got {len(new)}"
+                )
+        if any(map(len, given)):
+            self._bet(given, scores)
         return self.interval()
 
     def interval(self) -> Interval:
         """The interval so far."""
-        count = sum(len(each) for each in self._seen)
-        return Interval(self._estimate(), *self._ends, count)
+        estimate = self._estimate()
+        if not math.isnan(estimate):
+            estimate = min(max(estimate, self._ends[0]), self._ends[1])
+        return Interval(estimate, *self._ends, sum(each.count for each in self._seen))
 
     def deviations(self) -> Floats:
-        """(groups,) standard deviations of the numbers seen, for `neyman`; never 0."""
-        return np.array([math.sqrt(_variance(each)) for each in self._seen])
+        """(groups,) standard deviations of what is left to estimate, for `neyman`; never 0."""
+        return np.array([math.sqrt(each.variance(each.weight())) for each in self._seen])
+
+    def _scores(
+        self, given: Sequence[Floats], proxies: Sequence[npt.ArrayLike] | None
+    ) -> list[Floats]:
+        if proxies is None:
+            proxies = [()] * len(given)
+        if len(proxies) != len(given):
+            raise ValueError(f"there are {len(given)} groups; got scores of {len(proxies)}")
+        scores = []
+        for group, new, proxy in zip(self.groups, given, proxies, strict=True):
+            known = group.proxy_mean is not None
+            each = numbers_in(proxy, 0, 1, "proxies")
+            if len(each) != (len(new) if known else 0):
+                raise ValueError(
+                    f"a group with proxy_mean needs a score for each of its {len(new)} units, and "
+                    f"one without it none; got {len(each)}"
+                )
+            scores.append(each if known else np.zeros(len(new)))
+        return scores
 
     def _estimate(self) -> float:
-        if not all(len(each) for each in self._seen):
-            return math.nan
-        pairs = zip(self.groups, self._seen, strict=True)
-        return float(sum(group.coefficient * seen.mean() for group, seen in pairs))
+        return float(
+            sum(each.group.coefficient * each.estimate(each.weight()) for each in self._seen)
+        )
 
-    def _aimed(self, given: Sequence[Floats]) -> float:
+    def _bet(self, given: Sequence[Floats], scores: Sequence[Floats]) -> None:
+        sizes = [len(each) for each in given]
+        weights = [each.weight() for each in self._seen]
+        bets = self._aimed(sizes, weights) * _FACTORS
+        for seen, size, weight in zip(self._seen, sizes, weights, strict=True):
+            if size:
+                bets = np.minimum(bets, _LARGEST_BET / seen.unit_bet(size, weight))
+        numbers = [
+            (new - weight * proxy + weight) / (1 + weight)
+            for new, proxy, weight in zip(given, scores, weights, strict=True)
+        ]
+        for side, exponents in zip((1, -1), self._sides, strict=True):
+            constants = np.zeros(len(bets))
+            for seen, each, weight in zip(self._seen, numbers, weights, strict=True):
+                constants += _exponent(seen, each, weight, side, bets)
+            # Log capital = constant - slope * sum of means.
+            exponents.append((constants, side * bets))
+        for seen, new, proxy in zip(self._seen, given, scores, strict=True):
+            seen.reference = np.concatenate([seen.reference, new])
+            seen.proxy = np.concatenate([seen.proxy, proxy])
+        self._ends = self._intersected()
+
+    def _aimed(self, sizes: Sequence[int], weights: Sequence[float]) -> float:
         """The bet on the sum that gains most at the margin: margin / variance of one round's part.
 
         In units of the sum; the variance is that of all units up to and with this round.
         """
-        variance = 0.0
-        for group, seen, new in zip(self.groups, self._seen, given, strict=True):
-            count = len(seen) + len(new)
-            variance += group.coefficient**2 * _variance(seen) / max(1, count)
-        log = 2 * math.log(2 / self.alpha)
-        margin = self.within or math.sqrt(log * variance)
+        variance, total = 0.0, 0
+        for seen, size, weight in zip(self._seen, sizes, weights, strict=True):
+            count = seen.count + size
+            variance += seen.group.coefficient**2 * seen.variance(weight) / count
+            total += count
+        margin = self.within or math.sqrt(2 * math.log(2 / self.alpha) * variance)
         # In proportion to the size of the round; all rounds together then bet margin / variance.
-        total = sum(len(seen) + len(new) for seen, new in zip(self._seen, given, strict=True))
-        return margin / variance * sum(map(len, given)) / total
-
-    def _exponents(self, given: Sequence[Floats], side: int, bets: Floats) -> tuple[Floats, Floats]:
-        """(bets,) constants and (bets,) slopes: log capital = constant - slope * sum of means."""
-        constants = np.zeros(len(bets))
-        largest = bets.copy()
-        for group, seen, new in zip(self.groups, self._seen, given, strict=True):
-            if len(new):
-                most = _LARGEST_BET / _unit_bet(group, len(seen), len(new))
-                largest = np.minimum(largest, most)
-        for group, seen, new in zip(self.groups, self._seen, given, strict=True):
-            if not len(new):
-                # A group whose units were all seen has a known mean.
-                constants += side * group.coefficient * largest * seen.mean()
-                continue
-            each = largest * _unit_bet(group, len(seen), len(new))
-            sign = side if group.coefficient > 0 else -side
-            left = group.population - len(seen)
-            guess = (seen.sum() + 0.5) / (len(seen) + 1)
-            squares = float(((new - guess) ** 2).sum())
-            # The mean of what is left is (population * mean - sum) / left; the mean's own part is
-            # in the slope.
-            known = new.sum() + len(new) * seen.sum() / left
-            constants += each * sign * known - squares * (-np.log1p(-each) - each)
-        return constants, side * largest
+        return margin / variance * sum(sizes) / total
 
     def _intersected(self) -> tuple[float, float]:
         limit = math.log(2 / self.alpha)
@@ -187,24 +274,24 @@ class LinearSequence:
     def _certain(self) -> tuple[float, float]:
         """Bounds of the sum that hold whatever the units that were not seen are."""
         low = high = 0.0
-        for group, seen in zip(self.groups, self._seen, strict=True):
-            least = float(seen.sum()) / group.population
-            most = least + 1 - len(seen) / group.population
-            ends = sorted([group.coefficient * least, group.coefficient * most])
+        for seen in self._seen:
+            least = float(seen.reference.sum()) / seen.group.population
+            most = least + seen.left / seen.group.population
+            ends = sorted([seen.group.coefficient * least, seen.group.coefficient * most])
             low, high = low + ends[0], high + ends[1]
         return low, high
 
 
-def _unit_bet(group: Group, before: int, size: int) -> float:
-    """Bet on one unit of a group for a bet of 1 on the sum.
-
-    `size` units, each with a slope of population / left in the mean, make up the coefficient.
-    """
-    left = group.population - before
-    return abs(group.coefficient) * left / (size * group.population)
-
-
-def _variance(numbers: Floats) -> float:
-    """A variance that a pseudo-observation keeps above 0."""
-    squares = float(numbers.var()) * len(numbers) if len(numbers) else 0.0
-    return (squares + 0.25) / (len(numbers) + 1)
+def _exponent(seen: _Seen, numbers: Floats, weight: float, side: int, bets: Floats) -> Floats:
+    """(bets,) logarithms of a group's capital in a round, without the part of the sum of means."""
+    coefficient = seen.group.coefficient
+    if not len(numbers):
+        # A group whose units were all seen has a known mean.
+        return np.asarray(side * coefficient * bets * seen.reference.mean())
+    each = bets * seen.unit_bet(len(numbers), weight)
+    sign = side if coefficient > 0 else -side
+    scaled = (seen.reference - weight * seen.proxy + weight) / (1 + weight)
+    guess = (scaled.sum() + 0.5) / (len(scaled) + 1)
+    squares = float(((numbers - guess) ** 2).sum())
+    gain = float(numbers.sum()) - seen.known_part(len(numbers), weight)
+    return np.asarray(each * sign * gain - squares * (-np.log1p(-each) - each))

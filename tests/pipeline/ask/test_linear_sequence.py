@@ -6,7 +6,7 @@ import pytest
 from pipeline.ask.confidence_sequence import MeanSequence
 from pipeline.ask.groups import neyman, proportional
 from pipeline.ask.linear_sequence import Group, LinearSequence, difference, strata
-from tests.pipeline.ask.samples import most_misses, rounds, shares
+from tests.pipeline.ask.samples import guesses, most_misses, rounds, shares
 
 
 def _looks(populations, sequence, first=60, factor=1.5, divide=proportional):
@@ -87,6 +87,49 @@ def test_a_difference_is_narrower_than_two_intervals_that_are_subtracted():
     assert found.half_width < 0.85 * sum(each.half_width for each in single)
 
 
+def _proxied(draw, values, agreement, alpha=0.05):
+    """Looks at a difference whose groups have proxy labels."""
+    proxies = [guesses(draw, each, agreement) for each in values]
+    means = tuple(each.mean() for each in proxies)
+    sequence = LinearSequence(difference(*map(len, values), means), alpha=alpha)
+    orders = [draw.permutation(len(each)) for each in values]
+    return [
+        sequence.add(
+            [each[order[part]] for each, order in zip(values, orders, strict=True)],
+            [each[order[part]] for each, order in zip(proxies, orders, strict=True)],
+        )
+        for part in rounds(len(values[0]), 60, 1.5)
+    ]
+
+
+@pytest.mark.parametrize("agreement", [0.95, 0.5])
+def test_a_difference_with_proxies_is_held_at_every_look(agreement):
+    draw = np.random.default_rng(10)
+    values = [shares(1_000, 0.4), shares(1_000, 0.25)]
+    draws = 60
+    missed = sum(_missed(_proxied(draw, values, agreement, 0.2), 0.15) for _ in range(draws))
+    assert missed <= most_misses(draws, 0.2)
+
+
+def test_good_proxies_make_a_difference_narrower():
+    draw = np.random.default_rng(11)
+    values = [shares(50_000, 0.4), shares(50_000, 0.25)]
+    good, useless = (_proxied(draw, values, each)[9] for each in (0.97, 0.5))
+    assert good.half_width < 0.7 * useless.half_width
+
+
+def test_a_group_without_proxies_stands_beside_one_with_them():
+    draw = np.random.default_rng(12)
+    values, proxy = [shares(200, 0.5), shares(100, 0.1)], shares(200, 0.5)
+    sequence = LinearSequence([Group(200, 1.0, 0.5), Group(100, 1.0)])
+    order = draw.permutation(200)
+    for part in (slice(0, 50), slice(50, 100), slice(100, 200)):
+        other = order[part][order[part] < 100]
+        found = sequence.add([values[0][order[part]], values[1][other]], [proxy[order[part]], []])
+    assert found.low == pytest.approx(0.6)
+    assert found.high == pytest.approx(0.6)
+
+
 def test_one_group_is_about_as_wide_as_its_mean():
     values = np.random.default_rng(5).permutation(shares(100_000, 0.3))
     linear, plain = LinearSequence([Group(100_000, 1.0)]), MeanSequence(100_000)
@@ -146,10 +189,19 @@ def test_wrong_rounds_are_refused(values, message):
         LinearSequence(difference(2, 2)).add(values)
 
 
+def test_missing_scores_are_refused():
+    sequence = LinearSequence(difference(9, 9, (0.5, 0.5)))
+    with pytest.raises(ValueError, match="a score for each of its 1 units"):
+        sequence.add([[0.5], [0.5]])
+    with pytest.raises(ValueError, match="there are 2 groups; got scores of 1"):
+        sequence.add([[0.5], [0.5]], [[0.5]])
+
+
 def test_wrong_settings_are_refused():
     for make, message in [
         (lambda: Group(0, 1), "population"),
         (lambda: Group(1, 0), "coefficient"),
+        (lambda: Group(1, 1, 1.5), "proxy_mean"),
         (lambda: LinearSequence([]), "groups"),
         (lambda: LinearSequence(strata([1]), alpha=0), "alpha"),
         (lambda: LinearSequence(strata([1]), within=0), "within"),
