@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipeline.export.labeled_videos import batches, labeled_videos
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import VIDEOS_SCHEMA
-from workers.schema import column
+from workers.schema import EMBEDDING, column
 
 DATE, RUN_ID = "date", "run_id"
 
@@ -25,7 +25,14 @@ _RUN = (
     column(DATE, pa.date32(), "day on which the run finished, UTC"),
     column(RUN_ID, pa.string(), "id of the run, as run.json has it"),
 )
-VIDEOS = pa.schema([*VIDEOS_SCHEMA, *_RUN])
+# Neither Iceberg nor Delta nor Hugging Face's datasets knows lists of float16.
+_EMBEDDING = column(
+    EMBEDDING,
+    pa.list_(pa.float32()),
+    str(VIDEOS_SCHEMA.field(EMBEDDING).metadata[b"about"], "utf-8"),
+)
+_OF_VIDEOS = [_EMBEDDING if part.name == EMBEDDING else part for part in VIDEOS_SCHEMA]
+VIDEOS = pa.schema([*_OF_VIDEOS, *_RUN])
 SEGMENTS = pa.schema(
     [
         *(VIDEOS_SCHEMA.field(name) for name in ("video_id", "uri", "part")),
@@ -71,7 +78,7 @@ def tables_of(run: RunDirectory) -> list[ExportTable]:
 
     def videos() -> Iterator[pa.RecordBatch]:
         for batch in batches(run.videos):
-            columns = [batch[name] for name in VIDEOS_SCHEMA.names]
+            columns = [batch[part.name].cast(part.type) for part in _OF_VIDEOS]
             columns += [pa.repeat(pa.scalar(of_run[f.name], f.type), len(batch)) for f in _RUN]
             yield pa.RecordBatch.from_arrays(columns, schema=VIDEOS)
 
