@@ -4,4 +4,4 @@
 from pipeline.exit_codes import leave, main_of
 
 if __name__ == "__main__":
-    leave(main_of("pipeline.ask.command"))
+    leave(main_of("pipeline.questions.command"))

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.embeddings.read import EmbeddingBatch, read_embeddings
+    from pipeline.questions.answer_to import ask
     from pipeline.run.kept_token_maps import KeptTokenMaps, read_kept_token_maps
 
-__all__ = ["EmbeddingBatch", "KeptTokenMaps", "read_embeddings", "read_kept_token_maps"]
+__all__ = ["EmbeddingBatch", "KeptTokenMaps", "ask", "read_embeddings", "read_kept_token_maps"]
 
 _MODULES = {
     "pipeline.embeddings.read": ("EmbeddingBatch", "read_embeddings"),
+    "pipeline.questions.answer_to": ("ask",),
     "pipeline.run.kept_token_maps": ("KeptTokenMaps", "read_kept_token_maps"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

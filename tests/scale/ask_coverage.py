@@ -23,10 +23,10 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from pipeline.ask.allocation import Costs, next_round, plan
-from pipeline.ask.prediction_powered import PredictionPowered
-from pipeline.ask.selection import RecallSelection
 from pipeline.formatting import text_table
+from pipeline.questions.allocation import Costs, next_round, plan
+from pipeline.questions.prediction_powered import PredictionPowered
+from pipeline.questions.selection import RecallSelection
 from pipeline.statistics import share
 from tests.scale.ask_questions import Question, made, of_runs
 

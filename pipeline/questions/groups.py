@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ask.confidence_sequence import check_alpha
+from pipeline.questions.confidence_sequence import check_alpha
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipeline.ask.answer import Answer, Estimated, Example, Source, interval, shown
 from pipeline.formatting import digits, quantity
+from pipeline.questions.answer import Answer, Estimated, Example, Source, interval, shown
 from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
 from pipeline.reports.html.report import (
     Block,

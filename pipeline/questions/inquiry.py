@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.ask.allocation import Costs
-from pipeline.ask.answer import Answer, Estimated, Example, Look, Source
-from pipeline.ask.columns import Groups, groups_of, numbers_of
-from pipeline.ask.estimates import Estimates, Population, difference
-from pipeline.ask.outcomes import Outcomes, listed, outcomes
-from pipeline.ask.question import Question
-from pipeline.ask.rounds import Sizes, by_plan, by_width, pilot
-from pipeline.ask.series import Series, limit_of
-from pipeline.ask.truth import TO_LABEL, Truth
 from pipeline.errors import UsageError
 from pipeline.labeling.options import LabelOptions
 from pipeline.messages import say
+from pipeline.questions.allocation import Costs
+from pipeline.questions.answer import Answer, Estimated, Example, Look, Source
+from pipeline.questions.columns import Groups, groups_of, numbers_of
+from pipeline.questions.estimates import Estimates, Population, difference
+from pipeline.questions.outcomes import Outcomes, listed, outcomes
+from pipeline.questions.question import Question
+from pipeline.questions.rounds import Sizes, by_plan, by_width, pilot
+from pipeline.questions.series import Series, limit_of
+from pipeline.questions.truth import TO_LABEL, Truth
 from pipeline.storage.location import Location
 
 _EXAMPLES = 6
@@ -53,7 +53,7 @@ class Asked:
     truth: Path | None = None
 
 
-def ask(asked: Asked, *, confidence: float, against: Asked | None = None) -> Answer:
+def answer_question(asked: Asked, *, confidence: float, against: Asked | None = None) -> Answer:
     """Labels rounds until the intervals are as narrow as was asked; returns the answer.
 
     A killed question goes on: what a round has is decided by the rounds before it, and a run that

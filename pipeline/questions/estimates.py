@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ask.answer import Estimated
-from pipeline.ask.asymptotic import ratio
-from pipeline.ask.outcomes import Outcomes
-from pipeline.ask.prediction_powered import PredictionPowered
-from pipeline.ask.question import Question
-from pipeline.ask.rounds import Wanted
+from pipeline.questions.answer import Estimated
+from pipeline.questions.asymptotic import ratio
+from pipeline.questions.outcomes import Outcomes
+from pipeline.questions.prediction_powered import PredictionPowered
+from pipeline.questions.question import Question
+from pipeline.questions.rounds import Wanted
 
 Floats = npt.NDArray[np.float64]
 NumbersOf = Callable[[list[str]], Floats]

@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.ask.confidence_sequence import MeanSequence
-from pipeline.ask.groups import neyman, proportional
-from pipeline.ask.linear_sequence import Group, LinearSequence, difference, strata
-from tests.pipeline.ask.samples import guesses, most_misses, rounds, shares
+from pipeline.questions.confidence_sequence import MeanSequence
+from pipeline.questions.groups import neyman, proportional
+from pipeline.questions.linear_sequence import Group, LinearSequence, difference, strata
+from tests.pipeline.questions.samples import guesses, most_misses, rounds, shares
 
 
 def _looks(populations, sequence, first=60, factor=1.5, divide=proportional):

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ask.confidence_sequence import Interval, check_alpha, numbers_in, remaining_mean
-from pipeline.ask.pairs import PairMoments, Setting
+from pipeline.questions.confidence_sequence import Interval, check_alpha, numbers_in, remaining_mean
+from pipeline.questions.pairs import PairMoments, Setting
 
 Floats = npt.NDArray[np.float64]
 

@@ -8,16 +8,16 @@ import posixpath
 import re
 from collections.abc import Sequence
 
-from pipeline.ask.answer import text
-from pipeline.ask.answer_to import ANSWER, PAGE, answer_to
-from pipeline.ask.flags import AskFlags, parser
-from pipeline.ask.select import SelectionAnswer
 from pipeline.errors import RunError, UsageError
 from pipeline.exit_codes import exit_code
 from pipeline.flags import options_of
 from pipeline.labeling.job import options_from
 from pipeline.labeling.options import LabelOptions
 from pipeline.messages import say, tell
+from pipeline.questions.answer import text
+from pipeline.questions.answer_to import ANSWER, PAGE, answer_to
+from pipeline.questions.flags import AskFlags, parser
+from pipeline.questions.select import SelectionAnswer
 from pipeline.storage.location import Location
 
 _REFUSED = {

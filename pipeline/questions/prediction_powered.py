@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ask.capital import Capital, Histogram, RoundMean, aimed_bets
-from pipeline.ask.confidence_sequence import (
+from pipeline.questions.capital import Capital, Histogram, RoundMean, aimed_bets
+from pipeline.questions.confidence_sequence import (
     MeanSequence,
     certain_bounds,
     check_alpha,
@@ -31,7 +31,7 @@ from pipeline.ask.confidence_sequence import (
     numbers_in,
     remaining_mean,
 )
-from pipeline.ask.pairs import PROXY_ALPHA_SHARE, PairMoments, Setting
+from pipeline.questions.pairs import PROXY_ALPHA_SHARE, PairMoments, Setting
 
 Floats = npt.NDArray[np.float64]
 

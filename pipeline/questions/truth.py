@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.ask.outcomes import Outcomes
 from pipeline.errors import RunError
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.listing import Listing
+from pipeline.questions.outcomes import Outcomes
 from pipeline.storage.location import Location
 
 TO_LABEL = "to_label.csv"

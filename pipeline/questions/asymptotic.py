@@ -15,7 +15,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ask.confidence_sequence import Interval, check_alpha, numbers_in
+from pipeline.questions.confidence_sequence import Interval, check_alpha, numbers_in
 
 LEAST_UNITS = 100
 LEAST_EVENTS = 20

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.ask.asymptotic import LEAST_EVENTS, LEAST_UNITS, ratio
-from tests.pipeline.ask.samples import most_misses, rounds
+from pipeline.questions.asymptotic import LEAST_EVENTS, LEAST_UNITS, ratio
+from tests.pipeline.questions.samples import most_misses, rounds
 
 
 def test_a_rate_of_events_per_hour_is_held_at_every_look():

@@ -11,17 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.ask.answer import wrapped
-from pipeline.ask.outcomes import outcomes
-from pipeline.ask.question import Question
-from pipeline.ask.rounds import PILOT
-from pipeline.ask.selection import RecallSelection, Selection
-from pipeline.ask.series import Series, limit_of
 from pipeline.errors import UsageError
 from pipeline.formatting import percent, quantity
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from pipeline.labeling.options import LabelOptions
 from pipeline.messages import say
+from pipeline.questions.answer import wrapped
+from pipeline.questions.outcomes import outcomes
+from pipeline.questions.question import Question
+from pipeline.questions.rounds import PILOT
+from pipeline.questions.selection import RecallSelection, Selection
+from pipeline.questions.series import Series, limit_of
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
 from pipeline.storage.parquet_parts import PartWriter

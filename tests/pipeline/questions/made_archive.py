@@ -1,7 +1,7 @@
 """An archive whose units and labels are made, so that questions need no decoding and no model.
 
-`made_archive` replaces what `pipeline.ask.series` takes from a labeling job: planning, listing and
-labeling. Rows of units/ are written as a run would write them, a sample at a time.
+`made_archive` replaces what `pipeline.questions.series` takes from a labeling job: planning,
+listing and labeling. Rows of units/ are written as a run would write them, a sample at a time.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.ask import series
 from pipeline.inputs.manifest import unit_id, write_manifest
 from pipeline.inputs.video import Video
 from pipeline.labeling.options import LabelOptions
+from pipeline.questions import series
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.run_records import run_record

@@ -8,8 +8,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.ask.question import Kind, Question
 from pipeline.formatting import digits, quantity
+from pipeline.questions.question import Kind, Question
 
 _WIDTH = 80
 _INDENT = " " * 11

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.ask.capital import Capital, Histogram, RoundMean, aimed_bets
+from pipeline.questions.capital import Capital, Histogram, RoundMean, aimed_bets
 
 Floats = npt.NDArray[np.float64]
 

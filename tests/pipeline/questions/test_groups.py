@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.ask.groups import neyman, proportional, simultaneous_alpha
+from pipeline.questions.groups import neyman, proportional, simultaneous_alpha
 
 
 def test_a_proportional_sample_has_each_group_by_its_size():

@@ -7,16 +7,16 @@ import posixpath
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.ask.answer import Answer
-from pipeline.ask.ask import Asked, ask
-from pipeline.ask.flags import AskFlags
-from pipeline.ask.question import Question
-from pipeline.ask.select import SelectionAnswer, select
 from pipeline.errors import UsageError
 from pipeline.formatting import json_text
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.messages import best_effort
+from pipeline.questions.answer import Answer
+from pipeline.questions.flags import AskFlags
+from pipeline.questions.inquiry import Asked, answer_question
+from pipeline.questions.question import Question
+from pipeline.questions.select import SelectionAnswer, select
 from pipeline.storage.location import Location
 
 ANSWER, PAGE = "answer.json", "answer.html"
@@ -28,7 +28,7 @@ _POINT = 0.01
 Labeling = Callable[[str, str], LabelOptions]
 
 
-def ask_archive(
+def ask(
     source: str, question: str, *, output: str, checkpoint: str, **settings: Any
 ) -> Answer | SelectionAnswer:
     """Answers a question about an archive from a sample of it, as jobs/ask.py does.
@@ -88,12 +88,14 @@ def answer_to(
     if flags.against is not None:
         sides.append((flags.against, posixpath.join(output, "against")))
     asked, *against = [_asked(question, flags, labeling, *side, sides=len(sides)) for side in sides]
-    found = ask(asked, confidence=flags.confidence, against=against[0] if against else None)
+    found = answer_question(
+        asked, confidence=flags.confidence, against=against[0] if against else None
+    )
     place = Location.of(output)
     place.child(ANSWER).write_bytes(json_text(found.to_json(), allow_nan=True).encode())
 
     def draw() -> None:
-        from pipeline.ask.page import page  # loads what only the page needs
+        from pipeline.questions.page import page  # loads what only the page needs
 
         place.child(PAGE).write_bytes(page(found).encode())
 

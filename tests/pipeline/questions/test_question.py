@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.ask.question import FORMS, Question
 from pipeline.errors import UsageError
+from pipeline.questions.question import FORMS, Question
 
 
 @pytest.mark.parametrize(

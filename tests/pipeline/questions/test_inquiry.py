@@ -7,15 +7,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.ask.answer import text
-from pipeline.ask.ask import Asked, ask
-from pipeline.ask.page import page
-from pipeline.ask.question import Question
-from pipeline.ask.select import select
 from pipeline.errors import RunError, UsageError
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.pruning_flags import PruningFlags
-from tests.pipeline.ask.made_archive import LABELS, made_archive
+from pipeline.questions.answer import text
+from pipeline.questions.inquiry import Asked
+from pipeline.questions.inquiry import answer_question as ask
+from pipeline.questions.page import page
+from pipeline.questions.question import Question
+from pipeline.questions.select import select
+from tests.pipeline.questions.made_archive import LABELS, made_archive
 
 
 def asked(tmp_path, question="share of rare", *, within=0.02, proxy=True, source="/in", **more):
