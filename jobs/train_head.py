@@ -10,7 +10,7 @@ from typing import Literal
 from pipeline.command_line import run_job
 from pipeline.exit_codes import leave
 from pipeline.flags import argument, flag
-from pipeline.inputs.list_options import ListOptions, delimiter_of
+from pipeline.inputs.list_options import LISTS, ListOptions
 from pipeline.messages import tell
 
 _ABOUT = (
@@ -20,11 +20,10 @@ _ABOUT = (
 _EPILOG = """\
 Exit codes: 0, the head is written; 1, the run's tables cannot be read; 2, the command was wrong,
 the run stores no embeddings, or the labels are too few."""
-_LISTS = "list of labels"
 
 
-@dataclass(frozen=True)
-class TrainHeadOptions:
+@dataclass(frozen=True, kw_only=True)
+class TrainHeadOptions(ListOptions):
     """What the flags set."""
 
     run: str = argument(
@@ -52,45 +51,8 @@ class TrainHeadOptions:
     labels_license: str = flag(
         "license of the labels, which the head's file then states", "", metavar="TEXT"
     )
+    fps: float | None = None  # a list of labels names no pictures
     seed: int = flag("of the folds and samples of cross-validation", 20231002, metavar="N")
-    uri_column: str | None = flag(
-        "column with paths or addresses (default: uri, path, file_name, url, ...)",
-        None,
-        metavar="NAME",
-        group=_LISTS,
-    )
-    label_column: str | None = flag(
-        "column with labels (default: label, class, category, ...)",
-        None,
-        metavar="NAME",
-        group=_LISTS,
-    )
-    id_column: str | None = flag(
-        "column with video ids (default: video_id; without one, the uri is the id)",
-        None,
-        metavar="NAME",
-        group=_LISTS,
-    )
-    delimiter: str | None = flag(
-        "character between the cells of a text list, or tab, space, comma, semicolon, pipe "
-        "(default: the one that every line fits)",
-        None,
-        type=delimiter_of,
-        metavar="C",
-        group=_LISTS,
-    )
-    video_root: str | None = flag(
-        "directory or s3://bucket/prefix where relative paths start (default: the list's folder)",
-        None,
-        metavar="DIR",
-        group=_LISTS,
-    )
-    skip_bad_lines: bool = flag(
-        "leave out rows that cannot be read, and count them; without this flag the first one ends "
-        "the command before any work",
-        False,
-        group=_LISTS,
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,23 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _train(options: TrainHeadOptions) -> None:
     from pipeline.heads.screen import screen
     from pipeline.heads.train_from_run import HeadTraining, train_from_run
-    from pipeline.storage.location import Location
 
-    root = options.video_root
     written = train_from_run(
         HeadTraining(
             output=options.run,
             labels=options.labels,
             dest=options.out,
             report=options.json,
-            lists=ListOptions(
-                uri_column=options.uri_column,
-                label_column=options.label_column,
-                id_column=options.id_column,
-                delimiter=options.delimiter,
-                video_root=None if root is None else Location.of(root).uri,
-                skip_bad_lines=options.skip_bad_lines,
-            ),
+            lists=ListOptions(**{name: getattr(options, name) for name in LISTS}),
             multi_label=options.multi_label,
             method=options.method,
             labels_license=options.labels_license,

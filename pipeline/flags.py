@@ -119,7 +119,9 @@ def add_flags(
 def _settings(declared: _Declared, hint: Any, default: Any) -> dict[str, Any]:
     """What argparse is told of a field."""
     about = declared.about
-    if not (default is None or isinstance(default, bool) or default == () or "default: " in about):
+    if not (
+        default is None or isinstance(default, bool) or default in ((), "") or "default: " in about
+    ):
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
         about += f" (default: {shown:g})" if isinstance(shown, float) else f" (default: {shown})"
     settings: dict[str, Any] = {"help": about.replace("%", "%%"), "default": default}

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.command_line import JobParser
 from pipeline.flags import add_flags, argument, flag
+from pipeline.inputs.list_options import ListOptions
 from pipeline.labeling.embedding_flags import EmbeddingFlags
 from pipeline.labeling.options import FAILURES, INPUTS, MODEL, POOLS, LabelOptions
 from pipeline.labeling.pruning_flags import PruningFlags
@@ -100,6 +101,7 @@ def parser(
     add_flags(made, PruningFlags)
     add_flags(made, EmbeddingFlags)
     add_flags(made, LabelOptions, _WORK)
+    add_flags(made, ListOptions)
     add_flags(made, ReportFlags)
     add_flags(made, MoneyFlags)
     add_flags(made, LabelOptions, (*FAILURES, *POOLS))

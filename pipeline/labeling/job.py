@@ -14,6 +14,7 @@ from pipeline.execution.metrics import wait_for_scrape
 from pipeline.execution.ray_session import check_outlives_job, is_own_ray
 from pipeline.flags import options_of
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
+from pipeline.inputs.list_options import LISTS, ListOptions
 from pipeline.labeling.embedding_flags import EMBEDDINGS, EmbeddingFlags
 from pipeline.labeling.flags import parser
 from pipeline.labeling.next_steps import OtherRun, other_output
@@ -35,7 +36,7 @@ _DEMO_VIDEOS = 48
 
 # Flags by which runs differ so that they cannot share an OUTPUT, besides those of pruning.
 _CONFIGURING = (
-    *("checkpoint", "labels", "label_map", "protocol", "views", "every_s", *INPUTS),
+    *("checkpoint", "labels", "label_map", "protocol", "views", "every_s", *INPUTS, *LISTS),
     *("since", "limit", "decoder", "decode", "precision", "early_exit"),
     *("budget_flops", "budget_cost", "shadow_share", *EMBEDDINGS),
 )
@@ -162,6 +163,7 @@ def options_from(task: str, arguments: argparse.Namespace) -> LabelOptions:
         checkpoint=checkpoint,
         pruning=options_of(PruningFlags, arguments),
         features=options_of(EmbeddingFlags, arguments),
+        lists=options_of(ListOptions, arguments),
         reports=options_of(ReportFlags, arguments),
         prices=prices,
         budget=_budget(arguments, prices),

@@ -11,7 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.execution.failure_limit import FailureLimit
 from pipeline.execution.pools import AUTO, parse_decoders
 from pipeline.flags import flag, share
-from pipeline.inputs.list_options import ListOptions, delimiter_of, fps_of
+from pipeline.inputs.list_options import ListOptions
 from pipeline.labeling.embedding_flags import EmbeddingFlags
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.labeling.report_flags import REPORTS, ReportFlags
@@ -31,17 +31,12 @@ if TYPE_CHECKING:
 
 _MODEL = "model"
 _WORK = "work"
-_LISTS = "lists of videos"
 _FAILURES = "failures"
 
 # Fields whose flags the jobs of the lab take too.
 MODEL = ("checkpoint", "checkpoint_sha256", "architecture", "labels", "label_map")
 PROTOCOL = ("protocol", "views")
-LISTS = (
-    *("uri_column", "label_column", "id_column", "delimiter", "video_root", "skip_bad_lines"),
-    "fps",
-)
-INPUTS = ("all_files", "follow_links", "allow_private_hosts", *LISTS)
+INPUTS = ("all_files", "follow_links", "allow_private_hosts")
 FAILURES = ("max_failed", "retry_failed")
 POOLS = (
     *(
@@ -85,6 +80,7 @@ class LabelOptions:
         output: directory or s3:// prefix.
         pruning: the pruning that is asked for, whose r may depend on the model.
         features: what is stored of the features that the head sees, and which head.
+        lists: how a list is read.
         reports: what the report is told of besides the run.
         decoders: (min, max) decode actors, AUTO for what fits the rates that are measured, None for
             what the cores allow.
@@ -138,6 +134,7 @@ class LabelOptions:
     )
     pruning: PruningFlags = field(default_factory=PruningFlags)
     features: EmbeddingFlags = field(default_factory=EmbeddingFlags)
+    lists: ListOptions = field(default_factory=ListOptions)
     reports: ReportFlags = field(default_factory=ReportFlags)
     protocol: str | None = flag(
         f"how frames and crops are sampled: {', '.join(PROTOCOLS)} (default: the protocol of the "
@@ -206,56 +203,6 @@ class LabelOptions:
         "its own network",
         False,
         group=_WORK,
-    )
-    uri_column: str | None = flag(
-        "column of a list with paths or addresses (default: uri, path, file_name, url, ...)",
-        None,
-        metavar="NAME",
-        group=_LISTS,
-    )
-    label_column: str | None = flag(
-        "column of a list with labels: class names, or class ids from 0 (default: label, class, "
-        "category, ...)",
-        None,
-        metavar="NAME",
-        group=_LISTS,
-    )
-    id_column: str | None = flag(
-        "column of a list with video ids (default: video_id; without one, the uri is the id); with "
-        "--video-root and no column of paths, files are found by this id",
-        None,
-        metavar="NAME",
-        group=_LISTS,
-    )
-    delimiter: str | None = flag(
-        "character between the cells of a text list, or tab, space, comma, semicolon, pipe "
-        "(default: the one that every line fits)",
-        None,
-        type=delimiter_of,
-        metavar="C",
-        group=_LISTS,
-    )
-    video_root: str | None = flag(
-        "directory or s3://bucket/prefix of the videos that a list names: relative paths start "
-        "here and not at the list's folder, and the lists of Kinetics, Something-Something and "
-        "ActivityNet, which name ids, are matched with the files below it",
-        None,
-        metavar="DIR",
-        group=_LISTS,
-    )
-    skip_bad_lines: bool = flag(
-        "leave out rows of a list that cannot be read, and count them; without this flag the first "
-        "one ends the command before any work",
-        False,
-        group=_LISTS,
-    )
-    fps: float | None = flag(
-        "frames a second of videos that are folders of numbered pictures, such as img_00001.jpg: "
-        "one video a folder, also of a list of `folder frames label`",
-        None,
-        type=fps_of,
-        metavar="N",
-        group=_LISTS,
     )
     shadow_share: float = flag(
         "also label this share of the videos with the unpruned model and all views, such as 0.01 "
@@ -470,16 +417,6 @@ class LabelOptions:
     def chosen_precision(self) -> Precision | None:
         """The precision that was asked for; None for auto."""
         return next((each for each in PRECISIONS if each == self.precision), None)
-
-    @property
-    def lists(self) -> ListOptions:
-        """How a list is read."""
-        from pipeline.storage.location import Location  # loads what --help does not need
-
-        given = {name: getattr(self, name) for name in LISTS}
-        if self.video_root is not None:
-            given["video_root"] = Location.of(self.video_root).uri
-        return ListOptions(**given)
 
     def listing(self, report: Callable[[int], None] | None = None) -> Listing:
         """Lists the source; `report` is called with the number of videos found so far."""

@@ -18,6 +18,7 @@ from pipeline.execution.run_failure import after_work
 from pipeline.exit_codes import exit_code
 from pipeline.flags import options_of
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
+from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.listing import Listing
 from pipeline.lab.early_exit.flags import DEMO_VIDEOS, binding, parser
 from pipeline.labeling.options import LabelOptions
@@ -110,6 +111,7 @@ def _request(arguments: argparse.Namespace) -> _Request:
                 source=source,
                 output=place,
                 checkpoint=checkpoint,
+                lists=options_of(ListOptions, arguments),
                 early_exit=None,
                 decode=mode,
             ),

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pipeline.command_line import JobParser, words_given
 from pipeline.flags import add_flags, argument, flag, share
+from pipeline.inputs.list_options import ListOptions
 from pipeline.labeling.options import FAILURES, INPUTS, MODEL, POOLS, PROTOCOL, LabelOptions
 from pipeline.labeling.pruning_flags import PRUNING, PruningFlags
 
@@ -94,7 +95,9 @@ def parser() -> argparse.ArgumentParser:
     add_flags(made, CalibrationFlags)
     add_flags(made, LabelOptions, MODEL)
     add_flags(made, PruningFlags)
-    add_flags(made, LabelOptions, (*PROTOCOL, *INPUTS, *POOLS, *FAILURES))
+    add_flags(made, LabelOptions, (*PROTOCOL, *INPUTS))
+    add_flags(made, ListOptions)
+    add_flags(made, LabelOptions, (*POOLS, *FAILURES))
     return made
 
 

@@ -15,6 +15,7 @@ from pipeline.execution.run_failure import after_work
 from pipeline.exit_codes import exit_code
 from pipeline.flags import add_flags, argument, flag, options_of
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
+from pipeline.inputs.list_options import ListOptions
 from pipeline.lab.baselines.shares import METHODS, is_share_name
 from pipeline.lab.evaluation.page import write
 from pipeline.lab.evaluation.results import evaluate
@@ -27,7 +28,7 @@ from pipeline.lab.evaluation.variants import (
     chosen,
     tried_once,
 )
-from pipeline.labeling.options import FAILURES, LISTS, MODEL, POOLS, PROTOCOL, LabelOptions
+from pipeline.labeling.options import FAILURES, MODEL, POOLS, PROTOCOL, LabelOptions
 from pipeline.labeling.sweep import SweepOptions, run_sweep
 from pipeline.messages import tell
 from pipeline.storage.location import Location
@@ -116,7 +117,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     add_flags(parser, EvaluationFlags)
-    add_flags(parser, LabelOptions, (*MODEL, *PROTOCOL, *LISTS, *FAILURES, *POOLS))
+    add_flags(parser, LabelOptions, (*MODEL, *PROTOCOL))
+    add_flags(parser, ListOptions)
+    add_flags(parser, LabelOptions, (*FAILURES, *POOLS))
     return parser
 
 
@@ -192,6 +195,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[SweepOptions, list[PruningVar
         source=source,
         output=Location.of(output).child(_SWEEP).uri,
         checkpoint=checkpoint,
+        lists=options_of(ListOptions, arguments),
         limit=arguments.limit,
     )
     check_ground_truths(asked.listing(), model.labels, limit=arguments.limit)

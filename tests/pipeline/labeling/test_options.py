@@ -7,10 +7,10 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.flags import FLAGS
-from pipeline.inputs.list_options import ListOptions
+from pipeline.inputs.list_options import LISTS, ListOptions
 from pipeline.labeling.flags import parser
 from pipeline.labeling.job import options_from
-from pipeline.labeling.options import LISTS, LabelOptions
+from pipeline.labeling.options import LabelOptions
 from pipeline.run.json_fields import read as read_json
 from pipeline.run.run_directory import check_same
 from pipeline.run.run_record import Identity
