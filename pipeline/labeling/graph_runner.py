@@ -136,10 +136,11 @@ class GraphRunner:
         if part is not None:
             config, within = dataclasses.replace(config, early_exit=part.early_exit), part.within
         identity = self.plan.identity
+        is_sample = self.total < count_rows(run.manifest)
         line = ProgressLine(
             self.total,
             done,
-            total_bytes=None if identity.has_segments else size_bytes(run.manifest),
+            total_bytes=None if identity.has_segments or is_sample else size_bytes(run.manifest),
             what=identity.units_are,
             shadow=all_views(identity),
         )

@@ -73,9 +73,11 @@ def relabel(relabeling: Relabeling) -> RunRecord:
     run = relabeling.output
     if run.exists():
         check_same(run.load().identity, planned.identity, run.root.uri)
-        if run.success.exists():
+        record = run.load()
+        if run.success.exists() and record.sampled_below == source.sampled_below:
             say(f"{run.root.uri} is complete; nothing to do.")
-            return run.load()
+            return record
+        run.success.delete()
     else:
         run.check_unused()
     run.root.check_writable()
@@ -148,12 +150,13 @@ def _planned(relabeling: Relabeling, source: RunRecord) -> RunRecord:
         listing=source.listing,
         environment=environment(),
         prices=relabeling.prices,
+        sampled_below=source.sampled_below,
     )
 
 
 def _begun(relabeling: Relabeling, planned: RunRecord) -> RunRecord:
     """The run with its manifest, run.json and one more attempt."""
-    run = relabeling.output
+    run, sampled_below = relabeling.output, planned.sampled_below
     if not run.exists():
         _copy_manifest(relabeling.source, run)
         planned = run.create(planned)
@@ -178,6 +181,7 @@ def _begun(relabeling: Relabeling, planned: RunRecord) -> RunRecord:
     record = dataclasses.replace(
         planned,
         attempts=(*planned.attempts, attempt),
+        sampled_below=sampled_below,
         device=ClusterRecord(cpu_model(), cores, 0.0, 1, (device,)),
         prices=relabeling.prices or planned.prices,
     )

@@ -16,6 +16,7 @@ from pipeline.labeling.pruning_flags import PRUNING, PruningFlags
 from pipeline.labeling.run import is_finished, label
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
+from pipeline.run.sampled import sampled_manifest
 from pipeline.statistics import Estimate, share
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
@@ -80,8 +81,7 @@ def _write_list(run: RunDirectory, listed: Location, sample: float) -> int:
     """Writes the videos of the sample; returns their number."""
     count, last = 0, None
     with PartWriter(listed, _LIST, rows_per_file=1_000_000) as parts:
-        for file in run.manifest.files(".parquet"):
-            table = read_parquet(file, _LIST.names)
+        for table in sampled_manifest(run, _LIST.names):
             ids = table["video_id"].to_pylist()
             # Segments of a recording stand together; the list has each video once.
             chosen = [

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -214,3 +215,23 @@ def test_the_metadata_of_the_tables_names_the_head(source, tmp_path):
     for table in (output.units, output.clips, output.videos):
         metadata = pq.read_schema(table.files(".parquet")[0].uri).metadata
         assert json.loads(metadata[b"identity"])["head"] == head_of(source).fingerprint
+
+
+def test_a_sample_is_relabeled_as_a_sample_and_goes_on_with_it(tmp_path):
+    names = sorted("abcdef", key=unit_id)
+    rows = [good(name, number) for number, name in enumerate(names)]
+    source = embedding_run(tmp_path / "old", rows[:2], rows[2:])
+    whole = source.load()
+    rest = [f"{source.units.uri}/x_000001-0.parquet", f"{source.checkpoint.uri}/x_000001.parquet"]
+    kept = [pq.read_table(each) for each in rest]
+    for each in rest:
+        Path(each).unlink()
+    source.save(dataclasses.replace(whole, sampled_below=unit_id(names[2])[:12]))
+    relabeling = Relabeling(source, new(tmp_path), head_of(source))
+    assert relabel(relabeling).finished_totals.videos == 2
+    assert [check for check in verify(relabeling.output) if check.problem] == []
+    for each, table in zip(rest, kept, strict=True):
+        pq.write_table(table, each)
+    source.save(whole)
+    assert relabel(relabeling).finished_totals.videos == 6
+    assert [check for check in verify(relabeling.output) if check.problem] == []
