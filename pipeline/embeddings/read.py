@@ -88,6 +88,11 @@ def embedding_record(run: RunDirectory) -> RunRecord:
     """
     run.check_labels()
     record = run.load()
+    if record.identity.embeddings is None and (source := record.identity.relabeled):
+        raise UsageError(
+            f"{run.root.uri} stores no embeddings; those of {source}, which it was relabeled from, "
+            "are the same; or relabel with --embeddings"
+        )
     if record.identity.embeddings is None:
         raise UsageError(
             f"{run.root.uri} stores no embeddings; label with --embeddings, into another OUTPUT"

@@ -77,7 +77,7 @@ def start_ray(*, cores: int | None = None, drivers: int = 1) -> None:
     with _native_stderr_held():
         try:
             ray.init(**settings)
-        except (RuntimeError, OSError, ValueError) as error:
+        except Exception as error:  # Ray raises plain Exceptions too, such as on a slow start
             raise RunError(
                 f"Ray could not be {'started' if is_own_ray() else 'joined'}: "
                 f"{' '.join(str(error).split())}{_full_disk()}",

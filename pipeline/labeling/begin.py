@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -16,12 +16,31 @@ from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan, check_input
 from pipeline.messages import say
 from pipeline.run.earlier_runs import LeftOut
-from pipeline.run.run_directory import environment, now
+from pipeline.run.run_directory import RunDirectory, environment, now
 from pipeline.run.run_record import Listed, RunRecord
 
 
-def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
-    """Lists the input, writes the manifest and then run.json, with which the run exists."""
+def begin_like(plan: LabelPlan, other: RunDirectory) -> RunRecord:
+    """Begins a run over the units of another, whose manifest and precision are taken."""
+    record = other.load()
+    for part in other.manifest.files(".parquet"):
+        plan.run.manifest.child(part.name).write_bytes(part.read_bytes())
+    return plan.run.create(
+        RunRecord(
+            identity=replace(plan.identity, precision=record.identity.precision),
+            model=plan.model,
+            created=now(),
+            listing=record.listing,
+            environment=environment(),
+        )
+    )
+
+
+def begin(plan: LabelPlan, options: LabelOptions, *, read: Sequence[str] = ()) -> RunRecord:
+    """Lists the input, writes the manifest and then run.json, with which the run exists.
+
+    `read`: columns of the list that the caller reads, beside those that listing reads.
+    """
     run, every_s = plan.run, plan.protocol.every_s
     run.manifest.delete_parts()
     checked = plan.checked or check_input(plan, options)
@@ -45,8 +64,8 @@ def begin(plan: LabelPlan, options: LabelOptions) -> RunRecord:
     counts = write_manifest(
         videos, run.manifest, unit_s=unit_s, max_units=options.max_units_per_video
     )
-    if listing.unread:
-        say(f"columns of {options.source} that are not read: {', '.join(listing.unread)}")
+    if unread := [name for name in listing.unread if name not in read]:
+        say(f"columns of {options.source} that are not read: {', '.join(unread)}")
     say(listing.named())
     if left_out.by_address:
         say(

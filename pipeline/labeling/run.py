@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -117,9 +117,11 @@ def label(
         raise run.stop.error from None
 
 
-def begin_run(plan: LabelPlan, options: LabelOptions) -> RunRecord:
+def begin_run(plan: LabelPlan, options: LabelOptions, *, read: Sequence[str] = ()) -> RunRecord:
     """Lists the input and writes the manifest and run.json of a run that does not exist, and labels
     nothing yet.
+
+    `read`: as in `begin`.
 
     Raises:
         UsageError: the input or the cluster cannot be used.
@@ -129,7 +131,7 @@ def begin_run(plan: LabelPlan, options: LabelOptions) -> RunRecord:
     plan.run.root.check_writable()
     with ray_messages_aside(), held(plan.run.root, lost=lambda: None, say=say):
         start_ray(drivers=options.drivers or 1)
-        return begin(with_precision(plan, options), options)
+        return begin(with_precision(plan, options), options, read=read)
 
 
 def is_finished(run: RunDirectory, *, retry_failed: bool) -> bool:

@@ -162,7 +162,8 @@ def _model(record: RunRecord) -> str:
         clips = f"{protocol.clips} clip{'s' * (protocol.clips > 1)}"
         seen = f"{clips} x {crops} of each video"
     decoded = "" if identity.decode == DECODE_MODES[0] else f"; --decode {identity.decode}"
-    return f"Model:     {record.model.architecture}, {pruned}; {seen}{decoded}"
+    head = f"; a head of {counted(len(record.model.labels), 'classes')}" if identity.head else ""
+    return f"Model:     {record.model.architecture}, {pruned}; {seen}{decoded}{head}"
 
 
 def _accuracy(totals: Totals) -> list[str]:

@@ -8,8 +8,9 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.formatting import digits, quantity
+from pipeline.formatting import counted, digits, quantity
 from pipeline.questions.question import Kind, Question
+from pipeline.storage.location import Location
 
 _WIDTH = 80
 _INDENT = " " * 11
@@ -90,6 +91,7 @@ class Source:
         reference: who gave the labels, in words.
         proxy: the proxy in words; "" without one.
         output: where the runs lie.
+        scored_by: whose scores those of the examples are.
         highest: videos with the highest scores of the first label.
         lowest: those with the lowest.
     """
@@ -103,6 +105,7 @@ class Source:
     reference: str
     proxy: str
     output: str
+    scored_by: str = "reference"
     highest: tuple[Example, ...] = ()
     lowest: tuple[Example, ...] = ()
 
@@ -133,10 +136,15 @@ class Answer:
         return self.sources[0].looks[-1].estimates
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the reference labeled everything, so that nothing is left to learn."""
+        return all(source.looks[-1].reference == source.units for source in self.sources)
+
+    @property
     def is_met(self) -> bool:
         """Whether every interval is as narrow as was asked."""
         asked = self.differences or self.estimates
-        return all(each.half_width <= self.within for each in asked)
+        return self.is_complete or all(each.half_width <= self.within for each in asked)
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON has it."""
@@ -161,8 +169,12 @@ def interval(kind: Kind, each: Estimated) -> str:
     """An estimate with its interval, such as `5.1 % (4.6 to 5.6)`."""
     scale = each.units if kind == "count" else 1
     value, low, high = (shown(kind, scale * end) for end in (each.value, each.low, each.high))
+    if math.isnan(each.value):
+        return "not known: nothing with this label was seen"
     if not (math.isfinite(each.low) and math.isfinite(each.high)):
         return f"{value} (no interval yet)"
+    if each.low == each.high:
+        return f"{value} (exact: all were labeled)"
     return f"{value} ({low.removesuffix(' %')} to {high.removesuffix(' %')})"
 
 
@@ -174,7 +186,8 @@ def text(answer: Answer) -> str:
     for number, each in enumerate(answer.estimates):
         name = "" if len(answer.estimates) == 1 else f"{_named(each)}: "
         head = "Answer:    " if not number else _INDENT
-        lines.append(f"{head}{name}{interval(kind, each)}{f', with {sure}' * (not number)}")
+        told = f", with {sure}" * (not number and not answer.is_complete)
+        lines.append(f"{head}{name}{interval(kind, each)}{told}")
     for source in answer.sources[1:]:
         lines += wrapped(f"Against:   {source.name}")
         lines += [
@@ -202,19 +215,20 @@ def _source(source: Source, *, is_truth: bool) -> list[str]:
     share = source.flops_of_all / last.flops if last.flops else math.inf
     lines = [
         *wrapped(f"Reference: {source.reference}{opinion}"),
-        *wrapped(f"Looked at: {seen}, in {len(source.looks)} rounds"),
+        *wrapped(f"Looked at: {seen}, in {counted(len(source.looks), 'rounds')}"),
     ]
     if last.flops:
+        less = f", {digits(share)} times as many" if share > 1 else ", no more"
         lines += wrapped(
             f"Cost:      {quantity(last.flops)}FLOPs; all {source.units_are} by the reference take "
-            f"{quantity(source.flops_of_all)}FLOPs, {digits(share)} times as many"
+            f"{quantity(source.flops_of_all)}FLOPs{less}"
         )
     if source.failed:
         lines += wrapped(
             f"Failed:    {source.failed:,} of {last.reference:,} could not be labeled, and count "
             "as without the label"
         )
-    return [*lines, f"Output:    {source.output}"]
+    return [*lines, f"Output:    {Location.of(source.output).uri}"]
 
 
 def _named(each: Estimated) -> str:

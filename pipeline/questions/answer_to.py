@@ -17,6 +17,7 @@ from pipeline.questions.flags import AskFlags
 from pipeline.questions.inquiry import Asked, answer_question
 from pipeline.questions.question import Question
 from pipeline.questions.select import SelectionAnswer, select
+from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 
 ANSWER, PAGE = "answer.json", "answer.html"
@@ -76,6 +77,10 @@ def answer_to(
         RunError: labeling could not finish.
     """
     question = Question.parse(text)
+    if RunDirectory(Location.of(output)).exists():
+        raise UsageError(
+            f"{output} is the OUTPUT of a labeling job; name another folder for the answer"
+        )
     if question.kind == "videos":
         return _selected(question, source, output, flags, labeling)
     if flags.recall is not None:

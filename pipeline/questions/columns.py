@@ -39,27 +39,40 @@ class Groups:
     of: Callable[[Sequence[str]], npt.NDArray[np.int64]]
 
 
-def groups_of(run: RunDirectory, options: LabelOptions, by: str | None) -> Groups:
-    """The groups of a run's units.
+def values_of(options: LabelOptions, by: str | None) -> ValueOf | None:
+    """What names the group of each video, before anything is labeled; None for no groups.
 
     Args:
-        run: its manifest is the population.
         options: of the run; its input is the list with the column.
         by: PREFIX, a column of the list, or None for no groups.
 
     Raises:
-        UsageError: there is no such column, or it has too many values for groups.
+        UsageError: there is no such column.
     """
-    if by is None:
+    if by is None or by == PREFIX:
+        return None if by is None else _prefixes
+    return column_of(options, by, named_by="--by")
+
+
+def groups_of(run: RunDirectory, value_of: ValueOf | None) -> Groups:
+    """The groups of a run's units.
+
+    Args:
+        run: its manifest is the population.
+        value_of: of `values_of`; None for no groups.
+
+    Raises:
+        UsageError: there are too many values for groups.
+    """
+    if value_of is None:
         total = sum(len(each) for each in _video_ids(run))
         return Groups(("",), (total,), lambda ids: np.zeros(len(ids), np.int64))
-    value_of: ValueOf = _prefixes if by == PREFIX else column_of(options, by)
     counts: Counter[str] = Counter()
     for ids in _video_ids(run):
         counts.update(value_of(ids))
         if len(counts) > _MOST_GROUPS:
             raise UsageError(
-                f"--by {by} has more than {_MOST_GROUPS} groups, such as "
+                f"--by has more than {_MOST_GROUPS} groups, such as "
                 f"{', '.join(sorted(counts)[:3])}; name a column with fewer values"
             )
     names = tuple(sorted(counts))
@@ -71,15 +84,20 @@ def groups_of(run: RunDirectory, options: LabelOptions, by: str | None) -> Group
     )
 
 
-def column_of(options: LabelOptions, column: str) -> ValueOf:
+def column_of(options: LabelOptions, column: str, *, named_by: str) -> ValueOf:
     """Texts of a column of the list by video id; the list is read once and held in memory.
+
+    `named_by`: what names the column, for the message.
 
     Raises:
         UsageError: the input is no list, or has no such column.
     """
     lists = dataclasses.replace(options.lists, label_column=column)
     listing = dataclasses.replace(options.listing(), lists=lists)
-    known = {video.video_id: video.ground_truth or "" for video in listing.videos()}
+    try:
+        known = {video.video_id: video.ground_truth or "" for video in listing.videos()}
+    except UsageError as error:
+        raise UsageError(str(error).replace("--label-column", named_by)) from error
     if not listing.is_list:
         raise UsageError(
             f"{options.source} is no list, so it has no column {column!r}; --by {PREFIX} groups "
@@ -96,12 +114,10 @@ def numbers_of(
     Raises:
         UsageError: there is no such column, or a cell is no number.
     """
-    value_of = column_of(options, column)
-
-    def numbers(ids: Sequence[str]) -> npt.NDArray[np.float64]:
-        return np.array([_number(text, column) for text in value_of(ids)], np.float64)
-
-    return numbers
+    value_of = column_of(options, column, named_by="the question")
+    names = [video.video_id for video in options.listing().videos()]
+    known = {name: _number(text, column) for name, text in zip(names, value_of(names), strict=True)}
+    return lambda ids: np.array([known.get(each, math.nan) for each in ids], np.float64)
 
 
 def _number(text: str, column: str) -> float:

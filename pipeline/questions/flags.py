@@ -96,7 +96,7 @@ class AskFlags:
         group=_ASKED,
     )
     max_reference: int | None = flag(
-        "stop after so many units of the reference, however wide the interval is",
+        "stop after about so many units of the reference, however wide the interval is",
         None,
         metavar="N",
         group=_ASKED,
@@ -111,7 +111,8 @@ class AskFlags:
     json: Path | None = flag("also write the answer to FILE, as JSON", None, metavar="FILE")
     proxy: bool = flag("label by the reference alone", True, name="no-proxy", group=_PROXY)
     proxy_views: tuple[int, int] = flag(
-        "clips x crops of the proxy; with --clip-every it has those of the reference",
+        "clips x crops of the proxy; with --clip-every it has those of the reference (default: "
+        "1x1)",
         (1, 1),
         type=parse_views,
         metavar="CxS",

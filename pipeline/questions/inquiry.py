@@ -13,12 +13,12 @@ from pipeline.errors import UsageError
 from pipeline.labeling.options import LabelOptions
 from pipeline.messages import say
 from pipeline.questions.allocation import Costs
-from pipeline.questions.answer import Answer, Estimated, Example, Look, Source
-from pipeline.questions.columns import Groups, groups_of, numbers_of
+from pipeline.questions.answer import Answer, Estimated, Example, Look, Source, interval
+from pipeline.questions.columns import Groups, groups_of, numbers_of, values_of
 from pipeline.questions.estimates import Estimates, Population, difference
 from pipeline.questions.outcomes import Outcomes, listed, outcomes
 from pipeline.questions.question import Question
-from pipeline.questions.rounds import Sizes, by_plan, by_width, pilot
+from pipeline.questions.rounds import PILOT, Sizes, by_plan, by_width, pilot
 from pipeline.questions.series import Series, limit_of
 from pipeline.questions.truth import TO_LABEL, Truth
 from pipeline.storage.location import Location
@@ -108,13 +108,18 @@ class _Inquiry:
         classes = self._reference.plan.model.labels
         self._labels = asked.question.among(classes)
         self._dense = self._reference.plan.identity.has_segments
-        self._units = self._reference.begin()
+        # All that may be wrong with the question is found before anything is written.
+        value_of = values_of(asked.reference, asked.by)
+        self._numbers = self._column()
+        columns = [each for each in (asked.by, asked.question.column) if each is not None]
+        self._units = self._reference.begin(read=columns)
         if self._units == 0:
             raise UsageError(f"{asked.reference.source} has nothing to ask about")
+        if self._truth_is_model and self._units <= PILOT:
+            self._proxy = None  # the reference labels everything at once
         if self._proxy is not None:
             self._proxy.begin(like=self._reference)
-        self._groups = groups_of(self._reference.run, asked.reference, asked.by)
-        self._numbers = self._column()
+        self._groups = groups_of(self._reference.run, value_of)
         self._truth = None
         if asked.truth is not None:
             to_label = Location.of(asked.output).child(TO_LABEL)
@@ -128,6 +133,11 @@ class _Inquiry:
         self._looks: list[Look] = []
         self._sample: Outcomes | None = None
         self._scored: Outcomes | None = None
+
+    @property
+    def _truth_is_model(self) -> bool:
+        """Whether the reference is a model, not what people say."""
+        return self._asked.truth is None
 
     @property
     def last(self) -> Look:
@@ -184,6 +194,7 @@ class _Inquiry:
             reference=_words(self._reference) if self._truth is None else self._truth.words,
             proxy="" if self._proxy is None else _words(self._proxy, short=True),
             output=self._asked.output,
+            scored_by="reference" if self._proxy is None else "proxy",
             highest=highest,
             lowest=lowest,
         )
@@ -226,8 +237,8 @@ class _Inquiry:
         first = look.estimates[0]
         say(
             f"round {len(self._looks)}: {look.reference:,} of {self._units:,} by the reference, "
-            f"{look.proxy:,} by the proxy: {first.label} {first.value:.4g} "
-            f"({first.low:.4g} to {first.high:.4g})"
+            f"{look.proxy:,} by the proxy: {first.label} "
+            f"{interval(self._asked.question.kind, first)}"
         )
 
     def _ends(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

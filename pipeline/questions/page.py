@@ -29,13 +29,14 @@ def page(answer: Answer) -> str:
     for source in answer.sources:
         title = "How the interval closed in"
         title += f": {source.name}" if len(answer.sources) > 1 else ""
-        sections.append(
-            Section([Plots([_closing(answer, source)]), _rounds(answer, source)], title)
-        )
+        plots: list[Block] = []
+        if len(source.looks) > 1:
+            plots = [Plots([_closing(answer, source)])]
+        sections.append(Section([*plots, _rounds(answer, source)], title))
     if len(answer.estimates) > 1 or answer.differences:
         sections.append(Section([_numbers(answer)], "All numbers"))
     if first.highest:
-        sections.append(Section(_examples(answer), "Videos of both ends"))
+        sections.append(Section(_examples(answer), "Highest and lowest scores"))
     return report_page(answer.question.text, sections)
 
 
@@ -55,13 +56,20 @@ def _summary(answer: Answer) -> list[Block]:
     if last.flops:
         share = first.flops_of_all / last.flops
         tiles.append(
-            Tile(f"{quantity(last.flops)}FLOPs", "cost", f"all: {digits(share)} times as many")
+            Tile(
+                f"{quantity(last.flops)}FLOPs",
+                "cost",
+                f"all videos: {digits(share)} times as many" if share > 1 else "of all videos",
+            )
         )
     facts = [
         ("asked of", first.name),
         ("the reference", first.reference),
         ("the proxy", first.proxy or "none"),
-        ("could not be labeled", f"{first.failed:,} of {last.reference:,}, counted as without"),
+        (
+            "could not be labeled",
+            f"{first.failed:,} of {last.reference:,}; they count as without the label",
+        ),
         ("runs", first.output),
     ]
     blocks: list[Block] = [Tiles(tiles)]
@@ -108,20 +116,13 @@ def _closing(answer: Answer, source: Source) -> Plot:
         axes.plot(x, value, marker="o", color=COLORS[number], label=label.label)
     axes.set_xlabel(f"{source.units_are} by the reference")
     axes.set_ylabel({"share": "share, %", "count": "count"}.get(kind, kind))
-    cost = axes.secondary_xaxis(
-        "top",
-        functions=(lambda x: x * _flops_each(source), lambda y: y / _flops_each(source)),
-    )
-    cost.set_xlabel("cost at this number, GFLOPs (mean of the rounds)")
+    cost = axes.secondary_xaxis("top")
+    cost.set_xticks(counts, [quantity(look.flops) for look in source.looks], rotation=45)
+    cost.set_xlabel("FLOPs so far")
     if len(labels) > 1:
         axes.legend(frameon=False)
     words = "Estimate and interval after each round"
     return Plot(inline_svg(figure, words), f"{words}; the band holds for all rounds at once.")
-
-
-def _flops_each(source: Source) -> float:
-    last = source.looks[-1]
-    return max(last.flops / max(last.reference, 1) / 1e9, 1e-9)
 
 
 def _rounds(answer: Answer, source: Source) -> Table:
@@ -168,6 +169,10 @@ def _examples(answer: Answer) -> list[Block]:
         return [Text(words), Table(("video", f"score of {label}", "has the label"), rows)]
 
     return [
-        *table(first.highest, f"Of the sample, the videos with the highest scores of {label}:"),
+        *table(
+            first.highest,
+            f"Of the sample, the videos with the highest scores of {label}, by the "
+            f"{first.scored_by}:",
+        ),
         *table(first.lowest, "Those with the lowest:"),
     ]

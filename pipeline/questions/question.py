@@ -112,6 +112,8 @@ class Question:
                     f"{', '.join(meant)}"
                 )
             numbers.append(number)
+        if len(set(numbers)) < len(numbers):
+            raise UsageError("the question names a label twice")
         return tuple(numbers)
 
 

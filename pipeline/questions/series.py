@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.inputs.manifest import count_rows
+from pipeline.labeling.begin import begin_like
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan, plan_labeling
 from pipeline.labeling.run import begin_run, label
-from pipeline.run.run_directory import RunDirectory, environment, now
+from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
 from pipeline.run.slices import ID_DIGITS
 
@@ -54,32 +55,19 @@ class Series:
         """Multiply-accumulates of a unit of whole views."""
         return self.plan.protocol.views * self.plan.model.flops_per_view
 
-    def begin(self, like: Series | None = None) -> int:
+    def begin(self, like: Series | None = None, *, read: Sequence[str] = ()) -> int:
         """Lists the input if that was not done; returns the number of units.
 
-        `like`: a series over the same units, whose manifest is taken.
+        Args:
+            like: a series over the same units, whose manifest is taken.
+            read: columns of the list that are read besides the usual ones.
         """
         if not self.run.exists():
             if like is None:
-                begin_run(self.plan, self.options)
+                begin_run(self.plan, self.options, read=read)
             else:
-                self._begin_like(like.run)
+                begin_like(self.plan, like.run)
         return count_rows(self.run.manifest)
-
-    def _begin_like(self, other: RunDirectory) -> None:
-        record = other.load()
-        for part in other.manifest.files(".parquet"):
-            self.run.manifest.child(part.name).write_bytes(part.read_bytes())
-        precision = record.identity.precision
-        self.run.create(
-            RunRecord(
-                identity=dataclasses.replace(self.plan.identity, precision=precision),
-                model=self.plan.model,
-                created=now(),
-                listing=record.listing,
-                environment=environment(),
-            )
-        )
 
     def label(self, limit: str | None) -> RunRecord:
         """Labels the units below a limit, unless the run has them; returns its record."""

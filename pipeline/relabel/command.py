@@ -105,6 +105,11 @@ def _summary(
             f"Accuracy:  {100 * totals.correct / totals.judged:.1f} % of {totals.judged:,} videos "
             "with ground truth"
         )
+    if totals.unknown_ground_truths:
+        lines.append(
+            f"Accuracy:  {totals.unknown_ground_truths:,} videos have a ground truth that is no "
+            "class of the head"
+        )
     if agreement is not None:
         failed = f"; {agreement.failed:,} could not be labeled" if agreement.failed else ""
         lines.append(

@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from pipeline.embeddings.cosine import unit_rows
 from pipeline.errors import UsageError
-from pipeline.formatting import short
 from pipeline.reports.tokens.lookup import middle_crop
 from pipeline.run.kept_token_maps import why_absent
 from pipeline.run.row_lookup import rows_with
@@ -157,7 +156,7 @@ def _view(run: RunDirectory, video: VideoRow, time_s: float) -> tuple[ViewPlace,
     last = max(video.duration_s or 0.0, *(place.end_s for place in places))
     if not 0 <= time_s <= last:
         raise UsageError(
-            f"{displayed(video.video_id)} is {short(last)} s long; {short(time_s)} s lies outside"
+            f"{displayed(video.video_id)} is {last:.4g} s long; {time_s:.10g} s lies outside"
         )
     middle = middle_crop(run.load().identity.protocol)
 

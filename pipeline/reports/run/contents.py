@@ -142,6 +142,7 @@ def _described(run: RunDirectory, record: RunRecord) -> dict[str, Any]:
         "classes": len(model.labels),
         "units_are": identity.units_are,
         "labels_are": _labeled_things(identity),
+        "relabeled": identity.relabeled,
         "code": record.environment.code,
         "device": None if record.device is None else dataclasses.asdict(record.device),
         "labeler_devices": devices_of(record),

@@ -47,6 +47,8 @@ def _flops_note(figures: Content) -> str:
         return f"{100 * early_exit['share_of_unpruned']:.1f} % of all views unpruned"
     if totals["flops_share"] is None:
         return ""
+    if figures["run"]["relabeled"]:
+        return "of the head, from stored embeddings"
     if totals["flops"] == totals["flops_unpruned"]:
         return "the unpruned model's"
     return f"{100 * totals['flops_share']:.1f} % of unpruned"

@@ -65,7 +65,7 @@ class MadeArchive:
             protocol=protocol,
         )
 
-    def begin(self, plan: Any, options: LabelOptions) -> None:
+    def begin(self, plan: Any, options: LabelOptions, *, read: Sequence[str] = ()) -> None:
         """What `begin_run` does."""
         write_manifest((Video(name, f"/x/{name}") for name in self.names), plan.run.manifest)
         plan.run.create(run_record({"identity": {"pruning": plan.identity.pruning}}))

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import pipeline
 from pipeline.errors import RunError, UsageError
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.pruning_flags import PruningFlags
@@ -16,7 +17,9 @@ from pipeline.questions.inquiry import answer_question as ask
 from pipeline.questions.page import page
 from pipeline.questions.question import Question
 from pipeline.questions.select import select
+from tests.embedding_runs import embedding_run
 from tests.pipeline.questions.made_archive import LABELS, made_archive
+from tests.pipeline.run.test_tables import ok
 
 
 def asked(tmp_path, question="share of rare", *, within=0.02, proxy=True, source="/in", **more):
@@ -238,3 +241,59 @@ def test_a_set_from_too_few_references_is_the_whole_input_and_says_so(tmp_path, 
     )
     assert found.chosen == found.units == 4000
     assert "a larger --max-reference may" in " ".join(found.text.split())
+
+
+def as_list(archive, tmp_path, speeds=None):
+    """The archive as a list with a camera and a speed for each video."""
+    path = tmp_path / "list.csv"
+    speeds = speeds or [10 + 5 * label for label in archive.labels]
+    rows = zip(archive.names, speeds, strict=True)
+    lines = [f"{name},{name},{'AB'[n % 2]},{speed}" for n, (name, speed) in enumerate(rows)]
+    path.write_text("\n".join(["video_id,uri,camera,speed", *lines]) + "\n")
+    return str(path)
+
+
+def test_a_mean_of_a_column_is_over_the_videos_with_the_label(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch)
+    source = as_list(archive, tmp_path)
+    given = asked(
+        tmp_path, "mean of speed for common", within=0.5, by="camera", proxy=False, source=source
+    )
+    answer = ask(given, confidence=0.95)
+    assert {each.group for each in answer.estimates} == {"", "A", "B"}
+    assert all(each.value == pytest.approx(15) for each in answer.estimates)
+
+
+@pytest.mark.parametrize(
+    ("question", "more", "said"),
+    [
+        ("mean of sped for common", {}, "no column 'sped', which the question names"),
+        ("share of common", {"by": "cam"}, "no column 'cam', which --by names"),
+        ("mean of camera for common", {}, "'A', which is no number"),
+        ("share of common, Common", {}, "names a label twice"),
+    ],
+)
+def test_a_question_that_is_wrong_writes_nothing(tmp_path, monkeypatch, question, more, said):
+    archive = made_archive(monkeypatch, units=100)
+    source = as_list(archive, tmp_path)
+    with pytest.raises(UsageError, match=said):
+        ask(asked(tmp_path / "out", question, source=source, **more), confidence=0.95)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_that_is_labeled_in_full_leaves_nothing_to_ask(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch, units=100, shares=(0.0, 0.5, 0.5))
+    source = as_list(archive, tmp_path)
+    given = asked(tmp_path, "mean of speed for rare", within=0.5, source=source)
+    answer = ask(given, confidence=0.95)
+    assert answer.is_met
+    assert "not known: nothing with this label was seen" in text(answer)
+    assert answer.sources[0].looks[-1].proxy == 0
+    exact = ask(asked(tmp_path, "share of common", source=source), confidence=0.95)
+    assert "(exact: all were labeled)" in text(exact)
+
+
+def test_an_answer_is_not_written_into_the_output_of_a_labeling_job(tmp_path):
+    embedding_run(tmp_path, [ok("a")], clips=1)
+    with pytest.raises(UsageError, match="is the OUTPUT of a labeling job"):
+        pipeline.ask("in", "share of rare", output=str(tmp_path), checkpoint="demo")
