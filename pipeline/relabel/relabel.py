@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from pipeline.run.tables import build_tables
 from pipeline.verify.verify import verify
 from sta import CheckpointError, labels_fingerprint
 from sta.heads import LinearHead
-from workers.machine import cpu_model
+from workers.machine import cpu_model, usable_cores
 from workers.schema import UNIT_SCHEMA_VERSION, UNITS_SCHEMA
 
 _GALLERY = 0  # the earlier run's report shows kept tokens, for which videos are decoded
@@ -163,7 +162,7 @@ def _begun(relabeling: Relabeling, planned: RunRecord) -> RunRecord:
     else:
         planned = run.resume()
         say(reconcile(run).line())
-    cores = float(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else 1.0
+    cores = float(usable_cores())
     device = f"cpu: 1 thread of {cpu_model()}"
     attempt = Attempt(
         began=_moment(),

@@ -51,6 +51,8 @@ def test_a_run_of_any_name_is_counted(run, caplog):
 
 
 def test_drift_without_a_ray_sets_nothing_and_waits_for_nothing(monkeypatch):
+    monkeypatch.setattr(metrics.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(metrics, "_drift_set_at", None)
     monkeypatch.setattr(metrics.time, "sleep", lambda seconds: pytest.fail("waits"))
     metrics.set_drift("nightly", {"drift_told_apart": 0.5})
     metrics.wait_for_scrape()

@@ -13,7 +13,7 @@ PRUNING = sta.Pruning(r=4, grouping="paper")
 @torch.inference_mode()
 def test_the_model_is_that_of_the_plain_form():
     model, clips = small_vit(pruning=PRUNING), clips_for()
-    logits, kept = MergedPruning(PRUNING).apply(small_vit())(clips)
+    logits, kept, _ = MergedPruning(PRUNING).apply(small_vit())(clips)
     for number, clip in enumerate(clips):
         places, before = [], torch.arange(36)
         for mask in kept:
