@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import UsageError
+from pipeline.inputs.manifest import count_rows
 from pipeline.labeling.options import LabelOptions
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.parquet_files import read_parquet
@@ -65,8 +66,7 @@ def groups_of(run: RunDirectory, value_of: ValueOf | None) -> Groups:
         UsageError: there are too many values for groups.
     """
     if value_of is None:
-        total = sum(len(each) for each in _video_ids(run))
-        return Groups(("",), (total,), lambda ids: np.zeros(len(ids), np.int64))
+        return Groups(("",), (count_rows(run.manifest),), lambda ids: np.zeros(len(ids), np.int64))
     counts: Counter[str] = Counter()
     for ids in _video_ids(run):
         counts.update(value_of(ids))
