@@ -1,4 +1,6 @@
-"""CSV: a file per table, with a header; entries of a list are divided by `|`."""
+"""CSV: a file per table, with a header; entries of a list are divided by `|`. Embeddings, which are
+hundreds of numbers each, are left out.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import pyarrow.csv as pa_csv
 from pipeline.export.tables import ExportTable
 from pipeline.export.text_files import written
 from pipeline.storage.location import Location
+from workers.schema import EMBEDDING
 
 _BETWEEN = "|"
 
@@ -18,11 +21,12 @@ def write_csv(file: Location, table: ExportTable) -> None:
     fields = [
         pa.field(each.name, pa.string() if pa.types.is_list(each.type) else each.type)
         for each in table.schema
+        if each.name != EMBEDDING
     ]
     schema = pa.schema(fields)
     with written(file) as stream, pa_csv.CSVWriter(stream, schema) as writer:
         for batch in table.batches():
-            columns = [_flat(column) for column in batch.columns]
+            columns = [_flat(batch[each.name]) for each in fields]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
 

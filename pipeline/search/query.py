@@ -85,6 +85,11 @@ def read_query(run: RunDirectory, text: str) -> Query:
     else:
         name = text
     if not found:
+        before, at, seconds = text.rpartition("@")
+        if at and _split(text) is None and _named(run, before):
+            raise UsageError(
+                f"{displayed(seconds)!r} in {displayed(text)!r} is no number of seconds"
+            )
         raise UsageError(f"{run.root.uri} has no video {displayed(name)!r}{_nearest(run, name)}")
     if len(found) > 1:
         ids = ", ".join(displayed(each.video_id) for each in found[:_NAMED])

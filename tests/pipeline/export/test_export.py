@@ -81,6 +81,7 @@ def test_csv_holds_every_video_and_every_segment(whole, dense, tmp_path):
     (file,) = export(whole, "csv", str(tmp_path / "whole"))
     with open(file, newline="") as opened:
         found = list(csv.DictReader(opened))
+    assert "embedding" not in found[0]
     assert ids(found) == ids(rows(whole))
     failed = next(row for row in found if row["video_id"] == FAILED)
     assert (failed["status"], failed["error_type"], failed["label"]) == ("failed", "corrupt", "")

@@ -71,6 +71,7 @@ def test_an_id_that_ends_like_a_time_is_an_id(run):
         ("TWO", r"has no video 'TWO'; did you mean birds/two.mp4\?"),
         ("qqqqqqqqqq", r"has no video 'qqqqqqqqqq'; it has "),
         ("nothing@3", r"has no video 'nothing'"),
+        ("birds/two.mp4@soon", r"'soon' in .* is no number of seconds"),
         ("/archive/shard.tar", r"2 videos .* lie in /archive/shard.tar; name one by its id, such"),
         ("birds/one.mp4@3.6", r"birds/one.mp4 is 3.5 s long; 3.6 s lies outside"),
         ("birds/one.mp4@-1", r"birds/one.mp4 is 3.5 s long; -1 s lies outside"),
