@@ -48,11 +48,11 @@ def test_a_question_that_is_cut_short_says_so_and_ends_with_1(asked, folder):
     assert (folder / "out" / "answer.html").exists()
 
 
-@pytest.mark.parametrize("run", ["reference", "proxy"])
-def test_the_runs_of_a_sample_verify_and_have_reports(asked, folder, run):
-    ended = job("verify.py", folder / "out" / run)
+def test_the_run_of_a_sample_verifies_and_has_a_report(asked, folder):
+    ended = job("verify.py", folder / "out" / "reference")
     assert ended.returncode == 0, ended.stdout
-    assert (folder / "out" / run / "report.html").exists()
+    assert (folder / "out" / "reference" / "report.html").exists()
+    assert not (folder / "out" / "proxy").exists()  # so few videos need none
 
 
 def test_asked_again_without_a_limit_it_goes_on_to_an_exact_answer(
