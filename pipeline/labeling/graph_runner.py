@@ -136,7 +136,7 @@ class GraphRunner:
         if part is not None:
             config, within = dataclasses.replace(config, early_exit=part.early_exit), part.within
         identity = self.plan.identity
-        is_sample = self.total < count_rows(run.manifest)
+        is_sample = run.load().sampled_below is not None
         line = ProgressLine(
             self.total,
             done,

@@ -29,6 +29,7 @@ class Estimated:
         low: lower end of its interval.
         high: upper end.
         units: units of the population or the group.
+        seen: those of them that the reference labeled.
         proxy_weight: how much of the proxy the estimate takes, 0 for nothing.
     """
 
@@ -38,6 +39,7 @@ class Estimated:
     low: float
     high: float
     units: int
+    seen: int = 0
     proxy_weight: float = 0.0
 
     @property
@@ -61,11 +63,6 @@ class Look:
     proxy: int
     flops: int
     estimates: tuple[Estimated, ...]
-
-    @property
-    def half_width(self) -> float:
-        """Of the widest interval."""
-        return max(each.half_width for each in self.estimates)
 
 
 @dataclass(frozen=True)
@@ -173,7 +170,7 @@ def interval(kind: Kind, each: Estimated) -> str:
         return "not known: nothing with this label was seen"
     if not (math.isfinite(each.low) and math.isfinite(each.high)):
         return f"{value} (no interval yet)"
-    if each.low == each.high:
+    if each.seen == each.units and each.low == each.high:
         return f"{value} (exact: all were labeled)"
     return f"{value} ({low.removesuffix(' %')} to {high.removesuffix(' %')})"
 

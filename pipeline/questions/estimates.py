@@ -123,6 +123,7 @@ class Estimates:
                 look.low,
                 look.high,
                 each.units,
+                look.references,
                 look.weight,
             )
         self._seen = (len(reference), 0 if proxy is None else len(proxy))
@@ -160,6 +161,7 @@ class Estimates:
             value=found.estimate,
             low=max(found.low, before.low),
             high=min(found.high, before.high),
+            seen=found.count,
         )
 
 

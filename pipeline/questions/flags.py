@@ -14,6 +14,9 @@ from pipeline.labeling import flags as label_flags
 from workers.sampling import parse_views
 
 _ASKED = "question"
+
+# A sample has about as many units as are asked for; of so many, it is never empty.
+_FEWEST = 20
 _PROXY = "proxy: a cheap labeling of more videos, which the reference corrects"
 
 _ABOUT = """\
@@ -137,8 +140,8 @@ class AskFlags:
             raise UsageError(
                 f"--recall must be above 0 and below 1, such as 0.95; got {self.recall:g}"
             )
-        if self.max_reference is not None and self.max_reference < 1:
-            raise UsageError(f"--max-reference must be 1 or more; got {self.max_reference}")
+        if self.max_reference is not None and self.max_reference < _FEWEST:
+            raise UsageError(f"--max-reference must be {_FEWEST} or more; got {self.max_reference}")
 
 
 def parser() -> argparse.ArgumentParser:

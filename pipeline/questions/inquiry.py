@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -273,8 +272,3 @@ def _words(series: Series, *, short: bool = False) -> str:
         views = f"a clip every {protocol.every_s:g} s"
     words = f"{pruned}, {views}"
     return words if short else f"{series.plan.model.architecture}, {words}"
-
-
-def with_output(options: LabelOptions, output: str) -> LabelOptions:
-    """The options with another OUTPUT."""
-    return dataclasses.replace(options, output=output)

@@ -122,7 +122,8 @@ def select(
     if reference.plan.identity.has_segments:
         raise UsageError("videos with LABEL is asked of whole videos; leave --clip-every out")
     (label,) = question.among(reference.plan.model.labels)
-    units = reference.begin()
+    if not (units := reference.begin()):
+        raise UsageError(f"{reference_options.source} has nothing to ask about")
     proxy.begin(like=reference)
     proxy.label(None)
     scored = outcomes(proxy.run, [label], dense=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import RunError
+from pipeline.heads.label_list import read_label_list
+from pipeline.heads.left_out import LeftOut
 from pipeline.inputs.list_options import ListOptions
-from pipeline.inputs.listing import Listing
 from pipeline.questions.outcomes import Outcomes
 from pipeline.storage.location import Location
 
@@ -36,18 +39,15 @@ class Truth:
     def read(
         cls, file: Path, lists: ListOptions, classes: Sequence[str], to_label: Location
     ) -> Truth:
-        """The labels of a list.
+        """The labels of a list, as heads read one: ids or paths, and a label in each row. A row
+        with an empty label has none yet.
 
         Raises:
             UsageError: the list cannot be read.
         """
         numbers = {name.casefold(): number for number, name in enumerate(classes)}
-        listing = Listing(str(file), lists=lists)
-        labels = {
-            video.video_id: numbers.get(video.ground_truth.casefold(), -1)
-            for video in listing.videos()
-            if video.ground_truth is not None
-        }
+        rows = read_label_list(Location.of(str(file)), lists, LeftOut())
+        labels = {row.video_id: numbers.get(row.label.casefold(), -1) for row in rows if row.label}
         return cls(labels, f"labels that people gave, in {file}", to_label)
 
     def of(self, sample: Outcomes, asked: Sequence[int]) -> Outcomes:
@@ -59,8 +59,9 @@ class Truth:
         known = np.array([name in self.labels for name in sample.video_ids], np.bool_)
         if not known.all():
             missing = sample.video_ids[~known]
-            rows = "".join(f'"{name.replace(chr(34), chr(34) * 2)}",\n' for name in missing)
-            self.to_label.write_bytes(f"video_id,label\n{rows}".encode())
+            lines = io.StringIO()
+            csv.writer(lines).writerows([("video_id", "label"), *((name, "") for name in missing)])
+            self.to_label.write_bytes(lines.getvalue().encode())
             raise RunError(
                 f"{len(missing):,} of the {len(sample):,} videos of this round have no label in "
                 "--truth",

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.inputs.manifest import count_rows
 from pipeline.run.run_directory import RunDirectory
-from pipeline.storage.parquet_files import parquet_file, read_parquet
+from pipeline.storage.parquet_files import read_parquet
 
 
 def sampled_manifest(run: RunDirectory, columns: list[str]) -> Iterator[pa.Table]:
@@ -34,11 +35,5 @@ def sampled(table: pa.Table, below: str | None) -> pa.Table:
 def count_sampled(run: RunDirectory) -> int:
     """Number of units that the run is to label."""
     if run.load().sampled_below is None:
-        return sum(_rows(run))
+        return count_rows(run.manifest)
     return sum(table.num_rows for table in sampled_manifest(run, ["unit_id"]))
-
-
-def _rows(run: RunDirectory) -> Iterator[int]:
-    for file in run.manifest.files(".parquet"):
-        with parquet_file(file) as opened:
-            yield opened.metadata.num_rows

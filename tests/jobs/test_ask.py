@@ -22,19 +22,19 @@ def job(name, *arguments):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Eight videos in two folders."""
+    """Thirty videos in two folders."""
     made = tmp_path_factory.mktemp("ask")
-    for number in range(8):
+    for number in range(30):
         place = made / "in" / ("day" if number % 2 else "night")
         place.mkdir(parents=True, exist_ok=True)
-        write_video(place / f"{number}.mp4", frames=20 + 5 * number)
+        write_video(place / f"{number}.mp4", frames=20 + number)
     return made
 
 
 @pytest.fixture(scope="module")
 def asked(folder, random_checkpoint):
-    """A question that four references do not answer."""
-    settings = ("--checkpoint", random_checkpoint, "--views", "2x1", "--max-reference", "4")
+    """A question that twenty references do not answer."""
+    settings = ("--checkpoint", random_checkpoint, "--views", "2x1", "--max-reference", "20")
     return job("ask.py", folder / "in", "share of a, b", folder / "out", *settings)
 
 
@@ -44,7 +44,7 @@ def test_a_question_that_is_cut_short_says_so_and_ends_with_1(asked, folder):
     assert "--max-reference ended the question" in " ".join(asked.stdout.split())
     said = json.loads((folder / "out" / "answer.json").read_text())
     assert not said["is_met"]
-    assert 0 < said["sources"][0]["looks"][-1]["reference"] < 8
+    assert 0 < said["sources"][0]["looks"][-1]["reference"] < 30
     assert (folder / "out" / "answer.html").exists()
 
 
@@ -63,7 +63,7 @@ def test_asked_again_without_a_limit_it_goes_on_to_an_exact_answer(
     assert ended.returncode == 0, ended.stderr
     said = json.loads((folder / "out" / "answer.json").read_text())
     labels = pq.read_table(folder / "out" / "reference" / "videos").to_pylist()
-    assert len(labels) == 8
+    assert len(labels) == 30
     found = {
         (each["label"], each["group"]): each
         for each in said["sources"][0]["looks"][-1]["estimates"]
@@ -80,7 +80,7 @@ def test_a_labeling_job_goes_on_from_the_reference(asked, folder, random_checkpo
     settings = ("--checkpoint", random_checkpoint, "--views", "2x1", "--r", "0")
     ended = job("label_k400.py", folder / "in", folder / "out" / "reference", *settings)
     assert ended.returncode == 0, ended.stderr
-    assert len(pq.read_table(folder / "out" / "reference" / "videos")) == 8
+    assert len(pq.read_table(folder / "out" / "reference" / "videos")) == 30
     assert job("verify.py", folder / "out" / "reference").returncode == 0
 
 

@@ -26,6 +26,7 @@ from pipeline.search.find import Search, find
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_parts import PartWriter
 from tests.run_records import run_record
+from tests.scale.peak_memory import peak_mib
 from workers.embeddings import lists_of
 from workers.schema import EMBEDDING
 
@@ -139,12 +140,9 @@ def _measured(step: Callable[[RunDirectory], str], folder: Path) -> None:
     began = time.monotonic()
     cpu = time.process_time()
     said = step(RunDirectory(Location.of(str(folder))))
-    # Not getrusage, whose figure begins with that of the parent.
-    status = Path("/proc/self/status").read_text()
-    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     print(
         f"{step.__name__.strip('_'):<12} {time.monotonic() - began:7.1f} s  "
-        f"{time.process_time() - cpu:7.1f} s of CPU  {peak:7.0f} MiB at most  {said}",
+        f"{time.process_time() - cpu:7.1f} s of CPU  {peak_mib():7.0f} MiB at most  {said}",
         flush=True,
     )
 

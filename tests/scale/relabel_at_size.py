@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,6 +28,7 @@ from pipeline.storage.location import Location
 from sta.heads import LinearHead
 from tests.embedding_runs import embedding_run
 from tests.pipeline.run.test_tables import ok
+from tests.scale.peak_memory import peak_mib
 from workers.embeddings import with_embeddings
 from workers.schema import UNITS_SCHEMA
 
@@ -85,13 +84,9 @@ def main() -> None:
         began, used = time.monotonic(), time.process_time()
         relabel(Relabeling(run, output, head))
         seconds, cpu = time.monotonic() - began, time.process_time() - used
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    mib = peak / 2**10 if sys.platform == "linux" else peak / 2**20
-    print(
-        f"{options.rows:,} views of {options.channels} channels: {cpu:.0f} s of CPU, "
-        f"{seconds:.0f} s on the clock with tables, verification and report; {mib:,.0f} MiB at "
-        "the peak"
-    )
+    spent = f"{cpu:.0f} s of CPU, {seconds:.0f} s on the clock with tables, verification and report"
+    made = f"{options.rows:,} views of {options.channels} channels"
+    print(f"{made}: {spent}; {peak_mib():,.0f} MiB at the peak")
 
 
 if __name__ == "__main__":

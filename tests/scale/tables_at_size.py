@@ -31,6 +31,7 @@ from pipeline.storage.location import Location
 from pipeline.verify.verify import report, verify
 from tests.pipeline.run.test_tables import ok
 from tests.run_records import run_record
+from tests.scale.peak_memory import peak_mib
 from workers.inference.labeler import pack_mask
 from workers.sampling import Protocol
 from workers.schema import UNITS_SCHEMA
@@ -125,12 +126,9 @@ def _report(run: RunDirectory) -> str:
 def _measured(step: Callable[[RunDirectory], str], folder: Path) -> None:
     began = time.monotonic()
     said = step(RunDirectory(Location.of(str(folder))))
-    # Not getrusage, whose figure begins with that of the parent.
-    status = Path("/proc/self/status").read_text()
-    peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     print(
         f"{step.__name__.strip('_'):<10} {time.monotonic() - began:7.1f} s  "
-        f"{peak:7.0f} MiB at most  {said}",
+        f"{peak_mib():7.0f} MiB at most  {said}",
         flush=True,
     )
 

@@ -163,7 +163,7 @@ def test_labels_that_people_gave_are_the_reference(tmp_path, monkeypatch):
     archive = made_archive(monkeypatch, units=1000)
     truth = tmp_path / "truth.csv"
     rows = zip(archive.names, archive.labels, strict=True)
-    truth.write_text("video_id,uri,label\n" + "".join(f"{n},{n},{LABELS[k]}\n" for n, k in rows))
+    truth.write_text("video_id,label\n" + "".join(f"{n},{LABELS[k]}\n" for n, k in rows))
     answer = ask(asked(tmp_path, truth=truth, within=0.05), confidence=0.95)
     (found,) = answer.estimates
     assert found.low <= share_of(archive, "rare") <= found.high
@@ -174,12 +174,18 @@ def test_labels_that_people_gave_are_the_reference(tmp_path, monkeypatch):
 def test_videos_that_people_have_not_labeled_yet_are_written_to_a_list(tmp_path, monkeypatch):
     archive = made_archive(monkeypatch, units=1000)
     truth = tmp_path / "truth.csv"
-    truth.write_text(f"video_id,uri,label\n{archive.names[0]},x,rare\n")
+    truth.write_text(f"video_id,label\n{archive.names[0]},rare\n{archive.names[1]},\n")
     with pytest.raises(RunError, match="have no label in --truth"):
         ask(asked(tmp_path, truth=truth), confidence=0.95)
     listed = (tmp_path / "to_label.csv").read_text().splitlines()
     assert listed[0] == "video_id,label"
     assert 150 < len(listed) < 250
+    # The list itself, filled in, is what is asked for.
+    labels = dict(zip(archive.names, archive.labels, strict=True))
+    filled = [f"{line}{LABELS[labels[line.rstrip(',')]]}" for line in listed[1:]]
+    truth.write_text("\n".join(["video_id,label", *filled]) + "\n")
+    answer = ask(asked(tmp_path, truth=truth, within=0.4), confidence=0.95)
+    assert len(answer.sources[0].looks) == 1
 
 
 def test_a_label_that_is_no_class_and_too_many_groups_are_refused(tmp_path, monkeypatch):
