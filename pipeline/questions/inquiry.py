@@ -110,20 +110,19 @@ class _Inquiry:
         # All that may be wrong with the question is found before anything is written.
         value_of = values_of(asked.reference, asked.by)
         self._numbers = self._column()
+        self._truth = None
+        if asked.truth is not None:
+            to_label = Location.of(asked.output).child(TO_LABEL)
+            self._truth = Truth.read(asked.truth, asked.reference.lists, classes, to_label)
         columns = [each for each in (asked.by, asked.question.column) if each is not None]
         self._units = self._reference.begin(read=columns)
         if self._units == 0:
             raise UsageError(f"{asked.reference.source} has nothing to ask about")
-        if self._truth_is_model and self._units <= PILOT:
+        if self._truth is None and self._units <= PILOT:
             self._proxy = None  # the reference labels everything at once
         if self._proxy is not None:
             self._proxy.begin(like=self._reference)
         self._groups = groups_of(self._reference.run, value_of)
-        self._truth = None
-        if asked.truth is not None:
-            to_label = Location.of(asked.output).child(TO_LABEL)
-            lists = asked.reference.lists
-            self._truth = Truth.read(asked.truth, lists, classes, to_label)
         self._sizes = pilot(self._units, has_proxy=self._proxy is not None, most=self._most())
         self._seen = Sizes(0, 0)
         self._estimates = Estimates(
@@ -132,11 +131,6 @@ class _Inquiry:
         self._looks: list[Look] = []
         self._sample: Outcomes | None = None
         self._scored: Outcomes | None = None
-
-    @property
-    def _truth_is_model(self) -> bool:
-        """Whether the reference is a model, not what people say."""
-        return self._asked.truth is None
 
     @property
     def last(self) -> Look:

@@ -83,7 +83,7 @@ class SelectionAnswer:
             f"Cost:      {quantity(self.flops)}FLOPs; all videos by the reference take "
             f"{quantity(self.flops_of_all)}FLOPs",
         ]
-        if self.chosen == self.units:
+        if self.chosen == self.units and found.references < self.units:
             said.append(
                 "Note:      the set is the whole input: too few videos with the label were seen to "
                 "leave any out; a larger --max-reference may"

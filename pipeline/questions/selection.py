@@ -41,7 +41,8 @@ class Selection:
     """A set and what is known about it.
 
     Attributes:
-        threshold: units with at least this proxy score are in the set.
+        threshold: units with at least this proxy score are in the set, unless every unit has a
+            reference.
         chosen: (n,) int64, numbers of the set's units, ascending: those from the threshold up, and
             all whose reference is positive.
         recall_low: lower bound of the set's recall, with the wanted confidence: the wanted recall,
@@ -163,8 +164,13 @@ class RecallSelection:
         return np.asarray(np.logaddexp.reduce(total + _LOG_WEIGHTS, axis=1))
 
     def selection(self) -> Selection:
-        """The set so far; all units until a threshold is certified."""
+        """The set so far: all units until a threshold is certified, and the positives alone once
+        every unit has a reference.
+        """
         threshold = float(self._thresholds[max(0, self._certified - 1)])
+        if (self._reference >= 0).all():
+            held = np.flatnonzero(self._reference == 1)
+            return Selection(threshold, held, 1.0, 1.0, 1.0, len(self._reference), len(held))
         above = self._proxy >= threshold
         positive, seen = self._reference == 1, self._reference >= 0
         chosen = np.flatnonzero(above | positive)

@@ -27,12 +27,12 @@ class Truth:
 
     Attributes:
         labels: number of the class of each video; -1 for a label that is no class.
-        words: who gave them.
+        file: the list.
         to_label: file for the videos that lack one.
     """
 
     labels: dict[str, int]
-    words: str
+    file: Path
     to_label: Location
 
     @classmethod
@@ -40,15 +40,21 @@ class Truth:
         cls, file: Path, lists: ListOptions, classes: Sequence[str], to_label: Location
     ) -> Truth:
         """The labels of a list, as heads read one: ids or paths, and a label in each row. A row
-        with an empty label has none yet.
+        with an empty label has none yet; before the first label the file need not be there.
 
         Raises:
             UsageError: the list cannot be read.
         """
         numbers = {name.casefold(): number for number, name in enumerate(classes)}
-        rows = read_label_list(Location.of(str(file)), lists, LeftOut())
+        place = Location.of(str(file))
+        rows = read_label_list(place, lists, LeftOut()) if place.exists() else ()
         labels = {row.video_id: numbers.get(row.label.casefold(), -1) for row in rows if row.label}
-        return cls(labels, f"labels that people gave, in {file}", to_label)
+        return cls(labels, file, to_label)
+
+    @property
+    def words(self) -> str:
+        """Who gave the labels."""
+        return f"labels that people gave, in {self.file}"
 
     def of(self, sample: Outcomes, asked: Sequence[int]) -> Outcomes:
         """The sample with these labels in place of the model's.
@@ -64,9 +70,9 @@ class Truth:
             self.to_label.write_bytes(lines.getvalue().encode())
             raise RunError(
                 f"{len(missing):,} of the {len(sample):,} videos of this round have no label in "
-                "--truth",
-                advice=f"Label the videos in {self.to_label.uri}, add them to the list, and ask "
-                "again.",
+                f"--truth {self.file}",
+                advice=f"Label the videos in {self.to_label.uri}, add its rows to {self.file}, and "
+                "ask again.",
             )
         given = np.array([self.labels[name] for name in sample.video_ids])
         found = (given[:, None] == np.array(asked)).astype(np.float64)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -174,6 +175,8 @@ def test_labels_that_people_gave_are_the_reference(tmp_path, monkeypatch):
 def test_videos_that_people_have_not_labeled_yet_are_written_to_a_list(tmp_path, monkeypatch):
     archive = made_archive(monkeypatch, units=1000)
     truth = tmp_path / "truth.csv"
+    with pytest.raises(RunError, match="have no label in --truth"):
+        ask(asked(tmp_path, truth=truth), confidence=0.95)
     truth.write_text(f"video_id,label\n{archive.names[0]},rare\n{archive.names[1]},\n")
     with pytest.raises(RunError, match="have no label in --truth"):
         ask(asked(tmp_path, truth=truth), confidence=0.95)
@@ -277,6 +280,7 @@ def test_a_mean_of_a_column_is_over_the_videos_with_the_label(tmp_path, monkeypa
         ("share of common", {"by": "cam"}, "no column 'cam', which --by names"),
         ("mean of camera for common", {}, "'A', which is no number"),
         ("share of common, Common", {}, "names a label twice"),
+        ("share of common", {"truth": Path(__file__)}, "test_inquiry.py"),
     ],
 )
 def test_a_question_that_is_wrong_writes_nothing(tmp_path, monkeypatch, question, more, said):
@@ -303,3 +307,22 @@ def test_an_answer_is_not_written_into_the_output_of_a_labeling_job(tmp_path):
     embedding_run(tmp_path, [ok("a")], clips=1)
     with pytest.raises(UsageError, match="is the OUTPUT of a labeling job"):
         pipeline.ask("in", "share of rare", output=str(tmp_path), checkpoint="demo")
+
+
+def test_the_set_of_an_archive_that_is_labeled_in_full_is_the_videos_with_the_label(
+    tmp_path, monkeypatch
+):
+    archive = made_archive(monkeypatch, units=100)
+    given = asked(tmp_path, "videos with common")
+    found = select(
+        given.question,
+        given.reference,
+        given.proxy,
+        recall=0.9,
+        confidence=0.95,
+        most=None,
+        output=str(tmp_path),
+    )
+    chosen = set(pq.read_table(tmp_path / "selected")["video_id"].to_pylist())
+    assert chosen == {n for n, k in zip(archive.names, archive.labels, strict=True) if k == 1}
+    assert found.found.recall_low == 1.0
