@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sta.checkpoints.labels import labels_fingerprint, read_labels
-    from sta.checkpoints.load import load_model, save_checkpoint
+    from sta.checkpoints.load import load_model
     from sta.checkpoints.pickles import UnsafePickle
+    from sta.checkpoints.save import save_checkpoint
     from sta.checkpoints.sources import DEMO_CHECKPOINT
     from sta.defaults import default_pruning, pruning_for_share
     from sta.errors import CheckpointError
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "sta.checkpoints.labels": ("labels_fingerprint", "read_labels"),
-    "sta.checkpoints.load": ("load_model", "save_checkpoint"),
+    "sta.checkpoints.load": ("load_model",),
     "sta.checkpoints.pickles": ("UnsafePickle",),
+    "sta.checkpoints.save": ("save_checkpoint",),
     "sta.checkpoints.sources": ("DEMO_CHECKPOINT",),
     "sta.errors": ("CheckpointError",),
     "sta.defaults": ("default_pruning", "pruning_for_share"),

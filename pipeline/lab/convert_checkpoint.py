@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import UsageError
-from sta.checkpoints.load import build_model, read_weights, save_checkpoint
+from sta.checkpoints.load import build_model
+from sta.checkpoints.read import read_weights
+from sta.checkpoints.save import save_checkpoint
 from sta.models.base import VideoModel
 
 

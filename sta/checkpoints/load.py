@@ -1,46 +1,20 @@
-"""Loads a model with weights and labels from a source, and saves a model to a file."""
+"""Loads a model with the weights and labels of a checkpoint."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
-
-from sta.checkpoints.config_files import ConfigFile, read_config, training_arguments
-from sta.checkpoints.containers import FileContents, unwrap
-from sta.checkpoints.digests import check_sha256, fingerprint
 from sta.checkpoints.label_map import read_label_map
-from sta.checkpoints.labels import class_names, hugging_face_labels, read_labels
-from sta.checkpoints.layouts import renamed, unwrapped
-from sta.checkpoints.licenses import stated_license
-from sta.checkpoints.limits import check_tensors
-from sta.checkpoints.pickles import load_pickle
-from sta.checkpoints.safetensors_header import check_header
-from sta.checkpoints.sources import Located, WeightFile, locate
+from sta.checkpoints.labels import read_labels
+from sta.checkpoints.read import read_weights
 from sta.checkpoints.weights import ModelMatch, Weights, model_of_weights
 from sta.errors import CheckpointError
-from sta.models.architectures import ARCHITECTURES, architecture_config, check_architecture
+from sta.models.architectures import check_architecture
 from sta.models.base import VideoModel
 from sta.models.create import model_from_config, parameter_shapes
 from sta.models.label_map import LabelMap
 from sta.pruning import Pruning
-
-_OURS = "sta.architecture"
-_SHAPE = "sta.shape"
-_LABELS = "sta.labels"
-_ORIGIN = "sta.origin"
-_LICENSE = "sta.license"
-_SOURCE = "sta.source_fingerprint"
-_LFS_POINTER = b"version https://git-lfs"
 
 _log = logging.getLogger(__name__)
 _said: set[str] = set()
@@ -133,203 +107,6 @@ def build_model(
     return model
 
 
-def _say(line: str) -> None:
-    """Logs a line once per process."""
-    if line not in _said:
-        _said.add(line)
-        _log.warning("%s", line)
-
-
-def save_checkpoint(
-    model: VideoModel,
-    path: Path,
-    *,
-    labels: list[str] | tuple[str, ...],
-    origin: str,
-    dtype: torch.dtype = torch.float32,
-    license: str = "",
-    source_fingerprint: str = "",
-) -> None:
-    """Writes a model as safetensors with its shape, labels and origin in the metadata.
-
-    Args:
-        model: the model.
-        path: the file; replaced if it exists.
-        labels: class names in the order of the head.
-        origin: where the weights came from.
-        dtype: of the parameters in the file.
-        license: of the weights; "" for weights trained with this package.
-        source_fingerprint: of the checkpoint that the weights were read from, if they were.
-
-    Raises:
-        CheckpointError: the number of labels is not that of the head.
-    """
-    if len(model.labels) != model.head.out_features:
-        raise CheckpointError(
-            f"the label map sums {model.head.out_features} classes to {len(model.labels)} labels, "
-            "which a checkpoint cannot hold; map one to one, or give the map where it is loaded"
-        )
-    if len(labels) != model.head.out_features:
-        raise CheckpointError(
-            f"the head has {model.head.out_features} classes and {len(labels)} labels were given"
-        )
-    tensors = {name: t.detach().to(dtype).contiguous() for name, t in model.state_dict().items()}
-    metadata = {
-        "format": "pt",
-        _OURS: model.architecture,
-        _LABELS: json.dumps(list(labels)),
-        _ORIGIN: origin,
-    }
-    if differs := _differing(model):
-        metadata[_SHAPE] = json.dumps(differs)
-    metadata |= {_LICENSE: license} if license else {}
-    metadata |= {_SOURCE: source_fingerprint} if source_fingerprint else {}
-    save_file(tensors, str(path), metadata=metadata)
-
-
-def _differing(model: VideoModel) -> dict[str, object]:
-    """Fields of a model's shape that differ from its architecture's."""
-    own, usual = architecture_config(model.config), ARCHITECTURES.get(model.architecture)
-    if usual is None:
-        return {}
-    usual_values = dataclasses.asdict(usual)
-    return {k: v for k, v in dataclasses.asdict(own).items() if v != usual_values[k]}
-
-
-def read_weights(
-    source: str | Path, *, sha256: str | None = None, patient: bool = False
-) -> Weights:
-    """The content of a checkpoint, under our names; see `load_model` for sources and errors."""
-    located = locate(str(source), patient=patient)
-    shown = located.files[0].shown if len(located.files) == 1 else located.origin
-    digest = _fingerprint(located, shown)
-    if sha256 is not None:
-        check_sha256(digest, sha256, shown)
-    metadata: dict[str, str] = {}
-    contents = FileContents({})
-    for file in located.files:
-        read, own = _read_file(file)
-        if twice := sorted(contents.tensors.keys() & read.tensors.keys()):
-            raise CheckpointError(f"{shown} holds {twice[0]} in two of its files")
-        contents = FileContents(
-            contents.tensors | read.tensors,
-            contents.arguments or read.arguments,
-            contents.notes + read.notes,
-        )
-        metadata |= own
-    bare = unwrapped(contents.tensors, shown)
-    found = renamed(bare, shown)
-    config = _config(located, contents, shown, found.backbone)
-    if config is not None and False in (config.value("qv_bias"), config.value("qkv_bias")):
-        _without_biases(found.tensors)
-    ours = _OURS in metadata
-    labels, problem = _own_labels(metadata, config, shown)
-    preprocessor = located.beside.preprocessor
-    return Weights(
-        tensors=found.tensors,
-        backbone=found.backbone,
-        layout="our own" if ours else found.layout.title,
-        labels=labels,
-        fingerprint=digest,
-        origin=metadata.get(_ORIGIN, located.origin),
-        license=metadata.get(_LICENSE, "") if ours else _license(metadata, located, config),
-        shown=shown,
-        config=config,
-        preprocessor=(preprocessor, _shown(preprocessor, located)) if preprocessor else None,
-        positions=found.positions,
-        shape=_json_of(metadata, _SHAPE, dict, shown) or {},
-        hub_id=located.hub_id,
-        labels_problem=problem,
-        notes=located.notes + contents.notes + bare.notes,
-    )
-
-
-def _fingerprint(located: Located, shown: str) -> str:
-    try:
-        return fingerprint([file.path for file in located.files])
-    except OSError as error:
-        raise CheckpointError(f"cannot read {shown}: {error.strerror}") from error
-
-
-_Json = TypeVar("_Json", dict[str, Any], list[Any])
-
-
-def _json_of(metadata: Mapping[str, str], key: str, kind: type[_Json], shown: str) -> _Json | None:
-    """What `save_checkpoint` wrote under a key of the metadata; None if the key is missing."""
-    if key not in metadata:
-        return None
-    try:
-        content = json.loads(metadata[key])
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, kind):
-        raise CheckpointError(f"{shown}: {key} in its metadata is not what save_checkpoint writes")
-    return content
-
-
-def _shown(path: Path, located: Located) -> str:
-    return f"{located.origin}/{path.name}" if located.hub_id else str(path)
-
-
-def _config(
-    located: Located, contents: FileContents, shown: str, backbone: str
-) -> ConfigFile | None:
-    """The configuration beside the weights or in their file."""
-    path = located.beside.config
-    if path is not None:
-        return read_config(path, _shown(path, located), backbone=backbone)
-    return training_arguments(contents.arguments, shown) if contents.arguments else None
-
-
-def _license(metadata: Mapping[str, str], located: Located, config: ConfigFile | None) -> str:
-    return stated_license(
-        metadata,
-        card=located.beside.card,
-        config=config.content if config is not None and located.beside.config else None,
-        hub_id=located.hub_id,
-    )
-
-
-def _without_biases(tensors: dict[str, Tensor]) -> None:
-    """Adds zero biases for a model without biases of queries and values."""
-    for name in [name for name in tensors if re.fullmatch(r"blocks\.\d+\.attn\.qkv\.weight", name)]:
-        block, weight = name.removesuffix("qkv.weight"), tensors[name]
-        for bias in ("q_bias", "v_bias"):
-            tensors.setdefault(f"{block}{bias}", weight.new_zeros(weight.shape[-1:]))
-
-
-def _read_file(file: WeightFile) -> tuple[FileContents, dict[str, str]]:
-    """FileContents and metadata of one file under its own names."""
-    try:
-        with file.path.open("rb") as start:
-            if start.read(len(_LFS_POINTER)) == _LFS_POINTER:
-                raise CheckpointError(
-                    f"{file.shown} is a Git LFS pointer in place of the weights; run git lfs pull"
-                )
-        if not _is_safetensors(file.path):
-            contents = unwrap(load_pickle(file.path, shown=file.shown), file.shown)
-            metadata: dict[str, str] = {}
-        else:
-            check_header(file.path, file.shown)
-            with safe_open(str(file.path), framework="pt") as opened:
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-                contents, metadata = FileContents(tensors), opened.metadata() or {}
-        check_tensors(contents.tensors, file.path.stat().st_size, file.shown)
-        return contents, metadata
-    except SafetensorError as error:
-        said = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{file.shown} is no whole safetensors file: {said}") from error
-    except OSError as error:
-        raise CheckpointError(f"cannot read {file.shown}: {error.strerror}") from error
-
-
-def _is_safetensors(path: Path) -> bool:
-    """By content: an 8-byte header length, then JSON. Names can be wrong."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    return len(head) == 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**27
-
-
 def _check_fits(found: ModelMatch, weights: Weights) -> None:
     """Raise CheckpointError unless the tensors are those of the model, which is not built yet."""
     own = parameter_shapes(found.shape, num_classes=weights.classes)
@@ -352,22 +129,25 @@ def _check_fits(found: ModelMatch, weights: Weights) -> None:
             )
 
 
-def _own_labels(
-    metadata: Mapping[str, str], config: ConfigFile | None, shown: str
-) -> tuple[tuple[str, ...], str]:
-    """Class names in the checkpoint, or the reason why they cannot be used."""
-    if (named := _json_of(metadata, _LABELS, list, shown)) is not None:
-        try:
-            return class_names(named, f"{shown} ({_LABELS})"), ""
-        except CheckpointError as error:
-            return (), str(error)
-    by_id = config.content.get("id2label") if config is not None else None
-    if config is None or not by_id:
-        return (), ""
-    try:
-        return hugging_face_labels(by_id, config.shown), ""
-    except CheckpointError as error:
-        return (), str(error)
+def _labels(path: Path | None, weights: Weights) -> tuple[str, ...]:
+    """Class names: the label file's, else the checkpoint's, else the class indices."""
+    classes, own = weights.classes, weights.labels
+    if path is not None:
+        names = read_labels(path)
+        if len(names) != classes:
+            raise CheckpointError(
+                f"{path} names {len(names)} labels and the checkpoint has {classes} classes"
+            )
+        return names
+    if weights.labels_problem:
+        raise CheckpointError(f"{weights.labels_problem}; a label file can name the classes")
+    if own and len(own) != classes:
+        where = weights.config.shown if weights.config is not None else weights.shown
+        raise CheckpointError(
+            f"{where} names {len(own)} classes (id2label) and the weights have {classes}; a label "
+            "file can name them"
+        )
+    return own or tuple(str(index) for index in range(classes))
 
 
 def _label_map(given: Path | LabelMap, labels: Path | None, weights: Weights) -> LabelMap:
@@ -393,22 +173,8 @@ def _mapped_note(mapped: LabelMap, weights: Weights) -> str:
     )
 
 
-def _labels(path: Path | None, weights: Weights) -> tuple[str, ...]:
-    """Class names: the label file's, else the checkpoint's, else the class indices."""
-    classes, own = weights.classes, weights.labels
-    if path is not None:
-        names = read_labels(path)
-        if len(names) != classes:
-            raise CheckpointError(
-                f"{path} names {len(names)} labels and the checkpoint has {classes} classes"
-            )
-        return names
-    if weights.labels_problem:
-        raise CheckpointError(f"{weights.labels_problem}; a label file can name the classes")
-    if own and len(own) != classes:
-        where = weights.config.shown if weights.config is not None else weights.shown
-        raise CheckpointError(
-            f"{where} names {len(own)} classes (id2label) and the weights have {classes}; a label "
-            "file can name them"
-        )
-    return own or tuple(str(index) for index in range(classes))
+def _say(line: str) -> None:
+    """Logs a line once per process."""
+    if line not in _said:
+        _said.add(line)
+        _log.warning("%s", line)

@@ -94,7 +94,7 @@ def test_weights_of_another_digest_are_refused_before_they_are_parsed(
 
     weights.write_bytes(b"PK\x03\x04 anything")
     server.objects["/w"] = weights.read_bytes()
-    monkeypatch.setattr("sta.checkpoints.load.load_pickle", None)  # is not called
+    monkeypatch.setattr("sta.checkpoints.read.load_pickle", None)  # is not called
     with pytest.raises(sta.CheckpointError, match=f"has the SHA-256 .* not {digest}: the weights"):
         sta.load_model(source, sha256=digest)
 

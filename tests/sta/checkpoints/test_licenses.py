@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 import sta
 from sta.checkpoints.licenses import stated_license
-from sta.checkpoints.load import read_weights
+from sta.checkpoints.read import read_weights
 from tests.sta import formats
 
 LABELS = [f"class {index}" for index in range(5)]

@@ -11,7 +11,7 @@ import torch
 
 import sta
 from sta.checkpoints import reach, sources
-from sta.checkpoints.load import read_weights
+from sta.checkpoints.read import read_weights
 from sta.checkpoints.remote import without_secrets
 from sta.checkpoints.sources import locate
 from tests.sta import formats
