@@ -12,7 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.inputs.duplicate_ids import Twins
 from pipeline.inputs.ground_truth import GroundTruth
 from pipeline.inputs.left_out import left_out_text
-from pipeline.inputs.list_rows import LIST_EXTENSIONS
+from pipeline.inputs.list_detection import LIST_EXTENSIONS
 from pipeline.inputs.listing import Listing
 from pipeline.inputs.video_names import NO_EXTENSION
 from pipeline.messages import say

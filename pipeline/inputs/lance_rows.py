@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.errors import UsageError
-from pipeline.inputs.list_columns import columns_of
+from pipeline.inputs.list_columns import check_type, columns_of
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_row import NotAListError, Row
-from pipeline.inputs.list_rows import check_type
 from pipeline.inputs.parquet_bytes import bytes_column
 from pipeline.storage.location import Location
 from workers.failures import UnitFailure

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_row import NotAListError
 
@@ -29,6 +31,9 @@ KINETICS = ("youtube_id", "time_start", "time_end", "split")
 TEMPLATE, ID = "template", "id"
 DATABASE = "database"
 """Key of ActivityNet's JSON."""
+
+MOST_NAMES = 100
+"""Columns that are named as not read, and kinds of objects of a JSON list that are kept."""
 
 FLAGS = {"uri": "uri_column", "label": "label_column", "video_id": "id_column"}
 """Columns that a user can name: ours, and the field of `ListOptions`."""
@@ -126,6 +131,24 @@ def missing_column(flag: str, options: ListOptions, names: Iterable[str]) -> Not
         f"it has no column {wanted!r}, which --{flag.replace('_', '-')} names; it has "
         f"{', '.join(map(repr, names)) or 'none'}{guess}"
     )
+
+
+def note_unread(unread: dict[str, None], names: Iterable[str]) -> None:
+    """Notes columns that are not read, up to a bound: each object can have others."""
+    for name in names:
+        if len(unread) < MOST_NAMES:
+            unread.setdefault(name)
+
+
+def check_type(ours: str, field: pa.Field) -> None:
+    """Raises NotAListError for a column that does not hold one text or value per row."""
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or (ours == "uri" and not text):
+        raise NotAListError(
+            f"its column {field.name} is {field.type}; the {ours} is "
+            f"{'one text' if ours == 'uri' else 'one value'} per row"
+        )
 
 
 def folded(name: str) -> str:

@@ -24,8 +24,8 @@ from pipeline.inputs.left_out import (
     left_out_text,
     shortened,
 )
+from pipeline.inputs.list_detection import LIST_EXTENSIONS, is_list
 from pipeline.inputs.list_options import ListOptions
-from pipeline.inputs.list_rows import LIST_EXTENSIONS, is_list
 from pipeline.inputs.pattern_files import PatternFiles
 from pipeline.inputs.patterns import Pattern
 from pipeline.inputs.shards import Shards, is_archive
