@@ -18,6 +18,7 @@ from pipeline.execution.stage_stats import Stages
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from pipeline.run.run_directory import OpenRun, RunDirectory
 from pipeline.run.run_record import RunRecord, StagesRecord
+from pipeline.run.sampled import to_label
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
 from pipeline.storage.parquet_parts import PartWriter
@@ -121,7 +122,7 @@ def sample_size(
 def write_sample(run: RunDirectory, count: int) -> Location:
     """Writes a manifest of `count` evenly spread units of the run, or of all if they are fewer."""
     place = _place(run)
-    files = run.manifest.files(".parquet")
+    files = to_label(run).files(".parquet")
     files = [files[at] for at in _spread(len(files), _FILES)]
     with PartWriter(place, MANIFEST_SCHEMA, count) as writer:
         for number, file in enumerate(files):

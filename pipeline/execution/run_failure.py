@@ -14,9 +14,9 @@ import ray
 from pipeline.errors import RunError
 from pipeline.execution.ray_session import ray_logs
 from pipeline.formatting import byte_size
-from pipeline.inputs.manifest import count_rows
 from pipeline.run.commits import committed
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.sampled import count_to_label
 from pipeline.storage.atomic_files import failed_path
 from pipeline.storage.location import is_out_of_space
 from pipeline.storage.storage_errors import storage_reason
@@ -165,7 +165,7 @@ def _safe(run: RunDirectory, total: int | None, *, missing_space: bool) -> str |
     """How many units are committed, and about how much space the rest needs; None if none are."""
     try:
         done = committed(run).units
-        total = count_rows(run.manifest) if total is None else total
+        total = count_to_label(run) if total is None else total
         written = sum(place.size() for place in (run.units, run.checkpoint))
     except Exception:  # the storage that failed is read
         return "Committed units are safe"

@@ -29,13 +29,14 @@ from pipeline.execution.ray_session import real_cores
 from pipeline.execution.run_failure import run_failure
 from pipeline.execution.stage_stats import Stages
 from pipeline.execution.stopping import Stop
-from pipeline.inputs.manifest import count_rows, size_bytes
+from pipeline.inputs.manifest import size_bytes
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan
 from pipeline.messages import best_effort
 from pipeline.run.commits import reconcile
 from pipeline.run.counts import Counts
 from pipeline.run.devices import labeler_device
+from pipeline.run.sampled import count_to_label, to_label
 from pipeline.run.view_savings import all_views
 from pipeline.storage.location import Location
 from workers.decoding.types import NVDEC
@@ -136,11 +137,11 @@ class GraphRunner:
         if part is not None:
             config, within = dataclasses.replace(config, early_exit=part.early_exit), part.within
         identity = self.plan.identity
-        is_sample = run.load().sampled_below is not None
+        units = to_label(run)
         line = ProgressLine(
             self.total,
             done,
-            total_bytes=None if identity.has_segments or is_sample else size_bytes(run.manifest),
+            total_bytes=None if identity.has_segments else size_bytes(units),
             what=identity.units_are,
             shadow=all_views(identity),
         )
@@ -160,7 +161,7 @@ class GraphRunner:
                 min_agreement=options.min_agreement,
                 drivers=self.pools.drivers,
             ) as report:
-                run_drivers(run, config, report, manifest=manifest, within=within)
+                run_drivers(run, config, report, manifest=manifest or units, within=within)
                 stages = best_effort("The account of the stages", report.stages, again=LATER)
         except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
             raise run_failure(error, run, run_id=self.run_id, total=self.total) from error
@@ -183,7 +184,7 @@ def pools_for(
         options: of the run.
         plan: of the run.
         decoders: how many, if that was found out.
-        units: of the run; None for those of its manifest.
+        units: of the run; None for those that it is to label.
 
     Raises:
         UsageError: the cluster is too small; the message holds the arithmetic.
@@ -197,7 +198,7 @@ def pools_for(
         further = file is not None and len(plan.protocol.looks()) > 1
         on_gpu = cluster.gpus >= 1
         models = plan.models(shadow=bool(options.shadow_share))
-        units = count_rows(plan.run.manifest) if units is None else units
+        units = count_to_label(plan.run) if units is None else units
         views = int(units * plan.expected_views)
         worth = labelers_worth_starting(views * (len(plan.variants) or 1))
         memory = labeler_bytes(

@@ -44,6 +44,7 @@ from pipeline.execution.run_failure import run_failure
 from pipeline.execution.stage_stats import Stages
 from pipeline.execution.stopping import Stop, end_on_sigterm
 from pipeline.execution.worst_case import worst_case
+from pipeline.inputs.manifest import count_rows
 from pipeline.labeling.begin import begin
 from pipeline.labeling.graph_runner import LATER, GraphRunner, check_failures, pools_for, retryable
 from pipeline.labeling.options import LabelOptions
@@ -57,8 +58,7 @@ from pipeline.run.devices import STAND_IN, labeler_device
 from pipeline.run.lease import held
 from pipeline.run.run_directory import OpenRun, RunDirectory, now
 from pipeline.run.run_record import RunRecord
-from pipeline.run.sampled import count_sampled
-from pipeline.run.slices import Slice
+from pipeline.run.sampled import delete_sample, folder_to_label, to_label
 from pipeline.run.tables import build_tables
 from pipeline.run.totals import Totals
 from pipeline.verify.verify import verify
@@ -87,7 +87,7 @@ def label(
     options: LabelOptions,
     conclusion: Conclusion | None = None,
     *,
-    sampled_below: str | None = None,
+    sample: str | None = None,
 ) -> RunRecord:
     """Labels every unit that has no row yet and returns the record of the finished run.
 
@@ -95,8 +95,8 @@ def label(
         plan: the run.
         options: what the user asked for.
         conclusion: None for that of a labeling run, its tables and its report.
-        sampled_below: labels a sample alone, as `RunRecord.sampled_below` says; the run is finished
-            then, and any larger sample, or a whole run, goes on from it. None for all units.
+        sample: labels a sample alone, of `write_sample`; the run is finished then, and any larger
+            sample, or a whole run, goes on from it. None for all units.
 
     Raises:
         UsageError: the input or the cluster cannot be used, or another command holds the run.
@@ -106,7 +106,7 @@ def label(
     check_ray_address()
     plan.run.root.check_writable()
     made = conclusion or _tables_and_report(options.gallery)
-    run = LabelRun(plan, options, made, sampled_below)
+    run = LabelRun(plan, options, made, sample)
     try:
         # Ray prints on stdout whenever it likes, which is for the result alone.
         with ray_messages_aside(), held(plan.run.root, lost=run.lost, say=say):
@@ -136,7 +136,7 @@ def begin_run(plan: LabelPlan, options: LabelOptions, *, read: Sequence[str] = (
 
 def is_finished(run: RunDirectory, *, retry_failed: bool) -> bool:
     """Whether all is labeled, and no failed unit is to be labeled again."""
-    if not run.success.exists() or run.load().sampled_below is not None:
+    if not run.success.exists() or run.load().sample is not None:
         return False
     return not (retry_failed and retryable() & run.load().finished_totals.unit_failures.keys())
 
@@ -165,10 +165,10 @@ class LabelRun:
         plan: LabelPlan,
         options: LabelOptions,
         conclusion: Conclusion,
-        sampled_below: str | None = None,
+        sample: str | None = None,
     ) -> None:
         self.stop = Stop()
-        self._sampled_below = sampled_below
+        self._sample = sample
         self._plan = plan
         self._options = options
         self._conclusion = conclusion
@@ -207,16 +207,20 @@ class LabelRun:
         pools_for(options, plan, units=0)  # refuses a cluster that is too small before any work
         record = self._directory.resume() if exists else begin(plan, options)
         self._run_id = record.run_id
-        pools = pools_for(options, plan)
+        units = folder_to_label(self._directory, self._sample)
+        total = count_rows(units)
+        pools = pools_for(options, plan, units=total)
         if pools.labeler_gpus and labeler_device(on_gpu=True) == "cpu":
             say(f"{STAND_IN} is cpu: labelers hold GPUs and compute on CPUs, which is for tests.")
         run = OpenRun(self._directory, record)
-        if record.sampled_below != self._sampled_below:
+        is_other = record.sample != self._sample
+        if is_other:
             self._directory.success.delete()
-        asked = _asked(options) | {"flags": options.flags, "sampled_below": self._sampled_below}
+        asked = _asked(options) | {"flags": options.flags, "sample": self._sample}
         run.update(lambda record: begin_attempt(replace(record, **asked), pools, began))
+        if is_other:
+            delete_sample(self._directory, record.sample)
         note = partial(self._note, run)
-        total = count_sampled(self._directory)
         best_effort("The worst case", partial(self._note_worst_case, run, pools), again=LATER)
         files = SharedHistory.start(drivers=pools.drivers)
         return run, GraphRunner(plan, options, pools, total, self.stop, note, self._run_id, files)
@@ -300,9 +304,6 @@ class LabelRun:
     def _parts(self, run: OpenRun, graph: GraphRunner) -> Iterable[RunPart]:
         """What is labeled in one go: the whole run, or with a budget slice after slice."""
         file, budget = self._plan.early_exit_file, self._options.budget
-        if self._sampled_below is not None:
-            early_exit = None if file is None else file.early_exit
-            return [RunPart(early_exit, graph.total, Slice.below(self._sampled_below))]
         if budget is None or file is None or not graph.total:
             return [RunPart(None if file is None else file.early_exit, graph.total)]
         return parts_within(run, budget, file, self._profile())
@@ -328,7 +329,7 @@ class LabelRun:
     def _note_worst_case(self, run: OpenRun, pools: Pools) -> None:
         """Records how long hostile files could keep the attempt's decoders."""
         worst = worst_case(
-            self._directory.manifest,
+            to_label(self._directory),
             self._options.limits,
             pools.most_decoders,
             looks=len(self._plan.protocol.looks()) if pools.further_decoders else 1,

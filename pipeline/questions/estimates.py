@@ -16,10 +16,10 @@ from pipeline.questions.outcomes import Outcomes
 from pipeline.questions.prediction_powered import PredictionPowered
 from pipeline.questions.question import Question
 from pipeline.questions.rounds import Wanted
+from pipeline.questions.sample import Limits
 
 Floats = npt.NDArray[np.float64]
 NumbersOf = Callable[[list[str]], Floats]
-GroupsOf = Callable[[list[str]], npt.NDArray[np.int64]]
 
 _UNKNOWN = (-math.inf, math.inf)
 
@@ -45,6 +45,31 @@ class Population:
     alpha: float
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """What is known of the units of a sample.
+
+    Attributes:
+        outcomes: of n units, in the order of their ids.
+        groups: (n,) numbers of their groups.
+        limits: of the sample.
+    """
+
+    outcomes: Outcomes
+    groups: npt.NDArray[np.int64]
+    limits: Limits
+
+    def of(self, group: int | None) -> npt.NDArray[np.int64]:
+        """Rows of the units of a group, or of those that answer for all units; each later sample
+        begins with them.
+        """
+        ids = self.outcomes.unit_ids
+        if group is None:
+            return np.flatnonzero(ids < self.limits.every.encode())
+        limit = self.limits.groups[group].encode()
+        return np.flatnonzero((self.groups == group) & (ids < limit))
+
+
 class Estimates:
     """The numbers of a question, one per population.
 
@@ -65,7 +90,7 @@ class Estimates:
     ) -> None:
         self._kind = question.kind
         self._populations = populations
-        self._seen = (0, 0)
+        self._seen = [(0, 0)] * len(populations)
         self._sequences = [
             PredictionPowered(
                 population=each.units,
@@ -80,41 +105,30 @@ class Estimates:
             for each in populations
         ]
 
-    def add(
-        self,
-        reference: Outcomes,
-        proxy: Outcomes | None,
-        groups_of: GroupsOf,
-        numbers_of: NumbersOf | None,
-    ) -> None:
-        """Takes the units of the rounds so far; the first of them are those of earlier rounds.
+    def add(self, reference: Sampled, proxy: Sampled | None, numbers_of: NumbersOf | None) -> None:
+        """Takes the units of the rounds so far, which hold those of earlier rounds.
 
         Args:
-            reference: units with the labels that count, in the order of their ids.
-            proxy: those units and further ones in that order, with the proxy's scores; None without
-                a proxy.
-            groups_of: the group of each of some videos.
+            reference: units with the labels that count.
+            proxy: those units and further ones, with the proxy's scores; None without a proxy.
             numbers_of: the number of each of some videos, of a question for a mean.
         """
-        groups = groups_of(list(reference.video_ids))
         if self._kind in ("rate", "mean"):
-            numbers = None if numbers_of is None else numbers_of(list(reference.video_ids))
+            outcomes = reference.outcomes
+            numbers = None if numbers_of is None else numbers_of(list(outcomes.video_ids))
             self._now = [
-                self._ratio(each, before, reference, groups, numbers)
+                self._ratio(each, before, reference, numbers)
                 for each, before in zip(self._populations, self._now, strict=True)
             ]
             return
-        first, first_scored = self._seen
-        new = np.arange(len(reference)) >= first
-        if proxy is not None:
-            scored = np.arange(len(proxy)) >= first_scored
-            groups_of_scored = groups_of(list(proxy.video_ids))
         for place, each in enumerate(self._populations):
-            found = reference.found[new & _within_group(groups, each), each.column]
-            scores: Floats = np.empty(0)
+            seen, scored = self._seen[place]
+            rows = reference.of(each.number)
+            found = reference.outcomes.found[rows[seen:], each.column]
+            scores, scored_rows = np.empty(0), np.empty(0, np.int64)
             if proxy is not None:
-                rows = scored & _within_group(groups_of_scored, each)
-                scores = proxy.scores[rows, each.column]
+                scored_rows = proxy.of(each.number)
+                scores = proxy.outcomes.scores[scored_rows[scored:], each.column]
             look = self._sequences[place].add(found, scores)
             self._now[place] = Estimated(
                 each.label,
@@ -126,7 +140,7 @@ class Estimates:
                 look.references,
                 look.weight,
             )
-        self._seen = (len(reference), 0 if proxy is None else len(proxy))
+            self._seen[place] = len(rows), len(scored_rows)
 
     def wider_than(self, within: float) -> list[Wanted]:
         """The intervals with a larger half width."""
@@ -134,7 +148,8 @@ class Estimates:
         for each, now, sequence in zip(self._populations, self._now, self._sequences, strict=True):
             if now.half_width > within:
                 reference, scores = sequence.pairs()
-                found.append(Wanted(reference, scores, each.units, each.alpha, now.half_width))
+                wanted = (reference, scores, each.units, each.alpha, now.half_width)
+                found.append(Wanted(each.number, *wanted))
         return found
 
     def now(self) -> tuple[Estimated, ...]:
@@ -145,15 +160,14 @@ class Estimates:
         self,
         population: Population,
         before: Estimated,
-        reference: Outcomes,
-        groups: npt.NDArray[np.int64],
+        reference: Sampled,
         numbers: Floats | None,
     ) -> Estimated:
-        rows = _within_group(groups, population)
-        parts, wholes = reference.clips[rows, population.column], reference.hours[rows]
+        rows, outcomes = reference.of(population.number), reference.outcomes
+        parts, wholes = outcomes.clips[rows, population.column], outcomes.hours[rows]
         if numbers is not None:
             known = np.isfinite(numbers[rows])
-            wholes = np.where(known, reference.found[rows, population.column], 0.0)
+            wholes = np.where(known, outcomes.found[rows, population.column], 0.0)
             parts = np.where(known, numbers[rows], 0.0) * wholes
         found = ratio(parts, wholes, population=population.units, alpha=population.alpha)
         return dataclasses.replace(
@@ -163,12 +177,6 @@ class Estimates:
             high=min(found.high, before.high),
             seen=found.count,
         )
-
-
-def _within_group(groups: npt.NDArray[np.int64], population: Population) -> npt.NDArray[np.bool_]:
-    if population.number is None:
-        return np.ones(len(groups), np.bool_)
-    return np.asarray(groups == population.number)
 
 
 def difference(one: Estimated, other: Estimated) -> Estimated:

@@ -14,11 +14,12 @@ from pipeline.messages import say
 from pipeline.questions.allocation import Costs
 from pipeline.questions.answer import Answer, Estimated, Example, Look, Source, interval
 from pipeline.questions.columns import Groups, groups_of, numbers_of, values_of
-from pipeline.questions.estimates import Estimates, Population, difference
-from pipeline.questions.outcomes import Outcomes, listed, outcomes
+from pipeline.questions.estimates import Estimates, Population, Sampled, difference
+from pipeline.questions.outcomes import Outcomes, outcomes, unlabeled
 from pipeline.questions.question import Question
 from pipeline.questions.rounds import PILOT, Sizes, by_plan, by_width, pilot
-from pipeline.questions.series import Series, limit_of
+from pipeline.questions.sample import ALL, Limits, drawn, limits
+from pipeline.questions.series import Series
 from pipeline.questions.truth import TO_LABEL, Truth
 from pipeline.storage.location import Location
 
@@ -123,8 +124,9 @@ class _Inquiry:
         if self._proxy is not None:
             self._proxy.begin(like=self._reference)
         self._groups = groups_of(self._reference.run, value_of)
-        self._sizes = pilot(self._units, has_proxy=self._proxy is not None, most=self._most())
-        self._seen = Sizes(0, 0)
+        populations = self._groups.units
+        self._sizes = pilot(populations, has_proxy=self._proxy is not None, most=self._most())
+        self._seen = Sizes.none(populations)
         self._estimates = Estimates(
             asked.question, asked.within, self._populations(), use_proxy=self._proxy is not None
         )
@@ -141,17 +143,18 @@ class _Inquiry:
         """Labels the round's units, unless that was done, and adds a look."""
         if self._sizes == self._seen:
             return
-        proxy = None if self._proxy is None else self._labeled(self._proxy, self._sizes.proxy)
+        of_reference, of_proxy = limits(self._sizes)
+        proxy = None if self._proxy is None else self._sampled(self._proxy, of_proxy)
         if self._truth is None:
-            reference = self._labeled(self._reference, self._sizes.reference)
+            reference = self._sampled(self._reference, of_reference)
         else:
-            limit = limit_of(self._sizes.reference, self._units)
-            reference = self._truth.of(listed(self._reference.run, limit), self._labels)
-        self._estimates.add(reference, proxy, self._groups.of, self._numbers)
-        self._sample = reference
-        self._scored = reference if proxy is None else proxy
+            listed = unlabeled(drawn(self._reference.run, of_reference, self._groups))
+            reference = self._in_groups(self._truth.of(listed, self._labels), of_reference)
+        self._estimates.add(reference, proxy, self._numbers)
+        self._sample = reference.outcomes
+        self._scored = (proxy or reference).outcomes
         self._seen = self._sizes
-        units = len(reference), 0 if proxy is None else len(proxy)
+        units = len(reference.outcomes), 0 if proxy is None else len(proxy.outcomes)
         self._looks.append(Look(*units, self._flops(*units), self._estimates.now()))
         self._tell()
 
@@ -164,12 +167,10 @@ class _Inquiry:
         wanted = self._estimates.wider_than(within)
         most, before = self._most(), self._seen
         if self._proxy is None:
-            self._sizes = by_width(before, self._units, wanted, within=within, most=most)
+            self._sizes = by_width(before, wanted, within=within, most=most)
         else:
             costs = Costs(self._reference.flops_per_unit, self._proxy.flops_per_unit)
-            self._sizes = by_plan(
-                before, self._units, wanted, within=within, costs=costs, most=most
-            )
+            self._sizes = by_plan(before, wanted, within=within, costs=costs, most=most)
         return self._sizes != before
 
     def source(self) -> Source:
@@ -192,10 +193,17 @@ class _Inquiry:
             lowest=lowest,
         )
 
-    def _labeled(self, series: Series, count: int) -> Outcomes:
-        limit = limit_of(count, self._units)
-        series.label(limit)
-        return outcomes(series.run, self._labels, dense=self._dense).below(limit)
+    def _sampled(self, series: Series, sample: Limits) -> Sampled:
+        """Labels the sample; returns what is known of it."""
+        whole = min(sample.groups) == ALL
+        series.label(None if whole else drawn(self._reference.run, sample, self._groups))
+        return self._in_groups(outcomes(series.run, self._labels, dense=self._dense), sample)
+
+    def _in_groups(self, found: Outcomes, sample: Limits) -> Sampled:
+        """The units of a sample among those that were labeled, which may be more."""
+        groups = self._groups.of(list(found.video_ids))
+        rows = np.flatnonzero(sample.hold(found.unit_ids, groups))
+        return Sampled(found.take(rows), groups[rows], sample)
 
     def _column(self) -> Callable[[list[str]], np.ndarray] | None:
         column = self._asked.question.column

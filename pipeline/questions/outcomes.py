@@ -10,10 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.questions.sample import ids_of
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_tables import read_tables
-from pipeline.run.sampled import sampled
-from pipeline.storage.parquet_files import read_parquet
 from workers.schema import UNITS_SCHEMA
 
 Floats = npt.NDArray[np.float64]
@@ -49,12 +48,6 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self.unit_ids)
 
-    def below(self, limit: str | None) -> Outcomes:
-        """The units whose id is below a limit; None for all."""
-        if limit is None:
-            return self
-        return self.take(np.arange(np.searchsorted(self.unit_ids, limit.encode())))
-
     def take(self, rows: npt.NDArray[np.integer]) -> Outcomes:
         """These rows."""
         return Outcomes(**{name: values[rows] for name, values in vars(self).items()})
@@ -84,19 +77,14 @@ def outcomes(run: RunDirectory, labels: Sequence[int], *, dense: bool) -> Outcom
     return Outcomes(**joined).take(np.argsort(joined["unit_ids"], kind="stable"))
 
 
-def listed(run: RunDirectory, limit: str | None) -> Outcomes:
-    """The units of a run's manifest below a limit, without labels."""
-    ids, videos = [np.empty(0, "S1")], [np.empty(0, object)]
-    for file in run.manifest.files(".parquet"):
-        table = sampled(read_parquet(file, ["unit_id", "video_id"]), limit)
-        ids.append(np.array(table["unit_id"].to_pylist(), dtype=np.bytes_))
-        videos.append(np.array(table["video_id"].to_pylist(), dtype=object))
-    unit_ids = np.concatenate(ids)
+def unlabeled(rows: pa.Table) -> Outcomes:
+    """The units of rows of a manifest, without labels."""
+    unit_ids = ids_of(rows["unit_id"])
     order = np.argsort(unit_ids, kind="stable")
     none = np.zeros((len(order), 0))
     return Outcomes(
         unit_ids=unit_ids[order],
-        video_ids=np.concatenate(videos)[order],
+        video_ids=np.array(rows["video_id"].to_pylist(), dtype=object)[order],
         ok=np.zeros(len(order), np.bool_),
         found=none,
         clips=none,
@@ -114,7 +102,7 @@ def _of_table(table: pa.Table, labels: Sequence[int], *, dense: bool) -> Outcome
         clips, counts = _clips(table["views"].combine_chunks(), labels)
         found = np.divide(clips, counts[:, None], out=np.zeros_like(clips), where=clips > 0)
     return Outcomes(
-        unit_ids=np.array(table["unit_id"].to_pylist(), dtype=np.bytes_),
+        unit_ids=ids_of(table["unit_id"]),
         video_ids=np.array(table["video_id"].to_pylist(), dtype=object),
         ok=ok,
         found=found,

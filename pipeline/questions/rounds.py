@@ -15,17 +15,79 @@ Floats = npt.NDArray[np.float64]
 
 # Units of the first round, from which the worth of the proxy is seen.
 PILOT = 200
+# Of each group that is asked for.
+_GROUP_PILOT = 50
 
 # A round starts actors anew, which takes as long as some hundred units of a small model.
 _LEAST_GROWTH = 1.2
 
+# Sizes that --max-reference limits are found to this share of what was wanted.
+_HALVINGS = 30
+
 
 @dataclass(frozen=True)
 class Sizes:
-    """Units of all rounds so far, of the reference and of the proxy."""
+    """Units of all rounds so far, of the reference and of the proxy.
 
+    The units that answer for all are a random sample of all. A group has those of them that are its
+    own, and further ones up to its own size.
+
+    Attributes:
+        populations: units of each group; one group where none are asked for.
+        reference: of all units.
+        proxy: of all units.
+        references: of each group.
+        proxies: of each group.
+    """
+
+    populations: tuple[int, ...]
     reference: int
     proxy: int
+    references: tuple[int, ...]
+    proxies: tuple[int, ...]
+
+    @classmethod
+    def none(cls, populations: Sequence[int]) -> Sizes:
+        """Before the first round."""
+        zeros = (0,) * len(populations)
+        return cls(tuple(populations), 0, 0, zeros, zeros)
+
+    @property
+    def units(self) -> int:
+        """All units."""
+        return sum(self.populations)
+
+    @property
+    def labeled(self) -> int:
+        """Units of the reference in all groups together."""
+        return sum(self.of_group(group)[0] for group in range(len(self.populations)))
+
+    def of_group(self, group: int) -> tuple[int, int]:
+        """(reference, proxy) units of a group."""
+        share = self.populations[group] / self.units
+        return (
+            max(self.references[group], math.ceil(self.reference * share)),
+            max(self.proxies[group], math.ceil(self.proxy * share)),
+        )
+
+    def of(self, group: int | None) -> tuple[int, int]:
+        """(reference, proxy) units of a group; None for those that answer for all."""
+        return (self.reference, self.proxy) if group is None else self.of_group(group)
+
+    def scaled(self, before: Sizes, share: float) -> Sizes:
+        """The references that lie at a share of the way from those before to these."""
+
+        def between(one: int, other: int) -> int:
+            return one + math.floor(share * (other - one))
+
+        references = map(between, before.references, self.references)
+        return Sizes(
+            self.populations,
+            between(before.reference, self.reference),
+            self.proxy,
+            tuple(references),
+            self.proxies,
+        )
 
 
 @dataclass(frozen=True)
@@ -33,6 +95,7 @@ class Wanted:
     """One interval that is still too wide.
 
     Attributes:
+        group: whose it is; None for that of all units.
         reference: (n,) references of its population so far.
         scores: (n,) proxy scores of the same units; empty without a proxy.
         units: of its population.
@@ -40,6 +103,7 @@ class Wanted:
         half_width: of the interval now.
     """
 
+    group: int | None
     reference: Floats
     scores: Floats
     units: int
@@ -47,21 +111,38 @@ class Wanted:
     half_width: float
 
 
-def pilot(units: int, *, has_proxy: bool, most: int) -> Sizes:
+def pilot(populations: Sequence[int], *, has_proxy: bool, most: int) -> Sizes:
     """The first round."""
-    reference = min(PILOT, units, most)
-    return Sizes(reference, reference if has_proxy else 0)
+    units = sum(populations)
+    references = (0,) * len(populations)
+    if len(populations) > 1:
+        references = tuple(min(_GROUP_PILOT, each) for each in populations)
+    every = min(PILOT, units)
+    first = Sizes(
+        tuple(populations),
+        every,
+        every if has_proxy else 0,
+        references,
+        references if has_proxy else (0,) * len(populations),
+    )
+    return _within(first, Sizes.none(populations), most)
 
 
 def by_plan(
-    seen: Sizes, units: int, wanted: Sequence[Wanted], *, within: float, costs: Costs, most: int
+    seen: Sizes, wanted: Sequence[Wanted], *, within: float, costs: Costs, most: int
 ) -> Sizes:
     """The sizes after the next round, for intervals of shares with a proxy; see `allocation.plan`.
 
-    A group's sizes count for the share of the population that it is.
+    Args:
+        seen: sizes so far.
+        wanted: the intervals that are too wide.
+        within: half width that is aimed at.
+        costs: of a unit.
+        most: largest number of references.
     """
-    reference, proxy = seen.reference, seen.proxy
-    for each in wanted:
+
+    def grown(each: Wanted) -> tuple[int, int]:
+        reference, proxy = seen.of(each.group)
         planned = plan(
             each.reference,
             each.scores,
@@ -70,20 +151,48 @@ def by_plan(
             costs=costs,
             alpha=each.alpha,
         )
-        share = each.units / units
-        sizes = next_round(planned, len(each.reference), math.floor(seen.proxy * share))
-        reference = max(reference, math.ceil(sizes[0] / share))
-        proxy = max(proxy, math.ceil(sizes[1] / share))
-    reference = max(reference, math.ceil(_LEAST_GROWTH * seen.reference))
-    reference = min(reference, units, most)
-    return Sizes(reference, min(units, max(proxy, reference)))
+        sizes = next_round(planned, len(each.reference), proxy)
+        reference = max(sizes[0], math.ceil(_LEAST_GROWTH * reference))
+        return min(each.units, reference), min(each.units, max(proxy, reference, sizes[1]))
+
+    return _grown(seen, [(each.group, *grown(each)) for each in wanted], most)
 
 
-def by_width(
-    seen: Sizes, units: int, wanted: Sequence[Wanted], *, within: float, most: int
-) -> Sizes:
-    """The sizes after the next round, by how far the widest interval has to shrink."""
-    widest = max((each.half_width for each in wanted), default=math.inf)
-    factor = min(FACTOR, (widest / within) ** 2) if math.isfinite(widest) else FACTOR
-    larger = math.ceil(seen.reference * max(_LEAST_GROWTH, factor))
-    return Sizes(min(larger, units, most), seen.proxy)
+def by_width(seen: Sizes, wanted: Sequence[Wanted], *, within: float, most: int) -> Sizes:
+    """The sizes after the next round, by how far each interval has to shrink; as `by_plan`."""
+
+    def grown(each: Wanted) -> tuple[int, int]:
+        reference, proxy = seen.of(each.group)
+        wide = each.half_width / within
+        factor = min(FACTOR, wide**2) if math.isfinite(wide) else FACTOR
+        larger = math.ceil(max(reference, 1) * max(_LEAST_GROWTH, factor))
+        return min(each.units, larger), proxy
+
+    return _grown(seen, [(each.group, *grown(each)) for each in wanted], most)
+
+
+def _grown(seen: Sizes, sizes: Sequence[tuple[int | None, int, int]], most: int) -> Sizes:
+    """The largest size of each group, and of all units."""
+    reference, proxy = seen.reference, seen.proxy
+    references, proxies = list(seen.references), list(seen.proxies)
+    for group, references_of_it, proxies_of_it in sizes:
+        if group is None:
+            reference, proxy = max(reference, references_of_it), max(proxy, proxies_of_it)
+        else:
+            references[group] = max(references[group], references_of_it)
+            proxies[group] = max(proxies[group], proxies_of_it)
+    larger = Sizes(seen.populations, reference, proxy, tuple(references), tuple(proxies))
+    return _within(larger, seen, most)
+
+
+def _within(larger: Sizes, before: Sizes, most: int) -> Sizes:
+    """The largest sizes on the way to `larger` that have no more than `most` references."""
+    if larger.labeled <= most:
+        return larger
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (
+            (middle, high) if larger.scaled(before, middle).labeled <= most else (low, middle)
+        )
+    return larger.scaled(before, low)

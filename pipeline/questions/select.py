@@ -17,11 +17,13 @@ from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from pipeline.labeling.options import LabelOptions
 from pipeline.messages import say
 from pipeline.questions.answer import wrapped
-from pipeline.questions.outcomes import outcomes
+from pipeline.questions.columns import groups_of
+from pipeline.questions.outcomes import Outcomes, outcomes
 from pipeline.questions.question import Question
 from pipeline.questions.rounds import PILOT
+from pipeline.questions.sample import ALL, Limits, drawn, limit_of
 from pipeline.questions.selection import RecallSelection, Selection
-from pipeline.questions.series import Series, limit_of
+from pipeline.questions.series import Series
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
 from pipeline.storage.parquet_parts import PartWriter
@@ -130,9 +132,7 @@ def select(
     selection = RecallSelection(scored.scores[:, 0], recall=recall, alpha=1 - confidence)
     found, seen, size = selection.selection(), 0, min(PILOT, most or units, units)
     while True:
-        limit = limit_of(size, units)
-        reference.label(limit)
-        sample = outcomes(reference.run, [label], dense=False).below(limit)
+        sample = _labeled(reference, label, limit_of(size, units))
         new = np.arange(seen, len(sample))
         found = selection.add(new, (sample.found[new, 0] > 0).astype(np.float64))
         seen = len(sample)
@@ -156,6 +156,15 @@ def select(
         flops_of_all=units * reference.flops_per_unit,
         output=output,
     )
+
+
+def _labeled(series: Series, label: int, limit: str) -> Outcomes:
+    """Labels the units below a limit; returns what is known of them."""
+    sample = Limits(limit, (limit,))
+    everything = groups_of(series.run, None)
+    series.label(None if limit == ALL else drawn(series.run, sample, everything))
+    found = outcomes(series.run, [label], dense=False)
+    return found.take(np.flatnonzero(found.unit_ids < limit.encode()))
 
 
 def _write(series: Series, chosen: np.ndarray, folder: Location) -> None:

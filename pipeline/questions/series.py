@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from pipeline.inputs.manifest import count_rows
 from pipeline.labeling.begin import begin_like
@@ -13,19 +14,7 @@ from pipeline.labeling.plan import LabelPlan, plan_labeling
 from pipeline.labeling.run import begin_run, label
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
-from pipeline.run.slices import ID_DIGITS
-
-_NUMBERS: int = 16**ID_DIGITS
-
-
-def limit_of(count: int, population: int) -> str | None:
-    """The limit of ids below which some `count` of the population lie; None for all.
-
-    Ids are hashes, so the number below it is near `count`, and decided before any label is known.
-    """
-    if count >= population:
-        return None
-    return f"{math.ceil(_NUMBERS * count / population):0{ID_DIGITS}x}"
+from pipeline.run.sampled import holds, write_sample
 
 
 @dataclass(frozen=True)
@@ -69,12 +58,18 @@ class Series:
                 begin_like(self.plan, like.run)
         return count_rows(self.run.manifest)
 
-    def label(self, limit: str | None) -> RunRecord:
-        """Labels the units below a limit, unless the run has them; returns its record."""
-        record = self.run.load()
-        if self.run.success.exists():
-            below = record.sampled_below
-            if below is None or (limit is not None and below >= limit):
-                return record
+    def label(self, rows: pa.Table | None) -> RunRecord:
+        """Labels units, unless the run has labeled them; returns its record.
+
+        Args:
+            rows: of the manifest; None for all.
+        """
+        if self.run.success.exists() and _has(self.run, rows):
+            return self.run.load()
+        sample = None if rows is None else write_sample(self.run, rows)
         # The plan of a run that exists has its precision.
-        return label(plan_labeling(self.options), self.options, sampled_below=limit)
+        return label(plan_labeling(self.options), self.options, sample=sample)
+
+
+def _has(run: RunDirectory, rows: pa.Table | None) -> bool:
+    return run.load().sample is None if rows is None else holds(run, rows)

@@ -23,6 +23,7 @@ from pipeline.run.lease import held
 from pipeline.run.run_directory import RunDirectory, check_same, environment, now
 from pipeline.run.run_record import Attempt, ClusterRecord, RunRecord
 from pipeline.run.run_tables import read_table
+from pipeline.run.sampled import copy_sample, delete_sample
 from pipeline.run.tables import build_tables
 from pipeline.verify.verify import verify
 from sta import CheckpointError, labels_fingerprint
@@ -73,7 +74,7 @@ def relabel(relabeling: Relabeling) -> RunRecord:
     if run.exists():
         check_same(run.load().identity, planned.identity, run.root.uri)
         record = run.load()
-        if run.success.exists() and record.sampled_below == source.sampled_below:
+        if run.success.exists() and record.sample == source.sample:
             say(f"{run.root.uri} is complete; nothing to do.")
             return record
         run.success.delete()
@@ -149,19 +150,20 @@ def _planned(relabeling: Relabeling, source: RunRecord) -> RunRecord:
         listing=source.listing,
         environment=environment(),
         prices=relabeling.prices,
-        sampled_below=source.sampled_below,
+        sample=source.sample,
     )
 
 
 def _begun(relabeling: Relabeling, planned: RunRecord) -> RunRecord:
     """The run with its manifest, run.json and one more attempt."""
-    run, sampled_below = relabeling.output, planned.sampled_below
+    run, sample = relabeling.output, planned.sample
     if not run.exists():
         _copy_manifest(relabeling.source, run)
         planned = run.create(planned)
     else:
         planned = run.resume()
         say(reconcile(run).line())
+    copy_sample(relabeling.source, run, sample)
     cores = float(usable_cores())
     device = f"cpu: 1 thread of {cpu_model()}"
     attempt = Attempt(
@@ -180,11 +182,13 @@ def _begun(relabeling: Relabeling, planned: RunRecord) -> RunRecord:
     record = dataclasses.replace(
         planned,
         attempts=(*planned.attempts, attempt),
-        sampled_below=sampled_below,
+        sample=sample,
         device=ClusterRecord(cpu_model(), cores, 0.0, 1, (device,)),
         prices=relabeling.prices or planned.prices,
     )
     run.save(record)
+    if planned.sample != sample:
+        delete_sample(run, planned.sample)
     return record
 
 

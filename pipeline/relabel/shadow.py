@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
+from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from pipeline.labeling.begin import begin_like
 from pipeline.labeling.embedding_flags import EmbeddingFlags
 from pipeline.labeling.options import LabelOptions
@@ -17,7 +18,7 @@ from pipeline.labeling.pruning_flags import PRUNING, PruningFlags
 from pipeline.labeling.run import label
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
-from pipeline.run.sampled import sampled_manifest
+from pipeline.run.sampled import holds, tables_to_label, write_sample
 from pipeline.run.slices import ID_DIGITS
 from pipeline.statistics import Estimate, share
 from pipeline.storage.parquet_files import read_parquet
@@ -58,13 +59,12 @@ def shadow_agreement(
         RunError: the sample's run could not finish.
     """
     record = run.load()
-    below = record.sampled_below or "f" * ID_DIGITS
-    if sample < 1:
-        below = min(below, f"{math.ceil(16**ID_DIGITS * sample):0{ID_DIGITS}x}")
-    if not any(
-        pc.any(pc.less(table["unit_id"], below)).as_py()
-        for table in sampled_manifest(run, ["unit_id"])
-    ):
+    below = f"{min(math.ceil(16**ID_DIGITS * sample), 16**ID_DIGITS - 1):0{ID_DIGITS}x}"
+    rows = pa.concat_tables(
+        table if sample == 1 else table.filter(pc.less(table["unit_id"], below))
+        for table in tables_to_label(run, MANIFEST_SCHEMA.names)
+    )
+    if not rows.num_rows:
         raise UsageError(
             f"no video of {run.root.uri} is in a sample of {sample:g}; take a larger share"
         )
@@ -73,8 +73,8 @@ def shadow_agreement(
     if not plan.run.exists():
         begin_like(plan, run)
         plan = plan_labeling(options)
-    if not (plan.run.success.exists() and plan.run.load().sampled_below == below):
-        label(plan, options, sampled_below=below)
+    if not (plan.run.success.exists() and holds(plan.run, rows)):
+        label(plan, options, sample=write_sample(plan.run, rows))
     return _compared(run, plan.run)
 
 

@@ -51,6 +51,11 @@ class RunDirectory:
         return self.root.child("manifest")
 
     @property
+    def samples(self) -> Location:
+        """Folders with the rows of the manifest that a run of a sample labels."""
+        return self.root.child("samples")
+
+    @property
     def gzip_indexes(self) -> Location:
         """Indexes of gzipped archives of the input, by which decoders find their members."""
         return self.root.child("indexes")

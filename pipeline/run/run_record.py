@@ -348,8 +348,8 @@ class RunRecord:
         attempts: attempts, in order.
         measured: rates measured by `--decoders auto`.
         budget: the budget of the last attempt.
-        sampled_below: of a run that labeled a sample alone, hexadecimal digits: its units are those
-            whose id is smaller; None for all units.
+        sample: of a run that labels a sample alone, the name of its folder in samples/; None for
+            all units.
         totals: totals over the tables; None before the run is finished.
     """
 
@@ -369,7 +369,7 @@ class RunRecord:
     attempts: tuple[Attempt, ...] = ()
     measured: StagesRecord | None = None
     budget: BudgetRecord | None = None
-    sampled_below: str | None = None
+    sample: str | None = None
     totals: Totals | None = None
 
     @property

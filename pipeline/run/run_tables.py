@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.sampled import sampled
+from pipeline.run.sampled import to_label
 from pipeline.run.tables import CLIPS_SCHEMA, VIDEOS_SCHEMA
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import parquet_file
@@ -45,8 +45,7 @@ class RunTables:
     def manifest(self) -> pa.Table:
         """unit_id, video_id, start_s, end_s of every unit that the run is to label."""
         columns = ["unit_id", "video_id", "start_s", "end_s"]
-        every = _columns(self._run.manifest, MANIFEST_SCHEMA, columns)
-        return sampled(every, self._run.load().sampled_below)
+        return _columns(to_label(self._run), MANIFEST_SCHEMA, columns)
 
     @cached_property
     def units(self) -> pa.Table:

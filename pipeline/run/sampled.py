@@ -1,39 +1,103 @@
 """The units that a run is to label: those of its manifest, or a sample of them.
 
-A unit's id is a hash, so the units whose id is below a limit are a random sample of all, whatever
-the order of the input; a larger limit gives a larger sample that holds the smaller one.
+A sample is a folder of rows of the manifest, in OUTPUT/samples, under a name that follows from its
+units. run.json names the one that counts, so that a run changes its sample in one write.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.inputs.manifest import count_rows
+from pipeline.inputs.manifest import MANIFEST_SCHEMA, count_rows
 from pipeline.run.run_directory import RunDirectory
+from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
+from pipeline.storage.parquet_parts import PartWriter
+
+_ROWS_PER_FILE = 100_000
+_NAME_BYTES = 10
 
 
-def sampled_manifest(run: RunDirectory, columns: list[str]) -> Iterator[pa.Table]:
-    """The rows of the manifest that the run is to label, file by file."""
-    below = run.load().sampled_below
-    for file in run.manifest.files(".parquet"):
-        if below is None:
-            yield read_parquet(file, columns)
-            continue
-        table = read_parquet(file, [*{"unit_id", *columns}])
-        yield sampled(table, below).select(columns)
+def folder_to_label(run: RunDirectory, sample: str | None) -> Location:
+    """The folder with the rows of a sample; None for the manifest."""
+    return run.manifest if sample is None else run.samples.child(sample)
 
 
-def sampled(table: pa.Table, below: str | None) -> pa.Table:
-    """Rows with a unit_id below the limit; None for all."""
-    return table if below is None else table.filter(pc.less(table["unit_id"], below))
+def to_label(run: RunDirectory) -> Location:
+    """The folder with the rows of the units that the run is to label."""
+    return folder_to_label(run, run.load().sample)
 
 
-def count_sampled(run: RunDirectory) -> int:
+def tables_to_label(run: RunDirectory, columns: list[str]) -> Iterator[pa.Table]:
+    """The rows of the units that the run is to label, file by file."""
+    for file in to_label(run).files(".parquet"):
+        yield read_parquet(file, columns)
+
+
+def count_to_label(run: RunDirectory) -> int:
     """Number of units that the run is to label."""
-    if run.load().sampled_below is None:
-        return count_rows(run.manifest)
-    return sum(table.num_rows for table in sampled_manifest(run, ["unit_id"]))
+    return count_rows(to_label(run))
+
+
+def write_sample(run: RunDirectory, rows: pa.Table) -> str:
+    """Writes a sample and returns its name; the run labels it once its record has that name.
+
+    Units of the sample that the run has so far are taken along: they may have been labeled.
+
+    Args:
+        run: a run that exists.
+        rows: of its manifest.
+    """
+    before = run.load().sample
+    if before is not None:
+        rows = _united(rows, run.samples.child(before))
+    rows = rows.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA)
+    digest = hashlib.blake2b(digest_size=_NAME_BYTES)
+    for unit_id in sorted(rows["unit_id"].to_pylist()):
+        digest.update(unit_id.encode())
+    name = digest.hexdigest()
+    if name != before:
+        with PartWriter(run.samples.child(name), MANIFEST_SCHEMA, _ROWS_PER_FILE) as parts:
+            for first in range(0, rows.num_rows, _ROWS_PER_FILE):
+                parts.write(rows.slice(first, _ROWS_PER_FILE))
+    return name
+
+
+def copy_sample(source: RunDirectory, run: RunDirectory, sample: str | None) -> None:
+    """Copies a sample of a run to another run over the same manifest."""
+    if sample is not None:
+        for part in source.samples.child(sample).files(".parquet"):
+            run.samples.child(sample).child(part.name).write_bytes(part.read_bytes())
+
+
+def delete_sample(run: RunDirectory, sample: str | None) -> None:
+    """Deletes a sample that the run's record does not name any more."""
+    if sample is not None:
+        run.samples.child(sample).delete_parts()
+        run.samples.child(sample).delete_empty()
+        run.samples.delete_empty()
+
+
+def holds(run: RunDirectory, rows: pa.Table) -> bool:
+    """Whether the units that the run is to label hold those of other rows of its manifest."""
+    sample = run.load().sample
+    if sample is None:
+        return True
+    left = set(rows["unit_id"].to_pylist())
+    for table in tables_to_label(run, ["unit_id"]):
+        left.difference_update(table["unit_id"].to_pylist())
+    return not left
+
+
+def _united(rows: pa.Table, before: Location) -> pa.Table:
+    held = rows["unit_id"].combine_chunks()
+    tables = [rows.select(MANIFEST_SCHEMA.names)]
+    for file in before.files(".parquet"):
+        table = read_parquet(file, MANIFEST_SCHEMA.names)
+        new = pc.invert(pc.is_in(table["unit_id"], value_set=held))
+        tables.append(table.filter(new))
+    return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])

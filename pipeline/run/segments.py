@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.sampled import sampled_manifest
+from pipeline.run.sampled import tables_to_label
 from sta.heads import FEATURE_DTYPE
 from workers.inference.top_classes import top_classes
 from workers.schema import EMBEDDING
@@ -132,6 +132,6 @@ class SegmentedVideos:
 
 def _segments_by_video(run: RunDirectory) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for part in sampled_manifest(run, ["video_id", "start_s"]):
+    for part in tables_to_label(run, ["video_id", "start_s"]):
         counts.update(part.filter(pc.is_valid(part["start_s"]))["video_id"].to_pylist())
     return counts

@@ -51,11 +51,6 @@ class Slice:
     low: str
     high: str | None
 
-    @classmethod
-    def below(cls, high: str) -> Slice:
-        """All units below a limit."""
-        return cls(0, f"{0:0{ID_DIGITS}x}", high)
-
 
 def slices_of(units: int, *, pilot: bool = False) -> list[Slice]:
     """Slices of equal shares for a run of so many units.

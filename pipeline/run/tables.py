@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import RunError
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.sampled import count_sampled
+from pipeline.run.sampled import count_to_label
 from pipeline.run.segments import SegmentedVideos
 from pipeline.run.totals import Totals
 from pipeline.run.video_embeddings import embedding_sums, means
@@ -117,7 +117,7 @@ def _unit_tables(units: Location) -> Iterator[pa.Table]:
 
 
 def _check_complete(run: RunDirectory) -> None:
-    expected = count_sampled(run)
+    expected = count_to_label(run)
     files = run.units.files(".parquet")
     ids = [np.array([], dtype="S1")]
     for file in files:

@@ -25,7 +25,7 @@ def passes(
         run, "withdraw_failed", lambda directory, types: withdrawn.append(types) or 1
     )
     attempt = LabelRun.__new__(LabelRun)
-    attempt._sampled_below = None
+    attempt._sample = None
     attempt._directory = None
     attempt._options = SimpleNamespace(decoders=None, max_failed=None, budget=None)
     identity = SimpleNamespace(units_are="videos")

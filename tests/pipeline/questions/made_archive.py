@@ -23,7 +23,9 @@ from pipeline.inputs.video import Video
 from pipeline.labeling.options import LabelOptions
 from pipeline.questions import series
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.sampled import folder_to_label
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import read_parquet
 from tests.run_records import run_record
 from workers.schema import UNITS_SCHEMA
 
@@ -70,13 +72,19 @@ class MadeArchive:
         write_manifest((Video(name, f"/x/{name}") for name in self.names), plan.run.manifest)
         plan.run.create(run_record({"identity": {"pruning": plan.identity.pruning}}))
 
-    def label(self, plan: Any, options: LabelOptions, *, sampled_below: str | None) -> Any:
+    def label(self, plan: Any, options: LabelOptions, *, sample: str | None) -> Any:
         """What `label` does."""
         self.before_label()
         run, is_reference = plan.run, not plan.identity.is_pruned
+        folder = folder_to_label(run, sample)
+        wanted = {
+            each
+            for file in folder.files(".parquet")
+            for each in read_parquet(file)["unit_id"].to_pylist()
+        }
         rows = []
         for number, name in enumerate(self.names):
-            if sampled_below is not None and unit_id(name) >= sampled_below:
+            if unit_id(name) not in wanted:
                 continue
             row: dict[str, Any] = {"unit_id": unit_id(name), "video_id": name, "duration_s": 10.0}
             if name in self.failed:
@@ -90,7 +98,7 @@ class MadeArchive:
         table = pa.Table.from_pylist(rows, schema=UNITS_SCHEMA)
         pq.write_table(table, f"{run.units.uri}/all.parquet")
         self.labeled.append((run.root.name, len(rows)))
-        run.save(dataclasses.replace(run.load(), sampled_below=sampled_below))
+        run.save(dataclasses.replace(run.load(), sample=sample))
         run.success.write_bytes(b"")
         return run.load()
 

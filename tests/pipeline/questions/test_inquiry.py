@@ -74,6 +74,30 @@ def test_several_labels_and_groups_hold_at_once(tmp_path, monkeypatch):
         assert each.half_width <= 0.05
 
 
+def test_a_small_group_is_answered_without_a_large_sample_of_the_rest(tmp_path, monkeypatch):
+    names = [f"{'small' if n % 20 == 0 else 'large'}/{n:05d}.mp4" for n in range(20_000)]
+    archive = made_archive(monkeypatch, units=20_000, names=names)
+    answer = ask(asked(tmp_path, by="prefix", proxy=False, within=0.05), confidence=0.95)
+    found = {each.group: each for each in answer.estimates}
+    small = np.array([name.startswith("small") for name in names])
+    for group, rows in {"small": small, "large": ~small, "": small | ~small}.items():
+        assert found[group].low <= (archive.labels[rows] == 0).mean() <= found[group].high
+        assert found[group].half_width <= 0.05
+    # In proportion to its size, the small group would take a sample 20 times its own.
+    assert answer.sources[0].looks[-1].reference < 5 * found["small"].seen
+
+
+def test_further_units_of_a_group_do_not_bend_the_answer_for_all(tmp_path, monkeypatch):
+    names = [f"{'small' if n % 20 == 0 else 'large'}/{n:05d}.mp4" for n in range(20_000)]
+    archive = made_archive(monkeypatch, units=20_000, names=names)
+    archive.labels = np.where(np.char.startswith(names, "small"), 0, 2)
+    answer = ask(asked(tmp_path, by="prefix", proxy=False, within=0.05), confidence=0.95)
+    found = {each.group: each for each in answer.estimates}
+    assert found["small"].value == 1
+    assert found[""].low <= 0.05 <= found[""].high
+    assert found[""].value < 0.08
+
+
 def test_a_small_archive_is_looked_at_in_full_and_answered_exactly(tmp_path, monkeypatch):
     archive = made_archive(monkeypatch, units=150)
     (found,) = ask(asked(tmp_path), confidence=0.95).estimates

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,7 +17,9 @@ from pipeline.inputs.manifest import unit_id
 from pipeline.relabel import relabel as module
 from pipeline.relabel.relabel import Relabeling, relabel
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.sampled import write_sample
 from pipeline.storage.location import Location
+from pipeline.storage.parquet_files import read_parquet
 from pipeline.verify.verify import verify
 from tests.embedding_runs import CHANNELS, embedding_run, head_of, with_vectors
 from tests.pipeline.run.test_tables import failed, ok
@@ -226,7 +230,10 @@ def test_a_sample_is_relabeled_as_a_sample_and_goes_on_with_it(tmp_path):
     kept = [pq.read_table(each) for each in rest]
     for each in rest:
         Path(each).unlink()
-    source.save(dataclasses.replace(whole, sampled_below=unit_id(names[2])[:12]))
+    manifest = pa.concat_tables(read_parquet(file) for file in source.manifest.files(".parquet"))
+    first = pc.is_in(manifest["video_id"], value_set=pa.array(names[:2]))
+    sample = write_sample(source, manifest.filter(first))
+    source.save(dataclasses.replace(whole, sample=sample))
     relabeling = Relabeling(source, new(tmp_path), head_of(source))
     assert relabel(relabeling).finished_totals.videos == 2
     assert [check for check in verify(relabeling.output) if check.problem] == []
