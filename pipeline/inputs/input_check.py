@@ -19,7 +19,7 @@ from pipeline.messages import say
 from pipeline.storage.addresses import local_path
 from pipeline.storage.location import Location
 from sta.text import displayed
-from sta.transport.store import is_remote
+from sta.transport.object_address import is_remote
 from workers.io.frame_folder import IMAGE_EXTENSIONS, is_folder
 
 _KINDS = 5

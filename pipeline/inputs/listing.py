@@ -45,8 +45,8 @@ from pipeline.storage.location import Location
 from pipeline.storage.object_listing import Entry, entries, one_entry
 from pipeline.storage.storage_errors import storage_reason
 from sta.text import holds_secret
+from sta.transport.object_address import is_remote
 from sta.transport.responses import StoreError
-from sta.transport.store import is_remote
 from workers.decoding.sniffing import DAMAGED, other_format
 from workers.io.frame_folder import is_folder
 from workers.io.parts import refusal

@@ -23,7 +23,7 @@ from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_row import NotAListError, Row
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import parquet_file
-from sta.transport.store import is_remote
+from sta.transport.object_address import is_remote
 from workers.io.fetching import file_etag, open_source
 from workers.io.lance_part import is_blob
 from workers.io.parquet_cells import ColumnChunk, Pages

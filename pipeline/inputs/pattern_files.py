@@ -14,7 +14,7 @@ from pipeline.inputs.patterns import Pattern, is_pattern
 from pipeline.inputs.video import Video
 from pipeline.inputs.video_names import left_out_path
 from pipeline.storage.location import Location
-from sta.transport.store import OBJECT_SCHEMES, object_address
+from sta.transport.object_address import OBJECT_SCHEMES, object_address
 
 
 @dataclass

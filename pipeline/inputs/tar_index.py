@@ -17,7 +17,7 @@ from pipeline.inputs.first_bytes import HEAD_BYTES
 from pipeline.inputs.tar_headers import DamagedArchiveError, Member, Readable, members
 from pipeline.inputs.video_names import extension_of
 from sta.text import redacted
-from sta.transport.store import is_remote
+from sta.transport.object_address import is_remote
 from workers.decoding.sniffing import TAR, other_format
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Source

@@ -7,7 +7,7 @@ import posixpath
 import re
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from sta.transport.store import is_remote
+from sta.transport.object_address import is_remote
 
 IN_STORAGE = "^(s3|gs|az|abfss)://"
 """Regular expression of addresses of object storage, whose read requests cost money."""

@@ -22,7 +22,7 @@ from pipeline.storage.atomic_files import HIDDEN_NAME, AtomicFile, AtomicFiles, 
 from pipeline.storage.object_files import ObjectFiles
 from pipeline.storage.storage_errors import storage_reason
 from sta.text import holds_secret
-from sta.transport import store
+from sta.transport import object_address, objects
 from sta.transport.responses import StoreError
 from sta.transport.retry import RUN_FILES
 
@@ -59,8 +59,8 @@ class Location:
             place = normalized(text)
         except ValueError as error:
             raise UsageError(f"{text}: {error}") from None
-        if store.is_remote(place):
-            cleaned = place if store.is_web(place) else place.rstrip("/")
+        if object_address.is_remote(place):
+            cleaned = place if object_address.is_web(place) else place.rstrip("/")
             scheme, _, rest = cleaned.partition("://")
             if not rest:
                 raise UsageError(f"{text} names no bucket; write {scheme}://bucket/prefix")
@@ -74,12 +74,12 @@ class Location:
     @property
     def is_object(self) -> bool:
         """Whether this is object storage, which can be listed and written to."""
-        return store.is_object(self.uri)
+        return object_address.is_object(self.uri)
 
     @property
     def is_remote(self) -> bool:
         """Whether this is no local file or folder."""
-        return store.is_remote(self.uri)
+        return object_address.is_remote(self.uri)
 
     def child(self, name: str) -> Location:
         """A folder or file below this one."""
@@ -98,7 +98,7 @@ class Location:
     @property
     def name(self) -> str:
         """The last part of the address."""
-        if store.is_web(self.uri):
+        if object_address.is_web(self.uri):
             return posixpath.basename(unquote(urlsplit(self.uri).path))
         return posixpath.basename(self.uri)
 
@@ -187,7 +187,7 @@ class Location:
         """
         if self.is_object:
             try:
-                created = store.create_object(self.uri, content, RUN_FILES)
+                created = objects.create_object(self.uri, content, RUN_FILES)
             except StoreError as error:
                 raise OSError(f"cannot write {self.uri}: {storage_reason(error)}") from None
             return created or self._holds(content)
@@ -239,7 +239,7 @@ class Location:
         Raises:
             UsageError: no file can be written.
         """
-        if store.is_web(self.uri):
+        if object_address.is_web(self.uri):
             raise UsageError(
                 f"cannot write to {self.uri}: name a directory, or s3://bucket/prefix, gs://, "
                 f"az:// or abfss://"
@@ -265,7 +265,7 @@ def _read(uri: str, *, end: int | None = None) -> bytes:
     another version than the bytes.
     """
     try:
-        return store.read_object(uri, end=end, policy=RUN_FILES).data
+        return objects.read_object(uri, end=end, policy=RUN_FILES).data
     except StoreError as error:
         if error.kind == "not_found" and error.code != "NoSuchBucket":
             raise FileNotFoundError(uri) from None

@@ -1,6 +1,6 @@
 """An Arrow file system of the objects in S3, Google Cloud Storage or Azure.
 
-Requests are those of `sta.transport.store`. Arrow's own file systems would be a second transport
+Requests are those of `sta.transport`. Arrow's own file systems would be a second transport
 with credentials and retries of their own.
 """
 
@@ -19,7 +19,8 @@ import pyarrow.fs as pafs
 
 from pipeline.storage.proxy_filesystem import RayHandler
 from pipeline.storage.storage_errors import named_error
-from sta.transport import store
+from sta.transport import objects, store
+from sta.transport.object_address import object_address
 from sta.transport.responses import StoreError
 from sta.transport.retry import RUN_FILES
 
@@ -46,7 +47,7 @@ class ObjectFiles(RayHandler):
 
     def _store(self, path: str) -> tuple[Any, str]:
         """The store of a path, and the key."""
-        address = store.object_address(self._uri(path))
+        address = object_address(self._uri(path))
         return store.store_of(address, RUN_FILES), address.key.rstrip("/")
 
     @contextmanager
@@ -132,7 +133,7 @@ class ObjectFiles(RayHandler):
 
     def open_input_file(self, path: str) -> pa.NativeFile:
         with self._doing(path):
-            first = store.read_object(self._uri(path), end=_FIRST_BYTES, policy=RUN_FILES)
+            first = objects.read_object(self._uri(path), end=_FIRST_BYTES, policy=RUN_FILES)
             if first.size <= len(first.data):
                 return _reader(first.data)
             return _whole(self._uri(path), first)
@@ -156,7 +157,7 @@ def _absent() -> Iterator[None]:
             raise
 
 
-def _whole(uri: str, first: store.ObjectBytes) -> pa.NativeFile:
+def _whole(uri: str, first: objects.ObjectBytes) -> pa.NativeFile:
     """A file of Arrow's own with the object's bytes.
 
     Arrow reads ahead in threads of its own, and a thread that needs Python while the process ends
@@ -180,8 +181,8 @@ def _reader(*pieces: bytes) -> pa.NativeFile:
     return pa.BufferReader(memory.getvalue())
 
 
-def _bytes(uri: str, first: store.ObjectBytes, start: int, end: int) -> bytes:
-    return store.read_object(uri, start=start, end=end, etag=first.etag, policy=RUN_FILES).data
+def _bytes(uri: str, first: objects.ObjectBytes, start: int, end: int) -> bytes:
+    return objects.read_object(uri, start=start, end=end, etag=first.etag, policy=RUN_FILES).data
 
 
 class _Writer:
@@ -223,6 +224,6 @@ class _Writer:
         with self._file:
             if not self._failed and (passing is None or passing is self._passing):
                 try:
-                    store.write_object(self._uri, self._file, RUN_FILES)
+                    objects.write_object(self._uri, self._file, RUN_FILES)
                 except Exception as error:
                     raise named_error(error, self._uri) from None

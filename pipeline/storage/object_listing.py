@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sta.transport import aws, store
+from sta.transport.object_address import UNUSUAL_KEY, ObjectAddress, object_address
+from sta.transport.objects import quoted
 from sta.transport.obstore_errors import store_error
 from sta.transport.responses import StoreError
 from sta.transport.retry import RUN_FILES, Retries, RetryPolicy
@@ -56,11 +58,11 @@ def entries(uri: str) -> Iterator[Entry]:
     Raises:
         StoreError: they cannot be listed.
     """
-    address = store.object_address(uri)
+    address = object_address(uri)
     folder = f"{address.key.rstrip('/')}/" if address.key else ""
     last = ""
     try:
-        if store.UNUSUAL_KEY.search(folder.rstrip("/")):
+        if UNUSUAL_KEY.search(folder.rstrip("/")):
             raise _UnusualKeyError
         for entry in _listed(address, folder):
             last = entry.key
@@ -81,8 +83,8 @@ def one_entry(uri: str) -> Entry | None:
     Raises:
         StoreError: the store cannot be asked.
     """
-    address = store.object_address(uri)
-    if store.UNUSUAL_KEY.search(address.key):
+    address = object_address(uri)
+    if UNUSUAL_KEY.search(address.key):
         if address.scheme != "s3":
             return None
         first = next(_listed_by_boto3(address.container, address.key, ""), None)
@@ -93,10 +95,10 @@ def one_entry(uri: str) -> Entry | None:
         if error.kind == "not_found":
             return None
         raise
-    return Entry(address.key, found["size"], store.quoted(found["e_tag"]))
+    return Entry(address.key, found["size"], quoted(found["e_tag"]))
 
 
-def _listed(address: store.ObjectAddress, folder: str) -> Iterator[Entry]:
+def _listed(address: ObjectAddress, folder: str) -> Iterator[Entry]:
     """The objects as obstore lists them; markers of folders keep their slash."""
     retries, policy, last, empty = Retries(_NEXT_REQUESTS), _FIRST_REQUEST, "", 0
     while True:
@@ -116,7 +118,7 @@ def _listed(address: store.ObjectAddress, folder: str) -> Iterator[Entry]:
                         if _is_marker(bucket, key):
                             key += "/"
                     last = key
-                    yield Entry(key, meta["size"], store.quoted(meta["e_tag"]))
+                    yield Entry(key, meta["size"], quoted(meta["e_tag"]))
             return
         except (GeneratorExit, _UnusualKeyError):
             raise

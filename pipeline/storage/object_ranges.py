@@ -8,7 +8,7 @@ import os
 import pyarrow as pa
 
 from pipeline.storage.storage_errors import named_error
-from sta.transport import store
+from sta.transport.objects import ObjectBytes, read_object
 from sta.transport.retry import RUN_FILES
 
 # The first request tells the size, and is all of a small object.
@@ -42,11 +42,9 @@ class _Ranges(io.RawIOBase):
         if len(self._start) < self._size <= _WHOLE_BYTES:
             self._start += self._fetched(len(self._start), self._size).data
 
-    def _fetched(self, start: int, end: int) -> store.ObjectBytes:
+    def _fetched(self, start: int, end: int) -> ObjectBytes:
         try:
-            return store.read_object(
-                self._uri, start=start, end=end, etag=self._etag, policy=RUN_FILES
-            )
+            return read_object(self._uri, start=start, end=end, etag=self._etag, policy=RUN_FILES)
         except Exception as error:
             raise named_error(error, self._uri) from None
 

@@ -14,9 +14,11 @@ from urllib.parse import urlsplit
 
 from sta.errors import CheckpointError
 from sta.text import holds_secret, redacted
+from sta.transport.object_address import is_object, is_web, object_address
+from sta.transport.objects import open_object
 from sta.transport.responses import ObjectResponse, StoreError
 from sta.transport.retry import CHECKPOINTS
-from sta.transport.store import is_object, is_web, object_address, open_object, server_of
+from sta.transport.store import server_of
 from sta.transport.web import names_this_machine, private_hosts_allowed
 
 # Downloads repeat requests themselves.

@@ -31,7 +31,7 @@ def get(key):
     "this program": """
 import os
 from sta.transport.retry import VIDEOS
-from sta.transport.store import open_object
+from sta.transport.objects import open_object
 def get(key):
     file = os.memfd_create("video")
     for chunk in open_object(f"s3://figures/{key}", policy=VIDEOS).chunks:

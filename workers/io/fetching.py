@@ -23,9 +23,10 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from sta.transport.object_address import is_remote
+from sta.transport.objects import open_object
 from sta.transport.responses import StoreError
 from sta.transport.retry import VIDEOS, Retries
-from sta.transport.store import is_remote, open_object
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import Content, FileContent, Source, check_size
 from workers.io.gzip_part import Excerpt, GzipRange

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 from urllib.parse import quote
 
+from sta.transport.object_address import is_object, is_remote, object_address
 from sta.transport.obstore_errors import store_error
 from sta.transport.responses import StoreError
 from sta.transport.retry import VIDEOS, Retries
-from sta.transport.store import is_object, is_remote, object_address, store_of
+from sta.transport.store import store_of
 from workers.failures import ErrorType, UnitFailure
 from workers.io.content import FileContent
 from workers.io.fetching import (

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 
+from sta.transport.objects import open_object
 from sta.transport.responses import ObjectResponse, StoreError
 from sta.transport.retry import VIDEOS, Retries
-from sta.transport.store import open_object
 from workers.failures import ErrorType, UnitFailure
 from workers.io.objects import changed_since_listed, check_progress, wait_or_raise
 

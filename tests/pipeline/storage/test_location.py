@@ -23,8 +23,9 @@ from pipeline.errors import UsageError
 from pipeline.inputs.listing import Listing
 from pipeline.storage.location import Location
 from pipeline.storage.object_files import ObjectFiles
-from sta.transport import store
+from sta.transport.object_address import object_address
 from sta.transport.retry import RUN_FILES, RetryPolicy
+from sta.transport.store import store_of
 from tests.object_storage import KEY_NAMES, free_port
 
 TABLE = pa.table({"a": np.random.default_rng(0).integers(2**62, size=100_000)})
@@ -287,9 +288,9 @@ def test_credentials_that_a_program_gives_are_taken_anew_when_they_were_renewed(
         filesystem.get_file_info("storage/table.parquet")
     give(object_storage.keys[1], lasting=36000)
     assert filesystem.get_file_info("storage/table.parquet").type == pafs.FileType.File
-    address = store.object_address(bucket)
-    renewed = store.store_of(address, RUN_FILES)
-    assert store.store_of(address, RUN_FILES) is renewed, "built anew only when the keys are new"
+    address = object_address(bucket)
+    renewed = store_of(address, RUN_FILES)
+    assert store_of(address, RUN_FILES) is renewed, "built anew only when the keys are new"
     assert listed_read_and_written(bucket)
 
 
