@@ -8,8 +8,8 @@ import torch
 from workers import devices
 from workers.device_names import is_cpu_name
 from workers.devices import DeviceError, device_for, device_name, has_unusable_gpu
-from workers.inference.engine import LabelerConfig
 from workers.inference.labeler import Labeler
+from workers.inference.labeler_config import LabelerConfig
 from workers.machine import cpu_model
 from workers.sampling import protocol
 

@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from workers.inference.early_exit import EarlyExit, margin
-from workers.inference.engine import MAX_IN_FLIGHT, LabelerConfig
+from workers.inference.engine import MAX_IN_FLIGHT
 from workers.inference.labeler import Labeler
+from workers.inference.labeler_config import LabelerConfig
 from workers.inference.streams import Stream
 from workers.inference.views import EvaluatedViews, Frames, View
 from workers.sampling import Protocol

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from workers.inference.engine import MAX_IN_FLIGHT, Engine, LabelerConfig, default_batch
+from workers.inference.engine import MAX_IN_FLIGHT, Engine
+from workers.inference.labeler_config import LabelerConfig, default_batch
 from workers.inference.masks import pack_mask, unpack_mask
 from workers.inference.streams import Stream
 from workers.inference.views import EvaluatedViews, Frames, IdMismatch, View

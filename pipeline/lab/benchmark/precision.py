@@ -19,7 +19,8 @@ from pipeline.lab.benchmark.paired import OutputsDiffer, Run, Spread, in_turn, r
 from pipeline.lab.benchmark.report import Chart, Column, Report, Row, conditions
 from pipeline.lab.benchmark.timing import seconds_of
 from workers.devices import device_for, device_name
-from workers.inference.engine import Engine, LabelerConfig
+from workers.inference.engine import Engine
+from workers.inference.labeler_config import LabelerConfig
 from workers.inference.output_buffer import Outputs
 from workers.inference.views import Frames
 from workers.precisions import PRECISIONS

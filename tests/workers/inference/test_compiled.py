@@ -171,11 +171,6 @@ def test_sparse_windows_are_labeled_each_view_with_its_own_cost(sparse_swin):
     assert len({view.flops for view in views}) > 1
 
 
-def test_whether_to_compile_is_yes_no_or_none():
-    with pytest.raises(ValueError, match="compile must be True, False or None; got 'max'"):
-        LabelerConfig("demo", compile="max")
-
-
 def test_pixels_are_scaled_to_one_and_normalized_the_same_to_the_bit_either_way():
     clips = torch.arange(2 * 4 * 8 * 4 * 3).remainder(256).to(torch.uint8).view(2, 4, 8, 4, 3)
     at_once = normalized(clips, torch.tensor(MEAN), torch.tensor(STD))
