@@ -53,7 +53,7 @@ _READ = 10
 
 # Nearly all names hold none of these, and most of the time goes into saying so.
 _HINT = re.compile(
-    r"=|%3[Dd]|://|AKIA|ASIA|AIza|gh[pousr]_|github_pat_|hf_|xox|sk-|eyJ|EARER|earer|KEY-----"
+    r"=|%3[Dd]|://[^@:]*[@:]|AKIA|ASIA|AIza|gh[pousr]_|github_pat_|hf_|xox|sk-|eyJ|EARER|earer|KEY-----"
 )
 _SECRET = re.compile("|".join(_PATTERNS), re.IGNORECASE | re.VERBOSE | re.DOTALL)
 

@@ -177,7 +177,8 @@ def _uri(value: Any) -> str:
 def _refuse_secrets(row: Mapping[str, Any]) -> None:
     """Refuses cells that are used as they are: without its signature, an address is another one."""
     for name in ("uri", "video_id", "etag", KINETICS[0]):
-        if holds_secret(str(row.get(name))):
+        cell = row.get(name)
+        if cell is not None and holds_secret(str(cell)):
             raise _SecretError(
                 f"the {name} contains credentials or a signature, which would be written to every "
                 f"table; name s3://bucket/key and set the credentials in the environment"

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from pipeline.errors import UsageError
 from pipeline.inputs.manifest import count_rows
 from pipeline.labeling.options import LabelOptions
+from pipeline.questions.by_video import ByVideo
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.parquet_files import read_parquet
 
@@ -85,25 +87,23 @@ def groups_of(run: RunDirectory, value_of: ValueOf | None) -> Groups:
 
 
 def column_of(options: LabelOptions, column: str, *, named_by: str) -> ValueOf:
-    """Texts of a column of the list by video id; the list is read once and held in memory.
+    """Texts of a column of the list by video id; the list is read once.
 
-    `named_by`: what names the column, for the message.
+    In memory are 16 bytes per video, and each different text once.
+
+    Args:
+        options: of the run; its input is the list.
+        column: of the list.
+        named_by: what names the column, for the message.
 
     Raises:
         UsageError: the input is no list, or has no such column.
     """
-    lists = dataclasses.replace(options.lists, label_column=column)
-    listing = dataclasses.replace(options.listing(), lists=lists)
-    try:
-        known = {video.video_id: video.ground_truth or "" for video in listing.videos()}
-    except UsageError as error:
-        raise UsageError(str(error).replace("--label-column", named_by)) from error
-    if not listing.is_list:
-        raise UsageError(
-            f"{options.source} is no list, so it has no column {column!r}; --by {PREFIX} groups "
-            "videos by the first folder of their path"
-        )
-    return lambda ids: [known.get(each, "") for each in ids]
+    numbers = {"": 0}
+    cells = _cells(options, column, named_by)
+    codes = ByVideo((name, numbers.setdefault(text, len(numbers))) for name, text in cells)
+    texts = tuple(numbers)
+    return lambda ids: [texts[int(code)] for code in codes.of(ids, missing=0)]
 
 
 def numbers_of(
@@ -114,10 +114,27 @@ def numbers_of(
     Raises:
         UsageError: there is no such column, or a cell is no number.
     """
-    value_of = column_of(options, column, named_by="the question")
-    names = [video.video_id for video in options.listing().videos()]
-    known = {name: _number(text, column) for name, text in zip(names, value_of(names), strict=True)}
-    return lambda ids: np.array([known.get(each, math.nan) for each in ids], np.float64)
+    cells = _cells(options, column, "the question")
+    numbers = ByVideo((name, _number(text, column)) for name, text in cells)
+    return lambda ids: numbers.of(ids, missing=math.nan)
+
+
+def _cells(options: LabelOptions, column: str, named_by: str) -> Iterator[tuple[str, str]]:
+    """(video id, text) of each row of the list."""
+    lists = dataclasses.replace(options.lists, label_column=column)
+    listing = dataclasses.replace(options.listing(), lists=lists)
+    try:
+        videos = listing.videos()
+        first = next(videos, None)
+        if not listing.is_list:
+            raise UsageError(
+                f"{options.source} is no list, so it has no column {column!r}; --by {PREFIX} "
+                "groups videos by the first folder of their path"
+            )
+        for video in chain([] if first is None else [first], videos):
+            yield video.video_id, video.ground_truth or ""
+    except UsageError as error:
+        raise UsageError(str(error).replace("--label-column", named_by)) from error
 
 
 def _number(text: str, column: str) -> float:
