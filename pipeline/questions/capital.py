@@ -69,6 +69,11 @@ class Histogram:
         gains = bets[..., None] * (self.values - means[:, None, None])
         return np.asarray(np.log1p(gains) @ self.weights)
 
+    def variance(self) -> float:
+        """The variance, a little more than before splitting."""
+        squares = (self.values - self.mean()) ** 2
+        return float(squares @ self.weights / self.weights.sum())
+
     def mirrored(self) -> Histogram:
         """The histogram of 1 - x."""
         return Histogram(1 - self.values, self.weights)
@@ -84,9 +89,26 @@ class RoundMean:
     slope: float
     nuisance_slope: float = 0.0
 
-    def at(self, means: Floats, nuisance: float) -> Floats:
-        """Its value for each of `means` (n,)."""
+    def at(self, means: Floats, nuisance: float | Floats) -> Floats:
+        """Its value for each of `means` (n,); `nuisance` is one for all, or (n,)."""
         return np.asarray(self.constant + self.nuisance_slope * nuisance + self.slope * means)
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round as other bets than those on its own mean take it; see `difference.py`.
+
+    Attributes:
+        numbers: of its units, 0 to 1.
+        mean: of what was left before it.
+        count: its units.
+        expected: numbers to expect, from earlier rounds alone; see `expected_numbers`.
+    """
+
+    numbers: Histogram
+    mean: RoundMean
+    count: int
+    expected: Histogram
 
 
 @dataclass
@@ -163,10 +185,7 @@ def aimed_bets(seen: Floats, margin: float) -> tuple[float, float]:
 
 
 def _aimed(numbers: Histogram, margin: float) -> float:
-    # Half a unit at each end keeps a bet finite where all numbers are equal.
-    values = np.concatenate([numbers.values, [0.0, 1.0]])
-    weights = np.concatenate([numbers.weights, [0.5, 0.5]])
-    smoothed = Histogram(values, weights)
+    smoothed = _smoothed(numbers)
     # A mean below half of the seen one is out of reach of a relative margin that can be had.
     mean = smoothed.mean()
     against = np.array([max(mean - margin, mean / 4)])
@@ -174,3 +193,14 @@ def _aimed(numbers: Histogram, margin: float) -> float:
     bets = np.minimum(_CANDIDATE_BETS, largest)
     gains = smoothed.log_products(against, bets[None])[0]
     return float(bets[np.argmax(gains)])
+
+
+def expected_numbers(seen: Floats) -> Histogram:
+    """Numbers to expect after those `seen` (n,), 0 to 1; without any, zeros and ones."""
+    return _smoothed(Histogram.of(np.asarray(seen, np.float64)))
+
+
+def _smoothed(numbers: Histogram) -> Histogram:
+    # Half a unit at each end keeps a bet finite where all numbers are equal.
+    values = np.concatenate([numbers.values, [0.0, 1.0]])
+    return Histogram(values, np.concatenate([numbers.weights, [0.5, 0.5]]))

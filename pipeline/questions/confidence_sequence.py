@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.questions.capital import Capital, Histogram, RoundMean, aimed_bets
+from pipeline.questions.capital import (
+    Capital,
+    Histogram,
+    Round,
+    RoundMean,
+    aimed_bets,
+    expected_numbers,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -78,6 +85,7 @@ class MeanSequence:
     _count: int = field(default=0, init=False)
     _sum: float = field(default=0.0, init=False)
     _ends: tuple[float, float] = field(default=(0.0, 1.0), init=False)
+    rounds: list[Round] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
@@ -117,9 +125,11 @@ class MeanSequence:
         )
 
     def _bet(self, numbers: Floats) -> None:
-        bets = self._bets(len(numbers))
+        seen = np.concatenate(self._seen) if self._seen else np.empty(0)
+        bets = self._bets(seen, len(numbers))
         line = remaining_mean(self.population, self._count, self._sum)
         histogram = Histogram.of(numbers)
+        self.rounds.append(Round(histogram, line, len(numbers), expected_numbers(seen)))
         for capital, bet in zip(self._capitals, bets, strict=True):
             capital.add(histogram, line, bet)
         self._seen.append(numbers)
@@ -127,8 +137,7 @@ class MeanSequence:
         self._sum += float(numbers.sum())
         self._ends = self._intersected()
 
-    def _bets(self, size: int) -> tuple[float, float]:
-        seen = np.concatenate(self._seen) if self._seen else np.empty(0)
+    def _bets(self, seen: Floats, size: int) -> tuple[float, float]:
         margin = (self.within or 0.0) / (self.high - self.low)
         return aimed_bets(seen, margin or expected_margin(seen, self._count + size, self.alpha))
 

@@ -22,7 +22,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.questions.capital import Capital, Histogram, RoundMean, aimed_bets
+from pipeline.questions.capital import (
+    Capital,
+    Histogram,
+    Round,
+    RoundMean,
+    aimed_bets,
+    expected_numbers,
+)
 from pipeline.questions.confidence_sequence import (
     MeanSequence,
     certain_bounds,
@@ -76,6 +83,10 @@ class PredictionPowered:
         proxy_mean: mean proxy score of the whole population, where all of it has scores. None
             estimates it from the scores given.
         use_proxy: False gives the plain sample, and its whole alpha.
+
+    Attributes:
+        rounds: those with references, on their own scales.
+        proxy_means: interval of the mean proxy score, where it is estimated.
     """
 
     population: int
@@ -85,6 +96,8 @@ class PredictionPowered:
     use_proxy: bool = True
     _rounds: list[tuple[int, float]] = field(default_factory=list, init=False)
     _ends: tuple[float, float] = field(default=(0.0, 1.0), init=False)
+    rounds: list[Round] = field(default_factory=list, init=False)
+    proxy_means: MeanSequence | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         check_alpha(self.alpha)
@@ -97,9 +110,8 @@ class PredictionPowered:
         self._reference = np.empty(0)
         self._proxy = np.empty(0)
         estimated = self.use_proxy and self.proxy_mean is None
-        self._proxy_means = (
-            MeanSequence(self.population, self.alpha * PROXY_ALPHA_SHARE) if estimated else None
-        )
+        if estimated:
+            self.proxy_means = MeanSequence(self.population, self.alpha * PROXY_ALPHA_SHARE)
         self._reference_alpha = self.alpha * (1 - PROXY_ALPHA_SHARE * estimated)
         self._capitals = (Capital("low"), Capital("high"))
 
@@ -123,8 +135,8 @@ class PredictionPowered:
         self._check_counts(len(references), len(scores))
         before = len(self._reference)
         self._proxy = np.concatenate([self._proxy, scores])
-        if self._proxy_means is not None:
-            self._proxy_means.add(scores)
+        if self.proxy_means is not None:
+            self.proxy_means.add(scores)
         if len(references):
             weight, bets = self._predictable(len(references))
             self._bet(references, weight, bets)
@@ -181,6 +193,8 @@ class PredictionPowered:
             -weight * scores.slope / (1 + weight),
         )
         numbers = Histogram.of(_scaled(references, proxy, weight))
+        expected = expected_numbers(_scaled(self._reference, self._proxy[:before], weight))
+        self.rounds.append(Round(numbers, line, len(references), expected))
         for capital, bet in zip(self._capitals, bets, strict=True):
             capital.add(numbers, line, bet)
         self._reference = np.concatenate([self._reference, references])
@@ -196,18 +210,19 @@ class PredictionPowered:
     def _proxy_mean_estimate(self) -> float:
         return float(self._proxy.mean()) if self.proxy_mean is None else self.proxy_mean
 
-    def _proxy_mean_ends(self) -> tuple[float, float]:
-        if self._proxy_means is None:
+    def proxy_mean_ends(self) -> tuple[float, float]:
+        """Interval of the mean proxy score; its ends are equal where that is known."""
+        if self.proxy_means is None:
             mean = self.proxy_mean or 0.0
             return mean, mean
-        found = self._proxy_means.interval()
+        found = self.proxy_means.interval()
         return found.low, found.high
 
     def _intersected(self) -> tuple[float, float]:
         limit = math.log(2 / self._reference_alpha)
         low, high = self._ends
         estimate = min(max(self._estimate(), low), high)
-        scores = self._proxy_mean_ends()
+        scores = self.proxy_mean_ends()
         count, total = len(self._reference), float(self._reference.sum())
         certain = certain_bounds(self.population, count, total)
         low = max(low, certain[0], self._capitals[0].end(low, estimate, limit, scores[0]))
