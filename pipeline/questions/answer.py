@@ -10,6 +10,9 @@ from typing import Any
 
 from pipeline.formatting import counted, digits, quantity
 from pipeline.questions.question import Kind, Question
+from pipeline.questions.spent import QuestionCost
+from pipeline.questions.spent_words import cost_lines
+from pipeline.questions.unit_work import Work
 from pipeline.storage.location import Location
 
 _WIDTH = 80
@@ -57,12 +60,14 @@ class Look:
         proxy: units that the proxy had labeled.
         flops: multiply-accumulates so far.
         estimates: the numbers asked for.
+        work: on these units; None before it is read.
     """
 
     reference: int
     proxy: int
     flops: int
     estimates: tuple[Estimated, ...]
+    work: Work | None = None
 
 
 @dataclass(frozen=True)
@@ -84,13 +89,15 @@ class Source:
         units_are: what they are called.
         looks: one per round.
         failed: units of the reference that could not be labeled.
-        flops_of_all: multiply-accumulates of labeling everything by the reference.
+        flops_of_all: multiply-accumulates of labeling everything by the reference; 0 where people
+            are the reference.
         reference: who gave the labels, in words.
         proxy: the proxy in words; "" without one.
         output: where the runs lie.
         scored_by: whose scores those of the examples are.
         highest: videos with the highest scores of the first label.
         lowest: those with the lowest.
+        cost: time and money; None where nothing was labeled.
     """
 
     name: str
@@ -105,6 +112,7 @@ class Source:
     scored_by: str = "reference"
     highest: tuple[Example, ...] = ()
     lowest: tuple[Example, ...] = ()
+    cost: QuestionCost | None = None
 
 
 @dataclass(frozen=True)
@@ -209,23 +217,30 @@ def _source(source: Source, *, is_truth: bool) -> list[str]:
     seen = f"{last.reference:,} of {source.units:,} {source.units_are} by the reference"
     if source.proxy:
         seen += f", {last.proxy:,} by the proxy ({source.proxy})"
-    share = source.flops_of_all / last.flops if last.flops else math.inf
     lines = [
         *wrapped(f"Reference: {source.reference}{opinion}"),
         *wrapped(f"Looked at: {seen}, in {counted(len(source.looks), 'rounds')}"),
     ]
     if last.flops:
-        less = f", {digits(share)} times as many" if share > 1 else ", no more"
-        lines += wrapped(
-            f"Cost:      {quantity(last.flops)}FLOPs; all {source.units_are} by the reference take "
-            f"{quantity(source.flops_of_all)}FLOPs{less}"
-        )
+        lines += wrapped(f"Cost:      {quantity(last.flops)}FLOPs{_of_all(source, last.flops)}")
+    if source.cost is not None:
+        for line in cost_lines(source.cost, source.units_are):
+            lines += wrapped(line)
     if source.failed:
         lines += wrapped(
             f"Failed:    {source.failed:,} of {last.reference:,} could not be labeled, and count "
             "as without the label"
         )
     return [*lines, f"Output:    {Location.of(source.output).uri}"]
+
+
+def _of_all(source: Source, flops: int) -> str:
+    if not source.flops_of_all:
+        return ""
+    share = source.flops_of_all / flops
+    less = f", {digits(share)} times as many" if share > 1 else ", no more"
+    every = quantity(source.flops_of_all)
+    return f"; all {source.units_are} by the reference take {every}FLOPs{less}"
 
 
 def _named(each: Estimated) -> str:

@@ -14,6 +14,7 @@ from pipeline.messages import say
 from pipeline.questions.allocation import Costs
 from pipeline.questions.answer import Answer, Estimated, Example, Look, Source, interval
 from pipeline.questions.columns import Groups, groups_of, numbers_of, values_of
+from pipeline.questions.cost_account import CostAccount
 from pipeline.questions.estimates import Estimates, Population, Sampled, difference
 from pipeline.questions.outcomes import Outcomes, outcomes, unlabeled
 from pipeline.questions.question import Question
@@ -131,6 +132,8 @@ class _Inquiry:
             asked.question, asked.within, self._populations(), use_proxy=self._proxy is not None
         )
         self._looks: list[Look] = []
+        labeled = None if self._truth is not None else self._reference
+        self._account = CostAccount(labeled, self._proxy, self._groups)
         self._sample: Outcomes | None = None
         self._scored: Outcomes | None = None
 
@@ -156,6 +159,7 @@ class _Inquiry:
         self._seen = self._sizes
         units = len(reference.outcomes), 0 if proxy is None else len(proxy.outcomes)
         self._looks.append(Look(*units, self._flops(*units), self._estimates.now()))
+        self._account.add(reference.outcomes, None if proxy is None else proxy.outcomes)
         self._tell()
 
     def grow(self, within: float) -> bool:
@@ -182,15 +186,16 @@ class _Inquiry:
             name=self._asked.reference.source,
             units=self._units,
             units_are=plan.identity.units_are,
-            looks=tuple(self._looks),
+            looks=self._account.with_work(self._looks),
             failed=int((~self._sample.ok).sum()),
-            flops_of_all=self._units * self._reference.flops_per_unit,
+            flops_of_all=self._flops(self._units, 0),
             reference=_words(self._reference) if self._truth is None else self._truth.words,
             proxy="" if self._proxy is None else _words(self._proxy, short=True),
             output=self._asked.output,
             scored_by="reference" if self._proxy is None else "proxy",
             highest=highest,
             lowest=lowest,
+            cost=self._account.cost(),
         )
 
     def _sampled(self, series: Series, sample: Limits) -> Sampled:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from pipeline.formatting import digits, quantity
-from pipeline.questions.answer import Answer, Estimated, Example, Source, interval, shown
+from pipeline.questions.answer import Answer, Estimated, Example, Look, Source, interval, shown
+from pipeline.questions.spent_words import cost_facts, cost_tiles, device_time
 from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
 from pipeline.reports.html.report import (
     Block,
@@ -29,10 +30,13 @@ def page(answer: Answer) -> str:
     for source in answer.sources:
         title = "How the interval closed in"
         title += f": {source.name}" if len(answer.sources) > 1 else ""
-        plots: list[Block] = []
+        blocks: list[Block] = []
         if len(source.looks) > 1:
-            plots = [Plots([_closing(answer, source)])]
-        sections.append(Section([*plots, _rounds(answer, source)], title))
+            blocks.append(Plots([_closing(answer, source)]))
+        blocks.append(_rounds(answer, source))
+        if source is not first and source.cost is not None:
+            blocks.append(Facts(cost_facts(source.cost, source.units_are)))
+        sections.append(Section(blocks, title))
     if len(answer.estimates) > 1 or answer.differences:
         sections.append(Section([_numbers(answer)], "All numbers"))
     if first.highest:
@@ -59,9 +63,11 @@ def _summary(answer: Answer) -> list[Block]:
             Tile(
                 f"{quantity(last.flops)}FLOPs",
                 "cost",
-                f"all videos: {digits(share)} times as many" if share > 1 else "of all videos",
+                f"all {first.units_are}: {digits(share)} times as many" if share > 1 else "",
             )
         )
+    if first.cost is not None:
+        tiles += [Tile(*words) for words in cost_tiles(first.cost, first.units_are)]
     facts = [
         ("asked of", first.name),
         ("the reference", first.reference),
@@ -72,6 +78,8 @@ def _summary(answer: Answer) -> list[Block]:
         ),
         ("runs", first.output),
     ]
+    if first.cost is not None:
+        facts += cost_facts(first.cost, first.units_are)
     blocks: list[Block] = [Tiles(tiles)]
     if not answer.is_truth:
         blocks.append(
@@ -127,20 +135,36 @@ def _closing(answer: Answer, source: Source) -> Plot:
 
 def _rounds(answer: Answer, source: Source) -> Table:
     kind = answer.question.kind
+    currency = None if source.cost is None else source.cost.currency
     return Table(
-        columns=("round", "reference", "proxy", "FLOPs", "estimate and interval"),
+        columns=(
+            *("round", "reference", "proxy", "FLOPs"),
+            *(() if source.cost is None else ("work",)),
+            *(() if currency is None else (f"work, {currency}",)),
+            "estimate and interval",
+        ),
         rows=[
             (
                 str(number),
                 f"{look.reference:,}",
                 f"{look.proxy:,}",
                 quantity(look.flops),
+                *(() if source.cost is None else (_time(look),)),
+                *(() if currency is None else (_money(look),)),
                 interval(kind, look.estimates[0]),
             )
             for number, look in enumerate(source.looks, 1)
         ],
         numbers=True,
     )
+
+
+def _time(look: Look) -> str:
+    return "" if look.work is None else device_time(look.work)
+
+
+def _money(look: Look) -> str:
+    return "" if look.work is None or look.work.money is None else digits(look.work.money)
 
 
 def _numbers(answer: Answer) -> Table:

@@ -24,6 +24,8 @@ from pipeline.questions.rounds import PILOT
 from pipeline.questions.sample import ALL, Limits, drawn, limit_of
 from pipeline.questions.selection import RecallSelection, Selection
 from pipeline.questions.series import Series
+from pipeline.questions.spent import QuestionCost, question_cost
+from pipeline.questions.spent_words import cost_lines
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
 from pipeline.storage.parquet_parts import PartWriter
@@ -50,6 +52,7 @@ class SelectionAnswer:
         flops: multiply-accumulates of the proxy and the reference.
         flops_of_all: those of labeling everything by the reference.
         output: where runs and the set lie.
+        cost: time and money.
     """
 
     question: Question
@@ -61,6 +64,7 @@ class SelectionAnswer:
     flops: int
     flops_of_all: int
     output: str
+    cost: QuestionCost | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON has it."""
@@ -84,6 +88,7 @@ class SelectionAnswer:
             f"Looked at: all by the proxy, {seen}",
             f"Cost:      {quantity(self.flops)}FLOPs; all videos by the reference take "
             f"{quantity(self.flops_of_all)}FLOPs",
+            *([] if self.cost is None else cost_lines(self.cost, "videos")),
         ]
         if self.chosen == self.units and found.references < self.units:
             said.append(
@@ -155,6 +160,7 @@ def select(
         flops=units * proxy.flops_per_unit + seen * reference.flops_per_unit,
         flops_of_all=units * reference.flops_per_unit,
         output=output,
+        cost=question_cost(reference, proxy, groups_of(reference.run, None)),
     )
 
 

@@ -50,6 +50,8 @@ class AttemptRows:
         shadow_ns: (attempts,) device time of the shadow sample.
         last_ms: (attempts,) time of the last row, milliseconds since the epoch; for an attempt
             without rows, its begin.
+        rows: (attempts,) number of rows whose time is known.
+        first_rows: (attempts,) those of them that were made at the earliest of these times.
     """
 
     COLUMNS = ("labeled_at", "device_ms", "unpruned_device_ms")
@@ -58,6 +60,9 @@ class AttemptRows:
         self.attempts = tuple(attempts)
         self._began_ms = np.array([_ms(each.began) for each in attempts], np.int64)
         self.last_ms: Ints = self._began_ms.copy()
+        self.rows: Ints = np.zeros(len(attempts), np.int64)
+        self.first_rows: Ints = np.zeros(len(attempts), np.int64)
+        self._first_ms: Ints = np.full(len(attempts), np.iinfo(np.int64).max)
         self.device_ns: Ints = np.zeros(len(attempts), np.int64)
         self.shadow_ns: Ints = np.zeros(len(attempts), np.int64)
 
@@ -68,9 +73,25 @@ class AttemptRows:
         number = np.maximum(np.searchsorted(self._began_ms, made, side="right") - 1, 0)
         number = np.where(known, number, len(self.attempts) - 1)
         np.maximum.at(self.last_ms, number[known], made[known])
+        self._count(number[known], made[known])
         np.add.at(self.device_ns, number, nanoseconds(rows["device_ms"], 1e6))
         np.add.at(self.shadow_ns, number, nanoseconds(rows["unpruned_device_ms"], 1e6))
         return number
+
+    def _count(self, number: Ints, made: Ints) -> None:
+        np.add.at(self.rows, number, 1)
+        before = self._first_ms.copy()
+        np.minimum.at(self._first_ms, number, made)
+        self.first_rows[self._first_ms < before] = 0
+        np.add.at(self.first_rows, number[made == self._first_ms[number]], 1)
+
+    def making(self) -> list[float]:
+        """Seconds from the first row of each attempt to its last; 0 without rows.
+
+        The rest of an attempt is its start, which ends with the rows that came first, and its end.
+        """
+        pairs = zip(self.last_ms.tolist(), self._first_ms.tolist(), strict=True)
+        return [max(0, last - first) / 1e3 for last, first in pairs]
 
     def device_time(self, device_ns: Ints) -> DeviceTime[float]:
         """GPU-seconds and core-seconds of device time (attempts,) on each attempt's labelers."""

@@ -21,11 +21,14 @@ import pytest
 from pipeline.inputs.manifest import unit_id, write_manifest
 from pipeline.inputs.video import Video
 from pipeline.labeling.options import LabelOptions
+from pipeline.prices import Prices
 from pipeline.questions import series
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.sampled import folder_to_label
+from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
+from tests.report_runs import at, attempt
 from tests.run_records import run_record
 from workers.schema import UNITS_SCHEMA
 
@@ -43,6 +46,7 @@ class MadeArchive:
         failed: ids of videos that cannot be labeled.
         labeled: (output, units) of every labeling, in order.
         before_label: called before each labeling.
+        takes_time: whether labeling takes time, so that runs have attempts and tables of videos.
     """
 
     names: Sequence[str]
@@ -51,6 +55,8 @@ class MadeArchive:
     failed: frozenset[str] = frozenset()
     labeled: list[tuple[str, int]] = field(default_factory=list)
     before_label: Callable[[], None] = lambda: None
+    takes_time: bool = False
+    _made: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def plan(self, options: LabelOptions) -> Any:
         """What `plan_labeling` gives."""
@@ -94,13 +100,35 @@ class MadeArchive:
             scores = np.eye(len(LABELS))[label] if is_reference else self.scores[number]
             chosen = label if is_reference else int(scores.argmax())
             rows.append(row | {"status": "ok", "label_id": chosen, "scores": scores.tolist()})
+        if self.takes_time:
+            self._take_time(run, rows, options.prices, device_ms=40.0 if is_reference else 10.0)
         Path(run.units.uri).mkdir(exist_ok=True)
         table = pa.Table.from_pylist(rows, schema=UNITS_SCHEMA)
         pq.write_table(table, f"{run.units.uri}/all.parquet")
         self.labeled.append((run.root.name, len(rows)))
         run.save(dataclasses.replace(run.load(), sample=sample))
+        if self.takes_time:
+            run.save(dataclasses.replace(run.load(), totals=build_tables(run)))
         run.success.write_bytes(b"")
         return run.load()
+
+    def _take_time(
+        self, run: RunDirectory, rows: list[dict[str, Any]], prices: Prices | None, device_ms: float
+    ) -> None:
+        """Another attempt, whose new rows come ten a second after 20 seconds."""
+        record = run.load()
+        began = 1000.0 * len(record.attempts)
+        at_s = self._made.setdefault(run.root.uri, {})
+        new = [row["unit_id"] for row in rows if row["unit_id"] not in at_s]
+        at_s.update({name: began + 20 + n / 10 for n, name in enumerate(new)})
+        for row in rows:
+            row |= {"uri": f"s3://x/{row['video_id']}", "decode_ms": 5.0, "bytes_read": 1000}
+            row |= {"labeled_at": at(at_s[row["unit_id"]]), "device_ms": device_ms}
+            if row["status"] == "ok":
+                row |= {"label": LABELS[row["label_id"]], "score": 0.9}
+        made = run_record({"attempts": [attempt(began, began + 30 + len(new) / 10)]}).attempts
+        attempts = (*record.attempts, *made)
+        run.save(dataclasses.replace(record, attempts=attempts, prices=prices or record.prices))
 
 
 def made_archive(

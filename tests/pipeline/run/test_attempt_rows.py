@@ -73,3 +73,13 @@ def test_a_row_without_a_time_belongs_to_the_last_attempt_and_a_row_before_the_f
 def test_what_was_held_is_the_cluster_of_each_attempt():
     held = added([attempt(0, 60, gpus=2.0), attempt(100, 130)]).held()
     assert (held.gpu_s, held.core_s) == (120, 90 * 8)
+
+
+def test_the_rows_that_came_first_end_the_start_of_an_attempt():
+    found = AttemptRows(run_record({"attempts": [attempt(0, 60), attempt(100, 160)]}).attempts)
+    found.add(rows(20, 12, 10, 130, None))
+    found.add(rows(10, 30, 11))
+    assert found.rows.tolist() == [6, 1]
+    assert found.first_rows.tolist() == [2, 1]
+    assert found.making() == [20, 0]
+    assert added([attempt(0, 60)]).making() == [0]
