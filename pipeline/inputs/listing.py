@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 from pipeline.errors import UsageError
 from pipeline.inputs.first_bytes import with_heads
@@ -20,7 +19,6 @@ from pipeline.inputs.left_out import (
     NAMED,
     NAMES_PER_REASON,
     OTHER_KINDS,
-    SECRET_NAMES,
     left_out_text,
     shortened,
 )
@@ -30,25 +28,15 @@ from pipeline.inputs.pattern_files import PatternFiles
 from pipeline.inputs.patterns import Pattern
 from pipeline.inputs.shards import Shards, is_archive
 from pipeline.inputs.user_manifest import UserManifest
-from pipeline.inputs.video import Video as Video
-from pipeline.inputs.video_names import (
-    AMBIGUOUS_EXTENSIONS,
-    EMPTY,
-    NO_EXTENSION,
-    VIDEO_EXTENSIONS,
-    extension_of,
-    left_out_file,
-    left_out_path,
-)
+from pipeline.inputs.video import Video, file_video
+from pipeline.inputs.video_filter import VideoFilter
+from pipeline.inputs.video_names import VIDEO_EXTENSIONS, extension_of, left_out_path
 from pipeline.inputs.video_root import VideoRoot
 from pipeline.storage.location import Location
-from pipeline.storage.object_listing import Entry, entries, one_entry
+from pipeline.storage.object_listing import entries, one_entry
 from pipeline.storage.storage_errors import storage_reason
 from sta.text import holds_secret
-from sta.transport.object_address import is_remote
 from sta.transport.responses import StoreError
-from workers.decoding.sniffing import DAMAGED, other_format
-from workers.io.frame_folder import is_folder
 from workers.io.parts import refusal
 
 _REPORT_SECONDS = 1.0
@@ -93,6 +81,9 @@ class Listing:
     _files_by_name: VideoRoot | None = field(default=None, repr=False)
     _reported: float = field(default_factory=time.monotonic, repr=False)
 
+    def __post_init__(self) -> None:
+        self._filter = VideoFilter(self.all_files)
+
     def again(
         self,
         report: Callable[[int], None] | None = None,
@@ -131,7 +122,7 @@ class Listing:
         if os.path.isdir(location.uri):
             return self._counted(self._searched(location, self._files(location.uri)))
         if os.path.isfile(location.uri):
-            video = _file(location.uri, location.name, os.path.getsize(location.uri))
+            video = file_video(location.uri, location.name, os.path.getsize(location.uri))
             return self._counted(self._one_file(location, video))
         if os.path.exists(location.uri):
             raise UsageError(f"{self.source} is a pipe, socket or device; name a file or directory")
@@ -139,23 +130,11 @@ class Listing:
 
     def _patterns(self) -> PatternFiles:
         return PatternFiles(
-            exists=self._exists,
             folder=self._files,
-            objects=_objects_below,
-            file=_file,
             takes=self._may_be_video,
             skip=self._skip,
             follow_links=self.follow_links,
         )
-
-    def _exists(self, location: Location) -> bool:
-        """Whether there is a file, folder, object or prefix of this very name."""
-        if not location.is_object:
-            return os.path.lexists(location.uri)
-        try:
-            return one_entry(location.uri) is not None or any(entries(location.uri))
-        except StoreError as error:
-            raise UsageError(f"cannot list {location.uri}: {storage_reason(error)}") from error
 
     def _storage_errors(self, videos: Iterator[Video]) -> Iterator[Video]:
         """The videos; errors of listing a storage are raised as UsageError."""
@@ -244,9 +223,10 @@ class Listing:
         def is_checked(video: Video) -> bool:
             return not named or (self.all_files and video.part is not None)
 
-        shards = Shards(self._why_no_member, self._skip, self.gzip_indexes)
+        shards = Shards(self._filter.why_no_member, self._skip, self.gzip_indexes)
         wanted = with_heads(
-            shards.expanded(videos), lambda video: is_checked(video) and self._needs_head(video)
+            shards.expanded(videos),
+            lambda video: is_checked(video) and self._filter.needs_head(video),
         )
         for video, head in wanted:
             if not is_checked(video) or self._is_video(video, head):
@@ -265,75 +245,33 @@ class Listing:
 
     def _may_be_video(self, name: str, uri: str) -> bool:
         """Whether a file may be a video by its name below the source; others are counted."""
-        reason = self._why_no_file(name)
-        if reason is None and holds_secret(uri):
-            reason = SECRET_NAMES
+        reason = self._filter.why_not_listed(name, uri)
         if reason == ".parquet" and not self.found and "/_" not in f"/{name}":
             self._tables.append(uri)
         if reason is not None:
             self._skip(reason, name)
         return reason is None
 
-    def _why_no_file(self, name: str) -> str | None:
-        """Why a file is neither a video nor an archive of videos by its name; None if it may be."""
-        return (
-            left_out_file(posixpath.basename(name))
-            if is_archive(name)
-            else self._why_no_video(name)
-        )
-
-    def _why_no_member(self, name: str) -> str | None:
-        """Why a member of an archive is no video by its name; None if it may be one."""
-        reason = self._why_no_video(name)
-        return SECRET_NAMES if reason is None and holds_secret(name) else reason
-
-    def _why_no_video(self, name: str) -> str | None:
-        """Why a file is no video by its name below the source; None if it may be one."""
-        reason, extension = left_out_file(posixpath.basename(name)), extension_of(name)
-        if reason is not None or extension in VIDEO_EXTENSIONS:
-            return reason
-        if self.all_files and extension != ".parquet":
-            return None
-        return extension or NO_EXTENSION
-
-    def _needs_head(self, video: Video) -> bool:
-        """Whether to read the first bytes of a file; for an object that takes a request."""
-        if video.size_bytes == 0 or refusal(video.part) is not None or is_folder(video.part):
-            return False
-        extension = extension_of(video.video_id)
-        if is_remote(video.uri) and not self.all_files:
-            return False
-        return extension not in VIDEO_EXTENSIONS or extension in AMBIGUOUS_EXTENSIONS
-
     def _is_video(self, video: Video, head: bytes | None) -> bool:
         """Whether a file may be a video by its size and first bytes; others are counted."""
-        if refusal(video.part) is not None or is_folder(video.part):
-            return True
-        if video.size_bytes == 0:
-            self._skip(EMPTY)
-            return False
-        other = None if head is None else other_format(head)
-        extension = extension_of(video.video_id)
-        named = extension in VIDEO_EXTENSIONS
-        if other is None or (named and other in DAMAGED):
-            return True
-        kind = other.removeprefix("an ").removeprefix("a ").partition(",")[0]
-        self._skip(f"{extension} ({kind})" if named else kind)
-        return False
+        reason = self._filter.why_no_video(video, head)
+        if reason is not None:
+            self._skip(reason)
+        return reason is None
 
     def _files(self, root: str) -> Iterator[Video]:
-        frames = FrameFolders(self.lists.fps, posixpath.basename(root), _file)
+        frames = FrameFolders(self.lists.fps, posixpath.basename(root), file_video)
         walk = FolderWalk(
             root,
             skip=self._skip,
-            takes=lambda below: frames.takes(below) or self._why_no_file(below) is None,
+            takes=lambda below: frames.takes(below) or self._filter.why_no_file(below) is None,
             follow_links=self.follow_links,
         )
         for path, below, size_bytes in walk.files():
             if frames.takes(below) and not holds_secret(path):
                 yield from frames.add(path, below, size_bytes)
             elif self._may_be_video(below, path):
-                yield _file(path, below, size_bytes)
+                yield file_video(path, below, size_bytes)
         yield from frames.last()
 
     def _on_web(self, location: Location) -> Iterator[Video]:
@@ -369,7 +307,8 @@ class Listing:
         """The object with exactly this key, if the address is not a prefix of others."""
         entry = one_entry(location.uri) if "/" in location.uri.partition("://")[2] else None
         if entry is not None:
-            yield from self._one_file(location, _object(location.uri, location.name, entry))
+            video = Video(location.name, location.uri, entry.size, etag=entry.etag)
+            yield from self._one_file(location, video)
 
     def _objects(self, location: Location) -> Iterator[Video]:
         scheme, _, path = location.uri.partition("://")
@@ -390,7 +329,7 @@ class Listing:
             elif frames.takes(name) and not holds_secret(address):
                 yield from frames.add(address, name, entry.size)
             elif base and self._may_be_video(name, address):
-                yield _object(address, name, entry)
+                yield Video(name, address, entry.size, etag=entry.etag)
         yield from frames.last()
 
 
@@ -413,26 +352,3 @@ def _check_plain(folder: Location) -> None:
             f"{folder.uri} is a Delta table, whose files belong to several versions; write it as "
             f"plain Parquet"
         )
-
-
-def _file(path: str, video_id: str, size_bytes: int | None) -> Video:
-    try:
-        path.encode()
-        return Video(video_id, path, size_bytes)
-    except UnicodeEncodeError:
-        # Tables hold Unicode. Other names are escaped, in two ways that keep all bytes. No other
-        # path below a folder begins with "./", so the id is no other file's.
-        escaped = os.fsencode(video_id).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-        return Video(f"./{escaped}", f"file://{quote(os.fsencode(path))}", size_bytes)
-
-
-def _object(address: str, video_id: str, entry: Entry) -> Video:
-    return Video(video_id, address, entry.size, etag=entry.etag)
-
-
-def _objects_below(folder: str) -> Iterator[Video]:
-    """All objects below a folder."""
-    scheme, _, path = folder.partition("://")
-    for entry in entries(folder):
-        uri = f"{scheme}://{path.partition('/')[0]}/{entry.key}"
-        yield _object(uri, uri, entry)

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field, replace
 from pipeline.errors import UsageError
 from pipeline.inputs.left_out import LINKS_OUT, LINKS_TWICE, SPECIAL
 from pipeline.inputs.patterns import Pattern, is_pattern
-from pipeline.inputs.video import Video
+from pipeline.inputs.video import Video, file_video
 from pipeline.inputs.video_names import left_out_path
 from pipeline.storage.location import Location
+from pipeline.storage.object_listing import entries, one_entry
+from pipeline.storage.storage_errors import storage_reason
 from sta.transport.object_address import OBJECT_SCHEMES, object_address
+from sta.transport.responses import StoreError
 
 
 @dataclass
@@ -22,19 +25,13 @@ class PatternFiles:
     """Finds the files and objects that patterns stand for.
 
     Attributes:
-        exists: whether there is a file, folder, object or prefix of this very name.
         folder: the videos of a local folder, by their names.
-        objects: all objects below a folder.
-        file: the video of a path, by its id and size.
         takes: whether a file may be a video by its name below a folder, and its address.
         skip: called with the reason and the name of what is left out.
         follow_links: whether links that `*` finds may lead out of the pattern's folder.
     """
 
-    exists: Callable[[Location], bool]
     folder: Callable[[str], Iterator[Video]]
-    objects: Callable[[str], Iterator[Video]]
-    file: Callable[[str, str, int | None], Video]
     takes: Callable[[str, str], bool]
     skip: Callable[[str, str], None]
     follow_links: bool = False
@@ -48,7 +45,7 @@ class PatternFiles:
         """
         if location.is_object and is_pattern(object_address(location.uri).container):
             raise UsageError(f"{location.uri}: the name of a bucket cannot be a pattern")
-        return is_pattern(location.uri, in_list=in_list) and not self.exists(location)
+        return is_pattern(location.uri, in_list=in_list) and not _exists(location)
 
     def videos(self, pattern: Pattern) -> Iterator[Video]:
         """The files that a pattern stands for, and those in the folders that it stands for.
@@ -87,7 +84,7 @@ class PatternFiles:
             try:
                 status = os.stat(path)
             except OSError:
-                yield self.file(path, below, None)  # its row says why
+                yield file_video(path, below, None)  # its row says why
                 continue
             if not is_named and (reason := self._why_left_out(pattern, path, below)) is not None:
                 self.skip(reason, below)
@@ -97,7 +94,7 @@ class PatternFiles:
             elif not stat.S_ISREG(status.st_mode):
                 self.skip(SPECIAL, below)
             elif is_named or self.takes(below, path):
-                yield self.file(path, below, status.st_size)
+                yield file_video(path, below, status.st_size)
 
     def _why_left_out(self, pattern: Pattern, path: str, below: str) -> str | None:
         hidden = left_out_path(below.split("/")[:-1])
@@ -113,7 +110,7 @@ class PatternFiles:
 
     def _objects(self, pattern: Pattern) -> Iterator[Video]:
         found = []
-        for video in self.objects(pattern.base):
+        for video in _objects_below(pattern.base):
             is_named, below = pattern.match(video.uri), pattern.below(video.uri)
             is_hidden = left_out_path(below.split("/")[:-1]) is not None
             if is_named is None or is_hidden or below.endswith("/"):
@@ -122,3 +119,21 @@ class PatternFiles:
                 found.append(replace(video, video_id=below))
         pattern.check_found()
         yield from found
+
+
+def _exists(location: Location) -> bool:
+    """Whether there is a file, folder, object or prefix of this very name."""
+    if not location.is_object:
+        return os.path.lexists(location.uri)
+    try:
+        return one_entry(location.uri) is not None or any(entries(location.uri))
+    except StoreError as error:
+        raise UsageError(f"cannot list {location.uri}: {storage_reason(error)}") from error
+
+
+def _objects_below(folder: str) -> Iterator[Video]:
+    """All objects below a folder."""
+    scheme, _, path = folder.partition("://")
+    for entry in entries(folder):
+        uri = f"{scheme}://{path.partition('/')[0]}/{entry.key}"
+        yield Video(uri, uri, entry.size, etag=entry.etag)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from urllib.parse import quote
 
 
 @dataclass(frozen=True)
@@ -27,3 +29,21 @@ class Video:
     etag: str | None = None
     duration_s: float | None = None
     part: str | None = None
+
+
+def file_video(path: str, video_id: str, size_bytes: int | None) -> Video:
+    """The video of a local file, whose name need not be Unicode.
+
+    Args:
+        path: absolute path.
+        video_id: the path below the listed folder.
+        size_bytes: None if it is not known.
+    """
+    try:
+        path.encode()
+        return Video(video_id, path, size_bytes)
+    except UnicodeEncodeError:
+        # Tables hold Unicode. Other names are escaped, in two ways that keep all bytes. No other
+        # path below a folder begins with "./", so the id is no other file's.
+        escaped = os.fsencode(video_id).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+        return Video(f"./{escaped}", f"file://{quote(os.fsencode(path))}", size_bytes)

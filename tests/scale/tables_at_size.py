@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.inputs.listing import Video
 from pipeline.inputs.manifest import unit_id, write_manifest
+from pipeline.inputs.video import Video
 from pipeline.reports.run import write_run_report
 from pipeline.run.commits import committed, reconcile
 from pipeline.run.run_directory import RunDirectory

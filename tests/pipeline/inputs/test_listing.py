@@ -13,7 +13,6 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.inputs.listing import Listing
-from pipeline.inputs.video_names import AMBIGUOUS_EXTENSIONS
 from pipeline.storage.location import Location
 from tests.object_storage import KEY_NAMES, free_port
 from workers.io.fetching import open_source
@@ -90,47 +89,6 @@ def test_a_list_keeps_what_it_names(tmp_path):
     touch(tmp_path / "empty.mp4", size=0)
     (tmp_path / "list.txt").write_text("._a.mp4\nempty.mp4\n")
     assert [video.video_id for video in found(tmp_path / "list.txt")[0]] == ["._a.mp4", "empty.mp4"]
-
-
-@pytest.mark.parametrize("extension", sorted(AMBIGUOUS_EXTENSIONS))
-def test_a_name_that_source_code_has_too_is_told_by_its_first_bytes(tmp_path, extension):
-    touch(tmp_path / f"a{extension}", size=500)
-    (tmp_path / f"zeros{extension}").write_bytes(bytes(500))
-    (tmp_path / f"b{extension.upper()}").write_text("export const answer = 42;\n" * 50)
-    videos, skipped = found(tmp_path)
-    assert [video.video_id for video in videos] == [f"a{extension}", f"zeros{extension}"]
-    assert skipped == {f"{extension} (text)": 1}
-
-
-HEADS = {
-    "a": (b"\0\0\0\x18ftypmp42" + bytes(50), None),
-    "b.dat": (b"\0\0\x01\xba" + bytes(50), None),
-    "c.bin": (b"\x81\x92\x93" * 20, None),
-    "d.jpg": (b"\xff\xd8\xff\xe0", "JPEG picture"),
-    "e.srt": (b"1\n00:00:01,000 --> 00:00:02,000\nHello", "text"),
-    "f.json": (b"{}", "text"),
-    "g.zip": (b"PK\x03\x04", "ZIP archive"),
-    "h.mp3": (b"ID3", "MP3 sound file"),
-    "i.mp4": (b"<html>gone</html>", None),
-    "j.npy": (b"\x93NUMPY", "NumPy array"),
-}
-
-
-def test_all_files_are_told_by_their_first_bytes_and_videos_by_name_stay(tmp_path):
-    for name, (head, _) in HEADS.items():
-        (tmp_path / name).write_bytes(head)
-    listing = Listing(str(tmp_path), all_files=True)
-    videos = [video.video_id for video in listing.videos()]
-    assert videos == [name for name, (_, kind) in HEADS.items() if kind is None]
-    assert listing.skipped == Counter(kind for _, kind in HEADS.values() if kind)
-
-
-def test_thousands_of_files_are_read_ahead_and_come_in_order(tmp_path):
-    for number in range(1000):
-        (tmp_path / f"{number:04d}").write_bytes(b"text" if number % 3 else b"\x80")
-    listing = Listing(str(tmp_path), all_files=True)
-    assert [int(v.video_id) for v in listing.videos()] == list(range(0, 1000, 3))
-    assert listing.skipped == {"text": 666}
 
 
 def test_one_file_is_one_video_whatever_its_name(tmp_path):
@@ -223,16 +181,6 @@ def test_a_prefix_leaves_out_what_a_directory_does(s3, all_files):
     kept = {name for name, reason in LEFT_OUT.items() if reason is None}
     assert taken == kept | ({"notes.txt"} if all_files else set())
     assert listing.skipped == COUNTED - Counter([".txt"] if all_files else [])
-
-
-def test_all_objects_are_told_by_their_first_bytes(s3):
-    s3.create_bucket(Bucket="heads")
-    for name, (head, _) in HEADS.items():
-        s3.put_object(Bucket="heads", Key=name, Body=head)
-    listing = Listing("s3://heads", all_files=True)
-    videos = [video.video_id for video in listing.videos()]
-    assert videos == [name for name, (_, kind) in HEADS.items() if kind is None]
-    assert listing.skipped == Counter(kind for _, kind in HEADS.values() if kind)
 
 
 def test_a_prefix_of_parquet_files_is_one_list_whatever_its_name(s3):

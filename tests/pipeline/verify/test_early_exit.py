@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.inputs.listing import Video
 from pipeline.inputs.manifest import unit_id, write_manifest
+from pipeline.inputs.video import Video
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.tables import build_tables
 from pipeline.storage.location import Location
