@@ -22,6 +22,9 @@ _LAST_FACTOR = 1.1
 # References that a round aims at, relative to the plan, before looks become frequent.
 _FIRST_SHARE = 0.8
 _SIZES = 200
+# A proxy is scored if it is expected to save this share of the cost: scores are paid before it
+# shows whether they do.
+_LEAST_SAVING = 0.1
 
 
 @dataclass(frozen=True)
@@ -100,17 +103,17 @@ def plan(
     moments = PairMoments.of(labels, scores)
     pilot = max(1, len(labels))
     plain = max(pilot, math.ceil(_plain(moments, population, alpha, within)))
-    least = Plan(plain, 0, 0.0, plain * costs.reference, plain, plain * costs.reference, population)
+    plain_cost = plain * costs.reference
+    least = Plan(plain, 0, 0.0, plain_cost, plain, plain_cost, population)
+    worthwhile = (1 - _LEAST_SAVING) * plain_cost
     for proxies in _sizes(max(pilot, scored), population):
         weight, needed = moments.best(Setting(population, alpha, within, proxies))
         references = max(pilot, math.ceil(min(needed, population)))
         if weight == 0 or references > proxies:
             continue
         cost = references * costs.reference + max(0, proxies - scored) * costs.proxy
-        if cost < least.cost:
-            least = Plan(
-                references, proxies, weight, cost, plain, plain * costs.reference, population
-            )
+        if cost < min(worthwhile, least.cost):
+            least = Plan(references, proxies, weight, cost, plain, plain_cost, population)
     return least
 
 

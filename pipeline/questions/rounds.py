@@ -150,6 +150,7 @@ def by_plan(
             within=within,
             costs=costs,
             alpha=each.alpha,
+            scored=proxy,
         )
         sizes = next_round(planned, len(each.reference), proxy)
         reference = max(sizes[0], math.ceil(_LEAST_GROWTH * reference))
