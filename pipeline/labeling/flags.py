@@ -11,7 +11,8 @@ from pipeline.command_line import JobParser
 from pipeline.flags import add_flags, argument, flag
 from pipeline.inputs.list_options import ListOptions
 from pipeline.labeling.embedding_flags import EmbeddingFlags
-from pipeline.labeling.options import FAILURES, INPUTS, MODEL, POOLS, LabelOptions
+from pipeline.labeling.machine_flags import MachineFlags
+from pipeline.labeling.options import FAILURES, INPUTS, MODEL, LabelOptions
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.labeling.report_flags import REPORTS, ReportFlags
 
@@ -104,5 +105,6 @@ def parser(
     add_flags(made, ListOptions)
     add_flags(made, ReportFlags)
     add_flags(made, MoneyFlags)
-    add_flags(made, LabelOptions, (*FAILURES, *POOLS))
+    add_flags(made, LabelOptions, FAILURES)
+    add_flags(made, MachineFlags)
     return made

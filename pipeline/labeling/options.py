@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import sta
 from pipeline.errors import UsageError
 from pipeline.execution.failure_limit import FailureLimit
-from pipeline.execution.pools import AUTO, parse_decoders
 from pipeline.flags import flag, share
 from pipeline.inputs.list_options import ListOptions
 from pipeline.labeling.embedding_flags import EmbeddingFlags
+from pipeline.labeling.machine_flags import WORK, MachineFlags
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.labeling.report_flags import REPORTS, ReportFlags
 from pipeline.prices import Prices
 from sta.checkpoints.digests import parse_sha256
 from sta.transport.web import allow_private_hosts
-from workers.decoding.types import DECODE_MODES, DECODERS, NVDEC, DecodeLimits
+from workers.decoding.types import DECODE_MODES, DECODERS, DecodeLimits
 from workers.failures import ErrorType
-from workers.precisions import PRECISIONS, Precision
 from workers.sampling import PROTOCOLS, parse_seconds, parse_views
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from pipeline.inputs.listing import Listing
 
 _MODEL = "model"
-_WORK = "work"
 _FAILURES = "failures"
 
 # Fields whose flags the jobs of the lab take too.
@@ -38,41 +36,13 @@ MODEL = ("checkpoint", "checkpoint_sha256", "architecture", "labels", "label_map
 PROTOCOL = ("protocol", "views")
 INPUTS = ("all_files", "follow_links", "allow_private_hosts")
 FAILURES = ("max_failed", "retry_failed")
-POOLS = (
-    *(
-        "decoder",
-        "fetch_s",
-        "decode_s",
-        "allow_codec",
-        "require_sandbox",
-        "decoders",
-        "labelers",
-        "drivers",
-        "max_cpus",
-        "max_gpus",
-    ),
-    *("precision", "batch_size", "compile"),
-)
-_COUNTS = (
-    *("limit", "max_units_per_video", "labelers", "drivers", "max_cpus", "max_gpus"),
-    "batch_size",
-)
-
-
-def allowed_codecs(text: str) -> tuple[str, ...]:
-    """FFmpeg's names of video codecs, given their names or those of decoders, with commas.
-
-    Raises:
-        ValueError: FFmpeg does not decode one; the message has the nearest name.
-    """
-    from workers.decoding.codecs import checked_codec  # loads FFmpeg, which few commands need
-
-    return tuple(checked_codec(name.strip()) for name in text.split(","))
+_COUNTS = ("limit", "max_units_per_video")
 
 
 @dataclass(frozen=True)
-class LabelOptions:
-    """What the user asked for; fields made by `flag` are flags.
+class LabelOptions(MachineFlags):
+    """What the user asked for: the work, and by `MachineFlags` what does it; fields made by `flag`
+    are flags.
 
     Attributes:
         task: "k400" or "ssv2", which names the protocol.
@@ -82,8 +52,6 @@ class LabelOptions:
         features: what is stored of the features that the head sees, and which head.
         lists: how a list is read.
         reports: what the report is told of besides the run.
-        decoders: (min, max) decode actors, AUTO for what fits the rates that are measured, None for
-            what the cores allow.
         prices: what machines cost, for the reports and for a budget of money.
         budget: what the run may spend on labeling; needs early_exit.
         flags: what the command line and --config set, for run.json.
@@ -142,7 +110,7 @@ class LabelOptions:
         None,
         metavar="NAME",
         choices=tuple(PROTOCOLS),
-        group=_WORK,
+        group=WORK,
     )
     views: tuple[int, int] | None = flag(
         "clips x spatial crops of each video (default: those of the protocol; VideoMAE: 5x3 on "
@@ -150,7 +118,7 @@ class LabelOptions:
         None,
         type=parse_views,
         metavar="CxS",
-        group=_WORK,
+        group=WORK,
     )
     every_s: float | None = flag(
         "dense labeling of long recordings: label one clip every T, such as 2s, 500ms or 1m; "
@@ -160,7 +128,7 @@ class LabelOptions:
         name="clip-every",
         type=parse_seconds,
         metavar="T",
-        group=_WORK,
+        group=WORK,
     )
     early_exit: str | None = flag(
         "file of jobs/calibrate.py (local or s3://), fitted for the same model, pruning and "
@@ -168,19 +136,19 @@ class LabelOptions:
         "probabilities reaches the threshold in this file, and frames are decoded as the file says",
         None,
         metavar="FILE",
-        group=_WORK,
+        group=WORK,
     )
     all_files: bool = flag(
         "take every file of a directory or prefix, whatever its extension, unless its first bytes "
         "show that it is not a video (images, text, archives, ...)",
         False,
-        group=_WORK,
+        group=WORK,
     )
     follow_links: bool = flag(
         "follow links that lead out of a directory; without this flag they are left out and "
         "counted; each file is labeled once, however many links lead to it",
         False,
-        group=_WORK,
+        group=WORK,
     )
     since: tuple[str, ...] = flag(
         "leave out the videos that an earlier run labeled with the same model and settings, and "
@@ -188,21 +156,21 @@ class LabelOptions:
         "or a file that was modified since, is labeled again; may be repeated",
         (),
         metavar="OLD_OUTPUT",
-        group=_WORK,
+        group=WORK,
         repeated=True,
     )
     limit: int | None = flag(
         "label the first N videos only; with --since, the first N new ones",
         None,
         metavar="N",
-        group=_WORK,
+        group=WORK,
     )
     allow_private_hosts: bool = flag(
         "read https:// addresses of private, loopback and link-local hosts too, and http:// ones "
         "of such hosts; without it, no list and no redirect can make this cluster ask machines of "
         "its own network",
         False,
-        group=_WORK,
+        group=WORK,
     )
     shadow_share: float = flag(
         "also label this share of the videos with the unpruned model and all views, such as 0.01 "
@@ -237,124 +205,27 @@ class LabelOptions:
         False,
         group=_FAILURES,
     )
-    decoder: str = flag(
-        "what decodes videos; nvdec is the video engine of an NVIDIA GPU, for nodes with few cores",
-        DECODERS[0],
-        choices=DECODERS,
-        group=_WORK,
-    )
     decode: str | None = flag(
         "exact: frames are those of a full decode, to the bit; fast: nearly those, for less work, "
         "which needs an early-exit file that was fitted for it (default: as the file of "
         "--early-exit says; exact without one)",
         None,
         choices=DECODE_MODES,
-        group=_WORK,
-    )
-    fetch_s: float | None = flag(
-        "time limit for fetching one video from object storage, retries included, such as 10m for "
-        "large files (default: 2m)",
-        None,
-        name="fetch-timeout",
-        type=parse_seconds,
-        metavar="T",
-        group=_WORK,
-    )
-    decode_s: float | None = flag(
-        "time limit for decoding one fetched video, and for a decoder that makes no progress, such "
-        "as 10m (default: 1m); if many frames must be decoded, the limit grows with the bytes and "
-        "frames of the video, up to an hour",
-        None,
-        name="decode-timeout",
-        type=parse_seconds,
-        metavar="T",
-        group=_WORK,
+        group=WORK,
     )
     max_units_per_video: int | None = flag(
         "with --clip-every: segments that a recording may be divided into; one with more fails as "
         "too_large (default: 100,000, and no more clips than 1,000 and 32 for each of its frames)",
         None,
         metavar="N",
-        group=_WORK,
-    )
-    allow_codec: tuple[str, ...] = flag(
-        "video codecs that are decoded besides the usual ones, by FFmpeg's names, such as cinepak "
-        "or cinepak,vp6f (default: none)",
-        (),
-        type=allowed_codecs,
-        metavar="NAMES",
-        group=_WORK,
-    )
-    decoders: tuple[int, int] | Literal["auto"] | None = flag(
-        "number of decode actors (default: as many as the cores allow); auto measures on a sample "
-        "how many keep the labelers busy",
-        None,
-        type=parse_decoders,
-        metavar="N|MIN:MAX|auto",
-        group=_WORK,
-    )
-    labelers: int | None = flag(
-        "number of label actors (default: one per GPU; without GPUs one per core, fewer for small "
-        "runs)",
-        None,
-        metavar="N",
-        group=_WORK,
-    )
-    drivers: int | None = flag(
-        "number of drivers, each with a Ray Data graph over a slice of the videos; one passes some "
-        "hundred videos a second (default: as many as the labelers can need, at most one for "
-        "every two cores of this machine)",
-        None,
-        metavar="N",
-        group=_WORK,
-    )
-    require_sandbox: bool = flag(
-        "refuse machines whose kernel lacks a part of the decoders' sandbox (Landlock, seccomp); "
-        "without it the job says what is missing and goes on",
-        False,
-        group=_WORK,
-    )
-    max_cpus: int | None = flag(
-        "number of cores that an autoscaling cluster can grow to: actor pools are sized for it, "
-        "and wait for the cores (default: the cores of the cluster now)",
-        None,
-        metavar="N",
-        group=_WORK,
-    )
-    max_gpus: int | None = flag(
-        "number of GPUs that an autoscaling cluster can grow to (default: the GPUs of the cluster "
-        "now)",
-        None,
-        metavar="N",
-        group=_WORK,
-    )
-    precision: str = flag(
-        "number format of the model's matrix products; auto: that of the run that is resumed or of "
-        "the --early-exit file, else bfloat16 on GPUs and where every processor that labels has "
-        "instructions for it (AVX512-BF16, AMX, Arm BF16), else float32",
-        AUTO,
-        choices=(AUTO, *PRECISIONS),
-        group=_WORK,
-    )
-    batch_size: int | None = flag(
-        "views per forward pass (default: 32 on a GPU, 8 on a CPU, fewer in a run of few views and "
-        "of clips of more than 32 frames of 224 pixels)",
-        None,
-        metavar="N",
-        group=_WORK,
-    )
-    compile: Literal[False] | None = flag(
-        "on GPUs, do not compile the model: starts sooner but labels slower; for runs of a few "
-        "minutes",
-        None,
-        name="no-compile",
-        group=_WORK,
+        group=WORK,
     )
     prices: Prices | None = None
     budget: Budget | None = None
     flags: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in _COUNTS:
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -406,17 +277,6 @@ class LabelOptions:
                 f"--decode {self.decode} needs --decoder {DECODERS[0]}; got --decoder "
                 f"{self.decoder}, which has no other way"
             )
-        if self.require_sandbox and self.decoder == NVDEC:
-            raise UsageError(
-                f"--require-sandbox refuses --decoder {NVDEC}, whose processes go without a part "
-                f"of the sandbox, since a GPU's driver opens device files; use --decoder "
-                f"{DECODERS[0]}"
-            )
-
-    @property
-    def chosen_precision(self) -> Precision | None:
-        """The precision that was asked for; None for auto."""
-        return next((each for each in PRECISIONS if each == self.precision), None)
 
     def listing(self, report: Callable[[int], None] | None = None) -> Listing:
         """Lists the source; `report` is called with the number of videos found so far."""

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.labeling import run
-from pipeline.labeling.options import allowed_codecs
+from pipeline.labeling.machine_flags import allowed_codecs
 from tests import videos
 from tests.workers import codec_videos
 from workers.decoding import DecodedUnit, DecodeLimits, SandboxedDecoder, Unit, codecs

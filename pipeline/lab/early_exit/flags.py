@@ -9,7 +9,8 @@ from typing import Literal
 from pipeline.command_line import JobParser, words_given
 from pipeline.flags import add_flags, argument, flag, share
 from pipeline.inputs.list_options import ListOptions
-from pipeline.labeling.options import FAILURES, INPUTS, MODEL, POOLS, PROTOCOL, LabelOptions
+from pipeline.labeling.machine_flags import MachineFlags
+from pipeline.labeling.options import FAILURES, INPUTS, MODEL, PROTOCOL, LabelOptions
 from pipeline.labeling.pruning_flags import PRUNING, PruningFlags
 
 DEMO_VIDEOS = 1200
@@ -97,7 +98,8 @@ def parser() -> argparse.ArgumentParser:
     add_flags(made, PruningFlags)
     add_flags(made, LabelOptions, (*PROTOCOL, *INPUTS))
     add_flags(made, ListOptions)
-    add_flags(made, LabelOptions, (*POOLS, *FAILURES))
+    add_flags(made, LabelOptions, FAILURES)
+    add_flags(made, MachineFlags)
     return made
 
 

@@ -28,7 +28,8 @@ from pipeline.lab.evaluation.variants import (
     chosen,
     tried_once,
 )
-from pipeline.labeling.options import FAILURES, MODEL, POOLS, PROTOCOL, LabelOptions
+from pipeline.labeling.machine_flags import MachineFlags
+from pipeline.labeling.options import FAILURES, MODEL, PROTOCOL, LabelOptions
 from pipeline.labeling.sweep import SweepOptions, run_sweep
 from pipeline.messages import tell
 from pipeline.storage.location import Location
@@ -119,7 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     add_flags(parser, EvaluationFlags)
     add_flags(parser, LabelOptions, (*MODEL, *PROTOCOL))
     add_flags(parser, ListOptions)
-    add_flags(parser, LabelOptions, (*FAILURES, *POOLS))
+    add_flags(parser, LabelOptions, FAILURES)
+    add_flags(parser, MachineFlags)
     return parser
 
 

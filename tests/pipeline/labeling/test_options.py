@@ -52,11 +52,6 @@ def test_flags_of_lists_reach_the_listing_and_a_run_with_others_is_not_resumed(n
         check_same(plain, other, "out")
 
 
-def test_both_limits_can_be_set_by_flags() -> None:
-    read = parser("k400").parse_args(["--fetch-timeout", "10m", "--decode-timeout", "2h"])
-    assert (read.fetch_s, read.decode_s) == (600, 7200)
-
-
 def test_fast_decoding_is_refused_with_a_decoder_that_has_none() -> None:
     assert options(decode="fast").decode == "fast"
     with pytest.raises(
