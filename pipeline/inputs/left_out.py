@@ -14,6 +14,7 @@ SPECIAL = "pipes, sockets and devices"
 SECRET_NAMES = "names with a key or signature"
 BAD_ROWS = "rows that cannot be read"
 SECRET_ROWS = "rows with a key or signature"
+MORE_SEGMENTS = "further segments of videos that are labeled whole"
 WITHOUT_FILE = "rows without a file below --video-root"
 _ONE = {
     UNREADABLE: "folder or link that cannot be read",

@@ -26,8 +26,12 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "etag": (),
 }  # fmt: skip
 
+OURS = ("unit_id", "part", "start_s", "end_s")
+"""Columns of a run's manifest that say which unit a row is, besides video_id and uri."""
+
 KINETICS = ("youtube_id", "time_start", "time_end", "split")
 """Columns of Kinetics' CSV besides label."""
+_GROUND_TRUTH = "ground_truth"
 TEMPLATE, ID = "template", "id"
 DATABASE = "database"
 """Key of ActivityNet's JSON."""
@@ -97,6 +101,8 @@ def columns_of(
             raise missing_column(FLAGS[ours], options, names)
     if "uri" not in found:
         found |= _ids(found, names, options)
+    else:
+        found |= _ours(found, names)
     return Columns(found, tuple(name for name in names if name and name not in found.values()))
 
 
@@ -187,6 +193,18 @@ def _ids(found: dict[str, str], names: Sequence[str], options: ListOptions) -> d
         f"it has no column uri (or path, file_name, url, ...); it has "
         f"{', '.join(map(str, names)) or 'none'}; name the column of the paths by --uri-column"
     )
+
+
+def _ours(found: dict[str, str], names: Sequence[str]) -> dict[str, str]:
+    """The columns of a row that a run wrote: the part, and in a manifest unit and ground truth."""
+    free = [name for name in names if name not in found.values()]
+    by_key = {_key(name): name for name in reversed(free)}
+    unit, part, *_ = OURS
+    if unit not in by_key:
+        return {part: by_key[part]} if part in by_key else {}
+    label = {} if "label" in found or _GROUND_TRUTH not in by_key else {"label": _GROUND_TRUTH}
+    ours = {key: key for key in OURS if key in by_key}
+    return {key: by_key[name] for key, name in (ours | label).items()}
 
 
 def _key(name: Any) -> str:

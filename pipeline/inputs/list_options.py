@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, fields, replace
 
@@ -15,14 +14,19 @@ def fps_of(text: str) -> float:
     """The frames a second that a user names.
 
     Raises:
-        ValueError: it is no number above 0.
+        ValueError: it is no number of the range that folders of frames can have.
     """
+    from workers.io.frame_table import FPS  # loads what --help does not need
+
     try:
         fps = float(text)
     except ValueError:
         fps = 0.0
-    if not (math.isfinite(fps) and fps > 0):
-        raise ValueError(f"the frames a second must be a number above 0, such as 25; got {text!r}")
+    if not FPS[0] <= fps <= FPS[1]:
+        raise ValueError(
+            f"the frames a second must be a number from {FPS[0]:g} to {FPS[1]:,.0f}, such as 25; "
+            f"got {text!r}"
+        )
     return fps
 
 

@@ -63,6 +63,7 @@ class Listing:
         is_list: whether the source is a list of videos; known after the first video.
         unread: names of the list's columns that are not read, in order.
         rows: rows of the list so far, also those that were left out.
+        in_segments: videos so far of which the list, a run's manifest, names segments.
     """
 
     source: str
@@ -77,6 +78,7 @@ class Listing:
     is_list: bool = False
     unread: dict[str, None] = field(default_factory=dict)
     rows: int = 0
+    in_segments: int = 0
     _tables: list[str] = field(default_factory=list, repr=False)
     _files_by_name: VideoRoot | None = field(default=None, repr=False)
     _reported: float = field(default_factory=time.monotonic, repr=False)
@@ -186,9 +188,9 @@ class Listing:
         """The videos of a list, whose rows are counted."""
         manifest = UserManifest(self.lists, self._root, self._skip, self.unread)
         for video in self._opened(self._patterns().of_list(videos(manifest)), named=True):
-            self.rows = manifest.rows
+            self.rows, self.in_segments = manifest.rows, manifest.in_segments
             yield video
-        self.rows = manifest.rows
+        self.rows, self.in_segments = manifest.rows, manifest.in_segments
 
     def _root(self) -> VideoRoot:
         """The files below `--video-root`, which are listed once."""

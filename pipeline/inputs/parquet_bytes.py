@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.inputs.list_columns import Columns, columns_of, folded
+from pipeline.inputs.list_columns import OURS, Columns, columns_of, folded
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_row import NotAListError, Row
 from pipeline.storage.location import Location
@@ -37,7 +37,7 @@ _NAMES = frozenset(
 )
 _BYTES, _PATH = "bytes", "path"
 _HUGGING_FACE = b"huggingface"
-_URI, _OF_FILE = "uri", ("uri", "size_bytes", "etag")
+_URI, _OF_FILE = "uri", ("uri", "size_bytes", "etag", *OURS)
 _OTHER_MEDIA = ("Image", "Audio", "Pdf")
 _READERS = 32
 _BLOCK_BYTES = 1 << 10  # holds the header of a page and a length

@@ -1,5 +1,6 @@
 """Videos within tar archives: an archive among the videos of an input is replaced by its members.
 
+A member that a list names stays as it is; of a gzipped archive it gets an index to be read by.
 Archives are indexed in several threads, ahead of what is asked for, and in order.
 """
 
@@ -33,12 +34,30 @@ _LONGEST_NAME = 4096
 # What does not lie in the content of an archive; the same archive can perhaps be read later.
 _NOT_NOW = (ErrorType.unavailable, ErrorType.changed, ErrorType.internal)
 
-_Pending = tuple[Video, "Future[TarIndex] | None"]
-
 
 def is_archive(name: str) -> bool:
     """Whether a file is an archive by its name."""
     return name.lower().endswith(ARCHIVE_EXTENSIONS)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A video, and what becomes of it: the members of an archive, or a member with an index.
+
+    Attributes:
+        video: the archive, the member, or any other video.
+        index: of the archive.
+        gzip_index: address of the index that the member is read by.
+    """
+
+    video: Video
+    index: Future[TarIndex] | None = None
+    gzip_index: Future[str] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the video stays as it is."""
+        return self.index is None and self.gzip_index is None
 
 
 @dataclass(frozen=True)
@@ -63,29 +82,55 @@ class Shards:
             UsageError: an archive cannot be read, for a reason that is not its content.
         """
         waiting: deque[_Pending] = deque()
-        pool: ThreadPoolExecutor | None = None
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="archives")  # starts none as yet
+        made: dict[tuple[str, str | None], Future[str]] = {}
         try:
             for video in videos:
-                index = None
-                if is_archive(video.uri) and video.part is None and video.size_bytes != 0:
-                    pool = pool or ThreadPoolExecutor(_THREADS, thread_name_prefix="archives")
+                pending = _Pending(video)
+                if self._lacks_index(video):
+                    key = video.uri, video.etag
+                    if key not in made:
+                        made[key] = pool.submit(self._index_of_listed, *key)
+                    pending = _Pending(video, gzip_index=made[key])
+                elif is_archive(video.uri) and video.part is None and video.size_bytes != 0:
                     index = pool.submit(indexed, video.uri, video.size_bytes, video.etag)
-                waiting.append((video, index))
-                while waiting and (waiting[0][1] is None or len(waiting) > _AHEAD):
+                    pending = _Pending(video, index)
+                waiting.append(pending)
+                while waiting and (waiting[0].is_plain or len(waiting) > _AHEAD):
                     yield from self._done(waiting.popleft())
             while waiting:
                 yield from self._done(waiting.popleft())
         finally:
-            if pool is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _lacks_index(self, video: Video) -> bool:
+        """Whether a video is a member of a gzipped archive without an index to read it by."""
+        part = video.part or ""
+        is_listed = part.startswith(f"{GzipRange.kind}:") and "@" not in part
+        return is_listed and self.gzip_indexes is not None and is_gzip(video.uri)
+
+    def _index_of_listed(self, uri: str, etag: str | None) -> str:
+        """The address of the index of an archive whose members a list names.
+
+        "" where the archive cannot be read, as the rows of its members say, or is another one by
+        now.
+        """
+        try:
+            index = indexed(uri, None, etag)
+        except UnitFailure:
+            return ""
+        return self._gzip_index(uri, index) if etag in (None, index.etag) else ""
 
     def _done(self, pending: _Pending) -> Iterator[Video]:
-        video, index = pending
-        if index is None:
-            yield video
-            return
+        video = pending.video
         try:
-            yield from self._members(video, index.result())
+            if pending.index is not None:
+                yield from self._members(video, pending.index.result())
+            elif pending.gzip_index is not None:
+                at = pending.gzip_index.result()
+                yield replace(video, part=f"{video.part}@{at}" if at else video.part)
+            else:
+                yield video
         except OSError as error:
             raise UsageError(f"cannot list {video.uri}: {error.strerror or error}") from error
         except UnitFailure as failure:
@@ -95,7 +140,7 @@ class Shards:
 
     def _members(self, archive: Video, index: TarIndex) -> Iterator[Video]:
         archive = replace(archive, etag=index.etag)
-        at = self._gzip_index(archive, index) if is_gzip(archive.uri) else None
+        at = self._gzip_index(archive.uri, index) if is_gzip(archive.uri) else None
         names = [_path(member.name) for member in index.members]
         labels = _labels(index)
         why = {name: self._why_left_out(name) for name in names}
@@ -125,11 +170,11 @@ class Shards:
         elif not ids:
             self.skip(WITHOUT_VIDEO, archive.video_id)
 
-    def _gzip_index(self, archive: Video, index: TarIndex) -> str:
+    def _gzip_index(self, uri: str, index: TarIndex) -> str:
         """The address of an archive's index, which is written first; "" without a folder."""
         if self.gzip_indexes is None:
             return ""
-        version = f"{archive.uri}\0{index.etag}".encode()
+        version = f"{uri}\0{index.etag}".encode()
         name = hashlib.blake2b(version, digest_size=10).hexdigest()
         file = self.gzip_indexes.child(f"{name}.gzidx")
         file.write_bytes(index.gzip_index)

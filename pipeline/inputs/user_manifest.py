@@ -11,11 +11,18 @@ from typing import Any
 from pipeline.errors import UsageError
 from pipeline.inputs.dataset_lists import NamedClip, named_clip, without_placeholders
 from pipeline.inputs.lance_rows import lance_rows
-from pipeline.inputs.left_out import BAD_ROWS, LONGEST_NAME, SECRET_ROWS, WITHOUT_FILE
-from pipeline.inputs.list_columns import KINETICS
+from pipeline.inputs.left_out import (
+    BAD_ROWS,
+    LONGEST_NAME,
+    MORE_SEGMENTS,
+    SECRET_ROWS,
+    WITHOUT_FILE,
+)
+from pipeline.inputs.list_columns import KINETICS, OURS
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.list_row import Row, shown
 from pipeline.inputs.list_rows import file_rows, parquet_rows
+from pipeline.inputs.listed_part import listed_part, part_size
 from pipeline.inputs.video import Video
 from pipeline.inputs.video_root import VideoRoot
 from pipeline.storage.addresses import absolute
@@ -44,6 +51,12 @@ class UserManifest:
     skip: Callable[[str, str], None]
     unread: dict[str, None] = field(default_factory=dict)
     rows: int = 0
+    _in_segments: dict[str, Video] = field(default_factory=dict, repr=False)
+
+    @property
+    def in_segments(self) -> int:
+        """Videos so far of which a run's manifest names segments."""
+        return len(self._in_segments)
 
     def videos_of_file(self, file: Location) -> Iterator[Video]:
         """Videos of a list in a file; relative paths start at its folder or at `--video-root`.
@@ -98,6 +111,9 @@ class UserManifest:
                     lost = lost or (file, video)
                     self.skip(WITHOUT_FILE, video.names[0])
                     continue
+                if self._is_listed(row.cells, video):
+                    self.skip(MORE_SEGMENTS, video.video_id)
+                    continue
                 found += 1
                 yield video
         if lost is not None and not found:
@@ -106,6 +122,14 @@ class UserManifest:
                 f"no row of {file.uri} has a file below --video-root, such as "
                 f"{' or '.join(clip.names)} with a video's extension; {self.root().held()}"
             )
+
+    def _is_listed(self, cells: Mapping[str, Any], video: Video) -> bool:
+        """Whether a row of a run's manifest is another segment of a video that was read."""
+        unit, _, *span = OURS
+        if unit not in cells or all(_text(cells.get(each)) is None for each in span):
+            return False
+        seen = self._in_segments.setdefault(video.video_id, video)
+        return seen is not video and (seen.uri, seen.part) == (video.uri, video.part)
 
     def _leave_out(self, file: Location, row: Row, error: ValueError) -> None:
         """Counts a row that cannot be read, or refuses the list."""
@@ -126,13 +150,15 @@ class UserManifest:
         label = None if given is None else redacted(given)
         if "uri" in row:
             uri = _uri(row.get("uri"))
+            part = _part(row.get("part")) or self._frames(row.get("frames"))
+            size = None if part is None else part_size(part)
             return Video(
                 video_id=_identity(row.get("video_id")) or uri,
                 uri=absolute(uri, base),
-                size_bytes=_size(row.get("size_bytes")),
+                size_bytes=_size(row.get("size_bytes")) if size is None else size,
                 ground_truth=label,
                 etag=_etag(row.get("etag")),
-                part=row.get("part") or self._frames(row.get("frames")),
+                part=part,
             )
         ids = {name: _identity(row.get(name)) for name in ("video_id", KINETICS[0])}
         texts = {name: _text(row.get(name)) for name in KINETICS[1:]}
@@ -155,7 +181,7 @@ class UserManifest:
 
 def _named(cells: dict[str, Any], file: Location, folder: str) -> dict[str, Any]:
     """The cells of a row with an id: that of a video in a file begins with the file's name."""
-    if "part" not in cells or cells.get("video_id") is not None:
+    if "name" not in cells or cells.get("video_id") is not None:
         return cells
     below = file.uri.removeprefix(f"{folder.rstrip('/')}/")
     return cells | {"video_id": f"{below}/{cells['name']}"}
@@ -174,9 +200,16 @@ def _uri(value: Any) -> str:
     return text
 
 
+def _part(value: Any) -> str | None:
+    """Where a video lies within its uri; None if the uri is the video."""
+    # Blanks at its ends are those of a column's name.
+    text = value if isinstance(value, str) and value.strip() else _text(value)
+    return None if text is None else listed_part(_unicode(text))
+
+
 def _refuse_secrets(row: Mapping[str, Any]) -> None:
     """Refuses cells that are used as they are: without its signature, an address is another one."""
-    for name in ("uri", "video_id", "etag", KINETICS[0]):
+    for name in ("uri", "video_id", "etag", "part", KINETICS[0]):
         cell = row.get(name)
         if cell is not None and holds_secret(str(cell)):
             raise _SecretError(

@@ -8,7 +8,9 @@ from itertools import islice
 
 from pipeline.execution.durations import with_durations
 from pipeline.execution.ray_session import start_ray
+from pipeline.formatting import counted
 from pipeline.inputs.left_out import shortened
+from pipeline.inputs.listing import Listing
 from pipeline.inputs.manifest import sampled, write_manifest
 from pipeline.inputs.video import Video
 from pipeline.labeling.graph_runner import pools_for
@@ -67,6 +69,7 @@ def begin(plan: LabelPlan, options: LabelOptions, *, read: Sequence[str] = ()) -
     if unread := [name for name in listing.unread if name not in read]:
         say(f"columns of {options.source} that are not read: {', '.join(unread)}")
     say(listing.named())
+    say(_of_segments(listing))
     if left_out.by_address:
         say(
             f"--since: {left_out.by_address:,} videos were left out by their address alone, since "
@@ -87,4 +90,14 @@ def begin(plan: LabelPlan, options: LabelOptions, *, read: Sequence[str] = ()) -
             ),
             environment=environment(),
         )
+    )
+
+
+def _of_segments(listing: Listing) -> str | None:
+    """A message about videos that a list names by their segments; None without such videos."""
+    if not listing.in_segments:
+        return None
+    return (
+        f"{listing.source} names segments of {counted(listing.in_segments, 'videos')}; a video is "
+        f"labeled once and whole"
     )

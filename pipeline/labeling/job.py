@@ -105,7 +105,9 @@ def _other_run(task: str, arguments: argparse.Namespace, identity: Identity) -> 
     pruned, adaptive = identity.is_pruned, identity.early_exit is not None
     given = dict(arguments.given)
     left_out = (*PRUNING, *_NOT_ALL_UNPRUNED) if pruned or adaptive else ("r",)
-    for name in ("retry_failed", "since", *REPORT_FLAGS, *left_out):
+    # With --since the same videos are those of the manifest, whatever list INPUT is.
+    of_list = LISTS if identity.since else ()
+    for name in ("retry_failed", "since", *REPORT_FLAGS, *left_out, *of_list):
         given.pop(name, None)
     if pruned or adaptive:
         given["r"] = ["0"]
@@ -117,7 +119,7 @@ def _other_run(task: str, arguments: argparse.Namespace, identity: Identity) -> 
         if arguments.input is None
         else other_output(arguments.output, pruned=pruned, adaptive=adaptive)
     )
-    if identity.since:  # the same videos are those of the manifest
+    if identity.since:
         return OtherRun(flags, RunDirectory(Location.of(arguments.output)).manifest.uri, output)
     return OtherRun(flags, arguments.input, output)
 

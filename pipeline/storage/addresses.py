@@ -62,7 +62,7 @@ def absolute(text: str, base: str) -> str:
         ValueError: as in `normalized`, or the path has backslashes instead of slashes.
     """
     place = normalized(text)
-    if is_remote(place) or os.path.isabs(place):
+    if is_remote(place) or os.path.isabs(place) or place.startswith("file://"):
         return place
     joined = posixpath.join(base, place)
     if "\\" in place and "/" not in place and not is_remote(base) and not os.path.lexists(joined):
@@ -96,4 +96,4 @@ def _file_path(uri: str) -> str:
     try:
         return path.decode()
     except UnicodeDecodeError:
-        return uri
+        return f"file://{parts.path}"

@@ -30,7 +30,7 @@ from workers.io.fetching import (
     read_only,
     write_all,
 )
-from workers.io.frame_table import FrameSource, FrameTable
+from workers.io.frame_table import FPS, FrameSource, FrameTable
 from workers.io.objects import wait_or_raise
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -80,13 +80,19 @@ class FrameFolder:
             return None
         found = re.fullmatch(r"frames:(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?:/(\d+))?", part)
         fps = float(found[1]) if found else 0.0
-        if found is None or not (math.isfinite(fps) and fps > 0):
+        if found is None or not FPS[0] <= fps <= FPS[1]:
             raise UnitFailure(
                 ErrorType.internal,
                 f"the part {part!r} of the manifest is wrong: it is not frames:FPS or "
-                f"frames:FPS/COUNT",
+                f"frames:FPS/COUNT, with FPS from {FPS[0]:g} to {FPS[1]:,.0f}",
             )
-        return cls(fps, int(found[2]) if found[2] else None)
+        count = int(found[2]) if found[2] else None
+        if count is not None and count > _MOST_FRAMES:
+            raise UnitFailure(
+                ErrorType.too_large,
+                f"the list gives the folder {count:,} frames; {_MOST_FRAMES:,} are allowed",
+            )
+        return cls(fps, count)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.fps!r}" + (f"/{self.count}" if self.count else "")

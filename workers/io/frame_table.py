@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from workers.io.content import Source
 
+FPS = (0.001, 1e6)
+"""Least and largest number of frames a second of a folder, so that times and clips are counts."""
+
 
 @dataclass(frozen=True)
 class FrameTable:

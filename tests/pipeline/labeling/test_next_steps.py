@@ -24,10 +24,11 @@ HARD = """it's "so" $HOME `b` \\n 100%"""
 NAMES = ["plain", HARD, "Süd 上午", "-dash", ".hidden"]
 
 
-def proposed(flags, folder, made, *, task="k400", video_id="a.mp4", early_exit=None):
+def proposed(flags, folder, made, *, task="k400", video_id="a.mp4", early_exit=None, since=()):
     """The commands after a run of `made` by a command of these flags, by what they are for."""
     arguments = parser(task).parse_args(flags)
-    record = run_record({"identity": {"pruning": {"r": made.r}, "early_exit": early_exit}})
+    identity = {"pruning": {"r": made.r}, "early_exit": early_exit, "since": list(since)}
+    record = run_record({"identity": identity})
     other = label_job._other_run(task, arguments, record.identity)
     run = RunDirectory(Location.of(str(folder)))
     lines = next_steps(task, run, record, other, video_id)
@@ -58,6 +59,14 @@ def test_a_pruned_run_proposes_the_unpruned_one_with_the_same_flags(name, tmp_pa
     assert (asked.r, asked.score, asked.shadow_share, asked.retry_failed) == (0, "sta", 0.0, False)
     assert [word for word in steps["Compare the"][2:] if word != "--"] == [name, f"{name}-r-0"]
     assert [word for word in steps["Show the"][2:] if word != "--"] == [name, f"{name}.mp4"]
+
+
+def test_after_since_the_manifest_is_the_input_and_its_columns_have_our_names(tmp_path):
+    flags = ["list.csv", "out", "--checkpoint", "c.pth", "--since", "earlier", "--fps", "25"]
+    flags += ["--uri-column", "file", "--label-column", "what", "--video-root", "/videos"]
+    steps = proposed(flags, tmp_path, Made(r=8), since=["earlier"])
+    expected = [str(tmp_path / "out" / "manifest"), "out-r-0", "--checkpoint", "c.pth", "--r", "0"]
+    assert sorted(steps["Label the"][2:]) == sorted(expected)
 
 
 def test_an_unpruned_run_proposes_the_pruned_one_and_no_token_page(tmp_path):
