@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -178,6 +178,13 @@ class StageSums:
     def stages(self) -> Stages:
         """The sums so far."""
         return Stages(self._stages[DECODE], self._stages[LABEL])
+
+
+def fullest(accounts: Iterable[Mapping[str, Any] | None]) -> Mapping[str, Any] | None:
+    """Of several accounts of the stages, as `Stages.as_json` gives them, that of most units; None
+    where there is none.
+    """
+    return max(filter(None, accounts), key=lambda each: each["label"]["units"], default=None)
 
 
 def _between(first: Stage, last: Stage) -> float:

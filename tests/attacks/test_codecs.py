@@ -8,7 +8,7 @@ import av
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.labeling import run
+from pipeline.labeling.decoder_check import check_decoder
 from pipeline.labeling.machine_flags import allowed_codecs
 from tests import videos
 from tests.workers import codec_videos
@@ -108,11 +108,11 @@ def test_an_old_ffmpeg_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ImportError, match=r"libavcodec 61\.19\.101\); FFmpeg 8\.0 or later"):
         codecs.check_ffmpeg()
     with pytest.raises(UsageError, match="pip install --upgrade av"):
-        run._check_decoder("pyav")
+        check_decoder("pyav")
 
 
 def test_decord_says_that_its_ffmpeg_is_old(capsys: pytest.CaptureFixture[str]) -> None:
-    run._check_decoder("pyav")
+    check_decoder("pyav")
     assert capsys.readouterr().err == ""
-    run._check_decoder("decord")
+    check_decoder("decord")
     assert "FFmpeg 4.1.6" in capsys.readouterr().err

@@ -19,13 +19,13 @@ JUDGED = "import pipeline.execution.bottleneck; pipeline.execution.bottleneck._S
 # What is for people alone, all of it broken.
 BROKEN = """
 import pipeline.execution.autosize, pipeline.execution.bottleneck, pipeline.execution.metrics
-import pipeline.execution.progress, pipeline.labeling.job, pipeline.labeling.run
-import pipeline.reports.run
+import pipeline.execution.progress, pipeline.labeling.attempt, pipeline.labeling.conclusion
+import pipeline.labeling.job, pipeline.reports.run
 
 def broken(*args, **settings):
     raise ZeroDivisionError("float division by zero")
 
-pipeline.labeling.run.bottleneck = pipeline.labeling.run.discard_sample = broken
+pipeline.labeling.attempt.bottleneck = pipeline.labeling.conclusion.discard_sample = broken
 pipeline.labeling.job.summary = pipeline.reports.run.write_run_report = broken
 pipeline.execution.progress.ProgressLine.parts = pipeline.execution.progress.RunGauges.set = broken
 pipeline.execution.progress.Reporter.stages = broken

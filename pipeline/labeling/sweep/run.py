@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.labeling.conclusion import Conclusion
 from pipeline.labeling.nothing_labeled import check_anything_labeled
-from pipeline.labeling.run import Conclusion, is_finished, label
+from pipeline.labeling.run import is_finished, label
 from pipeline.labeling.sweep.options import SweepOptions
 from pipeline.labeling.sweep.plan import plan_sweep
 from pipeline.run.commits import committed

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.labeling import run
-from pipeline.labeling.run import LabelRun
+from pipeline.labeling import attempt as one_attempt
+from pipeline.labeling.attempt import LabelRun
 from pipeline.run.counts import Counts
 
 UNITS = 3
@@ -19,10 +19,10 @@ def passes(
 ) -> tuple[list[bool], list[list[str]]]:
     """Whether each pass was quick, and what was withdrawn; ``states`` are the rows before them."""
     states, quick, withdrawn = list(states), [], []
-    monkeypatch.setattr(run, "committed", lambda directory: states.pop(0))
-    monkeypatch.setattr(run, "_account", lambda *given: {"label": {"units": 1}})
+    monkeypatch.setattr(one_attempt, "committed", lambda directory: states.pop(0))
+    monkeypatch.setattr(one_attempt, "_account", lambda *given: {"label": {"units": 1}})
     monkeypatch.setattr(
-        run, "withdraw_failed", lambda directory, types: withdrawn.append(types) or 1
+        one_attempt, "withdraw_failed", lambda directory, types: withdrawn.append(types) or 1
     )
     attempt = LabelRun.__new__(LabelRun)
     attempt._sample = None

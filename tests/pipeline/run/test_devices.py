@@ -10,9 +10,9 @@ from pipeline.execution import attempts
 from pipeline.execution.attempts import begin_attempt, note_machines
 from pipeline.execution.pools import plan_pools
 from pipeline.execution.stage_stats import Stage, Stages, StageSums
+from pipeline.labeling.attempt import LabelRun
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.plan import LabelPlan
-from pipeline.labeling.run import LabelRun
 from pipeline.planner.calibrate import this_machine
 from pipeline.reports import settings
 from pipeline.run.devices import STAND_IN, device_words, devices_of, labeler_device, ran_on_gpu
