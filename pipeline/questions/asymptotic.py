@@ -5,12 +5,17 @@ million holds most of the sum breaks them, and nothing in the sample can show it
 known, `confidence_sequence.py` is valid for every number of units.
 
 I. Waudby-Smith, D. Arbour, R. Sinha, E. H. Kennedy and A. Ramdas, Time-uniform central limit theory
-and asymptotic confidence sequences, Annals of Statistics 2024, theorem 2.2.
+and asymptotic confidence sequences, Annals of Statistics 2024, theorem 2.2. It bounds a Brownian
+motion at all times. One estimate from n units is such a motion at the time n, over n. The
+difference of two independent ones has the variance V = s'^2 / n' + s^2 / n; its covariance with
+that of an earlier look is the V of the later look, whatever the sizes of both samples, so
+difference / V is a Brownian motion at the time 1 / V.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -51,25 +56,106 @@ def ratio(
             are more units than the population has.
     """
     check_alpha(alpha)
-    largest = float(np.finfo(np.float64).max)
-    tops = numbers_in(parts, -largest, largest, "parts")
-    bottoms = np.ones_like(tops) if wholes is None else numbers_in(wholes, 0, largest, "wholes")
-    count = len(tops)
-    if len(bottoms) != count:
-        raise ValueError(f"parts and wholes differ in length: {count} and {len(bottoms)}")
-    if population is not None and count > population:
-        raise ValueError(f"the population has {population} units; got {count}")
+    _check_aim(aimed_at)
+    found = RatioSample.of(parts, wholes, population=population)
+    if not (found.is_complete or found.is_enough):
+        return Interval(found.estimate, -math.inf, math.inf, found.count)
+    half = found.deviation * _boundary(found.clock, alpha, _clock(aimed_at, population))
+    return Interval(found.estimate, found.estimate - half, found.estimate + half, found.count)
+
+
+def ratio_difference(
+    one: RatioSample, other: RatioSample, *, alpha: float = 0.05, aimed_at: int = 1000
+) -> Interval:
+    """One ratio less another, of independent samples; asymptotic.
+
+    The variances of both add, so that the interval is 1.4 times as wide as each of two that are
+    alike. It says nothing before both samples are large enough for `ratio`. The sizes of both may
+    grow in any proportion that does not depend on the ratios seen.
+
+    Args:
+        one, other: all units seen so far.
+        alpha: 1 - confidence, for all looks together.
+        aimed_at: number of units of each at which the interval is narrowest, relative to the best.
+    """
+    check_alpha(alpha)
+    _check_aim(aimed_at)
+    sides = (one, other)
+    estimate, count = one.estimate - other.estimate, one.count + other.count
+    if not all(each.is_complete or each.is_enough for each in sides):
+        return Interval(estimate, -math.inf, math.inf, count)
+    spread = sum(each.deviation**2 for each in sides)
+    variance = sum(each.deviation**2 / each.clock for each in sides)
+    if not variance:
+        return Interval(estimate, estimate, estimate, count)
+    # In units of as many draws from both.
+    aim = spread / sum(each.deviation**2 / _clock(aimed_at, each.population) for each in sides)
+    half = math.sqrt(spread) * _boundary(spread / variance, alpha, aim)
+    return Interval(estimate, estimate - half, estimate + half, count)
+
+
+@dataclass(frozen=True)
+class RatioSample:
+    """What a sample tells of a ratio.
+
+    Attributes:
+        estimate: the ratio; NaN where the wholes are 0.
+        deviation: standard deviation of a unit's part in the estimate; 0 where all were seen.
+        count: units seen.
+        events: units with a part other than 0.
+        population: units of the population; None for draws with replacement.
+    """
+
+    estimate: float
+    deviation: float
+    count: int
+    events: int
+    population: int | None
+
+    @classmethod
+    def of(
+        cls,
+        parts: npt.ArrayLike,
+        wholes: npt.ArrayLike | None = None,
+        *,
+        population: int | None = None,
+    ) -> RatioSample:
+        """Of the arguments of `ratio`, with its errors."""
+        largest = float(np.finfo(np.float64).max)
+        tops = numbers_in(parts, -largest, largest, "parts")
+        bottoms = np.ones_like(tops) if wholes is None else numbers_in(wholes, 0, largest, "wholes")
+        count = len(tops)
+        if len(bottoms) != count:
+            raise ValueError(f"parts and wholes differ in length: {count} and {len(bottoms)}")
+        if population is not None and count > population:
+            raise ValueError(f"the population has {population} units; got {count}")
+        events, whole = int(np.count_nonzero(tops)), float(bottoms.sum())
+        if not whole:
+            return cls(math.nan, 0.0, count, events, population)
+        estimate = float(tops.sum()) / whole
+        deviation = float((tops - estimate * bottoms).std()) / (whole / count)
+        return cls(estimate, deviation * (count != population), count, events, population)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the ratio is that of the whole population."""
+        return self.count == self.population and not math.isnan(self.estimate)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the sample is large enough for a normal distribution."""
+        known = not math.isnan(self.estimate)
+        return known and self.count >= LEAST_UNITS and self.events >= LEAST_EVENTS
+
+    @property
+    def clock(self) -> float:
+        """Draws with replacement that tell as much."""
+        return _clock(self.count, self.population)
+
+
+def _check_aim(aimed_at: int) -> None:
     if aimed_at < 1:
         raise ValueError(f"aimed_at must be 1 or more; got {aimed_at}")
-    whole = float(bottoms.sum())
-    estimate = float(tops.sum()) / whole if whole else math.nan
-    if whole and population is not None and count == population:
-        return Interval(estimate, estimate, estimate, count)
-    if not whole or count < LEAST_UNITS or np.count_nonzero(tops) < LEAST_EVENTS:
-        return Interval(estimate, -math.inf, math.inf, count)
-    deviation = float((tops - estimate * bottoms).std()) / (whole / count)
-    half = deviation * _boundary(_clock(count, population), alpha, _clock(aimed_at, population))
-    return Interval(estimate, estimate - half, estimate + half, count)
 
 
 def _clock(count: int, population: int | None) -> float:

@@ -3,7 +3,13 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.questions.asymptotic import LEAST_EVENTS, LEAST_UNITS, ratio
+from pipeline.questions.asymptotic import (
+    LEAST_EVENTS,
+    LEAST_UNITS,
+    RatioSample,
+    ratio,
+    ratio_difference,
+)
 from tests.pipeline.questions.samples import most_misses, rounds
 
 
@@ -72,3 +78,66 @@ def test_wholes_of_zero_have_no_ratio():
 def test_wrong_input_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         ratio(**arguments)
+
+
+def _rates(draw, units, rate):
+    """Events and hours of a population whose videos have about so many events per hour."""
+    hours = draw.gamma(2, 0.5, size=units)
+    return draw.poisson(rate * hours).astype(float), hours
+
+
+def test_a_difference_of_rates_is_held_at_every_look():
+    draw = np.random.default_rng(3)
+    sides = [_rates(draw, 3_000, 3.0), _rates(draw, 1_500, 2.0)]
+    truth = np.subtract(*(events.sum() / hours.sum() for events, hours in sides))
+    draws, missed = 100, 0
+    for _ in range(draws):
+        orders = [draw.permutation(len(hours)) for _, hours in sides]
+        for part in rounds(3_000, 200, 1.5):
+            found = ratio_difference(
+                *(
+                    RatioSample.of(
+                        *(each[order[: part.stop * len(order) // 3_000]] for each in side),
+                        population=len(order),
+                    )
+                    for side, order in zip(sides, orders, strict=True)
+                ),
+                alpha=0.1,
+            )
+            if not found.low - 1e-9 <= truth <= found.high + 1e-9:
+                missed += 1
+                break
+    assert missed <= most_misses(draws, 0.1)
+
+
+def test_a_difference_of_rates_that_are_alike_is_1_4_times_as_wide_as_one():
+    draw = np.random.default_rng(4)
+    sides = [RatioSample.of(*_rates(draw, 1_000, 3.0)) for _ in range(2)]
+    both = ratio_difference(*sides)
+    one = ratio(*_rates(draw, 1_000, 3.0))
+    assert both.half_width == pytest.approx(math.sqrt(2) * one.half_width, rel=0.1)
+    assert both.estimate == pytest.approx(sides[0].estimate - sides[1].estimate)
+
+
+def test_a_difference_from_a_large_sample_is_as_wide_as_the_small_one_alone():
+    draw = np.random.default_rng(5)
+    small, large = _rates(draw, 1_000, 3.0), _rates(draw, 300_000, 3.0)
+    both = ratio_difference(RatioSample.of(*small), RatioSample.of(*large))
+    assert both.half_width == pytest.approx(ratio(*small).half_width, rel=0.05)
+
+
+def test_a_difference_of_populations_that_were_seen_in_full_is_exact():
+    one = RatioSample.of([1, 0, 3], [1, 1, 2], population=3)
+    other = RatioSample.of([1, 0], population=2)
+    found = ratio_difference(one, other)
+    assert (found.low, found.estimate, found.high) == (0.5, 0.5, 0.5)
+
+
+def test_a_difference_says_nothing_before_both_samples_are_large_enough():
+    draw = np.random.default_rng(6)
+    large = RatioSample.of(*_rates(draw, 1_000, 3.0))
+    few = RatioSample.of(*_rates(draw, LEAST_UNITS - 1, 3.0))
+    assert ratio_difference(large, few).half_width == math.inf
+    assert ratio_difference(few, large).half_width == math.inf
+    none = RatioSample.of(np.ones(200), np.zeros(200))
+    assert math.isnan(ratio_difference(large, none).estimate)
