@@ -137,8 +137,11 @@ def _settings(declared: _Declared, hint: Any, default: Any) -> dict[str, Any]:
     if declared.repeated:
         return settings | {"action": Repeated, "metavar": declared.metavar}
     if declared.type is None and typing.get_origin(kind) is tuple:
-        kind = typing.get_args(kind)[0]
+        of = typing.get_args(kind)
+        kind = of[0]
         settings["nargs"] = "*" if default == () or declared.positional else "+"
+        if of[-1] is not Ellipsis:
+            settings["nargs"] = len(of)
     if typing.get_origin(kind) is Literal:
         choices, kind = choices or typing.get_args(kind), str
     settings["type"] = _checked(declared.type) if declared.type is not None else kind

@@ -26,12 +26,12 @@ class Estimated:
 
     Attributes:
         label: the class.
-        group: the group of --by; "" for all.
+        group: the group of --by; "" for all; ONE less OTHER of the difference of two groups.
         value: the estimate: a share of 1 (a count is that share of `units`), a rate per hour or a
             mean.
         low: lower end of its interval.
         high: upper end.
-        units: units of the population or the group.
+        units: units of the population or the group; of a difference those of both sides.
         seen: those of them that the reference labeled.
         proxy_weight: how much of the proxy the estimate takes, 0 for nothing.
     """
@@ -124,7 +124,7 @@ class Answer:
         confidence: of all intervals and looks together.
         within: largest half width that was asked for, on the scale of the estimates.
         sources: the input, and the one it is compared with if there is one.
-        differences: of the first less the second, if there are two.
+        differences: of the first less the second, of two inputs or groups.
         is_truth: whether people gave the labels.
     """
 
@@ -183,25 +183,29 @@ def interval(kind: Kind, each: Estimated) -> str:
     return f"{value} ({low.removesuffix(' %')} to {high.removesuffix(' %')})"
 
 
+def difference_interval(kind: Kind, each: Estimated) -> str:
+    """A difference with its interval; of shares in percentage points."""
+    return interval(kind, each).replace(" %", " points", 1)
+
+
 def text(answer: Answer) -> str:
     """The answer on the screen."""
     first, kind = answer.sources[0], answer.question.kind
     lines = [f"Question:  {answer.question.text}, in {first.name}"]
     sure = f"{100 * answer.confidence:g} % confidence"
     for number, each in enumerate(answer.estimates):
-        name = "" if len(answer.estimates) == 1 else f"{_named(each)}: "
+        name = "" if len(answer.estimates) == 1 else f"{named(each)}: "
         head = "Answer:    " if not number else _INDENT
         told = f", with {sure}" * (not number and not answer.is_complete)
         lines.append(f"{head}{name}{interval(kind, each)}{told}")
     for source in answer.sources[1:]:
         lines += wrapped(f"Against:   {source.name}")
         lines += [
-            f"{_INDENT}{_named(each)}: {interval(kind, each)}"
-            for each in source.looks[-1].estimates
+            f"{_INDENT}{named(each)}: {interval(kind, each)}" for each in source.looks[-1].estimates
         ]
     for number, each in enumerate(answer.differences):
         head = "Difference:" if not number else _INDENT
-        lines.append(f"{head} {_named(each)}: {interval(kind, each)}")
+        lines.append(f"{head} {named(each)}: {difference_interval(kind, each)}")
     for source in answer.sources:
         lines += _source(source, is_truth=answer.is_truth)
     if not answer.is_met:
@@ -243,7 +247,8 @@ def _of_all(source: Source, flops: int) -> str:
     return f"; all {source.units_are} by the reference take {every}FLOPs{less}"
 
 
-def _named(each: Estimated) -> str:
+def named(each: Estimated) -> str:
+    """What a number is of, such as `falling, camera A`."""
     return f"{each.label}, {each.group}" if each.group else each.label
 
 

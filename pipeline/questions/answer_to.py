@@ -85,14 +85,14 @@ def answer_to(
         return _selected(question, source, output, flags, labeling)
     if flags.recall is not None:
         raise UsageError("--recall belongs to 'videos with LABEL'; leave it out")
-    if question.kind == "count" and flags.against is not None:
+    if question.kind == "count" and (flags.against is not None or flags.between):
         raise UsageError(
-            "counts of inputs of different sizes have no difference; ask for the share"
+            "counts of inputs or groups of different sizes have no difference; ask for the share"
         )
     sides = [(source, output)]
     if flags.against is not None:
         sides.append((flags.against, posixpath.join(output, "against")))
-    asked, *against = [_asked(question, flags, labeling, *side, sides=len(sides)) for side in sides]
+    asked, *against = [_asked(question, flags, labeling, *side) for side in sides]
     found = answer_question(
         asked, confidence=flags.confidence, against=against[0] if against else None
     )
@@ -114,6 +114,7 @@ def _selected(
     refused = {
         "--within": flags.within is not None,
         "--by": flags.by is not None,
+        "--between": flags.between is not None,
         "--against": flags.against is not None,
         "--truth": flags.truth is not None,
         "--no-proxy": not flags.proxy,
@@ -147,8 +148,6 @@ def _asked(
     labeling: Labeling,
     source: str,
     output: str,
-    *,
-    sides: int,
 ) -> Asked:
     reference = labeling(source, posixpath.join(output, "reference"))
     reference = dataclasses.replace(reference, gallery=0)
@@ -157,9 +156,10 @@ def _asked(
         reference=reference,
         proxy=_proxy(reference, flags, question, output),
         within=_within(flags, question),
-        alpha=(1 - flags.confidence) / sides,
+        alpha=1 - flags.confidence,
         output=output,
         by=flags.by,
+        between=flags.between,
         most=flags.max_reference,
         truth=flags.truth,
     )

@@ -55,13 +55,7 @@ def ratio(
         ValueError: a number is NaN or infinite, a whole is negative, the lengths differ, or there
             are more units than the population has.
     """
-    check_alpha(alpha)
-    _check_aim(aimed_at)
-    found = RatioSample.of(parts, wholes, population=population)
-    if not (found.is_complete or found.is_enough):
-        return Interval(found.estimate, -math.inf, math.inf, found.count)
-    half = found.deviation * _boundary(found.clock, alpha, _clock(aimed_at, population))
-    return Interval(found.estimate, found.estimate - half, found.estimate + half, found.count)
+    return RatioSample.of(parts, wholes, population=population).interval(alpha, aimed_at)
 
 
 def ratio_difference(
@@ -135,6 +129,15 @@ class RatioSample:
         estimate = float(tops.sum()) / whole
         deviation = float((tops - estimate * bottoms).std()) / (whole / count)
         return cls(estimate, deviation * (count != population), count, events, population)
+
+    def interval(self, alpha: float, aimed_at: int = 1000) -> Interval:
+        """The ratio's own interval; see `ratio`."""
+        check_alpha(alpha)
+        _check_aim(aimed_at)
+        if not (self.is_complete or self.is_enough):
+            return Interval(self.estimate, -math.inf, math.inf, self.count)
+        half = self.deviation * _boundary(self.clock, alpha, _clock(aimed_at, self.population))
+        return Interval(self.estimate, self.estimate - half, self.estimate + half, self.count)
 
     @property
     def is_complete(self) -> bool:

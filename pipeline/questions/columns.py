@@ -16,13 +16,20 @@ from pipeline.errors import UsageError
 from pipeline.inputs.manifest import count_rows
 from pipeline.labeling.options import LabelOptions
 from pipeline.questions.by_video import ByVideo
+from pipeline.questions.periods import column_and_period, period_of
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.parquet_files import read_parquet
 
 PREFIX = "prefix"
 """The name that groups videos by the first part of their id, not by a column."""
 
+NO_VALUE = "(none)"
+"""What the group of videos without a value is called."""
+
 _MOST_GROUPS = 50
+_OTHERS = "all others"
+# Of an archive's groups in a message.
+_NAMED_GROUPS = 20
 
 ValueOf = Callable[[Sequence[str]], Sequence[str]]
 
@@ -47,46 +54,77 @@ def values_of(options: LabelOptions, by: str | None) -> ValueOf | None:
 
     Args:
         options: of the run; its input is the list with the column.
-        by: PREFIX, a column of the list, or None for no groups.
+        by: PREFIX, a column of the list, a column of dates with a period of `periods.py`, or None
+            for no groups.
 
     Raises:
-        UsageError: there is no such column.
+        UsageError: there is no such column, or it has something else than dates.
     """
     if by is None or by == PREFIX:
         return None if by is None else _prefixes
-    return column_of(options, by, named_by="--by")
+    column, period = column_and_period(by)
+    if period is None:
+        return column_of(options, column, named_by="--by")
+    return column_of(
+        options, column, named_by="--by", named=lambda text: period_of(text, period, column)
+    )
 
 
-def groups_of(run: RunDirectory, value_of: ValueOf | None) -> Groups:
+def groups_of(
+    run: RunDirectory, value_of: ValueOf | None, between: tuple[str, str] | None = None
+) -> Groups:
     """The groups of a run's units.
 
     Args:
         run: its manifest is the population.
         value_of: of `values_of`; None for no groups.
+        between: names of two groups, which come first, in this order, before one group of all
+            others; None for a group of each value.
 
     Raises:
-        UsageError: there are too many values for groups.
+        UsageError: there are too many values for groups, or none of a name.
     """
     if value_of is None:
         return Groups(("",), (count_rows(run.manifest),), lambda ids: np.zeros(len(ids), np.int64))
     counts: Counter[str] = Counter()
     for ids in _video_ids(run):
-        counts.update(value_of(ids))
-        if len(counts) > _MOST_GROUPS:
+        counts.update(each or NO_VALUE for each in value_of(ids))
+        if between is None and len(counts) > _MOST_GROUPS:
             raise UsageError(
                 f"--by has more than {_MOST_GROUPS} groups, such as "
                 f"{', '.join(sorted(counts)[:3])}; name a column with fewer values"
             )
     names = tuple(sorted(counts))
+    if between is not None:
+        _check_known(between, names)
+        names = between
     numbers = {name: number for number, name in enumerate(names)}
+    units = [counts[name] for name in names]
+    if others := counts.total() - sum(units):
+        names, units = (*names, _OTHERS), [*units, others]
     return Groups(
         names=names,
-        units=tuple(counts[name] for name in names),
-        of=lambda ids: np.array([numbers[each] for each in value_of(ids)], np.int64),
+        units=tuple(units),
+        of=lambda ids: np.array(
+            [numbers.get(each or NO_VALUE, len(numbers)) for each in value_of(ids)], np.int64
+        ),
     )
 
 
-def column_of(options: LabelOptions, column: str, *, named_by: str) -> ValueOf:
+def _check_known(between: tuple[str, str], names: Sequence[str]) -> None:
+    for each in between:
+        if each not in names:
+            shown = ", ".join(names[:_NAMED_GROUPS])
+            more = len(names) - _NAMED_GROUPS
+            raise UsageError(
+                f"--between names {each!r}, which is no group of --by; there are {shown}"
+                + (f" and {more:,} more" if more > 0 else "")
+            )
+
+
+def column_of(
+    options: LabelOptions, column: str, *, named_by: str, named: Callable[[str], str] = str
+) -> ValueOf:
     """Texts of a column of the list by video id; the list is read once.
 
     In memory are 16 bytes per video, and each different text once.
@@ -95,13 +133,14 @@ def column_of(options: LabelOptions, column: str, *, named_by: str) -> ValueOf:
         options: of the run; its input is the list.
         column: of the list.
         named_by: what names the column, for the message.
+        named: from a text of the list to the one that is kept.
 
     Raises:
-        UsageError: the input is no list, or has no such column.
+        UsageError: the input is no list, or has no such column; or `named` raises it.
     """
     numbers = {"": 0}
     cells = _cells(options, column, named_by)
-    codes = ByVideo((name, numbers.setdefault(text, len(numbers))) for name, text in cells)
+    codes = ByVideo((name, numbers.setdefault(named(text), len(numbers))) for name, text in cells)
     texts = tuple(numbers)
     return lambda ids: [texts[int(code)] for code in codes.of(ids, missing=0)]
 

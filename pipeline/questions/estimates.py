@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.questions.answer import Estimated
-from pipeline.questions.asymptotic import ratio
+from pipeline.questions.asymptotic import RatioSample
 from pipeline.questions.outcomes import Outcomes
 from pipeline.questions.prediction_powered import PredictionPowered
 from pipeline.questions.question import Question
@@ -63,11 +63,13 @@ class Sampled:
         """Rows of the units of a group, or of those that answer for all units; each later sample
         begins with them.
         """
-        ids = self.outcomes.unit_ids
+        keys = self.limits.keys(self.outcomes.unit_ids)
         if group is None:
-            return np.flatnonzero(ids < self.limits.every.encode())
-        limit = self.limits.groups[group].encode()
-        return np.flatnonzero((self.groups == group) & (ids < limit))
+            rows = np.flatnonzero(keys < self.limits.every.encode())
+        else:
+            limit = self.limits.groups[group].encode()
+            rows = np.flatnonzero((self.groups == group) & (keys < limit))
+        return np.asarray(rows[np.argsort(keys[rows], kind="stable")])
 
 
 class Estimates:
@@ -78,6 +80,11 @@ class Estimates:
         within: half width that is aimed at, on the scale of the estimates.
         populations: of the numbers.
         use_proxy: whether there is a proxy.
+
+    Attributes:
+        populations: of the numbers.
+        sequences: of each number of a question for a share or a count.
+        ratios: what the last round told of each rate or mean; None for other numbers.
     """
 
     def __init__(
@@ -89,9 +96,9 @@ class Estimates:
         use_proxy: bool,
     ) -> None:
         self._kind = question.kind
-        self._populations = populations
+        self.populations = populations
         self._seen = [(0, 0)] * len(populations)
-        self._sequences = [
+        self.sequences = [
             PredictionPowered(
                 population=each.units,
                 alpha=each.alpha,
@@ -100,6 +107,7 @@ class Estimates:
             )
             for each in populations
         ]
+        self.ratios: list[RatioSample | None] = [None] * len(populations)
         self._now = [
             Estimated(each.label, each.group, math.nan, *_UNKNOWN, each.units)
             for each in populations
@@ -116,20 +124,28 @@ class Estimates:
         if self._kind in ("rate", "mean"):
             outcomes = reference.outcomes
             numbers = None if numbers_of is None else numbers_of(list(outcomes.video_ids))
-            self._now = [
-                self._ratio(each, before, reference, numbers)
-                for each, before in zip(self._populations, self._now, strict=True)
-            ]
+            for place, each in enumerate(self.populations):
+                sample = _ratio(each, reference, numbers)
+                found = sample.interval(each.alpha)
+                before = self._now[place]
+                self._now[place] = dataclasses.replace(
+                    before,
+                    value=found.estimate,
+                    low=max(found.low, before.low),
+                    high=min(found.high, before.high),
+                    seen=found.count,
+                )
+                self.ratios[place] = sample
             return
-        for place, each in enumerate(self._populations):
+        for place, each in enumerate(self.populations):
             seen, scored = self._seen[place]
             rows = reference.of(each.number)
-            found = reference.outcomes.found[rows[seen:], each.column]
+            labels = reference.outcomes.found[rows[seen:], each.column]
             scores, scored_rows = np.empty(0), np.empty(0, np.int64)
             if proxy is not None:
                 scored_rows = proxy.of(each.number)
                 scores = proxy.outcomes.scores[scored_rows[scored:], each.column]
-            look = self._sequences[place].add(found, scores)
+            look = self.sequences[place].add(labels, scores)
             self._now[place] = Estimated(
                 each.label,
                 each.group,
@@ -145,10 +161,10 @@ class Estimates:
     def wider_than(self, within: float) -> list[Wanted]:
         """The intervals with a larger half width."""
         found = []
-        for each, now, sequence in zip(self._populations, self._now, self._sequences, strict=True):
+        for each, now, sequence in zip(self.populations, self._now, self.sequences, strict=True):
             if now.half_width > within:
                 reference, scores = sequence.pairs()
-                wanted = (reference, scores, each.units, each.alpha, now.half_width)
+                wanted = (reference, scores, each.units, each.alpha, now.half_width, within)
                 found.append(Wanted(each.number, *wanted))
         return found
 
@@ -156,36 +172,12 @@ class Estimates:
         """The numbers after the last round."""
         return tuple(self._now)
 
-    def _ratio(
-        self,
-        population: Population,
-        before: Estimated,
-        reference: Sampled,
-        numbers: Floats | None,
-    ) -> Estimated:
-        rows, outcomes = reference.of(population.number), reference.outcomes
-        parts, wholes = outcomes.clips[rows, population.column], outcomes.hours[rows]
-        if numbers is not None:
-            known = np.isfinite(numbers[rows])
-            wholes = np.where(known, outcomes.found[rows, population.column], 0.0)
-            parts = np.where(known, numbers[rows], 0.0) * wholes
-        found = ratio(parts, wholes, population=population.units, alpha=population.alpha)
-        return dataclasses.replace(
-            before,
-            value=found.estimate,
-            low=max(found.low, before.low),
-            high=min(found.high, before.high),
-            seen=found.count,
-        )
 
-
-def difference(one: Estimated, other: Estimated) -> Estimated:
-    """One number less another of another population; both intervals hold at once."""
-    return Estimated(
-        one.label,
-        one.group,
-        one.value - other.value,
-        one.low - other.high,
-        one.high - other.low,
-        one.units,
-    )
+def _ratio(population: Population, reference: Sampled, numbers: Floats | None) -> RatioSample:
+    rows, outcomes = reference.of(population.number), reference.outcomes
+    parts, wholes = outcomes.clips[rows, population.column], outcomes.hours[rows]
+    if numbers is not None:
+        known = np.isfinite(numbers[rows])
+        wholes = np.where(known, outcomes.found[rows, population.column], 0.0)
+        parts = np.where(known, numbers[rows], 0.0) * wholes
+    return RatioSample.of(parts, wholes, population=population.units)

@@ -35,6 +35,8 @@ Questions:
   python jobs/ask.py INPUT "rate of falling per hour" --clip-every 2s --checkpoint C --within 0.2
   python jobs/ask.py list.csv "mean of speed for falling" --by camera --checkpoint C --within 1
   python jobs/ask.py INPUT "share of falling" --against OTHER_INPUT --checkpoint C
+  python jobs/ask.py list.csv "share of falling" --by date:month --between 2024-05 2024-06 \
+    --checkpoint C
   python jobs/ask.py INPUT "videos with falling" --recall 0.95 --checkpoint C
 
 Exit codes: 0, the answer is printed; 1, the work could not be finished (ask again to go on), or
@@ -72,7 +74,7 @@ class AskFlags:
         group=_ASKED,
     )
     confidence: float = flag(
-        "of the interval, for all looks, labels and groups together",
+        "of the intervals, for all looks, labels, groups and differences together",
         0.95,
         type=share,
         metavar="SHARE",
@@ -80,13 +82,21 @@ class AskFlags:
     )
     by: str | None = flag(
         "also answer for each group: prefix, the first folder of a video's path, or a column of "
-        "the list",
+        "the list; COLUMN:day, COLUMN:month and COLUMN:year group dates and times, as ISO 8601 "
+        "writes them",
         None,
-        metavar="prefix|COLUMN",
+        metavar="prefix|COLUMN[:day|:month|:year]",
+        group=_ASKED,
+    )
+    between: tuple[str, str] | None = flag(
+        "with --by: answer for two of the groups alone, and tell the difference, the first less "
+        "the second",
+        None,
+        metavar=("GROUP", "OTHER_GROUP"),
         group=_ASKED,
     )
     against: str | None = flag(
-        "also ask another INPUT, and tell the difference",
+        "also ask another INPUT, and tell the difference, of each group too that both have",
         None,
         metavar="OTHER_INPUT",
         group=_ASKED,
@@ -134,6 +144,8 @@ class AskFlags:
                 f"--confidence must be 50 % or more and below 100 %, such as 95%; got "
                 f"{self.confidence:g}"
             )
+        if self.between is not None:
+            self._check_between(*self.between)
         if self.within is not None and not self.within > 0:
             raise UsageError(f"--within must be above 0; got {self.within:g}")
         if self.recall is not None and not 0 < self.recall < 1:
@@ -142,6 +154,14 @@ class AskFlags:
             )
         if self.max_reference is not None and self.max_reference < _FEWEST:
             raise UsageError(f"--max-reference must be {_FEWEST} or more; got {self.max_reference}")
+
+    def _check_between(self, one: str, other: str) -> None:
+        if self.by is None:
+            raise UsageError("--between names two groups of --by, which is missing")
+        if self.against is not None:
+            raise UsageError("--between and --against are two differences; ask once for each")
+        if one == other:
+            raise UsageError(f"--between names the group {one!r} twice; name two groups")
 
 
 def parser() -> argparse.ArgumentParser:

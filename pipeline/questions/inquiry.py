@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,16 @@ from pipeline.errors import UsageError
 from pipeline.labeling.options import LabelOptions
 from pipeline.messages import say
 from pipeline.questions.allocation import Costs
-from pipeline.questions.answer import Answer, Estimated, Example, Look, Source, interval
-from pipeline.questions.columns import Groups, groups_of, numbers_of, values_of
+from pipeline.questions.answer import Answer, Example, Look, Source, interval
+from pipeline.questions.columns import groups_of, numbers_of, values_of
+from pipeline.questions.comparisons import Comparisons, of_groups, of_inputs
 from pipeline.questions.cost_account import CostAccount
-from pipeline.questions.estimates import Estimates, Population, Sampled, difference
+from pipeline.questions.difference import DIFFERENCE_ALPHA_SHARE
+from pipeline.questions.estimates import Estimates, Population, Sampled
 from pipeline.questions.outcomes import Outcomes, outcomes, unlabeled
+from pipeline.questions.periods import column_and_period
 from pipeline.questions.question import Question
-from pipeline.questions.rounds import PILOT, Sizes, by_plan, by_width, pilot
+from pipeline.questions.rounds import PILOT, Sizes, Wanted, by_plan, by_width, pilot
 from pipeline.questions.sample import ALL, Limits, drawn, limits
 from pipeline.questions.series import Series
 from pipeline.questions.truth import TO_LABEL, Truth
@@ -36,8 +40,9 @@ class Asked:
         reference: options of the labeling whose labels count.
         proxy: options of the cheap labeling; None without one.
         within: largest half width of the intervals, on the scale of the estimates.
-        alpha: 1 - confidence of all intervals together.
+        alpha: 1 - confidence of all intervals of the answer together.
         by: what groups videos; None for no groups.
+        between: two of the groups, for their difference alone; None for every group.
         most: largest number of units of the reference; None for no limit.
         truth: list of labels that people gave; None for the reference's own.
         output: where the runs lie.
@@ -50,6 +55,7 @@ class Asked:
     alpha: float
     output: str
     by: str | None = None
+    between: tuple[str, str] | None = None
     most: int | None = None
     truth: Path | None = None
 
@@ -69,41 +75,67 @@ def answer_question(asked: Asked, *, confidence: float, against: Asked | None = 
         UsageError: the question does not fit the model or the input.
         RunError: labeling could not finish.
     """
-    inquiries = [_Inquiry(each) for each in (asked, against) if each is not None]
+    each = (asked,) if against is None else (asked, against)
+    inquiries = [_Inquiry(one, len(each), by_last=one is against) for one in each]
+    comparisons = _comparisons(asked, inquiries)
     while True:
-        for each in inquiries:
-            each.look()
-        differences = _differences(inquiries)
-        wide = [each.half_width for each in differences or inquiries[0].last.estimates]
-        # Each side of a difference may be half as wide.
-        aim = asked.within / len(inquiries)
+        for inquiry in inquiries:
+            inquiry.look()
+        differences = () if comparisons is None else comparisons.look()
+        wide = [one.half_width for one in differences or inquiries[0].last.estimates]
         if max(wide) <= asked.within:
             break
-        grown = [each.grow(aim) for each in inquiries]
-        if not any(grown):
+        if comparisons is None:
+            wanted = [inquiries[0].estimates.wider_than(asked.within)]
+        elif len(inquiries) > 1:
+            wanted = list(comparisons.wanted())
+        else:
+            wanted = [[one for side in comparisons.wanted() for one in side]]
+        grown = [inquiry.grow(one) for inquiry, one in zip(inquiries, wanted, strict=True)]
+        # A further round of one side alone tells little of a difference.
+        if not any(grown) or any(
+            asks and not grew for asks, grew in zip(wanted, grown, strict=True)
+        ):
             break
     return Answer(
         question=asked.question,
         confidence=confidence,
         within=asked.within,
         sources=tuple(each.source() for each in inquiries),
-        differences=tuple(differences),
+        differences=differences,
         is_truth=asked.truth is not None,
     )
 
 
-def _differences(inquiries: list[_Inquiry]) -> list[Estimated]:
-    if len(inquiries) == 1:
-        return []
-    one, other = (each.last.estimates for each in inquiries)
-    return [difference(a, b) for a, b in zip(one, other, strict=True)]
+def _comparisons(asked: Asked, inquiries: list[_Inquiry]) -> Comparisons | None:
+    one, other = inquiries[0].estimates, inquiries[-1].estimates
+    if asked.between is not None:
+        pairs = of_groups(one)
+    elif len(inquiries) > 1:
+        pairs = of_inputs(one, other)
+    else:
+        return None
+    alpha = asked.alpha * DIFFERENCE_ALPHA_SHARE
+    return Comparisons(asked.question.kind, (one, other), pairs, within=asked.within, alpha=alpha)
 
 
 class _Inquiry:
-    """One input that is asked, round by round."""
+    """One input that is asked, round by round.
 
-    def __init__(self, asked: Asked) -> None:
+    Args:
+        asked: the question.
+        inputs: how many there are.
+        by_last: as of `Limits`, so that samples of two inputs are independent.
+
+    Attributes:
+        estimates: its numbers.
+    """
+
+    def __init__(self, asked: Asked, inputs: int, *, by_last: bool) -> None:
         self._asked = asked
+        self._by_last = by_last
+        is_compared = inputs > 1 or asked.between is not None
+        own_share = (1 - DIFFERENCE_ALPHA_SHARE) / inputs if is_compared else 1.0
         self._reference = Series.of(asked.reference)
         self._proxy = None if asked.proxy is None else Series.of(asked.proxy)
         classes = self._reference.plan.model.labels
@@ -116,7 +148,8 @@ class _Inquiry:
         if asked.truth is not None:
             to_label = Location.of(asked.output).child(TO_LABEL)
             self._truth = Truth.read(asked.truth, asked.reference.lists, classes, to_label)
-        columns = [each for each in (asked.by, asked.question.column) if each is not None]
+        by = None if asked.by is None else column_and_period(asked.by)[0]
+        columns = [each for each in (by, asked.question.column) if each is not None]
         self._units = self._reference.begin(read=columns)
         if self._units == 0:
             raise UsageError(f"{asked.reference.source} has nothing to ask about")
@@ -124,12 +157,22 @@ class _Inquiry:
             self._proxy = None  # the reference labels everything at once
         if self._proxy is not None:
             self._proxy.begin(like=self._reference)
-        self._groups = groups_of(self._reference.run, value_of)
+        self._groups = groups_of(self._reference.run, value_of, asked.between)
         populations = self._groups.units
-        self._sizes = pilot(populations, has_proxy=self._proxy is not None, most=self._most())
+        self._sizes = pilot(
+            populations,
+            has_proxy=self._proxy is not None,
+            most=self._most(),
+            only=() if asked.between is None else (0, 1),
+        )
         self._seen = Sizes.none(populations)
-        self._estimates = Estimates(
-            asked.question, asked.within, self._populations(), use_proxy=self._proxy is not None
+        # Sides of a difference that are alike.
+        within = asked.within / math.sqrt(2) if is_compared else asked.within
+        self.estimates = Estimates(
+            asked.question,
+            within,
+            self._populations(asked.alpha * own_share),
+            use_proxy=self._proxy is not None,
         )
         self._looks: list[Look] = []
         labeled = None if self._truth is not None else self._reference
@@ -146,35 +189,34 @@ class _Inquiry:
         """Labels the round's units, unless that was done, and adds a look."""
         if self._sizes == self._seen:
             return
-        of_reference, of_proxy = limits(self._sizes)
+        of_reference, of_proxy = limits(self._sizes, by_last=self._by_last)
         proxy = None if self._proxy is None else self._sampled(self._proxy, of_proxy)
         if self._truth is None:
             reference = self._sampled(self._reference, of_reference)
         else:
             listed = unlabeled(drawn(self._reference.run, of_reference, self._groups))
             reference = self._in_groups(self._truth.of(listed, self._labels), of_reference)
-        self._estimates.add(reference, proxy, self._numbers)
+        self.estimates.add(reference, proxy, self._numbers)
         self._sample = reference.outcomes
         self._scored = (proxy or reference).outcomes
         self._seen = self._sizes
         units = len(reference.outcomes), 0 if proxy is None else len(proxy.outcomes)
-        self._looks.append(Look(*units, self._flops(*units), self._estimates.now()))
+        self._looks.append(Look(*units, self._flops(*units), self.estimates.now()))
         self._account.add(reference.outcomes, None if proxy is None else proxy.outcomes)
         self._tell()
 
-    def grow(self, within: float) -> bool:
+    def grow(self, wanted: list[Wanted]) -> bool:
         """Chooses the next round; False where there is none.
 
         Args:
-            within: half width that is aimed at.
+            wanted: intervals that are too wide.
         """
-        wanted = self._estimates.wider_than(within)
         most, before = self._most(), self._seen
         if self._proxy is None:
-            self._sizes = by_width(before, wanted, within=within, most=most)
+            self._sizes = by_width(before, wanted, most=most)
         else:
             costs = Costs(self._reference.flops_per_unit, self._proxy.flops_per_unit)
-            self._sizes = by_plan(before, wanted, within=within, costs=costs, most=most)
+            self._sizes = by_plan(before, wanted, costs=costs, most=most)
         return self._sizes != before
 
     def source(self) -> Source:
@@ -217,19 +259,25 @@ class _Inquiry:
     def _most(self) -> int:
         return min(self._units, self._asked.most or self._units)
 
-    def _populations(self) -> list[Population]:
-        """Each number that is estimated: of which label, in which group, of how many units."""
-        groups: Groups = self._groups
+    def _populations(self, alpha: float) -> list[Population]:
+        """Each number that is estimated: of which label, in which group, of how many units; `alpha`
+        is that of all together.
+        """
+        groups = [
+            (name, number, units)
+            for number, (name, units) in enumerate(
+                zip(self._groups.names, self._groups.units, strict=True)
+            )
+        ]
         shares: list[tuple[str, int | None, int]] = [("", None, self._units)]
-        if self._asked.by is not None:
-            shares += [
-                (name or "(none)", number, units)
-                for number, (name, units) in enumerate(zip(groups.names, groups.units, strict=True))
-            ]
+        if self._asked.between is not None:
+            shares = [*groups[:2]]
+        elif self._asked.by is not None:
+            shares += groups
         labels = self._asked.question.labels
-        alpha = self._asked.alpha / (len(labels) * len(shares))
+        each = alpha / (len(labels) * len(shares))
         return [
-            Population(label, column, group, number, units, alpha)
+            Population(label, column, group, number, units, each)
             for column, label in enumerate(labels)
             for group, number, units in shares
         ]

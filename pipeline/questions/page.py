@@ -6,7 +6,17 @@ import math
 from collections.abc import Sequence
 
 from pipeline.formatting import digits, quantity
-from pipeline.questions.answer import Answer, Estimated, Example, Look, Source, interval, shown
+from pipeline.questions.answer import (
+    Answer,
+    Estimated,
+    Example,
+    Look,
+    Source,
+    difference_interval,
+    interval,
+    named,
+    shown,
+)
 from pipeline.questions.spent_words import cost_facts, cost_tiles, device_time
 from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
 from pipeline.reports.html.report import (
@@ -48,7 +58,8 @@ def _summary(answer: Answer) -> list[Block]:
     kind, first = answer.question.kind, answer.sources[0]
     each = (answer.differences or answer.estimates)[0]
     last = first.looks[-1]
-    value, _, bounds = interval(kind, each).partition(" (")
+    shows = difference_interval if answer.differences else interval
+    value, _, bounds = shows(kind, each).partition(" (")
     tiles = [
         Tile(value, _name(each, answer), f"({bounds}, {100 * answer.confidence:g} % confidence"),
         Tile(
@@ -104,7 +115,9 @@ def _closing(answer: Answer, source: Source) -> Plot:
     figure, axes = new_figure()
     counts = [look.reference for look in source.looks]
     scale = 100 if kind == "share" else 1
-    labels = [each for each in source.looks[0].estimates if not each.group][: len(COLORS)]
+    first = source.looks[0].estimates
+    # Of two groups that are compared there is no number for all.
+    labels = ([each for each in first if not each.group] or [*first])[: len(COLORS)]
     for number, label in enumerate(labels):
         series = [look.estimates[source.looks[0].estimates.index(label)] for look in source.looks]
         factor = [scale * (each.units if kind == "count" else 1) for each in series]
@@ -121,7 +134,7 @@ def _closing(answer: Answer, source: Source) -> Plot:
             for end in ("low", "value", "high")
         )
         axes.fill_between(x, low, high, alpha=0.2, color=COLORS[number], linewidth=0)
-        axes.plot(x, value, marker="o", color=COLORS[number], label=label.label)
+        axes.plot(x, value, marker="o", color=COLORS[number], label=named(label))
     axes.set_xlabel(f"{source.units_are} by the reference")
     axes.set_ylabel({"share": "share, %", "count": "count"}.get(kind, kind))
     cost = axes.secondary_xaxis("top")
@@ -168,17 +181,23 @@ def _money(look: Look) -> str:
 
 
 def _numbers(answer: Answer) -> Table:
+    """All numbers by label and group; a group that a side lacks has an empty cell there."""
     kind = answer.question.kind
-    names = [source.name for source in answer.sources]
+    columns = [(each.name, each.looks[-1].estimates, interval) for each in answer.sources]
+    if answer.differences:
+        columns.append(("difference", answer.differences, difference_interval))
+    found = [{(each.label, each.group): each for each in numbers} for _, numbers, _ in columns]
     rows = []
-    for number, each in enumerate(answer.estimates):
-        sources = [source.looks[-1].estimates[number] for source in answer.sources]
-        cells = [interval(kind, one) for one in sources]
-        if answer.differences:
-            cells.append(interval(kind, answer.differences[number]))
-        rows.append((each.label, each.group or "all", f"{each.units:,}", *cells))
-    more = ("difference",) if answer.differences else ()
-    return Table(columns=("label", "group", "units", *names, *more), rows=rows, numbers=True)
+    for key in dict.fromkeys(key for each in found for key in each):
+        label, group = key
+        sizes = [f"{each[key].units:,}" for each in found[: len(answer.sources)] if key in each]
+        cells = [
+            shows(kind, each[key]) if key in each else ""
+            for each, (_, _, shows) in zip(found, columns, strict=True)
+        ]
+        rows.append((label, group or "all", " and ".join(sizes), *cells))
+    names = [name for name, _, _ in columns]
+    return Table(columns=("label", "group", "units", *names), rows=rows, numbers=True)
 
 
 def _examples(answer: Answer) -> list[Block]:

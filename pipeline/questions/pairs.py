@@ -78,6 +78,10 @@ class PairMoments:
         known = self.reference_variance - 2 * _WEIGHTS * self.covariance
         return np.maximum(known + _WEIGHTS**2 * self.proxy_variance, 1e-9)
 
+    def least_variance(self) -> float:
+        """The smallest of `variances`."""
+        return float(self.variances().min())
+
     def proxy_margin(self, setting: Setting) -> float:
         """Half width that is expected for the mean proxy score."""
         if setting.proxies >= setting.population:

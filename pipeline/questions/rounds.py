@@ -100,7 +100,8 @@ class Wanted:
         scores: (n,) proxy scores of the same units; empty without a proxy.
         units: of its population.
         alpha: 1 - confidence.
-        half_width: of the interval now.
+        half_width: of the interval now; of a side of a difference what it contributes.
+        within: half width that is aimed at.
     """
 
     group: int | None
@@ -109,15 +110,29 @@ class Wanted:
     units: int
     alpha: float
     half_width: float
+    within: float
 
 
-def pilot(populations: Sequence[int], *, has_proxy: bool, most: int) -> Sizes:
-    """The first round."""
+def pilot(
+    populations: Sequence[int], *, has_proxy: bool, most: int, only: Sequence[int] = ()
+) -> Sizes:
+    """The first round.
+
+    Args:
+        populations: units of each group.
+        has_proxy: whether there is a proxy.
+        most: largest number of references.
+        only: groups that are asked for alone, without all units; empty for all.
+    """
     units = sum(populations)
     references = (0,) * len(populations)
-    if len(populations) > 1:
+    if only:
+        references = tuple(
+            min(PILOT, each) if number in only else 0 for number, each in enumerate(populations)
+        )
+    elif len(populations) > 1:
         references = tuple(min(_GROUP_PILOT, each) for each in populations)
-    every = min(PILOT, units)
+    every = 0 if only else min(PILOT, units)
     first = Sizes(
         tuple(populations),
         every,
@@ -128,15 +143,12 @@ def pilot(populations: Sequence[int], *, has_proxy: bool, most: int) -> Sizes:
     return _within(first, Sizes.none(populations), most)
 
 
-def by_plan(
-    seen: Sizes, wanted: Sequence[Wanted], *, within: float, costs: Costs, most: int
-) -> Sizes:
+def by_plan(seen: Sizes, wanted: Sequence[Wanted], *, costs: Costs, most: int) -> Sizes:
     """The sizes after the next round, for intervals of shares with a proxy; see `allocation.plan`.
 
     Args:
         seen: sizes so far.
         wanted: the intervals that are too wide.
-        within: half width that is aimed at.
         costs: of a unit.
         most: largest number of references.
     """
@@ -147,7 +159,7 @@ def by_plan(
             each.reference,
             each.scores,
             population=each.units,
-            within=within,
+            within=each.within,
             costs=costs,
             alpha=each.alpha,
             scored=proxy,
@@ -159,12 +171,12 @@ def by_plan(
     return _grown(seen, [(each.group, *grown(each)) for each in wanted], most)
 
 
-def by_width(seen: Sizes, wanted: Sequence[Wanted], *, within: float, most: int) -> Sizes:
+def by_width(seen: Sizes, wanted: Sequence[Wanted], *, most: int) -> Sizes:
     """The sizes after the next round, by how far each interval has to shrink; as `by_plan`."""
 
     def grown(each: Wanted) -> tuple[int, int]:
         reference, proxy = seen.of(each.group)
-        wide = each.half_width / within
+        wide = each.half_width / each.within
         factor = min(FACTOR, wide**2) if math.isfinite(wide) else FACTOR
         larger = math.ceil(max(reference, 1) * max(_LEAST_GROWTH, factor))
         return min(each.units, larger), proxy

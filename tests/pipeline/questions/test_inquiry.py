@@ -123,8 +123,8 @@ def test_a_rate_is_per_hour_of_video(tmp_path, monkeypatch):
 
 def test_another_input_gives_the_difference(tmp_path, monkeypatch):
     made_archive(monkeypatch)
-    one = asked(tmp_path / "one", within=0.06, alpha=0.025)
-    answer = ask(one, confidence=0.95, against=asked(tmp_path / "two", within=0.06, alpha=0.025))
+    one = asked(tmp_path / "one", within=0.06)
+    answer = ask(one, confidence=0.95, against=asked(tmp_path / "two", within=0.06))
     (found,) = answer.differences
     assert found.low <= 0 <= found.high
     assert found.half_width <= 0.06

@@ -52,6 +52,29 @@ def test_a_larger_sample_holds_the_smaller_one(tmp_path):
     assert len(before) == 20_000
 
 
+def test_samples_of_the_same_ids_by_their_first_and_last_digits_are_independent(tmp_path):
+    run, groups = archive(tmp_path)
+    sizes = Sizes(groups.units, 4_000, 0, (0, 0), (0, 0))
+    found = [
+        set(drawn(run, limits(sizes, by_last=by_last)[0], groups)["unit_id"].to_pylist())
+        for by_last in (False, True)
+    ]
+    for each in found:
+        assert abs(len(each) - 4_000) < 300
+    # A fifth of a fifth of all.
+    assert abs(len(found[0] & found[1]) - 800) < 150
+
+
+def test_a_larger_sample_by_the_last_digits_holds_the_smaller_one(tmp_path):
+    run, groups = archive(tmp_path)
+    before: set[str] = set()
+    for count in (100, 20_000):
+        sample, _ = limits(Sizes(groups.units, count, 0, (0, 0), (0, 0)), by_last=True)
+        found = set(drawn(run, sample, groups)["unit_id"].to_pylist())
+        assert before < found
+        before = found
+
+
 def test_a_sample_may_be_empty(tmp_path):
     run, groups = archive(tmp_path)
     lowest = "0" * 12
