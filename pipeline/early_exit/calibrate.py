@@ -16,8 +16,8 @@ from pipeline.early_exit.margins import CalibrationSample, Ints, read_calibratio
 from pipeline.errors import UsageError
 from pipeline.run.devices import ran_on_gpu
 from pipeline.run.differences import differences
+from pipeline.run.identity import Identity
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.run_record import Identity
 from pipeline.statistics import Estimate, mean, share
 from workers.decoding.types import DECODE_MODES
 

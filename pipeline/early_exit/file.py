@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.run.differences import differences
-from pipeline.run.run_record import Identity
+from pipeline.run.identity import Identity
 from pipeline.storage.location import Location
 from workers.inference.early_exit import EarlyExit
 from workers.precisions import Precision

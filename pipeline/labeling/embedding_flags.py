@@ -10,7 +10,7 @@ from pipeline.errors import UsageError
 from pipeline.flags import flag
 
 if TYPE_CHECKING:
-    from pipeline.run.run_record import StoredEmbeddings
+    from pipeline.run.identity import StoredEmbeddings
 
 _EMBEDDINGS = "embeddings and heads"
 

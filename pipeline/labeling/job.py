@@ -27,8 +27,9 @@ from pipeline.labeling.run import finished, is_finished, label
 from pipeline.labeling.summary import summary
 from pipeline.messages import best_effort, say, tell
 from pipeline.prices import Prices
+from pipeline.run.identity import Identity
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.run_record import Identity, RunRecord
+from pipeline.run.run_record import RunRecord
 from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
 

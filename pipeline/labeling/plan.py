@@ -14,8 +14,9 @@ from pipeline.errors import UsageError
 from pipeline.inputs.input_check import CheckedInput, checked_input
 from pipeline.labeling.options import LabelOptions
 from pipeline.run.earlier_runs import EarlierRuns
+from pipeline.run.identity import EarlyExitTerms, Identity
 from pipeline.run.run_directory import RunDirectory, check_same
-from pipeline.run.run_record import EarlyExitTerms, Identity, Model, RunRecord
+from pipeline.run.run_record import Model, RunRecord
 from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
 from sta.heads import LinearHead, backbone_fingerprint

@@ -25,8 +25,9 @@ from pipeline.planner.rates import (
 from pipeline.planner.stride_sample import StrideSample
 from pipeline.planner.unit_costs import Floats
 from pipeline.run.devices import device_words, ran_on_gpu
+from pipeline.run.identity import Identity
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.run_record import Identity, RunRecord
+from pipeline.run.run_record import RunRecord
 from pipeline.storage.parquet_files import parquet_file
 from workers.decoding.types import DECODE_MODES
 from workers.sampling import Protocol

@@ -23,8 +23,9 @@ from pipeline.errors import UsageError
 from pipeline.inputs.video import Video
 from pipeline.run.commits import confirmed_files
 from pipeline.run.differences import differences
+from pipeline.run.identity import Identity
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.run_record import Identity, RunRecord
+from pipeline.run.run_record import RunRecord
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import parquet_file
 from workers.io.fetching import file_version

@@ -16,7 +16,8 @@ from pathlib import Path
 from pipeline.errors import OutputLostError, UsageError
 from pipeline.formatting import json_text
 from pipeline.run.differences import differences
-from pipeline.run.run_record import Environment, Identity, RunRecord
+from pipeline.run.identity import Identity
+from pipeline.run.run_record import Environment, RunRecord
 from pipeline.storage.location import Location
 
 _VARIANTS = "variants"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.run.run_record import Identity, RunRecord
+from pipeline.run.identity import Identity
+from pipeline.run.run_record import RunRecord
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.run.identity import Identity
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.run_record import Identity, RunRecord
+from pipeline.run.run_record import RunRecord
 from pipeline.run.run_tables import RunTables, sum_by
 from pipeline.run.segments import has_failed
 from pipeline.run.sums import exact_sum

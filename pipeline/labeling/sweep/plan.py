@@ -9,8 +9,9 @@ import sta
 from pipeline.errors import UsageError
 from pipeline.labeling.plan import LabelPlan, protocol_for, pruning_identity, with_checked_places
 from pipeline.labeling.sweep.options import SweepOptions
+from pipeline.run.identity import Identity
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.run_record import Identity, Model
+from pipeline.run.run_record import Model
 from pipeline.storage.location import Location
 from sta.checkpoints.remote import without_secrets
 from workers.decoding.types import DECODE_MODES

@@ -10,8 +10,9 @@ from pipeline.errors import UsageError
 from pipeline.prices import Prices
 from pipeline.run.devices import device_words, ran_on_gpu
 from pipeline.run.differences import differing_fields, shown
+from pipeline.run.identity import EarlyExitTerms, Identity
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.run_record import Attempt, EarlyExitTerms, Identity, RunRecord
+from pipeline.run.run_record import Attempt, RunRecord
 from pipeline.storage.location import Location
 from workers.sampling import Protocol
 

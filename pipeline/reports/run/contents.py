@@ -75,8 +75,9 @@ from pipeline.reports.run.unpruned_sample import culprit, unpruned_agreement
 from pipeline.reports.run.videos import VideoFigures, read_videos
 from pipeline.run.attempt_rows import AttemptRows, Span
 from pipeline.run.devices import devices_of, ran_on_gpu
+from pipeline.run.identity import Identity
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.run_record import Identity, RunRecord
+from pipeline.run.run_record import RunRecord
 from pipeline.run.view_savings import ViewSavings, all_views
 from pipeline.statistics import Estimate, share
 

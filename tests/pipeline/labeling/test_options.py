@@ -11,9 +11,9 @@ from pipeline.inputs.list_options import LISTS, ListOptions
 from pipeline.labeling.flags import parser
 from pipeline.labeling.job import options_from
 from pipeline.labeling.options import LabelOptions
+from pipeline.run.identity import Identity
 from pipeline.run.json_fields import read as read_json
 from pipeline.run.run_directory import check_same
-from pipeline.run.run_record import Identity
 from workers.decoding import DecodeLimits
 from workers.sampling import protocol
 

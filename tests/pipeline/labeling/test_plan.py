@@ -21,8 +21,9 @@ from pipeline.labeling.plan import plan_labeling
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.labeling.sweep import SweepOptions
 from pipeline.labeling.sweep.plan import plan_sweep
+from pipeline.run.identity import EarlyExitTerms
 from pipeline.run.run_directory import check_same
-from pipeline.run.run_record import EarlyExitTerms, RunRecord
+from pipeline.run.run_record import RunRecord
 from pipeline.storage.location import Location
 from tests.early_exit_files import write_early_exit
 from tests.videos import write_video

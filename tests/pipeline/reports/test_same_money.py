@@ -12,8 +12,8 @@ from pipeline.prices import Prices
 from pipeline.reports.cost.compare import compare
 from pipeline.reports.early_exit.budget import budget_outcome
 from pipeline.reports.run.contents import contents
+from pipeline.run.identity import EarlyExitTerms
 from pipeline.run.run_directory import RunDirectory
-from pipeline.run.run_record import EarlyExitTerms
 from pipeline.storage.location import Location
 from tests.pipeline.synthetic_runs import ON_GPU, PRICES, Made, attempt, make_run
 
