@@ -23,7 +23,7 @@ from pipeline.questions.outcomes import Outcomes, outcomes, unlabeled
 from pipeline.questions.periods import column_and_period
 from pipeline.questions.question import Question
 from pipeline.questions.rounds import PILOT, Sizes, Wanted, by_plan, by_width, pilot
-from pipeline.questions.sample import ALL, Limits, drawn, limits
+from pipeline.questions.sample import ALL, Limits, Manifest, limits
 from pipeline.questions.series import Series
 from pipeline.questions.truth import TO_LABEL, Truth
 from pipeline.storage.location import Location
@@ -158,6 +158,7 @@ class _Inquiry:
         if self._proxy is not None:
             self._proxy.begin(like=self._reference)
         self._groups = groups_of(self._reference.run, value_of, asked.between)
+        self._manifest = Manifest(self._reference.run, self._groups)
         populations = self._groups.units
         self._sizes = pilot(
             populations,
@@ -194,7 +195,7 @@ class _Inquiry:
         if self._truth is None:
             reference = self._sampled(self._reference, of_reference)
         else:
-            listed = unlabeled(drawn(self._reference.run, of_reference, self._groups))
+            listed = unlabeled(self._manifest.drawn(of_reference))
             reference = self._in_groups(self._truth.of(listed, self._labels), of_reference)
         self.estimates.add(reference, proxy, self._numbers)
         self._sample = reference.outcomes
@@ -243,7 +244,7 @@ class _Inquiry:
     def _sampled(self, series: Series, sample: Limits) -> Sampled:
         """Labels the sample; returns what is known of it."""
         whole = min(sample.groups) == ALL
-        series.label(None if whole else drawn(self._reference.run, sample, self._groups))
+        series.label(None if whole else self._manifest.drawn(sample))
         return self._in_groups(outcomes(series.run, self._labels, dense=self._dense), sample)
 
     def _in_groups(self, found: Outcomes, sample: Limits) -> Sampled:

@@ -7,6 +7,7 @@ samples of both must be independent, one of them goes by the last digits of the 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,9 @@ from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
 
 _NUMBERS: int = 16**ID_DIGITS
+
+# Samples grow by about 1.7 from round to round.
+_READ_AHEAD = 4
 
 ALL = "g"
 """The limit of a sample of all units: it comes after every hexadecimal digit."""
@@ -67,6 +71,19 @@ class Limits:
         limits = np.array(self.groups, np.bytes_)
         return np.asarray(self.keys(ids) < limits[groups])
 
+    def cover(self, other: Limits) -> bool:
+        """Whether this sample holds another one."""
+        return all(one >= each for one, each in zip(self.groups, other.groups, strict=True))
+
+    def times(self, factor: int) -> Limits:
+        """The limits of a sample that is so many times as large."""
+        groups = tuple(_times(each, factor) for each in self.groups)
+        return dataclasses.replace(self, every=_times(self.every, factor), groups=groups)
+
+
+def _times(limit: str, factor: int) -> str:
+    return ALL if limit == ALL else limit_of(factor * int(limit, 16), _NUMBERS)
+
 
 def limits(sizes: Sizes, *, by_last: bool = False) -> tuple[Limits, Limits]:
     """The limits of the reference's and of the proxy's sample; `by_last` as of `Limits`."""
@@ -83,24 +100,51 @@ def limits(sizes: Sizes, *, by_last: bool = False) -> tuple[Limits, Limits]:
     )
 
 
-def drawn(run: RunDirectory, limits: Limits, groups: Groups) -> pa.Table:
-    """The rows of the manifest that are in the sample."""
-    highest = max(limits.groups)
+class Manifest:
+    """The rows of a run's manifest, sample by sample.
 
-    def rows(file: Location) -> pa.Table | None:
-        ids = read_parquet(file, ["unit_id"])["unit_id"]
-        below = pc.less(ids, highest)
-        if limits.by_last:
-            below = pa.array(limits.keys(ids_of(ids)) < highest.encode())
-        if not pc.any(below).as_py():
-            return None
-        table = read_parquet(file, MANIFEST_SCHEMA.names).filter(below)
-        kept = limits.hold(ids_of(table["unit_id"]), groups.of(table["video_id"].to_pylist()))
-        return table.filter(pa.array(kept))
+    A manifest of 100 million rows takes minutes to read, so what is read holds the samples of
+    further rounds too.
 
-    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-        found = [table for table in pool.map(rows, run.manifest.files(".parquet")) if table]
-    return pa.concat_tables(found) if found else MANIFEST_SCHEMA.empty_table()
+    Args:
+        run: whose manifest it is.
+        groups: of its units.
+    """
+
+    def __init__(self, run: RunDirectory, groups: Groups) -> None:
+        self._run = run
+        self._groups = groups
+        self._held: Limits | None = None
+        self._rows = MANIFEST_SCHEMA.empty_table()
+
+    def drawn(self, sample: Limits) -> pa.Table:
+        """The rows that are in a sample."""
+        if self._held is None or not self._held.cover(sample):
+            self._held = sample.times(_READ_AHEAD)
+            self._rows = self._read(self._held)
+        return self._within(self._rows, sample)
+
+    def _read(self, sample: Limits) -> pa.Table:
+        highest = max(sample.groups)
+
+        def rows(file: Location) -> pa.Table | None:
+            ids = read_parquet(file, ["unit_id"])["unit_id"]
+            below = pc.less(ids, highest)
+            if sample.by_last:
+                below = pa.array(sample.keys(ids_of(ids)) < highest.encode())
+            if not pc.any(below).as_py():
+                return None
+            table = read_parquet(file, MANIFEST_SCHEMA.names).replace_schema_metadata(None)
+            return self._within(table.filter(below), sample)
+
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+            files = self._run.manifest.files(".parquet")
+            found = [table for table in pool.map(rows, files) if table is not None]
+        return pa.concat_tables(found) if found else MANIFEST_SCHEMA.empty_table()
+
+    def _within(self, rows: pa.Table, sample: Limits) -> pa.Table:
+        groups = self._groups.of(rows["video_id"].to_pylist())
+        return rows.filter(pa.array(sample.hold(ids_of(rows["unit_id"]), groups), pa.bool_()))
 
 
 def ids_of(column: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:

@@ -21,7 +21,7 @@ from pipeline.questions.columns import groups_of
 from pipeline.questions.outcomes import Outcomes, outcomes
 from pipeline.questions.question import Question
 from pipeline.questions.rounds import PILOT
-from pipeline.questions.sample import ALL, Limits, drawn, limit_of
+from pipeline.questions.sample import ALL, Limits, Manifest, limit_of
 from pipeline.questions.selection import RecallSelection, Selection
 from pipeline.questions.series import Series
 from pipeline.questions.spent import QuestionCost, question_cost
@@ -135,9 +135,10 @@ def select(
     proxy.label(None)
     scored = outcomes(proxy.run, [label], dense=False)
     selection = RecallSelection(scored.scores[:, 0], recall=recall, alpha=1 - confidence)
+    manifest = Manifest(reference.run, groups_of(reference.run, None))
     found, seen, size = selection.selection(), 0, min(PILOT, most or units, units)
     while True:
-        sample = _labeled(reference, label, limit_of(size, units))
+        sample = _labeled(reference, manifest, label, limit_of(size, units))
         new = np.arange(seen, len(sample))
         found = selection.add(new, (sample.found[new, 0] > 0).astype(np.float64))
         seen = len(sample)
@@ -164,11 +165,9 @@ def select(
     )
 
 
-def _labeled(series: Series, label: int, limit: str) -> Outcomes:
+def _labeled(series: Series, manifest: Manifest, label: int, limit: str) -> Outcomes:
     """Labels the units below a limit; returns what is known of them."""
-    sample = Limits(limit, (limit,))
-    everything = groups_of(series.run, None)
-    series.label(None if limit == ALL else drawn(series.run, sample, everything))
+    series.label(None if limit == ALL else manifest.drawn(Limits(limit, (limit,))))
     found = outcomes(series.run, [label], dense=False)
     return found.take(np.flatnonzero(found.unit_ids < limit.encode()))
 
