@@ -71,6 +71,21 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """What was known of the differences after a round.
+
+    Attributes:
+        reference: units of both sides that the reference had labeled.
+        flops: multiply-accumulates of both so far.
+        differences: of the first less the second, of two inputs or groups.
+    """
+
+    reference: int
+    flops: int
+    differences: tuple[Estimated, ...]
+
+
+@dataclass(frozen=True)
 class Example:
     """A video from one end of the proxy's or the reference's scores of the first label."""
 
@@ -124,7 +139,7 @@ class Answer:
         confidence: of all intervals and looks together.
         within: largest half width that was asked for, on the scale of the estimates.
         sources: the input, and the one it is compared with if there is one.
-        differences: of the first less the second, of two inputs or groups.
+        compared: differences after each round; empty where nothing is compared.
         is_truth: whether people gave the labels.
     """
 
@@ -132,13 +147,18 @@ class Answer:
     confidence: float
     within: float
     sources: tuple[Source, ...]
-    differences: tuple[Estimated, ...] = ()
+    compared: tuple[Compared, ...] = ()
     is_truth: bool = False
 
     @property
     def estimates(self) -> tuple[Estimated, ...]:
         """The numbers asked for, of the first input."""
         return self.sources[0].looks[-1].estimates
+
+    @property
+    def differences(self) -> tuple[Estimated, ...]:
+        """The differences asked for; empty where nothing is compared."""
+        return self.compared[-1].differences if self.compared else ()
 
     @property
     def is_complete(self) -> bool:
@@ -154,7 +174,9 @@ class Answer:
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON has it."""
         made = dataclasses.asdict(self)
-        return made | {"question": self.question.text, "is_met": self.is_met}
+        differences = [dataclasses.asdict(each) for each in self.differences]
+        more = {"question": self.question.text, "differences": differences, "is_met": self.is_met}
+        return made | more
 
 
 def shown(kind: Kind, value: float) -> str:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.questions.answer import Estimated
+from pipeline.messages import say
+from pipeline.questions.answer import Compared, Estimated, Look, difference_interval, named
 from pipeline.questions.asymptotic import ratio_difference
-from pipeline.questions.contributions import Contribution, contributed
+from pipeline.questions.contributions import Contribution, contributed, expected_half_width
 from pipeline.questions.difference import Difference
 from pipeline.questions.estimates import Estimates
 from pipeline.questions.pairs import PairMoments
@@ -33,7 +34,7 @@ class Pair:
     other: int
 
 
-def of_inputs(one: Estimates, other: Estimates) -> list[Pair]:
+def _of_inputs(one: Estimates, other: Estimates) -> list[Pair]:
     """Each label and each group that both inputs have."""
     places = {(each.label, each.group): place for place, each in enumerate(other.populations)}
     return [
@@ -43,7 +44,7 @@ def of_inputs(one: Estimates, other: Estimates) -> list[Pair]:
     ]
 
 
-def of_groups(estimates: Estimates) -> list[Pair]:
+def _of_groups(estimates: Estimates) -> list[Pair]:
     """Each label, of estimates that have two groups of each."""
     made, numbers = [], list(enumerate(estimates.populations))
     for (place, one), (next_place, other) in zip(numbers[::2], numbers[1::2], strict=True):
@@ -56,61 +57,75 @@ class Comparisons:
 
     Args:
         kind: of the question.
-        sides: estimates of both sides, without rounds yet; the same twice for groups of one input.
-        pairs: what is compared.
+        inputs: estimates of two inputs, or of one that has two groups of each label; without rounds
+            yet.
         within: half width that is wanted.
         alpha: 1 - confidence of all differences together.
+
+    Attributes:
+        rounds: what was known after each.
     """
 
     def __init__(
-        self,
-        kind: Kind,
-        sides: tuple[Estimates, Estimates],
-        pairs: Sequence[Pair],
-        *,
-        within: float,
-        alpha: float,
+        self, kind: Kind, inputs: Sequence[Estimates], *, within: float, alpha: float
     ) -> None:
-        self._sides, self._pairs, self._within = sides, pairs, within
-        self._alpha = alpha / len(pairs)
+        one, other = inputs[0], inputs[-1]
+        self._pairs = _of_groups(one) if one is other else _of_inputs(one, other)
+        self._inputs, self._sides = inputs, (one, other)
+        self._kind, self._within, self._alpha = kind, within, alpha / len(self._pairs)
         self._differences = None
         if kind in ("share", "count"):
             self._differences = [
                 Difference(
-                    sides[0].sequences[each.one],
-                    sides[1].sequences[each.other],
-                    alpha=self._alpha,
-                    within=within,
+                    one.sequences[each.one], other.sequences[each.other], self._alpha, within
                 )
-                for each in pairs
+                for each in self._pairs
             ]
-        self._now = [self._unknown(each) for each in pairs]
+        self._now = [self._unknown(each) for each in self._pairs]
+        self.rounds: list[Compared] = []
 
-    def look(self) -> tuple[Estimated, ...]:
-        """The differences after another round of both sides."""
+    def look(self, looks: Sequence[Look]) -> tuple[Estimated, ...]:
+        """The differences after another round, which all `looks` of the inputs tell of."""
         self._now = [self._looked(place) for place in range(len(self._pairs))]
+        reference, flops = sum(each.reference for each in looks), sum(each.flops for each in looks)
+        self.rounds.append(Compared(reference, flops, tuple(self._now)))
+        first = self._now[0]
+        say(f"difference: {named(first)} {difference_interval(self._kind, first)}")
         return tuple(self._now)
 
-    def wanted(self) -> tuple[list[Wanted], list[Wanted]]:
-        """What each side still has to tell for differences that are too wide. Both sides grow with
+    def wanted(self) -> list[list[Wanted]]:
+        """What each input still has to tell for differences that are too wide. Both sides grow with
         each of them: a round of one side alone tells little of a difference.
         """
         found: tuple[list[Wanted], list[Wanted]] = ([], [])
         for pair, now in zip(self._pairs, self._now, strict=True):
-            if now.half_width <= self._within:
-                continue
-            places = (pair.one, pair.other)
-            parts = [self._part(*each) for each in zip(self._sides, places, strict=True)]
-            halves = ((now.half_width, self._within / math.sqrt(2)),) * 2
-            if all(each.seen for each in parts):
-                halves = contributed((parts[0], parts[1]), now.half_width, self._within)
-            given = zip(self._sides, places, parts, halves, found, strict=True)
-            for side, place, part, (width, aim), wanted in given:
-                if part.seen < part.units:
-                    numbers = side.sequences[place].pairs()
-                    group = side.populations[place].number
-                    wanted.append(Wanted(group, *numbers, part.units, self._alpha, width, aim))
-        return found
+            if now.half_width > self._within:
+                for wanted, more in zip(found, self._wanted(pair, now), strict=True):
+                    wanted += more
+        return list(found) if len(self._inputs) > 1 else [[*found[0], *found[1]]]
+
+    def _wanted(self, pair: Pair, now: Estimated) -> tuple[list[Wanted], list[Wanted]]:
+        """Of both sides; nothing of one that was seen in full."""
+        places = (pair.one, pair.other)
+        one, other = (self._part(*each) for each in zip(self._sides, places, strict=True))
+        halves = ((now.half_width, self._within / math.sqrt(2)),) * 2
+        if one.seen and other.seen:
+            width = now.half_width
+            if any(side.sequences[0].use_proxy for side in self._sides):
+                # The interval knows scores of units that have no reference yet, on which sizes of
+                # rounds must not depend.
+                width = expected_half_width((one, other), self._alpha)
+            halves = contributed((one, other), width, self._within)
+
+        def of(number: int, part: Contribution) -> list[Wanted]:
+            side, place = self._sides[number], places[number]
+            if part.seen == part.units:
+                return []
+            numbers = side.sequences[place].pairs()
+            group = side.populations[place].number
+            return [Wanted(group, *numbers, part.units, self._alpha, *halves[number])]
+
+        return of(0, one), of(1, other)
 
     def _looked(self, place: int) -> Estimated:
         pair, before = self._pairs[place], self._now[place]

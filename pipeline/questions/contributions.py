@@ -14,6 +14,8 @@ from dataclasses import dataclass
 _HALVINGS = 60
 # What is left to contribute of a side that shall be seen in full, relative to the whole.
 _NOTHING = 1e-3
+# An interval that is wider than expected has to shrink too.
+_LEAST_SHRINKING = 1.05
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,26 @@ class Contribution:
         return max(0.0, self.variance * (1 / count - 1 / self.units))
 
 
+Sides = tuple[Contribution, Contribution]
+
+
+def expected_half_width(sides: Sides, alpha: float) -> float:
+    """Half width of a difference that both sides are expected to give so far."""
+    variance = sum(each.at(each.seen) for each in sides)
+    return math.sqrt(2 * math.log(2 / alpha) * variance)
+
+
 def contributed(
-    sides: tuple[Contribution, Contribution], half_width: float, within: float
+    sides: Sides, half_width: float, within: float
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """(now, aim) of each side: half widths whose squares add up to those of the difference.
 
     Args:
         sides: both sides.
         half_width: of the difference now.
-        within: half width that is wanted, below `half_width`.
+        within: half width that is wanted; one as large as `half_width` leaves little to do.
     """
+    half_width = max(half_width, _LEAST_SHRINKING * within)
     now = [each.at(each.seen) for each in sides]
     if not math.isfinite(half_width) or sum(now) == 0:
         return ((half_width, within / math.sqrt(2)),) * 2

@@ -15,7 +15,7 @@ from pipeline.messages import say
 from pipeline.questions.allocation import Costs
 from pipeline.questions.answer import Answer, Example, Look, Source, interval
 from pipeline.questions.columns import groups_of, numbers_of, values_of
-from pipeline.questions.comparisons import Comparisons, of_groups, of_inputs
+from pipeline.questions.comparisons import Comparisons
 from pipeline.questions.cost_account import CostAccount
 from pipeline.questions.difference import DIFFERENCE_ALPHA_SHARE
 from pipeline.questions.estimates import Estimates, Population, Sampled
@@ -81,16 +81,14 @@ def answer_question(asked: Asked, *, confidence: float, against: Asked | None = 
     while True:
         for inquiry in inquiries:
             inquiry.look()
-        differences = () if comparisons is None else comparisons.look()
-        wide = [one.half_width for one in differences or inquiries[0].last.estimates]
-        if max(wide) <= asked.within:
+        looks = [inquiry.last for inquiry in inquiries]
+        numbers = looks[0].estimates if comparisons is None else comparisons.look(looks)
+        if max(one.half_width for one in numbers) <= asked.within:
             break
         if comparisons is None:
             wanted = [inquiries[0].estimates.wider_than(asked.within)]
-        elif len(inquiries) > 1:
-            wanted = list(comparisons.wanted())
         else:
-            wanted = [[one for side in comparisons.wanted() for one in side]]
+            wanted = comparisons.wanted()
         grown = [inquiry.grow(one) for inquiry, one in zip(inquiries, wanted, strict=True)]
         # A further round of one side alone tells little of a difference.
         if not any(grown) or any(
@@ -102,21 +100,20 @@ def answer_question(asked: Asked, *, confidence: float, against: Asked | None = 
         confidence=confidence,
         within=asked.within,
         sources=tuple(each.source() for each in inquiries),
-        differences=differences,
+        compared=() if comparisons is None else tuple(comparisons.rounds),
         is_truth=asked.truth is not None,
     )
 
 
 def _comparisons(asked: Asked, inquiries: list[_Inquiry]) -> Comparisons | None:
-    one, other = inquiries[0].estimates, inquiries[-1].estimates
-    if asked.between is not None:
-        pairs = of_groups(one)
-    elif len(inquiries) > 1:
-        pairs = of_inputs(one, other)
-    else:
+    if asked.between is None and len(inquiries) == 1:
         return None
-    alpha = asked.alpha * DIFFERENCE_ALPHA_SHARE
-    return Comparisons(asked.question.kind, (one, other), pairs, within=asked.within, alpha=alpha)
+    return Comparisons(
+        asked.question.kind,
+        [each.estimates for each in inquiries],
+        within=asked.within,
+        alpha=asked.alpha * DIFFERENCE_ALPHA_SHARE,
+    )
 
 
 class _Inquiry:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from pipeline.formatting import digits, quantity
@@ -14,11 +13,10 @@ from pipeline.questions.answer import (
     Source,
     difference_interval,
     interval,
-    named,
     shown,
 )
+from pipeline.questions.closing import closing
 from pipeline.questions.spent_words import cost_facts, cost_tiles, device_time
-from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
 from pipeline.reports.html.report import (
     Block,
     Facts,
@@ -37,6 +35,8 @@ def page(answer: Answer) -> str:
     """The page as HTML."""
     first = answer.sources[0]
     sections = [Section(_summary(answer))]
+    if len(answer.compared) > 1:
+        sections.append(_difference_closing(answer))
     for source in answer.sources:
         title = "How the interval closed in"
         title += f": {source.name}" if len(answer.sources) > 1 else ""
@@ -111,39 +111,25 @@ def _name(each: Estimated, answer: Answer) -> str:
 
 
 def _closing(answer: Answer, source: Source) -> Plot:
-    kind = answer.question.kind
-    figure, axes = new_figure()
-    counts = [look.reference for look in source.looks]
-    scale = 100 if kind == "share" else 1
-    first = source.looks[0].estimates
-    # Of two groups that are compared there is no number for all.
-    labels = ([each for each in first if not each.group] or [*first])[: len(COLORS)]
-    for number, label in enumerate(labels):
-        series = [look.estimates[source.looks[0].estimates.index(label)] for look in source.looks]
-        factor = [scale * (each.units if kind == "count" else 1) for each in series]
-        known = [
-            row
-            for row, each in enumerate(series)
-            if math.isfinite(each.low) and math.isfinite(each.high)
-        ]
-        if not known:
-            continue
-        x = [counts[row] for row in known]
-        low, value, high = (
-            [factor[row] * getattr(series[row], end) for row in known]
-            for end in ("low", "value", "high")
-        )
-        axes.fill_between(x, low, high, alpha=0.2, color=COLORS[number], linewidth=0)
-        axes.plot(x, value, marker="o", color=COLORS[number], label=named(label))
-    axes.set_xlabel(f"{source.units_are} by the reference")
-    axes.set_ylabel({"share": "share, %", "count": "count"}.get(kind, kind))
-    cost = axes.secondary_xaxis("top")
-    cost.set_xticks(counts, [quantity(look.flops) for look in source.looks], rotation=45)
-    cost.set_xlabel("FLOPs so far")
-    if len(labels) > 1:
-        axes.legend(frameon=False)
-    words = "Estimate and interval after each round"
-    return Plot(inline_svg(figure, words), f"{words}; the band holds for all rounds at once.")
+    return closing(
+        answer.question.kind,
+        [look.reference for look in source.looks],
+        [look.flops for look in source.looks],
+        [look.estimates for look in source.looks],
+        units_are=source.units_are,
+    )
+
+
+def _difference_closing(answer: Answer) -> Section:
+    plot = closing(
+        answer.question.kind,
+        [each.reference for each in answer.compared],
+        [each.flops for each in answer.compared],
+        [each.differences for each in answer.compared],
+        units_are=answer.sources[0].units_are,
+        is_difference=True,
+    )
+    return Section([Plots([plot])], "How the difference closed in")
 
 
 def _rounds(answer: Answer, source: Source) -> Table:

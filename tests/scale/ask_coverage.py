@@ -1,6 +1,7 @@
 """Coverage and size of answers from a sample, over many random orders of one population.
 
     python -m tests.scale.ask_coverage --draws 500
+    python -m tests.scale.ask_coverage --differences
     python -m tests.scale.ask_coverage --reference OUTPUT --proxy OUTPUT
 
 Asks each question once per draw, stops as soon as the interval is narrow enough, and prints how
@@ -9,7 +10,8 @@ kind, and beside the sample of one size that Wilson's interval takes. Then the s
 recall of 95 %. The proxy scores of all units are known, or, for some, cost 0.02 of a reference
 each; what is saved then counts both. With two runs, the labels of the first are
 the references, and the top scores of the second are the proxy; `--units N` draws N of their videos
-with replacement, as a larger archive of the same kind.
+with replacement, as a larger archive of the same kind. With --differences, the difference of two
+made populations (5 and 6 %, half a point) is asked, beside two intervals that are subtracted.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from pipeline.questions.prediction_powered import PredictionPowered
 from pipeline.questions.selection import RecallSelection
 from pipeline.statistics import share
 from tests.scale.ask_questions import Question, made, of_runs
+from tests.scale.difference_coverage import table as differences
 
 _QUESTIONS = ((0.01, 0.005), (0.05, 0.005), (0.3, 0.02))
 _PILOT = 200
@@ -206,6 +209,7 @@ def main() -> None:
     parser.add_argument("--units", type=int, help="units of a population; 100,000 if made")
     parser.add_argument("--reference", help="OUTPUT of the run whose labels are the references")
     parser.add_argument("--proxy", help="OUTPUT of the run whose scores are the proxy")
+    parser.add_argument("--differences", action="store_true", help="of two populations, alone")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     if bool(arguments.reference) != bool(arguments.proxy):
@@ -217,7 +221,10 @@ def main() -> None:
     sets = [["proxy", "positives", "smallest set", "references", "recall kept", "set"]]
     sets[0] += ["SUPG: recall kept", "set"]
     with ProcessPoolExecutor(arguments.processes, mp_context=get_context("spawn")) as pool:
-        for asked, within in _QUESTIONS:
+        if arguments.differences:
+            shown = list(differences(pool, arguments.units or 100_000, arguments.draws))
+            print("\n".join(text_table(shown)), flush=True)
+        for asked, within in () if arguments.differences else _QUESTIONS:
             if arguments.reference:
                 runs = (arguments.reference, arguments.proxy)
                 questions = [of_runs(*runs, asked, within, arguments.units)]

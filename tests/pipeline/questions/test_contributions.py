@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pipeline.questions.contributions import Contribution, contributed
+from pipeline.questions.contributions import Contribution, contributed, expected_half_width
 
 
 def test_sides_that_are_alike_contribute_the_same():
@@ -54,3 +54,15 @@ def test_before_anything_is_known_both_grow_alike():
     for half_width in (math.inf, 0.5):
         one, other = contributed((side, side), half_width, 0.1)
         assert one == other == (half_width, 0.1 / math.sqrt(2))
+
+
+def test_a_difference_that_should_be_narrow_by_now_still_grows():
+    side = Contribution(0.05, 1_000_000, 400)
+    for now, aim in contributed((side, side), half_width=0.005, within=0.01):
+        assert 1.04 < now / aim < 1.06
+
+
+def test_the_expected_width_follows_from_the_variances():
+    sides = Contribution(0.04, 10**9, 100), Contribution(0.09, 10**9, 300)
+    expected = math.sqrt(2 * math.log(40) * (0.04 / 100 + 0.09 / 300))
+    assert expected_half_width(sides, 0.05) == pytest.approx(expected, rel=1e-3)
