@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.formatting import counted, digits, quantity
+from pipeline.questions.proxy_run import ProxyRun
 from pipeline.questions.question import Kind, Question
 from pipeline.questions.spent import QuestionCost
 from pipeline.questions.spent_words import cost_lines
@@ -113,6 +114,7 @@ class Source:
         highest: videos with the highest scores of the first label.
         lowest: those with the lowest.
         cost: time and money; None where nothing was labeled.
+        proxy_run: the earlier run that was the proxy; None where none was.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Source:
     highest: tuple[Example, ...] = ()
     lowest: tuple[Example, ...] = ()
     cost: QuestionCost | None = None
+    proxy_run: ProxyRun | None = None
 
 
 @dataclass(frozen=True)
@@ -247,6 +250,9 @@ def _source(source: Source, *, is_truth: bool) -> list[str]:
         *wrapped(f"Reference: {source.reference}{opinion}"),
         *wrapped(f"Looked at: {seen}, in {counted(len(source.looks), 'rounds')}"),
     ]
+    if source.proxy_run is not None:
+        for line in source.proxy_run.lines(source.units_are):
+            lines += wrapped(line)
     if last.flops:
         lines += wrapped(f"Cost:      {quantity(last.flops)}FLOPs{_of_all(source, last.flops)}")
     if source.cost is not None:

@@ -25,6 +25,8 @@ ANSWER, PAGE = "answer.json", "answer.html"
 # --within of a share or a count is in percentage points.
 _POINT = 0.01
 
+_WITHOUT_PROXY = ("rate", "mean")
+
 # From an input and an output to the labeling whose labels count.
 Labeling = Callable[[str, str], LabelOptions]
 
@@ -89,9 +91,12 @@ def answer_to(
         raise UsageError(
             "counts of inputs or groups of different sizes have no difference; ask for the share"
         )
-    sides = [(source, output)]
+    if question.kind in _WITHOUT_PROXY and flags.proxy_run is not None:
+        raise UsageError(f"a {question.kind} has no use for a proxy; leave --proxy-run out")
+    # The run is one of the input; the other one has a proxy of its own.
+    sides = [(source, output, flags.proxy_run)]
     if flags.against is not None:
-        sides.append((flags.against, posixpath.join(output, "against")))
+        sides.append((flags.against, posixpath.join(output, "against"), None))
     asked, *against = [_asked(question, flags, labeling, *side) for side in sides]
     found = answer_question(
         asked, confidence=flags.confidence, against=against[0] if against else None
@@ -126,8 +131,7 @@ def _selected(
     reference = dataclasses.replace(
         labeling(source, posixpath.join(output, "reference")), gallery=0
     )
-    proxy = _proxy(reference, flags, question, output)
-    assert proxy is not None
+    proxy = None if flags.proxy_run else _proxy(reference, flags, question, output)
     found = select(
         question,
         reference,
@@ -136,6 +140,7 @@ def _selected(
         confidence=flags.confidence,
         most=flags.max_reference,
         output=output,
+        proxy_run=flags.proxy_run,
     )
     content = json_text(found.to_json(), allow_nan=True)
     Location.of(output).child(ANSWER).write_bytes(content.encode())
@@ -148,13 +153,14 @@ def _asked(
     labeling: Labeling,
     source: str,
     output: str,
+    proxy_run: str | None,
 ) -> Asked:
     reference = labeling(source, posixpath.join(output, "reference"))
     reference = dataclasses.replace(reference, gallery=0)
     return Asked(
         question=question,
         reference=reference,
-        proxy=_proxy(reference, flags, question, output),
+        proxy=None if proxy_run else _proxy(reference, flags, question, output),
         within=_within(flags, question),
         alpha=1 - flags.confidence,
         output=output,
@@ -162,6 +168,7 @@ def _asked(
         between=flags.between,
         most=flags.max_reference,
         truth=flags.truth,
+        proxy_run=proxy_run,
     )
 
 
@@ -169,7 +176,7 @@ def _proxy(
     reference: LabelOptions, flags: AskFlags, question: Question, output: str
 ) -> LabelOptions | None:
     """The proxy's options; None where a question has no use for one."""
-    if not flags.proxy or question.kind in ("rate", "mean"):
+    if not flags.proxy or question.kind in _WITHOUT_PROXY:
         return None
     pruning = dataclasses.asdict(reference.pruning) | {"r": flags.proxy_r}
     return dataclasses.replace(

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.errors import RunError, UsageError
+from pipeline.execution.ray_session import check_outlives_job
 from pipeline.exit_codes import exit_code
 from pipeline.flags import options_of
 from pipeline.labeling.job import options_from
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _ask_and_tell(arguments: argparse.Namespace) -> None:
     arguments = _with_output(arguments)
     flags = options_of(AskFlags, arguments)
+    if flags.proxy_run is not None:
+        check_outlives_job(flags.proxy_run, "--proxy-run")
 
     def labeling(source: str, output: str) -> LabelOptions:
         given = argparse.Namespace(**vars(arguments))

@@ -80,6 +80,8 @@ class Estimates:
         within: half width that is aimed at, on the scale of the estimates.
         populations: of the numbers.
         use_proxy: whether there is a proxy.
+        proxy_mean: the mean proxy score of a population, where all of it has scores from the
+            beginning; None to estimate it.
 
     Attributes:
         populations: of the numbers.
@@ -94,6 +96,7 @@ class Estimates:
         populations: list[Population],
         *,
         use_proxy: bool,
+        proxy_mean: Callable[[Population], float] | None = None,
     ) -> None:
         self._kind = question.kind
         self.populations = populations
@@ -103,6 +106,7 @@ class Estimates:
                 population=each.units,
                 alpha=each.alpha,
                 within=within if question.kind in ("share", "count") else None,
+                proxy_mean=None if proxy_mean is None else proxy_mean(each),
                 use_proxy=use_proxy,
             )
             for each in populations

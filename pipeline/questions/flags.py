@@ -17,6 +17,7 @@ _ASKED = "question"
 
 # A sample has about as many units as are asked for; of so many, it is never empty.
 _FEWEST = 20
+_PROXY_VIEWS = (1, 1)
 _PROXY = "proxy: a cheap labeling of more videos, which the reference corrects"
 
 _ABOUT = """\
@@ -37,6 +38,7 @@ Questions:
   python jobs/ask.py INPUT "share of falling" --against OTHER_INPUT --checkpoint C
   python jobs/ask.py list.csv "share of falling" --by date:month --between 2024-05 2024-06 \
     --checkpoint C
+  python jobs/ask.py INPUT "share of falling" --proxy-run LAST_NIGHT --checkpoint C
   python jobs/ask.py INPUT "videos with falling" --recall 0.95 --checkpoint C
 
 Exit codes: 0, the answer is printed; 1, the work could not be finished (ask again to go on), or
@@ -123,10 +125,18 @@ class AskFlags:
     )
     json: Path | None = flag("also write the answer to FILE, as JSON", None, metavar="FILE")
     proxy: bool = flag("label by the reference alone", True, name="no-proxy", group=_PROXY)
+    proxy_run: str | None = flag(
+        "finished run over the same videos, whose scores are the proxy, at no cost: a pruned run, "
+        "or what jobs/relabel.py made of stored embeddings with a head that was not trained on the "
+        "videos of this question's sample; videos that it lacks have a score of 0",
+        None,
+        metavar="OUTPUT",
+        group=_PROXY,
+    )
     proxy_views: tuple[int, int] = flag(
         "clips x crops of the proxy; with --clip-every it has those of the reference (default: "
         "1x1)",
-        (1, 1),
+        _PROXY_VIEWS,
         type=parse_views,
         metavar="CxS",
         group=_PROXY,
@@ -152,6 +162,17 @@ class AskFlags:
             raise UsageError(
                 f"--recall must be above 0 and below 1, such as 0.95; got {self.recall:g}"
             )
+        if self.proxy_run is not None:
+            own = {
+                "--no-proxy": not self.proxy,
+                "--proxy-r": self.proxy_r is not None,
+                "--proxy-views": self.proxy_views != _PROXY_VIEWS,
+            }
+            if named := [name for name, given in own.items() if given]:
+                raise UsageError(
+                    f"{named[0]} does not go with --proxy-run, which has its labels; leave one of "
+                    "them out"
+                )
         if self.max_reference is not None and self.max_reference < _FEWEST:
             raise UsageError(f"--max-reference must be {_FEWEST} or more; got {self.max_reference}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +19,14 @@ from pipeline.questions.columns import groups_of, numbers_of, values_of
 from pipeline.questions.comparisons import Comparisons
 from pipeline.questions.cost_account import CostAccount
 from pipeline.questions.difference import DIFFERENCE_ALPHA_SHARE
+from pipeline.questions.earlier_run import EarlierRun
 from pipeline.questions.estimates import Estimates, Population, Sampled
 from pipeline.questions.outcomes import Outcomes, outcomes, unlabeled
 from pipeline.questions.periods import column_and_period
+from pipeline.questions.proxy_run import ProxyRun
 from pipeline.questions.question import Question
 from pipeline.questions.rounds import PILOT, Sizes, Wanted, by_plan, by_width, pilot
+from pipeline.questions.run_words import pruning_and_views
 from pipeline.questions.sample import ALL, Limits, Manifest, limits
 from pipeline.questions.series import Series
 from pipeline.questions.truth import TO_LABEL, Truth
@@ -39,6 +43,7 @@ class Asked:
         question: the question.
         reference: options of the labeling whose labels count.
         proxy: options of the cheap labeling; None without one.
+        proxy_run: OUTPUT of an earlier run that is the proxy instead; None without one.
         within: largest half width of the intervals, on the scale of the estimates.
         alpha: 1 - confidence of all intervals of the answer together.
         by: what groups videos; None for no groups.
@@ -58,6 +63,7 @@ class Asked:
     between: tuple[str, str] | None = None
     most: int | None = None
     truth: Path | None = None
+    proxy_run: str | None = None
 
 
 def answer_question(asked: Asked, *, confidence: float, against: Asked | None = None) -> Answer:
@@ -139,6 +145,10 @@ class _Inquiry:
         self._labels = asked.question.among(classes)
         self._dense = self._reference.plan.identity.has_segments
         # All that may be wrong with the question is found before anything is written.
+        self._earlier = None
+        if asked.proxy_run is not None:
+            protocol = self._reference.plan.protocol
+            self._earlier = EarlierRun(asked.proxy_run, asked.question, protocol)
         value_of = values_of(asked.reference, asked.by)
         self._numbers = self._column()
         self._truth = None
@@ -170,12 +180,13 @@ class _Inquiry:
             asked.question,
             within,
             self._populations(asked.alpha * own_share),
-            use_proxy=self._proxy is not None,
+            use_proxy=self._proxy is not None or self._earlier is not None,
+            proxy_mean=self._known_means(),
         )
         self._looks: list[Look] = []
         labeled = None if self._truth is not None else self._reference
         self._account = CostAccount(labeled, self._proxy, self._groups)
-        self._sample: Outcomes | None = None
+        self._sample: Sampled | None = None
         self._scored: Outcomes | None = None
 
     @property
@@ -194,13 +205,20 @@ class _Inquiry:
         else:
             listed = unlabeled(self._manifest.drawn(of_reference))
             reference = self._in_groups(self._truth.of(listed, self._labels), of_reference)
+        labeled = None if proxy is None else proxy.outcomes
+        if self._earlier is not None:
+            scored = self._earlier.outcomes(reference.outcomes)
+            proxy = dataclasses.replace(reference, outcomes=scored)
         self.estimates.add(reference, proxy, self._numbers)
-        self._sample = reference.outcomes
+        self._sample = reference
         self._scored = (proxy or reference).outcomes
         self._seen = self._sizes
-        units = len(reference.outcomes), 0 if proxy is None else len(proxy.outcomes)
-        self._looks.append(Look(*units, self._flops(*units), self.estimates.now()))
-        self._account.add(reference.outcomes, None if proxy is None else proxy.outcomes)
+        units = len(reference.outcomes), 0 if labeled is None else len(labeled)
+        flops = self._flops(*units)
+        if self._earlier is not None:
+            units = units[0], self._earlier.labeled
+        self._looks.append(Look(*units, flops, self.estimates.now()))
+        self._account.add(reference.outcomes, labeled)
         self._tell()
 
     def grow(self, wanted: list[Wanted]) -> bool:
@@ -210,7 +228,10 @@ class _Inquiry:
             wanted: intervals that are too wide.
         """
         most, before = self._most(), self._seen
-        if self._proxy is None:
+        if self._earlier is not None:
+            costs = Costs(self._reference.flops_per_unit, self._reference.flops_per_unit)
+            self._sizes = by_plan(before, wanted, costs=costs, most=most, is_scored=True)
+        elif self._proxy is None:
             self._sizes = by_width(before, wanted, most=most)
         else:
             costs = Costs(self._reference.flops_per_unit, self._proxy.flops_per_unit)
@@ -227,15 +248,16 @@ class _Inquiry:
             units=self._units,
             units_are=plan.identity.units_are,
             looks=self._account.with_work(self._looks),
-            failed=int((~self._sample.ok).sum()),
+            failed=int((~self._sample.outcomes.ok).sum()),
             flops_of_all=self._flops(self._units, 0),
             reference=_words(self._reference) if self._truth is None else self._truth.words,
-            proxy="" if self._proxy is None else _words(self._proxy, short=True),
+            proxy=self._proxy_words(),
             output=self._asked.output,
-            scored_by="reference" if self._proxy is None else "proxy",
+            scored_by="proxy" if self._proxy or self._earlier else "reference",
             highest=highest,
             lowest=lowest,
             cost=self._account.cost(),
+            proxy_run=self._proxy_run(),
         )
 
     def _sampled(self, series: Series, sample: Limits) -> Sampled:
@@ -249,6 +271,24 @@ class _Inquiry:
         groups = self._groups.of(list(found.video_ids))
         rows = np.flatnonzero(sample.hold(found.unit_ids, groups))
         return Sampled(found.take(rows), groups[rows], sample)
+
+    def _known_means(self) -> Callable[[Population], float] | None:
+        if self._earlier is None:
+            return None
+        scores = self._earlier.read(self._reference.run, self._groups)
+        return lambda population: scores.mean(population.column, population.number)
+
+    def _proxy_words(self) -> str:
+        if self._earlier is not None:
+            return "an earlier run"
+        return "" if self._proxy is None else _words(self._proxy, short=True)
+
+    def _proxy_run(self) -> ProxyRun | None:
+        if self._earlier is None or self._sample is None:
+            return None
+        # Those that answer for all are random units, which the other ones of groups are not.
+        rows, found = self._sample.of(None), self._sample.outcomes
+        return self._earlier.proxy_run(found.take(rows) if len(rows) else found)
 
     def _column(self) -> Callable[[list[str]], np.ndarray] | None:
         column = self._asked.question.column
@@ -317,11 +357,5 @@ class _Inquiry:
 
 
 def _words(series: Series, *, short: bool = False) -> str:
-    identity = series.plan.identity
-    protocol = identity.protocol
-    pruned = f"r = {identity.r}" if identity.is_pruned else "unpruned"
-    views = f"{protocol.clips}x{protocol.crops} views"
-    if protocol.every_s is not None:
-        views = f"a clip every {protocol.every_s:g} s"
-    words = f"{pruned}, {views}"
+    words = pruning_and_views(series.plan.identity)
     return words if short else f"{series.plan.model.architecture}, {words}"

@@ -107,7 +107,7 @@ def _of_table(table: pa.Table, labels: Sequence[int], *, dense: bool) -> Outcome
         ok=ok,
         found=found,
         clips=clips,
-        scores=_scores(table["scores"].combine_chunks(), labels),
+        scores=label_scores(table["scores"].combine_chunks(), labels),
         hours=np.where(ok, np.asarray(pc.fill_null(table["duration_s"], 0.0)), 0.0) / 3600,
     )
 
@@ -122,7 +122,7 @@ def _clips(views: pa.ListArray, labels: Sequence[int]) -> tuple[Floats, Floats]:
     return counts, np.bincount(parents, minlength=len(views)).astype(np.float64)
 
 
-def _scores(scores: pa.ListArray, labels: Sequence[int]) -> Floats:
+def label_scores(scores: pa.ListArray, labels: Sequence[int]) -> Floats:
     """(n, labels) probabilities of the labels; 0 where there are none."""
     lengths = np.asarray(pc.fill_null(pc.list_value_length(scores), 0)).astype(np.int64)
     values = scores.flatten().to_numpy(zero_copy_only=False).astype(np.float64)

@@ -82,7 +82,7 @@ def _summary(answer: Answer) -> list[Block]:
     facts = [
         ("asked of", first.name),
         ("the reference", first.reference),
-        ("the proxy", first.proxy or "none"),
+        *_proxy(first),
         (
             "could not be labeled",
             f"{first.failed:,} of {last.reference:,}; they count as without the label",
@@ -102,6 +102,13 @@ def _summary(answer: Answer) -> list[Block]:
     if not answer.is_met:
         blocks.append(Text("An interval is wider than --within asks."))
     return [*blocks, Facts(facts)]
+
+
+def _proxy(source: Source) -> list[tuple[str, str]]:
+    if source.proxy_run is None:
+        return [("the proxy", source.proxy or "none")]
+    parts = (line.split(":", 1) for line in source.proxy_run.lines(source.units_are))
+    return [(name.lower(), words.strip()) for name, words in parts]
 
 
 def _name(each: Estimated, answer: Answer) -> str:

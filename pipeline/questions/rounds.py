@@ -143,7 +143,14 @@ def pilot(
     return _within(first, Sizes.none(populations), most)
 
 
-def by_plan(seen: Sizes, wanted: Sequence[Wanted], *, costs: Costs, most: int) -> Sizes:
+def by_plan(
+    seen: Sizes,
+    wanted: Sequence[Wanted],
+    *,
+    costs: Costs,
+    most: int,
+    is_scored: bool = False,
+) -> Sizes:
     """The sizes after the next round, for intervals of shares with a proxy; see `allocation.plan`.
 
     Args:
@@ -151,6 +158,8 @@ def by_plan(seen: Sizes, wanted: Sequence[Wanted], *, costs: Costs, most: int) -
         wanted: the intervals that are too wide.
         costs: of a unit.
         most: largest number of references.
+        is_scored: whether all units have a proxy score at no cost, so that the sizes are those of
+            the reference alone.
     """
 
     def grown(each: Wanted) -> tuple[int, int]:
@@ -162,11 +171,13 @@ def by_plan(seen: Sizes, wanted: Sequence[Wanted], *, costs: Costs, most: int) -
             within=each.within,
             costs=costs,
             alpha=each.alpha,
-            scored=proxy,
+            scored=each.units if is_scored else proxy,
         )
         sizes = next_round(planned, len(each.reference), proxy)
         reference = max(sizes[0], math.ceil(_LEAST_GROWTH * reference))
-        return min(each.units, reference), min(each.units, max(proxy, reference, sizes[1]))
+        if not is_scored:
+            proxy = min(each.units, max(proxy, reference, sizes[1]))
+        return min(each.units, reference), proxy
 
     return _grown(seen, [(each.group, *grown(each)) for each in wanted], most)
 

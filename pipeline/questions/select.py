@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
 from pipeline.formatting import percent, quantity
@@ -18,10 +18,13 @@ from pipeline.labeling.options import LabelOptions
 from pipeline.messages import say
 from pipeline.questions.answer import wrapped
 from pipeline.questions.columns import groups_of
+from pipeline.questions.earlier_run import EarlierRun
 from pipeline.questions.outcomes import Outcomes, outcomes
+from pipeline.questions.population_scores import PopulationScores
+from pipeline.questions.proxy_run import ProxyRun
 from pipeline.questions.question import Question
 from pipeline.questions.rounds import PILOT
-from pipeline.questions.sample import ALL, Limits, Manifest, limit_of
+from pipeline.questions.sample import ALL, Limits, Manifest, ids_of, limit_of
 from pipeline.questions.selection import RecallSelection, Selection
 from pipeline.questions.series import Series
 from pipeline.questions.spent import QuestionCost, question_cost
@@ -53,6 +56,7 @@ class SelectionAnswer:
         flops_of_all: those of labeling everything by the reference.
         output: where runs and the set lie.
         cost: time and money.
+        proxy_run: the earlier run that was the proxy; None where none was.
     """
 
     question: Question
@@ -65,6 +69,7 @@ class SelectionAnswer:
     flops_of_all: int
     output: str
     cost: QuestionCost | None = None
+    proxy_run: ProxyRun | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The answer as JSON has it."""
@@ -86,6 +91,7 @@ class SelectionAnswer:
             f"those with the label, with {100 * self.confidence:g} % confidence",
             f"Estimates: recall {recall}, precision {100 * found.precision:.1f} %",
             f"Looked at: all by the proxy, {seen}",
+            *([] if self.proxy_run is None else self.proxy_run.lines("videos")),
             f"Cost:      {quantity(self.flops)}FLOPs; all videos by the reference take "
             f"{quantity(self.flops_of_all)}FLOPs",
             *([] if self.cost is None else cost_lines(self.cost, "videos")),
@@ -103,44 +109,57 @@ class SelectionAnswer:
 def select(
     question: Question,
     reference_options: LabelOptions,
-    proxy_options: LabelOptions,
+    proxy_options: LabelOptions | None,
     *,
     recall: float,
     confidence: float,
     most: int | None,
     output: str,
+    proxy_run: str | None = None,
 ) -> SelectionAnswer:
     """Labels everything by the proxy and rounds by the reference; writes the set as a list.
 
     Args:
         question: of kind "videos".
         reference_options: of the labeling whose labels count.
-        proxy_options: of the cheap one.
+        proxy_options: of the cheap one; None with `proxy_run`.
         recall: share of the videos with the label that the set must hold.
         confidence: of that.
         most: largest number of videos that the reference labels; None for no limit.
         output: where it goes.
+        proxy_run: OUTPUT of an earlier run, whose scores are the proxy; None to label by one.
 
     Raises:
         UsageError: the question does not fit the model or the input.
         RunError: labeling could not finish.
     """
-    reference, proxy = Series.of(reference_options), Series.of(proxy_options)
+    reference = Series.of(reference_options)
+    proxy = None if proxy_options is None else Series.of(proxy_options)
     if reference.plan.identity.has_segments:
         raise UsageError("videos with LABEL is asked of whole videos; leave --clip-every out")
     (label,) = question.among(reference.plan.model.labels)
+    earlier = None
+    if proxy_run is not None:
+        earlier = EarlierRun(proxy_run, question, reference.plan.protocol)
     if not (units := reference.begin()):
         raise UsageError(f"{reference_options.source} has nothing to ask about")
-    proxy.begin(like=reference)
-    proxy.label(None)
-    scored = outcomes(proxy.run, [label], dense=False)
-    selection = RecallSelection(scored.scores[:, 0], recall=recall, alpha=1 - confidence)
-    manifest = Manifest(reference.run, groups_of(reference.run, None))
+    everything = groups_of(reference.run, None)
+    if earlier is not None:
+        scores = earlier.read(reference.run, everything)
+    else:
+        assert proxy is not None
+        proxy.begin(like=reference)
+        proxy.label(None)
+        scores = PopulationScores.read(
+            proxy.run, [label], manifest=reference.run.manifest, groups=everything
+        )
+    selection = RecallSelection(scores.scores[:, 0], recall=recall, alpha=1 - confidence)
+    manifest = Manifest(reference.run, everything)
     found, seen, size = selection.selection(), 0, min(PILOT, most or units, units)
     while True:
         sample = _labeled(reference, manifest, label, limit_of(size, units))
-        new = np.arange(seen, len(sample))
-        found = selection.add(new, (sample.found[new, 0] > 0).astype(np.float64))
+        new = scores.places(sample.unit_ids[seen:])
+        found = selection.add(new, (sample.found[seen:, 0] > 0).astype(np.float64))
         seen = len(sample)
         say(
             f"{seen:,} of {units:,} by the reference: {len(found.chosen):,} videos hold "
@@ -150,7 +169,7 @@ def select(
         if tight or size >= min(most or units, units):
             break
         size = min(math.ceil(_GROWTH * size), most or units, units)
-    _write(reference, scored.unit_ids[found.chosen], Location.of(output).child(SELECTED))
+    _write(reference, scores, found.chosen, Location.of(output).child(SELECTED))
     return SelectionAnswer(
         question=question,
         confidence=confidence,
@@ -158,10 +177,12 @@ def select(
         units=units,
         chosen=len(found.chosen),
         found=found,
-        flops=units * proxy.flops_per_unit + seen * reference.flops_per_unit,
+        flops=seen * reference.flops_per_unit
+        + (0 if proxy is None else units * proxy.flops_per_unit),
         flops_of_all=units * reference.flops_per_unit,
         output=output,
-        cost=question_cost(reference, proxy, groups_of(reference.run, None)),
+        cost=question_cost(reference, proxy, everything),
+        proxy_run=None if earlier is None else earlier.proxy_run(sample),
     )
 
 
@@ -172,10 +193,14 @@ def _labeled(series: Series, manifest: Manifest, label: int, limit: str) -> Outc
     return found.take(np.flatnonzero(found.unit_ids < limit.encode()))
 
 
-def _write(series: Series, chosen: np.ndarray, folder: Location) -> None:
+def _write(
+    series: Series, scores: PopulationScores, chosen: npt.NDArray[np.int64], folder: Location
+) -> None:
     """Writes the rows of the manifest whose unit is chosen."""
-    ids = pa.array([each.decode() for each in chosen], pa.string())
+    is_chosen = np.zeros(len(scores), np.bool_)
+    is_chosen[chosen] = True
     with PartWriter(folder, MANIFEST_SCHEMA, _ROWS_PER_FILE) as parts:
         for file in series.run.manifest.files(".parquet"):
             table = read_parquet(file)
-            parts.write(table.filter(pc.is_in(table["unit_id"], value_set=ids)))
+            kept = is_chosen[scores.places(ids_of(table["unit_id"]))]
+            parts.write(table.filter(pa.array(kept)))
