@@ -110,6 +110,7 @@ class EarlierRun:
             failed=scores.failed,
             absent=len(scores) - scores.failed - scores.labeled,
             agreement=share(int(same.sum()), len(same)),
+            has_head=bool(record.identity.head),
         )
 
     def _check(self, protocol: Protocol) -> None:

@@ -127,8 +127,8 @@ class AskFlags:
     proxy: bool = flag("label by the reference alone", True, name="no-proxy", group=_PROXY)
     proxy_run: str | None = flag(
         "finished run over the same videos, whose scores are the proxy, at no cost: a pruned run, "
-        "or what jobs/relabel.py made of stored embeddings with a head that was not trained on the "
-        "videos of this question's sample; videos that it lacks have a score of 0",
+        "or what jobs/relabel.py made of stored embeddings with a head that was not trained on "
+        "videos of this question's sample; videos that the run lacks have a score of 0",
         None,
         metavar="OUTPUT",
         group=_PROXY,

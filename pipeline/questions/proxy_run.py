@@ -21,6 +21,7 @@ class ProxyRun:
         absent: those that are not in it.
         agreement: share of the units of the sample that it labeled which have, or have not, the
             same of the labels that are asked for as by the reference, with a 95 % interval.
+        has_head: whether a head made its labels, which people may have trained on the sample.
     """
 
     output: str
@@ -30,9 +31,14 @@ class ProxyRun:
     failed: int
     absent: int
     agreement: Estimate
+    has_head: bool
 
-    def lines(self, units_are: str) -> list[str]:
-        """On the screen: the run, and what it lacks; one line each, to be wrapped."""
+    def lines(self, units_are: str, *, beyond: str = " beyond the first round") -> list[str]:
+        """On the screen: the run, what it lacks, and what a head must not know; one line each, to
+        be wrapped.
+
+        `beyond`: which part of the sample a head must not have been trained on, in words.
+        """
         of = f" of {self.finished}" if self.finished else ""
         said = f"Proxy:     the run {self.output}{of} ({self.made})"
         if not math.isnan(self.agreement.value):
@@ -40,7 +46,13 @@ class ProxyRun:
                 f", which says of {self.agreement.percent()} of {self.agreement.count:,} "
                 f"{units_are} what the reference says"
             )
-        return [said, *(f"Unscored:  {each}" for each in self._lacks(units_are))]
+        lines = [said, *(f"Unscored:  {each}" for each in self._lacks(units_are))]
+        if self.has_head:
+            lines.append(
+                f"Note:      this holds if the head was not trained on {units_are} of this sample"
+                f"{beyond}: of those it says more than of the rest"
+            )
+        return lines
 
     def _lacks(self, units_are: str) -> list[str]:
         lacks = [

@@ -91,7 +91,7 @@ class SelectionAnswer:
             f"those with the label, with {100 * self.confidence:g} % confidence",
             f"Estimates: recall {recall}, precision {100 * found.precision:.1f} %",
             f"Looked at: all by the proxy, {seen}",
-            *([] if self.proxy_run is None else self.proxy_run.lines("videos")),
+            *([] if self.proxy_run is None else self.proxy_run.lines("videos", beyond="")),
             f"Cost:      {quantity(self.flops)}FLOPs; all videos by the reference take "
             f"{quantity(self.flops_of_all)}FLOPs",
             *([] if self.cost is None else cost_lines(self.cost, "videos")),

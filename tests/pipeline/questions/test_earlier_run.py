@@ -115,6 +115,17 @@ def test_the_answer_names_the_run_its_pruning_its_date_and_its_agreement(tmp_pat
     assert all(len(line) <= 80 for line in text(answer).splitlines() if "/" not in line)
 
 
+def test_a_head_may_not_know_the_sample_which_the_answer_says(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch)
+    said = "if the head was not trained on videos of this sample beyond the first round"
+    one = answer_question(with_run(archive, tmp_path / "a"), confidence=0.95)
+    assert said not in " ".join(text(one).split())
+    given = with_run(archive, tmp_path / "b", identity={"head": "sha256:h", "relabeled": "/e"})
+    other = " ".join(text(answer_question(given, confidence=0.95)).split())
+    assert said in other
+    assert "a head over the embeddings of /e" in other
+
+
 def test_a_question_asked_again_has_the_same_answer(tmp_path, monkeypatch):
     archive = made_archive(monkeypatch)
     given = with_run(archive, tmp_path)

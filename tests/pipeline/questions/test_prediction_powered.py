@@ -48,6 +48,20 @@ def test_the_mean_is_held_at_every_look_whatever_the_proxy(kind, known):
     assert missed <= most_misses(draws, 0.2)
 
 
+@pytest.mark.parametrize(("trained", "holds"), [(100, True), (600, False)])
+def test_a_proxy_may_know_the_units_of_the_first_round_and_no_others(trained, holds):
+    draw = np.random.default_rng(7)
+    draws, missed = 25, 0
+    for _ in range(draws):
+        reference = draw.permutation(shares(3_000, 0.3))
+        proxy = np.where(draw.random(3_000) < 0.8, reference, 0.0)
+        proxy[:trained] = reference[:trained]
+        answer = PredictionPowered(3_000, alpha=0.2, within=0.03, proxy_mean=proxy.mean())
+        looks = _stopped(reference, proxy, answer, 0.03, scores_each=4)
+        missed += any(not each.low <= 0.3 <= each.high for each in looks)
+    assert (missed <= most_misses(draws, 0.2)) == holds
+
+
 def test_a_good_proxy_saves_most_of_the_references():
     draw = np.random.default_rng(2)
     reference = draw.permutation(shares(50_000, 0.3))
