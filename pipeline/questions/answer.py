@@ -218,10 +218,11 @@ def text(answer: Answer) -> str:
     first, kind = answer.sources[0], answer.question.kind
     lines = [f"Question:  {answer.question.text}, in {first.name}"]
     sure = f"{100 * answer.confidence:g} % confidence"
+    is_exact = answer.is_complete or all(each.low == each.high for each in answer.estimates)
     for number, each in enumerate(answer.estimates):
         name = "" if len(answer.estimates) == 1 else f"{named(each)}: "
         head = "Answer:    " if not number else _INDENT
-        told = f", with {sure}" * (not number and not answer.is_complete)
+        told = f", with {sure}" * (not number and not is_exact)
         lines.append(f"{head}{name}{interval(kind, each)}{told}")
     for source in answer.sources[1:]:
         lines += wrapped(f"Against:   {source.name}")

@@ -92,7 +92,8 @@ def groups_of(
         if between is None and len(counts) > _MOST_GROUPS:
             raise UsageError(
                 f"--by has more than {_MOST_GROUPS} groups, such as "
-                f"{', '.join(sorted(counts)[:3])}; name a column with fewer values"
+                f"{', '.join(sorted(counts)[:3])}; name a column with fewer values, a longer "
+                "period of dates (COLUMN:month, COLUMN:year), or two groups by --between"
             )
     names = tuple(sorted(counts))
     if between is not None:

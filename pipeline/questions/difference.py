@@ -25,8 +25,8 @@ class Difference:
     """Interval of the mean of one population less that of another, after each round.
 
     Add rounds to both populations, then `look`. A round counts for the difference where both have
-    units in it, or one was seen in full before. Its sizes may depend on earlier rounds of both. The
-    interval and both own intervals hold at once, with an alpha that is the sum of all three.
+    units in it, or one was seen in full before. Its sizes may depend on pairs of earlier rounds of
+    both. The interval and both own intervals hold at once, with an alpha that is the sum of three.
 
     Args:
         one: the first population, without rounds yet.
