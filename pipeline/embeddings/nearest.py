@@ -51,6 +51,7 @@ class NearestSearch:
 
     Attributes:
         added: number of vectors that were added.
+        compared: number of those whose keys are searched.
         unusable: number of those that are all zero or not finite; they are nobody's neighbors.
 
     Args:
@@ -68,7 +69,7 @@ class NearestSearch:
         units, usable = unit_rows(queries)
         if not usable.all():
             raise ValueError("the embedding is all zero or not finite, so nothing is near it")
-        self.added = self.unusable = 0
+        self.added = self.compared = self.unusable = 0
         self._queries, self._units = queries, units
         self._best = [_Best(k) for _ in queries]
         self._part = max(_LEAST_PART, 4 * k)
@@ -99,6 +100,9 @@ class NearestSearch:
             for number in range(len(self._queries)):
                 self._offer(number, products[usable, number], places, vectors, keys, columns)
         self.added += len(vectors)
+        self.compared += len(vectors)
+        if self._left_out:
+            self.compared -= sum(key in self._left_out for key in keys)
 
     def neighbors(self, query: int = 0) -> list[Neighbor]:
         """The nearest so far of a query, nearest first."""

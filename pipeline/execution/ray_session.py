@@ -26,14 +26,12 @@ from pipeline.errors import RunError, UsageError
 from pipeline.execution.pools import OVERHEAD_CPUS
 from pipeline.execution.stopping import end_on_sigterm
 from pipeline.formatting import byte_size
+from pipeline.job_commands import is_submitted
 from pipeline.messages import say
 from workers.machine import usable_cores
 
 _ADDRESS = "RAY_ADDRESS"
 _CONNECT_SECONDS = 10.0
-
-# Environment variable that Ray's job supervisor sets for a submitted job.
-_OF_SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 # Messages of Ray that are not shown: a warning that every graph with actors causes on a machine of
 # two cores, and tracebacks of workers, which are in Ray's log files.
@@ -138,11 +136,6 @@ def check_ray_address() -> None:
         raise UsageError(
             f"there is no Ray at {_ADDRESS}={address} ({error}); name a running one, {leave}"
         ) from error
-
-
-def is_submitted() -> bool:
-    """Whether this process is a job that `ray job submit` started."""
-    return _OF_SUBMITTED in os.environ
 
 
 def real_cores(counted: float) -> float:

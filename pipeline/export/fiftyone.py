@@ -3,7 +3,8 @@
 `labels.json` has the classes, and under each video a list of temporal detections with label,
 confidence and frames (or seconds, where the frame rate is not known). A local file is named by its
 path. Other videos are named by their id without its ending: FiftyOne looks for them in `data/`
-beside the file.
+beside the file, if there is such a folder, or else in the list `data.json`. Its importer refuses to
+open anything without either (`ImportPathsMixin` in fiftyone/utils/data/importers.py).
 """
 
 from __future__ import annotations
@@ -18,17 +19,16 @@ from pipeline.export.labeled_videos import LabeledVideo, Segment
 from pipeline.export.text_files import json_of, write_json
 from pipeline.storage.location import Location
 
-DATA, LABELS = "data", "labels.json"
+DATA, LABELS = "data.json", "labels.json"
 
 
 def write_fiftyone(
     folder: Location, videos: Iterable[LabeledVideo], classes: Iterable[str]
 ) -> None:
-    """Writes the labeled videos, and the folder `data/`, without which FiftyOne opens nothing."""
-    filesystem, path = folder.child(DATA).filesystem()
-    filesystem.create_dir(path, recursive=True)
+    """Writes the labeled videos, and an empty list of further ones."""
     before = f'{{"classes": {json_of(list(classes))},\n"labels": {{'
     write_json(folder.child(LABELS), before, _entries(videos), "}}\n")
+    write_json(folder.child(DATA), "{", [], "}\n")
 
 
 def _entries(videos: Iterable[LabeledVideo]) -> Iterator[str]:

@@ -51,7 +51,7 @@ def read_label_list(file: Location, lists: ListOptions, left_out: LeftOut) -> It
     # An empty root allows ids without paths, and leaves relative paths at the list's folder. Frame
     # folders are read for their names alone, whatever their rate.
     options = replace(lists, video_root=lists.video_root or "", fps=1.0)
-    manifest = UserManifest(options, root=_AnyVideo, skip=left_out.add)
+    manifest = UserManifest(options, _AnyVideo, left_out.add, left_out.unread)
     found = False
     for video in manifest.videos_of_file(file):
         found = True

@@ -22,10 +22,12 @@ class LeftOut:
     Attributes:
         counts: by reason.
         names: the first few by reason.
+        unread: columns of the list that are not read.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
+    unread: dict[str, None] = field(default_factory=dict)
 
     def add(self, reason: str, name: str) -> None:
         """Counts a row."""

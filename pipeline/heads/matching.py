@@ -82,9 +82,11 @@ def match_labels(
         _refuse_two(labels)
     if not labels:
         said = "; ".join(left_out.lines()) or "its rows have no label"
+        unread = ", ".join(repr(displayed(name)) for name in left_out.unread)
+        has = f", of which {unread} {'is' if len(left_out.unread) == 1 else 'are'} not read"
         raise UsageError(
             f"no video of the list can be trained on: {said}; --id-column, --uri-column and "
-            f"--label-column name the columns"
+            f"--label-column name its columns{has if unread else ''}"
         )
     return VideoLabels({each: tuple(sorted(labels[each])) for each in sorted(labels)}, multi_label)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 
 from pipeline.formatting import byte_size, digits, percent, text_table
 from pipeline.heads.left_out import LeftOut
 from pipeline.heads.measures import ClassMeasure
 from pipeline.heads.report import HeadReport
+from pipeline.job_commands import arguments, flag_words, job_words, next_lines
 from pipeline.statistics import Estimate
-from sta.text import displayed
+from sta.text import displayed, redacted
 
 _WIDTH = 80
 _INDENT = " " * len("More labels:  ")
@@ -59,7 +59,7 @@ def screen(report: HeadReport, left_out: LeftOut, *, run: str, dest: str, size_b
     labels = f"; labels: {report.labels_license}" if report.labels_license else ""
     lines += _said("License", license + labels)
     lines += _said("Written", f"{dest} ({byte_size(size_bytes)})")
-    return "\n".join([*lines, "", "Next:", *_next_steps(report, run, dest)])
+    return "\n".join([*lines, *_next_steps(report, run, dest)])
 
 
 def _accuracy(report: HeadReport) -> list[str]:
@@ -168,15 +168,16 @@ def _confusions(report: HeadReport) -> list[str]:
 
 
 def _next_steps(report: HeadReport, run: str, dest: str) -> list[str]:
-    checkpoint, run, dest = (
-        shlex.quote(displayed(each)) for each in (report.checkpoint, run, dest)
+    label, head = job_words("label_k400"), flag_words("--head", dest)
+    checkpoint = flag_words("--checkpoint", redacted(report.checkpoint))
+    return next_lines(
+        {
+            "Label new videos with the head:": [*label, "INPUT", "NEW_OUTPUT", *checkpoint, *head],
+            "Label the videos of this run anew, without decoding them:": [
+                *(*job_words("relabel"), *arguments(run, "NEW_OUTPUT", flags=head)),
+            ],
+        }
     )
-    return [
-        "  Label new videos with the head:",
-        f"    python jobs/label_k400.py INPUT NEW_OUTPUT --checkpoint {checkpoint} --head {dest}",
-        "  Label the videos of this run anew, without decoding them:",
-        f"    python jobs/relabel.py {run} NEW_OUTPUT --head {dest}",
-    ]
 
 
 def _short(name: str) -> str:

@@ -218,8 +218,13 @@ def _headless_format(lines: Sequence[str], options: ListOptions) -> TextFormat:
         raise NotAListError(_why_no_format(lines[0], tried))
     named = next((flag for flag in FLAGS.values() if getattr(options, flag) is not None), None)
     if named is not None:
+        flag = f"--{named.replace('_', '-')}"
+        if any(each.line != _IDS for each in fitting):
+            raise NotAListError(f"it has no header line, so there is no column that {flag} names")
+        cells = ", ".join(map(repr, fitting[0].split(lines[0])))
         raise NotAListError(
-            f"it has no header line, so there is no column that --{named.replace('_', '-')} names"
+            f"there is no column that {flag} names: if its first line is a header, its columns are "
+            f"{cells}, of which none means paths or ids; --uri-column or --id-column names one"
         )
 
     def score(each: TextFormat) -> tuple[int, bool]:

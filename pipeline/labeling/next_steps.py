@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.errors import UsageError
-from pipeline.execution.ray_session import is_submitted
 from pipeline.inputs.demo.runs import PRUNED_RUN, UNPRUNED_RUN
+from pipeline.job_commands import arguments, is_submitted, job_words, next_lines, short_path
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
 from pipeline.storage.location import Location
-from sta.text import printable
 
-_ROOT = Path(__file__).resolve().parents[2]
 _EXAMPLE = "MCG-NJU/videomae-base-finetuned-kinetics"
 
 # Of a terminal, so that no column of a table is wrapped or left out.
@@ -67,24 +63,20 @@ def next_steps(
         steps[f"Label the same videos {views}{way}:"] = _labeling(task, other)
     demo = other.source is None and {here, there} == {PRUNED_RUN, UNPRUNED_RUN}
     steps["Compare the cost and the labels of both runs:"] = [
-        *("python", job_path("cost_report")),
-        *([] if demo else _positionals(here, there)),
+        *job_words("cost_report"),
+        *([] if demo else arguments(here, there)),
     ]
     if pruned:
         steps["Show the tokens that the model kept of a video:"] = [
-            *("python", job_path("show_tokens")),
-            *_positionals(here, video_id),
+            *job_words("show_tokens"),
+            *arguments(here, video_id),
         ]
     if other.source is None:
         steps["Label your own videos:"] = [
-            *("python", job_path(f"label_{task}")),
+            *job_words(f"label_{task}"),
             *("VIDEOS", "OUTPUT", "--checkpoint", _EXAMPLE),
         ]
-    return [
-        line
-        for about, words in steps.items()
-        for line in (f"  {about}", f"    {' '.join(map(_quoted, words))}")
-    ]
+    return next_lines(steps)
 
 
 def other_output(output: str, *, pruned: bool, adaptive: bool) -> str:
@@ -120,48 +112,13 @@ def open_command(run: RunDirectory, columns: Sequence[str]) -> str:
     return shlex.join(["python", "-c", code])
 
 
-def short_path(uri: str) -> str:
-    """A local path below the working directory as seen from there. A submitted job's is not the
-    user's, who is told whole paths.
-    """
-    if "://" in uri or is_submitted():
-        return uri
-    try:
-        relative = os.path.relpath(uri)
-    except FileNotFoundError:  # Ray unpacked that folder for the job, and has deleted it again
-        return uri
-    return uri if relative.startswith(os.pardir) else relative
-
-
-def job_path(name: str) -> str:
-    """A job's file as the user can run it: from here, or of a submitted job from the repository."""
-    return f"jobs/{name}.py" if is_submitted() else short_path(str(_ROOT / "jobs" / f"{name}.py"))
-
-
 def _labeling(task: str, other: OtherRun) -> list[str]:
     submit = ["ray", "job", "submit", "--working-dir", ".", "--"] if is_submitted() else []
-    words = [*submit, "python", job_path(f"label_{task}")]
+    words = [*submit, *job_words(f"label_{task}")]
     if other.source is None:
         return [*words, *other.flags]
-    places = _positionals(other.source, short_path(Location.of(other.output).uri))
-    return [*words, *other.flags, *places] if places[0] == "--" else [*words, *places, *other.flags]
-
-
-def _quoted(word: str) -> str:
-    """A word of a command line; what is not printable as bash and zsh take it: $'\\x0a'."""
-    if printable(word) == word:
-        return shlex.quote(word)
-    text = word.replace("\\", "\\\\").replace("'", "\\'")
-    letters = (
-        each if printable(each) == each else "".join(f"\\x{byte:02x}" for byte in each.encode())
-        for each in text
-    )
-    return f"$'{''.join(letters)}'"
-
-
-def _positionals(*words: str) -> list[str]:
-    """Words that argparse must not take for flags."""
-    return ["--", *words] if any(word.startswith("-") for word in words) else list(words)
+    output = short_path(Location.of(other.output).uri)
+    return [*words, *arguments(other.source, output, flags=other.flags)]
 
 
 def _address(place: Location) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.execution.metrics import set_drift
+from pipeline.job_commands import job_command
 from pipeline.messages import best_effort
 from pipeline.run.run_directory import RunDirectory
 
@@ -22,7 +23,7 @@ def draw_report(run: RunDirectory, gallery: int) -> None:
     figures = best_effort(
         "The report",
         draw,
-        again=f"The labels are complete; python jobs/report.py {run.root.uri} tries again.",
+        again=f"The labels are complete; {job_command('report', run.root.uri)} tries again.",
     )
     if figures is not None and figures["drift"] is not None:
         set_drift(run.root.name, drift_gauges(figures["drift"]))

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from pipeline.formatting import clock, counted, digits, quantity, short_names
 from pipeline.inputs.ground_truth import not_among
 from pipeline.inputs.left_out import left_out_text
-from pipeline.labeling.next_steps import OtherRun, next_steps, open_command, short_path
+from pipeline.job_commands import short_path
+from pipeline.labeling.next_steps import OtherRun, next_steps, open_command
 from pipeline.reports.early_exit.budget import budget_lines
 from pipeline.reports.run.drift_section import drift_line
 from pipeline.reports.run.unpruned_sample import shadow_lines, unpruned_agreement
@@ -79,8 +80,8 @@ def summary(
     rows = first_labeled(run, _SHOWN)
     lines += [*_examples(rows, totals.ok), f"Output:    {short_path(run.root.uri)}"]
     lines += [*_page(run), f"Read with: {open_command(run, _columns(totals))}"]
-    steps = next_steps(task, run, record, other, rows[0]["video_id"] if rows else None)
-    return "\n".join([*lines, *(["", "Next:", *steps] if steps else [])])
+    lines += next_steps(task, run, record, other, rows[0]["video_id"] if rows else None)
+    return "\n".join(lines)
 
 
 def first_labeled(run: RunDirectory, count: int) -> list[dict[str, Any]]:

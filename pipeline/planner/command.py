@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shlex
 from collections.abc import Sequence
 
 from pipeline.command_line import JobParser, words_given
@@ -14,6 +13,7 @@ from pipeline.execution.run_failure import after_work
 from pipeline.exit_codes import exit_code
 from pipeline.flags import add_flags, options_of
 from pipeline.formatting import json_text
+from pipeline.job_commands import command_line, job_words
 from pipeline.labeling import flags as label_flags
 from pipeline.labeling.job import options_from
 from pipeline.labeling.plan import plan_labeling
@@ -149,7 +149,7 @@ def _adopt(arguments: argparse.Namespace, done: FinishedRun) -> None:
 
 def _command(arguments: argparse.Namespace, variant: PlanVariant, *, is_asked_for: bool) -> str:
     """The labeling command: the flags that were given, and those that the plan recommends."""
-    words = ["python", f"jobs/label_{arguments.task}.py"]
+    words = job_words(f"label_{arguments.task}")
     if arguments.input is not None:
         words += [arguments.input, arguments.output or _OUTPUT]
     labeling, choice = variant.labeling, variant.choice
@@ -166,4 +166,4 @@ def _command(arguments: argparse.Namespace, variant: PlanVariant, *, is_asked_fo
         beside = FURTHER_SHARE if labeling.adaptive else 0.0
         decoders = math.ceil(rented.decoders / (1 + beside))
         words += ["--decoders", str(decoders), "--labelers", str(rented.labelers)]
-    return shlex.join(words)
+    return command_line(words)

@@ -10,6 +10,7 @@ from pipeline.embeddings.features import feature_spec, read_head
 from pipeline.embeddings.read import embedding_record
 from pipeline.errors import UsageError
 from pipeline.formatting import clock, digits, json_text, quantity
+from pipeline.job_commands import arguments, job_words, next_lines, short_path
 from pipeline.messages import tell
 from pipeline.prices import Prices
 from pipeline.relabel.options import RelabelOptions
@@ -121,13 +122,15 @@ def _summary(
     lines.append(f"Output:    {root.uri}")
     if (page := root.child("report.html")).exists():
         lines.append(f"Report:    {page.uri}")
-    lines += [
-        "",
-        "Next:",
-        "  Compare the cost and the labels of both runs:",
-        f"    python jobs/cost_report.py {relabeling.source.root.uri} {root.uri}",
-    ]
-    return lines
+    runs = (short_path(each.uri) for each in (relabeling.source.root, root))
+    return lines + next_lines(
+        {
+            "Compare the cost and the labels of both runs:": [
+                *job_words("cost_report"),
+                *arguments(*runs),
+            ]
+        }
+    )
 
 
 def core_seconds(record: RunRecord) -> float | None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipeline.embeddings.features import feature_spec
 from pipeline.embeddings.read import embedding_record
 from pipeline.errors import RunError, UsageError
+from pipeline.job_commands import job_command
 from pipeline.messages import best_effort, say
 from pipeline.prices import Prices
 from pipeline.relabel.rows import relabeled, with_device_ms
@@ -90,7 +91,7 @@ def relabel(relabeling: Relabeling) -> RunRecord:
         except (pa.ArrowException, ValueError) as error:
             raise RunError(
                 f"the tables of {relabeling.source.root.uri} cannot be read: {error}",
-                advice=f"Check them: python jobs/verify.py {relabeling.source.root.uri}",
+                advice=f"Check them: {job_command('verify', relabeling.source.root.uri)}",
             ) from error
 
 
@@ -252,7 +253,7 @@ def _finished(run: RunDirectory, record: RunRecord) -> RunRecord:
     best_effort(
         "The report",
         draw,
-        again=f"The labels are complete; python jobs/report.py {run.root.uri} tries again.",
+        again=f"The labels are complete; {job_command('report', run.root.uri)} tries again.",
     )
     run.success.write_bytes(b"", make_folder=False)
     return record

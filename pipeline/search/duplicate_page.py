@@ -15,6 +15,7 @@ from sta.text import displayed
 _GROUPS, _PER_GROUP = 100, 24
 _LINES, _NAMES = 20, 3
 _NAME_WIDTH = 36
+_COSINE = "the largest between two videos of the group, each the mean of its views"
 # Duplicates that the average video has by random pairs; above it the threshold says little.
 _COMMON = 1
 
@@ -75,6 +76,7 @@ def duplicate_screen(found: DuplicateGroups, files: SearchFiles) -> str:
         lines += ["", *text_table(rows, left=(3,))]
         if len(found.groups) > _LINES:
             lines.append(f"and {counted(len(found.groups) - _LINES, 'groups')} more")
+        lines += ["", f"cosine: {_COSINE}"]
     for warning in _warnings(found):
         lines += ["", warning]
     return "\n".join([*lines, "", f"Page:   {files.page.uri}", f"Table:  {files.table.uri}"])

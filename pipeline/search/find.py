@@ -134,6 +134,7 @@ def _similar(run: RunDirectory, search: Search, like: str) -> str:
         {
             "run": run.root.uri,
             "like": query.video.video_id,
+            "time_s": query.time_s,
             "view": None if query.view is None else vars(query.view),
             "searched": found.searched,
             "index": found.index or None,

@@ -78,7 +78,9 @@ def find_by_index(run: RunDirectory, query: Query, k: int, folder: Location) -> 
         if len(search.neighbors()) == k or wanted >= rows or len(near) < wanted:
             break
         wanted *= 4
-    return SimilarVideos(query, found_videos(run, search.neighbors()), rows, 0, folder.uri)
+    name = query.video.video_id.replace("'", "''")
+    others = rows - dataset.count_rows(f"video_id = '{name}'")
+    return SimilarVideos(query, found_videos(run, search.neighbors()), others, 0, folder.uri)
 
 
 def _nearest(dataset: Any, query: Query, count: int) -> pa.Table:

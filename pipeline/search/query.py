@@ -26,6 +26,8 @@ from workers.embeddings import Vectors, vectors_of
 from workers.schema import EMBEDDING
 
 _VIEW = ("clip", "crop", "start_s", "end_s", EMBEDDING)
+# Times are shown in tenths of a second.
+_NEAR_S = 0.05
 # Ids that an unknown name is compared with; comparing a million takes minutes.
 _COMPARED = 20_000
 _NAMED = 3
@@ -56,11 +58,21 @@ class Query:
         video: the video.
         view: the view of the time that was asked for; None for the whole video.
         vector: float16 (1, d), the embedding of the view, or the mean of all views.
+        time_s: the time that was asked for, seconds; None for the whole video.
     """
 
     video: VideoRow
     view: ViewPlace | None
     vector: Vectors
+    time_s: float | None = None
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether no view was made at the time that was asked for, so that one beside it counts."""
+        if self.view is None or self.time_s is None:
+            return False
+        first, last = self.view.start_s - _NEAR_S, self.view.end_s + _NEAR_S
+        return not first <= self.time_s <= last
 
 
 def read_query(run: RunDirectory, text: str) -> Query:
@@ -106,7 +118,7 @@ def read_query(run: RunDirectory, text: str) -> Query:
             f"the embedding of {displayed(video.video_id)} is all zero or not finite, so nothing "
             "is like it; label the run anew with --precision float32"
         )
-    return Query(video, view, vector)
+    return Query(video, view, vector, time_s)
 
 
 def _named(run: RunDirectory, name: str) -> list[VideoRow]:

@@ -38,7 +38,8 @@ class SimilarVideos:
     Attributes:
         query: what was searched for.
         found: the nearest first.
-        searched: number of embeddings that were compared: of views, or of videos.
+        searched: number of embeddings that were compared, of views or of videos: those of the
+            query's own video are not.
         unusable: number of those that are all zero or not finite.
         index: folder of the index that was searched; "" where all embeddings were compared.
     """
@@ -79,7 +80,7 @@ def find_similar(run: RunDirectory, query: Query, k: int) -> SimilarVideos:
             places = (views.clips, views.crops, views.start_s, views.end_s)
             search.add(views.vectors, views.video_ids, *(each.tolist() for each in places))
     return SimilarVideos(
-        query, found_videos(run, search.neighbors()), search.added, search.unusable
+        query, found_videos(run, search.neighbors()), search.compared, search.unusable
     )
 
 

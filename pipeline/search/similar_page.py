@@ -28,7 +28,7 @@ def similar_page(found: SimilarVideos, thumbnails: Mapping[str, Thumbnail], run:
     tiles = [
         Tile(nearest, "cosine of the nearest"),
         Tile(f"{len(found.found):,}", "videos shown"),
-        Tile(f"{found.searched:,}", f"{_kind(found)} searched"),
+        Tile(f"{found.searched:,}", f"{_kind(found)} searched", "of other videos"),
     ]
     own = query.video
     asked = card(own, thumbnails[own.video_id], "", view=query.view)
@@ -61,7 +61,7 @@ def similar_page(found: SimilarVideos, thumbnails: Mapping[str, Thumbnail], run:
             ),
             Section([Facts(_facts(found, run))], title="How they were found", folded=True),
         ],
-        lead=[_lead(found)],
+        lead=_lead(found),
     )
 
 
@@ -79,21 +79,24 @@ def similar_screen(found: SimilarVideos, files: SearchFiles) -> str:
         )
         for rank, (name, each) in enumerate(zip(names, found.found, strict=True), start=1)
     ]
-    lines = [_lead(found), "", *text_table(rows, left=(2, 3, 4))]
+    lines = [*_lead(found), "", *text_table(rows, left=(2, 3, 4))]
     if found.unusable:
         lines += ["", _unusable(found)]
     return "\n".join([*lines, "", f"Page:   {files.page.uri}", f"Table:  {files.table.uri}"])
 
 
-def _lead(found: SimilarVideos) -> str:
+def _lead(found: SimilarVideos) -> list[str]:
     query = found.query
     name = displayed(query.video.video_id)
     if query.view is None:
-        return f"Videos whose mean embeddings are most like that of {name}."
-    return (
+        return [f"Videos whose mean embeddings are most like that of {name}."]
+    lead = (
         f"Videos with a view like that of {name} at {times(query.view)} (clip {query.view.clip}, "
         f"crop {query.view.crop}), each by its nearest view."
     )
+    if not query.is_beside:
+        return [lead]
+    return [lead, f"No view was made at {query.time_s:.10g} s; this one is the nearest to it."]
 
 
 def _kind(found: SimilarVideos) -> str:
@@ -106,7 +109,7 @@ def _unusable(found: SimilarVideos) -> str:
 
 
 def _facts(found: SimilarVideos, run: str) -> list[tuple[str, str]]:
-    exact = f"all {counted(found.searched, _kind(found))}, compared exactly"
+    exact = f"all {counted(found.searched, _kind(found))} of other videos, compared exactly"
     facts = [
         ("run", displayed(run)),
         ("video", displayed(found.query.video.uri)),

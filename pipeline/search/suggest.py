@@ -106,7 +106,7 @@ def suggest(settings: SuggestSettings) -> str:
     views = {each.video.video_id: None for each in found.suggestions}
     frames = thumbnails(run, views, most=settings.thumbnails)
     files.write_page(suggest_page(found, frames, run.root.uri))
-    return suggest_screen(found, files, folder.child(_LABELS))
+    return suggest_screen(found, files, folder.child(_LABELS), run.root)
 
 
 def _fitting_head(run: RunDirectory, name: str) -> LinearHead:

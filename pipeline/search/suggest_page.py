@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.embeddings.suggestion import Pick, Reason
 from pipeline.formatting import counted, short_names, text_table
+from pipeline.job_commands import arguments, job_words, next_lines, short_path
 from pipeline.reports.html.report import Facts, Section, Tile, Tiles, report_page
 from pipeline.search.candidates import Prediction
 from pipeline.search.cards import card, cards
@@ -24,6 +25,13 @@ _RULES: dict[Reason, str] = {
     "far": "far from the others",
     "cluster": "from clusters",
 }
+_LEGEND = {
+    "uncertain": "the difference of the two highest probabilities, which is small",
+    "far": "the largest cosine with a video that is labeled or stands above, which is small",
+    "cluster": "its number and size; the video lies in its middle, and few of it are labeled",
+    "predicted": "the most probable class, and its probability",
+}
+_HEAD = "head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -105,8 +113,15 @@ def suggest_page(found: Suggested, thumbnails: Mapping[str, Thumbnail], run: str
     )
 
 
-def suggest_screen(found: Suggested, files: SearchFiles, labels: Location) -> str:
-    """The videos, and the files, as text."""
+def suggest_screen(found: Suggested, files: SearchFiles, labels: Location, run: Location) -> str:
+    """The videos, the files, and what to do with them, as text.
+
+    Args:
+        found: what to label.
+        files: the page and the table.
+        labels: the list to fill in.
+        run: OUTPUT.
+    """
     rules = Counter(each.pick.reason for each in found.suggestions)
     mix = ", ".join(f"{rules[rule]:,} {name}" for rule, name in _RULES.items() if rules[rule])
     first = found.suggestions[:_LINES]
@@ -124,6 +139,8 @@ def suggest_screen(found: Suggested, files: SearchFiles, labels: Location) -> st
     ]
     if len(found.suggestions) > _LINES:
         lines.append(f"and {len(found.suggestions) - _LINES:,} more")
+    lines += ["", *(f"{name}: {said}" for name, said in _LEGEND.items())]
+    train = arguments(short_path(run.uri), short_path(labels.uri), flags=["-o", _HEAD])
     return "\n".join(
         [
             *lines,
@@ -131,6 +148,14 @@ def suggest_screen(found: Suggested, files: SearchFiles, labels: Location) -> st
             f"Page:    {files.page.uri}",
             f"Labels:  {labels.uri} (fill in the column label)",
             f"Tools:   {files.folder.uri}/label_studio, {files.folder.uri}/fiftyone",
+            *next_lines(
+                {
+                    "Train a head, once the column label is filled in:": [
+                        *job_words("train_head"),
+                        *train,
+                    ]
+                }
+            ),
         ]
     )
 
@@ -138,7 +163,6 @@ def suggest_screen(found: Suggested, files: SearchFiles, labels: Location) -> st
 def _facts(run: str) -> list[tuple[str, str]]:
     return [
         ("run", displayed(run)),
-        ("uncertain", "the difference of the two highest probabilities is small; every second one"),
-        ("far", "the largest cosine with what is labeled or stands before it is small"),
-        ("cluster", "the middle of a cluster that has few labels for its size"),
+        *_LEGEND.items(),
+        ("mix", "every second video is an uncertain one"),
     ]

@@ -7,6 +7,7 @@ import pytest
 
 from jobs.train_head import main
 from pipeline.embeddings.features import feature_spec, read_head
+from pipeline.job_commands import job_command
 from pipeline.storage.location import Location
 from tests.embedding_runs import CHANNELS, embedding_run, with_vectors
 from tests.pipeline.run.test_tables import failed, ok
@@ -56,8 +57,10 @@ def one_each(count=VIDEOS):
 def test_a_head_labels_the_run_that_it_was_trained_on(train, run, tmp_path):
     code, out, _ = train(one_each(), "-o", "my.safetensors", "--labels-license", "CC0-1.0")
     assert code == 0
-    assert "jobs/label_k400.py INPUT NEW_OUTPUT --checkpoint demo --head my.safetensors" in out
-    assert f"python jobs/relabel.py {run.root.uri} NEW_OUTPUT --head my.safetensors" in out
+    flags = ("--head", "my.safetensors")
+    new = job_command("label_k400", "INPUT", "NEW_OUTPUT", "--checkpoint", "demo", *flags)
+    again = job_command("relabel", run.root.uri, "NEW_OUTPUT", *flags)
+    assert out.partition("\nNext:\n")[2].splitlines()[1::2] == [f"    {new}", f"    {again}"]
     head = read_head(Location.of(str(tmp_path / "my.safetensors")))
     assert head.labels == ("cat", "dog")
     assert head.license == "cc-by-4.0"
@@ -78,6 +81,13 @@ def test_the_screen_and_the_file_say_the_same_as_the_data(train, tmp_path):
     value, low = (100 * accuracy[name] for name in ("value", "low"))
     assert f"{value:.1f} % (95 % interval {low:.1f} to" in out
     assert report["accuracy"]["classes"][0]["labels"] == VIDEOS // 2
+
+
+def test_where_no_label_is_read_the_columns_that_are_not_read_are_named(train):
+    code, _, err = train(one_each(), header="video_id,what")
+    assert code == 2
+    assert "without a label: v00, v01, v02, ..." in err
+    assert "of which 'what' is not read" in err
 
 
 def test_the_order_of_the_rows_changes_nothing(train, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +19,7 @@ from pipeline.flags import options_of
 from pipeline.inputs.demo.archive import DEMO, ArchiveSettings, demo_archive
 from pipeline.inputs.list_options import ListOptions
 from pipeline.inputs.listing import Listing
+from pipeline.job_commands import command_line, job_words
 from pipeline.lab.early_exit.flags import DEMO_VIDEOS, binding, parser
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.pruning_flags import PruningFlags
@@ -196,9 +196,9 @@ def _demo_archive(sample: int) -> str:
 
 def _command(arguments: argparse.Namespace, asked: _Request) -> str:
     """The labeling command that uses the threshold, with every flag that must be the same."""
-    words = ["python", f"jobs/label_{arguments.task}.py"]
+    words = job_words(f"label_{arguments.task}")
     if arguments.input is not None:
         words += ["INPUT", "OUTPUT"]
     if arguments.checkpoint is not None:
         words += ["--checkpoint", arguments.checkpoint]
-    return shlex.join([*words, *binding(arguments), "--early-exit", asked.file.uri])
+    return command_line([*words, *binding(arguments), "--early-exit", asked.file.uri])

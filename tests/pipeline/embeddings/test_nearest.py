@@ -45,6 +45,7 @@ def test_neighbors_are_those_of_brute_force_for_any_shape_and_any_batches(seed):
         assert [each.row for each in found] == [row for _, row, _ in expected]
         assert np.allclose([each.cosine for each in found], [c for _, _, c in expected], atol=1e-9)
         assert [each.values for each in found] == [(each.row,) for each in found]
+    assert made.compared == n - keys.count(0)
     assert (made.added, made.unusable) == (n, int((~vectors.any(axis=1)).sum()))
 
 

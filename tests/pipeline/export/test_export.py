@@ -140,7 +140,7 @@ def test_label_studio_gets_tasks_for_its_configuration(whole, dense, tmp_path):
 def test_fiftyone_gets_temporal_detections(dense, tmp_path):
     (file,) = export(dense, "fiftyone", str(tmp_path))
     found = json.loads(Path(file).read_text())
-    assert (tmp_path / "data").is_dir()  # which FiftyOne looks for first
+    assert json.loads((tmp_path / "data.json").read_text()) == {}  # FiftyOne needs this or data/
     assert found["classes"] == LABELS
     assert sorted(found["labels"]) == ["tape-0", "tape-1"]  # of videos that lie elsewhere
     for detections in found["labels"].values():

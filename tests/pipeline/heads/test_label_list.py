@@ -54,6 +54,13 @@ def test_columns_of_other_names_are_named_by_flags(rows):
     assert found == [LabelRow("a", "", "cat")]
 
 
+@pytest.mark.parametrize("header", ["video_id,what", "clip,what"])
+def test_a_column_that_is_not_there_is_refused_with_those_that_are(rows, header):
+    with pytest.raises(UsageError, match="--label-column") as no:
+        rows(f"{header}\na,cat\n", label_column="waht")
+    assert all(repr(name) in str(no.value) for name in header.split(","))
+
+
 def test_several_labels_of_a_video_are_parted_by_semicolons(rows):
     one, other, none = rows("video_id,label\na,cat; dog\nb,cat\nc,\n")
     assert one.labels == ("cat", "dog")

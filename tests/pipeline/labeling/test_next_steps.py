@@ -32,6 +32,8 @@ def proposed(flags, folder, made, *, task="k400", video_id="a.mp4", early_exit=N
     other = label_job._other_run(task, arguments, record.identity)
     run = RunDirectory(Location.of(str(folder)))
     lines = next_steps(task, run, record, other, video_id)
+    assert lines[:2] in ([], ["", "Next:"])
+    lines = lines[2:]
     assert len(lines) % 2 == 0
     return {
         " ".join(about.split()[:2]): shlex.split(command)

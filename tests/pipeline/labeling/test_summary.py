@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from pipeline.labeling.next_steps import OtherRun, short_path
+from pipeline.labeling.next_steps import OtherRun
 from pipeline.labeling.summary import _accuracy, first_labeled, summary
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.totals import Totals
@@ -198,21 +198,6 @@ def test_every_command_that_is_shown_is_one_line_that_a_shell_takes_apart(said):
     for line in commands:
         words = shlex.split(line.removeprefix("Read with:"))
         assert words[0] == "python"
-
-
-def test_a_path_is_shown_from_where_the_job_runs_if_it_lies_below(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert short_path(str(tmp_path.parent / "labels")) == str(tmp_path.parent / "labels")
-    assert short_path(str(tmp_path / "labels")) == "labels"
-    assert short_path("s3://bucket/labels") == "s3://bucket/labels"
-
-
-def test_the_summary_is_printed_if_the_working_directory_is_gone(tmp_path, monkeypatch):
-    gone = tmp_path / "unpacked"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    assert short_path("/labels/2026-11-25") == "/labels/2026-11-25"
 
 
 @pytest.mark.parametrize(

@@ -44,13 +44,13 @@ def test_a_whole_video_is_compared_with_the_means_of_the_others(run):
     expected = sorted(cosines, reverse=True)[:3]
     assert found.found[0].video.video_id == "copy"
     assert [each.cosine for each in found.found] == pytest.approx([1.0, *expected], abs=2e-3)
-    assert (found.searched, found.found[0].view) == (11, None)
+    assert (found.searched, found.found[0].view) == (10, None)
 
 
 def test_a_moment_is_compared_with_all_views_and_each_video_counts_once(run):
     found = find_similar(run, read_query(run, "v1@1.5"), 20)
     assert len({each.video.video_id for each in found.found}) == len(found.found) == 10
-    assert found.searched == 22
+    assert found.searched == 20
     best = found.found[0]
     assert (best.video.video_id, best.view.clip, best.view.start_s) == ("near", 1, 1.0)
     of_v2 = next(each for each in found.found if each.video.video_id == "v2")
@@ -59,12 +59,33 @@ def test_a_moment_is_compared_with_all_views_and_each_video_counts_once(run):
     assert of_v2.cosine == pytest.approx(cosines.max())
 
 
+def test_where_no_view_was_made_the_nearest_one_is_told(tmp_path):
+    rows = [row(f"v{number}", vectors) for number, vectors in enumerate(VECTORS)]
+    for each in rows:
+        each["duration_s"] = 9.0
+    run = embedding_run(tmp_path / "run", rows)
+    ends = {view.end_s for view in (read_query(run, "v1@0").view, read_query(run, "v1@9").view)}
+    last = max(ends)
+    for time_s, is_told in ((last, False), (last + 0.01, False), (last + 1.5, True)):
+        json_file = tmp_path / f"{time_s}.json"
+        said = find(Search(run.root.uri, like=f"v1@{time_s}", k=3, json=str(json_file)))
+        page = run.root.child(f"find/like-v1-at-{last - 1:.2f}s.html").read_bytes().decode()
+        told = f"No view was made at {time_s:.10g} s; this one is the nearest to it."
+        assert (told in said, told in page) == (is_told, is_told)
+        assert json.loads(json_file.read_text())["time_s"] == time_s
+
+
 def test_duplicates_are_groups_of_videos_with_near_means(run):
     found = find_duplicates(run, 0.999)
     groups = [[each.video.video_id for each in group] for group in found.groups]
     assert sorted(groups) == [["v0", "copy"], ["v1", "near"]]
     assert (found.searched, found.members, found.complete, found.recall) == (11, 4, True, None)
     assert found.groups[groups.index(["v0", "copy"])][0].cosine == 1.0
+
+
+def test_the_screen_of_duplicates_says_what_its_cosine_is(run):
+    said = find(Search(run.root.uri, duplicates=0.999))
+    assert "cosine: the largest between two videos of the group, each the mean of its" in said
 
 
 def test_the_number_of_pairs_is_bounded_and_the_page_says_so(run, monkeypatch):

@@ -2,15 +2,18 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.job_commands import job_command
 from pipeline.search import candidates as module
 from pipeline.search.candidates import read_candidates
 from pipeline.search.suggest import SuggestSettings, suggest
+from pipeline.search.suggest_page import _HEAD
 from sta.heads import head_bytes
 from tests.embedding_runs import CHANNELS, embedding_run, head_of, with_vectors
 from tests.pipeline.run.test_tables import failed, ok
@@ -60,6 +63,18 @@ def test_files_hold_the_videos_in_one_order_with_their_reasons(run, tmp_path):
     with open(f"{folder}/fiftyone/labels.json") as file:
         assert list(json.load(file)["labels"]) == [f"/archive/{each}.mp4" for each in ids]
     assert "8 videos to label of 30 without a label: 4 uncertain, 2 far" in said
+    page = run.root.child("suggest/suggest.html").read_bytes().decode()
+    for name in ("uncertain", "far", "cluster"):
+        (legend,) = [line for line in said.splitlines() if line.startswith(f"{name}: ")]
+        assert legend.partition(": ")[2] in page
+    train = job_command("train_head", run.root.uri, f"{folder}/labels.csv", "-o", _HEAD)
+    assert said.splitlines()[-1] == f"    {train}"
+
+
+def test_no_folder_is_left_empty(run):
+    suggest(SuggestSettings(run.root.uri, 8))
+    folder = Path(run.root.uri) / "suggest"
+    assert all(any(each.iterdir()) for each in folder.rglob("*") if each.is_dir())
 
 
 def test_the_same_command_suggests_the_same_videos(run, tmp_path):
