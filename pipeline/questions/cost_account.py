@@ -37,7 +37,14 @@ class CostAccount:
         Raises:
             OSError, pa.ArrowException: tables of a run cannot be read.
         """
-        return question_cost(*self._series, self._groups)
+        last = self._rounds[-1] if self._rounds else ()
+        # People's labels are units of the sample, and of no run.
+        counts = [
+            len(ids)
+            for series, ids in zip(self._series, last, strict=False)
+            if series is not None and ids is not None
+        ]
+        return question_cost(*self._series, self._groups, rests_on=sum(counts))
 
     def with_work(self, looks: Sequence[Look]) -> tuple[Look, ...]:
         """The looks of the rounds with the work on their units.

@@ -181,7 +181,9 @@ def select(
         + (0 if proxy is None else units * proxy.flops_per_unit),
         flops_of_all=units * reference.flops_per_unit,
         output=output,
-        cost=question_cost(reference, proxy, everything),
+        cost=question_cost(
+            reference, proxy, everything, rests_on=seen + (0 if proxy is None else units)
+        ),
         proxy_run=None if earlier is None else earlier.proxy_run(sample),
     )
 

@@ -76,6 +76,8 @@ class QuestionCost:
         all: a run of everything by the reference, extrapolated from the units that it labeled; its
             own sums where those are all; None without a reference.
         currency: of the money; None without prices.
+        further: units of the runs beyond those that the answer rests on, which other questions or
+            a labeling job had labeled.
     """
 
     reference: Spent | None
@@ -83,6 +85,7 @@ class QuestionCost:
     runs: Spent
     all: Spent | None
     currency: str | None
+    further: int
 
     @property
     def is_extrapolated(self) -> bool:
@@ -91,7 +94,7 @@ class QuestionCost:
 
 
 def question_cost(
-    reference: Series | None, proxy: Series | None, groups: Groups
+    reference: Series | None, proxy: Series | None, groups: Groups, *, rests_on: int
 ) -> QuestionCost | None:
     """What the runs of a question record; None where nothing was labeled.
 
@@ -99,6 +102,7 @@ def question_cost(
         reference: None where people are the reference.
         proxy: None without one.
         groups: of the units of the input.
+        rests_on: units of both runs that the answer rests on.
 
     Raises:
         OSError, pa.ArrowException: tables of a run cannot be read.
@@ -119,12 +123,14 @@ def question_cost(
         if by_reference.units < sum(groups.units):
             used = UnitWork.read(reference.run, groups).of_all(groups)
             every = _of_all(used, read[0][0].attempts, sum(groups.units), prices)
+    runs = spent[0] if len(spent) == 1 else spent[0] + spent[1]
     return QuestionCost(
         reference=by_reference,
         proxy=by_proxy,
-        runs=spent[0] if len(spent) == 1 else spent[0] + spent[1],
+        runs=runs,
         all=every,
         currency=None if prices is None else prices.currency,
+        further=max(0, runs.units - rests_on),
     )
 
 

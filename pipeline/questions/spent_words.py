@@ -41,6 +41,8 @@ def cost_lines(cost: QuestionCost, units_are: str) -> list[str]:
     runs, every = cost.runs, cost.all
     time = f"Time:      {device_time(runs)} of work"
     time += _clock(runs)
+    if cost.further:
+        time += f" (with {cost.further:,} {units_are} that the runs hold beyond this answer)"
     paid = f"Money:     {_money(runs, cost.currency)}"
     if every is not None and cost.is_extrapolated:
         assert cost.reference is not None

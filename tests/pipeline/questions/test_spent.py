@@ -83,7 +83,7 @@ def test_the_cost_is_that_of_the_cost_report(tmp_path):
         rows = [row(str(number), 20 + number, device_ms=ms) for number in range(9)]
         attempts = [attempt(0, 40, gpus=float(name == "reference"))]
         runs[name] = series_of(tmp_path / name, *rows, attempts=attempts, prices=PRICES)
-    cost = question_cost(*runs.values(), groups(9))
+    cost = question_cost(*runs.values(), groups(9), rests_on=18)
     one, other = compare([str(tmp_path / name) for name in runs]).runs
     assert (cost.reference.work, cost.proxy.work) == (one.work_cost.total, other.work_cost.total)
     assert cost.runs.cluster == one.cluster.cost + other.cluster.cost
@@ -114,7 +114,7 @@ def test_a_question_asked_again_with_prices_has_them_recorded_and_the_same_sums(
 def test_everything_is_extrapolated_from_the_units_of_the_reference_and_one_start(tmp_path):
     rows = [row(str(number), 20 + number, device_ms=30.0) for number in range(11)]
     reference = series_of(tmp_path, *rows, attempts=[attempt(0, 40)], prices=PRICES)
-    cost = question_cost(reference, None, groups(110))
+    cost = question_cost(reference, None, groups(110), rests_on=2)
     assert cost.all.units == 110
     assert cost.all.work == pytest.approx(10 * cost.reference.work)
     assert cost.all.core_s == pytest.approx(10 * cost.reference.core_s)
@@ -128,7 +128,9 @@ def test_starts_of_rounds_are_a_cost_of_the_question_and_not_of_everything(tmp_p
     times = [20, 21, 22, 120, 121, 122, 123]
     rows = [row(str(number), second) for number, second in enumerate(times)]
     attempts = [attempt(0, 32), attempt(100, 133)]
-    cost = question_cost(series_of(tmp_path, *rows, attempts=attempts), None, groups(70))
+    cost = question_cost(
+        series_of(tmp_path, *rows, attempts=attempts), None, groups(70), rests_on=2
+    )
     assert cost.reference.wall_s == 65
     assert cost.reference.start_s == 60
     assert cost.all.wall_s == 30 + 70
@@ -136,7 +138,9 @@ def test_starts_of_rounds_are_a_cost_of_the_question_and_not_of_everything(tmp_p
 
 def test_one_flush_of_rows_has_no_pace_and_the_duration_of_everything_is_not_told(tmp_path):
     rows = [row(str(number), 20) for number in range(4)]
-    cost = question_cost(series_of(tmp_path, *rows, attempts=[attempt(0, 32)]), None, groups(70))
+    cost = question_cost(
+        series_of(tmp_path, *rows, attempts=[attempt(0, 32)]), None, groups(70), rests_on=2
+    )
     assert cost.all.wall_s is None
     assert cost.all.core_s == pytest.approx(70 / 4 * cost.reference.core_s)
 
@@ -145,7 +149,7 @@ def test_a_group_that_was_labeled_more_than_its_share_counts_by_its_size(tmp_pat
     rows = [row(f"0{n}", 20 + n, device_ms=10.0) for n in range(8)]
     rows += [row(f"1{n}", 30 + n, device_ms=1000.0) for n in range(2)]
     reference = series_of(tmp_path, *rows, attempts=[attempt(0, 40)])
-    cost = question_cost(reference, None, groups(80, 4, 16))
+    cost = question_cost(reference, None, groups(80, 4, 16), rests_on=2)
     each = [0.1 + 0.02, 0.1 + 2.0]
     mean = (8 * each[0] + 2 * each[1]) / 10
     assert cost.all.core_s == pytest.approx(80 * each[0] + 4 * each[1] + 16 * mean)
@@ -153,7 +157,9 @@ def test_a_group_that_was_labeled_more_than_its_share_counts_by_its_size(tmp_pat
 
 def test_units_that_failed_are_paid_for(tmp_path):
     rows = [row("a", 20), row("b", 21, is_failed=True)]
-    cost = question_cost(series_of(tmp_path, *rows, attempts=[attempt(0, 32)]), None, groups(4))
+    cost = question_cost(
+        series_of(tmp_path, *rows, attempts=[attempt(0, 32)]), None, groups(4), rests_on=2
+    )
     assert cost.reference.units == 2
     assert cost.reference.core_s == pytest.approx(2 * 0.003 + 0.105)
 
@@ -180,6 +186,20 @@ def test_with_labels_of_people_the_proxy_alone_has_a_cost(tmp_path, monkeypatch)
     assert cost.runs == cost.proxy
     assert "by the reference take" not in " ".join(text(answer).split())
     assert "EUR" in page(answer)
+
+
+def test_units_that_the_runs_hold_beyond_the_answer_are_told(tmp_path, monkeypatch):
+    made_archive(monkeypatch).takes_time = True
+    first = answer_question(asked(tmp_path), confidence=0.95)
+    assert first.sources[0].cost.further == 0
+    assert "beyond this answer" not in text(first)
+    wider = answer_question(asked(tmp_path, within=0.2), confidence=0.95)
+    cost, look = wider.sources[0].cost, wider.sources[0].looks[-1]
+    assert cost.runs == first.sources[0].cost.runs
+    assert cost.further == cost.runs.units - look.reference - look.proxy > 0
+    assert f"with {cost.further:,} videos that the runs hold beyond" in " ".join(
+        text(wider).split()
+    )
 
 
 def test_both_sides_of_a_difference_have_their_cost(tmp_path, monkeypatch):
