@@ -129,6 +129,8 @@ class LinearHead:
         temperature: what logits are divided by, so that probabilities are calibrated.
         license: of the features' model, where its checkpoint states one; "" otherwise.
         trained: how it was trained and what cross-validation found, as JSON has it.
+        trained_on: digests of the videos that it was trained on, as `pipeline.run.video_digests`
+            packs them; "" if they are not known.
     """
 
     weight: npt.NDArray[np.float32]
@@ -139,6 +141,7 @@ class LinearHead:
     temperature: float = 1.0
     license: str = ""
     trained: Mapping[str, Any] = field(default_factory=dict)
+    trained_on: str = ""
 
     def __post_init__(self) -> None:
         classes = len(self.labels)

@@ -16,6 +16,7 @@ from pipeline.heads.learning_curve import learning_curve
 from pipeline.heads.measures import accuracy_of
 from pipeline.heads.report import HeadReport
 from pipeline.heads.samples import LabeledFeatures, Targets
+from pipeline.run.video_digests import packed
 from sta.heads import FeatureSpec, LinearHead
 
 SEED = 20231002
@@ -110,6 +111,7 @@ def train_head(
         temperature=temperature,
         license=license,
         trained=report.to_json(),
+        trained_on=packed(features.video_ids),
     )
     return TrainedHead(head, report)
 

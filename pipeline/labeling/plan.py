@@ -273,6 +273,7 @@ def _with_head(
         notes=model.notes + more,
         flops_per_view=model.flops_per_view + head.flops,
         flops_per_view_unpruned=model.flops_per_view_unpruned + head.flops,
+        trained_on=head.trained_on,
     )
     labels = sta.labels_fingerprint(head.labels)
     return dataclasses.replace(identity, labels=labels, head=head.fingerprint), said

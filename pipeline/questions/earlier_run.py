@@ -11,21 +11,25 @@ proxy for one that was known before, since the rounds that completed it would th
 answer. Its run can be named as the earlier run of a new question.
 
 Samples are taken in the order of unit ids, so no score may depend on that order. A run of a sample,
-or with a budget that is spent in that order, is refused, and so is one that lost a part of it.
+or with a budget that is spent in that order, is refused, and so is one that lost a part of it, or
+whose head was trained on a sample.
 """
 
 from __future__ import annotations
 
 from typing import NoReturn
 
+import numpy as np
+
 from pipeline.errors import UsageError
 from pipeline.inputs.manifest import count_rows
 from pipeline.questions.columns import Groups
 from pipeline.questions.outcomes import Outcomes
-from pipeline.questions.population_scores import PopulationScores
+from pipeline.questions.population_scores import KEY_DIGITS, Keys, PopulationScores
 from pipeline.questions.proxy_run import ProxyRun
 from pipeline.questions.question import Question
 from pipeline.questions.run_words import pruning_and_views
+from pipeline.questions.sample import limit_of
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.run_record import RunRecord
 from pipeline.statistics import share
@@ -42,12 +46,14 @@ class EarlierRun:
         output: its OUTPUT.
         question: what is asked.
         protocol: of the reference.
+        first: units of the first round, which answers without the proxy; 0 if it does not.
 
     Raises:
         UsageError: the run cannot be the proxy; the message says why.
     """
 
-    def __init__(self, output: str, question: Question, protocol: Protocol) -> None:
+    def __init__(self, output: str, question: Question, protocol: Protocol, first: int) -> None:
+        self._first = first
         self._run = RunDirectory(Location.of(output))
         self._run.check_labels()
         self._record = self._run.load()
@@ -71,11 +77,23 @@ class EarlierRun:
         """
         if self._scores is None:
             found = PopulationScores.read(
-                self._run, self._labels, manifest=population.manifest, groups=groups
+                self._run,
+                self._labels,
+                manifest=population.manifest,
+                groups=groups,
+                trained_on=self._record.model.trained_on,
             )
             if not found.labeled:
                 self._refuse("has a label of no unit of INPUT; name a run over the same videos")
-            if found.is_uneven():
+            if found.knows_a_sample(_below(self._first, len(found), found.keys)):
+                self._refuse(
+                    "has a head that was trained on videos of this question's sample, of which it "
+                    "says more than of the rest, so that the answer would be wrong; train one on "
+                    "other videos, such as those of jobs/suggest.py"
+                    + " or of the first to_label.csv alone"
+                    * bool(self._first)
+                )
+            if found.lacks_a_part():
                 self._refuse(
                     "lacks labels of a part of the order in which samples are taken, as after an "
                     "outage, so that a sample says nothing of the rest; its command with "
@@ -110,7 +128,7 @@ class EarlierRun:
             failed=scores.failed,
             absent=len(scores) - scores.failed - scores.labeled,
             agreement=share(int(same.sum()), len(same)),
-            has_head=bool(record.identity.head),
+            warns_of_head=bool(record.identity.head) and not record.model.trained_on,
         )
 
     def _check(self, protocol: Protocol) -> None:
@@ -138,6 +156,14 @@ class EarlierRun:
 
     def _refuse(self, why: str) -> NoReturn:
         raise UsageError(f"{_FLAG} {self._run.root.uri} {why}")
+
+
+def _below(count: int, units: int, keys: Keys) -> int:
+    """How many of the units are in a sample of about `count`."""
+    if count >= units:
+        return units
+    digits = limit_of(count, units)
+    return int(np.searchsorted(keys, int(digits, 16) << (4 * (KEY_DIGITS - len(digits)))))
 
 
 def _segment(protocol: Protocol) -> tuple[float, float] | None:

@@ -148,7 +148,8 @@ class _Inquiry:
         self._earlier = None
         if asked.proxy_run is not None:
             protocol = self._reference.plan.protocol
-            self._earlier = EarlierRun(asked.proxy_run, asked.question, protocol)
+            first = min(PILOT, asked.most or PILOT)
+            self._earlier = EarlierRun(asked.proxy_run, asked.question, protocol, first=first)
         value_of = values_of(asked.reference, asked.by)
         self._numbers = self._column()
         self._truth = None

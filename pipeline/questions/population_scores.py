@@ -21,6 +21,7 @@ from pipeline.questions.outcomes import Outcomes, label_scores
 from pipeline.questions.sample import ids_of
 from pipeline.reports.run.rows import column_batches
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.video_digests import digests_of, unpacked
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
 from workers.schema import UNITS_SCHEMA
@@ -31,13 +32,13 @@ Flags = npt.NDArray[np.bool_]
 
 # The first digits of an id, 64 bits: among 100 million units the chance that any two share them, so
 # that one has the scores of the other, is 1 in 3,700.
-_DIGITS = 16
+KEY_DIGITS = 16
 
 _OTHER, _FAILED, _ABSENT = -1, -2, -3
 
-# Numbers of the first units, in which labels that are missing are counted.
+# Numbers of the first units, in which flags are counted.
 _PREFIXES = 64
-# Share of even runs that are taken for uneven ones.
+# Probability that flags that are spread by chance are taken for uneven.
 _MISTAKEN = 1e-6
 
 
@@ -50,16 +51,24 @@ class PopulationScores:
         groups: (n,) int8, numbers of the units' groups.
         scores: (n, labels) float32, mean probability of each label that is asked for.
         chosen: (n,) int8, which of these is the unit's label; below 0 for another or none.
+        known: (n,) whether the run's head was trained on the unit's video; None if not known.
     """
 
     keys: Keys
     groups: npt.NDArray[np.int8]
     scores: npt.NDArray[np.float32]
     chosen: npt.NDArray[np.int8]
+    known: Flags | None = None
 
     @classmethod
     def read(
-        cls, run: RunDirectory, labels: Sequence[int], *, manifest: Location, groups: Groups
+        cls,
+        run: RunDirectory,
+        labels: Sequence[int],
+        *,
+        manifest: Location,
+        groups: Groups,
+        trained_on: str = "",
     ) -> PopulationScores:
         """The scores that a run has of the units of a manifest.
 
@@ -68,16 +77,22 @@ class PopulationScores:
             labels: numbers of the run's classes that are asked for.
             manifest: of the population.
             groups: of its units.
+            trained_on: videos that the run's head was trained on, as of `video_digests.py`; "" if
+                not known.
 
         Raises:
             UsageError: the run has labels without probabilities.
             OSError, pa.ArrowException: a table cannot be read.
         """
         keys, numbers = [np.empty(0, np.uint64)], [np.empty(0, np.int8)]
+        known, trained = [np.empty(0, np.bool_)], unpacked(trained_on)
         for file in manifest.files(".parquet"):
             table = read_parquet(file, ["unit_id", "video_id"])
             keys.append(keys_of(ids_of(table["unit_id"])))
-            numbers.append(groups.of(table["video_id"].to_pylist()).astype(np.int8))
+            names = table["video_id"].to_pylist()
+            numbers.append(groups.of(names).astype(np.int8))
+            if trained_on:
+                known.append(np.isin(digests_of(names), trained))
         joined = np.concatenate(keys)
         order = np.argsort(joined, kind="stable")
         made = cls(
@@ -85,6 +100,7 @@ class PopulationScores:
             groups=np.concatenate(numbers)[order],
             scores=np.zeros((len(order), len(labels)), np.float32),
             chosen=np.full(len(order), _ABSENT, np.int8),
+            known=np.concatenate(known)[order] if trained_on else None,
         )
         made._fill(run, labels)
         return made
@@ -145,21 +161,35 @@ class PopulationScores:
         rows = slice(None) if group is None else self.groups == group
         return min(1.0, float(scores[rows].mean(dtype=np.float64)))
 
-    def is_uneven(self) -> bool:
-        """Whether the units without a label are not spread over the ids as chance spreads them.
-
-        Samples are taken in the order of ids. A run that lost a part of that order to an outage has
-        other scores in the sample than beyond it. An even run is taken for one in a million times,
-        by Hoeffding's bound for draws without replacement (Journal of the American Statistical
-        Association, 1963).
+    def lacks_a_part(self) -> bool:
+        """Whether the units without a label are not spread over the ids as chance spreads them: the
+        run lost a part of their order, in which samples are taken, such as to an outage.
         """
-        missing = np.cumsum(self.chosen < _OTHER)
-        first = np.unique(np.geomspace(1, max(1, len(missing)), _PREFIXES).astype(np.int64))
-        if not len(missing) or not 0 < missing[-1] < len(missing):
-            return False
-        share, seen = missing[-1] / len(missing), missing[first - 1] / first
-        apart = _relative_entropy(seen, share)
-        return bool((first * apart).max() > math.log(2 * len(first) / _MISTAKEN))
+        return _is_uneven(self.chosen < _OTHER)
+
+    def knows_a_sample(self, first: int) -> bool:
+        """Whether the videos that the head was trained on are not spread over the ids as chance
+        spreads them: they are those of a sample.
+
+        Args:
+            first: units, by their ids, that answer without the proxy, so that it may know them.
+        """
+        return self.known is not None and _is_uneven(self.known[first:])
+
+
+def _is_uneven(flags: Flags) -> bool:
+    """Whether flags of units in the order of their ids are not spread over it by chance.
+
+    Spread by chance, they are taken for uneven one in a million times, by Hoeffding's bound for
+    draws without replacement (Journal of the American Statistical Association, 1963).
+    """
+    counts = np.cumsum(flags)
+    first = np.unique(np.geomspace(1, max(1, len(counts)), _PREFIXES).astype(np.int64))
+    if not len(counts) or not 0 < counts[-1] < len(counts):
+        return False
+    share, seen = counts[-1] / len(counts), counts[first - 1] / first
+    apart = _relative_entropy(seen, share)
+    return bool((first * apart).max() > math.log(2 * len(first) / _MISTAKEN))
 
 
 def _relative_entropy(seen: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
@@ -174,7 +204,7 @@ def keys_of(ids: Ids) -> Keys:
     """(n,) the first digits of hexadecimal ids as numbers, which sort as the ids do."""
     if not len(ids):
         return np.empty(0, np.uint64)
-    letters = ids.astype(f"S{_DIGITS}").view(np.uint8).reshape(len(ids), _DIGITS)
+    letters = ids.astype(f"S{KEY_DIGITS}").view(np.uint8).reshape(len(ids), KEY_DIGITS)
     digits = np.where(letters >= ord("a"), letters - (ord("a") - 10), letters - ord("0"))
     keys = np.zeros(len(ids), np.uint64)
     for column in digits.astype(np.uint64).T:

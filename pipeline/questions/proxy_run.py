@@ -21,7 +21,8 @@ class ProxyRun:
         absent: those that are not in it.
         agreement: share of the units of the sample that it labeled which have, or have not, the
             same of the labels that are asked for as by the reference, with a 95 % interval.
-        has_head: whether a head made its labels, which people may have trained on the sample.
+        warns_of_head: whether a head made its labels of which it is not known what it was trained
+            on.
     """
 
     output: str
@@ -31,7 +32,7 @@ class ProxyRun:
     failed: int
     absent: int
     agreement: Estimate
-    has_head: bool
+    warns_of_head: bool
 
     def lines(self, units_are: str, *, beyond: str = " beyond the first round") -> list[str]:
         """On the screen: the run, what it lacks, and what a head must not know; one line each, to
@@ -47,7 +48,7 @@ class ProxyRun:
                 f"{units_are} what the reference says"
             )
         lines = [said, *(f"Unscored:  {each}" for each in self._lacks(units_are))]
-        if self.has_head:
+        if self.warns_of_head:
             lines.append(
                 f"Note:      this holds if the head was not trained on {units_are} of this sample"
                 f"{beyond}: of those it says more than of the rest"

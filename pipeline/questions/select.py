@@ -140,7 +140,7 @@ def select(
     (label,) = question.among(reference.plan.model.labels)
     earlier = None
     if proxy_run is not None:
-        earlier = EarlierRun(proxy_run, question, reference.plan.protocol)
+        earlier = EarlierRun(proxy_run, question, reference.plan.protocol, first=0)
     if not (units := reference.begin()):
         raise UsageError(f"{reference_options.source} has nothing to ask about")
     everything = groups_of(reference.run, None)

@@ -142,6 +142,7 @@ def _planned(relabeling: Relabeling, source: RunRecord) -> RunRecord:
         notes=source.model.notes + tuple(head.features.differences(features)),
         flops_per_view=head.flops,
         flops_per_view_unpruned=head.flops,
+        trained_on=head.trained_on,
         flops_vary_by_clip=False,
     )
     return RunRecord(

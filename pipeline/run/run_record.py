@@ -40,6 +40,8 @@ class Model:
         license: of the weights, where the checkpoint or its card states one; else "".
         backbone: `sta.heads.backbone_fingerprint`, of a run with embeddings or a head; else "".
         channels: values of an embedding, of such a run; else 0.
+        trained_on: videos that the head of the run was trained on, as of `video_digests.py`; "" if
+            not known.
     """
 
     architecture: str
@@ -55,6 +57,7 @@ class Model:
     license: str = ""
     backbone: str = ""
     channels: int = 0
+    trained_on: str = ""
 
     @property
     def flops_per_view_of_all(self) -> int:

@@ -8,6 +8,7 @@ import pytest
 from jobs.train_head import main
 from pipeline.embeddings.features import feature_spec, read_head
 from pipeline.job_commands import job_command
+from pipeline.run.video_digests import unpacked
 from pipeline.storage.location import Location
 from tests.embedding_runs import CHANNELS, embedding_run, with_vectors
 from tests.pipeline.run.test_tables import failed, ok
@@ -65,6 +66,7 @@ def test_a_head_labels_the_run_that_it_was_trained_on(train, run, tmp_path):
     assert head.labels == ("cat", "dog")
     assert head.license == "cc-by-4.0"
     assert head.trained["labels_license"] == "CC0-1.0"
+    assert len(unpacked(head.trained_on)) == head.trained["videos"]
     head.features.check_fits(feature_spec(run.load()), "the run")
     for number in range(VIDEOS):
         scores = head.probabilities(vectors_of(number)).mean(axis=0)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.inputs.manifest import unit_id, write_manifest
 from pipeline.inputs.video import Video
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.video_digests import packed
 from pipeline.storage.location import Location
 from tests.report_runs import BEGAN
 from tests.run_records import run_record
@@ -28,6 +29,7 @@ def earlier_run(
     labels: Sequence[str] = ("rare", "common", "other"),
     failed: Sequence[str] = (),
     identity: Mapping[str, Any] | None = None,
+    trained_on: Sequence[str] = (),
     **more: Any,
 ) -> str:
     """OUTPUT of a finished run.
@@ -39,6 +41,7 @@ def earlier_run(
         labels: its classes.
         failed: ids of videos that failed in it.
         identity: parts of its identity, in place of those that are made up here.
+        trained_on: ids of the videos that its head was trained on.
         more: fields of its record.
     """
     run = RunDirectory(Location.of(str(folder)))
@@ -56,8 +59,9 @@ def earlier_run(
     for number, part in enumerate((rows[::2], rows[1::2])):
         table = pa.Table.from_pylist(part, schema=UNITS_SCHEMA)
         pq.write_table(table, f"{run.units.uri}/{number}.parquet")
+    model = {"labels": list(labels), "trained_on": packed(trained_on)}
     said = {"pruning": {"r": 4}} | dict(identity or {})
-    record = run_record({"identity": said, "model": {"labels": list(labels)}, "attempts": [{}]})
+    record = run_record({"identity": said, "model": model, "attempts": [{}]})
     run.save(dataclasses.replace(record, finished=BEGAN, **more))
     run.success.write_bytes(b"")
     return str(folder)

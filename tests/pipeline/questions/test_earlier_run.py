@@ -126,6 +126,45 @@ def test_a_head_may_not_know_the_sample_which_the_answer_says(tmp_path, monkeypa
     assert "a head over the embeddings of /e" in other
 
 
+@pytest.mark.parametrize("trained", [slice(0, 600), slice(150, 300)])
+def test_a_head_that_was_trained_on_later_rounds_of_the_sample_is_refused(
+    tmp_path, monkeypatch, trained
+):
+    archive = made_archive(monkeypatch)
+    sample = sorted(archive.names, key=unit_id)[trained]
+    with pytest.raises(UsageError, match="was trained on videos of this question's sample"):
+        answer_question(with_run(archive, tmp_path, trained_on=sample), confidence=0.95)
+
+
+def test_a_head_of_random_videos_or_of_the_first_round_is_a_proxy(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch)
+    first = sorted(archive.names, key=unit_id)[:200]
+    for name, trained in (("a", archive.names[:600]), ("b", first)):
+        given = with_run(
+            archive, tmp_path / name, trained_on=trained, identity={"head": "sha256:h"}
+        )
+        answer = answer_question(given, confidence=0.95)
+        assert answer.is_met
+        assert "if the head was not trained" not in " ".join(text(answer).split())
+
+
+def test_a_set_may_not_rest_on_a_head_of_the_first_round_either(tmp_path, monkeypatch):
+    archive = made_archive(monkeypatch)
+    first = sorted(archive.names, key=unit_id)[:200]
+    given = with_run(archive, tmp_path, question="videos with common", trained_on=first)
+    with pytest.raises(UsageError, match="was trained on videos of this question's sample"):
+        select(
+            given.question,
+            given.reference,
+            None,
+            recall=0.9,
+            confidence=0.95,
+            most=None,
+            output=given.output,
+            proxy_run=given.proxy_run,
+        )
+
+
 def test_a_question_asked_again_has_the_same_answer(tmp_path, monkeypatch):
     archive = made_archive(monkeypatch)
     given = with_run(archive, tmp_path)

@@ -47,14 +47,14 @@ def test_each_unit_has_its_own_score_whichever_file_it_stands_in(tmp_path):
 def test_units_that_are_missing_by_chance_are_even():
     draw = np.random.default_rng(1)
     for share in (0.001, 0.1, 0.5, 0.99):
-        assert not any(made(draw.random(5000) < share).is_uneven() for _ in range(100))
-    assert not made(np.zeros(100, bool)).is_uneven()
-    assert not made(np.ones(100, bool)).is_uneven()
-    assert not made(np.zeros(0, bool)).is_uneven()
+        assert not any(made(draw.random(5000) < share).lacks_a_part() for _ in range(100))
+    assert not made(np.zeros(100, bool)).lacks_a_part()
+    assert not made(np.ones(100, bool)).lacks_a_part()
+    assert not made(np.zeros(0, bool)).lacks_a_part()
 
 
 @pytest.mark.parametrize("place", [slice(0, 60), slice(0, 5000), slice(3000, 8000)])
 def test_a_part_of_the_order_that_is_missing_is_uneven(place):
     missing = np.zeros(100_000, bool)
     missing[place] = True
-    assert made(missing).is_uneven()
+    assert made(missing).lacks_a_part()

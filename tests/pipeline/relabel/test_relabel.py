@@ -18,9 +18,11 @@ from pipeline.relabel import relabel as module
 from pipeline.relabel.relabel import Relabeling, relabel
 from pipeline.run.run_directory import RunDirectory
 from pipeline.run.sampled import write_sample
+from pipeline.run.video_digests import packed
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
 from pipeline.verify.verify import verify
+from sta.heads import head_bytes, parse_head
 from tests.embedding_runs import CHANNELS, embedding_run, head_of, with_vectors
 from tests.pipeline.run.test_tables import failed, ok
 from tests.report_runs import STRETCH_S, made_run, segment, shadowed
@@ -45,6 +47,12 @@ def new(tmp_path, name="new"):
 
 def rows(run, table):
     return {row["unit_id"]: row for row in pq.read_table(getattr(run, table).uri).to_pylist()}
+
+
+def test_the_run_records_what_its_head_was_trained_on(source, tmp_path):
+    head = head_of(source, trained_on=packed(["a", "b"]))
+    relabel(Relabeling(source, new(tmp_path), parse_head(head_bytes(head), "head")))
+    assert new(tmp_path).load().model.trained_on == packed(["b", "a"])
 
 
 def test_every_unit_has_the_labels_that_the_head_gives_its_views(source, tmp_path):
