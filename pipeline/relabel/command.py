@@ -21,6 +21,7 @@ from pipeline.run.run_record import RunRecord
 from pipeline.storage.location import Location
 from sta.checkpoints.load import load_model
 from sta.heads import LinearHead, backbone_fingerprint, head_bytes
+from sta.text import displayed
 
 _AGREEMENT = "shadow_agreement.json"
 
@@ -34,6 +35,7 @@ def run_relabel(options: RelabelOptions) -> None:
         source=source,
         output=RunDirectory(Location.of(options.output)),
         head=head,
+        head_file=options.head,
         keep_embeddings=options.embeddings,
         prices=Prices.read(options.prices) if options.prices else None,
     )
@@ -90,8 +92,8 @@ def _summary(
     lines = [
         f"Videos:    {totals.ok:,} relabeled ({clock(totals.video_seconds)} of video), "
         f"{totals.failed:,} without a label, as before",
-        f"Head:      {len(relabeling.head.labels):,} classes over {made.model.channels} channels "
-        f"of {made.model.architecture}",
+        f"Head:      {_named(relabeling)}{len(relabeling.head.labels):,} classes over "
+        f"{made.model.channels} channels of {made.model.architecture}",
         f"FLOPs:     {quantity(totals.flops)} in {totals.clips:,} views; labeling took "
         f"{quantity(before.flops)} (multiply-accumulates)",
     ]
@@ -131,6 +133,10 @@ def _summary(
             ]
         }
     )
+
+
+def _named(relabeling: Relabeling) -> str:
+    return "" if relabeling.head_file is None else f"{displayed(relabeling.head_file)}, "
 
 
 def core_seconds(record: RunRecord) -> float | None:

@@ -43,6 +43,7 @@ class Relabeling:
         source: a finished run that stores embeddings.
         output: the run that is made.
         head: classifies them.
+        head_file: the head's file as the user names it; None for the head of a checkpoint.
         keep_embeddings: whether the new run stores the embeddings too.
         prices: of machines, for the report; None for none.
     """
@@ -50,6 +51,7 @@ class Relabeling:
     source: RunDirectory
     output: RunDirectory
     head: LinearHead
+    head_file: str | None = None
     keep_embeddings: bool = False
     prices: Prices | None = None
 
@@ -153,6 +155,7 @@ def _planned(relabeling: Relabeling, source: RunRecord) -> RunRecord:
         environment=environment(),
         prices=relabeling.prices,
         sample=source.sample,
+        flags={} if relabeling.head_file is None else {"head": relabeling.head_file},
     )
 
 

@@ -15,7 +15,8 @@ from pipeline.command_line import JobParser
 from pipeline.errors import RunError, UsageError
 from pipeline.exit_codes import exit_code
 from pipeline.formatting import json_text, text_table
-from pipeline.labeling.next_steps import OtherRun, _quoted, open_command
+from pipeline.job_commands import command_line
+from pipeline.labeling.next_steps import OtherRun, open_command
 from pipeline.labeling.nothing_labeled import check_anything_labeled
 from pipeline.labeling.summary import summary
 from pipeline.messages import best_effort, say, tell
@@ -170,7 +171,7 @@ def test_no_cell_breaks_a_table():
 
 @pytest.mark.parametrize("word", [NAME, "it's \\ \t", "\\n\n'", "plain", "Süd"])
 def test_a_shell_takes_a_proposed_command_for_the_exact_name(word):
-    line = _quoted(word)
+    line = command_line([word])
     assert printable(line) == line
     command = ["bash", "-c", f"printf %s {line}"]
     assert subprocess.run(command, capture_output=True, check=True).stdout == word.encode()

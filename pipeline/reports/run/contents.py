@@ -3,9 +3,11 @@
 run: what was labeled with what.
     output, input, since (earlier runs whose videos were left out), labeled_before (how many videos
     that were), architecture, checkpoint, r, pruning, protocol, decode (as --decode), precision,
-    classes (how many), code, device, began (the first attempt), finished; units_are: "videos", or
-    "segments" of recordings (--clip-every); labels_are, what has a label of its own: "videos", or
-    "clips" ("views" where a clip has several crops).
+    classes (how many), head (in place of the checkpoint's: name, the first digits of its
+    fingerprint; fingerprint; file), relabeled (the run whose embeddings it classified), code,
+    device, began (the first attempt), finished; units_are: "videos", or "segments" of recordings
+    (--clip-every); labels_are, what has a label of its own: "videos", or "clips" ("views" where a
+    clip has several crops).
 totals
     videos, ok, failed, units, units_failed, incomplete (labeled recordings with failed segments),
     views, video_hours (of labeled videos), flops, flops_unpruned (of the same views), flops_share,
@@ -82,6 +84,7 @@ from pipeline.run.view_savings import ViewSavings, all_views
 from pipeline.statistics import Estimate, share
 
 _TOP_LABELS = 20
+_HEAD_DIGITS = 12
 
 
 def contents(run: RunDirectory, *, compare_to: str | None = None) -> dict[str, Any]:
@@ -143,12 +146,26 @@ def _described(run: RunDirectory, record: RunRecord) -> dict[str, Any]:
         "classes": len(model.labels),
         "units_are": identity.units_are,
         "labels_are": _labeled_things(identity),
+        "head": _head(record),
         "relabeled": identity.relabeled,
         "code": record.environment.code,
         "device": None if record.device is None else dataclasses.asdict(record.device),
         "labeler_devices": devices_of(record),
         "began": record.attempts[0].began.isoformat() if record.attempts else None,
         "finished": record.finished and record.finished.isoformat(),
+    }
+
+
+def _head(record: RunRecord) -> dict[str, str | None] | None:
+    """The head in place of the checkpoint's own: a short name for its content, and its file."""
+    fingerprint = record.identity.head
+    if fingerprint is None:
+        return None
+    file = record.flags.get("head")
+    return {
+        "name": fingerprint.removeprefix("sha256:")[:_HEAD_DIGITS],
+        "fingerprint": fingerprint,
+        "file": None if file is None else str(file),
     }
 
 

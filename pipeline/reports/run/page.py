@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,9 @@ from sta.text import displayed
 
 Content = Mapping[str, Any]
 
+# Kinds of time that videos take, as columns name them.
+_TIMES = {"decode": "decoding", "device": "device"}
+
 
 def page(figures: Content, gallery: Sequence[Markup] = ()) -> str:
     """The page, whole.
@@ -53,7 +57,8 @@ def page(figures: Content, gallery: Sequence[Markup] = ()) -> str:
         Section(_slowest(figures["slowest"]), "Slowest videos"),
         Section([Facts(_facts(run))], "Configuration", folded=True),
     ]
-    return report_page(f"Run report: {run['architecture']} on {run['input']}", sections)
+    head = f" with head {_short_head(run['head'])}" if run["head"] else ""
+    return report_page(f"Run report: {run['architecture']}{head} on {run['input']}", sections)
 
 
 def _warning(figures: Content) -> Section:
@@ -288,28 +293,28 @@ def _budget(budget: Mapping[str, Any]) -> str:
 def _slowest(slowest: Mapping[str, Any]) -> list[Block]:
     if not slowest["decode"] and not slowest["device"]:
         return [Text("No video took any time.")]
-    decode, device = ("decode_ms", "decoding"), ("device_ms", "device")
-    return [
-        _ranked(slowest["decode"], decode, device, "To fetch, decode and resize (core time)"),
-        _ranked(slowest["device"], device, decode, "To label (device time)"),
-    ]
+    titles = {
+        "decode": "To fetch, decode and resize (core time)",
+        "device": "To label (device time)",
+    }
+    kinds = [kind for kind in titles if slowest[kind]]
+    return [_ranked(slowest[kind], kind, kinds, titles[kind]) for kind in kinds]
 
 
-def _ranked(
-    rows: Sequence[Mapping[str, Any]], first: tuple[str, str], second: tuple[str, str], title: str
-) -> Table:
+def _ranked(rows: Sequence[Mapping[str, Any]], by: str, kinds: Sequence[str], title: str) -> Table:
+    """A table of the videos that took most time of a kind, and their times of the other kinds."""
     sized = any(row["size_bytes"] is not None for row in rows)
+    shown = [by, *(kind for kind in kinds if kind != by)]
 
     def milliseconds(value: float | None) -> str:
         return "" if value is None else duration(value / 1000)
 
     return Table(
-        ("video", first[1], second[1], "length", *(["size"] if sized else [])),
+        ("video", *(_TIMES[kind] for kind in shown), "length", *(["size"] if sized else [])),
         [
             (
                 _code(row["video_id"]),
-                milliseconds(row[first[0]]),
-                milliseconds(row[second[0]]),
+                *(milliseconds(row[f"{kind}_ms"]) for kind in shown),
                 "" if row["duration_s"] is None else duration(row["duration_s"]),
                 *([byte_size(row["size_bytes"] or 0)] if sized else []),
             )
@@ -362,6 +367,17 @@ def _labeled_before(run: Mapping[str, Any]) -> str | None:
     return f"{run['labeled_before']:,} videos, left out: {', '.join(run['since'])}"
 
 
+def _short_head(head: Mapping[str, Any]) -> str:
+    return posixpath.basename(head["file"] or "") or str(head["name"])
+
+
+def _head(head: Mapping[str, Any] | None) -> str | None:
+    """The head that labeled in place of the checkpoint's, by its file and its fingerprint."""
+    if head is None:
+        return None
+    return f"{head['file']} ({head['name']})" if head["file"] else str(head["name"])
+
+
 def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The configuration, by name; without what is not known."""
     facts = {
@@ -370,6 +386,8 @@ def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Output": run["output"],
         "Model": run["architecture"],
         "Checkpoint": run["checkpoint"],
+        "Head": _head(run["head"]),
+        "Embeddings of": run["relabeled"],
         "Classes": run["classes"] or None,
         "Pruning": settings.pruning(run),
         "Protocol": settings.protocol(run),

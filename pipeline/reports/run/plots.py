@@ -17,6 +17,7 @@ from pipeline.reports.html.figures import COLORS, inline_svg, new_figure
 # A pause between attempts is drawn this wide, of the time at work; its true length stands in it.
 _GAP = 0.08
 _TICKS = 5
+_MOST_DIGITS = 6  # of a second
 
 # Inches, for plots of which three or four stand side by side.
 _SMALL = (3.4, 3.0)
@@ -78,18 +79,23 @@ def _ticks(spans: Sequence[Mapping[str, Any]], axis: _Axis) -> list[tuple[float,
     """Places and times of day: of attempts, or of even steps where there is one attempt alone."""
     if len(spans) == 1:
         times = np.linspace(spans[0]["began"], spans[0]["ended"], _TICKS)
-        return [(time - axis.offsets[0], _time_of_day(time, axis.width)) for time in times]
+        step = times[1] - times[0]
+        return [(time - axis.offsets[0], _time_of_day(time, step)) for time in times]
     found: list[tuple[float, str]] = []
     for span, offset in zip(spans, axis.offsets, strict=True):
         place = span["began"] - offset
         if not found or place - found[-1][0] > axis.width / _TICKS:
-            found.append((place, _time_of_day(span["began"], axis.width)))
+            found.append((place, _time_of_day(span["began"], axis.width / _TICKS)))
     return found
 
 
-def _time_of_day(seconds: float, width: float) -> str:
+def _time_of_day(seconds: float, step: float) -> str:
+    """A time with as many digits as tell it from another one that is `step` seconds away."""
     time = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return f"{time:%H:%M}" if width > 20 * 60 else f"{time:%H:%M:%S}"
+    if step > 5 * 60:
+        return f"{time:%H:%M}"
+    parts = next((digits for digits in range(_MOST_DIGITS) if step >= 10**-digits), _MOST_DIGITS)
+    return f"{time:%H:%M:%S.%f}"[: len("HH:MM:SS") + (parts and parts + 1)]
 
 
 def score_histogram(scores: Mapping[str, Any], low: float) -> Markup:

@@ -33,9 +33,11 @@ def tiles(figures: Content) -> list[Tile]:
         count = totals["attempts"]
         attempts = "1 attempt" if count == 1 else f"{count:,} attempts"
         made.append(Tile(duration(totals["wall_s"]), "wall time", f"of {attempts}"))
+    made.append(Tile(f"{totals['views']:,}", "views"))
+    if run["relabeled"]:  # from embeddings: nothing was read or decoded
+        return made
     return [
         *made,
-        Tile(f"{totals['views']:,}", "views"),
         Tile(duration(totals["decode_core_s"]), "decoding, CPU time"),
         Tile(byte_size(totals["bytes_read"]), "read from storage"),
     ]

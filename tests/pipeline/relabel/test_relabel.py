@@ -98,6 +98,23 @@ def test_the_run_passes_verification_and_is_finished(source, tmp_path):
     assert output.load().model.labels == ("u", "v", "w")
 
 
+def test_the_report_names_the_head_and_shows_nothing_of_decoding(source, tmp_path):
+    output, head = new(tmp_path), head_of(source)
+    relabel(Relabeling(source, output, head, head_file="/heads/balls.safetensors"))
+    report = json.loads(output.root.child("report.json").read_bytes())
+    assert report["run"]["head"] == {
+        "name": head.fingerprint[7:19],
+        "fingerprint": head.fingerprint,
+        "file": "/heads/balls.safetensors",
+    }
+    page = output.root.child("report.html").read_bytes().decode()
+    assert "with head balls.safetensors on" in page
+    assert f"/heads/balls.safetensors ({head.fingerprint[7:19]})" in page
+    assert source.root.uri in page
+    for words in ("To fetch, decode and resize", "decoding", "read from storage"):
+        assert words not in page
+
+
 def test_what_the_rows_say_of_the_video_and_its_tokens_stays(source, tmp_path):
     output = new(tmp_path)
     relabel(Relabeling(source, output, head_of(source)))
