@@ -44,8 +44,8 @@ class ProxyRun:
         said = f"Proxy:     the run {self.output}{of} ({self.made})"
         if not math.isnan(self.agreement.value):
             said += (
-                f", which says of {self.agreement.percent()} of {self.agreement.count:,} "
-                f"{units_are} what the reference says"
+                f"; on the labels that are asked for it agrees with the reference for "
+                f"{self.agreement.percent()} of {self.agreement.count:,} {units_are} of the sample"
             )
         lines = [said, *(f"Unscored:  {each}" for each in self._lacks(units_are))]
         if self.warns_of_head:

@@ -43,7 +43,7 @@ def cost_lines(cost: QuestionCost, units_are: str) -> list[str]:
     time += _clock(runs)
     if cost.further:
         time += f" (with {cost.further:,} {units_are} that the runs hold beyond this answer)"
-    paid = f"Money:     {_money(runs, cost.currency)}"
+    paid = f"Money:     {_money(runs, cost.currency)}, busy or not"
     if every is not None and cost.is_extrapolated:
         assert cost.reference is not None
         time += f"; {_all(units_are)} about {device_time(every)}"
@@ -69,7 +69,7 @@ def _clock(spent: Spent) -> str:
 def _money(spent: Spent, currency: str | None) -> str:
     said = f"{money(spent.work, currency or '')} for the work"
     if spent.cluster is not None:
-        said += f", {money(spent.cluster, currency or '')} for the cluster, busy or not"
+        said += f", {money(spent.cluster, currency or '')} for the cluster"
     return said
 
 
