@@ -86,9 +86,13 @@ class PopulationScores:
         """
         keys, numbers = [np.empty(0, np.uint64)], [np.empty(0, np.int8)]
         known, trained = [np.empty(0, np.bool_)], unpacked(trained_on)
+        has_names = len(groups.units) > 1 or bool(trained_on)
         for file in manifest.files(".parquet"):
-            table = read_parquet(file, ["unit_id", "video_id"])
+            table = read_parquet(file, ["unit_id", "video_id"] if has_names else ["unit_id"])
             keys.append(keys_of(ids_of(table["unit_id"])))
+            if not has_names:
+                numbers.append(np.zeros(table.num_rows, np.int8))
+                continue
             names = table["video_id"].to_pylist()
             numbers.append(groups.of(names).astype(np.int8))
             if trained_on:

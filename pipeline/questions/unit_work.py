@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.prices import DeviceTime, Prices, Used
 from pipeline.questions.columns import Groups
+from pipeline.questions.population_scores import Keys, keys_of
 from pipeline.questions.sample import ids_of
 from pipeline.reports.run.rows import column_batches
 from pipeline.run.attempt_rows import AttemptRows
@@ -60,12 +61,12 @@ class UnitWork:
     """What n units took.
 
     Attributes:
-        ids: (n,) the units.
+        keys: (n,) the first digits of the units' ids, of `keys_of`.
         groups: (n,) numbers of their groups.
         used: (n,) of each.
     """
 
-    ids: Ids
+    keys: Keys
     groups: npt.NDArray[np.int64]
     used: Used[Floats]
 
@@ -80,13 +81,13 @@ class UnitWork:
         by_attempt = AttemptRows(attempts)
         gpus = np.array([each.labeler_gpus for each in attempts])
         cores = np.array([each.labeler_cpus for each in attempts])
-        ids, numbers = [np.empty(0, "S1")], [np.empty(0, np.int64)]
+        keys, numbers = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
         amounts = [np.empty((5, 0))]
         for rows in column_batches(run.units, UNITS_SCHEMA, _COLUMNS):
             number = by_attempt.add(rows)
             device_s = nanoseconds(rows["device_ms"], 1e6) / 1e9
             decode_s = nanoseconds(rows["decode_ms"], 1e6) / 1e9
-            ids.append(ids_of(rows["unit_id"]))
+            keys.append(keys_of(ids_of(rows["unit_id"])))
             numbers.append(groups.of(rows["video_id"].to_pylist()))
             amounts.append(
                 np.stack(
@@ -101,11 +102,11 @@ class UnitWork:
             )
         gpu_s, core_s, *rest = np.concatenate(amounts, axis=1)
         used = Used(DeviceTime(gpu_s, core_s), *rest)
-        return cls(np.concatenate(ids), np.concatenate(numbers), used)
+        return cls(np.concatenate(keys), np.concatenate(numbers), used)
 
     def of_units(self, ids: Ids) -> Used[float]:
         """What those of these units took that are among the n."""
-        chosen = np.isin(self.ids, ids)
+        chosen = np.isin(self.keys, keys_of(ids))
         return self._summed(lambda values: float(values[chosen].sum()))
 
     def of_all(self, groups: Groups) -> Used[float]:
@@ -115,7 +116,7 @@ class UnitWork:
         counts = np.bincount(self.groups, minlength=len(groups.units))
         unseen = sum(units for units, n in zip(groups.units, counts, strict=True) if not n)
         weights = (np.array(groups.units) / np.maximum(counts, 1))[self.groups]
-        weights += unseen / len(self.ids)
+        weights += unseen / len(self.keys)
         return self._summed(lambda values: float(values @ weights))
 
     def _summed(self, total: Callable[[Floats], float]) -> Used[float]:

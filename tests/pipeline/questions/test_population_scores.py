@@ -44,6 +44,14 @@ def test_each_unit_has_its_own_score_whichever_file_it_stands_in(tmp_path):
     assert found.places(np.array([unit_id("x")], dtype=np.bytes_)).tolist() == [-1]
 
 
+def test_the_only_group_is_that_of_all_units(tmp_path):
+    names = [f"day/{n}.mp4" for n in range(20)]
+    run = RunDirectory(Location.of(earlier_run(tmp_path, names, np.full((20, 3), 0.5))))
+    groups = groups_of(run, lambda ids: [each.split("/")[0] for each in ids])
+    found = PopulationScores.read(run, [0], manifest=run.manifest, groups=groups)
+    assert found.mean(0, 0) == found.mean(0, None) == 0.5
+
+
 def test_units_that_are_missing_by_chance_are_even():
     draw = np.random.default_rng(1)
     for share in (0.001, 0.1, 0.5, 0.99):
