@@ -1,1 +1,1 @@
-"""Questions to an archive that a sample answers; here the statistics, pure functions of numbers."""
+"""Questions to an archive that a sample answers."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from pipeline.messages import say
 from pipeline.questions.answer import Compared, Estimated, Look, difference_interval, named
-from pipeline.questions.asymptotic import ratio_difference
 from pipeline.questions.contributions import Contribution, contributed, expected_half_width
-from pipeline.questions.difference import Difference
 from pipeline.questions.estimates import Estimates
-from pipeline.questions.pairs import PairMoments
+from pipeline.questions.intervals.asymptotic import ratio_difference
+from pipeline.questions.intervals.difference import Difference
+from pipeline.questions.intervals.pairs import PairMoments
 from pipeline.questions.question import Kind
 from pipeline.questions.rounds import Wanted
 

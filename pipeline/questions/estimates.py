@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.questions.answer import Estimated
-from pipeline.questions.asymptotic import RatioSample
+from pipeline.questions.intervals.asymptotic import RatioSample
+from pipeline.questions.intervals.prediction_powered import PredictionPowered
 from pipeline.questions.outcomes import Outcomes
-from pipeline.questions.prediction_powered import PredictionPowered
 from pipeline.questions.question import Question
 from pipeline.questions.rounds import Wanted
 from pipeline.questions.sample import Limits

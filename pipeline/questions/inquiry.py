@@ -13,14 +13,14 @@ import numpy as np
 from pipeline.errors import UsageError
 from pipeline.labeling.options import LabelOptions
 from pipeline.messages import say
-from pipeline.questions.allocation import Costs
 from pipeline.questions.answer import Answer, Example, Look, Source, interval
 from pipeline.questions.columns import groups_of, numbers_of, values_of
 from pipeline.questions.comparisons import Comparisons
 from pipeline.questions.cost_account import CostAccount
-from pipeline.questions.difference import DIFFERENCE_ALPHA_SHARE
 from pipeline.questions.earlier_run import EarlierRun
 from pipeline.questions.estimates import Estimates, Population, Sampled
+from pipeline.questions.intervals.allocation import Costs
+from pipeline.questions.intervals.difference import DIFFERENCE_ALPHA_SHARE
 from pipeline.questions.outcomes import Outcomes, outcomes, unlabeled
 from pipeline.questions.periods import column_and_period
 from pipeline.questions.proxy_run import ProxyRun

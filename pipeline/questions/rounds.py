@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.questions.allocation import FACTOR, Costs, next_round, plan
+from pipeline.questions.intervals.allocation import FACTOR, Costs, next_round, plan
 
 Floats = npt.NDArray[np.float64]
 

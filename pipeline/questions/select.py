@@ -19,13 +19,13 @@ from pipeline.messages import say
 from pipeline.questions.answer import wrapped
 from pipeline.questions.columns import groups_of
 from pipeline.questions.earlier_run import EarlierRun
+from pipeline.questions.intervals.selection import RecallSelection, Selection
 from pipeline.questions.outcomes import Outcomes, outcomes
 from pipeline.questions.population_scores import PopulationScores
 from pipeline.questions.proxy_run import ProxyRun
 from pipeline.questions.question import Question
 from pipeline.questions.rounds import PILOT
 from pipeline.questions.sample import ALL, Limits, Manifest, ids_of, limit_of
-from pipeline.questions.selection import RecallSelection, Selection
 from pipeline.questions.series import Series
 from pipeline.questions.spent import QuestionCost, question_cost
 from pipeline.questions.spent_words import cost_lines

@@ -26,9 +26,9 @@ from multiprocessing import get_context
 import numpy as np
 
 from pipeline.formatting import text_table
-from pipeline.questions.allocation import Costs, next_round, plan
-from pipeline.questions.prediction_powered import PredictionPowered
-from pipeline.questions.selection import RecallSelection
+from pipeline.questions.intervals.allocation import Costs, next_round, plan
+from pipeline.questions.intervals.prediction_powered import PredictionPowered
+from pipeline.questions.intervals.selection import RecallSelection
 from pipeline.statistics import share
 from tests.scale.ask_questions import Question, made, of_runs
 from tests.scale.difference_coverage import table as differences

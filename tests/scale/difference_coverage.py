@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.questions.allocation import Costs, next_round, plan
 from pipeline.questions.contributions import Contribution, contributed, expected_half_width
-from pipeline.questions.difference import DIFFERENCE_ALPHA_SHARE, Difference
-from pipeline.questions.pairs import PairMoments
-from pipeline.questions.prediction_powered import PredictionPowered
+from pipeline.questions.intervals.allocation import Costs, next_round, plan
+from pipeline.questions.intervals.difference import DIFFERENCE_ALPHA_SHARE, Difference
+from pipeline.questions.intervals.pairs import PairMoments
+from pipeline.questions.intervals.prediction_powered import PredictionPowered
 from pipeline.statistics import share
 from tests.scale.ask_questions import Question, made
 

@@ -13,8 +13,8 @@ from pipeline.inputs.manifest import unit_id
 from pipeline.questions.answer import text
 from pipeline.questions.flags import AskFlags
 from pipeline.questions.inquiry import answer_question
+from pipeline.questions.intervals.prediction_powered import PredictionPowered
 from pipeline.questions.page import page
-from pipeline.questions.prediction_powered import PredictionPowered
 from pipeline.questions.select import select
 from tests.pipeline.questions.earlier_runs import earlier_run
 from tests.pipeline.questions.made_archive import LABELS, made_archive

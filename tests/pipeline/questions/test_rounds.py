@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.questions.allocation import Costs
+from pipeline.questions.intervals.allocation import Costs
 from pipeline.questions.rounds import Sizes, Wanted, by_plan, by_width, pilot
 
 POPULATIONS = (9_000, 1_000)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.questions.capital import (
+from pipeline.questions.intervals.capital import (
     Capital,
     Histogram,
     Round,
@@ -30,7 +30,7 @@ from pipeline.questions.capital import (
     aimed_bets,
     expected_numbers,
 )
-from pipeline.questions.confidence_sequence import (
+from pipeline.questions.intervals.confidence_sequence import (
     MeanSequence,
     certain_bounds,
     check_alpha,
@@ -38,7 +38,7 @@ from pipeline.questions.confidence_sequence import (
     numbers_in,
     remaining_mean,
 )
-from pipeline.questions.pairs import PROXY_ALPHA_SHARE, PairMoments, Setting
+from pipeline.questions.intervals.pairs import PROXY_ALPHA_SHARE, PairMoments, Setting
 
 Floats = npt.NDArray[np.float64]
 

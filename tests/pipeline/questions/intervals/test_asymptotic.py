@@ -3,14 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.questions.asymptotic import (
+from pipeline.questions.intervals.asymptotic import (
     LEAST_EVENTS,
     LEAST_UNITS,
     RatioSample,
     ratio,
     ratio_difference,
 )
-from tests.pipeline.questions.samples import most_misses, rounds
+from tests.pipeline.questions.intervals.samples import most_misses, rounds
 
 
 def test_a_rate_of_events_per_hour_is_held_at_every_look():

@@ -4,9 +4,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from pipeline.questions.confidence_sequence import MeanSequence
-from pipeline.questions.prediction_powered import PredictionPowered
-from tests.pipeline.questions.samples import guesses, most_misses, rounds, shares
+from pipeline.questions.intervals.confidence_sequence import MeanSequence
+from pipeline.questions.intervals.prediction_powered import PredictionPowered
+from tests.pipeline.questions.intervals.samples import guesses, most_misses, rounds, shares
 
 
 def _stopped(reference, proxy, answer, within, *, scores_each=1, first=100, factor=1.3):

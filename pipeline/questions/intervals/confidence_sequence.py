@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.questions.capital import (
+from pipeline.questions.intervals.capital import (
     Capital,
     Histogram,
     Round,

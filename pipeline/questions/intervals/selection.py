@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.questions.confidence_sequence import MeanSequence, check_alpha, numbers_in
+from pipeline.questions.intervals.confidence_sequence import MeanSequence, check_alpha, numbers_in
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.questions.confidence_sequence import check_alpha, numbers_in
-from pipeline.questions.pairs import PairMoments, Setting
+from pipeline.questions.intervals.confidence_sequence import check_alpha, numbers_in
+from pipeline.questions.intervals.pairs import PairMoments, Setting
 
 Floats = npt.NDArray[np.float64]
 

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.questions.selection import RecallSelection
-from tests.pipeline.questions.samples import most_misses, rounds
+from pipeline.questions.intervals.selection import RecallSelection
+from tests.pipeline.questions.intervals.samples import most_misses, rounds
 
 
 def _population(draw, kind, units=5_000, share=0.1):

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.questions.confidence_sequence import Interval, check_alpha
-from pipeline.questions.joint_capital import JointCapital, Side
-from pipeline.questions.pairs import PROXY_ALPHA_SHARE
-from pipeline.questions.prediction_powered import PredictionPowered
+from pipeline.questions.intervals.confidence_sequence import Interval, check_alpha
+from pipeline.questions.intervals.joint_capital import JointCapital, Side
+from pipeline.questions.intervals.pairs import PROXY_ALPHA_SHARE
+from pipeline.questions.intervals.prediction_powered import PredictionPowered
 
 DIFFERENCE_ALPHA_SHARE = 0.8
 """Part of alpha for the difference; each side's own interval has half of the rest."""

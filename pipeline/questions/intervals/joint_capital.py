@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.questions.capital import Histogram, Round
+from pipeline.questions.intervals.capital import Histogram, Round
 
 Floats = npt.NDArray[np.float64]
 Ends = tuple[float, float]

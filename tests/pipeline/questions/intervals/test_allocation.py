@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.questions.allocation import Costs, next_round, plan
-from tests.pipeline.questions.samples import guesses, shares
+from pipeline.questions.intervals.allocation import Costs, next_round, plan
+from tests.pipeline.questions.intervals.samples import guesses, shares
 
 
 def _pilot(share=0.3, agreement=0.97, count=500):

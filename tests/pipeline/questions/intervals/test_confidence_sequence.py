@@ -4,8 +4,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from pipeline.questions.confidence_sequence import MeanSequence
-from tests.pipeline.questions.samples import most_misses, rounds, shares
+from pipeline.questions.intervals.confidence_sequence import MeanSequence
+from tests.pipeline.questions.intervals.samples import most_misses, rounds, shares
 
 
 def _looks(values, sequence, first=50, factor=1.5):

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.questions.difference import DIFFERENCE_ALPHA_SHARE, Difference
-from pipeline.questions.prediction_powered import PredictionPowered
-from tests.pipeline.questions.samples import guesses, most_misses, rounds, shares
+from pipeline.questions.intervals.difference import DIFFERENCE_ALPHA_SHARE, Difference
+from pipeline.questions.intervals.prediction_powered import PredictionPowered
+from tests.pipeline.questions.intervals.samples import guesses, most_misses, rounds, shares
 
 KINDS = {
     "no proxy": {"use_proxy": False},

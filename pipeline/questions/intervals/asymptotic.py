@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.questions.confidence_sequence import Interval, check_alpha, numbers_in
+from pipeline.questions.intervals.confidence_sequence import Interval, check_alpha, numbers_in
 
 LEAST_UNITS = 100
 LEAST_EVENTS = 20
