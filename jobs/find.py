@@ -19,8 +19,9 @@ Examples:
   python jobs/find.py OUTPUT --duplicates 0.98
 
 VIDEO alone is compared as a whole: the mean of its views with the means of other videos. With
-@SECONDS, the view of that time is compared with all views, and each video counts by its nearest
-one. Duplicates are pairs of means whose cosine reaches COSINE, and what chains of pairs connect.
+@SECONDS, the view of that time, or else the nearest to it, is compared with all views of other
+videos, and each video counts by its nearest one. Duplicates are pairs of means whose cosine reaches
+COSINE, and what chains of pairs connect.
 
 Exit codes: 0, the files are written; 1, the run's tables cannot be read; 2, the command was wrong,
 or the run stores no embeddings (label with --embeddings)."""
