@@ -136,12 +136,13 @@ class Comparisons:
             assert one is not None
             assert other is not None
             found = ratio_difference(one, other, alpha=self._alpha)
+            found = found.since(before.low, before.high)
         return Estimated(
             pair.label,
             pair.group,
             found.estimate,
-            max(found.low, before.low),
-            min(found.high, before.high),
+            found.low,
+            found.high,
             before.units,
             found.count,
         )

@@ -130,13 +130,13 @@ class Estimates:
             numbers = None if numbers_of is None else numbers_of(list(outcomes.video_ids))
             for place, each in enumerate(self.populations):
                 sample = _ratio(each, reference, numbers)
-                found = sample.interval(each.alpha)
                 before = self._now[place]
+                found = sample.interval(each.alpha).since(before.low, before.high)
                 self._now[place] = dataclasses.replace(
                     before,
                     value=found.estimate,
-                    low=max(found.low, before.low),
-                    high=min(found.high, before.high),
+                    low=found.low,
+                    high=found.high,
                     seen=found.count,
                 )
                 self.ratios[place] = sample

@@ -22,6 +22,8 @@ import numpy.typing as npt
 
 from pipeline.questions.intervals.confidence_sequence import Interval, check_alpha, numbers_in
 
+Floats = npt.NDArray[np.float64]
+
 LEAST_UNITS = 100
 LEAST_EVENTS = 20
 
@@ -38,9 +40,10 @@ def ratio(
 
     The delta method: the ratio's deviations are those of the mean of (part - ratio * whole) over
     the mean whole. The interval says nothing, with infinite ends, before `LEAST_UNITS` units of
-    which `LEAST_EVENTS` have a part other than 0; the sample is then too small for a normal
-    distribution. The same data at a later look may be given again with the new data: the interval
-    depends on their sums only. Intersect the looks yourself if a monotone interval is wanted.
+    which `LEAST_EVENTS` have another ratio than the most frequent one, such as 0; the sample is
+    then too small for a normal distribution: the less frequent one of two numbers may not be in it
+    at all, and its deviation would be 0. Each look is given all data so far, in any order.
+    Intersect the looks yourself if a monotone interval is wanted.
 
     Args:
         parts: (n,) numbers of the units seen so far, such as events of a video.
@@ -96,7 +99,7 @@ class RatioSample:
         estimate: the ratio; NaN where the wholes are 0.
         deviation: standard deviation of a unit's part in the estimate; 0 where all were seen.
         count: units seen.
-        events: units with a part other than 0.
+        events: units whose ratio is not the most frequent one.
         population: units of the population; None for draws with replacement.
     """
 
@@ -123,7 +126,7 @@ class RatioSample:
             raise ValueError(f"parts and wholes differ in length: {count} and {len(bottoms)}")
         if population is not None and count > population:
             raise ValueError(f"the population has {population} units; got {count}")
-        events, whole = int(np.count_nonzero(tops)), float(bottoms.sum())
+        events, whole = _events(tops, bottoms), float(bottoms.sum())
         if not whole:
             return cls(math.nan, 0.0, count, events, population)
         estimate = float(tops.sum()) / whole
@@ -154,6 +157,14 @@ class RatioSample:
     def clock(self) -> float:
         """Draws with replacement that tell as much."""
         return _clock(self.count, self.population)
+
+
+def _events(parts: Floats, wholes: Floats) -> int:
+    sized = wholes > 0
+    # A part that is a number times its whole gives this number but for rounding.
+    with np.errstate(over="ignore"):
+        ratios = (parts[sized] / wholes[sized]).astype(np.float32)
+    return len(ratios) - int(np.unique(ratios, return_counts=True)[1].max(initial=0))
 
 
 def _check_aim(aimed_at: int) -> None:

@@ -40,6 +40,14 @@ class Interval:
         """Half of the distance between both ends."""
         return (self.high - self.low) / 2
 
+    def since(self, low: float, high: float) -> Interval:
+        """What is left of it after an earlier look's interval of `low` to `high`."""
+        low, high = max(low, self.low), min(high, self.high)
+        if low > high:  # only if one of both misses, which alpha allows for
+            low = high = (low + high) / 2
+        # NaN stays.
+        return Interval(min(max(self.estimate, low), high), low, high, self.count)
+
 
 def numbers_in(values: npt.ArrayLike, low: float, high: float, name: str) -> Floats:
     """The values as (n,) float64.

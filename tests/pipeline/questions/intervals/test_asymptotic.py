@@ -58,6 +58,39 @@ def test_too_few_events_say_nothing():
     assert ratio(parts).high < 0.01
 
 
+@pytest.mark.parametrize("seconds", [1.0, 10.0])
+def test_a_rate_of_what_is_in_nearly_every_video_waits_for_videos_without_it(seconds):
+    parts = np.ones(10_000)
+    hours = np.full(10_000, seconds / 3600)
+    parts[: LEAST_EVENTS - 1] = 0
+    assert ratio(parts, hours).high == math.inf
+    parts[LEAST_EVENTS] = 0
+    assert ratio(parts, hours).high < 1.01 * 3600 / seconds
+
+
+@pytest.mark.parametrize("ones", [0.95, 0.98])
+def test_a_mean_of_numbers_that_are_nearly_all_equal_is_held_when_it_is_narrow(ones):
+    draw = np.random.default_rng(7)
+    values = (draw.random(10_000) < ones).astype(float)
+    label = (draw.random(10_000) < 0.2).astype(float)
+    truth = (values * label).sum() / label.sum()
+    draws, missed = 100, 0
+    for _ in range(draws):
+        order = draw.permutation(10_000)
+        for part in rounds(10_000, 200, 1.7):
+            seen = order[: part.stop]
+            found = ratio((values * label)[seen], label[seen], population=10_000, alpha=0.1)
+            if found.half_width <= 0.05:
+                break
+        missed += not found.low - 1e-9 <= truth <= found.high + 1e-9
+    assert missed <= most_misses(draws, 0.1)
+
+
+def test_parts_that_differ_from_equal_numbers_by_rounding_alone_say_nothing():
+    wholes = np.random.default_rng(8).random(1_000) + 0.1
+    assert ratio(0.1 * wholes, wholes).high == math.inf
+
+
 def test_wholes_of_zero_have_no_ratio():
     found = ratio(np.ones(200), np.zeros(200))
     assert math.isnan(found.estimate)

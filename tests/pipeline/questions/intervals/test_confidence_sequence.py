@@ -4,7 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from pipeline.questions.intervals.confidence_sequence import MeanSequence
+from pipeline.questions.intervals.confidence_sequence import Interval, MeanSequence
 from tests.pipeline.questions.intervals.samples import most_misses, rounds, shares
 
 
@@ -64,6 +64,13 @@ def test_nothing_is_known_before_the_first_unit():
     found = MeanSequence(10).add([])
     assert math.isnan(found.estimate)
     assert (found.low, found.high, found.count) == (0.0, 1.0, 0)
+
+
+def test_looks_that_exclude_each_other_end_between_both():
+    found = Interval(2.0, 1.9, 2.1, 300).since(1.0, 1.5)
+    assert (found.low, found.estimate, found.high) == pytest.approx((1.7, 1.7, 1.7))
+    kept = Interval(2.0, 1.9, 2.1, 300).since(1.95, math.inf)
+    assert (kept.low, kept.estimate, kept.high) == (1.95, 2.0, 2.1)
 
 
 def test_an_interval_follows_a_change_of_scale():
