@@ -1,6 +1,6 @@
 """Time and memory of questions to an archive of 100 million videos, whose labels are made.
 
-    python -m tests.scale.ask_at_size --rows 100000000
+    python -m tests.scale.ask_at_size
 
 Writes the manifest (about 40 bytes a row, twice with a proxy) to a temporary folder, and asks each
 question in a process of its own. Nothing is listed, decoded or labeled by a model; all else is as
@@ -238,7 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=100_000_000)
     parser.add_argument("--folder", help="for the manifest and the runs; a temporary one")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
