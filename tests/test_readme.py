@@ -109,7 +109,7 @@ _OF_LINES = re.findall(r"python jobs/.*?(?=$|&&)", "".join(_BLOCKS), re.MULTILIN
 JOB_COMMANDS = sorted({*_INLINE, *_OF_LINES})
 # Flags of other programs that the pages name.
 _FOREIGN = {"--check", "--working-dir", "--generate", "--rounds", "--end", "--videos", "--seconds"}
-_FOREIGN |= {"--extra-index-url", "--reference", "--proxy", "--draws"}
+_FOREIGN |= {"--extra-index-url", "--reference", "--proxy", "--draws", "--differences"}
 
 
 _USERS_FILES = {"prices.yaml", "run.yaml", "demo.safetensors", "head.safetensors"}
