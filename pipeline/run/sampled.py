@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.inputs.manifest import MANIFEST_SCHEMA, count_rows
 from pipeline.run.run_directory import RunDirectory
+from pipeline.run.slices import FILES_AT_ONCE
 from pipeline.storage.location import Location
 from pipeline.storage.parquet_files import read_parquet
 from pipeline.storage.parquet_parts import PartWriter
@@ -46,7 +48,8 @@ def count_to_label(run: RunDirectory) -> int:
 def write_sample(run: RunDirectory, rows: pa.Table) -> str:
     """Writes a sample and returns its name; the run labels it once its record has that name.
 
-    Units of the sample that the run has so far are taken along: they may have been labeled.
+    Units of the sample that the run has so far are taken along: they may have been labeled. So are
+    further units that have a row, such as those of a whole run that was killed.
 
     Args:
         run: a run that exists.
@@ -55,6 +58,7 @@ def write_sample(run: RunDirectory, rows: pa.Table) -> str:
     before = run.load().sample
     if before is not None:
         rows = _united(rows, run.samples.child(before))
+    rows = _with_labeled(rows, run)
     rows = rows.select(MANIFEST_SCHEMA.names).cast(MANIFEST_SCHEMA)
     digest = hashlib.blake2b(digest_size=_NAME_BYTES)
     for unit_id in sorted(rows["unit_id"].to_pylist()):
@@ -95,9 +99,34 @@ def holds(run: RunDirectory, rows: pa.Table) -> bool:
 
 def _united(rows: pa.Table, before: Location) -> pa.Table:
     held = rows["unit_id"].combine_chunks()
-    tables = [rows.select(MANIFEST_SCHEMA.names)]
-    for file in before.files(".parquet"):
-        table = read_parquet(file, MANIFEST_SCHEMA.names)
-        new = pc.invert(pc.is_in(table["unit_id"], value_set=held))
-        tables.append(table.filter(new))
-    return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+    further = [
+        _without(read_parquet(file, MANIFEST_SCHEMA.names), held)
+        for file in before.files(".parquet")
+    ]
+    return _joined(rows, *further)
+
+
+def _with_labeled(rows: pa.Table, run: RunDirectory) -> pa.Table:
+    held = rows["unit_id"].combine_chunks()
+
+    def beyond(file: Location) -> pa.Table:
+        return _without(read_parquet(file, ["unit_id"]), held)
+
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        labeled = list(pool.map(beyond, run.units.files(".parquet")))
+    ids = [chunk for table in labeled for chunk in table["unit_id"].chunks]
+    if not any(map(len, ids)):
+        return rows
+    missing = pa.chunked_array(ids).combine_chunks()
+    parts = (read_parquet(file, MANIFEST_SCHEMA.names) for file in run.manifest.files(".parquet"))
+    further = [part.filter(pc.is_in(part["unit_id"], value_set=missing)) for part in parts]
+    return _joined(rows, *further)
+
+
+def _without(table: pa.Table, held: pa.Array) -> pa.Table:
+    return table.filter(pc.invert(pc.is_in(table["unit_id"], value_set=held)))
+
+
+def _joined(*tables: pa.Table) -> pa.Table:
+    parts = [table.select(MANIFEST_SCHEMA.names) for table in tables]
+    return pa.concat_tables([part.replace_schema_metadata(None) for part in parts])

@@ -74,13 +74,21 @@ def test_tables_of_the_sample_are_whole_and_pass_the_checks(run):
 
 
 def test_a_unit_beyond_the_sample_and_one_that_is_missing_are_found(run):
-    sampled(run, NAMES[:2])
+    (file,) = run.samples.child(run.load().sample).files(".parquet")
+    pq.write_table(rows_of(run, NAMES[:2]), file.uri)
     assert any("1 units are not in the manifest" in (each.problem or "") for each in verify(run))
     sampled(run, NAMES[:4])
     assert any("1 units have no row" in (each.problem or "") for each in verify(run))
 
 
 def test_a_further_sample_takes_the_units_along_that_may_be_labeled(run):
+    name = write_sample(run, rows_of(run, NAMES[2:5]))
+    run.save(dataclasses.replace(run.load(), sample=name))
+    assert count_to_label(run) == 5
+
+
+def test_a_sample_after_a_whole_run_that_was_killed_takes_along_what_that_had_labeled(run):
+    run.save(dataclasses.replace(run.load(), sample=None))
     name = write_sample(run, rows_of(run, NAMES[2:5]))
     run.save(dataclasses.replace(run.load(), sample=name))
     assert count_to_label(run) == 5
