@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,8 +60,11 @@ class Sizes:
 
     @property
     def labeled(self) -> int:
-        """Units of the reference in all groups together."""
-        return sum(self.of_group(group)[0] for group in range(len(self.populations)))
+        """Units of the reference in all groups together, as expected: those that answer for all are
+        not a whole number in each group.
+        """
+        pairs = zip(self.references, self.populations, strict=True)
+        return round(sum(max(own, self.reference * each / self.units) for own, each in pairs))
 
     def of_group(self, group: int) -> tuple[int, int]:
         """(reference, proxy) units of a group."""
@@ -132,7 +136,7 @@ def pilot(
         )
     elif len(populations) > 1:
         references = tuple(min(_GROUP_PILOT, each) for each in populations)
-    every = 0 if only else min(PILOT, units)
+    every = 0 if only else min(PILOT, units, most)
     first = Sizes(
         tuple(populations),
         every,
@@ -140,7 +144,9 @@ def pilot(
         references,
         references if has_proxy else (0,) * len(populations),
     )
-    return _within(first, Sizes.none(populations), most)
+    # Those that answer for all come first: those of many groups may be too many.
+    none = Sizes.none(populations)
+    return _within(first, dataclasses.replace(none, reference=every, proxy=first.proxy), most)
 
 
 def by_plan(

@@ -350,3 +350,15 @@ def test_the_set_of_an_archive_that_is_labeled_in_full_is_the_videos_with_the_la
     chosen = set(pq.read_table(tmp_path / "selected")["video_id"].to_pylist())
     assert chosen == {n for n, k in zip(archive.names, archive.labels, strict=True) if k == 1}
     assert found.found.recall_low == 1.0
+
+
+def test_fewer_references_than_groups_still_answer_for_all(tmp_path, monkeypatch):
+    names = [f"{n % 40}/{n:05d}.mp4" for n in range(4000)]
+    made_archive(monkeypatch, names=names)
+    settings = {"by": "prefix", "proxy": False, "most": 20}
+    answer = ask(asked(tmp_path, **settings), confidence=0.95)
+    every, *groups = answer.estimates
+    assert 5 < every.seen < 45
+    assert len(groups) == 40
+    assert not answer.is_met
+    assert "not known" in text(answer)

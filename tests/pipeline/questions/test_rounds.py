@@ -71,6 +71,14 @@ def test_no_round_exceeds_the_largest_number_of_references(most):
     assert larger.labeled >= 0.9 * min(most, 1.2 * first.labeled)
 
 
+@pytest.mark.parametrize("populations", [(100,) * 50, (10_000, *(100,) * 49), (10,) * 25])
+@pytest.mark.parametrize("most", [20, 49, 51])
+def test_fewer_references_than_groups_answer_for_all_units(populations, most):
+    first = pilot(populations, has_proxy=True, most=most)
+    assert first.reference == most
+    assert first.labeled <= most
+
+
 def test_nothing_grows_beyond_its_population():
     larger = sizes(reference=9_900, references=(0, 990))
     for _ in range(3):
