@@ -65,9 +65,11 @@ def test_a_killed_question_that_is_asked_again_has_the_same_answer(
 ):
     command = question(archive, random_checkpoint, tmp_path)
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_while_running(driver, lambda: any((tmp_path / place).glob("*.parquet")))
-    driver.kill()
-    driver.wait()
+    try:
+        wait_while_running(driver, lambda: any((tmp_path / place).glob("*.parquet")))
+    finally:
+        driver.kill()
+        driver.wait()
     assert not (tmp_path / "answer.json").exists()
     done = asked(command)
     assert done.returncode == 0, done.stderr
