@@ -14,7 +14,7 @@ from pipeline.questions.intervals.asymptotic import ratio_difference
 from pipeline.questions.intervals.difference import Difference
 from pipeline.questions.intervals.pairs import PairMoments
 from pipeline.questions.question import Kind
-from pipeline.questions.rounds import Wanted
+from pipeline.questions.rounds import Wanted, too_wide
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,20 @@ class Comparisons:
         each of them: a round of one side alone tells little of a difference.
         """
         found: tuple[list[Wanted], list[Wanted]] = ([], [])
-        for pair, now in zip(self._pairs, self._now, strict=True):
-            if now.half_width > self._within:
+        wide = [now.half_width > self._within for now in self._now]
+        if any(side.sequences[0].proxy_means is not None for side in self._sides):
+            wide = too_wide([self._expected(pair) for pair in self._pairs], self._within)
+        for pair, now, grows in zip(self._pairs, self._now, wide, strict=True):
+            if grows:
                 for wanted, more in zip(found, self._wanted(pair, now), strict=True):
                     wanted += more
         return list(found) if len(self._inputs) > 1 else [[*found[0], *found[1]]]
+
+    def _expected(self, pair: Pair) -> float:
+        """Half width that earlier pairs of reference and proxy let expect."""
+        one, other = self._sides
+        sequences = one.sequences[pair.one], other.sequences[pair.other]
+        return math.hypot(*(each.expected_half_width(self._alpha) for each in sequences))
 
     def _wanted(self, pair: Pair, now: Estimated) -> tuple[list[Wanted], list[Wanted]]:
         """Of both sides; nothing of one that was seen in full."""

@@ -15,7 +15,7 @@ from pipeline.questions.intervals.asymptotic import RatioSample
 from pipeline.questions.intervals.prediction_powered import PredictionPowered
 from pipeline.questions.outcomes import Outcomes
 from pipeline.questions.question import Question
-from pipeline.questions.rounds import Wanted
+from pipeline.questions.rounds import Wanted, too_wide
 from pipeline.questions.sample import Limits
 
 Floats = npt.NDArray[np.float64]
@@ -162,15 +162,17 @@ class Estimates:
             )
             self._seen[place] = len(rows), len(scored_rows)
 
-    def wider_than(self, within: float) -> list[Wanted]:
-        """The intervals with a larger half width."""
-        found = []
-        for each, now, sequence in zip(self.populations, self._now, self.sequences, strict=True):
-            if now.half_width > within:
-                reference, scores = sequence.pairs()
-                wanted = (reference, scores, each.units, each.alpha, now.half_width, within)
-                found.append(Wanted(each.number, *wanted))
-        return found
+    def wanted(self, within: float) -> list[Wanted]:
+        """The intervals that are to grow, where one has a larger half width than `within`."""
+        wide = [now.half_width > within for now in self._now]
+        if any(sequence.proxy_means is not None for sequence in self.sequences):
+            wide = too_wide([each.expected_half_width() for each in self.sequences], within)
+        rows = zip(self.populations, self._now, self.sequences, wide, strict=True)
+        return [
+            Wanted(each.number, *sequence.pairs(), each.units, each.alpha, now.half_width, within)
+            for each, now, sequence, grows in rows
+            if grows
+        ]
 
     def now(self) -> tuple[Estimated, ...]:
         """The numbers after the last round."""

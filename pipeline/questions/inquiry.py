@@ -92,7 +92,7 @@ def answer_question(asked: Asked, *, confidence: float, against: Asked | None = 
         if max(one.half_width for one in numbers) <= asked.within:
             break
         if comparisons is None:
-            wanted = [inquiries[0].estimates.wider_than(asked.within)]
+            wanted = [inquiries[0].estimates.wanted(asked.within)]
         else:
             wanted = comparisons.wanted()
         grown = [inquiry.grow(one) for inquiry, one in zip(inquiries, wanted, strict=True)]

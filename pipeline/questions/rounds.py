@@ -22,6 +22,9 @@ _GROUP_PILOT = 50
 # A round starts actors anew, which takes as long as some hundred units of a small model.
 _LEAST_GROWTH = 1.2
 
+# Of the widest intervals to expect, those that grow where none is expected to be too wide.
+_WIDEST = 0.8
+
 # Sizes that --max-reference limits are found to this share of what was wanted.
 _HALVINGS = 30
 
@@ -147,6 +150,20 @@ def pilot(
     # Those that answer for all come first: those of many groups may be too many.
     none = Sizes.none(populations)
     return _within(first, dataclasses.replace(none, reference=every, proxy=first.proxy), most)
+
+
+def too_wide(expected: Sequence[float], within: float) -> list[bool]:
+    """Which of several numbers grow, where some interval is too wide.
+
+    The intervals themselves may know proxy scores of units that have no reference yet. Were those
+    that are narrow left out, the sizes of the next round, of all numbers, would depend on them.
+
+    Args:
+        expected: half width of each interval that earlier pairs let expect.
+        within: half width that is wanted.
+    """
+    limit = min(within, _WIDEST * max(expected))
+    return [each > limit for each in expected]
 
 
 def by_plan(

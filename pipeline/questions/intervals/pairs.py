@@ -98,6 +98,18 @@ class PairMoments:
             draws = np.where(margins > 0, _OVERHEAD * log * self.variances() / margins**2, np.inf)
             return np.asarray(1 / (1 / draws + 1 / setting.population))
 
+    def expected_half_width(self, setting: Setting) -> float:
+        """Half width that is expected of these pairs with the best weight; `within` plays no part.
+
+        Unlike the interval itself it knows no score of a unit without a reference.
+        """
+        if not self.count:
+            return math.inf
+        draws = 1 / self.count - 1 / setting.population
+        log = 2 * math.log(2 / setting.reference_alpha)
+        halves = np.sqrt(_OVERHEAD * log * self.variances() * draws)
+        return float((halves + _WEIGHTS * self.proxy_margin(setting)).min())
+
     def best(self, setting: Setting) -> tuple[float, float]:
         """The weight of the proxy that needs the fewest references, and how many those are.
 

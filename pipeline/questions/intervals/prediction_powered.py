@@ -158,6 +158,15 @@ class PredictionPowered:
         """(n,) references and (n,) proxy scores of the same units, for `allocation.py`."""
         return self._reference, self._proxy[: len(self._reference)]
 
+    def expected_half_width(self, alpha: float | None = None) -> float:
+        """Half width that the pairs so far let expect; sizes of rounds may depend on it.
+
+        `alpha`: None for that of the interval.
+        """
+        proxies = self.population if self.proxy_mean is not None else len(self._proxy)
+        setting = Setting(self.population, alpha or self.alpha, self.within or math.inf, proxies)
+        return PairMoments.of(*self.pairs()).expected_half_width(setting)
+
     def _check_counts(self, references: int, scores: int) -> None:
         total, scored = len(self._reference) + references, len(self._proxy) + scores
         if max(total, scored) > self.population:

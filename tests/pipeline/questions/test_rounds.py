@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.questions.intervals.allocation import Costs
-from pipeline.questions.rounds import Sizes, Wanted, by_plan, by_width, pilot
+from pipeline.questions.rounds import Sizes, Wanted, by_plan, by_width, pilot, too_wide
 
 POPULATIONS = (9_000, 1_000)
 
@@ -69,6 +69,12 @@ def test_no_round_exceeds_the_largest_number_of_references(most):
     larger = by_width(first, everything, most=most)
     assert first.labeled <= larger.labeled <= most
     assert larger.labeled >= 0.9 * min(most, 1.2 * first.labeled)
+
+
+def test_what_is_expected_to_be_too_wide_grows_and_else_the_widest():
+    assert too_wide([0.03, 0.01, 0.021], 0.02) == [True, False, True]
+    assert too_wide([0.015, 0.01, 0.013], 0.02) == [True, False, True]
+    assert too_wide([0.0, 0.001], 0.02) == [False, True]
 
 
 @pytest.mark.parametrize("populations", [(100,) * 50, (10_000, *(100,) * 49), (10,) * 25])
