@@ -34,6 +34,7 @@ _BETS = np.array([1.0, 0.85, 0.65, 0.4, 0.2])
 _LOG_WEIGHTS = np.log([0.35, 0.25, 0.2, 0.12, 0.08])
 # Part of alpha for the number of positives: what is left of few can be told from it.
 _COUNT_ALPHA_SHARE = 0.05
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class RecallSelection:
     def _log_capital(self) -> Floats:
         """(thresholds,) logarithms of the capital against a recall below the wanted one."""
         share = self._share.interval()
-        ends = [math.ceil(share.low * len(self._proxy)), math.floor(share.high * len(self._proxy))]
+        ends = whole_numbers(share.low, share.high, len(self._proxy))
         total = np.zeros((len(self._thresholds), len(_BETS)))
         for each in self._rounds:
             if each.count == 0:
@@ -189,6 +190,12 @@ class RecallSelection:
             references,
             positives,
         )
+
+
+def whole_numbers(low: float, high: float, units: int) -> tuple[int, int]:
+    """The fewest and the most of so many units that are a share of `low` to `high`."""
+    # A share of units times their number may be a little more or less than a whole number.
+    return math.ceil(low * units - _ROUNDING), math.floor(high * units + _ROUNDING)
 
 
 def _thresholds(proxy: Floats) -> Floats:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.questions.intervals.selection import RecallSelection
+from pipeline.questions.intervals.selection import RecallSelection, whole_numbers
 from tests.pipeline.questions.intervals.samples import most_misses, rounds
 
 
@@ -82,6 +82,12 @@ def test_the_whole_population_gives_exactly_its_positives():
     reference, proxy = _population(draw, "good", units=400, share=0.5)
     found = _selected(draw, reference, proxy, 400)
     assert found.chosen.tolist() == np.flatnonzero(reference).tolist()
+
+
+@pytest.mark.parametrize("units", [50, 100, 1_000])
+def test_the_number_of_positives_is_held_by_its_own_share(units):
+    for count in range(units + 1):
+        assert whole_numbers(count / units, count / units, units) == (count, count)
 
 
 def test_a_threshold_once_certified_stays_so():
