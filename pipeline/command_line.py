@@ -86,6 +86,11 @@ class JobParser(argparse.ArgumentParser):
     ) -> argparse.Namespace:
         """The arguments; exits with code 2 where they are wrong."""
         parsed, extra = self.parse_known_args(args, namespace)
+        for each in self._get_positional_actions():
+            # argparse fills what may be left out before the first flag, or never.
+            if extra and each.nargs == argparse.OPTIONAL and each.dest not in parsed.given:
+                parsed.given[each.dest] = [extra[0]]
+                setattr(parsed, each.dest, self._get_values(each, [extra.pop(0)]))
         if extra:
             names = [str(each.metavar or each.dest) for each in self._get_positional_actions()]
             taken = f"{self.prog} takes {' '.join(names)}" if names else f"{self.prog} takes flags"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,6 +161,18 @@ class Estimates:
                 look.weight,
             )
             self._seen[place] = len(rows), len(scored_rows)
+        for place, each in enumerate(self.populations):
+            if each.number is None and (groups := self._groups_of(each)):
+                self._now[place] = _of_groups(self._now[place], groups)
+
+    def _groups_of(self, population: Population) -> list[Estimated]:
+        """The numbers of the groups that make up a population of all units."""
+        pairs = zip(self.populations, self._now, strict=True)
+        return [
+            now
+            for each, now in pairs
+            if each.number is not None and each.column == population.column
+        ]
 
     def wanted(self, within: float) -> list[Wanted]:
         """The intervals that are to grow, where one has a larger half width than `within`."""
@@ -177,6 +189,28 @@ class Estimates:
     def now(self) -> tuple[Estimated, ...]:
         """The numbers after the last round."""
         return tuple(self._now)
+
+
+def _of_groups(every: Estimated, groups: list[Estimated]) -> Estimated:
+    """The share of all units, to which what is known of each group adds: all intervals hold at
+    once, so their sums, weighted by the groups' sizes, bound it too.
+    """
+
+    def mean(numbers: Iterable[float]) -> float:
+        pairs = zip(numbers, groups, strict=True)
+        return math.fsum(number * each.units for number, each in pairs) / every.units
+
+    low = max(every.low, mean(each.low for each in groups))
+    high = min(every.high, mean(each.high for each in groups))
+    if low > high:  # an interval misses its number, which alpha allows for
+        low = high = (low + high) / 2
+    value = mean(each.value for each in groups)
+    if math.isnan(value):
+        value = every.value
+    seen = sum(each.seen for each in groups)
+    return dataclasses.replace(
+        every, value=min(max(value, low), high), low=low, high=high, seen=seen
+    )
 
 
 def _ratio(population: Population, reference: Sampled, numbers: Floats | None) -> RatioSample:

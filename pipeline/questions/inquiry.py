@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.errors import UsageError
 from pipeline.labeling.options import LabelOptions
 from pipeline.messages import say
-from pipeline.questions.answer import Answer, Example, Look, Source, interval
+from pipeline.questions.answer import Answer, Example, Look, Source, interval, named
 from pipeline.questions.columns import groups_of, numbers_of, values_of
 from pipeline.questions.comparisons import Comparisons
 from pipeline.questions.cost_account import CostAccount
@@ -137,6 +137,7 @@ class _Inquiry:
     def __init__(self, asked: Asked, inputs: int, *, by_last: bool) -> None:
         self._asked = asked
         self._by_last = by_last
+        self._is_one_of_two = inputs > 1
         is_compared = inputs > 1 or asked.between is not None
         own_share = (1 - DIFFERENCE_ALPHA_SHARE) / inputs if is_compared else 1.0
         self._reference = Series.of(asked.reference)
@@ -326,12 +327,16 @@ class _Inquiry:
         return paid + (0 if self._proxy is None else proxy * self._proxy.flops_per_unit)
 
     def _tell(self) -> None:
+        """Says what the round brought: of several numbers, the one with the widest interval."""
         look = self.last
-        first = look.estimates[0]
+        widest = max(look.estimates, key=lambda each: each.half_width)
+        seen = f"{look.reference:,} of {self._units:,} by the reference"
+        if look.proxy:
+            seen += f", {look.proxy:,} by the proxy"
+        where = f" of {self._asked.reference.source}" if self._is_one_of_two else ""
         say(
-            f"round {len(self._looks)}: {look.reference:,} of {self._units:,} by the reference, "
-            f"{look.proxy:,} by the proxy: {first.label} "
-            f"{interval(self._asked.question.kind, first)}"
+            f"round {len(self._looks)}{where}: {seen}: {named(widest)} "
+            f"{interval(self._asked.question.kind, widest)}"
         )
 
     def _ends(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

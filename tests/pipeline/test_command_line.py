@@ -195,3 +195,15 @@ def test_the_parts_of_a_job_have_a_file_each(config):
 
 def test_a_job_works_with_its_options_and_returns_its_exit_code():
     assert run_job(Options, lambda options: options.r, ["--r", "3"], about="A job.") == 3
+
+
+def test_an_argument_that_may_be_left_out_may_stand_after_flags():
+    parser = JobParser()
+    parser.add_argument("input")
+    parser.add_argument("output", nargs="?", default="made")
+    parser.add_argument("--views")
+    assert parser.parse_args(["in", "--views", "2"]).output == "made"
+    parsed = parser.parse_args(["in", "--views", "2", "out"])
+    assert (parsed.output, parsed.given["output"]) == ("out", ["out"])
+    with pytest.raises(SystemExit):
+        parser.parse_args(["in", "--views", "2", "out", "further"])

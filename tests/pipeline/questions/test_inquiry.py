@@ -98,6 +98,33 @@ def test_further_units_of_a_group_do_not_bend_the_answer_for_all(tmp_path, monke
     assert found[""].value < 0.08
 
 
+def test_what_is_known_of_the_groups_is_known_of_all(tmp_path, monkeypatch):
+    names = [f"{'small' if n % 20 == 0 else 'large'}/{n:05d}.mp4" for n in range(2_000)]
+    archive = made_archive(monkeypatch, units=2_000, names=names)
+    archive.labels = np.where(np.char.startswith(names, "small"), archive.labels, 2)
+    answer = ask(asked(tmp_path, by="prefix", proxy=False, within=0.05), confidence=0.95)
+    found = {each.group: each for each in answer.estimates}
+    groups = [found["small"], found["large"]]
+    low, high = (
+        sum(getattr(each, end) * each.units for each in groups) / 2_000 for end in ("low", "high")
+    )
+    assert found[""].low >= low - 1e-12
+    assert found[""].high <= high + 1e-12
+    share = sum(each.value * each.units for each in groups) / 2_000
+    assert found[""].value == pytest.approx(np.clip(share, found[""].low, found[""].high))
+    assert found[""].seen == answer.sources[0].looks[-1].reference
+    assert found[""].low <= share_of(archive, "rare") <= found[""].high
+
+
+def test_a_round_tells_the_number_that_keeps_the_question_going(tmp_path, monkeypatch, capsys):
+    names = [f"{'small' if n % 20 == 0 else 'large'}/{n:05d}.mp4" for n in range(2_000)]
+    made_archive(monkeypatch, units=2_000, names=names)
+    ask(asked(tmp_path, by="prefix", proxy=False, within=0.05), confidence=0.95)
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("round ")]
+    assert "rare, small " in told[0]
+    assert "by the proxy" not in told[0]
+
+
 def test_a_small_archive_is_looked_at_in_full_and_answered_exactly(tmp_path, monkeypatch):
     archive = made_archive(monkeypatch, units=150)
     (found,) = ask(asked(tmp_path), confidence=0.95).estimates
