@@ -117,8 +117,8 @@ class AskFlags:
         group=_ASKED,
     )
     truth: Path | None = flag(
-        "list of labels that people gave, which are the reference; units that lack one are written "
-        "to OUTPUT/to_label.csv",
+        "list of labels that people gave, which are the reference; videos that lack one are "
+        "written to OUTPUT/to_label.csv, where labels that are filled in count as well",
         None,
         metavar="FILE",
         group=_ASKED,

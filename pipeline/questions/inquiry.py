@@ -143,7 +143,7 @@ class _Inquiry:
         self._reference = Series.of(asked.reference)
         self._proxy = None if asked.proxy is None else Series.of(asked.proxy)
         classes = self._reference.plan.model.labels
-        self._labels = asked.question.among(classes)
+        self._labels = asked.question.among(classes, has_truth=asked.truth is not None)
         self._dense = self._reference.plan.identity.has_segments
         # All that may be wrong with the question is found before anything is written.
         self._earlier = None
@@ -162,6 +162,8 @@ class _Inquiry:
         self._units = self._reference.begin(read=columns)
         if self._units == 0:
             raise UsageError(f"{asked.reference.source} has nothing to ask about")
+        if self._truth is not None:
+            self._truth.tell(self._reference.run, self._labels, asked.reference.source)
         if self._truth is None and self._units <= PILOT:
             self._proxy = None  # the reference labels everything at once
         if self._proxy is not None:

@@ -38,6 +38,9 @@ _PATTERNS: dict[Kind, str] = {
     "videos": r"videos\s+with\s+(?P<labels>.+)",
 }
 _MOST_LABELS = 100
+_ALSO_WITH_TRUTH = (
+    "; also with --truth a question asks for classes of --checkpoint, which names them"
+)
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,12 @@ class Question:
         form = FORMS[self.kind].replace("LABEL[, LABEL ...]", labels).replace("LABEL", labels)
         return form.replace("COLUMN", self.column or "")
 
-    def among(self, classes: Sequence[str]) -> tuple[int, ...]:
+    def among(self, classes: Sequence[str], *, has_truth: bool = False) -> tuple[int, ...]:
         """Numbers of the labels in the model's classes.
+
+        Args:
+            classes: names of the model's classes.
+            has_truth: whether people give the labels, for the message.
 
         Raises:
             UsageError: one is no class; the message names the nearest ones.
@@ -109,7 +116,7 @@ class Question:
                 meant = [classes[folded[each]] for each in near] or list(classes[:3])
                 raise UsageError(
                     f"{label!r} is no class of the model, which has {len(classes):,}, such as "
-                    f"{', '.join(meant)}"
+                    f"{', '.join(meant)}{_ALSO_WITH_TRUTH if has_truth else ''}"
                 )
             numbers.append(number)
         if len(set(numbers)) < len(numbers):
