@@ -1,4 +1,4 @@
-"""The answer to a question: its estimates at every look, what was labeled, and what that cost."""
+"""The answer to a question: its estimates after each round, what was labeled, and the cost."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.formatting import counted, digits, quantity
+from pipeline.questions.everything import everything_command, everything_note
 from pipeline.questions.proxy_run import ProxyRun
 from pipeline.questions.question import Kind, Question
 from pipeline.questions.spent import QuestionCost
@@ -18,7 +19,9 @@ from pipeline.storage.location import Location
 
 _WIDTH = 80
 _INDENT = " " * 11
-_OPINION = "; a model's opinion is not the truth: --truth FILE takes labels that people gave"
+_PER_HOUR = " per hour"
+OPINION = "; a model's opinion is not the truth"
+_TRUTH_FLAG = ": --truth FILE takes labels that people gave"
 
 
 @dataclass(frozen=True)
@@ -139,11 +142,15 @@ class Answer:
 
     Attributes:
         question: what was asked.
-        confidence: of all intervals and looks together.
+        confidence: of all intervals and rounds together.
         within: largest half width that was asked for, on the scale of the estimates.
         sources: the input, and the one it is compared with if there is one.
         compared: differences after each round; empty where nothing is compared.
         is_truth: whether people gave the labels.
+        by: what groups videos; None for no groups.
+        between: two of the groups, for their difference alone; None for every group.
+        task: labeling job whose protocol is taken.
+        r: of the reference; None for the default of the model.
     """
 
     question: Question
@@ -152,6 +159,10 @@ class Answer:
     sources: tuple[Source, ...]
     compared: tuple[Compared, ...] = ()
     is_truth: bool = False
+    by: str | None = None
+    between: tuple[str, str] | None = None
+    task: str = "k400"
+    r: int | None = 0
 
     @property
     def estimates(self) -> tuple[Estimated, ...]:
@@ -162,6 +173,21 @@ class Answer:
     def differences(self) -> tuple[Estimated, ...]:
         """The differences asked for; empty where nothing is compared."""
         return self.compared[-1].differences if self.compared else ()
+
+    @property
+    def subtracted(self) -> str:
+        """Which of two inputs is subtracted from which; "" where none is. Differences of groups
+        tell it themselves.
+        """
+        return " less ".join(each.name for each in self.sources) if len(self.sources) > 1 else ""
+
+    @property
+    def tells_seen(self) -> bool:
+        """Whether numbers tell on how many units each rests; a single share or count rests on all
+        that were labeled.
+        """
+        several = len(self.estimates) > 1 or bool(self.differences)
+        return several or self.question.kind in ("rate", "mean")
 
     @property
     def is_complete(self) -> bool:
@@ -188,6 +214,8 @@ def shown(kind: Kind, value: float) -> str:
         return "not known"
     if kind == "share":
         return f"{_places(100 * value)} %"
+    if kind == "rate":
+        return f"{digits(value)}{_PER_HOUR}"
     return f"{value:,.0f}" if kind == "count" else digits(value)
 
 
@@ -203,9 +231,25 @@ def interval(kind: Kind, each: Estimated) -> str:
         return "not known: nothing with this label was seen"
     if not (math.isfinite(each.low) and math.isfinite(each.high)):
         return f"{value} (no interval yet)"
-    if each.seen == each.units and each.low == each.high:
+    if is_exact(each):
         return f"{value} (exact: all were labeled)"
-    return f"{value} ({low.removesuffix(' %')} to {high.removesuffix(' %')})"
+    low, high = (end.removesuffix(" %").removesuffix(_PER_HOUR) for end in (low, high))
+    return f"{value} ({low} to {high})"
+
+
+def is_exact(each: Estimated) -> bool:
+    """Whether all units were labeled, so that nothing is left to estimate."""
+    return each.seen == each.units and each.low == each.high
+
+
+def has_interval(each: Estimated) -> bool:
+    """Whether there is an interval, of which the confidence is."""
+    return math.isfinite(each.low) and math.isfinite(each.high) and not is_exact(each)
+
+
+def seen_of(each: Estimated) -> str:
+    """On how many units a number rests, such as `51 of 52`."""
+    return f"{each.seen:,} of {each.units:,}"
 
 
 def difference_interval(kind: Kind, each: Estimated) -> str:
@@ -215,25 +259,10 @@ def difference_interval(kind: Kind, each: Estimated) -> str:
 
 def text(answer: Answer) -> str:
     """The answer on the screen."""
-    first, kind = answer.sources[0], answer.question.kind
-    lines = [f"Question:  {answer.question.text}, in {first.name}"]
-    sure = f"{100 * answer.confidence:g} % confidence"
-    is_exact = answer.is_complete or all(each.low == each.high for each in answer.estimates)
-    for number, each in enumerate(answer.estimates):
-        name = "" if len(answer.estimates) == 1 else f"{named(each)}: "
-        head = "Answer:    " if not number else _INDENT
-        told = f", with {sure}" * (not number and not is_exact)
-        lines.append(f"{head}{name}{interval(kind, each)}{told}")
-    for source in answer.sources[1:]:
-        lines += wrapped(f"Against:   {source.name}")
-        lines += [
-            f"{_INDENT}{named(each)}: {interval(kind, each)}" for each in source.looks[-1].estimates
-        ]
-    for number, each in enumerate(answer.differences):
-        head = "Difference:" if not number else _INDENT
-        lines.append(f"{head} {named(each)}: {difference_interval(kind, each)}")
+    lines = wrapped(f"Question:  {answer.question.text}, in {answer.sources[0].name}")
+    lines += _numbers(answer)
     for source in answer.sources:
-        lines += _source(source, is_truth=answer.is_truth)
+        lines += _source(answer, source)
     if not answer.is_met:
         lines += wrapped(
             "Unmet:     an interval is wider than --within asks; --max-reference ended the question"
@@ -241,9 +270,44 @@ def text(answer: Answer) -> str:
     return "\n".join(lines)
 
 
-def _source(source: Source, *, is_truth: bool) -> list[str]:
+def _numbers(answer: Answer) -> list[str]:
+    """Lines of the numbers; the first that has an interval tells the confidence of all."""
+    kind = answer.question.kind
+    sides = [source.looks[-1].estimates for source in answer.sources]
+    numbers = [each for side in (*sides, answer.differences) for each in side]
+    unsure = [] if answer.is_complete else [each for each in numbers if has_interval(each)]
+
+    def line(head: str, each: Estimated, words: str, *, tells_seen: bool) -> list[str]:
+        looked_at = f"{each.seen:,}" if is_exact(each) else seen_of(each)
+        seen = f", {looked_at} looked at" if tells_seen else ""
+        sure = (
+            f", with {100 * answer.confidence:g} % confidence"
+            if unsure and unsure[0] is each
+            else ""
+        )
+        return wrapped(f"{head}{words}{seen}{sure}")
+
+    lines = []
+    for number, each in enumerate(sides[0]):
+        name = f"{named(each)}: " if len(sides[0]) > 1 else ""
+        head = "Answer:    " if not number else _INDENT
+        lines += line(head, each, f"{name}{interval(kind, each)}", tells_seen=answer.tells_seen)
+    for source, side in zip(answer.sources[1:], sides[1:], strict=True):
+        lines += wrapped(f"Against:   {source.name}")
+        for each in side:
+            lines += line(_INDENT, each, f"{named(each)}: {interval(kind, each)}", tells_seen=True)
+    for number, each in enumerate(answer.differences):
+        head = "Difference: " if not number else f"{_INDENT} "
+        words = f"{named(each)}: {difference_interval(kind, each)}"
+        lines += line(head, each, words, tells_seen=False)  # both sides tell their own
+    if answer.subtracted:
+        lines += wrapped(f"{_INDENT}({answer.subtracted})")
+    return lines
+
+
+def _source(answer: Answer, source: Source) -> list[str]:
     last = source.looks[-1]
-    opinion = "" if is_truth else _OPINION
+    opinion = "" if answer.is_truth else f"{OPINION}{_TRUTH_FLAG}"
     seen = f"{last.reference:,} of {source.units:,} {source.units_are} by the reference"
     if source.proxy:
         seen += f", {last.proxy:,} by the proxy ({source.proxy})"
@@ -256,6 +320,12 @@ def _source(source: Source, *, is_truth: bool) -> list[str]:
             lines += wrapped(line)
     if last.flops:
         lines += wrapped(f"Cost:      {quantity(last.flops)}FLOPs{_of_all(source, last.flops)}")
+    note = everything_note(
+        last.flops, source.flops_of_all, is_complete=last.reference == source.units
+    )
+    if note is not None:
+        command = everything_command(source.name, source.output, task=answer.task, r=answer.r)
+        lines += [*wrapped(f"Note:      {note}"), f"{_INDENT}{command}"]
     if source.cost is not None:
         for line in cost_lines(source.cost, source.units_are):
             lines += wrapped(line)

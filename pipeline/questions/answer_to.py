@@ -142,6 +142,8 @@ def _selected(
         output=output,
         proxy_run=flags.proxy_run,
     )
+    # A set has no page: one that lies there is of another question.
+    Location.of(output).child(PAGE).delete()
     content = json_text(found.to_json(), allow_nan=True)
     Location.of(output).child(ANSWER).write_bytes(content.encode())
     return found

@@ -1,4 +1,4 @@
-"""The plot of intervals that close in, round by round."""
+"""The plot of intervals after each round."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def closing(
     rounds: Sequence[tuple[Estimated, ...]],
     *,
     units_are: str,
+    column: str | None = None,
     is_difference: bool = False,
 ) -> Plot:
     """The plot of the numbers of all units, or of the groups where there are none.
@@ -29,6 +30,7 @@ def closing(
         flops: (rounds,) multiply-accumulates after each round.
         rounds: the numbers after each round, the same in each.
         units_are: what the units are called.
+        column: of a question for a mean; None otherwise.
         is_difference: whether the numbers are differences.
     """
     figure, axes = new_figure()
@@ -55,7 +57,7 @@ def closing(
     if is_difference:
         axes.axhline(0, color="gray", linewidth=0.8)
     axes.set_xlabel(f"{units_are} by the reference")
-    axes.set_ylabel(_label(kind, is_difference=is_difference))
+    axes.set_ylabel(_label(kind, column, is_difference=is_difference))
     cost = axes.secondary_xaxis("top")
     cost.set_xticks(counts, [quantity(each) for each in flops], rotation=45)
     cost.set_xlabel("FLOPs so far")
@@ -65,7 +67,9 @@ def closing(
     return Plot(inline_svg(figure, words), f"{words}; the band holds for all rounds at once.")
 
 
-def _label(kind: Kind, *, is_difference: bool) -> str:
+def _label(kind: Kind, column: str | None, *, is_difference: bool) -> str:
+    units = {"share": "%", "rate": "per hour"}.get(kind, "")
+    name = f"mean of {column}" if kind == "mean" else kind
     if is_difference:
-        return "difference, points" if kind == "share" else "difference"
-    return {"share": "share, %", "count": "count"}.get(kind, kind)
+        name, units = "difference", {"%": "points"}.get(units, units)
+    return f"{name}, {units}" if units else name

@@ -76,7 +76,7 @@ class AskFlags:
         group=_ASKED,
     )
     confidence: float = flag(
-        "of the intervals, for all looks, labels, groups and differences together",
+        "of the intervals, for all rounds, labels, groups and differences together",
         0.95,
         type=share,
         metavar="SHARE",

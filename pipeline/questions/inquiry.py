@@ -108,6 +108,10 @@ def answer_question(asked: Asked, *, confidence: float, against: Asked | None = 
         sources=tuple(each.source() for each in inquiries),
         compared=() if comparisons is None else tuple(comparisons.rounds),
         is_truth=asked.truth is not None,
+        by=asked.by,
+        between=asked.between,
+        task=asked.reference.task,
+        r=asked.reference.pruning.r,
     )
 
 

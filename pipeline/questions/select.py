@@ -16,15 +16,17 @@ from pipeline.formatting import percent, quantity
 from pipeline.inputs.manifest import MANIFEST_SCHEMA
 from pipeline.labeling.options import LabelOptions
 from pipeline.messages import say
-from pipeline.questions.answer import wrapped
+from pipeline.questions.answer import OPINION, wrapped
 from pipeline.questions.columns import groups_of
 from pipeline.questions.earlier_run import EarlierRun
+from pipeline.questions.everything import everything_command, everything_note
 from pipeline.questions.intervals.selection import RecallSelection, Selection
 from pipeline.questions.outcomes import Outcomes, outcomes
 from pipeline.questions.population_scores import PopulationScores
 from pipeline.questions.proxy_run import ProxyRun
 from pipeline.questions.question import Question
 from pipeline.questions.rounds import PILOT
+from pipeline.questions.run_words import pruning_and_views
 from pipeline.questions.sample import ALL, Limits, Manifest, ids_of, limit_of
 from pipeline.questions.series import Series
 from pipeline.questions.spent import QuestionCost, question_cost
@@ -55,6 +57,10 @@ class SelectionAnswer:
         flops: multiply-accumulates of the proxy and the reference.
         flops_of_all: those of labeling everything by the reference.
         output: where runs and the set lie.
+        source: the input.
+        reference: who gave the labels, in words.
+        task: labeling job whose protocol is taken.
+        r: of the reference; None for the default of the model.
         cost: time and money.
         proxy_run: the earlier run that was the proxy; None where none was.
     """
@@ -68,6 +74,10 @@ class SelectionAnswer:
     flops: int
     flops_of_all: int
     output: str
+    source: str
+    reference: str
+    task: str = "k400"
+    r: int | None = 0
     cost: QuestionCost | None = None
     proxy_run: ProxyRun | None = None
 
@@ -90,10 +100,20 @@ class SelectionAnswer:
             f"({percent(self.chosen, self.units)}), which hold {100 * found.recall_low:.4g} % of "
             f"those with the label, with {100 * self.confidence:g} % confidence",
             f"Estimates: recall {recall}, precision {100 * found.precision:.1f} %",
+            f"Reference: {self.reference}{OPINION}",
             f"Looked at: all by the proxy, {seen}",
             *([] if self.proxy_run is None else self.proxy_run.lines("videos", beyond="")),
             f"Cost:      {quantity(self.flops)}FLOPs; all videos by the reference take "
             f"{quantity(self.flops_of_all)}FLOPs",
+        ]
+        lines = [each for line in said for each in wrapped(line)]
+        note = everything_note(
+            self.flops, self.flops_of_all, is_complete=found.references == self.units
+        )
+        if note is not None:
+            command = everything_command(self.source, self.output, task=self.task, r=self.r)
+            lines += [*wrapped(f"Note:      {note}"), f"{' ' * 11}{command}"]
+        said = [
             *([] if self.cost is None else cost_lines(self.cost, "videos")),
         ]
         if self.chosen == self.units and found.references < self.units:
@@ -101,9 +121,8 @@ class SelectionAnswer:
                 "Note:      the set is the whole input: too few videos with the label were seen to "
                 "leave any out; a larger --max-reference may"
             )
-        return "\n".join(
-            [*(each for line in said for each in wrapped(line)), f"List:      {place}"]
-        )
+        lines += [each for line in said for each in wrapped(line)]
+        return "\n".join([*lines, f"List:      {place}"])
 
 
 def select(
@@ -181,6 +200,12 @@ def select(
         + (0 if proxy is None else units * proxy.flops_per_unit),
         flops_of_all=units * reference.flops_per_unit,
         output=output,
+        source=reference_options.source,
+        reference=(
+            f"{reference.plan.model.architecture}, {pruning_and_views(reference.plan.identity)}"
+        ),
+        task=reference_options.task,
+        r=reference_options.pruning.r,
         cost=question_cost(
             reference, proxy, everything, rests_on=seen + (0 if proxy is None else units)
         ),

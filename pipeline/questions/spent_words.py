@@ -19,11 +19,11 @@ def device_time(spent: Spent | Work) -> str:
 def cost_tiles(cost: QuestionCost, units_are: str) -> list[tuple[str, str, str]]:
     """(figure, name, note) of time and, where there are prices, of money."""
     runs, every = cost.runs, cost.all if cost.is_extrapolated else None
-    more = "" if every is None else f"all {units_are}: about {device_time(every)}"
+    more = "" if every is None else f"labeling all {units_are}: about {device_time(every)}"
     tiles = [(device_time(runs), "work", more)]
     if cost.currency is not None:
         of_all = "" if every is None else money(every.work, cost.currency)
-        more = f"all {units_are}: about {of_all}" if of_all else ""
+        more = f"labeling all {units_are}: about {of_all}" if of_all else ""
         tiles.append((money(runs.work, cost.currency), "for the work", more))
     return tiles
 

@@ -102,7 +102,7 @@ def test_each_label_and_each_group_that_both_inputs_have_is_compared(tmp_path, m
         json.loads(json.dumps(answer.to_json()))["compared"][-1]["differences"][0]["label"]
         == "rare"
     )
-    assert "How the difference closed in" in made
+    assert "The difference after each round" in made
 
 
 def test_two_inputs_with_the_same_names_have_samples_that_are_independent(tmp_path, monkeypatch):

@@ -261,7 +261,7 @@ def test_the_page_holds_the_answer_and_every_round(tmp_path, monkeypatch, questi
     answer = ask(asked(tmp_path, question, within=0.05, by="prefix"), confidence=0.95)
     made = page(answer)
     assert question in made
-    assert "How the interval closed in" in made
+    assert "The interval after each round" in made
     assert "night" in made
     for look in answer.sources[0].looks:
         assert f"{look.reference:,}" in made
@@ -283,7 +283,10 @@ def test_the_videos_with_a_label_are_held_by_a_set_with_the_wanted_recall(tmp_pa
     common = {n for n, k in zip(archive.names, archive.labels, strict=True) if k == 1}
     assert len(common & set(chosen["video_id"])) >= 0.9 * len(common)
     assert found.chosen == len(chosen["video_id"]) < 0.6 * 4000
-    assert "with 95 % confidence" in " ".join(found.text.split())
+    told = " ".join(found.text.split())
+    assert "with 95 % confidence" in told
+    assert "unpruned, 5x" in told
+    assert "a model's opinion is not the truth" in told
     assert json.loads(json.dumps(found.to_json()))["question"] == "videos with common"
 
 
@@ -377,6 +380,7 @@ def test_the_set_of_an_archive_that_is_labeled_in_full_is_the_videos_with_the_la
     chosen = set(pq.read_table(tmp_path / "selected")["video_id"].to_pylist())
     assert chosen == {n for n, k in zip(archive.names, archive.labels, strict=True) if k == 1}
     assert found.found.recall_low == 1.0
+    assert "Note:" not in found.text
 
 
 def test_fewer_references_than_groups_still_answer_for_all(tmp_path, monkeypatch):
