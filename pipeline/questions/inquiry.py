@@ -159,6 +159,11 @@ class _Inquiry:
         self._numbers = self._column()
         self._truth = None
         if asked.truth is not None:
+            if self._dense:
+                raise UsageError(
+                    "--truth has labels of whole videos, which do not go with --clip-every; leave "
+                    "one of them out"
+                )
             to_label = Location.of(asked.output).child(TO_LABEL)
             self._truth = Truth.read(asked.truth, asked.reference.lists, classes, to_label)
         by = None if asked.by is None else column_and_period(asked.by)[0]

@@ -63,7 +63,7 @@ class MadeArchive:
         pruned = options.pruning.r != 0
         identity = run_record({"identity": {"pruning": {"r": 4 if pruned else 0}}}).identity
         clips = 1 if pruned else 5
-        protocol = dataclasses.replace(identity.protocol, clips=clips)
+        protocol = dataclasses.replace(identity.protocol, clips=clips, every_s=options.every_s)
         return SimpleNamespace(
             run=RunDirectory(Location.of(options.output)),
             identity=dataclasses.replace(identity, protocol=protocol),

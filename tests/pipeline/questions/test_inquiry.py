@@ -393,3 +393,12 @@ def test_fewer_references_than_groups_still_answer_for_all(tmp_path, monkeypatch
     assert len(groups) == 40
     assert not answer.is_met
     assert "not known" in text(answer)
+
+
+def test_labels_of_videos_do_not_go_with_segments(tmp_path, monkeypatch):
+    made_archive(monkeypatch)
+    question = asked(tmp_path, truth=tmp_path / "truth.csv", proxy=False)
+    dense = dataclasses.replace(question.reference, every_s=2.0)
+    with pytest.raises(UsageError, match="--clip-every"):
+        ask(dataclasses.replace(question, reference=dense), confidence=0.95)
+    assert not (tmp_path / "reference").exists()
