@@ -14,6 +14,7 @@ from pipeline.questions.answer import (
     difference_interval,
     has_interval,
     interval,
+    named,
     seen_of,
     shown,
 )
@@ -191,6 +192,7 @@ def _difference_closing(answer: Answer) -> Section:
 def _rounds(answer: Answer, source: Source) -> Table:
     kind = answer.question.kind
     currency = None if source.cost is None else source.cost.currency
+    first, *more = source.looks[0].estimates
     return Table(
         columns=(
             *("round", "reference"),
@@ -198,7 +200,7 @@ def _rounds(answer: Answer, source: Source) -> Table:
             "FLOPs",
             *(() if source.cost is None else ("work",)),
             *(() if currency is None else (f"work, {currency}",)),
-            "estimate and interval",
+            f"{named(first)}: estimate and interval" if more else "estimate and interval",
         ),
         rows=[
             (

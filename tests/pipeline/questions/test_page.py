@@ -79,3 +79,9 @@ def test_a_page_tells_how_to_label_everything_where_that_takes_hardly_more():
     assert "labeling everything takes hardly more (1.11 times as many FLOPs)" in told
     assert "label_k400.py in out/reference --r 0" in told
     assert "labeling all videos: 1.11 times as many" in told
+
+
+def test_the_rounds_name_the_number_they_are_about_where_there_are_several():
+    numbers = number(group="east"), number(group="west")
+    assert "a, east: estimate and interval" in words(answer("share of a", source(*numbers)))
+    assert "FLOPs estimate and interval" in words(answer("share of a", source(number())))
