@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
-from pipeline.formatting import byte_size, counted, duration, moment, money, quantity
+from pipeline.formatting import byte_size, counted, duration, money, quantity
 from pipeline.reports import settings
 from pipeline.reports.html.figures import COLORS
 from pipeline.reports.html.report import (
@@ -26,6 +25,7 @@ from pipeline.reports.html.report import (
     report_page,
 )
 from pipeline.reports.run import plots
+from pipeline.reports.run.configuration import configuration, head_name
 from pipeline.reports.run.drift_section import drift_blocks
 from pipeline.reports.run.tiles import interval, percent, tiles
 from sta.text import displayed
@@ -55,9 +55,9 @@ def page(figures: Content, gallery: Sequence[Markup] = ()) -> str:
         Section(_kept_tokens(figures), "Where tokens were kept, all videos"),
         Section([Elements(gallery)] if gallery else [], "Kept tokens of a few videos"),
         Section(_slowest(figures["slowest"]), "Slowest videos"),
-        Section([Facts(_facts(run))], "Configuration", folded=True),
+        Section([Facts(configuration(run))], "Configuration", folded=True),
     ]
-    head = f" with head {_short_head(run['head'])}" if run["head"] else ""
+    head = f" with head {head_name(run['head'])}" if run["head"] else ""
     return report_page(f"Run report: {run['architecture']}{head} on {run['input']}", sections)
 
 
@@ -358,44 +358,3 @@ def _kept_tokens(figures: Content) -> list[Block]:
 
 def _grid(grid: Sequence[int]) -> str:
     return f"{grid[0]} times x {grid[1]} rows x {grid[2]} columns"
-
-
-def _labeled_before(run: Mapping[str, Any]) -> str | None:
-    """How many videos were left out, and the runs that had labeled them."""
-    if not run["since"]:
-        return None
-    return f"{run['labeled_before']:,} videos, left out: {', '.join(run['since'])}"
-
-
-def _short_head(head: Mapping[str, Any]) -> str:
-    return posixpath.basename(head["file"] or "") or str(head["name"])
-
-
-def _head(head: Mapping[str, Any] | None) -> str | None:
-    """The head that labeled in place of the checkpoint's, by its file and its fingerprint."""
-    if head is None:
-        return None
-    return f"{head['file']} ({head['name']})" if head["file"] else str(head["name"])
-
-
-def _facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The configuration, by name; without what is not known."""
-    facts = {
-        "Input": run["input"],
-        "Labeled before": _labeled_before(run),
-        "Output": run["output"],
-        "Model": run["architecture"],
-        "Checkpoint": run["checkpoint"],
-        "Head": _head(run["head"]),
-        "Embeddings of": run["relabeled"],
-        "Classes": run["classes"] or None,
-        "Pruning": settings.pruning(run),
-        "Protocol": settings.protocol(run),
-        "Precision": run["precision"],
-        "Decoding": None if run["decode"] == "exact" else f"--decode {run['decode']}",
-        "Code (git commit)": run["code"],
-        "Device": settings.device(run),
-        "Begun": moment(run["began"]),
-        "Finished": moment(run["finished"]),
-    }
-    return [(name, str(value)) for name, value in facts.items() if value is not None]

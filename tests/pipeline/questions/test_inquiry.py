@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 import pipeline
@@ -17,7 +16,6 @@ from pipeline.questions.inquiry import Asked
 from pipeline.questions.inquiry import answer_question as ask
 from pipeline.questions.page import page
 from pipeline.questions.question import Question
-from pipeline.questions.select import select
 from tests.embedding_runs import embedding_run
 from tests.pipeline.questions.made_archive import LABELS, made_archive
 from tests.pipeline.run.test_tables import ok
@@ -267,45 +265,6 @@ def test_the_page_holds_the_answer_and_every_round(tmp_path, monkeypatch, questi
         assert f"{look.reference:,}" in made
 
 
-def test_the_videos_with_a_label_are_held_by_a_set_with_the_wanted_recall(tmp_path, monkeypatch):
-    archive = made_archive(monkeypatch, agreement=0.97)
-    given = asked(tmp_path, "videos with common")
-    found = select(
-        given.question,
-        given.reference,
-        given.proxy,
-        recall=0.9,
-        confidence=0.95,
-        most=None,
-        output=str(tmp_path),
-    )
-    chosen = pq.read_table(tmp_path / "selected").to_pydict()
-    common = {n for n, k in zip(archive.names, archive.labels, strict=True) if k == 1}
-    assert len(common & set(chosen["video_id"])) >= 0.9 * len(common)
-    assert found.chosen == len(chosen["video_id"]) < 0.6 * 4000
-    told = " ".join(found.text.split())
-    assert "with 95 % confidence" in told
-    assert "unpruned, 5x" in told
-    assert "a model's opinion is not the truth" in told
-    assert json.loads(json.dumps(found.to_json()))["question"] == "videos with common"
-
-
-def test_a_set_from_too_few_references_is_the_whole_input_and_says_so(tmp_path, monkeypatch):
-    made_archive(monkeypatch, shares=(0.002, 0.3, 0.698))
-    given = asked(tmp_path, "videos with rare")
-    found = select(
-        given.question,
-        given.reference,
-        given.proxy,
-        recall=0.95,
-        confidence=0.95,
-        most=250,
-        output=str(tmp_path),
-    )
-    assert found.chosen == found.units == 4000
-    assert "a larger --max-reference may" in " ".join(found.text.split())
-
-
 def as_list(archive, tmp_path, speeds=None):
     """The archive as a list with a camera and a speed for each video."""
     path = tmp_path / "list.csv"
@@ -361,26 +320,6 @@ def test_an_answer_is_not_written_into_the_output_of_a_labeling_job(tmp_path):
     embedding_run(tmp_path, [ok("a")], clips=1)
     with pytest.raises(UsageError, match="is the OUTPUT of a labeling job"):
         pipeline.ask("in", "share of rare", output=str(tmp_path), checkpoint="demo")
-
-
-def test_the_set_of_an_archive_that_is_labeled_in_full_is_the_videos_with_the_label(
-    tmp_path, monkeypatch
-):
-    archive = made_archive(monkeypatch, units=100)
-    given = asked(tmp_path, "videos with common")
-    found = select(
-        given.question,
-        given.reference,
-        given.proxy,
-        recall=0.9,
-        confidence=0.95,
-        most=None,
-        output=str(tmp_path),
-    )
-    chosen = set(pq.read_table(tmp_path / "selected")["video_id"].to_pylist())
-    assert chosen == {n for n, k in zip(archive.names, archive.labels, strict=True) if k == 1}
-    assert found.found.recall_low == 1.0
-    assert "Note:" not in found.text
 
 
 def test_fewer_references_than_groups_still_answer_for_all(tmp_path, monkeypatch):

@@ -12,7 +12,6 @@ from pipeline.questions.answer import text
 from pipeline.questions.columns import Groups
 from pipeline.questions.inquiry import answer_question
 from pipeline.questions.page import page
-from pipeline.questions.select import select
 from pipeline.questions.series import Series
 from pipeline.questions.spent import question_cost
 from pipeline.reports.cost.compare import compare
@@ -20,6 +19,7 @@ from pipeline.reports.run.contents import contents
 from pipeline.run.run_directory import RunDirectory
 from pipeline.storage.location import Location
 from tests.pipeline.questions.made_archive import LABELS, made_archive
+from tests.pipeline.questions.sets import selected
 from tests.pipeline.questions.test_inquiry import asked
 from tests.pipeline.run.test_tables import failed, ok
 from tests.report_runs import at, attempt, made_run
@@ -213,16 +213,7 @@ def test_both_sides_of_a_difference_have_their_cost(tmp_path, monkeypatch):
 
 def test_the_set_of_videos_with_a_label_has_a_cost(tmp_path, monkeypatch):
     made_archive(monkeypatch, units=1000).takes_time = True
-    given = priced(asked(tmp_path, "videos with common"))
-    found = select(
-        given.question,
-        given.reference,
-        given.proxy,
-        recall=0.9,
-        confidence=0.95,
-        most=300,
-        output=str(tmp_path),
-    )
+    found = selected(priced(asked(tmp_path, "videos with common")), recall=0.9, most=300)
     reports = recorded(tmp_path, "reference", "proxy")
     assert found.cost.runs.work == sum(report["cost"]["work"] for report in reports)
     assert "Money:" in found.text
