@@ -2,11 +2,11 @@
 
     python -m tests.scale.ask_at_size
 
-Writes the manifest (about 40 bytes a row, twice with a proxy) to a temporary folder, and asks each
-question in a process of its own. Nothing is listed, decoded or labeled by a model; all else is as
-in jobs/ask.py: samples are drawn from the manifest, rows are committed, tables are built and
-verified, and intervals close in. A video's label and its proxy's follow from its id. One camera
-has a thousandth of the videos.
+Tells what a list of a million videos takes to be listed, writes the manifest (about 40 bytes a row,
+twice with a proxy) to a temporary folder, and asks each question in a process of its own. Nothing
+is decoded or labeled by a model; all else is as in jobs/ask.py: samples are drawn from the
+manifest, rows are committed, tables are built and verified, and intervals close in. A video's label
+and its proxy's follow from its id. One camera has a thousandth of the videos.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import dataclasses
 import os
 import tempfile
 import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,8 +28,11 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from pipeline.inputs.manifest import MANIFEST_SCHEMA
+from pipeline.inputs.listing import Listing
+from pipeline.inputs.manifest import MANIFEST_SCHEMA, write_manifest
+from pipeline.inputs.video import Video
 from pipeline.labeling.options import LabelOptions
 from pipeline.labeling.pruning_flags import PruningFlags
 from pipeline.questions import series
@@ -51,6 +56,7 @@ _SHARE, _AGREEMENT = 0.05, 0.985
 _ROWS_PER_FILE = 100_000
 _ID_BYTES = 10
 _DAYS = 365
+_LISTED = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,8 +239,25 @@ def _ask(case: _Case, manifest: str, output: str) -> tuple[float, float, float, 
     return time.monotonic() - began, made.seconds, peak_mib(), said
 
 
+def _listed(folder: str) -> tuple[float, float]:
+    """Core-microseconds a video to read a list to its end, and to list it to a manifest."""
+    numbers = pa.array(np.arange(_LISTED)).cast(pa.string())
+    uris = pc.binary_join_element_wise("s3://archive/cam-1", numbers, "/")
+    pq.write_table(pa.table({"uri": uris}), f"{folder}/list.parquet")
+
+    def seconds(work: Callable[[Iterator[Video]], object]) -> float:
+        began = time.process_time()
+        work(Listing(f"{folder}/list.parquet").videos())
+        return 1e6 * (time.process_time() - began) / _LISTED
+
+    return (
+        seconds(lambda videos: deque(videos, maxlen=0)),
+        seconds(lambda videos: write_manifest(videos, Location.of(f"{folder}/listed"))),
+    )
+
+
 def main() -> None:
-    """Prints a line per question."""
+    """Prints what listing takes, and a line per question."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -242,6 +265,8 @@ def main() -> None:
     parser.add_argument("--folder", help="for the manifest and the runs; a temporary one")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        read, listed = _listed(folder)
+        print(f"a list: {read:.0f} core-us a video to check it, {listed:.0f} to list it")
         began = time.monotonic()
         manifest = f"{folder}/manifest"
         write_rows(Location.of(manifest), arguments.rows)
